@@ -1,0 +1,1 @@
+"""Scribbles on CT and MR to a reviewed 3D tumour contour."""

@@ -1,0 +1,1 @@
+"""Geometry, files, scribbles, journal, configuration: no torch, no Qt, no napari."""

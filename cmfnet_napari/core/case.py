@@ -1,0 +1,181 @@
+"""Case folder: a patient's study, strokes and runs, in one place on disk.
+
+::
+
+    case.json            format, classes, hash of the study, the CT's original grid
+    study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one
+    strokes.sqlite       the journal
+    runs/0001-quick/     config.json, events.jsonl, model.safetensors, preview.npy,
+                         prediction.nrrd, probabilities.nrrd
+
+No patient name, birth date or path is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from platformdirs import user_data_path
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.journal import Journal
+from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
+from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.volume import Volume, from_image, read_image, write_image, write_safely
+
+FORMAT = 1
+CASES_VARIABLE = "CMFNET_CASES"
+
+
+class Case:
+    """One case folder. Make it with `create_case` or `open_case`."""
+
+    def __init__(self, folder: Path, study: Study, read_only: bool = False) -> None:
+        self.folder = folder
+        self.study = study
+        self.journal = Journal(folder / "strokes.sqlite", read_only)
+
+    def scribbles(self) -> np.ndarray:
+        """The journal's fold: uint8 (z, y, x) on the Study's Grid."""
+        array = np.zeros(self.study.grid.shape, dtype=np.uint8)
+        self.journal.fold(array)
+        return array
+
+    @property
+    def classes(self) -> tuple[ScribbleClass, ...]:
+        """Background and the classes, in order of their codes."""
+        return tuple(ScribbleClass(**entry) for entry in _read_card(self.folder)["classes"])
+
+    def save_classes(self, classes: tuple[ScribbleClass, ...]) -> None:
+        """Keep names and colours of the classes with the case."""
+        card = {**_read_card(self.folder), "classes": [asdict(entry) for entry in classes]}
+        write_json(self.folder / "case.json", card)
+
+    def new_run(self, name: str) -> Path:
+        """Make the folder of the next run, ``runs/NNNN-name``."""
+        runs = self.folder / "runs"
+        runs.mkdir(exist_ok=True)
+        number = 1 + max((int(p.name[:4]) for p in self.runs()), default=0)
+        run = runs / f"{number:04d}-{name}"
+        run.mkdir()
+        return run
+
+    def runs(self) -> list[Path]:
+        """Folders of the runs, oldest first."""
+        return sorted(p for p in (self.folder / "runs").glob("[0-9]" * 4 + "-*") if p.is_dir())
+
+    def close(self) -> None:
+        """Release the journal."""
+        self.journal.close()
+
+
+def cases_folder() -> Path:
+    """Where cases are kept when nobody says otherwise (variable ``CMFNET_CASES``)."""
+    chosen = os.environ.get(CASES_VARIABLE)
+    return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "cases"
+
+
+def case_for(study: Study, folder: str | Path | None = None) -> Case:
+    """Return the case of a study: the one it already has, with its strokes, or a new one."""
+    folder = Path(folder) if folder else cases_folder() / study.content_hash[:16]
+    return (
+        open_case(folder, study) if (folder / "case.json").exists() else create_case(folder, study)
+    )
+
+
+def create_case(folder: str | Path, study: Study) -> Case:
+    """Write a study into a new case folder.
+
+    Raises
+    ------
+    UserError
+        The folder already holds a case, or cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / "case.json").exists():
+        raise UserError(f"{folder.name} already holds a case. Open it, or choose another folder.")
+    try:
+        (folder / "study").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The case folder {folder} cannot be made ({error.strerror}).") from error
+    for name, volume in _volumes(study).items():
+        write_image(volume.image(), folder / "study" / f"{name}.nrrd")
+    card = {
+        "format": FORMAT,
+        "study": study.content_hash,
+        "source_grid": asdict(study.source_grid),
+        "classes": [asdict(entry) for entry in DEFAULT_CLASSES],
+    }
+    write_json(folder / "case.json", card)  # last: a folder without it is no case yet
+    return Case(folder, study)
+
+
+def open_case(folder: str | Path, study: Study | None = None, read_only: bool = False) -> Case:
+    """Open a case folder; `study` saves reading it again when it is already in memory.
+
+    Raises
+    ------
+    UserError
+        No case, a case of another version, or one that belongs to another study.
+    """
+    folder = Path(folder)
+    card = _read_card(folder)
+    if study is None:
+        study = _read_study(folder, card)
+    elif study.content_hash != card["study"]:
+        raise UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
+    return Case(folder, study, read_only)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; UserError when it is missing or broken."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path.name} in {path.parent.name} is missing or damaged.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path.name} in {path.parent.name} is damaged.")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> Path:
+    """Write a JSON object so that a half-written file never replaces a good one."""
+    text = json.dumps(value, indent=1)
+    return write_safely(path, path.suffix, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    if not (folder / "case.json").exists():
+        raise UserError(f"{folder} is no case folder (it has no case.json).")
+    card = read_json(folder / "case.json")
+    if card.get("format") != FORMAT:
+        raise UserError(
+            f"The case {folder.name} has format {card.get('format')}, this version reads {FORMAT}."
+        )
+    return card
+
+
+def _volumes(study: Study) -> dict[str, Volume]:
+    volumes = {"ct": study.ct}
+    if study.mr is not None:
+        volumes["mr"] = study.mr
+        volumes["mr_fov"] = Volume(study.mr_fov, study.grid)
+    return volumes
+
+
+def _read_study(folder: Path, card: dict[str, Any]) -> Study:
+    def read(name: str, modality: str) -> Volume | None:
+        path = folder / "study" / f"{name}.nrrd"
+        return from_image(read_image(path), modality) if path.exists() else None
+
+    ct, mr, fov = read("ct", "CT"), read("mr", "MR"), read("mr_fov", "")
+    if ct is None:
+        raise UserError(f"The case {folder.name} has lost its CT (study/ct.nrrd).")
+    grid = {key: tuple(value) for key, value in card["source_grid"].items()}
+    return Study(ct, mr, None if fov is None else fov.array.astype(bool), Grid(**grid))

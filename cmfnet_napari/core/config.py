@@ -1,0 +1,157 @@
+"""Every number of a fit, in one frozen, validated model.
+
+A field carries its default, range, unit and help once; the form in the window, the saved run
+and the model's card all come from here. Symbols are the paper's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cmfnet_napari.core.errors import UserError
+
+Preset = Literal["quick", "standard", "paper"]
+
+
+def _field(default: Any, help: str, unit: str = "", **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"unit": unit}, **limits)
+
+
+class Config(BaseModel):
+    """What a fit does; frozen into every run. The defaults are the paper's recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: Preset = "paper"
+    seed: int = _field(0, "Seed of weights, sampling and augmentation", ge=0)
+
+    # Input
+    ct_low: float = _field(-160.0, "CT value shown and trained as 0", "HU", ge=-2000, le=3000)
+    ct_high: float = _field(240.0, "CT value shown and trained as 1", "HU", ge=-2000, le=3000)
+    mr_percentiles: tuple[float, float] = _field(
+        (1.0, 99.0), "MR percentiles inside its field of view that become 0 and 1", "%"
+    )
+    spacing: float | None = _field(
+        None, "Train on voxels of about this size; none: the CT's own", "mm", gt=0, le=20
+    )
+    region_margin: float | None = _field(
+        None, "Work this far around the class strokes; none: the whole CT", "mm", ge=5, le=500
+    )
+
+    # Network
+    width: int = _field(16, "Channels of the first stage", ge=2, le=64)
+    normalisation: Literal["none", "instance"] = _field("none", "After every convolution")
+    dropout: float = _field(0.5, "Share of features dropped at the bottoms", ge=0, lt=1)
+
+    # Losses
+    class_balance: float = _field(
+        0.0, "0: every stroke voxel counts the same; 1: every class counts the same", ge=0, le=1
+    )
+    ce_weight: float = _field(1.0, "Weight of the partial cross entropy, Eq. 3", ge=0, le=10)
+    lambda_ct: float = _field(0.2, "Weight of the CT's CRF, Eq. 7", ge=0, le=10)
+    lambda_mr: float = _field(0.2, "Weight of the MR's CRF, Eq. 7", ge=0, le=10)
+    alpha_ct: float = _field(0.8, "Weight of y_mm against y_ct, Eq. 8", ge=0, le=10)
+    alpha_mr: float = _field(0.8, "Weight of y_mm against y_mr, Eq. 8", ge=0, le=10)
+    crf_radius: int = _field(5, "Half width of the CRF's window", "voxels", ge=1, le=15)
+    crf_sigma_xy: float = _field(6.0, "How far neighbours pull", "voxels", gt=0, le=100)
+    crf_sigma_intensity: float = _field(0.1, "How alike neighbours must be", gt=0, le=10)
+    ramp: float = _field(
+        0.0, "Share of the fit over which the unsupervised terms rise to their weight", ge=0, le=1
+    )
+
+    # Training
+    patch: tuple[int, int, int] = _field((16, 96, 96), "Patch (z, y, x)", "voxels")
+    batch: int = _field(16, "Patches a step", ge=1, le=256)
+    learning_rate: float = _field(1e-5, "Adam's step", gt=0, le=1)
+    schedule: Literal["constant", "cosine"] = _field("constant", "Learning rate over the fit")
+    augment: bool = _field(False, "Random flips and changes of intensity")
+    average: float = _field(0.0, "Decay of the weights' moving average; 0: none", ge=0, lt=1)
+    steps: int = _field(2000, "Steps at most", ge=1, le=10_000_000)
+    minutes: float | None = _field(None, "Time for training at most", "min", gt=0, le=100_000)
+    preview_seconds: float = _field(10.0, "Between previews at least", "s", ge=0.1, le=3600)
+    precision: Literal["auto", "float32", "bfloat16"] = _field(
+        "auto", "auto: bfloat16 where the processor has it"
+    )
+
+    @property
+    def ct_window(self) -> tuple[float, float]:
+        """(low, high) in HU."""
+        return self.ct_low, self.ct_high
+
+    def model_post_init(self, _: Any) -> None:
+        """Check what no single field can."""
+        if self.ct_low >= self.ct_high:
+            raise ValueError(
+                f"CT window: low {self.ct_low:g} HU is not below high {self.ct_high:g} HU"
+            )
+        low, high = self.mr_percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"MR percentiles {low:g} and {high:g} must rise within 0 and 100")
+        if any(n < 16 or n % 16 for n in self.patch):
+            raise ValueError(f"Patch {self.patch}: each side must be a multiple of 16")
+
+
+PRESETS: dict[str, Config] = {
+    "paper": Config(),
+    "standard": Config(
+        preset="standard",
+        normalisation="instance",
+        dropout=0.1,
+        class_balance=0.5,
+        ramp=0.3,
+        batch=4,
+        patch=(32, 96, 96),
+        region_margin=40.0,
+        learning_rate=1e-3,
+        schedule="cosine",
+        augment=True,
+        average=0.99,
+        steps=3000,
+        minutes=10.0,
+    ),
+    "quick": Config(
+        preset="quick",
+        spacing=2.0,
+        region_margin=30.0,
+        width=8,
+        normalisation="instance",
+        dropout=0.0,
+        class_balance=0.5,
+        ramp=0.5,
+        batch=1,
+        patch=(16, 64, 64),
+        learning_rate=3e-3,
+        schedule="cosine",
+        augment=True,
+        average=0.95,
+        steps=400,
+        minutes=1.5,
+    ),
+}
+
+
+def make_config(preset: str = "quick", **changes: Any) -> Config:
+    """A preset with some fields changed.
+
+    Raises
+    ------
+    UserError
+        Unknown preset or field, or a value outside its range.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"There is no preset {preset!r}; choose {', '.join(PRESETS)}.")
+    return parse_config({**PRESETS[preset].model_dump(), **changes})
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """Validate a configuration from a file or a command; see `make_config`."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "configuration"
+        raise UserError(
+            f"Training setting {field}: {first['msg']} (got {first['input']!r})."
+        ) from error

@@ -1,0 +1,135 @@
+"""Worker protocol: commands in, events out, both one JSON object a line.
+
+Arrays travel as files in the case folder, never through the pipe.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fit(_Message):
+    """Train on the case; `config` is a whole configuration."""
+
+    command: Literal["fit"] = "fit"
+    config: dict[str, Any]
+    device: str = "auto"
+
+
+class Stop(_Message):
+    """End the fit in progress, keeping the best so far."""
+
+    command: Literal["stop"] = "stop"
+
+
+class Predict(_Message):
+    """Predict the case with the model of one of its runs, or with a model file."""
+
+    command: Literal["predict"] = "predict"
+    model: str
+    device: str = "auto"
+
+
+class Quit(_Message):
+    """Stop, write a checkpoint and leave."""
+
+    command: Literal["quit"] = "quit"
+
+
+class Started(_Message):
+    """A fit begins. `run` is the run's folder, relative to the case."""
+
+    event: Literal["started"] = "started"
+    run: str
+    device: str
+    precision: str
+    steps: int
+    parameters: int
+
+
+class Step(_Message):
+    """Progress, at most five a second. `losses` holds every term, unweighted, and `total`."""
+
+    event: Literal["step"] = "step"
+    step: int
+    progress: float
+    elapsed_s: float
+    remaining_s: float
+    losses: dict[str, float]
+    skipped: int = 0
+
+
+class Preview(_Message):
+    """A prediction while training goes on: labels (uint8, Study's Grid) in a file."""
+
+    event: Literal["preview"] = "preview"
+    step: int
+    labels: str
+    agreement: float
+
+
+class Saved(_Message):
+    """A checkpoint is on disk."""
+
+    event: Literal["saved"] = "saved"
+    step: int
+    model: str
+
+
+class Finished(_Message):
+    """A fit or a prediction is complete; paths are relative to the case or run folder."""
+
+    event: Literal["finished"] = "finished"
+    model: str
+    labels: str
+    probabilities: str
+    volumes_ml: dict[str, float]
+    steps: int = 0
+    seconds: float = 0.0
+    agreement: float = 0.0
+    stopped: bool = False
+    warning: str = ""
+
+
+class Failed(_Message):
+    """It did not work; `reason` is one sentence a clinician can act on."""
+
+    event: Literal["failed"] = "failed"
+    reason: str
+    model: str = ""
+
+
+Command = Annotated[Fit | Stop | Predict | Quit, Field(discriminator="command")]
+Event = Annotated[
+    Started | Step | Preview | Saved | Finished | Failed, Field(discriminator="event")
+]
+_COMMAND = TypeAdapter(Command)
+_EVENT = TypeAdapter(Event)
+
+
+def encode(message: BaseModel) -> str:
+    """One line of JSON, without the line's end."""
+    return message.model_dump_json()
+
+
+def decode_command(line: str) -> Fit | Stop | Predict | Quit | None:
+    """The command on a line, or None when the line is none."""
+    return _decode(_COMMAND, line)
+
+
+def decode_event(line: str) -> Started | Step | Preview | Saved | Finished | Failed | None:
+    """The event on a line, or None when the line is none (kept for the log)."""
+    return _decode(_EVENT, line)
+
+
+def _decode(adapter: TypeAdapter, line: str) -> Any:
+    try:
+        return adapter.validate_json(line)
+    except ValidationError:
+        return None

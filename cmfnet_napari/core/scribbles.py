@@ -1,0 +1,123 @@
+"""Scribbles and their codes.
+
+Scribbles: 0 unlabelled, 1 background, 2, 3, … the classes. Segmentations: 0 background,
+1, 2, … the classes in order. The two codings meet in this module only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmfnet_napari.core.errors import UserError
+
+UNLABELLED, BACKGROUND, FIRST_CLASS = 0, 1, 2
+IGNORE = 255  # target of an unlabelled voxel
+MAX_CODE = 64
+
+# Mean share of labelled voxels in the paper's scribbles, percent of all voxels.
+PAPER_COVERAGE = {"background": 0.08, "automatic background": 0.06, "tumour": 0.04}
+
+
+@dataclass(frozen=True)
+class ScribbleClass:
+    """A class the user paints: its code in scribbles, its name and its colour (#rrggbb)."""
+
+    code: int
+    name: str
+    color: str
+
+
+# Blue and orange of Okabe and Ito: apart for colour-blind eyes, and against grey images.
+PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+DEFAULT_CLASSES = (
+    ScribbleClass(BACKGROUND, "Background", PALETTE[0]),
+    ScribbleClass(FIRST_CLASS, "Tumour", PALETTE[1]),
+)
+
+
+def class_color(code: int) -> str:
+    """Colour of a scribble code, #rrggbb; repeats after the palette's end."""
+    return PALETTE[(code - 1) % len(PALETTE)]
+
+
+def to_targets(scribbles: np.ndarray) -> np.ndarray:
+    """Training targets of scribbles.
+
+    Parameters
+    ----------
+    scribbles : uint8 array, any shape
+        Scribble codes.
+
+    Returns
+    -------
+    uint8 array of the same shape
+        Segmentation codes where there is a stroke, `IGNORE` elsewhere.
+    """
+    return np.where(scribbles == UNLABELLED, IGNORE, scribbles - 1).astype(np.uint8)
+
+
+def to_scribbles(segmentation: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Scribbles that say what a segmentation says at the voxels of a boolean mask."""
+    return np.where(where, segmentation + 1, UNLABELLED).astype(np.uint8)
+
+
+def segmentation_code(code: int) -> int:
+    """Segmentation code of a scribble code (background 1 → 0, first class 2 → 1)."""
+    if code < BACKGROUND:
+        raise ValueError("unlabelled voxels have no segmentation code")
+    return code - 1
+
+
+def coverage(scribbles: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Voxels and share of all voxels (0 … 1) of every scribble code that occurs, without 0."""
+    counts = np.bincount(scribbles.ravel(), minlength=2)
+    return {
+        int(code): (int(counts[code]), float(counts[code] / scribbles.size))
+        for code in np.flatnonzero(counts)
+        if code != UNLABELLED
+    }
+
+
+def check_codes(scribbles: np.ndarray, name: str = "The scribbles") -> np.ndarray:
+    """Return an integer-valued label array as uint8 scribbles.
+
+    Raises
+    ------
+    UserError
+        A value is negative, not a whole number, or above `MAX_CODE`.
+    """
+    values = np.unique(scribbles)
+    bad = [v for v in values if not np.isfinite(v) or v != int(v) or not 0 <= v <= MAX_CODE]
+    if bad:
+        raise UserError(
+            f"{name} have the value {bad[0]:g}, which is no code: 0 is unlabelled, 1 background, "
+            f"2 to {MAX_CODE} the classes."
+        )
+    return scribbles.astype(np.uint8)
+
+
+def check_trainable(scribbles: np.ndarray, name: str = "The scribbles") -> int:
+    """Return the number of classes of the segmentation, background included.
+
+    Raises
+    ------
+    UserError
+        No background stroke, no class stroke, or a class left out between others.
+    """
+    codes = set(coverage(scribbles))
+    if not any(code >= FIRST_CLASS for code in codes):
+        raise UserError(f"{name} have no tumour stroke. Draw at least one inside the tumour.")
+    if BACKGROUND not in codes:
+        raise UserError(
+            f"{name} have no background stroke. Draw some outside the tumour, or make them "
+            "automatically."
+        )
+    missing = set(range(BACKGROUND, max(codes) + 1)) - codes
+    if missing:
+        raise UserError(
+            f"{name} have no stroke of class {min(missing)}, though class {max(codes)} has some. "
+            "Draw it or remove the class."
+        )
+    return max(codes)

@@ -1,0 +1,250 @@
+"""Volume: one 3D image with its Grid, and the files it comes from and goes to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.grid import Grid
+
+IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
+_IMAGE_MODALITIES = {"CT", "MR", "PT", "OT"}
+_UNEVEN_SLICES = 0.01  # of the median slice distance
+
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what matters is checked and said below
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One 3D image.
+
+    Attributes
+    ----------
+    array : array (z, y, x)
+        CT in Hounsfield units; MR in arbitrary units; labels as integers.
+    grid : Grid
+        Where the voxels lie.
+    modality : str
+        ``"CT"``, ``"MR"`` or ``""`` for labels.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    modality: str = ""
+
+    def image(self) -> sitk.Image:
+        """The same as a SimpleITK image."""
+        return self.grid.to_image(self.array)
+
+
+def from_image(image: sitk.Image, modality: str = "") -> Volume:
+    """Wrap a 3D SimpleITK image."""
+    return Volume(sitk.GetArrayFromImage(image), Grid.from_image(image), modality)
+
+
+def read_image(path: str | Path) -> sitk.Image:
+    """Read a 3D image as it lies on disk.
+
+    Parameters
+    ----------
+    path : path
+        NIfTI, NRRD, MHA or MHD file, one DICOM file of a multi-frame image, or a folder with
+        one DICOM series.
+
+    Raises
+    ------
+    UserError
+        Missing, unreadable, not 3D, more than one value a voxel, or an uneven series.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist. Check the name and the folder.")
+    try:
+        image = _read_series(path) if path.is_dir() else sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path.name} cannot be read as an image ({_reason(error)}). Expected NIfTI, NRRD, "
+            "MHA/MHD or a folder with one DICOM series."
+        ) from error
+    return _as_3d(image, path.name)
+
+
+def read_volume(path: str | Path, modality: str) -> Volume:
+    """Read a CT or MR for display and training.
+
+    Raises
+    ------
+    UserError
+        As `read_image`; also for NaN or infinite voxels and for an image of one value only.
+    """
+    volume = from_image(read_image(path), modality)
+    check_values(volume.array, f"The {modality} {Path(path).name}")
+    return volume
+
+
+def check_values(array: np.ndarray, name: str) -> None:
+    """Raise UserError when an image holds NaN, infinity, or nothing but one value."""
+    if np.issubdtype(array.dtype, np.floating):
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            raise UserError(
+                f"{name} has {bad} voxels that are NaN or infinite, of {array.size}. Export the "
+                "image again without them."
+            )
+    low, high = array.min(), array.max()
+    if low == high:
+        raise UserError(f"{name} is {low:g} in every voxel: there is nothing to see in it.")
+
+
+def write_image(image: sitk.Image, path: str | Path) -> Path:
+    """Write an image so that a half-written file never replaces a good one.
+
+    Raises
+    ------
+    UserError
+        Unknown ending, missing or read-only folder, full disk.
+    """
+    path = Path(path)
+    ending = file_ending(path, WRITE_ENDINGS)
+    if ending is None:
+        raise UserError(f"{path.name} must end in {', '.join(WRITE_ENDINGS)} to be written.")
+    with_compression = ending != ".nii"
+    return write_safely(
+        path,
+        ending,
+        lambda part: sitk.WriteImage(image, str(part), useCompression=with_compression),
+    )
+
+
+def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Path:
+    """Write through a file beside the target, flush it to disk, then rename it.
+
+    Parameters
+    ----------
+    path : Path
+        The target.
+    ending : str
+        Ending that the writer needs to see, such as ``".nii.gz"``.
+    write : callable
+        Writes the whole file at the path it is given.
+
+    Raises
+    ------
+    UserError
+        The folder is missing or read-only, or the disk is full.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}{ending}")
+    try:
+        write(part)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path.name} could not be written: {_why_not(path, error)}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def file_ending(path: str | Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> str | None:
+    """Return the known ending of a file name (``.nii.gz`` counts as one), or None."""
+    name = Path(path).name.lower()
+    matches = [ending for ending in endings if name.endswith(ending)]
+    return max(matches, key=len) if matches else None
+
+
+def _as_3d(image: sitk.Image, name: str) -> sitk.Image:
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    size = "×".join(str(n) for n in image.GetSize())
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(f"{name} is a colour or vector image ({size}); a CT or MR is needed.")
+    if image.GetDimension() != 3 or image.GetSize()[2] < 2:
+        raise UserError(f"{name} is not a 3D image: its size is {size}.")
+    return image
+
+
+def _read_series(folder: Path) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    series = {}
+    for uid in reader.GetGDCMSeriesIDs(str(folder)):
+        files = reader.GetGDCMSeriesFileNames(str(folder), uid)
+        if _modality(files[0]) in _IMAGE_MODALITIES:
+            series[uid] = files
+    if not series:
+        raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")
+    if len(series) > 1:
+        counts = ", ".join(str(len(files)) for files in series.values())
+        raise UserError(
+            f"{folder.name} holds {len(series)} DICOM image series ({counts} files). Put each "
+            "into a folder of its own and choose one."
+        )
+    (files,) = series.values()
+    if len(files) == 1:
+        return sitk.ReadImage(files[0])
+    _check_slices(files, folder.name)
+    reader.SetFileNames(files)
+    return reader.Execute()
+
+
+def _header(file: str) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    reader.ReadImageInformation()
+    return reader
+
+
+def _modality(file: str) -> str:
+    try:
+        return _header(file).GetMetaData("0008|0060").strip()
+    except RuntimeError:  # a structure set or a report has no pixels
+        return ""
+
+
+def _check_slices(files: tuple[str, ...], name: str) -> None:
+    """Refuse a series whose slices do not follow each other evenly (missing or doubled)."""
+    headers = [_header(file) for file in files]
+    normal = np.array(headers[0].GetDirection()).reshape(3, 3)[:, 2]
+    gaps = np.abs(np.diff([np.dot(h.GetOrigin(), normal) for h in headers]))
+    usual = float(np.median(gaps))
+    uneven = np.flatnonzero(np.abs(gaps - usual) > _UNEVEN_SLICES * max(usual, 0.01))
+    if uneven.size:
+        at = int(uneven[0])
+        raise UserError(
+            f"{name}: slices {at + 1} and {at + 2} are {gaps[at]:.2f} mm apart, the others "
+            f"{usual:.2f} mm: a slice is missing or doubled. Export the whole series again."
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Last line of an ITK message, without the source file it names."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return (
+        lines[-1].split("ERROR: ")[-1].split("): ")[-1].strip().rstrip(".") if lines else "unknown"
+    )
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist."
+    if code == errno.ENOSPC or _free_bytes(path.parent) < 1_000_000:
+        return "the disk is full. Free some space and save again."
+    if not os.access(path.parent, os.W_OK) or code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"the folder {path.parent} is read-only. Choose another one."
+    return f"{_reason(error)}."
+
+
+def _free_bytes(folder: Path) -> int:
+    import shutil
+
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,1 @@
+"""The napari window: layers, views, panels and the worker's client. Never imports torch."""

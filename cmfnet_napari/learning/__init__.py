@@ -1,0 +1,1 @@
+"""CmFNet, its losses, training and prediction: the only room that imports torch."""
