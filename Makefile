@@ -1,0 +1,39 @@
+# Two commands on a fresh machine with Python 3.11 or newer, git and make:
+#   make demo   the main job, from scribbles to a contour (in a window when there is a display)
+#   make test   the whole test suite, style and import rules
+# PYTHON=python3.12 chooses another Python; PIP_ARGS=... is handed to pip (README, "CPU or GPU").
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off \
+	--constraint constraints.txt $(PIP_ARGS)
+READY := .venv/.ready
+
+.PHONY: help demo test system
+
+help:
+	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
+	@echo "make test   the whole test suite, style and import rules"
+
+demo: $(READY)
+	@$(BIN)/cmfnet demo --out demo-output
+
+# Two threads for torch: what the tests' time limits are set for.
+test: $(READY)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-cache
+	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q
+
+system:
+	@sh scripts/system-libraries.sh $(PYTHON)
+
+# The build backend comes first, pinned like the rest, so that nothing is fetched unpinned.
+$(READY): pyproject.toml constraints.txt | system
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed; none was found." >&2; exit 1; fi
+	@if [ ! -x $(BIN)/pip ]; then echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; fi
+	@echo "Installing the pinned packages into .venv (several minutes the first time)"
+	@$(PIP) hatchling editables
+	@$(PIP) --no-build-isolation --editable '.[all,test,dev]'
+	@touch $@
