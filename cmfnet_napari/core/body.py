@@ -1,0 +1,64 @@
+"""The patient's body in a CT: without the air around and, mostly, without the couch."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from cmfnet_napari.core.volume import Volume
+
+BODY_HU = -300.0  # between air or foam and fat
+_COARSE_MM = 4.0  # voxels the shape is found on; fine enough for skin, coarse enough to be quick
+_COUCH_MM = 4.0  # couch tops and sheets thinner than twice this are cut off
+
+
+def body_mask(ct: Volume) -> np.ndarray:
+    """Find the patient.
+
+    Everything above −300 HU, opened so that couch and skin come apart, the largest connected
+    part, holes (lungs, bowel gas) filled in each axial slice. A body that reaches the border of
+    the image is kept up to there. The shape is found on voxels of about 4 mm, so its border is
+    good to a few millimetres.
+
+    Parameters
+    ----------
+    ct : Volume
+        CT in HU.
+
+    Returns
+    -------
+    bool array (z, y, x)
+    """
+    steps = tuple(
+        min(n, max(1, round(_COARSE_MM / s)))
+        for n, s in zip(ct.grid.shape, ct.grid.spacing, strict=True)
+    )
+    coarse = ct.array[tuple(slice(step // 2, None, step) for step in steps)] > BODY_HU
+    spacing = tuple(s * step for s, step in zip(ct.grid.spacing, steps, strict=True))
+    body = _largest(_open_in_plane(coarse, spacing))
+    body = np.stack([ndimage.binary_fill_holes(plane) for plane in body])
+    for axis, step in enumerate(steps):
+        body = np.repeat(body, step, axis)
+    missing = [(0, max(0, n - m)) for n, m in zip(ct.array.shape, body.shape, strict=True)]
+    body = np.pad(body, missing, mode="edge")
+    return body[tuple(slice(n) for n in ct.array.shape)]
+
+
+def _open_in_plane(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """Opening with a disc; beyond the image it goes on as at its border."""
+    radius = [max(1, round(_COUCH_MM / s)) for s in spacing[1:]]
+    wide = np.pad(mask, ((0, 0), *((r, r) for r in radius)), mode="edge").astype(np.uint8)
+    image = sitk.GetImageFromArray(wide)
+    opened = sitk.GetArrayFromImage(
+        sitk.BinaryMorphologicalOpening(image, (radius[1], radius[0], 0))
+    )
+    inner = opened[:, radius[0] : -radius[0], radius[1] : -radius[1]]
+    return inner.astype(bool) if inner.any() else mask
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
