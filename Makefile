@@ -6,7 +6,7 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off \
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off \
 	--constraint constraints.txt $(PIP_ARGS)
 READY := .venv/.ready
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str | Path, str], str]:
+    """Run code with some Python, away from the checkout, for what it prints."""
+    away = tmp_path_factory.mktemp("away")
+
+    def run(python: str | Path, code: str) -> str:
+        command = [str(python), "-I", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=away)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the checkout without network."""
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
+    subprocess.run([*command, str(ROOT)], check=True, capture_output=True, timeout=120)
+    (path,) = out.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def wheel_python(wheel: Path, run_python, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of a new environment that has the wheel; its other packages are this one's."""
+    environment = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    scripts, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    python = environment / scripts / name
+    install = ["--python", str(python), "install", "-qq", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True, timeout=120)
+    # Named in a .pth file, this environment's packages come after the wheel, and its own .pth
+    # files (the editable install among them) are not read.
+    site = run_python(python, "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    (Path(site) / "others.pth").write_text(sysconfig.get_path("purelib"))
+    return python

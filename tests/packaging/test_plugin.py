@@ -1,0 +1,65 @@
+"""napari finds the plugin from an editable install and from a wheel."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ASK = """
+import json
+import cmfnet_napari
+from npe2 import PluginManager
+manager = PluginManager()
+manager.discover()
+manifest = manager.get_manifest("cmfnet-napari")
+manifest.validate_imports()
+contributions = manifest.contributions
+print(json.dumps({
+    "from": cmfnet_napari.__file__,
+    "display_name": manifest.display_name,
+    "widgets": [widget.display_name for widget in contributions.widgets or []],
+    "samples": [sample.key for sample in contributions.sample_data or []],
+    "commands": [command.python_name for command in contributions.commands or []],
+}))
+"""
+
+
+def check_manifest(found: dict) -> None:
+    assert "CmFNet" in found["display_name"]
+    assert found["widgets"]
+    assert len(found["samples"]) >= 2  # the synthetic patient and the real one
+    assert all(name.startswith("cmfnet_napari.") for name in found["commands"])
+
+
+def test_editable_install_is_found(root: Path, run_python) -> None:
+    found = json.loads(run_python(sys.executable, ASK))
+    assert Path(found["from"]) == root / "cmfnet_napari" / "__init__.py"
+    check_manifest(found)
+
+
+@pytest.mark.slow
+def test_wheel_is_found(wheel_python: Path, run_python) -> None:
+    found = json.loads(run_python(wheel_python, ASK))
+    assert Path(found["from"]).is_relative_to(wheel_python.parents[1])
+    check_manifest(found)
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "cmfnet_napari/napari.yaml" in names
+    assert "cmfnet_napari/py.typed" in names
+    assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"cmfnet_napari"}
+
+
+def test_root_manifest_is_the_packages(root: Path) -> None:
+    at_root, in_package = root / "napari.yaml", root / "cmfnet_napari" / "napari.yaml"
+    assert in_package.is_file()
+    if at_root.is_symlink():
+        assert at_root.resolve() == in_package.resolve()
+    else:  # git on Windows writes the link's target as text
+        assert at_root.read_text().strip() == "cmfnet_napari/napari.yaml"

@@ -1,0 +1,95 @@
+"""The core, the training and the command line work where napari and Qt are not installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+BLOCK = """
+import sys
+
+class Absent:
+    names = {"napari", "npe2", "vispy", "qtpy", "magicgui", "superqt", "pyqtgraph",
+             "PyQt5", "PyQt6", "PySide2", "PySide6"}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ModuleNotFoundError(f"{name} is blocked by the test", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+IMPORT_ALL = """
+import importlib, pkgutil
+import cmfnet_napari
+skipped = ("cmfnet_napari.gui", "cmfnet_napari.__main__")
+for module in pkgutil.walk_packages(cmfnet_napari.__path__, "cmfnet_napari."):
+    if not module.name.startswith(skipped):
+        importlib.import_module(module.name)
+        print(module.name)
+"""
+COMMAND_LINE = """
+from cmfnet_napari.cli import main
+sys.argv = ["cmfnet", *sys.argv[1:]]
+main()
+"""
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCK + code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_the_block_blocks() -> None:
+    done = run("import qtpy")
+    assert done.returncode == 1
+    assert "qtpy is blocked by the test" in done.stderr
+
+
+def test_every_module_but_the_windows_imports() -> None:
+    done = run(IMPORT_ALL)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.split())
+    assert {"cmfnet_napari.core.grid", "cmfnet_napari.cli", "cmfnet_napari.doctor"} <= imported
+    assert any(name.startswith("cmfnet_napari.learning.") for name in imported)
+
+
+def test_help_names_every_command() -> None:
+    done = run(COMMAND_LINE, "--help")
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "open", "fit", "predict", "evaluate", "scribble", "doctor", "worker"):
+        assert command in done.stdout
+
+
+def test_evaluate_works(tmp_path: Path) -> None:
+    reference = np.zeros((4, 5, 6), np.uint8)
+    reference[1:3, 1:3, 1:3] = 1
+    prediction = reference.copy()
+    prediction[1:3, 1:3, 2] = 0  # half of it: DSC 2 · 4 / (4 + 8)
+    for name, array in (("reference", reference), ("prediction", prediction)):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"{name}.nii.gz"))
+    files = [str(tmp_path / f"{name}.nii.gz") for name in ("prediction", "reference")]
+    done = run(COMMAND_LINE, "evaluate", *files, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "dsc" in json.loads(done.stdout.splitlines()[-1])
+
+
+def test_open_says_what_to_install(tmp_path: Path) -> None:
+    array = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "ct.nii.gz"))
+    done = run(COMMAND_LINE, "open", str(tmp_path / "ct.nii.gz"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "cmfnet-napari[all]" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "open", "fit", "predict", "evaluate", "scribble"])
+def test_each_command_has_help(command: str) -> None:
+    done = run(COMMAND_LINE, command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
