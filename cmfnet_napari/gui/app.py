@@ -1,0 +1,124 @@
+"""napari with the dock in place, for ``cmfnet open`` and ``cmfnet demo``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cmfnet_napari.core.errors import UserError
+
+if TYPE_CHECKING:
+    import napari
+
+    from cmfnet_napari.gui.dock import CmFNetDock
+
+_DOCK_WIDTH = 360
+_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+
+
+def open_window(
+    ct: str | Path | None = None,
+    mr: str | Path | None = None,
+    scribbles: str | Path | None = None,
+    *,
+    demo: bool = False,
+) -> None:
+    """Show the window and return when it is closed.
+
+    Parameters
+    ----------
+    ct, mr, scribbles : path, optional
+        What to open; without a CT the window starts empty.
+    demo : bool
+        Open the synthetic patient with its scribbles and start a quick training.
+
+    Raises
+    ------
+    UserError
+        napari, a Qt binding, a display or OpenGL is missing.
+    """
+    check_window()
+    import napari
+
+    from cmfnet_napari.gui.opening import open_files, open_phantom
+
+    viewer = napari.Viewer(title="CmFNet", show_welcome_screen=False)
+    dock = add_dock(viewer)
+    if demo:
+        _train_when_open(dock)
+        dock.session.open(open_phantom)
+    elif ct is not None:
+        dock.session.open(partial(open_files, ct, mr, scribbles))
+    napari.run()
+
+
+def add_dock(viewer: napari.Viewer) -> CmFNetDock:
+    """Dock CmFNet at the right of a viewer."""
+    _, dock = viewer.window.add_plugin_dock_widget("cmfnet-napari", "CmFNet")
+    dock.resize(_DOCK_WIDTH, dock.height())
+    return dock
+
+
+def check_window() -> None:
+    """Raise UserError, in words, when no window can be shown here."""
+    if find_spec("napari") is None or not any(find_spec(name) for name in _BINDINGS):
+        raise UserError(
+            "The window needs napari and a Qt binding. Install them with: "
+            'pip install "cmfnet-napari[all]"'
+        )
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY")
+        or os.environ.get("WAYLAND_DISPLAY")
+        or os.environ.get("QT_QPA_PLATFORM")
+    ):
+        raise UserError(
+            "There is no display to show the window on. Use 'cmfnet demo --headless', 'cmfnet fit' "
+            "and 'cmfnet predict' here, or start it in a desktop session."
+        )
+    _check_qt()
+
+
+def _check_qt() -> None:
+    """Try Qt and OpenGL in another process: where a library is missing Qt aborts the whole one."""
+    import subprocess
+
+    probe = (
+        "from qtpy.QtWidgets import QApplication\n"
+        "from qtpy.QtGui import QOffscreenSurface, QOpenGLContext\n"
+        "app = QApplication([])\n"
+        "surface = QOffscreenSurface(); surface.create()\n"
+        "context = QOpenGLContext()\n"
+        "raise SystemExit(0 if context.create() and context.makeCurrent(surface) else 7)\n"
+    )
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return  # a slow display is still one
+    if result.returncode == 7:
+        raise UserError(
+            "This display has no OpenGL, which napari needs. Install a graphics driver, or on "
+            "Linux set LIBGL_ALWAYS_SOFTWARE=1."
+        )
+    if result.returncode:
+        reason = (result.stderr.decode(errors="replace").strip().splitlines() or ["no reason"])[-1]
+        raise UserError(
+            f"Qt cannot open a window here ({reason}). Check the display, or on Debian and Ubuntu "
+            "install: libgl1 libegl1 libxcb-cursor0 libxkbcommon-x11-0."
+        )
+
+
+def _train_when_open(dock: CmFNetDock) -> None:
+    """Press Train on the first patient that opens, not on later ones."""
+
+    def train() -> None:
+        dock.session.opened.disconnect(train)
+        dock.tabs.setCurrentIndex(2)
+        dock.training_panel.train_button.click()
+
+    dock.session.opened.connect(train)

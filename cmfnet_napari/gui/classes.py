@@ -1,0 +1,75 @@
+"""The list of classes and its colours in napari."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+from napari.utils.colormaps import DirectLabelColormap
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.scribbles import (
+    BACKGROUND,
+    FIRST_CLASS,
+    MAX_CODE,
+    ScribbleClass,
+    class_color,
+    segmentation_code,
+)
+
+Classes = tuple[ScribbleClass, ...]
+
+
+def add_class(classes: Classes, name: str = "") -> Classes:
+    """The classes and one more.
+
+    Raises
+    ------
+    UserError
+        There are as many as codes already.
+    """
+    code = max(entry.code for entry in classes) + 1
+    if code > MAX_CODE:
+        raise UserError(f"There are {len(classes)} classes already; {MAX_CODE} codes exist.")
+    entry = ScribbleClass(code, name.strip() or f"Class {code - BACKGROUND}", class_color(code))
+    return (*classes, entry)
+
+
+def change_class(classes: Classes, code: int, *, name: str = "", color: str = "") -> Classes:
+    """The classes with one renamed or recoloured; an empty value changes nothing."""
+    return tuple(
+        replace(entry, name=name.strip() or entry.name, color=color or entry.color)
+        if entry.code == code
+        else entry
+        for entry in classes
+    )
+
+
+def classes_up_to(classes: Classes, code: int) -> Classes:
+    """The classes, completed so that a code has one."""
+    while max(entry.code for entry in classes) < code:
+        classes = add_class(classes)
+    return classes
+
+
+def class_names(classes: Classes) -> list[str]:
+    """Names of the segmentation's codes 1, 2, … in order."""
+    return [entry.name for entry in classes if entry.code >= FIRST_CLASS]
+
+
+def scribble_colors(classes: Classes) -> DirectLabelColormap:
+    """Colours of a scribbles layer."""
+    return _colormap({entry.code: entry.color for entry in classes})
+
+
+def segmentation_colors(classes: Classes) -> DirectLabelColormap:
+    """Colours of a segmentation layer: each class as its strokes, background clear."""
+    return _colormap({segmentation_code(e.code): e.color for e in classes if e.code >= FIRST_CLASS})
+
+
+def _colormap(colors: dict[int, str]) -> DirectLabelColormap:
+    """Codes without a class are magenta: seen, and nobody's colour."""
+    table: defaultdict[int | None, object] = defaultdict(lambda: np.zeros(4))
+    table.update({None: "magenta", 0: "transparent", **colors})
+    return DirectLabelColormap(color_dict=table)

@@ -1,0 +1,98 @@
+"""The dock widget: four steps, and the planes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import napari
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QTabWidget, QWidget
+
+from cmfnet_napari.gui.open_panel import OpenPanel
+from cmfnet_napari.gui.orientation import PLANE_KEYS, PLANES
+from cmfnet_napari.gui.result_panel import ResultPanel
+from cmfnet_napari.gui.scribble_panel import ScribblePanel
+from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.training_panel import TrainingPanel
+from cmfnet_napari.gui.widgets import button, column, scrollable
+
+_WIDTHS = 330, 380  # pixels
+
+
+class CmFNetDock(QWidget):
+    """Open · Scribble · Train · Result.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.session = Session(napari_viewer)
+        self.open_panel = OpenPanel(self.session)
+        self.scribble_panel = ScribblePanel(self.session)
+        self.training_panel = TrainingPanel(self.session)
+        self.result_panel = ResultPanel(self.session)
+        self.tabs = QTabWidget()
+        for title, panel in (
+            ("1 Open", self.open_panel),
+            ("2 Scribble", self.scribble_panel),
+            ("3 Train", self.training_panel),
+            ("4 Result", self.result_panel),
+        ):
+            self.tabs.addTab(scrollable(panel), title)
+        self.planes = _PlaneButtons(self.session)
+        self.setLayout(column(self.planes, self.tabs))
+        self.setMinimumWidth(_WIDTHS[0])
+        self.setMaximumWidth(_WIDTHS[1])
+        self.session.opened.connect(lambda: self.tabs.setCurrentIndex(1))
+        self.session.training.finished.connect(lambda _event: self.tabs.setCurrentIndex(3))
+        QCoreApplication.instance().aboutToQuit.connect(self.session.close)
+        # The widget's own methods are gone by then; the session is not.
+        self.destroyed.connect(self.session.close)
+
+    def reset_choices(self) -> None:
+        """Follow the viewer's layers; napari calls it."""
+        self.scribble_panel.auto.reset_choices()
+
+    def event(self, event: QEvent) -> bool:
+        """End everything when napari takes the widget out of its closed dock."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.session.close()
+            self.training_panel.plot.close_plot()
+            self.deleteLater()
+        return super().event(event)
+
+
+class _PlaneButtons(QWidget):
+    """Axial, sagittal, coronal."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._group = QButtonGroup(self)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.buttons = {}
+        for plane in PLANES:
+            widget = button(plane.capitalize(), partial(self._show, plane), PLANE_KEYS[plane])
+            widget.setCheckable(True)
+            self._group.addButton(widget)
+            layout.addWidget(widget)
+            self.buttons[plane] = widget
+        session.opened.connect(self._on_opened)
+        session.closed.connect(lambda: self.setEnabled(False))
+        self.setEnabled(False)
+
+    def _show(self, plane: str) -> None:
+        self._session.planes.show(plane)
+
+    def _on_opened(self) -> None:
+        self.setEnabled(True)
+        self._session.planes.changed.connect(self._mark)
+        self._mark(self._session.planes.plane)
+
+    def _mark(self, plane: str) -> None:
+        self.buttons[plane].setChecked(True)

@@ -1,0 +1,106 @@
+"""napari layers of a case, all placed by the Study's Grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.gui.classes import Classes, scribble_colors, segmentation_colors
+from cmfnet_napari.gui.opening import Opened
+
+LayerData = tuple[np.ndarray, dict[str, Any], str]
+OPENED = "cmfnet"  # metadata key under which a layer carries its `Opened`
+ROLE = "cmfnet_role"
+CONTOUR_WIDTH = 1  # voxels
+
+
+def placement(grid: Grid) -> dict[str, Any]:
+    """Keywords that put an array of a Grid at its place, in millimetres."""
+    return {
+        "scale": grid.spacing,
+        "translate": grid.translate,
+        "units": ("mm", "mm", "mm"),
+        "axis_labels": tuple(f"{low} – {high}" for low, high in grid.axis_letters),
+    }
+
+
+def case_layers(opened: Opened) -> list[LayerData]:
+    """Layer data of CT, MR (when there is one) and scribbles, bottom to top."""
+    study = opened.case.study
+    layers = [_ct(opened)]
+    if study.mr is not None:
+        layers.append(_mr(opened))
+    scribbles = {
+        **placement(study.grid),
+        "name": "Scribbles",
+        "colormap": scribble_colors(opened.case.classes),
+        "opacity": 0.9,
+        "metadata": _metadata(opened, "scribbles"),
+    }
+    return [*layers, (opened.scribbles, scribbles, "labels")]
+
+
+def segmentation_layer(
+    labels: np.ndarray, grid: Grid, classes: Classes, name: str, filled: bool = False
+) -> Labels:
+    """Labels layer of a segmentation (uint8, z y x), as a line or filled."""
+    layer = Labels(labels, name=name, colormap=segmentation_colors(classes), **placement(grid))
+    show_filled(layer, filled)
+    return layer
+
+
+def show_filled(layer: Labels, filled: bool) -> None:
+    """Show a segmentation as a see-through area or as a line."""
+    layer.contour = 0 if filled else CONTOUR_WIDTH
+    layer.opacity = 0.4 if filled else 0.9
+
+
+def probability_layer(probability: np.ndarray, grid: Grid, name: str) -> Image:
+    """Image layer of a probability 0 … 1 (float32, z y x), hidden until it is asked for."""
+    return Image(
+        probability,
+        name=name,
+        colormap="inferno",
+        contrast_limits=(0.0, 1.0),
+        blending="additive",
+        opacity=0.6,
+        visible=False,
+        **placement(grid),
+    )
+
+
+def _ct(opened: Opened) -> LayerData:
+    study = opened.case.study
+    shown = {
+        **placement(study.grid),
+        "name": "CT",
+        "colormap": "gray",
+        "contrast_limits": Config().ct_window,
+        "metadata": _metadata(opened, "ct"),
+    }
+    return study.ct.array, shown, "image"
+
+
+def _mr(opened: Opened) -> LayerData:
+    """Hidden at first: it covers the CT; its eye and opacity are napari's own."""
+    study = opened.case.study
+    shown = {
+        **placement(study.grid),
+        "name": "MR",
+        "colormap": "gray",
+        "contrast_limits": opened.mr_limits,
+        "blending": "translucent",
+        "opacity": 1.0,
+        "visible": False,
+        "metadata": _metadata(opened, "mr"),
+    }
+    return study.mr.array, shown, "image"
+
+
+def _metadata(opened: Opened, role: str) -> dict[str, Any]:
+    credit = {"licence and citation": opened.credit} if opened.credit else {}
+    return {OPENED: opened, ROLE: role, **credit}

@@ -1,0 +1,78 @@
+"""Live curve of the loss terms."""
+
+from __future__ import annotations
+
+import napari
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from cmfnet_napari.core.events import Step
+
+# Okabe and Ito; the total first. Dashes tell them apart without colour.
+_COLORS = ("#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#f0e442")
+_FLOOR = 1e-6  # the axis is logarithmic
+
+
+class LossPlot(QWidget):
+    """One line a loss term over the steps."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._curves: dict[str, pg.PlotDataItem] = {}
+        self._points: dict[str, tuple[list[int], list[float]]] = {}
+        self.plot = pg.PlotWidget()
+        self.plot.setFixedHeight(230)
+        self.plot.setLogMode(y=True)
+        self.plot.setLabel("bottom", "step")
+        self.plot.setLabel("left", "loss")
+        self.plot.setMenuEnabled(False)
+        self.plot.hideButtons()
+        self._legend = self.plot.addLegend(offset=(-4, 4), labelTextSize="8pt")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.plot)
+        viewer.events.theme.connect(self._follow_theme)
+        self._follow_theme()
+
+    @property
+    def terms(self) -> dict[str, tuple[list[int], list[float]]]:
+        """Steps and values of every term that is drawn."""
+        return self._points
+
+    def clear(self) -> None:
+        """Forget all lines."""
+        for curve in self._curves.values():
+            self.plot.removeItem(curve)
+        self._curves.clear()
+        self._points.clear()
+
+    def add(self, event: Step) -> None:
+        """Continue the lines with a step."""
+        for name, value in sorted(event.losses.items(), key=lambda item: item[0] != "total"):
+            if name not in self._curves:
+                self._add_curve(name)
+            steps, values = self._points[name]
+            steps.append(event.step)
+            values.append(max(value, _FLOOR))
+            self._curves[name].setData(steps, values)
+
+    def close_plot(self) -> None:
+        """Let go of the viewer."""
+        self._viewer.events.theme.disconnect(self._follow_theme)
+
+    def _add_curve(self, name: str) -> None:
+        width = 2 if name == "total" else 1.3
+        pen = pg.mkPen(_COLORS[len(self._curves) % len(_COLORS)], width=width)
+        self._points[name] = ([], [])
+        self._curves[name] = self.plot.plot([], [], pen=pen, name=name)
+
+    def _follow_theme(self) -> None:
+        theme = get_theme(self._viewer.theme)
+        text = theme.text.as_hex()
+        self.plot.setBackground(theme.background.as_hex())
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).setPen(text)
+            self.plot.getAxis(side).setTextPen(text)
+        self._legend.setLabelTextColor(text)

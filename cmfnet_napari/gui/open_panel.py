@@ -1,0 +1,91 @@
+"""Step 1: open a patient."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qtpy.QtWidgets import QProgressBar, QWidget
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.study import Study
+from cmfnet_napari.gui.opening import open_files, open_phantom, open_sample_patient
+from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.widgets import PathField, button, column, group, large_button, text_label
+
+
+class OpenPanel(QWidget):
+    """CT, MR and scribbles, or a sample."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.ct = PathField("CT", "needed", folders=True)
+        self.mr = PathField("MR", "optional", folders=True)
+        self.scribbles = PathField("Scribbles", "optional")
+        self.open_button = large_button("Open", self._open)
+        self.synthetic = button("Synthetic CT/MR patient", partial(session.open, open_phantom))
+        self.real = button(
+            "Real patient (soft-tissue sarcoma, download)",
+            partial(session.open, open_sample_patient),
+            "CT and MR of one patient, CC BY 3.0; downloaded once",
+        )
+        self._busy = QProgressBar()
+        self._busy.setRange(0, 0)
+        self._busy.setTextVisible(False)
+        self._busy.hide()
+        self.info = text_label("No patient is open.")
+        layout = column(
+            group("Files", self.ct, self.mr, self.scribbles, self.open_button),
+            group("Or try a sample", self.synthetic, self.real),
+            self._busy,
+            group("Patient", self.info),
+        )
+        layout.addStretch()
+        self.setLayout(layout)
+        session.busy.connect(self._show_busy)
+        session.opened.connect(self._describe)
+        session.closed.connect(lambda: self.info.setText("No patient is open."))
+
+    def _open(self) -> None:
+        if self.ct.path is None:
+            raise UserError("No CT is chosen. Choose a CT file, or a folder with one DICOM series.")
+        load = partial(open_files, self.ct.path, self.mr.path, self.scribbles.path)
+        self._session.open(load)
+
+    def _show_busy(self, what: str) -> None:
+        self._busy.setVisible(bool(what))
+        for widget in (self.open_button, self.synthetic, self.real):
+            widget.setEnabled(not what)
+        if what:
+            self.info.setText(what)
+        elif self._session.patient is None:
+            self.info.setText("No patient is open.")
+        else:
+            self._describe()
+
+    def _describe(self) -> None:
+        patient = self._session.patient
+        folder = patient.case.folder
+        lines = [
+            f"<b>{patient.title}</b>",
+            *study_lines(patient.case.study),
+            f"Everything you do is saved in the case folder<br>{breakable(str(folder))}",
+        ]
+        if patient.credit:
+            lines.append(f"<i>{patient.credit}</i>")
+        self.info.setText("<br><br>".join(lines))
+
+
+def study_lines(study: Study) -> list[str]:
+    """A study in words."""
+    z, y, x = study.grid.shape
+    dz, dy, dx = study.grid.spacing
+    ct = f"CT: {x} × {y} × {z} voxels of {dx:.2f} × {dy:.2f} × {dz:.2f} mm"
+    if study.mr is None:
+        return [ct, "MR: none"]
+    return [ct, f"MR: has data in {100 * study.mr_fov.mean():.0f} % of the CT"]
+
+
+def breakable(path: str) -> str:
+    """A path that can be wrapped after every separator."""
+    return path.replace("/", "/\u200b").replace("\\", "\\\u200b")

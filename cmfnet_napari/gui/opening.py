@@ -1,0 +1,120 @@
+"""Reading a patient, off the GUI thread: from files, or one of the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cmfnet_napari.core.case import Case, case_for
+from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.journal import difference
+from cmfnet_napari.core.scribbles import MAX_CODE, check_codes
+from cmfnet_napari.core.study import Study, load_labels, open_study, study_from_images, turn
+from cmfnet_napari.core.volume import from_image
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A case that is ready to be shown.
+
+    Attributes
+    ----------
+    case : Case
+        The patient's case folder, its study in memory.
+    scribbles : uint8 array (z, y, x)
+        The journal's strokes.
+    counts : int array (MAX_CODE + 1,)
+        Voxels of each scribble code.
+    mr_limits : (float, float) or None
+        MR values shown black and white.
+    title : str
+        What the window calls it; no patient name.
+    credit : str
+        Licence and citation of a sample, or empty.
+    notice : str
+        One sentence for the user, or empty.
+    """
+
+    case: Case
+    scribbles: np.ndarray
+    counts: np.ndarray
+    mr_limits: tuple[float, float] | None
+    title: str = "Patient"
+    credit: str = ""
+    notice: str = ""
+
+
+def open_files(
+    ct: str | Path, mr: str | Path | None = None, scribbles: str | Path | None = None
+) -> Opened:
+    """Read a CT, an MR and scribbles.
+
+    Raises
+    ------
+    UserError
+        As `study.open_study` and `study.load_labels`.
+    """
+    study = open_study(ct, mr)
+    strokes = None
+    if scribbles is not None:
+        strokes = check_codes(load_labels(scribbles, study.grid), Path(scribbles).name)
+    return prepare(study, strokes)
+
+
+def open_phantom() -> Opened:
+    """The built-in synthetic patient with its scribbles."""
+    from cmfnet_napari.core.phantom import make_phantom
+
+    phantom = make_phantom(seed=0)
+    study = study_from_images(phantom.ct, phantom.mr)
+    strokes = check_codes(from_image(turn(phantom.scribbles)).array)
+    return prepare(study, strokes, title="Synthetic patient")
+
+
+def open_sample_patient() -> Opened:
+    """The real sample patient, downloaded once.
+
+    Raises
+    ------
+    UserError
+        No network and not downloaded before.
+    """
+    from cmfnet_napari.core.samples import fetch_patient
+
+    patient = fetch_patient()
+    return prepare(
+        open_study(patient.ct, patient.mr),
+        title="Real sample patient",
+        credit=f"{patient.licence}. {patient.citation}",
+    )
+
+
+def prepare(
+    study: Study, strokes: np.ndarray | None = None, title: str = "Patient", credit: str = ""
+) -> Opened:
+    """Find or make the case of a study; strokes are imported only into a case without any."""
+    case = case_for(study)
+    scribbles = case.scribbles()
+    notice = ""
+    if strokes is not None:
+        stroke = difference(scribbles, strokes, "import")
+        if case.journal.last_id() and stroke is not None:
+            notice = (
+                "This patient already has strokes, which were kept; the scribbles file was not "
+                "loaded. Use Scribble → Load to replace them."
+            )
+        elif stroke is not None:
+            case.journal.append(stroke)
+            scribbles = strokes
+    counts = np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1)
+    return Opened(case, scribbles, counts, _mr_limits(study), title, credit, notice)
+
+
+def _mr_limits(study: Study) -> tuple[float, float] | None:
+    """Robust contrast inside the MR's field of view."""
+    if study.mr is None:
+        return None
+    low, high = np.percentile(study.mr.array[study.mr_fov], Config().mr_percentiles)
+    return float(low), float(max(high, low + 1e-6))

@@ -1,0 +1,112 @@
+"""Planes the way radiologists look at them, with the patient's letters at the borders.
+
+The Study's arrays run to the head, the back and the patient's left, so a slice is right when
+columns run to the right and rows run down, except that the head points up.
+"""
+
+from __future__ import annotations
+
+import napari
+from napari.components.overlays import TextOverlay
+from qtpy.QtCore import QObject, Signal
+
+from cmfnet_napari.core.grid import Grid
+
+HEAD_AXIS = 0
+PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
+PLANE_KEYS = {"axial": "Shift-A", "sagittal": "Shift-S", "coronal": "Shift-C"}
+# Which way the axis across the slices points, so that 3D views are not mirrored.
+_DEPTH = {"axial": "away", "sagittal": "towards", "coronal": "away"}
+_BORDERS = {
+    "top": "top_center",
+    "bottom": "bottom_center",
+    "left": "middle_left",
+    "right": "middle_right",
+}
+
+
+def border_letters(grid: Grid, rows: int, columns: int) -> dict[str, str]:
+    """Patient letters at the canvas borders when two array axes are displayed.
+
+    Parameters
+    ----------
+    grid : Grid
+        The Study's Grid.
+    rows, columns : int
+        Array axes (0 z, 1 y, 2 x) along the screen's vertical and horizontal.
+    """
+    low, high = grid.axis_letters[rows]
+    top, bottom = (high, low) if rows == HEAD_AXIS else (low, high)
+    left, right = grid.axis_letters[columns]
+    return {"top": top, "bottom": bottom, "left": left, "right": right}
+
+
+class PlaneKeeper(QObject):
+    """Keeps the viewer on one of the three planes, upright and lettered.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    grid : Grid
+        Grid of the study that is shown.
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, viewer: napari.Viewer, grid: Grid) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._grid = grid
+        self.plane = "axial"
+        for name, key in PLANE_KEYS.items():
+            viewer.bind_key(key, lambda _viewer, name=name: self.show(name), overwrite=True)
+        viewer.dims.events.order.connect(self._follow)
+        viewer.dims.events.ndisplay.connect(self._follow)
+        self._follow()
+
+    def show(self, plane: str) -> None:
+        """Show ``axial``, ``sagittal`` or ``coronal`` and fit it to the canvas."""
+        self.plane = plane
+        self._viewer.dims.order = PLANES[plane]
+        self._turn()
+        self._viewer.fit_to_view()
+        self.changed.emit(plane)
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self._viewer.dims.events.order.disconnect(self._follow)
+        self._viewer.dims.events.ndisplay.disconnect(self._follow)
+        for key in PLANE_KEYS.values():
+            self._viewer.bind_key(key, None)
+        for border in _BORDERS:
+            self._viewer.canvas.overlays.pop(_overlay_key(border), None)
+
+    def _follow(self) -> None:
+        """Answer napari's own roll and transpose buttons with the next upright plane."""
+        order = tuple(self._viewer.dims.order)
+        if len(order) != 3:
+            return
+        if order not in PLANES.values():
+            # Rolling on from an upright coronal plane gives (2, 1, 0): the axial one is next.
+            rolled_on = self.plane == "coronal" and order == (2, 1, 0)
+            slices_along = 0 if rolled_on else order[0]
+            order = next(o for o in PLANES.values() if o[0] == slices_along)
+        self.show(next(name for name, o in PLANES.items() if o == order))
+
+    def _turn(self) -> None:
+        _, rows, columns = PLANES[self.plane]
+        vertical = "up" if rows == HEAD_AXIS else "down"
+        self._viewer.scene.camera.orientation = (_DEPTH[self.plane], vertical, "right")
+        letters = border_letters(self._grid, rows, columns)
+        overlays = self._viewer.canvas.overlays
+        for border, position in _BORDERS.items():
+            key = _overlay_key(border)
+            if key not in overlays:
+                overlays[key] = TextOverlay(position=position, font_size=14)
+            overlays[key].text = letters[border]
+            overlays[key].visible = self._viewer.dims.ndisplay == 2
+
+
+def _overlay_key(border: str) -> str:
+    return f"cmfnet_{border}"

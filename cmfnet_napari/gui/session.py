@@ -1,0 +1,209 @@
+"""The controller of the window: one patient, its layers, its jobs. It holds no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import napari
+import numpy as np
+from napari.layers import Labels, Layer
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from cmfnet_napari.core.case import Case
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.scribbles import FIRST_CLASS
+from cmfnet_napari.gui.auto_strokes import AutoStrokes
+from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
+from cmfnet_napari.gui.keys import bind_class_keys, unbind_class_keys
+from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers
+from cmfnet_napari.gui.opening import Opened
+from cmfnet_napari.gui.orientation import PlaneKeeper
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.scribbling import StrokeRecorder
+from cmfnet_napari.gui.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.training import Training
+
+_BRUSH_MM = 3.0
+
+
+class Session(QObject):
+    """What the window works on. Panels call its methods and listen to its signals.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer that shows the patient.
+    """
+
+    busy = Signal(str)  # what goes on in the background; empty: nothing
+    opened = Signal()
+    closed = Signal()
+    strokes_changed = Signal()
+    classes_changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.patient: Opened | None = None
+        self.recorder: StrokeRecorder | None = None
+        self.planes: PlaneKeeper | None = None
+        self.ended = False
+        self.training = Training(self)
+        self.result = Result(self)
+        self.auto_strokes = AutoStrokes(self)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        for layer in list(viewer.layers):
+            self._consider(layer)
+
+    @property
+    def case(self) -> Case:
+        """The case that is open.
+
+        Raises
+        ------
+        UserError
+            None is.
+        """
+        if self.patient is None:
+            raise UserError("No patient is open. Open a CT first.")
+        return self.patient.case
+
+    @property
+    def scribbles(self) -> Labels | None:
+        """The scribbles layer of the open case."""
+        return None if self.recorder is None else self.recorder.layer
+
+    def open(self, load: Callable[[], Opened]) -> None:
+        """Read a patient in the background and show it; `load` is one of `opening`'s functions."""
+        if self.training.running:
+            show_warning("Training is running. Stop it before you open another patient.")
+            return
+        self.busy.emit("Reading the images …")
+        run_in_background(load, done=self._show, failed=self._not_opened)
+
+    def set_classes(self, classes: Classes) -> None:
+        """Keep names and colours with the case and show them."""
+        self.case.save_classes(classes)
+        if self.scribbles is not None:
+            self.scribbles.colormap = scribble_colors(classes)
+        self.result.recolor(classes)
+        self.classes_changed.emit()
+
+    def select_class(self, code: int) -> None:
+        """Paint with a class from now on."""
+        layer = self.scribbles
+        if layer is None:
+            return
+        layer.visible = True
+        self.viewer.layers.selection.active = layer
+        layer.selected_label = code
+        layer.mode = "paint"
+
+    def load_scribbles(self, scribbles: np.ndarray) -> None:
+        """Replace the scribbles by imported ones (uint8, z y x)."""
+        if self.recorder is None:
+            raise UserError("No patient is open. Open a CT first.")
+        highest = max(int(scribbles.max()), FIRST_CLASS)
+        self.set_classes(classes_up_to(self.case.classes, highest))
+        if self.recorder.replace(scribbles) is None:
+            show_info("The file has the same strokes as the window: nothing was changed.")
+
+    def close(self) -> None:
+        """End the worker, record what is left, let go of the viewer. Twice is once."""
+        if self.ended:
+            return
+        self.ended = True
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        self._leave()
+
+    def _show(self, opened: Opened) -> None:
+        self.busy.emit("")
+        if self.ended:
+            opened.case.close()
+            return
+        if self.patient is not None:
+            self._leave()
+            self._remove_case_layers()
+        for data, meta, kind in case_layers(opened):
+            self.viewer.add_layer(Layer.create(data, meta, kind))
+
+    def _not_opened(self, error: Exception) -> None:
+        self.busy.emit("")
+        show_failure(error)
+
+    def _on_inserted(self, event: object) -> None:
+        self._consider(event.value)
+
+    def _consider(self, layer: Layer) -> None:
+        """The scribbles are the last of a case's layers: with them it is complete."""
+        if layer.metadata.get(ROLE) == "scribbles":
+            QTimer.singleShot(0, partial(self._adopt, layer))
+
+    def _adopt(self, layer: Labels) -> None:
+        opened = layer.metadata[OPENED]
+        if self.ended or layer not in self.viewer.layers or opened is self.patient:
+            return
+        if self.patient is not None:  # a sample from napari's menu, over an open patient
+            self._leave()
+            self._remove_case_layers(but=opened)
+        if opened.case.journal.last_id():  # strokes drawn while it was read
+            opened.case.journal.fold(layer.data)
+        self.patient = opened
+        self.recorder = StrokeRecorder(layer, opened.case.journal, opened.counts)
+        self.recorder.recorded.connect(self._on_recorded)
+        self.recorder.failed.connect(show_failure)
+        self._arrange(layer, opened)
+        self.opened.emit()
+        for sentence in filter(None, (opened.notice, opened.credit)):
+            show_info(sentence)
+
+    def _arrange(self, layer: Labels, opened: Opened) -> None:
+        """Planes, keys, scale bar, and a place to start: the slice with most strokes."""
+        grid = opened.case.study.grid
+        self.planes = PlaneKeeper(self.viewer, grid)
+        self.viewer.canvas.overlays.scale_bar.visible = True
+        marked = (layer.data >= FIRST_CLASS).sum(axis=(1, 2))
+        middle = [n // 2 for n in grid.shape]
+        middle[0] = int(marked.argmax()) if marked.any() else middle[0]
+        self.viewer.dims.current_step = tuple(middle)
+        self.planes.show("axial")
+        layer.brush_size = max(1, round(_BRUSH_MM / min(grid.spacing)))
+        layer.selected_label = FIRST_CLASS
+        self.viewer.layers.selection.active = layer
+        bind_class_keys(self)
+
+    def _on_removed(self, event: object) -> None:
+        if self.recorder is not None and event.value is self.recorder.layer:
+            self._leave()
+            show_info("The strokes are kept. Open the patient again to see them.")
+
+    def _on_recorded(self) -> None:
+        highest = int(self.recorder.present.max(initial=0))
+        classes = self.case.classes
+        if highest > classes[-1].code:  # painted with napari's own label number
+            self.set_classes(classes_up_to(classes, highest))
+        self.strokes_changed.emit()
+
+    def _remove_case_layers(self, but: Opened | None = None) -> None:
+        for layer in list(self.viewer.layers):
+            shown = layer.metadata.get(OPENED)
+            if shown is not None and shown is not but:
+                self.viewer.layers.remove(layer)
+
+    def _leave(self) -> None:
+        """Leave the open case; its layers stay."""
+        self.training.close()
+        self.auto_strokes.close()
+        self.result.close()
+        if self.patient is None:
+            return
+        unbind_class_keys(self)
+        self.recorder.close()
+        self.planes.close()
+        self.patient.case.close()
+        self.patient = self.recorder = self.planes = None
+        self.closed.emit()

@@ -1,0 +1,166 @@
+"""One fit: started, followed and stopped from the window. It holds no widget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Signal
+
+from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.events import Failed, Finished, Fit, Preview, Started, Step, Stop
+from cmfnet_napari.core.scribbles import check_trainable
+from cmfnet_napari.gui.layers import OPENED, segmentation_layer
+from cmfnet_napari.gui.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.worker_client import WorkerClient, worker_command
+
+if TYPE_CHECKING:
+    from cmfnet_napari.gui.session import Session
+
+
+class Training(QObject):
+    """The fit of the open case.
+
+    Attributes
+    ----------
+    state : str
+        ``idle``, ``starting``, ``training`` or ``stopping``.
+    steps : list of Step
+        The events of the present or last fit, for the curve.
+    """
+
+    state_changed = Signal(str)
+    started = Signal(object)  # Started
+    stepped = Signal(object)  # Step
+    previewed = Signal(object)  # Preview
+    finished = Signal(object)  # Finished
+    failed = Signal(str, str)  # one sentence; the end of the worker's log
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._client: WorkerClient | None = None
+        self._preview: Labels | None = None
+        self.command = worker_command
+        self.state = "idle"
+        self.steps: list[Step] = []
+
+    @property
+    def running(self) -> bool:
+        """Whether a fit goes on."""
+        return self.state != "idle"
+
+    @property
+    def process_id(self) -> int:
+        """Number of the worker's process; 0 when there is none."""
+        return 0 if self._client is None else self._client.process_id
+
+    def start(self, preset: str, device: str = "auto") -> None:
+        """Start a fit.
+
+        Raises
+        ------
+        UserError
+            No patient, a fit in progress, strokes missing, or strokes that cannot be saved.
+        """
+        case = self._session.case
+        if self.running:
+            raise UserError("Training is running already. Stop it before you start again.")
+        recorder = self._session.recorder
+        recorder.record()
+        check_trainable(recorder.present)
+        config = make_config(preset)
+        self.steps = []
+        self._set_state("starting")
+        client = WorkerClient(self.command(case.folder))
+        client.received.connect(self._on_event)
+        client.ended_badly.connect(self._on_bad_end)
+        self._client = client
+        client.send(Fit(config=config.model_dump(mode="json"), device=device))
+
+    def stop(self) -> None:
+        """End the fit; the best so far becomes the prediction."""
+        if self._client is not None and self.state in ("starting", "training"):
+            self._client.send(Stop())
+            self._set_state("stopping")
+
+    def close(self) -> None:
+        """End the worker without waiting; remove the preview."""
+        self._let_go()
+        self.remove_preview()
+        self._set_state("idle")
+
+    def remove_preview(self) -> None:
+        """Take the preview layer away."""
+        if self._preview is not None and self._preview in self._session.viewer.layers:
+            self._session.viewer.layers.remove(self._preview)
+        self._preview = None
+
+    def _let_go(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.received.disconnect(self._on_event)
+            client.ended_badly.disconnect(self._on_bad_end)
+            client.close()
+
+    def _set_state(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+    def _on_event(self, event: object) -> None:
+        match event:
+            case Started():
+                if self.state == "starting":
+                    self._set_state("training")
+                self.started.emit(event)
+            case Step():
+                self.steps.append(event)
+                self.stepped.emit(event)
+            case Preview():
+                self._read_preview(event)
+            case Finished():
+                self._end()
+                self._session.result.read(event)
+                self.finished.emit(event)
+            case Failed():
+                self._fail(event.reason)
+
+    def _on_bad_end(self, reason: str) -> None:
+        self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        details = self._client.details if self._client is not None else ""
+        self._end()
+        self.remove_preview()
+        self.failed.emit(reason, details)
+
+    def _end(self) -> None:
+        self._let_go()
+        self._set_state("idle")
+
+    def _read_preview(self, event: Preview) -> None:
+        path = self._session.case.folder / event.labels
+        patient = self._session.patient
+
+        def show(labels: np.ndarray) -> None:
+            if self.running and self._session.patient is patient:
+                self._show_preview(labels)
+                self.previewed.emit(event)
+
+        run_in_background(np.load, path, done=show, failed=show_failure)
+
+    def _show_preview(self, labels: np.ndarray) -> None:
+        viewer, case = self._session.viewer, self._session.case
+        if self._preview is not None and self._preview in viewer.layers:
+            self._preview.data = labels
+            return
+        active = viewer.layers.selection.active
+        layer = segmentation_layer(labels, case.study.grid, case.classes, "Preview", filled=True)
+        layer.metadata[OPENED] = self._session.patient
+        viewer.add_layer(layer)
+        viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(self._session.scribbles))
+        viewer.layers.selection.active = active
+        self._preview = layer

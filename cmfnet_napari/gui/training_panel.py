@@ -1,0 +1,146 @@
+"""Step 3: train."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QComboBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
+
+from cmfnet_napari.core.config import PRESETS, Config
+from cmfnet_napari.core.events import Finished, Preview, Started, Step
+from cmfnet_napari.gui.loss_plot import LossPlot
+from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.widgets import button, column, large_button, row, text_label
+
+_ORDER = ("quick", "standard", "paper")
+_WORDS = {
+    "quick": "A first result on any computer",
+    "standard": "Finer; for a computer with a GPU",
+    "paper": "The published recipe; hours on a GPU",
+}
+
+
+class TrainingPanel(QWidget):
+    """Choose a preset, press Train, watch, stop."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.preset = QComboBox()
+        for name in _ORDER:
+            self.preset.addItem(name.capitalize(), name)
+        self.help = text_label()
+        self.train_button = large_button("Train", self._start)
+        self.stop_button = button("Stop (keeps the best so far)", session.training.stop)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        self.time = text_label()
+        self.plot = LossPlot(session.viewer)
+        self.message = text_label()
+        self.details_button = QPushButton("Details")
+        self.details_button.setCheckable(True)
+        self.details = QPlainTextEdit(readOnly=True)
+        self.details.setMinimumHeight(120)
+        self.details_button.toggled.connect(self.details.setVisible)
+        layout = column(
+            row(text_label("Preset"), self.preset, stretch=1),
+            self.help,
+            self.train_button,
+            self.progress,
+            self.time,
+            self.plot,
+            self.stop_button,
+            self.message,
+            self.details_button,
+            self.details,
+        )
+        layout.addStretch()
+        self.setLayout(layout)
+        self._connect()
+        self._show_failure_details("")
+        self._on_state(session.training.state)
+
+    def _connect(self) -> None:
+        training = self._session.training
+        self.preset.currentIndexChanged.connect(self._explain)
+        training.state_changed.connect(self._on_state)
+        training.started.connect(self._on_started)
+        training.stepped.connect(self._on_step)
+        training.previewed.connect(self._on_preview)
+        training.finished.connect(self._on_finished)
+        training.failed.connect(self._on_failed)
+        self._session.opened.connect(self._reset)
+        self._explain()
+
+    def _explain(self) -> None:
+        self.help.setText(preset_help(self.preset.currentData()))
+
+    def _start(self) -> None:
+        self._session.training.start(self.preset.currentData())
+        self._reset()
+        self.message.setText("The training program starts …")
+
+    def _reset(self) -> None:
+        self.plot.clear()
+        self.progress.setValue(0)
+        self.time.clear()
+        self.message.clear()
+        self._show_failure_details("")
+
+    def _on_state(self, state: str) -> None:
+        self.train_button.setEnabled(state == "idle")
+        self.preset.setEnabled(state == "idle")
+        self.stop_button.setEnabled(state in ("starting", "training"))
+        if state == "stopping":
+            self.message.setText("Stopping; the best so far becomes the prediction …")
+
+    def _on_started(self, event: Started) -> None:
+        self.message.setText(
+            f"CmFNet with {event.parameters / 1e6:.1f} M parameters trains on {event.device}. You "
+            "can go on drawing: new strokes count at once."
+        )
+
+    def _on_step(self, event: Step) -> None:
+        self.progress.setValue(round(1000 * event.progress))
+        self.time.setText(
+            f"Step {event.step}: {clock(event.elapsed_s)} elapsed, about "
+            f"{clock(event.remaining_s)} left"
+        )
+        self.plot.add(event)
+
+    def _on_preview(self, event: Preview) -> None:
+        self.message.setText(
+            f"Preview after {event.step} steps: agrees with {100 * event.agreement:.1f} % of the "
+            "strokes."
+        )
+
+    def _on_finished(self, event: Finished) -> None:
+        self.progress.setValue(1000)
+        done = "Stopped" if event.stopped else "Done"
+        self.message.setText(
+            f"{done} after {event.steps} steps, {clock(event.seconds)}. The prediction agrees with "
+            f"{100 * event.agreement:.1f} % of the strokes. {event.warning}"
+        )
+
+    def _on_failed(self, reason: str, details: str) -> None:
+        self.message.setText(f"<b>Training failed.</b> {reason}")
+        self._show_failure_details(details)
+
+    def _show_failure_details(self, details: str) -> None:
+        self.details.setPlainText(details)
+        self.details_button.setChecked(False)
+        self.details_button.setVisible(bool(details))
+        self.details.setVisible(False)
+
+
+def preset_help(name: str) -> str:
+    """A preset in one line."""
+    config: Config = PRESETS[name]
+    limit = f"at most {config.minutes:g} min" if config.minutes else "no time limit"
+    voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the CT's own voxels"
+    return f"{_WORDS[name]}: {config.steps} steps, {limit}, {voxels}."
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
