@@ -25,7 +25,7 @@ from platformdirs import user_data_path
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.journal import Journal
-from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
+from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.core.volume import Volume, from_image, read_image, write_image, write_safely
 
@@ -51,6 +51,11 @@ class Case:
     def classes(self) -> tuple[ScribbleClass, ...]:
         """Background and the classes, in order of their codes."""
         return tuple(ScribbleClass(**entry) for entry in _read_card(self.folder)["classes"])
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes 1, 2, … of a segmentation, without the background."""
+        return [entry.name for entry in self.classes if entry.code >= FIRST_CLASS]
 
     def save_classes(self, classes: tuple[ScribbleClass, ...]) -> None:
         """Keep names and colours of the classes with the case."""

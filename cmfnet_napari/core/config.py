@@ -75,6 +75,8 @@ class Config(BaseModel):
         "auto", "auto: bfloat16 where the processor has it"
     )
 
+    keep_marked: bool = _field(False, "Keep only parts of the prediction that hold a stroke")
+
     @property
     def ct_window(self) -> tuple[float, float]:
         """(low, high) in HU."""
@@ -110,6 +112,7 @@ PRESETS: dict[str, Config] = {
         average=0.99,
         steps=3000,
         minutes=10.0,
+        keep_marked=True,
     ),
     "quick": Config(
         preset="quick",
@@ -128,6 +131,7 @@ PRESETS: dict[str, Config] = {
         average=0.95,
         steps=400,
         minutes=1.5,
+        keep_marked=True,
     ),
 }
 

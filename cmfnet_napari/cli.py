@@ -1,0 +1,248 @@
+"""The ``cmfnet`` command: one small function a command.
+
+Exit status: 0 done; 2 wrong use; 1 bad data, with one clear line on stderr. With ``--json`` the
+last line on stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cmfnet_napari.core.errors import UserError
+
+DEBUG_VARIABLE = "CMFNET_DEBUG"
+
+app = typer.Typer(
+    help="From a few scribbles on a patient's CT and MR to a 3D tumour contour.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Ct = Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA/MHD or a DICOM series folder")]
+Mr = Annotated[Path | None, typer.Option(help="MR of the same patient, registered to the CT")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")]
+
+
+def main() -> None:
+    """Run the command line; an error becomes one line and exit status 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"cmfnet: {error}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        print(
+            f"cmfnet: unexpected {type(error).__name__}: {error} "
+            f"(set {DEBUG_VARIABLE}=1 and run again to see where).",
+            file=sys.stderr,
+        )
+    sys.exit(1)
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option(help="Without a window; write files instead")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for what is written")] = Path("cmfnet-demo"),
+    as_json: Json = False,
+) -> None:
+    """The main job on the built-in synthetic patient, end to end."""
+    from cmfnet_napari.demo import has_display, run_demo
+
+    if not headless and has_display():
+        from cmfnet_napari.gui.app import open_window
+
+        open_window(demo=True)
+        return
+    from cmfnet_napari.progress import fit_progress
+
+    with fit_progress() as progress:
+        result = run_demo(out, progress)
+    _show(result, as_json)
+
+
+@app.command("open")
+def open_(
+    ct: Ct,
+    mr: Mr = None,
+    scribbles: Annotated[Path | None, typer.Option(help="Scribbles drawn before")] = None,
+) -> None:
+    """The window on a study."""
+    from cmfnet_napari.gui.app import open_window
+
+    open_window(ct, mr, scribbles)
+
+
+@app.command()
+def fit(
+    ct: Ct,
+    scribbles: Annotated[Path, typer.Option(help="0 unlabelled, 1 background, 2… classes")],
+    out: Annotated[Path, typer.Option(help="New folder for the run")],
+    mr: Mr = None,
+    preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "quick",
+    base: Annotated[Path | None, typer.Option(help="Model to start from")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Train this long at most")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
+    from cmfnet_napari.core.config import make_config
+    from cmfnet_napari.core.scribbles import check_codes
+    from cmfnet_napari.core.study import load_labels, open_study
+    from cmfnet_napari.learning.fit import Hooks
+    from cmfnet_napari.learning.fit import fit as run_fit
+    from cmfnet_napari.progress import fit_progress
+
+    changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
+    config = make_config(preset, **changes)
+    study = open_study(ct, mr)
+    strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
+    run = _new_folder(out)
+    with fit_progress() as progress:
+        hooks = Hooks(emit=progress.show, request=progress.request)
+        finished = run_fit(study, strokes, run, config, device=device, base=base, hooks=hooks)
+    _show({"run": str(run), **_with_folder(finished.model_dump(exclude={"event"}), run)}, as_json)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Run folder or model file")],
+    ct: Ct,
+    out: Annotated[Path, typer.Option(help="Labels to write, on the CT's grid")],
+    mr: Mr = None,
+    probabilities: Annotated[Path | None, typer.Option(help="Probability to write")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Contour a study with a trained model."""
+    from cmfnet_napari.core.components import volumes_ml
+    from cmfnet_napari.core.study import open_study, save_labels
+    from cmfnet_napari.learning.checkpoint import load_model
+    from cmfnet_napari.learning.device import pick_device
+    from cmfnet_napari.learning.predictor import predict_study
+
+    network, card = load_model(model, pick_device(device))
+    study = open_study(ct, mr)
+    prediction = predict_study(network, card, study)
+    save_labels(prediction.labels, study, out)
+    result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
+    if probabilities is not None:
+        save_labels(prediction.probability, study, probabilities)
+        result["probabilities"] = str(probabilities)
+    _show(result, as_json)
+
+
+@app.command()
+def evaluate(
+    prediction: Annotated[Path, typer.Argument(help="Labels to judge")],
+    reference: Annotated[Path, typer.Argument(help="Labels to judge by, on the same grid")],
+    tolerance_mm: Annotated[float, typer.Option(help="Of the surface DSC")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """DSC, ASD, HD95, surface DSC and volumes, per class and mean, in millimetres."""
+    from cmfnet_napari.core.metrics import evaluate as judge
+    from cmfnet_napari.core.volume import from_image, read_image
+
+    ours, theirs = (from_image(read_image(path)) for path in (prediction, reference))
+    if not ours.grid.same_place(theirs.grid):
+        raise UserError(
+            f"{prediction.name} ({ours.grid}) and {reference.name} ({theirs.grid}) are on "
+            "different grids. Export both on the CT."
+        )
+    result = judge(ours.array, theirs.array, ours.grid, tolerance_mm=tolerance_mm)
+    _show(result.as_dict(), as_json)
+
+
+@app.command()
+def scribble(
+    mask: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
+    out: Annotated[Path, typer.Option(help="Scribbles to write, on the mask's grid")],
+    ct: Annotated[Path | None, typer.Option(help="Keeps background inside the body")] = None,
+    margin_mm: Annotated[float, typer.Option(help="Kept free around the masks")] = 10.0,
+    coverage: Annotated[float, typer.Option(help="Background, percent of all voxels")] = 0.06,
+    classes: Annotated[
+        str, typer.Option(help="Classes that get strokes too: all, or numbers such as 1,3")
+    ] = "",
+    class_margin_mm: Annotated[float, typer.Option(help="Kept free inside the masks")] = 2.0,
+    class_coverage: Annotated[float, typer.Option(help="A class, percent of all voxels")] = 0.04,
+    whole: Annotated[bool, typer.Option(help="The whole eroded region, not strokes")] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same strokes")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Erode masks into automatic background (and optional class) scribbles."""
+    from cmfnet_napari.core.auto import Erosion, scribble_masks
+
+    background = Erosion(margin_mm, coverage / 100, whole, seed)
+    foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
+    _show(scribble_masks(mask, out, ct, _numbers(classes), background, foreground), as_json)
+
+
+@app.command()
+def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
+    """The background worker: JSON lines in, JSON lines out."""
+    from cmfnet_napari.learning.worker import serve
+
+    raise typer.Exit(serve(case))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine can do: GPU, memory, Qt, OpenGL, versions."""
+    from cmfnet_napari.doctor import examine, report
+
+    if as_json:
+        _show(examine(), True)
+    else:
+        report()
+
+
+def _numbers(text: str) -> list[int] | None:
+    """``all`` → None, ``""`` → [], ``1,3`` → [1, 3]."""
+    if text.strip() == "all":
+        return None
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither 'all' nor numbers such as 1,3") from None
+
+
+def _new_folder(path: Path) -> Path:
+    """Make a folder for a run; what an earlier run wrote is never overwritten."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} already holds something. Choose a new folder for the run.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error
+    return path
+
+
+def _with_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Event of a run with its files named from here."""
+    for key in ("model", "labels", "probabilities"):
+        values[key] = str(folder / values[key])
+    values["prediction"] = values.pop("labels")
+    return values
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for key, value in result.items():
+        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        table.add_row(key.replace("_", " "), text)
+    Console(markup=False, highlight=False).print(table)

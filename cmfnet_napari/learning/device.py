@@ -1,0 +1,61 @@
+"""Where a fit runs, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from cmfnet_napari.core.errors import UserError
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device asked for; ``auto`` takes a CUDA GPU when there is one, else the CPU.
+
+    Raises
+    ------
+    UserError
+        The device is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {name!r}; use auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(
+                f"The GPU {name} was asked for, but this machine shows {count} CUDA GPUs. "
+                "Use --device cpu, or look at `cmfnet doctor`."
+            )
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("The GPU mps was asked for, but this machine has none. Use --device cpu.")
+    elif device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"The device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
+    return device
+
+
+def pick_precision(wish: str, device: torch.device) -> torch.dtype:
+    """``auto``: bfloat16 where the processor computes in it, else float32."""
+    if wish == "float32":
+        return torch.float32
+    return torch.bfloat16 if wish == "bfloat16" or _has_bfloat16(device) else torch.float32
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Emulated bfloat16 is slower than float32, so the instructions must be there.
+        return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
+    return False
+
+
+def _cpu_flags() -> set[str]:
+    """Instruction sets of the CPU; empty where the system does not list them."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [line for line in file if line.startswith("flags")]
+    except OSError:
+        return set()
+    return set(lines[0].split()) if lines else set()

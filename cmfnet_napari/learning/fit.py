@@ -1,0 +1,363 @@
+"""One fit: from a study and its strokes to a model and a prediction in a run folder."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import write_json
+from cmfnet_napari.core.components import volumes_ml
+from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.scribbles import UNLABELLED, check_trainable, to_targets
+from cmfnet_napari.core.study import Study, save_labels
+from cmfnet_napari.core.volume import write_safely
+from cmfnet_napari.learning.checkpoint import MODEL_FILE, Card, load_model, save_model
+from cmfnet_napari.learning.cmfnet import CmFNet, build
+from cmfnet_napari.learning.device import pick_device, pick_precision
+from cmfnet_napari.learning.losses import Batch
+from cmfnet_napari.learning.predictor import Prediction, predict
+from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.sampling import Sampler
+from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
+
+Emit = Callable[[events.Event], None]
+Request = Literal["", "stop", "quit"]
+
+STEP_EVENTS_A_SECOND = 5
+PREVIEW_SHARE = 0.1  # of the time that previews may take
+WORSE = 0.01  # agreement lost before older weights are preferred to the latest
+
+
+@dataclass
+class Hooks:
+    """What a fit tells and asks the world around it.
+
+    Attributes
+    ----------
+    emit : callable
+        Takes every event.
+    request : callable
+        ``"stop"``: end, predict, keep the best so far; ``"quit"``: save the model and leave.
+    new_scribbles : callable
+        Scribbles (uint8, Study's Grid) when strokes were drawn since the last call, else None.
+    """
+
+    emit: Emit = lambda event: None
+    request: Callable[[], Request] = lambda: ""
+    new_scribbles: Callable[[], np.ndarray | None] = lambda: None
+
+
+def fit(
+    study: Study,
+    scribbles: np.ndarray,
+    run: Path,
+    config: Config,
+    *,
+    device: str = "auto",
+    base: str | Path | None = None,
+    names: Sequence[str] | None = None,
+    hooks: Hooks | None = None,
+    root: Path | None = None,
+) -> events.Finished | None:
+    """Train on a study's strokes and predict it.
+
+    Parameters
+    ----------
+    study : Study
+        CT, or CT and MR.
+    scribbles : uint8 array (z, y, x) on the Study's Grid
+        Scribble codes.
+    run : Path
+        Existing folder that takes config.json, events.jsonl, model.safetensors,
+        preview.npy, prediction.nii.gz and probabilities.nii.gz (on the CT's original grid).
+    config : Config
+        Everything else.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+    base : path, optional
+        Model whose weights to start from.
+    names : sequence of str, optional
+        Names of the classes 1, 2, … for the volumes.
+    hooks : Hooks, optional
+        Where events go and requests come from.
+    root : Path, optional
+        Folder the paths in events are relative to; the run itself when not given.
+
+    Returns
+    -------
+    Finished, or None when the request was to quit
+
+    Raises
+    ------
+    UserError
+        The strokes do not do, the device is not there, the disk is full, or training diverged.
+    """
+    return _Fit(study, scribbles, run, config, device, base, names, hooks, root).go()
+
+
+def start_run(run: Path, config: Config, study: Study, scribbles: np.ndarray) -> None:
+    """Freeze what a run is made from: configuration, and hashes of study and scribbles."""
+    import hashlib
+
+    digest = hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest()
+    card = {"config": config.model_dump(mode="json"), "study": study.content_hash}
+    write_json(run / "config.json", {**card, "scribbles": digest})
+
+
+def agreement(labels: np.ndarray, scribbles: np.ndarray) -> float:
+    """Share of stroke voxels labelled as drawn, mean over the codes (0 … 1)."""
+    drawn = scribbles != UNLABELLED
+    targets, found = to_targets(scribbles[drawn]), labels[drawn]
+    codes = np.unique(targets)
+    return float(np.mean([(found[targets == code] == code).mean() for code in codes]))
+
+
+class _Fit:
+    """State of one fit; `go` names its stages."""
+
+    def __init__(
+        self,
+        study: Study,
+        scribbles: np.ndarray,
+        run: Path,
+        config: Config,
+        device: str,
+        base: str | Path | None,
+        names: Sequence[str] | None,
+        hooks: Hooks | None,
+        root: Path | None,
+    ) -> None:
+        self.study, self.scribbles, self.run, self.config = study, scribbles, run, config
+        self.classes = check_trainable(scribbles)
+        self.names, self.hooks, self.root = names, hooks or Hooks(), root or run
+        self.device = pick_device(device)
+        self.precision = pick_precision(config.precision, self.device)
+        torch.manual_seed(config.seed)
+        self.trainer = Trainer(self._network(base), config, self.precision)
+        self.inputs = self._inputs()
+        generator = torch.Generator().manual_seed(config.seed)
+        self.sampler = Sampler(self.inputs, self._targets(), config, generator)
+        self.best: tuple[float, dict[str, Tensor]] | None = None
+        self.warning = ""
+        self._last_step_event = self._last_preview = self._preview_cost = 0.0
+
+    def go(self) -> events.Finished | None:
+        start_run(self.run, self.config, self.study, self.scribbles)
+        self._emit(self._started())
+        self.began = self._last_preview = time.monotonic()
+        try:
+            request = self._train()
+        except DivergedError:
+            raise self._diverged() from None
+        if request == "quit":
+            self._save(self._agreement_now())
+            return None
+        return self._finish(stopped=request == "stop")
+
+    # --- stages
+
+    def _train(self) -> Request:
+        while (progress := self.progress) < 1:
+            if request := self.hooks.request():
+                return request
+            self._take_new_strokes()
+            losses = self.trainer.step(self._batch(), progress)
+            self._report(losses)
+            if self._preview_due():
+                self._preview()
+        return ""
+
+    def _finish(self, stopped: bool) -> events.Finished:
+        seconds = self.elapsed
+        prediction = self._predict(keep=self.config.keep_marked)
+        agreed = agreement(prediction.labels, self.scribbles)
+        if self.best is not None and agreed < self.best[0] - WORSE:
+            self.trainer.averaged.load_state_dict(self.best[1])
+            prediction = self._predict(keep=self.config.keep_marked)
+            agreed = agreement(prediction.labels, self.scribbles)
+        self._save(agreed)
+        finished = write_prediction(
+            prediction, self.study, self.run, self.root, self.names
+        ).model_copy(
+            update={
+                "model": self._path(MODEL_FILE),
+                "steps": self.trainer.steps,
+                "seconds": round(seconds, 1),
+                "agreement": agreed,
+                "stopped": stopped,
+                "warning": self.warning,
+            }
+        )
+        self._emit(finished)
+        return finished
+
+    def _preview(self) -> None:
+        began = time.monotonic()
+        labels = self._predict(keep=False).labels
+        agreed = agreement(labels, self.scribbles)
+        if self.best is None or agreed >= self.best[0]:
+            self.best = (agreed, copy.deepcopy(self.trainer.averaged.state_dict()))
+            self._save(agreed)
+        write_safely(self.run / "preview.npy", ".npy", lambda part: np.save(part, labels))
+        self._emit(
+            events.Preview(
+                step=self.trainer.steps, labels=self._path("preview.npy"), agreement=agreed
+            )
+        )
+        self._last_preview = time.monotonic()
+        self._preview_cost = self._last_preview - began
+
+    def _take_new_strokes(self) -> None:
+        scribbles = self.hooks.new_scribbles()
+        if scribbles is None:
+            return
+        try:
+            if check_trainable(scribbles) > self.classes:
+                self.warning = "A class was added after training began: train again to include it."
+        except UserError:
+            return  # everything of a class was erased for a moment: go on with what there was
+        self.scribbles = scribbles
+        inputs = self._inputs()
+        if inputs is not self.inputs:
+            self.inputs = inputs
+            self.sampler = self.sampler.on(inputs, self._targets())
+        else:
+            self.sampler.set_targets(self._targets())
+
+    # --- parts
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps or of the time, whichever is further."""
+        share = self.trainer.steps / self.config.steps
+        if self.config.minutes is not None:
+            share = max(share, self.elapsed / (60 * self.config.minutes))
+        return share
+
+    def _network(self, base: str | Path | None) -> CmFNet:
+        model = build(self.config, self.classes)
+        if base is not None:
+            other, card = load_model(base, torch.device("cpu"))
+            mine = (self.config.width, self.config.normalisation, self.classes)
+            theirs = (card.config.width, card.config.normalisation, card.classes)
+            if mine != theirs:
+                raise UserError(
+                    f"The base model has width, normalisation and classes {theirs}; this fit "
+                    f"needs {mine}. Choose the preset it was trained with, or another model."
+                )
+            model.load_state_dict(other.state_dict())
+        return model.to(self.device)
+
+    def _inputs(self) -> Inputs:
+        frame = make_frame(self.study.grid, self.scribbles, self.config)
+        current = getattr(self, "inputs", None)
+        if current is not None and current.frame == frame:
+            return current
+        return make_inputs(self.study, frame, self.config)
+
+    def _targets(self) -> Tensor:
+        known = np.where(self.scribbles > self.classes, UNLABELLED, self.scribbles)
+        return self.inputs.targets(known)
+
+    def _batch(self) -> Batch:
+        return Batch(*(t.to(self.device) for t in vars(self.sampler.draw()).values()))
+
+    def _predict(self, keep: bool) -> Prediction:
+        marked = self.scribbles if keep else None
+        return predict(self.trainer.averaged, self.inputs, self.precision, marked)
+
+    def _agreement_now(self) -> float:
+        return agreement(self._predict(keep=False).labels, self.scribbles)
+
+    def _save(self, agreed: float) -> None:
+        card = Card(
+            config=self.config,
+            classes=self.classes,
+            study=self.study.content_hash,
+            region=[[s.start, s.stop] for s in self.inputs.frame.region],
+            steps=self.trainer.steps,
+            seconds=round(self.elapsed, 1),
+            agreement=agreed,
+        )
+        save_model(self.trainer.averaged, card, self.run / MODEL_FILE)
+        self._emit(events.Saved(step=self.trainer.steps, model=self._path(MODEL_FILE)))
+
+    def _diverged(self) -> UserError:
+        self._save(self._agreement_now())
+        return UserError(
+            f"Training diverged at step {self.trainer.steps}: {MAX_SKIPPED} steps in a row gave "
+            "no finite gradient. The last good model is kept with the run; train again with a "
+            f"smaller learning rate than {self.config.learning_rate:g}."
+        )
+
+    # --- events
+
+    def _started(self) -> events.Started:
+        return events.Started(
+            run=self._path(""),
+            device=str(self.device),
+            precision=str(self.precision).removeprefix("torch."),
+            steps=self.config.steps,
+            parameters=sum(p.numel() for p in self.trainer.model.parameters()),
+        )
+
+    def _report(self, losses: dict[str, float]) -> None:
+        now = time.monotonic()
+        if now - self._last_step_event < 1 / STEP_EVENTS_A_SECOND:
+            return
+        self._last_step_event = now
+        progress = min(self.progress, 1.0)
+        self._emit(
+            events.Step(
+                step=self.trainer.steps,
+                progress=progress,
+                elapsed_s=self.elapsed,
+                remaining_s=self.elapsed * (1 / progress - 1),
+                losses=losses,
+                skipped=self.trainer.skipped,
+            )
+        )
+
+    def _preview_due(self) -> bool:
+        pause = max(self.config.preview_seconds, self._preview_cost / PREVIEW_SHARE)
+        return time.monotonic() - self._last_preview >= pause
+
+    def _emit(self, event: events.Event) -> None:
+        with open(self.run / "events.jsonl", "a", encoding="utf-8") as file:
+            file.write(events.encode(event) + "\n")
+        self.hooks.emit(event)
+
+    def _path(self, name: str) -> str:
+        return (self.run / name).relative_to(self.root).as_posix()
+
+
+def write_prediction(
+    prediction: Prediction,
+    study: Study,
+    run: Path,
+    root: Path,
+    names: Sequence[str] | None,
+) -> events.Finished:
+    """Write labels and probability on the CT's original grid; say where and how much."""
+    labels = save_labels(prediction.labels, study, run / "prediction.nii.gz")
+    probability = save_labels(prediction.probability, study, run / "probabilities.nii.gz")
+    return events.Finished(
+        model="",
+        labels=labels.relative_to(root).as_posix(),
+        probabilities=probability.relative_to(root).as_posix(),
+        volumes_ml=volumes_ml(prediction.labels, study.grid, names),
+    )

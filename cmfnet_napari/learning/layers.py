@@ -1,0 +1,113 @@
+"""The parts every V-Net here is put together from.
+
+PReLU has one slope a channel: only then do the four parameter counts of Table IV come out.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Normalisation = Literal["none", "instance"]
+
+
+class Conv(nn.Sequential):
+    """3×3×3 convolution, optional parameter-free normalisation, PReLU.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    normalisation : str
+        ``"none"`` or ``"instance"``.
+    stride : int
+        2 halves every axis (rounded up).
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, normalisation: Normalisation, stride: int = 1
+    ) -> None:
+        parts: list[nn.Module] = [nn.Conv3d(inputs, outputs, 3, stride, padding=1)]
+        if normalisation == "instance":
+            parts.append(nn.InstanceNorm3d(outputs))
+        super().__init__(*parts, nn.PReLU(outputs))
+
+
+def _convs(inputs: int, outputs: int, count: int, normalisation: Normalisation) -> nn.Sequential:
+    """`count` Convs, the first from `inputs` channels, all to `outputs`."""
+    widths = [inputs] + [outputs] * count
+    return nn.Sequential(*(Conv(a, b, normalisation) for a, b in pairwise(widths)))
+
+
+class Up(nn.Sequential):
+    """2×2×2 transposed convolution with stride 2 and PReLU: doubles every axis."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.ConvTranspose3d(inputs, outputs, 2, 2), nn.PReLU(outputs))
+
+
+class Stage(nn.Module):
+    """Some Convs with a 1×1×1 residual convolution around them."""
+
+    def __init__(self, inputs: int, outputs: int, convs: int, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.convs = _convs(inputs, outputs, convs, normalisation)
+        self.residual = nn.Conv3d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, z, y, x) → (B, outputs, z, y, x)."""
+        return self.convs(x) + self.residual(x)
+
+
+class Decode(nn.Module):
+    """One decoder stage: bring the input up, join the skip, convolve, add the input.
+
+    Parameters
+    ----------
+    inputs : int
+        Channels of the coarser input.
+    skip : int
+        Channels of the skip.
+    outputs : int
+        Channels of the result.
+    convs : int
+        Convs after joining, as many as the encoder stage has.
+    upsample : bool
+        False where the encoder stage did not down-sample ("conv5", "conv6"): the input then
+        has `outputs` channels and is joined as it is.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        skip: int,
+        outputs: int,
+        convs: int,
+        normalisation: Normalisation,
+        upsample: bool = True,
+    ) -> None:
+        super().__init__()
+        if not upsample and inputs != outputs:
+            raise ValueError(f"{inputs} channels cannot be added to {outputs}")
+        self.up = Up(inputs, outputs) if upsample else nn.Identity()
+        self.skip = Conv(skip, outputs, normalisation)
+        self.convs = _convs(2 * outputs, outputs, convs, normalisation)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Coarse (B, inputs, z, y, x) and skip at the stage's own size → (B, outputs, …)."""
+        x = self.up(x)
+        return self.convs(torch.cat([x, self.skip(skip)], dim=1)) + x
+
+
+class Head(nn.Sequential):
+    """3×3×3 convolution to the classes, PReLU, 1×1×1: scores (logits)."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__(
+            nn.Conv3d(inputs, classes, 3, padding=1),
+            nn.PReLU(classes),
+            nn.Conv3d(classes, classes, 1),
+        )

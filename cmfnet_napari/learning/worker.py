@@ -1,0 +1,161 @@
+"""The background worker: ``python -m cmfnet_napari worker CASE``.
+
+Commands come as JSON lines on stdin, events go as JSON lines to stdout (core/events.py); all
+else that is printed goes to stderr, for the log. The worker ends when its stdin closes, after
+writing a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import psutil
+import torch
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import Case, open_case
+from cmfnet_napari.core.config import parse_config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.learning.checkpoint import MODEL_FILE, load_model, model_path
+from cmfnet_napari.learning.device import pick_device
+from cmfnet_napari.learning.fit import Hooks, Request, fit, write_prediction
+from cmfnet_napari.learning.predictor import predict_study
+
+
+class Inbox:
+    """Commands from stdin, read in a thread of their own so that a fit never waits for them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._commands: queue.Queue[events.Command] = queue.Queue()
+        self._request: Request = ""
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def next(self) -> events.Command:
+        """Wait for a fit, predict or quit."""
+        return self._commands.get()
+
+    def begin(self) -> None:
+        """Forget a stop that came before the work it was meant for."""
+        if self._request == "stop":
+            self._request = ""
+
+    def request(self) -> Request:
+        """What the fit in progress is asked to do."""
+        return self._request
+
+    def _read(self, stream: TextIO) -> None:
+        for line in stream:
+            command = events.decode_command(line)
+            if command is None:
+                print("A line on stdin was no command.", file=sys.stderr)
+            elif isinstance(command, events.Stop):
+                self._request = self._request or "stop"
+            elif isinstance(command, events.Quit):
+                break
+            else:
+                self._commands.put(command)
+        self._request = "quit"
+        self._commands.put(events.Quit())
+
+
+class NewStrokes:
+    """Follows the journal of a case that another process writes."""
+
+    def __init__(self, case: Case) -> None:
+        self._journal = case.journal
+        self.scribbles = np.zeros(case.study.grid.shape, dtype=np.uint8)
+        self._last = self._journal.fold(self.scribbles)
+
+    def poll(self) -> np.ndarray | None:
+        """Scribbles when strokes were drawn since the last call, else None."""
+        if self._journal.last_id() == self._last:
+            return None
+        self._last = self._journal.fold(self.scribbles, self._last)
+        return self.scribbles.copy()
+
+
+def serve(folder: Path) -> int:
+    """Work on a case until told to quit; return the exit status."""
+    out = _claim_stdout()
+    _step_back()
+    inbox = Inbox(sys.stdin)
+    try:
+        case = open_case(folder, read_only=True)
+    except UserError as error:
+        _say(out, events.Failed(reason=str(error)))
+        return 1
+    while not isinstance(command := inbox.next(), events.Quit):
+        inbox.begin()
+        work = _fit if isinstance(command, events.Fit) else _predict
+        try:
+            work(case, command, inbox, out)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            _say(out, events.Failed(reason=_reason(error)))
+    return 0
+
+
+def _fit(case: Case, command: events.Fit, inbox: Inbox, out: TextIO) -> None:
+    config = parse_config(command.config)
+    strokes = NewStrokes(case)
+    hooks = Hooks(lambda event: _say(out, event), inbox.request, strokes.poll)
+    fit(
+        case.study,
+        strokes.scribbles.copy(),
+        case.new_run(config.preset),
+        config,
+        device=command.device,
+        names=case.class_names,
+        hooks=hooks,
+        root=case.folder,
+    )
+
+
+def _predict(case: Case, command: events.Predict, inbox: Inbox, out: TextIO) -> None:
+    path = model_path(case.folder / command.model)
+    model, card = load_model(path, pick_device(command.device))
+    prediction = predict_study(model, card, case.study)
+    run = path.parent if path.name == MODEL_FILE else case.new_run("predict")
+    finished = write_prediction(prediction, case.study, run, case.folder, case.class_names)
+    _say(out, finished.model_copy(update={"model": command.model}))
+
+
+def _reason(error: Exception) -> str:
+    """One sentence a clinician can act on."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "alloc" in str(error):
+        return (
+            "There is not enough memory for this training. Close other programs, or choose the "
+            "quick preset."
+        )
+    return (
+        f"Training ended with an unexpected error ({type(error).__name__}). Your strokes are "
+        "safe; try again, and send the details to the developers if it happens again."
+    )
+
+
+def _claim_stdout() -> TextIO:
+    """Keep stdout for events alone: whatever a library prints goes to stderr."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
+    return out
+
+
+def _step_back() -> None:
+    """Let the window go first: its event loop must never wait for training."""
+    lowest = psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10
+    psutil.Process().nice(lowest)
+
+
+def _say(out: TextIO, event: events.Event) -> None:
+    out.write(events.encode(event) + "\n")
+    out.flush()

@@ -1,0 +1,64 @@
+"""Progress of a fit on a terminal, and Ctrl-C as a wish to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cmfnet_napari.core import events
+from cmfnet_napari.learning.fit import Request
+
+
+class FitProgress:
+    """Shows events as a progress bar and remembers a wish to stop."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("Training", total=1.0, note="")
+        self._request: Request = ""
+        self.steps: list[events.Step] = []
+
+    def show(self, event: events.Event) -> None:
+        """Take one event of the fit."""
+        if isinstance(event, events.Step):
+            self.steps.append(event)
+            note = f"step {event.step}, loss {event.losses['total']:.3f}"
+            self._bar.update(self._task, completed=event.progress, note=note)
+        elif isinstance(event, events.Finished):
+            self._bar.update(self._task, completed=1.0)
+
+    def request(self) -> Request:
+        """``stop`` after the first Ctrl-C."""
+        return self._request
+
+    def interrupted(self, number: int, frame: FrameType | None) -> Any:
+        """Handle Ctrl-C: the first keeps the best so far, the second ends at once."""
+        if self._request:
+            raise KeyboardInterrupt
+        self._request = "stop"
+
+
+@contextmanager
+def fit_progress() -> Iterator[FitProgress]:
+    """Progress bar on stderr (only on a terminal) with Ctrl-C handled while it shows."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        progress = FitProgress(bar)
+        before = signal.signal(signal.SIGINT, progress.interrupted)
+        try:
+            yield progress
+        finally:
+            signal.signal(signal.SIGINT, before)
