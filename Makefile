@@ -23,7 +23,7 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q
 
 system:

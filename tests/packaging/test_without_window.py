@@ -11,18 +11,21 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+# As if not installed: the other finders are not even asked.
 BLOCK = """
 import sys
 
-class Absent:
-    names = {"napari", "npe2", "vispy", "qtpy", "magicgui", "superqt", "pyqtgraph",
-             "PyQt5", "PyQt6", "PySide2", "PySide6"}
+class Others:
+    absent = {"napari", "npe2", "vispy", "qtpy", "magicgui", "superqt", "pyqtgraph",
+              "PyQt5", "PyQt6", "PySide2", "PySide6"}
+    finders = sys.meta_path[:]
 
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in self.names:
-            raise ModuleNotFoundError(f"{name} is blocked by the test", name=name)
+        if name.split(".")[0] not in self.absent:
+            specs = (finder.find_spec(name, path, target) for finder in self.finders)
+            return next((spec for spec in specs if spec), None)
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path[:] = [Others()]
 """
 IMPORT_ALL = """
 import importlib, pkgutil
@@ -48,7 +51,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_block_blocks() -> None:
     done = run("import qtpy")
     assert done.returncode == 1
-    assert "qtpy is blocked by the test" in done.stderr
+    assert "No module named 'qtpy'" in done.stderr
 
 
 def test_every_module_but_the_windows_imports() -> None:
@@ -70,13 +73,14 @@ def test_evaluate_works(tmp_path: Path) -> None:
     reference = np.zeros((4, 5, 6), np.uint8)
     reference[1:3, 1:3, 1:3] = 1
     prediction = reference.copy()
-    prediction[1:3, 1:3, 2] = 0  # half of it: DSC 2 · 4 / (4 + 8)
+    prediction[1:3, 1:3, 2] = 0  # half of it
     for name, array in (("reference", reference), ("prediction", prediction)):
         sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"{name}.nii.gz"))
     files = [str(tmp_path / f"{name}.nii.gz") for name in ("prediction", "reference")]
     done = run(COMMAND_LINE, "evaluate", *files, "--json")
     assert done.returncode == 0, done.stderr
-    assert "dsc" in json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["mean"]["dsc"] == pytest.approx(2 * 4 / (4 + 8))
 
 
 def test_open_says_what_to_install(tmp_path: Path) -> None:
