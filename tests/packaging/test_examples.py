@@ -1,0 +1,43 @@
+"""The examples run."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cmfnet_napari.core.config import Config, make_config
+
+
+@pytest.fixture
+def example(root: Path) -> ModuleType:
+    path = root / "examples" / "fit_a_patient.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_fit_a_patient_writes_a_contour_on_the_cts_grid(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two_steps(preset: str, **changes: object) -> Config:
+        return make_config(preset, **{**changes, "steps": 2, "width": 2})
+
+    monkeypatch.setattr(example, "make_config", two_steps)
+    example.main(tmp_path / "out", [])
+    ct = sitk.ReadImage(str(tmp_path / "out" / "ct.nii.gz"))
+    contour = sitk.ReadImage(str(tmp_path / "out" / "contour.nrrd"))
+    assert contour.GetSize() == ct.GetSize()
+    for ours, theirs in (
+        (contour.GetOrigin(), ct.GetOrigin()),
+        (contour.GetSpacing(), ct.GetSpacing()),
+        (contour.GetDirection(), ct.GetDirection()),
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert set(np.unique(sitk.GetArrayFromImage(contour))) <= {0, 1}
