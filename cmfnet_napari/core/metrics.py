@@ -115,7 +115,7 @@ def _scores(a: np.ndarray, b: np.ndarray, grid: Grid, tolerance_mm: float) -> Sc
     if box is not None:
         a, b = a[box], b[box]
     n_a, n_b = int(a.sum()), int(b.sum())
-    distances: dict[str, Any] = dict(asd_mm=None, hd95_mm=None, hd_mm=None)
+    distances: dict[str, Any] = {"asd_mm": None, "hd95_mm": None, "hd_mm": None}
     distances["surface_dsc"] = float(n_a == n_b == 0)
     if n_a and n_b:
         distances = _distances(a, b, grid.spacing, tolerance_mm)
@@ -135,12 +135,12 @@ def _distances(
     a_to_b = KDTree(points_b).query(points_a)[0]
     b_to_a = KDTree(points_a).query(points_b)[0]
     both = np.concatenate([a_to_b, b_to_a])
-    return dict(
-        asd_mm=float(both.mean()),
-        hd95_mm=float(max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))),
-        hd_mm=float(both.max()),
-        surface_dsc=float((both <= tolerance_mm).mean()),
-    )
+    return {
+        "asd_mm": float(both.mean()),
+        "hd95_mm": float(max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))),
+        "hd_mm": float(both.max()),
+        "surface_dsc": float((both <= tolerance_mm).mean()),
+    }
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
