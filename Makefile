@@ -24,7 +24,7 @@ test: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache --no-logo
-	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest
 
 system:
 	@sh scripts/system-libraries.sh $(PYTHON)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,24 @@ def test_wheel_is_found(wheel_python: Path, run_python) -> None:
     found = json.loads(run_python(wheel_python, ASK))
     assert Path(found["from"]).is_relative_to(wheel_python.parents[1])
     check_manifest(found)
+
+
+@pytest.mark.slow
+def test_command_works_from_the_wheel(wheel_python: Path, tmp_path: Path) -> None:
+    command = wheel_python.with_name("cmfnet" + wheel_python.suffix)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [command, "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["packages"]["cmfnet-napari"] == metadata.version("cmfnet-napari")
+    assert facts["sentences"]
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
