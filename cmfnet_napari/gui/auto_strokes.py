@@ -77,7 +77,7 @@ class AutoStrokes(QObject):
             layer
             for layer in self._session.viewer.layers
             if isinstance(layer, Labels)
-            and not any(layer is other for other in own)
+            and layer not in own
             and layer.data.shape == grid.shape
             and np.allclose(layer.scale, grid.spacing)
             and np.allclose(layer.translate, grid.translate)

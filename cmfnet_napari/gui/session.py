@@ -177,7 +177,7 @@ class Session(QObject):
         bind_class_keys(self)
 
     def _on_removed(self, event: object) -> None:
-        if self.recorder is not None and event.value is self.recorder.layer:
+        if self.recorder is not None and event.value == self.recorder.layer:
             self._leave()
             show_info("The strokes are kept. Open the patient again to see them.")
 

@@ -1,0 +1,238 @@
+"""A display, a viewer with the dock, a tiny patient, and hands that paint."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+HERE = Path(__file__).parent
+SHAPE = (12, 20, 16)  # z, y, x on the Study's Grid
+SPACING = (3.0, 0.9, 1.1)
+
+pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.window)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A virtual display where there is none, software OpenGL, and napari settings of its own."""
+    os.environ["NAPARI_CONFIG"] = str(tmp_path_factory.mktemp("napari") / "settings.yaml")
+    if not sys.platform.startswith("linux") or os.environ.get("DISPLAY"):
+        yield
+        return
+    if shutil.which("Xvfb") is None:
+        pytest.skip("no display and no Xvfb: apt-get install xvfb")
+    os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x950x24", "-nolisten", "tcp"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
+    yield
+    os.environ.pop("DISPLAY")
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture(autouse=True)
+def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Case folders of a test live with it."""
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    return tmp_path / "cases"
+
+
+@pytest.fixture(autouse=True)
+def no_window_survives(display: None, qapp: object) -> Iterator[None]:
+    """Fail when a top-level widget is left; napari's own menus are not ours to count."""
+    from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QApplication, QMenu
+
+    before = set(QApplication.topLevelWidgets())
+    yield
+    for _ in range(3):
+        gc.collect()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QApplication.processEvents()
+    left = [w for w in QApplication.topLevelWidgets() if w not in before]
+    left = [w for w in left if not isinstance(w, QMenu)]
+    assert not left, f"these widgets survived the test: {left}"
+
+
+def rotated() -> np.ndarray:
+    """Direction cosines (columns x, y, z) of an oblique acquisition: 7° about x, 4° about z."""
+    a, b = np.radians(7.0), np.radians(4.0)
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    return about_z @ about_x
+
+
+def image_of(array: np.ndarray) -> sitk.Image:
+    """An LPS array (z, y, x) as an oblique image whose file axes are flipped and permuted."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(SPACING[::-1])
+    image.SetOrigin((-20.0, 35.0, -400.0))
+    image.SetDirection(rotated().ravel().tolist())
+    return sitk.DICOMOrient(image, "RSA")
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> SimpleNamespace:
+    """Files of a tiny oblique patient: a body in air with a tumour, and an MR that shows it."""
+    _, y, x = np.indices(SHAPE)
+    body = ((y - 10) / 8.5) ** 2 + ((x - 8) / 7) ** 2 <= 1
+    tumour = np.zeros(SHAPE, bool)
+    tumour[4:8, 8:14, 6:11] = True
+    noise = np.random.default_rng(3).normal(0, 8, SHAPE)
+    ct = np.where(body, 40 + 15 * tumour + noise, -1000 + noise).astype(np.int16)
+    mr = np.where(body, 200 + 150 * tumour + noise, 5).astype(np.float32)
+    arrays = {"ct": ct, "mr": mr, "tumour": tumour.astype(np.uint8)}
+    for name, array in arrays.items():
+        sitk.WriteImage(image_of(array), str(tmp_path / f"{name}.nii.gz"))
+    paths = {name: tmp_path / f"{name}.nii.gz" for name in arrays}
+    return SimpleNamespace(arrays=arrays, **paths)
+
+
+@pytest.fixture
+def dock(make_napari_viewer: Callable, qtbot: object) -> Iterator[object]:
+    """The dock in a shown viewer."""
+    from cmfnet_napari.gui.app import add_dock
+
+    viewer = make_napari_viewer(show=True)
+    dock = add_dock(viewer)
+    dock.window().resize(1280, 800)
+    qtbot.wait(50)
+    yield dock
+    with contextlib.suppress(RuntimeError):  # the dock may be closed already
+        dock.session.close()
+    qtbot.wait(50)
+
+
+@pytest.fixture
+def opened(dock: object, patient: SimpleNamespace, qtbot: object) -> object:
+    """The dock with the tiny patient open."""
+    from cmfnet_napari.gui.opening import open_files
+
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.session.open(partial(open_files, patient.ct, patient.mr))
+    qtbot.wait(100)
+    return dock
+
+
+@pytest.fixture
+def fake(opened: object) -> Callable[[str], None]:
+    """Use the fake worker in one of its modes."""
+
+    def use(mode: str) -> None:
+        script = str(HERE / "fake_worker.py")
+        opened.session.training.command = lambda case: [sys.executable, script, mode, str(case)]
+
+    return use
+
+
+@pytest.fixture
+def hand(opened: object, qtbot: object) -> Hand:
+    """Mouse and keyboard on the canvas."""
+    return Hand(opened, qtbot)
+
+
+class Hand:
+    """Moves the mouse over voxels of the open case.
+
+    Where a voxel is on the screen is computed here, from the camera and the plane, not by napari.
+    """
+
+    def __init__(self, dock: object, qtbot: object) -> None:
+        from qtpy.QtOpenGLWidgets import QOpenGLWidget
+
+        self.session = dock.session
+        self.qtbot = qtbot
+        self.canvas = dock.window().centralWidget().findChild(QOpenGLWidget)
+
+    def pixel(self, voxel: tuple[int, int, int]) -> object:
+        from qtpy.QtCore import QPoint
+
+        viewer, grid = self.session.viewer, self.session.case.study.grid
+        world = np.array(voxel) * grid.spacing + grid.translate
+        camera = viewer.scene.camera
+        rows, columns = viewer.dims.displayed
+        up = -1 if rows == 0 else 1  # the head is up, everything else runs down
+        dy = up * (world[rows] - camera.center[-2]) * camera.zoom
+        dx = (world[columns] - camera.center[-1]) * camera.zoom
+        size = self.canvas.size()
+        return QPoint(round(size.width() / 2 + dx), round(size.height() / 2 + dy))
+
+    def look_at(self, plane: str, voxel: tuple[int, int, int]) -> None:
+        self.session.planes.show(plane)
+        self.session.viewer.dims.current_step = voxel
+        self.qtbot.wait(100)
+
+    def drag(self, *voxels: tuple[int, int, int]) -> None:
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        left = Qt.MouseButton.LeftButton
+        points = [self.pixel(voxel) for voxel in voxels]
+        QTest.mouseMove(self.canvas, points[0])
+        QTest.mousePress(self.canvas, left, pos=points[0])
+        for point in points[1:]:
+            self.qtbot.wait(20)  # moves that follow faster are dropped by vispy
+            self._move(point)
+            self.qtbot.wait(20)
+        QTest.mouseRelease(self.canvas, left, pos=points[-1])
+        self.qtbot.wait(30)
+
+    def _move(self, point: object) -> None:
+        """QTest.mouseMove holds no button; a drag does."""
+        from qtpy.QtCore import QEvent, QPointF, Qt
+        from qtpy.QtGui import QMouseEvent
+        from qtpy.QtWidgets import QApplication
+
+        left = Qt.MouseButton.LeftButton
+        here, everywhere = QPointF(point), QPointF(self.canvas.mapToGlobal(point))
+        event = QMouseEvent(
+            QEvent.Type.MouseMove, here, everywhere, left, left, Qt.KeyboardModifier.NoModifier
+        )
+        QApplication.sendEvent(self.canvas, event)
+
+    def press(self, key: str) -> None:
+        from qtpy.QtGui import QKeySequence
+        from qtpy.QtTest import QTest
+
+        combination = QKeySequence(key)[0]
+        self.canvas.setFocus()
+        QTest.keyClick(self.canvas, combination.key(), combination.keyboardModifiers())
+        self.qtbot.wait(30)
+
+
+@pytest.fixture
+def scribble(opened: object) -> Callable[[], None]:
+    """Enough strokes to train: background and tumour."""
+
+    def draw() -> None:
+        strokes = np.zeros(SHAPE, np.uint8)
+        strokes[5, 10, 7:10] = 2
+        strokes[5, 16, 6:10] = 1
+        opened.session.recorder.add(strokes, "import")
+
+    return draw

@@ -1,0 +1,106 @@
+"""A worker that speaks the protocol and learns nothing: ``fake_worker.py MODE CASE``.
+
+good      five steps, a preview, a prediction: a box, and a second box without a stroke
+endless   steps until ``stop`` (then as good) or until stdin closes
+refuses   a ``failed`` event
+dies      words on stderr and exit 3, no event
+stubborn  does not leave when it is asked to
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import open_case
+from cmfnet_napari.core.volume import write_image
+
+MODE, CASE = sys.argv[1], Path(sys.argv[2])
+stopped = threading.Event()
+
+
+def say(event: object) -> None:
+    print(events.encode(event), flush=True)
+
+
+def listen() -> None:
+    for line in sys.stdin:
+        if isinstance(events.decode_command(line), events.Stop | events.Quit):
+            stopped.set()
+    stopped.set()
+
+
+def boxes(shape: tuple[int, int, int]) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    labels[4:8, 8:14, 6:11] = 1
+    labels[1:3, 1:4, 1:4] = 1
+    return labels
+
+
+def step(number: int, of: int) -> None:
+    losses = {"total": 1.0 / number, "ssl": 0.5 / number, "imr": 0.2, "imc": 0.1}
+    say(
+        events.Step(
+            step=number,
+            progress=min(number / of, 1.0),
+            elapsed_s=0.1 * number,
+            remaining_s=max(0.0, 0.1 * (of - number)),
+            losses=losses,
+        )
+    )
+
+
+def fit() -> None:
+    case = open_case(CASE, read_only=True)
+    grid = case.study.grid
+    run = CASE / "runs" / "0001-quick"
+    run.mkdir(parents=True, exist_ok=True)
+    say(events.Started(run=str(run), device="cpu", precision="float32", steps=5, parameters=8000))
+    print("a library prints something", flush=True)
+    labels = boxes(grid.shape)
+    np.save(run / "preview.npy", labels)
+    number = 0
+    while (number < 5) if MODE == "good" else not stopped.is_set():
+        number += 1
+        step(number, 5 if MODE == "good" else 1000)
+        if number == 2:
+            say(events.Preview(step=2, labels="runs/0001-quick/preview.npy", agreement=0.5))
+        time.sleep(0.05)
+    write_image(grid.to_image(labels), run / "prediction.nrrd")
+    write_image(grid.to_image(0.8 * labels.astype(np.float32)), run / "probabilities.nrrd")
+    say(
+        events.Finished(
+            model="runs/0001-quick/model.safetensors",
+            labels="runs/0001-quick/prediction.nrrd",
+            probabilities="runs/0001-quick/probabilities.nrrd",
+            volumes_ml={},
+            steps=number,
+            seconds=0.1 * number,
+            agreement=0.9,
+            stopped=MODE == "endless",
+        )
+    )
+
+
+def main() -> None:
+    first = events.decode_command(sys.stdin.readline())
+    assert isinstance(first, events.Fit), first
+    if MODE == "dies":
+        sys.exit(print("CUDA error: the driver fell over", file=sys.stderr) or 3)
+    if MODE == "refuses":
+        say(events.Failed(reason="The GPU is full. Choose the quick preset."))
+        return
+    if MODE == "stubborn":
+        say(events.Started(run="x", device="cpu", precision="float32", steps=1, parameters=1))
+        time.sleep(60)
+    threading.Thread(target=listen, daemon=True).start()
+    fit()
+    stopped.wait(30)
+
+
+main()

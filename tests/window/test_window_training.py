@@ -1,0 +1,169 @@
+"""Train, watch, stop, fail: with a worker that only speaks the protocol."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import psutil
+import pytest
+from napari.utils.notifications import notification_manager
+
+
+def train(opened, qtbot, until="finished", timeout=30000):
+    training = opened.session.training
+    with qtbot.waitSignal(getattr(training, until), timeout=timeout) as blocker:
+        opened.training_panel.train_button.click()
+    return blocker.args
+
+
+def gone(qtbot, number, timeout=8000):
+    qtbot.waitUntil(lambda: not psutil.pid_exists(number) or _dead(number), timeout=timeout)
+
+
+def _dead(number):
+    try:
+        return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_missing_strokes_are_said_before_anything_starts(opened, fake):
+    fake("good")
+    notification_manager.records.clear()
+    opened.training_panel.train_button.click()
+    assert "no tumour stroke" in notification_manager.records[-1].message
+    opened.session.recorder.add(_one(2), "import")
+    opened.training_panel.train_button.click()
+    assert "no background stroke" in notification_manager.records[-1].message
+    assert opened.session.training.process_id == 0
+    assert opened.session.training.state == "idle"
+
+
+def _one(code):
+    from conftest import SHAPE
+
+    strokes = np.zeros(SHAPE, np.uint8)
+    strokes[5, 10, 8] = code
+    return strokes
+
+
+def test_fit_from_button_to_prediction(opened, fake, scribble, qtbot):
+    fake("good")
+    scribble()
+    panel, session = opened.training_panel, opened.session
+    states = []
+    session.training.state_changed.connect(states.append)
+    previews = []
+    session.training.previewed.connect(lambda _e: previews.append(_preview(session)))
+    train(opened, qtbot)
+    assert states == ["starting", "training", "idle"]
+    qtbot.waitUntil(lambda: session.result.prediction is not None, timeout=5000)
+    terms = panel.plot.terms
+    assert set(terms) == {"total", "ssl", "imr", "imc"}
+    assert terms["total"] == ([1, 2, 3, 4, 5], [1.0, 0.5, pytest.approx(1 / 3), 0.25, 0.2])
+    assert panel.time.text() == "Step 5: 0:00 elapsed, about 0:00 left"
+    assert panel.progress.value() == panel.progress.maximum()
+    assert "Done after 5 steps" in panel.message.text()
+    assert "90.0 % of the strokes" in panel.message.text()
+    assert previews
+    assert previews[0].sum() == 4 * 6 * 5 + 2 * 3 * 3
+    names = [layer.name for layer in session.viewer.layers]
+    assert names == ["CT", "MR", "Probability", "Prediction", "Scribbles"]
+    assert session.result.prediction.contour > 0
+    assert opened.tabs.currentIndex() == 3
+    assert session.training.process_id == 0
+    qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
+    ml = (4 * 6 * 5 + 2 * 3 * 3) * 3.0 * 0.9 * 1.1 / 1000
+    assert opened.result_panel.volumes.text() == f"Tumour: <b>{ml:.1f} ml</b>"
+
+
+def _preview(session):
+    (layer,) = [layer for layer in session.viewer.layers if layer.name == "Preview"]
+    return np.array(layer.data)
+
+
+def test_stop_keeps_the_best_so_far(opened, fake, scribble, qtbot):
+    fake("endless")
+    scribble()
+    train(opened, qtbot, until="stepped")
+    number = opened.session.training.process_id
+    assert not opened.training_panel.train_button.isEnabled()
+    with qtbot.waitSignal(opened.session.training.finished, timeout=10000) as blocker:
+        opened.training_panel.stop_button.click()
+        assert opened.session.training.state == "stopping"
+    assert blocker.args[0].stopped
+    assert "Stopped after" in opened.training_panel.message.text()
+    assert opened.training_panel.train_button.isEnabled()
+    gone(qtbot, number)
+
+
+def test_failure_in_words(opened, fake, scribble, qtbot):
+    fake("refuses")
+    scribble()
+    reason, _ = train(opened, qtbot, until="failed")
+    assert reason == "The GPU is full. Choose the quick preset."
+    assert reason in opened.training_panel.message.text()
+    assert opened.session.training.state == "idle"
+
+
+def test_sudden_end_is_a_failure_with_details(opened, fake, scribble, qtbot):
+    fake("dies")
+    scribble()
+    opened.tabs.setCurrentIndex(2)
+    panel = opened.training_panel
+    reason, details = train(opened, qtbot, until="failed")
+    assert "ended before it was done (code 3)" in reason
+    assert details == "CUDA error: the driver fell over"
+    assert panel.details_button.isVisible()
+    assert not panel.details.isVisible()
+    panel.details_button.click()
+    assert panel.details.isVisible()
+    assert panel.details.toPlainText() == details
+    fake("good")
+    train(opened, qtbot)  # one can go on
+    assert not panel.details_button.isVisible()
+
+
+def test_killed_worker_is_a_failure(opened, fake, scribble, qtbot):
+    fake("endless")
+    scribble()
+    train(opened, qtbot, until="stepped")
+    with qtbot.waitSignal(opened.session.training.failed, timeout=5000) as blocker:
+        psutil.Process(opened.session.training.process_id).kill()
+    assert "(it was killed)" in blocker.args[0]
+    assert "Preview" not in [layer.name for layer in opened.session.viewer.layers]
+
+
+def test_program_that_is_not_there(opened, scribble, qtbot):
+    scribble()
+    opened.session.training.command = lambda _case: ["/no/such/python"]
+    reason, _ = train(opened, qtbot, until="failed")
+    assert "could not be started" in reason
+
+
+@pytest.mark.parametrize("mode", ["endless", "stubborn"])
+@pytest.mark.parametrize("how", ["dock", "window"])
+def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, mode, how):
+    fake(mode)
+    scribble()
+    train(opened, qtbot, until="started")
+    number = opened.session.training.process_id
+    assert psutil.pid_exists(number)
+    viewer = opened.session.viewer
+    started = time.monotonic()
+    if how == "dock":
+        viewer.window.remove_dock_widget(opened)
+    else:
+        viewer.close()
+    assert time.monotonic() - started < 2  # nobody waits for the worker
+    gone(qtbot, number)
+
+
+def test_another_patient_is_not_opened_meanwhile(opened, fake, scribble, qtbot):
+    fake("endless")
+    scribble()
+    train(opened, qtbot, until="started")
+    notification_manager.records.clear()
+    opened.open_panel.synthetic.click()
+    assert "Stop it before" in notification_manager.records[-1].message
