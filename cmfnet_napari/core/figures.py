@@ -1,0 +1,249 @@
+"""Pictures for reports: contours over CT and MR, and the loss curve. No display is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cmfnet_napari.core.events import Step
+from cmfnet_napari.core.scribbles import BACKGROUND, PALETTE, UNLABELLED, class_color
+from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.volume import write_safely
+
+_REFERENCE = PALETTE[2]
+_CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
+_VIEWS = ("axial", "coronal", "sagittal")
+
+
+@dataclass(frozen=True)
+class _View:
+    """One slice: which array axis is cut, which are shown down and across."""
+
+    name: str
+    axis: int
+    index: int
+    study: Study
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        down, across = (a for a in range(3) if a != self.axis)
+        return down, across
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """The slice, as it is drawn: head up."""
+        plane = np.take(array, self.index, self.axis)
+        return plane if self.axis == 0 else plane[::-1]
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top in mm: true aspect on any spacing."""
+        down, across = (self.study.grid.shape[a] * self.study.grid.spacing[a] for a in self.shown)
+        return 0.0, across, down, 0.0
+
+    @property
+    def letters(self) -> tuple[str, str, str, str]:
+        """Patient letters at the left, right, top and bottom."""
+        down, across = (self.study.grid.axis_letters[a] for a in self.shown)
+        if self.axis != 0:
+            down = down[::-1]
+        return (*across, *down)
+
+
+def save_contours(
+    study: Study,
+    labels: np.ndarray,
+    path: str | Path,
+    reference: np.ndarray | None = None,
+    scribbles: np.ndarray | None = None,
+) -> Path:
+    """Write a PNG of contours on axial, coronal and sagittal slices of CT and MR.
+
+    The slices go through the middle of the segmentation. Axial slices are seen from the feet
+    (patient's right on the left), the others have the head up.
+
+    Parameters
+    ----------
+    study : Study
+        CT and, if there is one, MR: one row each.
+    labels : integer array (z, y, x)
+        Segmentation codes: solid lines.
+    path : path
+        The PNG.
+    reference : integer array (z, y, x), optional
+        Another segmentation: dashed lines.
+    scribbles : uint8 array (z, y, x), optional
+        Strokes: dots.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    centre = _centre(labels if labels.any() or reference is None else reference)
+    views = [_View(name, a, centre[a], study) for a, name in enumerate(_VIEWS)]
+    images = [("CT", study.ct.array, _CT_WINDOW)]
+    if study.mr is not None:
+        inside = study.mr.array[study.mr_fov]
+        images.append(("MR", study.mr.array, tuple(np.percentile(inside, (1, 99)))))
+    figure = _dark_figure(4.0 * len(views), 4.0 * len(images) + 0.4)
+    rows = figure.subplots(len(images), len(views), squeeze=False)
+    for row, (name, array, window) in zip(rows, images, strict=True):
+        for axes, view in zip(row, views, strict=True):
+            _show(axes, view, array, window, f"{name} {view.name}")
+            _draw_labels(axes, view, labels, reference, scribbles)
+    _legend(figure, labels, reference, scribbles)
+    return _save(figure, path)
+
+
+def save_losses(events: Sequence[Step], path: str | Path) -> Path:
+    """Write a PNG of every loss term over the steps of a fit.
+
+    Parameters
+    ----------
+    events : sequence of Step
+        In order; terms as they were sent, unweighted.
+    path : path
+        The PNG.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    names = dict.fromkeys(name for event in events for name in event.losses)
+    for i, name in enumerate(names):
+        points = [(e.step, e.losses[name]) for e in events if e.losses.get(name, 0) > 0]
+        width = 2.2 if name == "total" else 1.2
+        color = "black" if name == "total" else PALETTE[i % len(PALETTE)]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=width)
+    axes.set(xlabel="step", ylabel="loss (each term unweighted)", yscale="log")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(frameon=False)
+    return _save(figure, path)
+
+
+def _centre(labels: np.ndarray) -> tuple[int, ...]:
+    """Median place of the labelled voxels; the image's middle when there are none."""
+    places = np.nonzero(labels)
+    if not places[0].size:
+        return tuple(n // 2 for n in labels.shape)
+    return tuple(int(np.median(p)) for p in places)
+
+
+def _show(
+    axes: Axes, view: _View, array: np.ndarray, window: tuple[float, float], title: str
+) -> None:
+    low, high = window
+    axes.imshow(
+        view.cut(array), cmap="gray", vmin=low, vmax=high, extent=view.extent,
+        interpolation="bilinear",
+    )  # fmt: skip
+    axes.set_axis_off()
+    axes.set_title(title, color="white", fontsize=10)
+    places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.97), (0.5, 0.03))
+    for letter, (x, y) in zip(view.letters, places, strict=True):
+        axes.text(
+            x, y, letter, transform=axes.transAxes, color="white", fontsize=11, ha="center",
+            va="center",
+        )  # fmt: skip
+    _scale_bar(axes, view)
+
+
+def _scale_bar(axes: Axes, view: _View) -> None:
+    _, width, height, _ = view.extent
+    length = max((n for n in (10, 20, 50, 100) if n <= width / 3), default=5)
+    right, low = 0.96 * width, 0.95 * height
+    axes.plot([right - length, right], [low, low], color="white", linewidth=2.5)
+    axes.text(
+        right - length / 2, low - 0.015 * height, f"{length} mm", color="white", fontsize=8,
+        ha="center", va="bottom",
+    )  # fmt: skip
+
+
+def _draw_labels(
+    axes: Axes,
+    view: _View,
+    labels: np.ndarray,
+    reference: np.ndarray | None,
+    scribbles: np.ndarray | None,
+) -> None:
+    if reference is not None:
+        _contours(axes, view, reference, "dashed")
+    _contours(axes, view, labels, "solid")
+    if scribbles is not None:
+        _dots(axes, view, scribbles)
+
+
+def _contours(axes: Axes, view: _View, labels: np.ndarray, style: str) -> None:
+    plane = view.cut(labels)
+    x, y = _voxel_centres(view)
+    for code in np.unique(plane[plane > 0]):
+        axes.contour(
+            x, y, plane == code, levels=[0.5], colors=[_contour_color(int(code), style)],
+            linestyles=style, linewidths=1.4,
+        )  # fmt: skip
+
+
+def _dots(axes: Axes, view: _View, scribbles: np.ndarray) -> None:
+    plane = view.cut(scribbles)
+    x, y = _voxel_centres(view)
+    for code in np.unique(plane[plane != UNLABELLED]):
+        rows, columns = np.nonzero(plane == code)
+        axes.plot(x[columns], y[rows], ".", color=class_color(int(code)), markersize=2.5)
+
+
+def _voxel_centres(view: _View) -> tuple[np.ndarray, np.ndarray]:
+    """Places of columns and rows in the drawing, mm."""
+    down, across = view.shown
+    grid = view.study.grid
+    return tuple((np.arange(grid.shape[a]) + 0.5) * grid.spacing[a] for a in (across, down))
+
+
+def _contour_color(code: int, style: str) -> str:
+    """The class's colour; the first class's reference gets one of its own."""
+    return _REFERENCE if style == "dashed" and code == 1 else class_color(code + 1)
+
+
+def _legend(
+    figure: Figure,
+    labels: np.ndarray,
+    reference: np.ndarray | None,
+    scribbles: np.ndarray | None,
+) -> None:
+    handles = []
+    if labels.any():
+        handles.append(Line2D([], [], color=class_color(2), label="prediction"))
+    if reference is not None:
+        handles.append(Line2D([], [], color=_REFERENCE, linestyle="dashed", label="reference"))
+    codes = [] if scribbles is None else [c for c in np.unique(scribbles) if c != UNLABELLED]
+    for code in codes:
+        name = "background strokes" if code == BACKGROUND else f"strokes of class {code - 1}"
+        color = class_color(int(code))
+        handles.append(Line2D([], [], color=color, marker=".", linestyle="", label=name))
+    if handles:
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=len(handles), frameon=False,
+            labelcolor="white", fontsize=9,
+        )  # fmt: skip
+
+
+def _dark_figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=110, facecolor="black", layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    return write_safely(Path(path), ".png", lambda part: figure.savefig(part, format="png"))
