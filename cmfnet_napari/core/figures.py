@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,47 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cmfnet_napari.core.events import Step
+from cmfnet_napari.core.plane import VIEWS, Plane
 from cmfnet_napari.core.scribbles import BACKGROUND, PALETTE, UNLABELLED, class_color
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.core.volume import write_safely
 
 _REFERENCE = PALETTE[2]
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
-_VIEWS = ("axial", "coronal", "sagittal")
-
-
-@dataclass(frozen=True)
-class _View:
-    """One slice: which array axis is cut, which are shown down and across."""
-
-    name: str
-    axis: int
-    index: int
-    study: Study
-
-    @property
-    def shown(self) -> tuple[int, int]:
-        down, across = (a for a in range(3) if a != self.axis)
-        return down, across
-
-    def cut(self, array: np.ndarray) -> np.ndarray:
-        """The slice, as it is drawn: head up."""
-        plane = np.take(array, self.index, self.axis)
-        return plane if self.axis == 0 else plane[::-1]
-
-    @property
-    def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom, top in mm: true aspect on any spacing."""
-        down, across = (self.study.grid.shape[a] * self.study.grid.spacing[a] for a in self.shown)
-        return 0.0, across, down, 0.0
-
-    @property
-    def letters(self) -> tuple[str, str, str, str]:
-        """Patient letters at the left, right, top and bottom."""
-        down, across = (self.study.grid.axis_letters[a] for a in self.shown)
-        if self.axis != 0:
-            down = down[::-1]
-        return (*across, *down)
 
 
 def save_contours(
@@ -86,8 +51,18 @@ def save_contours(
     UserError
         The file cannot be written.
     """
+    return _save(contour_figure(study, labels, reference, scribbles), path)
+
+
+def contour_figure(
+    study: Study,
+    labels: np.ndarray,
+    reference: np.ndarray | None = None,
+    scribbles: np.ndarray | None = None,
+) -> Figure:
+    """The picture of `save_contours`, not yet written."""
     centre = _centre(labels if labels.any() or reference is None else reference)
-    views = [_View(name, a, centre[a], study) for a, name in enumerate(_VIEWS)]
+    views = [Plane(a, centre[a], study.grid) for a in range(3)]
     images = [("CT", study.ct.array, _CT_WINDOW)]
     if study.mr is not None:
         inside = study.mr.array[study.mr_fov]
@@ -96,10 +71,10 @@ def save_contours(
     rows = figure.subplots(len(images), len(views), squeeze=False)
     for row, (name, array, window) in zip(rows, images, strict=True):
         for axes, view in zip(row, views, strict=True):
-            _show(axes, view, array, window, f"{name} {view.name}")
+            _show(axes, view, array, window, f"{name} {VIEWS[view.axis]}")
             _draw_labels(axes, view, labels, reference, scribbles)
     _legend(figure, labels, reference, scribbles)
-    return _save(figure, path)
+    return figure
 
 
 def save_losses(events: Sequence[Step], path: str | Path) -> Path:
@@ -143,7 +118,7 @@ def _centre(labels: np.ndarray) -> tuple[int, ...]:
 
 
 def _show(
-    axes: Axes, view: _View, array: np.ndarray, window: tuple[float, float], title: str
+    axes: Axes, view: Plane, array: np.ndarray, window: tuple[float, float], title: str
 ) -> None:
     low, high = window
     axes.imshow(
@@ -161,7 +136,7 @@ def _show(
     _scale_bar(axes, view)
 
 
-def _scale_bar(axes: Axes, view: _View) -> None:
+def _scale_bar(axes: Axes, view: Plane) -> None:
     _, width, height, _ = view.extent
     length = max((n for n in (10, 20, 50, 100) if n <= width / 3), default=5)
     right, low = 0.96 * width, 0.95 * height
@@ -174,7 +149,7 @@ def _scale_bar(axes: Axes, view: _View) -> None:
 
 def _draw_labels(
     axes: Axes,
-    view: _View,
+    view: Plane,
     labels: np.ndarray,
     reference: np.ndarray | None,
     scribbles: np.ndarray | None,
@@ -186,7 +161,7 @@ def _draw_labels(
         _dots(axes, view, scribbles)
 
 
-def _contours(axes: Axes, view: _View, labels: np.ndarray, style: str) -> None:
+def _contours(axes: Axes, view: Plane, labels: np.ndarray, style: str) -> None:
     plane = view.cut(labels)
     x, y = _voxel_centres(view)
     for code in np.unique(plane[plane > 0]):
@@ -196,7 +171,7 @@ def _contours(axes: Axes, view: _View, labels: np.ndarray, style: str) -> None:
         )  # fmt: skip
 
 
-def _dots(axes: Axes, view: _View, scribbles: np.ndarray) -> None:
+def _dots(axes: Axes, view: Plane, scribbles: np.ndarray) -> None:
     plane = view.cut(scribbles)
     x, y = _voxel_centres(view)
     for code in np.unique(plane[plane != UNLABELLED]):
@@ -204,10 +179,10 @@ def _dots(axes: Axes, view: _View, scribbles: np.ndarray) -> None:
         axes.plot(x[columns], y[rows], ".", color=class_color(int(code)), markersize=2.5)
 
 
-def _voxel_centres(view: _View) -> tuple[np.ndarray, np.ndarray]:
+def _voxel_centres(view: Plane) -> tuple[np.ndarray, np.ndarray]:
     """Places of columns and rows in the drawing, mm."""
     down, across = view.shown
-    grid = view.study.grid
+    grid = view.grid
     return tuple((np.arange(grid.shape[a]) + 0.5) * grid.spacing[a] for a in (across, down))
 
 

@@ -1,8 +1,9 @@
 """How well a segmentation agrees with a reference: overlap, distances in mm, volumes in ml.
 
-A surface is the voxels of a class with a face towards something else. Distances are between
-the centres of such voxels, in the patient's millimetres, as the CHAOS challenge measures them
-(Kavur et al., Medical Image Analysis 69, 2021): ASD is its ASSD, HD its MSSD.
+A surface is the voxels of a class with a face towards something else; where the image ends and
+cuts the class is no surface. Distances are between the centres of such voxels, in the patient's
+millimetres, as the CHAOS challenge measures them (Kavur et al., Medical Image Analysis 69,
+2021): ASD is its ASSD, HD its MSSD.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from cmfnet_napari.core.boxes import bounding_box
+from cmfnet_napari.core.boxes import bounding_box, grow
 from cmfnet_napari.core.components import class_name
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
@@ -113,6 +114,7 @@ def evaluate(
 def _scores(a: np.ndarray, b: np.ndarray, grid: Grid, tolerance_mm: float) -> Scores:
     box = bounding_box(a | b)
     if box is not None:
+        box = grow(box, (1, 1, 1), a.shape)  # beside a class, but not where the image ends
         a, b = a[box], b[box]
     n_a, n_b = int(a.sum()), int(b.sum())
     distances: dict[str, Any] = {"asd_mm": None, "hd95_mm": None, "hd_mm": None}
@@ -144,8 +146,12 @@ def _distances(
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """Indices (n, 3) of voxels with a face towards something else or the array's end."""
-    return np.argwhere(mask & ~ndimage.binary_erosion(mask))
+    """Indices (n, 3) of voxels with a face towards something else.
+
+    A class that fills the image has none; then the image's own end is its surface.
+    """
+    surface = mask & ~ndimage.binary_erosion(mask, border_value=True)
+    return np.argwhere(surface if surface.any() else mask & ~ndimage.binary_erosion(mask))
 
 
 def _mean(rows: list[Scores]) -> Scores:

@@ -72,7 +72,7 @@ def write_phantom(folder: str | Path, seed: int = 0) -> dict[str, Path]:
     Raises
     ------
     UserError
-        The folder cannot be made or written; see `volume.write_image`.
+        The folder is missing or cannot be written; see `volume.write_image`.
     """
     phantom = make_phantom(seed)
     images = {name: getattr(phantom, name) for name in ("ct", "mr", "truth", "scribbles")}

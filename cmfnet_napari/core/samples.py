@@ -70,9 +70,9 @@ def fetch_patient(folder: str | Path | None = None, base_url: str = SOURCE) -> S
         registry={name: f"sha256:{digest}" for name, digest in _HASHES.items()},
         env=None if folder else CACHE_VARIABLE,
     )
-    quiet = pooch.get_logger()
-    level = quiet.level
-    quiet.setLevel("WARNING")
+    log = pooch.get_logger()
+    level = log.level
+    log.setLevel("WARNING")  # its lines name folders of the user
     try:
         ct, mr, gtv = (Path(store.fetch(name)) for name in _HASHES)
     except ValueError as error:  # pooch: the hash differs
@@ -83,13 +83,16 @@ def fetch_patient(folder: str | Path | None = None, base_url: str = SOURCE) -> S
     except OSError as error:  # requests' errors are OSErrors too
         raise UserError(_why_not(error, Path(store.path))) from error
     finally:
-        quiet.setLevel(level)
+        log.setLevel(level)
     return SamplePatient(ct, mr, gtv)
 
 
 def _why_not(error: OSError, folder: Path) -> str:
     if error.filename is not None or isinstance(error, PermissionError):
         return f"The sample patient cannot be kept in {folder} ({error.strerror})."
+    answer = getattr(error, "response", None)
+    if answer is not None:
+        return f"The sample patient cannot be downloaded: the server answered {answer.status_code}."
     return (
         "The sample patient cannot be downloaded: there is no connection to github.com. Connect "
         "to the network and try again, or use the built-in synthetic patient."
