@@ -15,7 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.journal import Source
 from cmfnet_napari.core.scribbles import BACKGROUND, check_codes, segmentation_code
 from cmfnet_napari.core.study import Study, load_labels
-from cmfnet_napari.gui.classes import scribble_colors
+from cmfnet_napari.gui.classes import reference_colors, scribble_colors
 from cmfnet_napari.gui.layers import OPENED, placement, segmentation_layer
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
@@ -92,7 +92,7 @@ class AutoStrokes(QObject):
 
         def show(labels: np.ndarray) -> None:
             if self._session.patient is patient:
-                layer = segmentation_layer(labels, case.study.grid, case.classes, "Contour")
+                layer = segmentation_layer(labels, case.study.grid, reference_colors(), "Contour")
                 layer.metadata[OPENED] = patient
                 self._add(layer)
                 self.mask_loaded.emit(layer)

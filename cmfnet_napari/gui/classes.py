@@ -68,6 +68,12 @@ def segmentation_colors(classes: Classes) -> DirectLabelColormap:
     return _colormap({segmentation_code(e.code): e.color for e in classes if e.code >= FIRST_CLASS})
 
 
+def reference_colors() -> DirectLabelColormap:
+    """One colour for every label of a contour from elsewhere, unlike any class's."""
+    table = defaultdict(lambda: np.zeros(4), {None: "#39ff14", 0: "transparent"})
+    return DirectLabelColormap(color_dict=table)
+
+
 def _colormap(colors: dict[int, str]) -> DirectLabelColormap:
     """Codes without a class are magenta: seen, and nobody's colour."""
     table: defaultdict[int | None, object] = defaultdict(lambda: np.zeros(4))

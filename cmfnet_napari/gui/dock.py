@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import napari
-from qtpy.QtCore import QCoreApplication, QEvent
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QTabWidget, QWidget
+from qtpy.QtCore import QCoreApplication, QEvent, Qt
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSlider, QTabWidget, QWidget
 
 from cmfnet_napari.gui.open_panel import OpenPanel
 from cmfnet_napari.gui.orientation import PLANE_KEYS, PLANES
@@ -14,7 +14,7 @@ from cmfnet_napari.gui.result_panel import ResultPanel
 from cmfnet_napari.gui.scribble_panel import ScribblePanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.training_panel import TrainingPanel
-from cmfnet_napari.gui.widgets import button, column, scrollable
+from cmfnet_napari.gui.widgets import button, column, row, scrollable
 
 _WIDTHS = 330, 380  # pixels
 
@@ -44,7 +44,8 @@ class CmFNetDock(QWidget):
         ):
             self.tabs.addTab(scrollable(panel), title)
         self.planes = _PlaneButtons(self.session)
-        self.setLayout(column(self.planes, self.tabs))
+        self.fusion = _Fusion(self.session)
+        self.setLayout(column(self.planes, self.fusion, self.tabs))
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
         self.session.opened.connect(lambda: self.tabs.setCurrentIndex(1))
@@ -64,6 +65,33 @@ class CmFNetDock(QWidget):
             self.training_panel.plot.close_plot()
             self.deleteLater()
         return super().event(event)
+
+
+class _Fusion(QWidget):
+    """A slider from the CT to the MR."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, 100)
+        self.slider.setToolTip("From the CT to the MR")
+        self.slider.valueChanged.connect(self._blend)
+        layout = row(QLabel("CT"), self.slider, QLabel("MR"), stretch=1)
+        self.setLayout(layout)
+        session.opened.connect(self._on_opened)
+        session.closed.connect(lambda: self.setEnabled(False))
+        self.setEnabled(False)
+
+    def _blend(self, percent: int) -> None:
+        layer = self._session.mr_layer
+        if layer is not None:
+            layer.visible = percent > 0
+            layer.opacity = percent / 100
+
+    def _on_opened(self) -> None:
+        self.setEnabled(self._session.mr_layer is not None)
+        self.slider.setValue(0)
 
 
 class _PlaneButtons(QWidget):

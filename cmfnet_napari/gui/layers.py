@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.gui.classes import Classes, scribble_colors, segmentation_colors
+from cmfnet_napari.gui.classes import scribble_colors
 from cmfnet_napari.gui.opening import Opened
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
@@ -45,10 +46,14 @@ def case_layers(opened: Opened) -> list[LayerData]:
 
 
 def segmentation_layer(
-    labels: np.ndarray, grid: Grid, classes: Classes, name: str, filled: bool = False
+    labels: np.ndarray,
+    grid: Grid,
+    colormap: DirectLabelColormap,
+    name: str,
+    filled: bool = False,
 ) -> Labels:
     """Labels layer of a segmentation (uint8, z y x), as a line or filled."""
-    layer = Labels(labels, name=name, colormap=segmentation_colors(classes), **placement(grid))
+    layer = Labels(labels, name=name, colormap=colormap, **placement(grid))
     show_filled(layer, filled)
     return layer
 
@@ -67,7 +72,7 @@ def probability_layer(probability: np.ndarray, grid: Grid, name: str) -> Image:
         colormap="inferno",
         contrast_limits=(0.0, 1.0),
         blending="additive",
-        opacity=0.6,
+        opacity=0.4,
         visible=False,
         **placement(grid),
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import napari
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from cmfnet_napari.core.events import Step
 
-# Okabe and Ito; the total first. Dashes tell them apart without colour.
+# Okabe and Ito; the total first.
 _COLORS = ("#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#f0e442")
+_WORDS = {"ssl": "strokes (ssl)", "imr": "image (imr)", "imc": "branches agree (imc)"}
+_MAX_POINTS = 2000
 _FLOOR = 1e-6  # the axis is logarithmic
 
 
@@ -29,10 +31,12 @@ class LossPlot(QWidget):
         self.plot.setLabel("left", "loss")
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
-        self._legend = self.plot.addLegend(offset=(-4, 4), labelTextSize="8pt")
+        self.legend = QLabel()  # beside the plot, so that it never covers a curve
+        self.legend.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot)
+        layout.addWidget(self.legend)
         viewer.events.theme.connect(self._follow_theme)
         self._follow_theme()
 
@@ -47,6 +51,7 @@ class LossPlot(QWidget):
             self.plot.removeItem(curve)
         self._curves.clear()
         self._points.clear()
+        self.legend.clear()
 
     def add(self, event: Step) -> None:
         """Continue the lines with a step."""
@@ -56,6 +61,8 @@ class LossPlot(QWidget):
             steps, values = self._points[name]
             steps.append(event.step)
             values.append(max(value, _FLOOR))
+            if len(steps) > _MAX_POINTS:  # a fit of hours must not slow the window
+                del steps[1::2], values[1::2]
             self._curves[name].setData(steps, values)
 
     def close_plot(self) -> None:
@@ -64,9 +71,11 @@ class LossPlot(QWidget):
 
     def _add_curve(self, name: str) -> None:
         width = 2 if name == "total" else 1.3
-        pen = pg.mkPen(_COLORS[len(self._curves) % len(_COLORS)], width=width)
+        color = _COLORS[len(self._curves) % len(_COLORS)]
         self._points[name] = ([], [])
-        self._curves[name] = self.plot.plot([], [], pen=pen, name=name)
+        self._curves[name] = self.plot.plot([], [], pen=pg.mkPen(color, width=width))
+        entry = f'<span style="color: {color}">▬</span>&nbsp;{_WORDS.get(name, name)}'
+        self.legend.setText("&nbsp; ".join(filter(None, (self.legend.text(), entry))))
 
     def _follow_theme(self) -> None:
         theme = get_theme(self._viewer.theme)
@@ -75,4 +84,3 @@ class LossPlot(QWidget):
         for side in ("left", "bottom"):
             self.plot.getAxis(side).setPen(text)
             self.plot.getAxis(side).setTextPen(text)
-        self._legend.setLabelTextColor(text)

@@ -12,9 +12,9 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.components import drop_unmarked, volumes_ml
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Finished
+from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.metrics import Evaluation, evaluate
 from cmfnet_napari.core.study import load_labels, save_labels
-from cmfnet_napari.core.volume import from_image, read_image
 from cmfnet_napari.gui.classes import Classes, class_names, segmentation_colors
 from cmfnet_napari.gui.layers import (
     OPENED,
@@ -45,7 +45,7 @@ class Result(QObject):
 
     def read(self, event: Finished) -> None:
         """Show the files of a finished fit."""
-        folder = self._session.case.folder
+        folder, grid = self._session.case.folder, self._session.case.study.grid
         patient = self._session.patient
 
         def show(arrays: tuple[np.ndarray, np.ndarray]) -> None:
@@ -53,7 +53,7 @@ class Result(QObject):
                 self._show(*arrays)
 
         paths = folder / event.labels, folder / event.probabilities
-        run_in_background(_read, *paths, done=show, failed=show_failure)
+        run_in_background(_read, *paths, grid, done=show, failed=show_failure)
 
     def keep_marked_only(self, on: bool) -> None:
         """Drop parts of the prediction that hold no stroke of their class, or bring them back."""
@@ -111,9 +111,9 @@ class Result(QObject):
             if old is not None and old in viewer.layers:
                 viewer.layers.remove(old)
         active = viewer.layers.selection.active
-        grid, classes = case.study.grid, case.classes
+        grid, colors = case.study.grid, segmentation_colors(case.classes)
         self.probability = probability_layer(probability, grid, "Probability")
-        self.prediction = segmentation_layer(labels, grid, classes, "Prediction")
+        self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
         for layer in (self.probability, self.prediction):
             layer.metadata[OPENED] = self._session.patient
             viewer.add_layer(layer)
@@ -143,5 +143,5 @@ class Result(QObject):
         self.saved.emit(str(path))
 
 
-def _read(labels: Path, probabilities: Path) -> tuple[np.ndarray, np.ndarray]:
-    return from_image(read_image(labels)).array, from_image(read_image(probabilities)).array
+def _read(labels: Path, probabilities: Path, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    return load_labels(labels, grid), load_labels(probabilities, grid)

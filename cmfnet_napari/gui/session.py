@@ -76,6 +76,14 @@ class Session(QObject):
         """The scribbles layer of the open case."""
         return None if self.recorder is None else self.recorder.layer
 
+    @property
+    def mr_layer(self) -> Layer | None:
+        """The MR layer of the open case, if it has one."""
+        for layer in self.viewer.layers:
+            if layer.metadata.get(ROLE) == "mr" and layer.metadata.get(OPENED) is self.patient:
+                return layer
+        return None
+
     def open(self, load: Callable[[], Opened]) -> None:
         """Read a patient in the background and show it; `load` is one of `opening`'s functions."""
         if self.training.running:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
@@ -12,6 +12,7 @@ from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Failed, Finished, Fit, Preview, Started, Step, Stop
 from cmfnet_napari.core.scribbles import check_trainable
+from cmfnet_napari.gui.classes import segmentation_colors
 from cmfnet_napari.gui.layers import OPENED, segmentation_layer
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.worker_client import WorkerClient, worker_command
@@ -27,8 +28,6 @@ class Training(QObject):
     ----------
     state : str
         ``idle``, ``starting``, ``training`` or ``stopping``.
-    steps : list of Step
-        The events of the present or last fit, for the curve.
     """
 
     state_changed = Signal(str)
@@ -45,7 +44,6 @@ class Training(QObject):
         self._preview: Labels | None = None
         self.command = worker_command
         self.state = "idle"
-        self.steps: list[Step] = []
 
     @property
     def running(self) -> bool:
@@ -57,8 +55,8 @@ class Training(QObject):
         """Number of the worker's process; 0 when there is none."""
         return 0 if self._client is None else self._client.process_id
 
-    def start(self, preset: str, device: str = "auto") -> None:
-        """Start a fit.
+    def start(self, preset: str, device: str = "auto", **changes: Any) -> None:
+        """Start a fit with a preset, some of its fields changed.
 
         Raises
         ------
@@ -71,8 +69,7 @@ class Training(QObject):
         recorder = self._session.recorder
         recorder.record()
         check_trainable(recorder.present)
-        config = make_config(preset)
-        self.steps = []
+        config = make_config(preset, **changes)
         self._set_state("starting")
         client = WorkerClient(self.command(case.folder))
         client.received.connect(self._on_event)
@@ -117,7 +114,6 @@ class Training(QObject):
                     self._set_state("training")
                 self.started.emit(event)
             case Step():
-                self.steps.append(event)
                 self.stepped.emit(event)
             case Preview():
                 self._read_preview(event)
@@ -158,7 +154,8 @@ class Training(QObject):
             self._preview.data = labels
             return
         active = viewer.layers.selection.active
-        layer = segmentation_layer(labels, case.study.grid, case.classes, "Preview", filled=True)
+        colors = segmentation_colors(case.classes)
+        layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
         layer.metadata[OPENED] = self._session.patient
         viewer.add_layer(layer)
         viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(self._session.scribbles))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -49,10 +50,8 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.close(write)
     with os.fdopen(read) as pipe:
         os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
+    atexit.register(server.terminate)  # after Qt's last event: without a display it would exit(1)
     yield
-    os.environ.pop("DISPLAY")
-    server.terminate()
-    server.wait(10)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import numpy as np
 import psutil
 import pytest
 from napari.utils.notifications import notification_manager
+from test_window_real_worker import ended
 
 
 def train(opened, qtbot, until="finished", timeout=30000):
@@ -18,14 +19,7 @@ def train(opened, qtbot, until="finished", timeout=30000):
 
 
 def gone(qtbot, number, timeout=8000):
-    qtbot.waitUntil(lambda: not psutil.pid_exists(number) or _dead(number), timeout=timeout)
-
-
-def _dead(number):
-    try:
-        return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    qtbot.waitUntil(lambda: ended(number), timeout=timeout)
 
 
 def test_missing_strokes_are_said_before_anything_starts(opened, fake):

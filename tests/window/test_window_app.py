@@ -1,0 +1,81 @@
+"""``cmfnet open`` and ``cmfnet demo``: the window, or why there is none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.gui import app
+
+
+def test_without_a_display(monkeypatch):
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(UserError, match="no display"):
+        app.check_window()
+
+
+def test_display_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":987")
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    with pytest.raises(UserError, match="Qt cannot open a window here"):
+        app.check_window()
+
+
+def test_without_napari(monkeypatch):
+    monkeypatch.setattr(app, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install \"cmfnet-napari\[all\]\""):
+        app.check_window()
+
+
+def test_window_can_be_shown_here():
+    app.check_window()
+
+
+def test_no_torch_in_the_window():
+    code = (
+        "import sys, cmfnet_napari.gui.app, cmfnet_napari.gui.dock, cmfnet_napari.gui.samples\n"
+        "sys.exit(7 if {'torch', 'monai'} & set(sys.modules) else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
+
+
+def test_demo_opens_and_trains(cases, tmp_path):
+    """In a process of its own: the real `open_window`, ended when the fit has begun."""
+    code = f"""
+import sys
+from qtpy.QtCore import QTimer
+import napari
+from cmfnet_napari.gui import app
+
+def watch():
+    viewer = napari.current_viewer()
+    docks = viewer.window.dock_widgets if viewer is not None else {{}}
+    training = next(iter(docks.values())).session.training if docks else None
+    if training is not None and training.process_id:
+        print("names", [layer.name for layer in viewer.layers], "pid", training.process_id)
+        viewer.close()
+        return
+    QTimer.singleShot(200, watch)
+
+from cmfnet_napari.gui.training import Training
+from cmfnet_napari.gui import training
+script = {str(os.path.join(os.path.dirname(__file__), "fake_worker.py"))!r}
+training.worker_command = lambda case: [sys.executable, script, "endless", str(case)]
+run = napari.run
+napari.run = lambda: (QTimer.singleShot(0, watch), run())
+app.open_window(demo=True)
+print("closed")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False
+    )
+    assert "names ['CT', 'MR', 'Scribbles']" in done.stdout, done.stderr
+    assert done.stdout.rstrip().endswith("closed")
+    assert done.returncode == 0, done.stderr
+    assert "Destroyed while process" not in done.stderr
