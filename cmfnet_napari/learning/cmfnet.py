@@ -95,8 +95,12 @@ def build(config: Config, classes: int) -> CmFNet:
 
 
 def _pad(x: Tensor) -> Tensor:
-    """Zero-pad the far side of every axis to a multiple of `MULTIPLE`."""
+    """Zero-pad the far side of every axis to a multiple of `MULTIPLE`, x to two of them at least.
+
+    One voxel alone at the bottom of the MR branch would have no variance to normalise by.
+    """
     missing = [(-n) % MULTIPLE for n in x.shape[2:]]
+    missing[2] = max(missing[2], 2 * MULTIPLE - x.shape[4])
     if not any(missing):
         return x
     z, y, x_ = missing

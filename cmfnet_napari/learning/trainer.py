@@ -47,7 +47,7 @@ class Trainer:
         self._config = config
         self._precision = precision
         self._in_a_row = 0
-        self._optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        self._optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
         self.averaged = copy.deepcopy(model) if config.average > 0 else model
 
     def step(self, batch: Batch, progress: float) -> dict[str, float]:
@@ -115,5 +115,5 @@ class Trainer:
             return
         # A young average follows the weights closely, else it would remember the first guess.
         decay = min(self._config.average, (1 + self.steps) / (10 + self.steps))
-        for mean, weight in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(weight, 1 - decay)
+        means, weights = list(self.averaged.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(means, weights, 1 - decay)

@@ -1,0 +1,60 @@
+import pickle
+
+import pytest
+import torch
+
+from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.learning.checkpoint import MODEL_FILE, Card, load_model, save_model
+from cmfnet_napari.learning.cmfnet import build
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    config = make_config("quick", width=2)
+    model = build(config, 3).eval()
+    card = Card(config, 3, study="abc", region=[[0, 4], [1, 5], [2, 6]], steps=7, agreement=0.5)
+    return model, card, save_model(model, card, tmp_path / MODEL_FILE)
+
+
+def test_model_and_card_come_back(saved):
+    model, card, path = saved
+    loaded, loaded_card = load_model(path.parent, CPU)
+    assert loaded_card == card
+    ct, mr = torch.rand(2, 1, 1, 16, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(model.fused(ct, mr), loaded.fused(ct, mr))
+
+
+def test_a_cut_file_is_named_damaged(saved):
+    path = saved[2]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged"):
+        load_model(path, CPU)
+
+
+def test_a_pickle_is_refused_without_being_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    path = tmp_path / MODEL_FILE
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UserError, match="damaged"):
+        load_model(path, CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_safetensors_file_of_something_else_is_no_model(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(2)}, tmp_path / MODEL_FILE)
+    with pytest.raises(UserError, match="no CmFNet model"):
+        load_model(tmp_path, CPU)
+
+
+def test_an_empty_folder_holds_no_model(tmp_path):
+    with pytest.raises(UserError, match="holds no model"):
+        load_model(tmp_path, CPU)

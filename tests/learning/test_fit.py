@@ -1,0 +1,171 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.study import load_labels
+from cmfnet_napari.learning import fit as fit_module
+from cmfnet_napari.learning.checkpoint import load_model
+from cmfnet_napari.learning.fit import Hooks, agreement, fit
+
+from .conftest import dice
+
+CPU = torch.device("cpu")
+
+
+def weights(run):
+    return load_model(run, CPU)[0].state_dict()
+
+
+def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
+    seen = []
+    finished = fit(
+        ball.study, ball.scribbles, tmp_path, ball.config, names=["Ball"], hooks=Hooks(seen.append)
+    )
+    labels = load_labels(tmp_path / finished.labels, ball.study.grid)
+    assert dice(labels > 0, ball.truth) > 0.85
+    assert finished.volumes_ml == {"Ball": pytest.approx((labels > 0).sum() * 4.5 / 1000)}
+    assert not finished.stopped
+    assert finished.steps == 60
+    assert finished.agreement == agreement(labels, ball.scribbles)
+
+    probability = load_labels(tmp_path / finished.probabilities, ball.study.grid)
+    assert probability.dtype == np.float32
+    assert ((probability > 0.5) >= (labels > 0)).mean() > 0.999
+
+    kinds = [event.event for event in seen]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "finished"
+    assert {"step", "preview", "saved"} <= set(kinds)
+    written = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [events.decode_event(line) for line in written] == seen
+    frozen = json.loads((tmp_path / "config.json").read_text())
+    assert frozen["config"]["steps"] == 60
+    assert frozen["study"] == ball.study.content_hash
+
+
+def test_step_events_tell_every_term_and_their_sum(ball, tmp_path):
+    seen = []
+    config = ball.config.model_copy(update={"steps": 3, "ramp": 0.0})
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=Hooks(seen.append))
+    step = next(event for event in seen if event.event == "step")
+    assert step.losses["total"] == pytest.approx(
+        step.losses["ssl"] + step.losses["imr"] + step.losses["imc"], rel=1e-5
+    )
+
+
+def test_same_seed_same_weights_other_seed_other_weights(ball, tmp_path):
+    runs = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        config = ball.config.model_copy(update={"steps": 5, "seed": seed})
+        fit(ball.study, ball.scribbles, tmp_path / name, config)
+        runs[name] = weights(tmp_path / name)
+    assert all(torch.equal(runs["a"][key], runs["b"][key]) for key in runs["a"])
+    assert any(not torch.equal(runs["a"][key], runs["c"][key]) for key in runs["a"])
+
+
+def test_stop_keeps_what_was_learnt_and_predicts(ball, tmp_path):
+    steps = []
+    hooks = Hooks(request=lambda: "stop" if len(steps) >= 3 else "")
+    hooks.emit = lambda event: steps.append(event) if event.event == "step" else None
+    finished = fit(ball.study, ball.scribbles, tmp_path, ball.config, hooks=hooks)
+    assert finished.stopped
+    assert finished.steps < 60
+    assert (tmp_path / finished.labels).exists()
+
+
+def test_quit_saves_the_model_and_predicts_nothing(ball, tmp_path):
+    assert (
+        fit(ball.study, ball.scribbles, tmp_path, ball.config, hooks=Hooks(request=lambda: "quit"))
+        is None
+    )
+    assert weights(tmp_path)
+    assert not (tmp_path / "prediction.nii.gz").exists()
+
+
+def test_strokes_drawn_during_training_count_from_then_on(ball, tmp_path, monkeypatch):
+    drawn = ball.scribbles.copy()
+    drawn[12, 17, 19] = 2
+    pending = [None, drawn]
+    targets = []
+    step = fit_module.Trainer.step
+    monkeypatch.setattr(
+        fit_module.Trainer,
+        "step",
+        lambda self, batch, progress: targets.append(batch.targets) or step(self, batch, progress),
+    )
+    config = ball.config.model_copy(
+        update={"steps": 3, "augment": False, "patch": (32, 48, 48), "batch": 1}
+    )
+    hooks = Hooks(new_scribbles=lambda: pending.pop(0) if pending else None)
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    assert [(t == 1).sum().item() for t in targets] == [10, 11, 11]
+
+
+def test_divergence_stops_and_keeps_the_last_good_model(ball, tmp_path, monkeypatch):
+    finite = fit_module.Trainer._finite
+    monkeypatch.setattr(
+        fit_module.Trainer, "_finite", lambda self, loss: finite(self, loss) and self.steps <= 4
+    )
+    with pytest.raises(UserError, match="diverged at step 24.*learning rate"):
+        fit(ball.study, ball.scribbles, tmp_path, ball.config)
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
+
+
+def test_a_step_without_finite_gradient_changes_no_weight(ball, tmp_path):
+    from cmfnet_napari.learning.cmfnet import build
+    from cmfnet_napari.learning.losses import Batch
+    from cmfnet_napari.learning.trainer import DivergedError, Trainer
+
+    trainer = Trainer(build(ball.config, 2), ball.config, torch.float32)
+    before = {name: t.clone() for name, t in trainer.model.state_dict().items()}
+    ct = torch.full((1, 1, 16, 16, 16), float("nan"))
+    batch = Batch(ct, ct, torch.ones_like(ct), torch.zeros(1, 16, 16, 16, dtype=torch.int64))
+    for _ in range(19):
+        trainer.step(batch, 0.1)
+    with pytest.raises(DivergedError):
+        trainer.step(batch, 0.1)
+    assert trainer.skipped == 20
+    assert all(torch.equal(before[n], t) for n, t in trainer.model.state_dict().items())
+
+
+@pytest.mark.parametrize(("code", "words"), [(2, "no tumour stroke"), (1, "no background stroke")])
+def test_missing_strokes_are_said_before_anything_is_trained(ball, tmp_path, code, words):
+    scribbles = np.where(ball.scribbles == code, 0, ball.scribbles)
+    with pytest.raises(UserError, match=words):
+        fit(ball.study, scribbles, tmp_path, ball.config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_that_is_not_there_is_said(ball, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match=r"GPU cuda was asked for.*0 CUDA"):
+        fit(ball.study, ball.scribbles, tmp_path, ball.config, device="cuda")
+
+
+def test_a_base_model_gives_the_first_weights(ball, tmp_path):
+    for name in ("base", "next"):
+        (tmp_path / name).mkdir()
+    config = ball.config.model_copy(update={"steps": 5})
+    fit(ball.study, ball.scribbles, tmp_path / "base", config)
+    still = config.model_copy(
+        update={"steps": 1, "learning_rate": 1e-12, "average": 0.0, "seed": 9}
+    )
+    fit(ball.study, ball.scribbles, tmp_path / "next", still, base=tmp_path / "base")
+    before, after = weights(tmp_path / "base"), weights(tmp_path / "next")
+    assert all(torch.allclose(before[key], after[key], atol=1e-9) for key in before)
+
+
+def test_a_base_model_of_another_width_is_refused(ball, tmp_path):
+    for name in ("base", "next"):
+        (tmp_path / name).mkdir()
+    config = ball.config.model_copy(update={"steps": 1})
+    fit(ball.study, ball.scribbles, tmp_path / "base", config)
+    wider = config.model_copy(update={"width": 6})
+    with pytest.raises(UserError, match=r"\(4, 'instance', 2\).*\(6, 'instance', 2\)"):
+        fit(ball.study, ball.scribbles, tmp_path / "next", wider, base=tmp_path / "base")

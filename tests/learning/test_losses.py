@@ -1,0 +1,94 @@
+import math
+
+import pytest
+import torch
+
+from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.learning.cmfnet import Outputs
+from cmfnet_napari.learning.losses import (
+    Batch,
+    consistency,
+    loss_terms,
+    partial_cross_entropy,
+    total,
+)
+
+
+def line(values):
+    """Scores of two classes (0 and value) along x: (1, 2, 1, 1, n)."""
+    scores = torch.zeros(1, 2, 1, 1, len(values))
+    scores[0, 1, 0, 0] = torch.tensor(values)
+    return scores
+
+
+def test_only_labelled_voxels_count():
+    scores = line([0.0, 2.0, 100.0])
+    targets = torch.tensor([0, 1, IGNORE]).reshape(1, 1, 1, 3)
+    by_hand = (math.log(2) + math.log(1 + math.exp(-2))) / 2
+    assert partial_cross_entropy(scores, targets).item() == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_nothing_labelled_is_zero_with_a_zero_gradient():
+    scores = line([1.0, 2.0]).requires_grad_()
+    loss = partial_cross_entropy(scores, torch.full((1, 1, 1, 2), IGNORE))
+    loss.backward()
+    assert loss.item() == 0
+    assert scores.grad.abs().sum() == 0
+
+
+def test_full_balance_is_the_mean_over_classes():
+    scores = line([0.0, 0.0, 0.0, 3.0])
+    targets = torch.tensor([0, 0, 0, 1]).reshape(1, 1, 1, 4)
+    by_hand = (math.log(2) + math.log(1 + math.exp(-3))) / 2
+    balanced = partial_cross_entropy(scores, targets, balance=1.0)
+    assert balanced.item() == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_consistency_is_the_mean_square_inside_the_mask():
+    a, b = torch.zeros(1, 2, 1, 1, 4), torch.zeros(1, 2, 1, 1, 4)
+    b[0, :, 0, 0, 0] = torch.tensor([0.5, -0.5])
+    b[0, :, 0, 0, 3] = 9.0
+    mask = torch.tensor([1.0, 1, 1, 0]).reshape(1, 1, 1, 1, 4)
+    assert consistency(a, b, mask).item() == pytest.approx(0.5 / 3)
+
+
+def make_batch(fov):
+    torch.manual_seed(0)
+    ct, mr = torch.rand(2, 1, 1, 3, 4, 5)
+    targets = torch.full((1, 3, 4, 5), IGNORE)
+    targets[0, 1, 1, 1], targets[0, 2, 3, 4] = 1, 0
+    return Batch(ct, mr * fov, fov, targets)
+
+
+def test_where_the_mr_has_no_data_its_branch_gets_no_gradient():
+    fov = torch.ones(1, 1, 3, 4, 5)
+    fov[..., 2:] = 0
+    outputs = Outputs(*(torch.randn(1, 2, 3, 4, 5, requires_grad=True) for _ in range(3)))
+    terms = loss_terms(outputs, make_batch(fov), make_config("paper"))
+    total(terms).backward()
+    assert outputs.mr.grad[..., 2:].abs().sum() == 0
+    assert outputs.mr.grad[..., :2].abs().sum() > 0
+    assert outputs.ct.grad[..., 2:].abs().sum() > 0
+
+
+def test_the_terms_carry_the_papers_weights():
+    batch = make_batch(torch.ones(1, 1, 3, 4, 5))
+    outputs = Outputs(*(torch.randn(1, 2, 3, 4, 5) for _ in range(3)))
+    paper = loss_terms(outputs, batch, make_config("paper"))
+    doubled = loss_terms(
+        outputs,
+        batch,
+        make_config("paper", lambda_ct=0.4, lambda_mr=0.4, alpha_ct=1.6, alpha_mr=1.6),
+    )
+    y = [scores.softmax(dim=1) for scores in outputs]
+    imc = 0.8 * sum(((y[2] - other) ** 2).sum(dim=1).mean() for other in y[:2])
+    assert paper["imc"].item() == pytest.approx(imc.item(), rel=1e-5)
+    assert doubled["imc"].item() == pytest.approx(2 * paper["imc"].item(), rel=1e-5)
+    assert doubled["imr"].item() == pytest.approx(2 * paper["imr"].item(), rel=1e-5)
+    assert doubled["ssl"].item() == pytest.approx(paper["ssl"].item())
+
+
+def test_ramp_scales_only_the_unsupervised_terms():
+    terms = {name: torch.tensor(1.0) for name in ("ssl", "imr", "imc")}
+    assert total(terms, ramp=0.25).item() == pytest.approx(1.5)

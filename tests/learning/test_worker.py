@@ -1,0 +1,139 @@
+"""The worker as the window meets it: a process, JSON lines, a case folder."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import create_case, open_case
+from cmfnet_napari.core.journal import difference
+from cmfnet_napari.core.study import load_labels
+
+
+class Worker:
+    def __init__(self, folder):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cmfnet_napari", "worker", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def say(self, message):
+        self.process.stdin.write(events.encode(message) + "\n")
+        self.process.stdin.flush()
+
+    def until(self, kind):
+        """Events up to the first of a kind; every line must be an event."""
+        seen = []
+        for line in self.process.stdout:
+            event = events.decode_event(line)
+            assert event is not None, line
+            seen.append(event)
+            if event.event == kind:
+                return seen
+        raise AssertionError(f"no {kind} among {seen}: {self.process.stderr.read()[-2000:]}")
+
+    def end(self):
+        self.process.stdin.close()
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def case(ball, tmp_path):
+    case = create_case(tmp_path / "case", ball.study)
+    case.journal.append(difference(case.scribbles(), ball.scribbles))
+    yield case
+    case.close()
+
+
+@pytest.fixture
+def worker(case):
+    worker = Worker(case.folder)
+    yield worker
+    worker.process.kill()
+    worker.process.wait()
+    for pipe in (worker.process.stdin, worker.process.stdout, worker.process.stderr):
+        pipe.close()
+
+
+def fit(config, **changes):
+    return events.Fit(config=config.model_copy(update=changes).model_dump(mode="json"))
+
+
+def test_fit_predict_and_leave(ball, case, worker):
+    worker.say(fit(ball.config, steps=3))
+    finished = worker.until("finished")[-1]
+    assert finished.model == "runs/0001-quick/model.safetensors"
+    assert finished.volumes_ml.keys() == {"Tumour"}
+    first = load_labels(case.folder / finished.labels, ball.study.grid)
+    worker.say(events.Predict(model="runs/0001-quick"))
+    again = worker.until("finished")[-1]
+    kept = load_labels(case.folder / again.labels, ball.study.grid)
+    assert ((first > 0) <= (kept > 0)).all()  # the fit dropped parts without a stroke
+    assert worker.end() == 0
+
+
+def test_stop_ends_within_a_second_and_keeps_a_prediction(ball, case, worker):
+    worker.say(fit(ball.config, steps=100_000))
+    worker.until("step")
+    began = time.monotonic()
+    worker.say(events.Stop())
+    finished = worker.until("finished")[-1]
+    assert finished.stopped
+    assert time.monotonic() - began < 10
+    assert (case.folder / finished.labels).exists()
+
+
+def test_closing_stdin_writes_a_checkpoint_and_ends(ball, case, worker):
+    worker.say(fit(ball.config, steps=100_000, preview_seconds=1000))
+    worker.until("step")
+    assert worker.end() == 0
+    (run,) = open_case(case.folder, read_only=True).runs()
+    assert (run / "model.safetensors").exists()
+
+
+def test_strokes_drawn_meanwhile_are_taken(ball, case, worker):
+    worker.say(fit(ball.config, steps=100_000, preview_seconds=0.2))
+    worker.until("preview")
+    case.journal.append(
+        difference(case.scribbles(), np.where(ball.scribbles == 2, 0, ball.scribbles))
+    )
+    one = np.where(ball.scribbles == 2, 0, ball.scribbles)
+    one[9, 5, 8:20] = 2  # the user now says the tumour is elsewhere
+    case.journal.append(difference(case.scribbles(), one))
+    worker.until("preview")
+    agreed = worker.until("preview")[-1].agreement  # of the new strokes, learnt only a moment
+    assert agreed < 1
+    worker.say(events.Stop())
+    worker.until("finished")
+
+
+def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker):
+    worker.process.stdin.write("no json\n")
+    worker.say(events.Predict(model="runs/none"))
+    assert "holds no model" in worker.until("failed")[-1].reason
+    bad = ball.config.model_dump(mode="json") | {"steps": 0}
+    worker.say(events.Fit(config=bad))
+    assert "steps" in worker.until("failed")[-1].reason
+    case.journal.append(difference(case.scribbles(), np.zeros_like(ball.scribbles)))
+    worker.say(fit(ball.config, steps=1))
+    assert "no tumour stroke" in worker.until("failed")[-1].reason
+    assert worker.end() == 0
+
+
+def test_a_folder_that_is_no_case_is_said(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "cmfnet_napari", "worker", str(tmp_path)],
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert "no case folder" in json.loads(result.stdout)["reason"]

@@ -1,0 +1,164 @@
+"""The command line as a script meets it: exit status, stderr in one line, JSON last."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from typer.testing import CliRunner
+
+from cmfnet_napari import cli
+from cmfnet_napari.core.config import PRESETS
+from tests.learning.conftest import ball  # noqa: F401
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def run(capsys, *words):
+    """Exit status, stdout and stderr of a command."""
+    import sys
+
+    sys.argv = ["cmfnet", *map(str, words)]
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    captured = capsys.readouterr()
+    return exit_.value.code or 0, captured.out, captured.err
+
+
+@pytest.fixture
+def files(ball, tmp_path, monkeypatch):  # noqa: F811
+    """The ball on disk, its CT turned so that the file's axes are not the Study's."""
+    monkeypatch.setitem(PRESETS, "quick", ball.config.model_copy(update={"steps": 3}))
+    grid = ball.study.grid
+    arrays = {
+        "ct": ball.study.ct.array,
+        "mr": ball.study.mr.array,
+        "scribbles": ball.scribbles,
+        "truth": ball.truth,
+    }
+    paths = {}
+    for name, array in arrays.items():
+        paths[name] = tmp_path / f"{name}.nii.gz"
+        sitk.WriteImage(sitk.DICOMOrient(grid.to_image(array), "ASL"), str(paths[name]))
+    return paths
+
+
+def test_fit_predict_evaluate(files, tmp_path, capsys):
+    out = tmp_path / "run"
+    status, text, _ = run(
+        capsys, "fit", files["ct"], "--mr", files["mr"], "--scribbles", files["scribbles"],
+        "--out", out, "--json",
+    )  # fmt: skip
+    assert status == 0
+    result = json.loads(text.splitlines()[-1])
+    ct, ours = sitk.ReadImage(str(files["ct"])), sitk.ReadImage(result["prediction"])
+    assert ours.GetSize() == ct.GetSize()
+    np.testing.assert_allclose(ours.GetOrigin(), ct.GetOrigin(), atol=1e-4)
+    np.testing.assert_allclose(ours.GetDirection(), ct.GetDirection(), atol=1e-6)
+
+    seg, probability = tmp_path / "seg.nrrd", tmp_path / "p.nii.gz"
+    status, text, _ = run(
+        capsys, "predict", out, files["ct"], "--mr", files["mr"], "--out", seg,
+        "--probabilities", probability, "--json",
+    )  # fmt: skip
+    assert status == 0
+    assert json.loads(text)["prediction"] == str(seg)
+    assert sitk.ReadImage(str(probability)).GetPixelID() == sitk.sitkFloat32
+
+    status, text, _ = run(capsys, "evaluate", seg, seg, "--json")
+    assert status == 0
+    assert json.loads(text)["mean"]["dsc"] in (1.0, None)
+
+
+def test_a_run_is_never_overwritten(files, tmp_path, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "model.safetensors").write_text("precious")
+    status, _, error = run(
+        capsys, "fit", files["ct"], "--scribbles", files["scribbles"], "--out", out
+    )
+    assert status == 1
+    assert "already holds something" in error
+    assert (out / "model.safetensors").read_text() == "precious"
+
+
+def test_scribble_erodes_a_mask_on_its_own_grid(files, ball, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "auto.nii.gz"
+    status, text, _ = run(
+        capsys, "scribble", files["truth"], "--out", out, "--margin-mm", 6, "--classes", "all",
+        "--coverage", 0.5, "--json",
+    )  # fmt: skip
+    assert status == 0
+    shares = json.loads(text)["coverage_percent"]
+    assert shares["1"] == pytest.approx(0.5, rel=0.1)
+    scribbles, truth = sitk.ReadImage(str(out)), sitk.ReadImage(str(files["truth"]))
+    assert scribbles.GetDirection() == pytest.approx(truth.GetDirection())
+    codes, mask = sitk.GetArrayFromImage(scribbles), sitk.GetArrayFromImage(truth) > 0
+    assert (codes[mask] != 1).all()
+    assert (codes[~mask] != 2).all()
+    assert (codes == 2).any()
+    distance = sitk.GetArrayFromImage(
+        sitk.SignedMaurerDistanceMap(truth > 0, squaredDistance=False, useImageSpacing=True)
+    )
+    assert distance[codes == 1].min() >= 6 - 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "none.nii", "--scribbles", "{scribbles}", "--out", "{out}"], "does not exist"),
+        (["fit", "{ct}", "--scribbles", "{ct}", "--out", "{out}"], "no code"),
+        (["fit", "{ct}", "--scribbles", "{truth}", "--out", "{out}"], "no tumour stroke"),
+        (["fit", "{ct}", "--scribbles", "{small}", "--out", "{out}"], "on another grid"),
+        (["fit", "{ct}", "--mr", "{far}", "--scribbles", "{scribbles}", "--out", "{out}"], "covers 0 %"),
+        (["fit", "{ct}", "--scribbles", "{scribbles}", "--out", "{out}", "--preset", "x"], "no preset"),
+        (["fit", "{ct}", "--scribbles", "{scribbles}", "--out", "{ct}/run"], "cannot be made"),
+        (["predict", "{ct}", "{ct}", "--out", "{out}.nii"], "damaged"),
+        (["predict", "{small}", "{ct}", "--out", "{out}.nii"], "damaged"),
+        (["evaluate", "{truth}", "{small}"], "different grids"),
+        (["scribble", "{truth}", "--out", "{out}.txt"], "must end in"),
+        (["scribble", "{truth}", "--out", "{out}.nii", "--classes", "7"], "has no class 7"),
+        (["scribble", "{truth}", "--out", "{out}.nii", "--margin-mm", "900"], "margin"),
+    ],
+)  # fmt: skip
+def test_bad_data_is_one_line_and_status_1(files, tmp_path, capsys, words, said):
+    small = sitk.GetImageFromArray(np.ones((4, 5, 6), dtype=np.uint8))
+    sitk.WriteImage(small, str(tmp_path / "small.nii"))
+    far = sitk.ReadImage(str(files["mr"]))
+    far.SetOrigin((5000, 0, 0))
+    sitk.WriteImage(far, str(tmp_path / "far.nii"))
+    names = {**files, "small": tmp_path / "small.nii", "far": tmp_path / "far.nii"}
+    words = [word.format(out=tmp_path / "out", **names) for word in words]
+    status, _, error = run(capsys, *words)
+    assert status == 1
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert "Traceback" not in error
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["fit"], ["fit", "ct.nii"], ["nonsense"], ["scribble", "m", "--out", "o", "--classes", "x"]],
+)
+def test_wrong_use_is_status_2(capsys, words):
+    assert run(capsys, *words)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", "open", "fit", "predict", "evaluate", "scribble", "worker", "doctor"]
+)
+def test_every_command_has_help(name):
+    result = CliRunner().invoke(cli.app, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_an_unexpected_error_is_no_traceback(capsys, monkeypatch):
+    import cmfnet_napari.doctor
+
+    monkeypatch.setattr(cmfnet_napari.doctor, "examine", lambda: 1 / 0)
+    status, _, error = run(capsys, "doctor", "--json")
+    assert status == 1
+    assert "ZeroDivisionError" in error
+    assert "Traceback" not in error
