@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.nifti import check_complete
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -75,6 +78,7 @@ def read_image(path: str | Path) -> sitk.Image:
             f"{path.name} cannot be read as an image ({_reason(error)}). Expected NIfTI, NRRD, "
             "MHA/MHD or a folder with one DICOM series."
         ) from error
+    check_complete(path, image)
     return _as_3d(image, path.name)
 
 
@@ -151,7 +155,8 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path.name} could not be written: {_why_not(path, error)}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the error above says it better
+            part.unlink(missing_ok=True)
     return path
 
 
@@ -228,23 +233,15 @@ def _check_slices(files: tuple[str, ...], name: str) -> None:
 def _reason(error: Exception) -> str:
     """Last line of an ITK message, without the source file it names."""
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return (
-        lines[-1].split("ERROR: ")[-1].split("): ")[-1].strip().rstrip(".") if lines else "unknown"
-    )
+    return lines[-1].split("ERROR: ")[-1].split("): ")[-1].strip(" .") if lines else "unknown"
 
 
 def _why_not(path: Path, error: Exception) -> str:
     code = getattr(error, "errno", None)
     if not path.parent.is_dir():
         return f"the folder {path.parent} does not exist."
-    if code == errno.ENOSPC or _free_bytes(path.parent) < 1_000_000:
+    if code == errno.ENOSPC or shutil.disk_usage(path.parent).free < 1_000_000:
         return "the disk is full. Free some space and save again."
     if not os.access(path.parent, os.W_OK) or code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"the folder {path.parent} is read-only. Choose another one."
     return f"{_reason(error)}."
-
-
-def _free_bytes(folder: Path) -> int:
-    import shutil
-
-    return shutil.disk_usage(folder).free

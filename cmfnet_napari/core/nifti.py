@@ -1,0 +1,48 @@
+"""NIfTI files that end too early: ITK fills what is missing with zeros and says nothing."""
+
+from __future__ import annotations
+
+import gzip
+from math import prod
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from cmfnet_napari.core.errors import UserError
+
+_CHUNK = 1 << 22  # bytes
+
+
+def check_complete(path: Path, image: sitk.Image) -> None:
+    """Raise UserError when a NIfTI file holds less than its header promises.
+
+    Parameters
+    ----------
+    path : Path
+        The file; anything but ``.nii`` and ``.nii.gz`` passes.
+    image : sitk.Image
+        What was read from it, with the header's fields.
+    """
+    name = path.name.lower()
+    if not name.endswith((".nii", ".nii.gz")) or not image.HasMetaDataKey("vox_offset"):
+        return
+    dimensions = int(image.GetMetaData("dim[0]"))
+    voxels = prod(int(image.GetMetaData(f"dim[{i}]")) for i in range(1, dimensions + 1))
+    promised = int(float(image.GetMetaData("vox_offset")))
+    promised += voxels * int(image.GetMetaData("bitpix")) // 8
+    held = _unpacked_bytes(path) if name.endswith(".gz") else path.stat().st_size
+    if held < promised:
+        raise UserError(
+            f"{path.name} is cut off: it holds {held} of {promised} bytes. Copy or export it again."
+        )
+
+
+def _unpacked_bytes(path: Path) -> int:
+    held = 0
+    try:
+        with gzip.open(path) as file:
+            while chunk := file.read(_CHUNK):
+                held += len(chunk)
+    except (EOFError, OSError):  # ends within a packed block, or its checksum is wrong
+        return held
+    return held

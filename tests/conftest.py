@@ -1,0 +1,75 @@
+"""Grids, images and data every room's tests share."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cmfnet_napari.core.grid import Grid
+
+DATA_VARIABLE = "CMFNET_TEST_DATA"
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of the real data, beside the checkout or where the variable says."""
+    folder = Path(os.environ.get(DATA_VARIABLE, ROOT.parent / "shared" / "data"))
+    if not (folder / "README.md").exists():
+        pytest.skip(f"no real test data at {folder}; set {DATA_VARIABLE} to its folder")
+    return folder
+
+
+def rotation(x: float, y: float, z: float) -> tuple[float, ...]:
+    """Direction cosines of turns about the patient's x, y and z, degrees."""
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(*np.radians([x, y, z]))
+    return turn.GetMatrix()
+
+
+@pytest.fixture
+def oblique_grid() -> Grid:
+    """Anisotropic, not cubic, in no patient plane."""
+    return Grid((11, 13, 17), (3.0, 1.2, 0.8), (-31.0, 12.5, 205.0), rotation(14.0, -9.0, 21.0))
+
+
+@pytest.fixture
+def write_series() -> Callable[..., Path]:
+    """Write a SimpleITK image as a DICOM series, with slices left out if wanted."""
+
+    def write(image: sitk.Image, folder: Path, skip: tuple[int, ...] = ()) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        number = f"1.2.826.0.1.3680043.2.1125.{zlib.crc32(str(folder).encode())}"
+        direction = np.array(image.GetDirection()).reshape(3, 3)
+        cosines = "\\".join(f"{v:.9f}" for v in direction[:, :2].T.ravel())
+        for k in range(image.GetDepth()):
+            if k in skip:
+                continue
+            plane = image[:, :, k]
+            position = image.TransformIndexToPhysicalPoint((0, 0, k))
+            tags = {
+                "0008|0060": "CT",
+                "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+                "0008|0018": f"{number}.{k + 1}",
+                "0020|000d": f"{number}.998",
+                "0020|000e": f"{number}.999",
+                "0020|0013": str(k + 1),
+                "0020|0032": "\\".join(f"{v:.6f}" for v in position),
+                "0020|0037": cosines,
+                "0018|0050": f"{image.GetSpacing()[2]:.6f}",
+            }
+            for key, value in tags.items():
+                plane.SetMetaData(key, value)
+            writer.SetFileName(str(folder / f"slice{k:03d}.dcm"))
+            writer.Execute(plane)
+        return folder
+
+    return write
