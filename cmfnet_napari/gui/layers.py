@@ -10,12 +10,12 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.gui.classes import scribble_colors
+from cmfnet_napari.gui.classes import reference_colors, scribble_colors
 from cmfnet_napari.gui.opening import Opened
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 OPENED = "cmfnet"  # metadata key under which a layer carries its `Opened`
-ROLE = "cmfnet_role"
+ROLE = "cmfnet_role"  # metadata key of its name when it was made: users rename layers
 CONTOUR_WIDTH = 1  # voxels
 
 
@@ -30,17 +30,19 @@ def placement(grid: Grid) -> dict[str, Any]:
 
 
 def case_layers(opened: Opened) -> list[LayerData]:
-    """Layer data of CT, MR (when there is one) and scribbles, bottom to top."""
+    """Layer data of CT, MR and contour (when there are) and scribbles, bottom to top."""
     study = opened.case.study
     layers = [_ct(opened)]
     if study.mr is not None:
         layers.append(_mr(opened))
+    if opened.contour is not None:
+        layers.append(_contour(opened))
     scribbles = {
         **placement(study.grid),
         "name": "Scribbles",
         "colormap": scribble_colors(opened.case.classes),
         "opacity": 0.9,
-        "metadata": _metadata(opened, "scribbles"),
+        "metadata": _metadata(opened, "Scribbles"),
     }
     return [*layers, (opened.scribbles, scribbles, "labels")]
 
@@ -85,7 +87,7 @@ def _ct(opened: Opened) -> LayerData:
         "name": "CT",
         "colormap": "gray",
         "contrast_limits": Config().ct_window,
-        "metadata": _metadata(opened, "ct"),
+        "metadata": _metadata(opened, "CT"),
     }
     return study.ct.array, shown, "image"
 
@@ -101,9 +103,21 @@ def _mr(opened: Opened) -> LayerData:
         "blending": "translucent",
         "opacity": 1.0,
         "visible": False,
-        "metadata": _metadata(opened, "mr"),
+        "metadata": _metadata(opened, "MR"),
     }
     return study.mr.array, shown, "image"
+
+
+def _contour(opened: Opened) -> LayerData:
+    """Hidden at first: who tries the scribbles should not see the answer."""
+    shown = {
+        **placement(opened.case.study.grid),
+        "name": "Contour",
+        "colormap": reference_colors(),
+        "visible": False,
+        "metadata": _metadata(opened, "Contour"),
+    }
+    return opened.contour, shown, "labels"
 
 
 def _metadata(opened: Opened, role: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class Opened:
         Licence and citation of a sample, or empty.
     notice : str
         One sentence for the user, or empty.
+    contour : integer array (z, y, x) or None
+        A sample's true or published contour, to compare with.
     """
 
     case: Case
@@ -44,6 +46,7 @@ class Opened:
     title: str = "Patient"
     credit: str = ""
     notice: str = ""
+    contour: np.ndarray | None = None
 
 
 def open_files(
@@ -70,7 +73,8 @@ def open_phantom() -> Opened:
     phantom = make_phantom(seed=0)
     study = study_from_images(phantom.ct, phantom.mr)
     strokes = check_codes(from_image(turn(phantom.scribbles)).array)
-    return prepare(study, strokes, title="Synthetic patient")
+    contour = from_image(turn(phantom.truth)).array
+    return replace(prepare(study, strokes, title="Synthetic patient"), contour=contour)
 
 
 def open_sample_patient() -> Opened:
@@ -84,11 +88,11 @@ def open_sample_patient() -> Opened:
     from cmfnet_napari.core.samples import fetch_patient
 
     patient = fetch_patient()
-    return prepare(
-        open_study(patient.ct, patient.mr),
-        title="Real sample patient",
-        credit=f"{patient.licence}. {patient.citation}",
+    study = open_study(patient.ct, patient.mr)
+    opened = prepare(
+        study, title="Real sample patient", credit=f"{patient.licence}. {patient.citation}"
     )
+    return replace(opened, contour=load_labels(patient.gtv, study.grid).astype(np.uint8))
 
 
 def prepare(

@@ -17,7 +17,7 @@ from cmfnet_napari.core.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.keys import bind_class_keys, unbind_class_keys
-from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers
+from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.result import Result
@@ -80,7 +80,7 @@ class Session(QObject):
     def mr_layer(self) -> Layer | None:
         """The MR layer of the open case, if it has one."""
         for layer in self.viewer.layers:
-            if layer.metadata.get(ROLE) == "mr" and layer.metadata.get(OPENED) is self.patient:
+            if layer.metadata.get(ROLE) == "MR" and layer.metadata.get(OPENED) is self.patient:
                 return layer
         return None
 
@@ -148,7 +148,7 @@ class Session(QObject):
 
     def _consider(self, layer: Layer) -> None:
         """The scribbles are the last of a case's layers: with them it is complete."""
-        if layer.metadata.get(ROLE) == "scribbles":
+        if layer.metadata.get(ROLE) == "Scribbles":
             QTimer.singleShot(0, partial(self._adopt, layer))
 
     def _adopt(self, layer: Labels) -> None:
@@ -164,6 +164,11 @@ class Session(QObject):
         self.recorder = StrokeRecorder(layer, opened.case.journal, opened.counts)
         self.recorder.recorded.connect(self._on_recorded)
         self.recorder.failed.connect(show_failure)
+        for own in self.viewer.layers:
+            if own.metadata.get(OPENED) is opened:
+                own.name = own.metadata[ROLE]  # without the number that a predecessor cost it
+                if own.name == "Contour":
+                    show_filled(own, False)
         self._arrange(layer, opened)
         self.opened.emit()
         for sentence in filter(None, (opened.notice, opened.credit)):

@@ -75,7 +75,7 @@ print("closed")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False
     )
-    assert "names ['CT', 'MR', 'Scribbles']" in done.stdout, done.stderr
+    assert "names ['CT', 'MR', 'Contour', 'Scribbles']" in done.stdout, done.stderr
     assert done.stdout.rstrip().endswith("closed")
     assert done.returncode == 0, done.stderr
     assert "Destroyed while process" not in done.stderr

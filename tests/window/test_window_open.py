@@ -91,7 +91,10 @@ def test_synthetic_sample_from_the_menu(dock, qtbot):
     qtbot.wait(50)
     with qtbot.waitSignal(dock.session.opened, timeout=60000):  # again, over the open one
         viewer.open_sample("cmfnet-napari", "synthetic")
-    assert len(viewer.layers) == 3
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["CT", "MR", "Contour", "Scribbles"]
+    assert not viewer.layers["Contour"].visible
+    assert dock.session.auto_strokes.masks() == [viewer.layers["Contour"]]
 
 
 def test_manifest_is_valid():
