@@ -1,0 +1,182 @@
+"""The journal keeps every stroke, whatever happens to the program."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.journal import Journal, Stroke, difference
+
+SHAPE = (5, 7, 11)
+
+WRITER = """
+import sys, numpy as np
+from cmfnet_napari.core.journal import Journal, Stroke
+journal = Journal(sys.argv[1])
+size = 5 * 7 * 11
+for k in range(100_000):
+    voxels = np.arange(k % size, min(k % size + 5, size))
+    new = np.full(voxels.size, k % 250 + 1, np.uint8)
+    number = journal.append(Stroke(voxels, np.zeros_like(new), new))
+    print(number, flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "strokes.sqlite"
+
+
+def paint(journal, painting, region, code, source="hand"):
+    """Paint in memory and record it, as the window does."""
+    before = painting.copy()
+    painting[region] = code
+    stroke = difference(before, painting, source)
+    return journal.append(stroke)
+
+
+def test_fold_is_the_painting(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        start = rng.integers(0, SHAPE)
+        region = tuple(slice(a, a + n) for a, n in zip(start, (1, 3, 4), strict=True))
+        if (painting[region] != (code := int(rng.integers(0, 4)))).any():
+            paint(journal, painting, region, code)
+
+    folded = np.zeros(SHAPE, np.uint8)
+    newest = journal.fold(folded)
+
+    np.testing.assert_array_equal(folded, painting)
+    assert len(np.unique(painting)) == 4
+    assert newest == journal.last_id() > 20
+
+
+def test_undo_is_a_stroke(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    paint(journal, painting, (slice(1, 2), slice(2, 4), slice(3, 8)), 2)
+    before = painting.copy()
+    paint(journal, painting, (slice(1, 2), slice(3, 5), slice(5, 9)), 1)
+    ((_, last),) = journal.strokes(after=1)
+    journal.append(Stroke(last.voxels, last.new, last.old))
+
+    folded = np.zeros(SHAPE, np.uint8)
+    journal.fold(folded)
+
+    np.testing.assert_array_equal(folded, before)
+    assert journal.last_id() == 3
+
+
+def test_a_stroke_comes_back_as_it_went(path):
+    stroke = Stroke(
+        np.array([3, 384, 17]), np.array([0, 2, 1], np.uint8), np.array([1, 0, 3], np.uint8),
+        "auto-background", "MM", 1234.5,
+    )  # fmt: skip
+    Journal(path).append(stroke)
+    ((number, read),) = Journal(path).strokes()
+    assert number == 1
+    for name in ("voxels", "old", "new"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(stroke, name))
+    assert (read.source, read.author, read.time) == ("auto-background", "MM", 1234.5)
+
+
+def test_no_difference_is_no_stroke():
+    assert difference(np.ones(SHAPE, np.uint8), np.ones(SHAPE, np.uint8)) is None
+
+
+def test_reader_sees_new_strokes_and_cannot_write(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    paint(journal, painting, (0, 0, slice(0, 4)), 2)
+    reader, seen = Journal(path, read_only=True), np.zeros(SHAPE, np.uint8)
+    at = reader.fold(seen)
+    np.testing.assert_array_equal(seen, painting)
+
+    paint(journal, painting, (3, 2, slice(5, 9)), 1)
+    newest = reader.fold(seen, at)
+
+    assert (at, newest) == (1, 2)
+    np.testing.assert_array_equal(seen, painting)
+    with pytest.raises(UserError, match="could not be saved"):
+        reader.append(Stroke(np.array([0]), np.zeros(1, np.uint8), np.ones(1, np.uint8)))
+    assert journal.last_id() == 2
+
+
+def test_reader_after_the_writer_left(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    paint(journal, painting, (0, 0, slice(0, 4)), 2)
+    journal.close()
+    assert Journal(path, read_only=True).last_id() == 1
+
+
+def test_sources_are_where_their_strokes_still_show(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    paint(journal, painting, (2, 3, slice(0, 6)), 1, "auto-background")
+    paint(journal, painting, (2, 3, slice(4, 8)), 2, "hand")
+    paint(journal, painting, (2, 3, slice(0, 1)), 0, "hand")
+
+    sources = journal.sources(SHAPE)
+
+    expected = np.zeros(SHAPE, bool)
+    expected[2, 3, 1:4] = True
+    np.testing.assert_array_equal(sources["auto-background"], expected)
+    expected[:] = False
+    expected[2, 3, 4:8] = True
+    np.testing.assert_array_equal(sources["hand"], expected)
+
+
+def test_kill_loses_no_committed_stroke(path):
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    committed = [int(writer.stdout.readline()) for _ in range(60)]
+    os.kill(writer.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    committed += [int(line) for line in writer.stdout.read().splitlines()]
+    writer.wait()
+
+    journal = Journal(path)
+    numbers = [number for number, _ in journal.strokes()]
+    assert numbers[: len(committed)] == committed == list(range(1, len(committed) + 1))
+    assert len(numbers) - len(committed) <= 1  # written, killed before it was said
+    folded, expected = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    journal.fold(folded)
+    for k in range(len(numbers)):
+        start = k % folded.size
+        expected.reshape(-1)[start : start + 5] = k % 250 + 1
+    np.testing.assert_array_equal(folded, expected)
+    journal.append(Stroke(np.array([0]), np.zeros(1, np.uint8), np.ones(1, np.uint8)))
+
+
+def test_full_disk_records_nothing_and_says_so(path, monkeypatch):
+    real = sqlite3.connect
+
+    def connect(*args, **options):
+        connection = real(*args, **options)
+        connection.execute("PRAGMA max_page_count=6")  # SQLite: database or disk is full
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    journal, rng = Journal(path), np.random.default_rng(0)
+    voxels = rng.permutation(100_000)
+    codes = rng.integers(0, 200, voxels.size).astype(np.uint8)
+    with pytest.raises(UserError, match=r"could not be saved \(.*full"):
+        journal.append(Stroke(voxels, codes, codes))
+    assert journal.last_id() == 0
+    assert journal.append(Stroke(voxels[:3], codes[:3], codes[:3])) == 1
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_file_that_is_no_journal(path, read_only):
+    path.write_bytes(b"this is no database, " * 100)
+    with pytest.raises(UserError, match=r"stroke journal strokes\.sqlite cannot be opened"):
+        Journal(path, read_only)
+
+
+def test_reader_makes_no_journal(path):
+    with pytest.raises(UserError, match="cannot be opened"):
+        Journal(path, read_only=True)
+    assert not path.exists()
