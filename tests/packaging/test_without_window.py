@@ -25,6 +25,10 @@ class Others:
             specs = (finder.find_spec(name, path, target) for finder in self.finders)
             return next((spec for spec in specs if spec), None)
 
+    def find_distributions(self, *context):
+        for finder in self.finders:
+            yield from getattr(finder, "find_distributions", lambda *context: ())(*context)
+
 sys.meta_path[:] = [Others()]
 """
 IMPORT_ALL = """
