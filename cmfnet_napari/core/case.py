@@ -163,6 +163,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"The case {folder.name} has format {card.get('format')}, this version reads {FORMAT}."
         )
+    if not {"study", "source_grid", "classes"} <= set(card):
+        raise UserError(f"case.json in {folder.name} is damaged.")
     return card
 
 

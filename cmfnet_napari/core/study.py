@@ -17,6 +17,7 @@ from cmfnet_napari.core.volume import Volume, check_values, from_image, read_ima
 
 ORIENTATION = "LPS"  # array axes z, y, x run to the head, the back and the patient's left
 _MIN_OVERLAP = 0.001  # of the CT's voxels
+_NO_LENGTH = 1e-9  # mm, or a cosine
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ class Study:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of voxels and geometry: names the study without naming the patient."""
-        digest = hashlib.sha256(repr(self.grid).encode())
+        grid = self.grid
+        numbers = np.array([*grid.shape, *grid.spacing, *grid.origin, *grid.direction])
+        # A file gives a cosine back with another last bit; float32 does not see it.
+        numbers[np.abs(numbers) < _NO_LENGTH] = 0.0
+        digest = hashlib.sha256(numbers.astype("<f4").tobytes())
         for volume in (self.ct, self.mr):
             if volume is not None:
                 digest.update(np.ascontiguousarray(volume.array).data)

@@ -75,11 +75,11 @@ def test_saved_labels_lie_on_the_ct_file_for_another_program(tmp_path, oblique_g
 
 @pytest.mark.parametrize("code", ["RAS", "IPL"])
 def test_saved_labels_have_the_ct_files_geometry_to_the_bit(tmp_path, oblique_grid, code):
-    path = write_image(stored(oblique_grid, code), tmp_path / "ct.nrrd")
+    path = write_image(stored(oblique_grid, code), tmp_path / "ct.mha")
     study = open_study(path)
-    save_labels(study.ct.array, study, tmp_path / "again.nrrd")
+    save_labels(study.ct.array, study, tmp_path / "again.mha")
 
-    ct, again = sitk.ReadImage(str(path)), sitk.ReadImage(str(tmp_path / "again.nrrd"))
+    ct, again = sitk.ReadImage(str(path)), sitk.ReadImage(str(tmp_path / "again.mha"))
     for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         assert getattr(again, name)() == getattr(ct, name)()
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(ct))

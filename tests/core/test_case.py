@@ -1,0 +1,186 @@
+"""A case folder holds everything of a patient and nothing that names them."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cmfnet_napari.core.case import (
+    case_for,
+    cases_folder,
+    create_case,
+    open_case,
+    read_json,
+    write_json,
+)
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.journal import difference
+from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
+from cmfnet_napari.core.study import study_from_images
+
+
+def make_study(grid, seed=0, mr=True):
+    rng = np.random.default_rng(seed)
+    ct = sitk.DICOMOrient(
+        grid.to_image(rng.integers(-200, 200, grid.shape).astype(np.int16)), "RAS"
+    )
+    values = rng.uniform(50, 100, grid.shape).astype(np.float32)
+    values[:, :4] = 0
+    return study_from_images(ct, grid.to_image(values) if mr else None)
+
+
+@pytest.fixture
+def study(oblique_grid):
+    return make_study(oblique_grid)
+
+
+def paint(case, voxels, code):
+    before = case.scribbles()
+    after = before.copy()
+    after[voxels] = code
+    case.journal.append(difference(before, after))
+    return after
+
+
+def test_reopened_it_is_the_same(tmp_path, study):
+    case = create_case(tmp_path / "a", study)
+    painted = paint(case, (2, 3, slice(1, 7)), 2)
+    classes = (*DEFAULT_CLASSES, ScribbleClass(3, "Oedema", "#009e73"))
+    case.save_classes(classes)
+    case.close()
+
+    again = open_case(tmp_path / "a")
+
+    assert again.study.content_hash == study.content_hash
+    assert again.study.source_grid == study.source_grid
+    assert again.study.grid.same_place(study.grid)
+    np.testing.assert_array_equal(again.study.ct.array, study.ct.array)
+    np.testing.assert_array_equal(again.study.mr.array, study.mr.array)
+    np.testing.assert_array_equal(again.study.mr_fov, study.mr_fov)
+    np.testing.assert_array_equal(again.scribbles(), painted)
+    assert again.classes == classes
+    assert again.class_names == ["Tumour", "Oedema"]
+
+
+def test_ct_alone(tmp_path, oblique_grid):
+    study = make_study(oblique_grid, mr=False)
+    create_case(tmp_path / "a", study).close()
+    again = open_case(tmp_path / "a").study
+    assert again.mr is None
+    assert again.mr_fov is None
+
+
+def test_a_worker_reads_along(tmp_path, study):
+    case = create_case(tmp_path / "a", study)
+    worker = open_case(tmp_path / "a", read_only=True)
+    painted = paint(case, (1, slice(2, 9), 4), 1)
+    np.testing.assert_array_equal(worker.scribbles(), painted)
+
+
+def test_case_for_finds_the_strokes_again(tmp_path, study, monkeypatch):
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    first = case_for(study)
+    painted = paint(first, (2, 3, slice(1, 7)), 2)
+    first.close()
+
+    second = case_for(study)
+
+    assert second.folder == first.folder
+    assert second.folder.parent == cases_folder() == tmp_path / "cases"
+    np.testing.assert_array_equal(second.scribbles(), painted)
+
+
+def test_another_study_is_refused(tmp_path, study, oblique_grid):
+    create_case(tmp_path / "a", study).close()
+    with pytest.raises(UserError, match="the case of another CT and MR"):
+        open_case(tmp_path / "a", make_study(oblique_grid, seed=1))
+
+
+def test_a_case_is_not_overwritten(tmp_path, study):
+    create_case(tmp_path / "a", study).close()
+    with pytest.raises(UserError, match="a already holds a case"):
+        create_case(tmp_path / "a", study)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "", "\x00\x01"])
+def test_damaged_card(tmp_path, study, text):
+    create_case(tmp_path / "a", study).close()
+    (tmp_path / "a" / "case.json").write_text(text)
+    with pytest.raises(UserError, match=r"case\.json in a is (missing or )?damaged"):
+        open_case(tmp_path / "a")
+
+
+@pytest.mark.parametrize("field", ["study", "source_grid", "classes"])
+def test_card_without_a_field(tmp_path, study, field):
+    create_case(tmp_path / "a", study).close()
+    card = read_json(tmp_path / "a" / "case.json")
+    del card[field]
+    write_json(tmp_path / "a" / "case.json", card)
+    with pytest.raises(UserError, match=r"case\.json in a is damaged"):
+        open_case(tmp_path / "a")
+
+
+def test_card_of_another_version(tmp_path, study):
+    create_case(tmp_path / "a", study).close()
+    card = tmp_path / "a" / "case.json"
+    write_json(card, {**read_json(card), "format": 99})
+    with pytest.raises(UserError, match="has format 99, this version reads 1"):
+        open_case(tmp_path / "a")
+
+
+def test_lost_ct(tmp_path, study):
+    create_case(tmp_path / "a", study).close()
+    (tmp_path / "a" / "study" / "ct.nrrd").unlink()
+    with pytest.raises(UserError, match="has lost its CT"):
+        open_case(tmp_path / "a")
+
+
+def test_folder_without_a_case(tmp_path):
+    with pytest.raises(UserError, match="is no case folder"):
+        open_case(tmp_path)
+
+
+def test_folder_that_cannot_be_made(tmp_path, study):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        create_case(tmp_path / "file" / "a", study)
+
+
+def test_a_case_half_made_is_no_case(tmp_path, study, monkeypatch):
+    def fail(*_):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("cmfnet_napari.core.case.write_json", fail)
+    with pytest.raises(UserError, match="full"):
+        create_case(tmp_path / "a", study)
+    monkeypatch.undo()
+    create_case(tmp_path / "a", study).close()  # and can be made again
+    assert open_case(tmp_path / "a").study.content_hash == study.content_hash
+
+
+def test_runs_are_numbered_in_order(tmp_path, study):
+    case = create_case(tmp_path / "a", study)
+    assert case.runs() == []
+    names = [case.new_run(name).name for name in ("quick", "paper", "quick")]
+    assert names == ["0001-quick", "0002-paper", "0003-quick"]
+    (case.folder / "runs" / "notes").mkdir()
+    assert [run.name for run in case.runs()] == names
+
+
+def test_nothing_in_it_tells_where_the_images_lay(tmp_path, study):
+    case = create_case(tmp_path / "a", study)
+    text = (case.folder / "case.json").read_text()
+    assert str(tmp_path) not in text
+    assert set(json.loads(text)) == {"format", "study", "source_grid", "classes"}
+    assert sorted(os.listdir(case.folder / "study")) == ["ct.nrrd", "mr.nrrd", "mr_fov.nrrd"]
+
+
+def test_a_json_file_half_written_does_not_replace_a_good_one(tmp_path):
+    path = write_json(tmp_path / "x.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": replace})  # cannot be written as JSON
+    assert read_json(path) == {"a": 1}
+    assert os.listdir(tmp_path) == ["x.json"]

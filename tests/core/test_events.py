@@ -1,0 +1,58 @@
+"""The worker's protocol: one JSON object a line, anything else is for the log."""
+
+import pytest
+
+from cmfnet_napari.core import events
+
+MESSAGES = [
+    events.Fit(config={"preset": "quick"}, device="cpu"),
+    events.Stop(),
+    events.Predict(model="runs/0001-quick/model.safetensors"),
+    events.Quit(),
+    events.Started(run="runs/0001-quick", device="cpu", precision="float32", steps=4, parameters=9),
+    events.Step(
+        step=3, progress=0.5, elapsed_s=1.25, remaining_s=2.5, losses={"ce": 0.1, "total": 0.3}
+    ),
+    events.Preview(step=3, labels="preview.npy", agreement=0.75),
+    events.Saved(step=3, model="model.safetensors"),
+    events.Finished(model="m", labels="l", probabilities="p", volumes_ml={"Tumour α": 1.5}),
+    events.Failed(reason="The loss is no number any more.", model=""),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_round_trip(message):
+    line = events.encode(message)
+    assert "\n" not in line
+    is_command = hasattr(message, "command")
+    decode = events.decode_command if is_command else events.decode_event
+    other = events.decode_event if is_command else events.decode_command
+    assert decode(line + "\n") == message
+    assert other(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "\n",
+        "UserWarning: CUDA is not here",
+        "{",
+        "[1, 2]",
+        "null",
+        '{"event": "step"}',
+        '{"event": "dance", "step": 1}',
+        '{"event": "saved", "step": 1, "model": "m", "extra": 1}',
+        '{"command": "fit"}',
+        "\udcff\x00",
+    ],
+)
+def test_junk_lines_are_ignored(line):
+    assert events.decode_event(line) is None
+    assert events.decode_command(line) is None
+
+
+def test_a_reason_with_line_breaks_stays_one_line():
+    failed = events.Failed(reason="first\nsecond")
+    assert events.encode(failed).count("\n") == 0
+    assert events.decode_event(events.encode(failed)).reason == "first\nsecond"

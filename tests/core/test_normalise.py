@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.normalise import ct_to_unit, mr_to_unit
+
+
+def test_ct_window():
+    hu = np.array([-1000, -160, 40, 240, 3000], np.int16)
+    unit = ct_to_unit(hu, (-160.0, 240.0))
+    np.testing.assert_allclose(unit, [0, 0, 0.5, 1, 1])
+    assert unit.dtype == np.float32
+
+
+def test_mr_percentiles_are_taken_inside_the_field_of_view():
+    values = np.zeros((3, 5, 21), np.float32)
+    fov = np.zeros(values.shape, bool)
+    fov[1, 2, :] = True
+    values[1, 2, :] = np.arange(100, 121)
+    values[0] = 5000  # outside: neither counted nor seen
+
+    unit = mr_to_unit(values, fov, (10.0, 90.0))  # 102 … 118
+
+    np.testing.assert_allclose(unit[1, 2], np.clip((np.arange(100, 121) - 102) / 16, 0, 1))
+    assert (unit[~fov] == 0).all()
+
+
+def test_flat_mr():
+    values = np.full((3, 4, 5), 7.0)
+    values[0, 0, 0] = 9.0
+    with pytest.raises(UserError, match="The MR is 7 from its 1th to its 90th"):
+        mr_to_unit(values, np.ones(values.shape, bool), (1.0, 90.0))
