@@ -9,7 +9,7 @@ from scipy import ndimage
 from cmfnet_napari.core.volume import Volume
 
 BODY_HU = -300.0  # between air or foam and fat
-_COARSE_MM = 4.0  # voxels the shape is found on; fine enough for skin, coarse enough to be quick
+_COARSE_MM = 3.0  # voxels the shape is found on; fine enough for skin, coarse enough to be quick
 _COUCH_MM = 4.0  # couch tops and sheets thinner than twice this are cut off
 
 
@@ -18,8 +18,9 @@ def body_mask(ct: Volume) -> np.ndarray:
 
     Everything above −300 HU, opened so that couch and skin come apart, the largest connected
     part, holes (lungs, bowel gas) filled in each axial slice. A body that reaches the border of
-    the image is kept up to there. The shape is found on voxels of about 4 mm, then cut to the
-    threshold at the skin.
+    the image is kept up to there. The shape is found on voxels of about 3 mm, then cut to the
+    threshold at the skin: of the skin a millimetre or two may be missing, of the couch nothing
+    is left.
 
     Parameters
     ----------
@@ -48,7 +49,9 @@ def _enlarge(mask: np.ndarray, steps: tuple[int, ...], shape: tuple[int, ...]) -
     for axis, step in enumerate(steps):
         mask = np.repeat(mask, step, axis)
     missing = [(0, max(0, n - m)) for n, m in zip(shape, mask.shape, strict=True)]
-    return np.pad(mask, missing, mode="edge")[tuple(slice(n) for n in shape)]
+    if any(after for _, after in missing):
+        mask = np.pad(mask, missing, mode="edge")
+    return mask[tuple(slice(n) for n in shape)]
 
 
 def _open_in_plane(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
