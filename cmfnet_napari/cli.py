@@ -159,7 +159,10 @@ def evaluate(
             "different grids. Export both on the CT."
         )
     result = judge(ours.array, theirs.array, ours.grid, tolerance_mm=tolerance_mm)
-    _show(result.as_dict(), as_json)
+    if as_json:
+        _show(result.as_dict(), True)
+    else:
+        _show_metrics(result.as_dict())
 
 
 @app.command()
@@ -246,3 +249,18 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
         text = json.dumps(value) if isinstance(value, dict | list) else str(value)
         table.add_row(key.replace("_", " "), text)
     Console(markup=False, highlight=False).print(table)
+
+
+def _show_metrics(values: dict[str, Any]) -> None:
+    """One row a class, and their mean."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = {**values["classes"], "mean": values["mean"]}
+    names = list(values["mean"])
+    table = Table("class", *(name.replace("_", " ") for name in names), box=None)
+    for row, numbers in rows.items():
+        cells = ("–" if numbers[n] is None else f"{numbers[n]:.3f}" for n in names)
+        table.add_row(row, *cells)
+    Console(markup=False, highlight=False).print(table)
+    print(f"Surface DSC at {values['tolerance_mm']:g} mm.")

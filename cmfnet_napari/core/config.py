@@ -61,6 +61,14 @@ class Config(BaseModel):
         0.0, "Share of the fit over which the unsupervised terms rise to their weight", ge=0, le=1
     )
 
+    guide: float = _field(
+        0.0, "Weight of the geodesic guide, a soft first guess from the same strokes", ge=0, le=10
+    )
+    guide_end: float = _field(
+        1.0, "Share of the guide's weight that is left at the end of the fit", ge=0, le=1
+    )
+    guide_softness: float = _field(5.0, "How unsure the guide is around its contour", "mm", gt=0)
+
     # Training
     patch: tuple[int, int, int] = _field((16, 96, 96), "Patch (z, y, x)", "voxels")
     batch: int = _field(16, "Patches a step", ge=1, le=256)

@@ -14,19 +14,18 @@ import torch
 from torch import Tensor
 
 from cmfnet_napari.core import events
-from cmfnet_napari.core.case import write_json
-from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import UNLABELLED, check_trainable, to_targets
-from cmfnet_napari.core.study import Study, save_labels
-from cmfnet_napari.core.volume import write_safely
-from cmfnet_napari.learning.checkpoint import MODEL_FILE, Card, load_model, save_model
+from cmfnet_napari.core.study import Study
+from cmfnet_napari.learning.checkpoint import Card, load_model
 from cmfnet_napari.learning.cmfnet import CmFNet, build
 from cmfnet_napari.learning.device import pick_device, pick_precision
+from cmfnet_napari.learning.guide import make_guide
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.predictor import Prediction, predict
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.run import RunFolder
 from cmfnet_napari.learning.sampling import Sampler
 from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
 
@@ -105,15 +104,6 @@ def fit(
     return _Fit(study, scribbles, run, config, device, base, names, hooks, root).go()
 
 
-def start_run(run: Path, config: Config, study: Study, scribbles: np.ndarray) -> None:
-    """Freeze what a run is made from: configuration, and hashes of study and scribbles."""
-    import hashlib
-
-    digest = hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest()
-    card = {"config": config.model_dump(mode="json"), "study": study.content_hash}
-    write_json(run / "config.json", {**card, "scribbles": digest})
-
-
 def agreement(labels: np.ndarray, scribbles: np.ndarray) -> float:
     """Share of stroke voxels labelled as drawn, mean over the codes (0 … 1)."""
     drawn = scribbles != UNLABELLED
@@ -137,22 +127,23 @@ class _Fit:
         hooks: Hooks | None,
         root: Path | None,
     ) -> None:
-        self.study, self.scribbles, self.run, self.config = study, scribbles, run, config
+        self.study, self.scribbles, self.config = study, scribbles, config
         self.classes = check_trainable(scribbles)
-        self.names, self.hooks, self.root = names, hooks or Hooks(), root or run
+        self.run = RunFolder(run, root or run)
+        self.names, self.hooks = names, hooks or Hooks()
         self.device = pick_device(device)
         self.precision = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.trainer = Trainer(self._network(base), config, self.precision)
         self.inputs = self._inputs()
         generator = torch.Generator().manual_seed(config.seed)
-        self.sampler = Sampler(self.inputs, self._targets(), config, generator)
+        self.sampler = Sampler(self.inputs, *self._aims(), config, generator)
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.warning = ""
         self._last_step_event = self._last_preview = self._preview_cost = 0.0
 
     def go(self) -> events.Finished | None:
-        start_run(self.run, self.config, self.study, self.scribbles)
+        self.run.freeze(self.config, self.study, self.scribbles)
         self._emit(self._started())
         self.began = self._last_preview = time.monotonic()
         try:
@@ -186,11 +177,8 @@ class _Fit:
             prediction = self._predict(keep=self.config.keep_marked)
             agreed = agreement(prediction.labels, self.scribbles)
         self._save(agreed)
-        finished = write_prediction(
-            prediction, self.study, self.run, self.root, self.names
-        ).model_copy(
+        finished = self.run.save_prediction(prediction, self.study, self.names).model_copy(
             update={
-                "model": self._path(MODEL_FILE),
                 "steps": self.trainer.steps,
                 "seconds": round(seconds, 1),
                 "agreement": agreed,
@@ -208,12 +196,8 @@ class _Fit:
         if self.best is None or agreed >= self.best[0]:
             self.best = (agreed, copy.deepcopy(self.trainer.averaged.state_dict()))
             self._save(agreed)
-        write_safely(self.run / "preview.npy", ".npy", lambda part: np.save(part, labels))
-        self._emit(
-            events.Preview(
-                step=self.trainer.steps, labels=self._path("preview.npy"), agreement=agreed
-            )
-        )
+        path = self.run.save_preview(labels)
+        self._emit(events.Preview(step=self.trainer.steps, labels=path, agreement=agreed))
         self._last_preview = time.monotonic()
         self._preview_cost = self._last_preview - began
 
@@ -227,12 +211,8 @@ class _Fit:
         except UserError:
             return  # everything of a class was erased for a moment: go on with what there was
         self.scribbles = scribbles
-        inputs = self._inputs()
-        if inputs is not self.inputs:
-            self.inputs = inputs
-            self.sampler = self.sampler.on(inputs, self._targets())
-        else:
-            self.sampler.set_targets(self._targets())
+        self.inputs = self._inputs()
+        self.sampler.use(self.inputs, *self._aims())
 
     # --- parts
 
@@ -269,9 +249,15 @@ class _Fit:
             return current
         return make_inputs(self.study, frame, self.config)
 
-    def _targets(self) -> Tensor:
+    def _aims(self) -> tuple[Tensor, Tensor]:
+        """Targets at strokes and the guide between them, on the working grid."""
         known = np.where(self.scribbles > self.classes, UNLABELLED, self.scribbles)
-        return self.inputs.targets(known)
+        targets = self.inputs.targets(known)
+        if self.config.guide <= 0:
+            return targets, self.inputs.ct[:, :0]
+        spacing = self.inputs.frame.spacing(self.study.grid)
+        softness = self.config.guide_softness
+        return targets, make_guide(self.inputs, targets, self.classes, spacing, softness)
 
     def _batch(self) -> Batch:
         return Batch(*(t.to(self.device) for t in vars(self.sampler.draw()).values()))
@@ -293,8 +279,8 @@ class _Fit:
             seconds=round(self.elapsed, 1),
             agreement=agreed,
         )
-        save_model(self.trainer.averaged, card, self.run / MODEL_FILE)
-        self._emit(events.Saved(step=self.trainer.steps, model=self._path(MODEL_FILE)))
+        path = self.run.save_model(self.trainer.averaged, card)
+        self._emit(events.Saved(step=self.trainer.steps, model=path))
 
     def _diverged(self) -> UserError:
         self._save(self._agreement_now())
@@ -308,7 +294,7 @@ class _Fit:
 
     def _started(self) -> events.Started:
         return events.Started(
-            run=self._path(""),
+            run=self.run.path(),
             device=str(self.device),
             precision=str(self.precision).removeprefix("torch."),
             steps=self.config.steps,
@@ -337,27 +323,5 @@ class _Fit:
         return time.monotonic() - self._last_preview >= pause
 
     def _emit(self, event: events.Event) -> None:
-        with open(self.run / "events.jsonl", "a", encoding="utf-8") as file:
-            file.write(events.encode(event) + "\n")
+        self.run.log(event)
         self.hooks.emit(event)
-
-    def _path(self, name: str) -> str:
-        return (self.run / name).relative_to(self.root).as_posix()
-
-
-def write_prediction(
-    prediction: Prediction,
-    study: Study,
-    run: Path,
-    root: Path,
-    names: Sequence[str] | None,
-) -> events.Finished:
-    """Write labels and probability on the CT's original grid; say where and how much."""
-    labels = save_labels(prediction.labels, study, run / "prediction.nii.gz")
-    probability = save_labels(prediction.probability, study, run / "probabilities.nii.gz")
-    return events.Finished(
-        model="",
-        labels=labels.relative_to(root).as_posix(),
-        probabilities=probability.relative_to(root).as_posix(),
-        volumes_ml=volumes_ml(prediction.labels, study.grid, names),
-    )

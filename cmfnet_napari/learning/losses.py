@@ -26,12 +26,15 @@ class Batch:
         1 where the MR has data.
     targets : tensor (B, z, y, x), int64
         Segmentation codes at strokes, `IGNORE` elsewhere.
+    guide : tensor (B, C, z, y, x)
+        Probabilities of the geodesic guide; C = 0 when there is none.
     """
 
     ct: Tensor
     mr: Tensor
     fov: Tensor
     targets: Tensor
+    guide: Tensor
 
 
 def partial_cross_entropy(scores: Tensor, targets: Tensor, balance: float = 0.0) -> Tensor:
@@ -79,6 +82,24 @@ def consistency(y_mm: Tensor, y_branch: Tensor, mask: Tensor | None = None) -> T
     return (apart * mask).sum() / mask.sum().clamp(min=1)
 
 
+def guide_entropy(scores: Tensor, guide: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Cross entropy with soft targets, a voxel.
+
+    Parameters
+    ----------
+    scores : tensor (B, C, z, y, x)
+        Logits.
+    guide : tensor (B, C, z, y, x)
+        Probabilities.
+    mask : tensor (B, 1, z, y, x) or None
+        Voxels that count.
+    """
+    each = -(guide * scores.float().log_softmax(dim=1)).sum(dim=1, keepdim=True)
+    if mask is None:
+        return each.mean()
+    return (each * mask).sum() / mask.sum().clamp(min=1)
+
+
 def loss_terms(outputs: Outputs, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Every term of the loss with its paper weight.
 
@@ -87,7 +108,8 @@ def loss_terms(outputs: Outputs, batch: Batch, config: Config) -> dict[str, Tens
     dict
         ``ssl``: L_ssl (Eq. 4), the partial cross entropy summed over the three outputs;
         ``imr``: L_imr (Eq. 7), the CRF on y_mm with the CT's and the MR's kernel;
-        ``imc``: L_imc (Eq. 8), consistency of y_mm with y_ct and y_mr.
+        ``imc``: L_imc (Eq. 8), consistency of y_mm with y_ct and y_mr;
+        ``guide``, where there is one: cross entropy with it, mean of the three outputs.
     """
     mr_targets = torch.where(batch.fov[:, 0] > 0, batch.targets, IGNORE)
     pairs = ((outputs.ct, batch.targets), (outputs.mr, mr_targets), (outputs.mm, batch.targets))
@@ -96,7 +118,7 @@ def loss_terms(outputs: Outputs, batch: Batch, config: Config) -> dict[str, Tens
         Kernel(batch.ct, config.lambda_ct),
         Kernel(batch.mr, config.lambda_mr, batch.fov),
     ]
-    return {
+    terms = {
         "ssl": config.ce_weight
         * sum(partial_cross_entropy(s, t, config.class_balance) for s, t in pairs),
         "imr": gated_crf(
@@ -105,8 +127,14 @@ def loss_terms(outputs: Outputs, batch: Batch, config: Config) -> dict[str, Tens
         "imc": config.alpha_ct * consistency(y_mm, y_ct)
         + config.alpha_mr * consistency(y_mm, y_mr, batch.fov),
     }
+    if batch.guide.shape[1]:
+        masks = (None, batch.fov, None)
+        parts = [guide_entropy(s, batch.guide, m) for s, m in zip(outputs, masks, strict=True)]
+        terms["guide"] = config.guide * sum(parts) / len(parts)
+    return terms
 
 
-def total(terms: dict[str, Tensor], ramp: float = 1.0) -> Tensor:
-    """Sum of all terms, Eq. 9; `ramp` (0 … 1) scales the unsupervised ones."""
-    return terms["ssl"] + ramp * (terms["imr"] + terms["imc"])
+def total(terms: dict[str, Tensor], ramp: float = 1.0, guide: float = 1.0) -> Tensor:
+    """Sum of all terms, Eq. 9; `ramp` and `guide` (0 … 1) scale the unsupervised and the guide."""
+    loss = terms["ssl"] + ramp * (terms["imr"] + terms["imc"])
+    return loss + guide * terms["guide"] if "guide" in terms else loss

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cmfnet_napari.core.config import Config
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.grid import Grid, Triple
 from cmfnet_napari.core.normalise import ct_to_unit, mr_to_unit
 from cmfnet_napari.core.scribbles import FIRST_CLASS, IGNORE, to_targets
 from cmfnet_napari.core.study import Study
@@ -35,6 +35,10 @@ class Frame:
     shape: tuple[int, int, int]
     region: Region
     factors: tuple[int, int, int]
+
+    def spacing(self, grid: Grid) -> Triple:
+        """Working voxel (z, y, x), mm."""
+        return tuple(s * f for s, f in zip(grid.spacing, self.factors, strict=True))
 
     def coarsen(self, array: np.ndarray) -> Tensor:
         """(z, y, x) on the Study's Grid → block means, float32 (1, 1, z', y', x')."""

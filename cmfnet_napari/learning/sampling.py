@@ -20,6 +20,8 @@ class Sampler:
         The study.
     targets : tensor (1, z, y, x), int64
         Its strokes.
+    guide : tensor (1, C, z, y, x)
+        Its geodesic guide; C = 0 for none.
     config : Config
         Patch, batch and augmentation.
     generator : torch.Generator
@@ -27,31 +29,31 @@ class Sampler:
     """
 
     def __init__(
-        self, inputs: Inputs, targets: Tensor, config: Config, generator: torch.Generator
+        self,
+        inputs: Inputs,
+        targets: Tensor,
+        guide: Tensor,
+        config: Config,
+        generator: torch.Generator,
     ) -> None:
-        self._inputs = inputs
         self._config = config
         self._generator = generator
-        self.set_targets(targets)
+        self.use(inputs, targets, guide)
 
-    def set_targets(self, targets: Tensor) -> None:
-        """Use other strokes from the next draw on."""
-        self._targets = targets
+    def use(self, inputs: Inputs, targets: Tensor, guide: Tensor) -> None:
+        """Draw from other images or strokes from now on, with the same source of chance."""
+        self._images = (inputs.ct, inputs.mr, inputs.fov)
+        self._targets, self._guide_map = targets, guide
         codes = [int(c) for c in targets.unique() if c != IGNORE]
         self._strokes = [(targets[0] == code).nonzero() for code in codes]
-
-    def on(self, inputs: Inputs, targets: Tensor) -> Sampler:
-        """Return a sampler of other inputs that goes on with the same source of chance."""
-        return Sampler(inputs, targets, self._config, self._generator)
 
     def draw(self) -> Batch:
         """Draw the patches of one step."""
         patches = [self._patch() for _ in range(self._config.batch)]
-        ct, mr, fov, targets = (torch.cat(parts) for parts in zip(*patches, strict=True))
-        return Batch(ct, mr, fov, targets)
+        return Batch(*(torch.cat(parts) for parts in zip(*patches, strict=True)))
 
-    def _patch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        size = self._inputs.ct.shape[2:]
+    def _patch(self) -> tuple[Tensor, ...]:
+        size = self._targets.shape[1:]
         patch = [min(p, n) for p, n in zip(self._config.patch, size, strict=True)]
         strokes = self._strokes[self._whole(len(self._strokes))]
         middle = strokes[self._whole(len(strokes))].tolist()
@@ -61,17 +63,16 @@ class Sampler:
             start = min(max(start, 0), n - p)
             index.append(slice(start, start + p))
         z, y, x = index
-        inputs = self._inputs
-        parts = [image[:, :, z, y, x] for image in (inputs.ct, inputs.mr, inputs.fov)]
-        targets = self._targets[:, z, y, x]
-        return self._augment(*parts, targets) if self._config.augment else (*parts, targets)
+        whole = (*self._images, self._targets, self._guide_map)
+        parts = tuple(part[..., z, y, x] for part in whole)
+        return self._augment(*parts) if self._config.augment else parts
 
     def _augment(
-        self, ct: Tensor, mr: Tensor, fov: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self, ct: Tensor, mr: Tensor, fov: Tensor, targets: Tensor, guide: Tensor
+    ) -> tuple[Tensor, ...]:
         flips = [axis for axis in (-3, -2, -1) if self._whole(2)]
-        ct, mr, fov, targets = (part.flip(flips) for part in (ct, mr, fov, targets))
-        return self._shade(ct), self._shade(mr) * fov, fov, targets
+        ct, mr, fov, targets, guide = (p.flip(flips) for p in (ct, mr, fov, targets, guide))
+        return self._shade(ct), self._shade(mr) * fov, fov, targets, guide
 
     def _shade(self, image: Tensor) -> Tensor:
         """Change contrast by up to 10 %, brightness by up to 0.05 of the window."""

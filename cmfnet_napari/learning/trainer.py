@@ -78,7 +78,7 @@ class Trainer:
         ):
             outputs = self.model(batch.ct, batch.mr)
         terms = loss_terms(outputs, batch, self._config)
-        loss = total(terms, self._ramp(progress))
+        loss = total(terms, self._ramp(progress), self._guide(progress))
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.steps += 1
@@ -103,6 +103,10 @@ class Trainer:
         if self._config.ramp <= 0:
             return 1.0
         return math.exp(-5 * (1 - min(progress / self._config.ramp, 1.0)) ** 2)
+
+    def _guide(self, progress: float) -> float:
+        """Falls evenly from 1 to its last share."""
+        return 1 - (1 - self._config.guide_end) * min(progress, 1.0)
 
     def _finite(self, loss: Tensor) -> bool:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]

@@ -25,8 +25,9 @@ from cmfnet_napari.core.config import parse_config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.learning.checkpoint import MODEL_FILE, load_model, model_path
 from cmfnet_napari.learning.device import pick_device
-from cmfnet_napari.learning.fit import Hooks, Request, fit, write_prediction
+from cmfnet_napari.learning.fit import Hooks, Request, fit
 from cmfnet_napari.learning.predictor import predict_study
+from cmfnet_napari.learning.run import RunFolder
 
 
 class Inbox:
@@ -122,8 +123,9 @@ def _predict(case: Case, command: events.Predict, inbox: Inbox, out: TextIO) -> 
     path = model_path(case.folder / command.model)
     model, card = load_model(path, pick_device(command.device))
     prediction = predict_study(model, card, case.study)
-    run = path.parent if path.name == MODEL_FILE else case.new_run("predict")
-    finished = write_prediction(prediction, case.study, run, case.folder, case.class_names)
+    folder = path.parent if path.name == MODEL_FILE else case.new_run("predict")
+    run = RunFolder(folder, case.folder)
+    finished = run.save_prediction(prediction, case.study, case.class_names)
     _say(out, finished.model_copy(update={"model": command.model}))
 
 

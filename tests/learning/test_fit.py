@@ -124,7 +124,8 @@ def test_a_step_without_finite_gradient_changes_no_weight(ball, tmp_path):
     trainer = Trainer(build(ball.config, 2), ball.config, torch.float32)
     before = {name: t.clone() for name, t in trainer.model.state_dict().items()}
     ct = torch.full((1, 1, 16, 16, 16), float("nan"))
-    batch = Batch(ct, ct, torch.ones_like(ct), torch.zeros(1, 16, 16, 16, dtype=torch.int64))
+    targets = torch.zeros(1, 16, 16, 16, dtype=torch.int64)
+    batch = Batch(ct, ct, torch.ones_like(ct), targets, ct[:, :0])
     for _ in range(19):
         trainer.step(batch, 0.1)
     with pytest.raises(DivergedError):

@@ -9,6 +9,7 @@ from cmfnet_napari.learning.cmfnet import Outputs
 from cmfnet_napari.learning.losses import (
     Batch,
     consistency,
+    guide_entropy,
     loss_terms,
     partial_cross_entropy,
     total,
@@ -58,7 +59,7 @@ def make_batch(fov):
     ct, mr = torch.rand(2, 1, 1, 3, 4, 5)
     targets = torch.full((1, 3, 4, 5), IGNORE)
     targets[0, 1, 1, 1], targets[0, 2, 3, 4] = 1, 0
-    return Batch(ct, mr * fov, fov, targets)
+    return Batch(ct, mr * fov, fov, targets, ct[:, :0])
 
 
 def test_where_the_mr_has_no_data_its_branch_gets_no_gradient():
@@ -92,3 +93,25 @@ def test_the_terms_carry_the_papers_weights():
 def test_ramp_scales_only_the_unsupervised_terms():
     terms = {name: torch.tensor(1.0) for name in ("ssl", "imr", "imc")}
     assert total(terms, ramp=0.25).item() == pytest.approx(1.5)
+    assert total(terms, ramp=0.25, guide=0.5).item() == pytest.approx(1.5)
+    terms["guide"] = torch.tensor(1.0)
+    assert total(terms, ramp=0.25, guide=0.5).item() == pytest.approx(2.0)
+
+
+def test_guide_entropy_is_the_cross_entropy_with_soft_targets():
+    scores = line([0.0, 3.0])
+    guide = torch.tensor([[0.25, 0.0], [0.75, 1.0]]).reshape(1, 2, 1, 1, 2)
+    by_hand = (math.log(2) + math.log(1 + math.exp(-3))) / 2
+    assert guide_entropy(scores, guide).item() == pytest.approx(by_hand, rel=1e-6)
+    mask = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2)
+    assert guide_entropy(scores, guide, mask).item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_the_paper_has_no_guide():
+    terms = loss_terms(
+        Outputs(*(torch.randn(1, 2, 3, 4, 5) for _ in range(3))),
+        make_batch(torch.ones(1, 1, 3, 4, 5)),
+        make_config("paper"),
+    )
+    assert set(terms) == {"ssl", "imr", "imc"}
+    assert make_config("paper").guide == 0

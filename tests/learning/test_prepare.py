@@ -13,6 +13,10 @@ def whole(shape):
     return tuple(slice(0, n) for n in shape)
 
 
+def no_guide(inputs):
+    return inputs.ct[:, :0]
+
+
 def test_coarse_voxels_are_block_means_and_come_back_to_their_place():
     shape = (5, 7, 9)
     frame = Frame(shape, whole(shape), (1, 2, 3))
@@ -77,7 +81,11 @@ def test_every_patch_holds_a_stroke_and_both_classes_come(ball, augment):
     config = ball.config.model_copy(update={"augment": augment, "patch": (16, 16, 16), "batch": 4})
     inputs = make_inputs(ball.study, make_frame(ball.study.grid, None, config), config)
     sampler = Sampler(
-        inputs, inputs.targets(ball.scribbles), config, torch.Generator().manual_seed(0)
+        inputs,
+        inputs.targets(ball.scribbles),
+        no_guide(inputs),
+        config,
+        torch.Generator().manual_seed(0),
     )
     seen = set()
     for _ in range(10):
@@ -94,7 +102,7 @@ def test_flips_move_images_and_targets_together(ball):
     config = ball.config.model_copy(update={"augment": True, "patch": (16, 32, 32)})
     inputs = make_inputs(ball.study, make_frame(ball.study.grid, None, config), config)
     targets = torch.where(inputs.ct[:, 0] > 0.55, 1, 0)  # a label that follows the image
-    sampler = Sampler(inputs, targets, config, torch.Generator().manual_seed(1))
+    sampler = Sampler(inputs, targets, no_guide(inputs), config, torch.Generator().manual_seed(1))
     for _ in range(8):
         batch = sampler.draw()
         inside, outside = (

@@ -1,0 +1,81 @@
+"""The folder of one run: everything a fit writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import write_json
+from cmfnet_napari.core.components import volumes_ml
+from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.study import Study, save_labels
+from cmfnet_napari.core.volume import write_safely
+from cmfnet_napari.learning.checkpoint import MODEL_FILE, Card, save_model
+from cmfnet_napari.learning.cmfnet import CmFNet
+from cmfnet_napari.learning.predictor import Prediction
+
+PREVIEW_FILE = "preview.npy"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run is written.
+
+    Attributes
+    ----------
+    folder : Path
+        Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz and
+        probabilities.nii.gz.
+    root : Path
+        Folder that paths in events are relative to: the run itself, or its case.
+    """
+
+    folder: Path
+    root: Path
+
+    def path(self, name: str = "") -> str:
+        """Path of a file of the run as events name it."""
+        return (self.folder / name).relative_to(self.root).as_posix()
+
+    def freeze(self, config: Config, study: Study, scribbles: np.ndarray) -> None:
+        """Write what the run is made from: configuration, hashes of study and scribbles."""
+        card = {
+            "config": config.model_dump(mode="json"),
+            "study": study.content_hash,
+            "scribbles": hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest(),
+        }
+        write_json(self.folder / "config.json", card)
+
+    def log(self, event: events.Event) -> None:
+        """Append an event to events.jsonl."""
+        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
+            file.write(events.encode(event) + "\n")
+
+    def save_model(self, model: CmFNet, card: Card) -> str:
+        """Write the model in place of the last one; return its path."""
+        save_model(model, card, self.folder / MODEL_FILE)
+        return self.path(MODEL_FILE)
+
+    def save_preview(self, labels: np.ndarray) -> str:
+        """Write a preview (uint8, Study's Grid) in place of the last one; return its path."""
+        write_safely(self.folder / PREVIEW_FILE, ".npy", lambda part: np.save(part, labels))
+        return self.path(PREVIEW_FILE)
+
+    def save_prediction(
+        self, prediction: Prediction, study: Study, names: Sequence[str] | None
+    ) -> events.Finished:
+        """Write labels and probability on the CT's original grid; say where and how much."""
+        labels, probabilities = "prediction.nii.gz", "probabilities.nii.gz"
+        save_labels(prediction.labels, study, self.folder / labels)
+        save_labels(prediction.probability, study, self.folder / probabilities)
+        return events.Finished(
+            model=self.path(MODEL_FILE),
+            labels=self.path(labels),
+            probabilities=self.path(probabilities),
+            volumes_ml=volumes_ml(prediction.labels, study.grid, names),
+        )

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.race import edge_strength, race
+
+
+def test_without_edges_the_cost_is_the_distance_in_mm():
+    flat = np.zeros((3, 9, 11))
+    targets = np.full(flat.shape, 255)
+    targets[1, 4, 2], targets[1, 4, 9] = 0, 1
+    costs = race([flat], targets, 2, (3.0, 2.0, 1.0))
+    assert costs[0, 1, 4, 8] == pytest.approx(6.0)  # 6 voxels of 1 mm along x
+    assert costs[0, 1, 0, 2] == pytest.approx(8.0)  # 4 voxels of 2 mm along y
+    assert costs[0, 2, 4, 2] == pytest.approx(3.0)
+    assert costs[1, 1, 4, 9] == 0
+
+
+def test_an_edge_decides_the_race():
+    """The image changes at x = 22, the middle between the strokes is at x = 15."""
+    image = np.zeros((4, 12, 30))
+    image[:, :, 22:] = 1.0
+    targets = np.full(image.shape, 255)
+    targets[2, 6, 2], targets[2, 6, 28] = 0, 1
+    costs = race([image], targets, 2, (2.0, 1.0, 1.0), edge=100.0)
+    assert (costs[0] < costs[1])[2, 6, :21].all()
+    assert (costs[1] < costs[0])[2, 6, 24:].all()
+
+
+def test_edge_strength_of_a_ramp_is_its_slope_per_mm():
+    ramp = np.broadcast_to(np.arange(60) / 20, (6, 8, 60))
+    inner = edge_strength([ramp, ramp], (3.0, 2.0, 0.5))[:, :, 25:35]
+    np.testing.assert_allclose(inner, np.sqrt(2) * 0.05 / 0.5, rtol=1e-6)
+
+
+def test_a_class_without_a_stroke_is_never_reached():
+    targets = np.full((3, 4, 5), 255)
+    targets[1, 1, 1] = 0
+    assert np.isinf(race([np.zeros((3, 4, 5))], targets, 2, (1.0, 1.0, 1.0))[1]).all()
