@@ -1,0 +1,115 @@
+"""The synthetic patient: the same every time, hard enough, and its strokes never wrong."""
+
+import functools
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.stats import mannwhitneyu
+
+from cmfnet_napari.core.body import body_mask
+from cmfnet_napari.core.distance import distance_to
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.phantom import make_phantom, write_phantom
+from cmfnet_napari.core.scribbles import check_trainable, coverage
+from cmfnet_napari.core.study import load_labels, open_study, study_from_images
+
+
+patient = functools.cache(make_phantom)  # a few seconds each; nobody changes one
+
+
+@pytest.fixture
+def phantom():
+    return patient(0)
+
+
+@pytest.fixture
+def study(phantom):
+    return study_from_images(phantom.ct, phantom.mr)
+
+
+def arrays(phantom):
+    return [sitk.GetArrayFromImage(getattr(phantom, n)) for n in ("ct", "mr", "truth", "scribbles")]
+
+
+def auc(a, b):
+    """Chance that a voxel of one is brighter than one of the other, the better way round."""
+    share = mannwhitneyu(a, b).statistic / (a.size * b.size)
+    return max(share, 1 - share)
+
+
+def test_deterministic(phantom):
+    for one, two in zip(arrays(phantom), arrays(make_phantom()), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert (arrays(phantom)[0] != arrays(patient(1))[0]).any()
+
+
+def test_grids(phantom, study):
+    ct, mr = Grid.from_image(phantom.ct), Grid.from_image(phantom.mr)
+    assert ct.shape == (48, 112, 128)
+    assert ct.spacing == (3.0, 1.5, 1.5)
+    assert Grid.from_image(phantom.truth) == Grid.from_image(phantom.scribbles) == ct
+    assert mr.spacing != ct.spacing
+    off_axis = np.degrees(np.arccos(np.abs(mr.matrix).max(axis=0)))
+    assert (off_axis > 4).all()  # oblique to every patient plane
+    assert 0.2 < study.mr_fov.mean() < 0.6
+    assert study.mr_fov[sitk.GetArrayFromImage(phantom.truth) > 0].all()
+
+
+def test_tissues_have_their_hounsfield_units(phantom, study):
+    ct = study.ct.array
+    body = body_mask(study.ct)
+    assert 0.25 < body.mean() < 0.6
+    assert np.median(ct[~body]) == pytest.approx(-1000, abs=30)
+    assert (ct[body] > 500).mean() > 0.01  # cortical bone
+    assert ((ct[body] > -130) & (ct[body] < -70)).mean() > 0.08  # fat
+    assert ((ct[body] > 20) & (ct[body] < 90)).mean() > 0.5  # muscle
+    outside = ~body & (ct > -300)
+    assert outside.any()  # a couch
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_threshold_finds_the_tumour(seed):
+    phantom = patient(seed)
+    study = study_from_images(phantom.ct, phantom.mr)
+    tumour = sitk.GetArrayFromImage(phantom.truth) > 0
+    box, distance = distance_to(tumour, study.grid, 40.0)
+    near = np.zeros(tumour.shape, bool)
+    near[box] = (distance > 2) & (distance < 40)
+    muscle = near & (study.ct.array > 5) & (study.ct.array < 110)
+    soft = muscle & study.mr_fov & (study.mr.array < 550)
+
+    assert 0.52 < auc(study.ct.array[tumour], study.ct.array[muscle]) < 0.68
+    assert 0.7 < auc(study.mr.array[tumour], study.mr.array[soft]) < 0.92
+    assert 40 < tumour.sum() * study.grid.voxel_ml < 110
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_scribbles_are_few_and_right(seed):
+    _, _, truth, scribbles = arrays(patient(seed))
+    assert check_trainable(scribbles) == 2
+    assert (truth[scribbles == 2] == 1).all()
+    assert (truth[scribbles == 1] == 0).all()
+    share = {code: 100 * part for code, (_, part) in coverage(scribbles).items()}
+    assert share[2] == pytest.approx(0.04, abs=0.004)
+    assert 0.08 <= share[1] <= 0.3
+    tumour_slices = np.flatnonzero((scribbles == 2).any(axis=(1, 2)))
+    background_slices = np.flatnonzero((scribbles == 1).any(axis=(1, 2)))
+    height = np.flatnonzero(truth.any(axis=(1, 2)))
+    assert 4 <= tumour_slices.size <= 5
+    assert background_slices.min() < height.min()
+    assert background_slices.max() > height.max()
+    assert set(tumour_slices) <= set(background_slices)
+
+
+def test_written_for_the_demo(tmp_path, phantom):
+    files = write_phantom(tmp_path)
+    study = open_study(files["ct"], files["mr"])
+    assert set(files) == {"ct", "mr", "truth", "scribbles"}
+    np.testing.assert_array_equal(
+        load_labels(files["truth"], study.grid), sitk.GetArrayFromImage(phantom.truth)
+    )
+    np.testing.assert_array_equal(study.ct.array, sitk.GetArrayFromImage(phantom.ct))
+    with pytest.raises(UserError, match="does not exist"):
+        write_phantom(tmp_path / "nowhere")
