@@ -19,8 +19,8 @@ def body_mask(ct: Volume) -> np.ndarray:
     Everything above −300 HU, opened so that couch and skin come apart, the largest connected
     part, holes (lungs, bowel gas) filled in each axial slice. A body that reaches the border of
     the image is kept up to there. The shape is found on voxels of about 3 mm, then cut to the
-    threshold at the skin: of the skin a millimetre or two may be missing, of the couch nothing
-    is left.
+    threshold at the skin: a millimetre or two of skin may be missing, and of a couch that
+    touches, what lies against the skin may remain.
 
     Parameters
     ----------

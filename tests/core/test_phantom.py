@@ -15,7 +15,6 @@ from cmfnet_napari.core.phantom import make_phantom, write_phantom
 from cmfnet_napari.core.scribbles import check_trainable, coverage
 from cmfnet_napari.core.study import load_labels, open_study, study_from_images
 
-
 patient = functools.cache(make_phantom)  # a few seconds each; nobody changes one
 
 
