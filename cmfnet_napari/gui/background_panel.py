@@ -24,7 +24,7 @@ class BackgroundPanel(QGroupBox):
         super().__init__("Automatic strokes from a contour")
         self._session = session
         self.kind = QComboBox()
-        self.mask = ComboBox(choices=lambda _widget: session.auto_strokes.masks(), nullable=True)
+        self.contour = ComboBox(choices=lambda _widget: session.auto_strokes.masks(), nullable=True)
         self.margin = _spin(0.0, 200.0, 1, " mm")
         self.coverage = _spin(0.001, 100.0, 3, " %")
         self.whole = QCheckBox("the whole region, not sparse strokes")
@@ -39,7 +39,7 @@ class BackgroundPanel(QGroupBox):
 
     def reset_choices(self) -> None:
         """Follow the viewer's layers."""
-        self.mask.reset_choices()
+        self.contour.reset_choices()
 
     def _lay_out(self) -> None:
         form = QFormLayout(self)
@@ -47,7 +47,7 @@ class BackgroundPanel(QGroupBox):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Draw", self.kind)
         mask = QWidget()
-        mask.setLayout(row(self.mask.native, button("File…", self._ask_mask), stretch=0))
+        mask.setLayout(row(self.contour.native, button("File…", self._ask_mask), stretch=0))
         form.addRow("Contour", mask)
         form.addRow("Margin", self.margin)
         form.addRow("Coverage", self.coverage)
@@ -66,7 +66,7 @@ class BackgroundPanel(QGroupBox):
             self.kind.currentIndexChanged,
         ):
             signal.connect(self._later)
-        self.mask.changed.connect(self._later)
+        self.contour.changed.connect(self._later)
         for signal in (session.opened, session.classes_changed):
             signal.connect(self._fill_kinds)
         session.opened.connect(self.reset_choices)
@@ -98,7 +98,7 @@ class BackgroundPanel(QGroupBox):
     def _later(self) -> None:
         """A change of any control: propose anew when the user has paused."""
         self.apply_button.setEnabled(False)
-        if self.preview.isChecked() and isinstance(self.mask.value, Labels):
+        if self.preview.isChecked() and isinstance(self.contour.value, Labels):
             self._timer.start(_DEBOUNCE_MS)
         else:
             self._timer.stop()
@@ -108,12 +108,12 @@ class BackgroundPanel(QGroupBox):
             )
 
     def _propose(self) -> None:
-        if not isinstance(self.mask.value, Labels) or self._session.patient is None:
+        if not isinstance(self.contour.value, Labels) or self._session.patient is None:
             return
         self.message.setText("Working …")
         self._session.auto_strokes.propose(
             Wish(
-                self.mask.value,
+                self.contour.value,
                 self.kind.currentData(),
                 self.margin.value(),
                 self.coverage.value() / 100,
@@ -141,7 +141,7 @@ class BackgroundPanel(QGroupBox):
 
     def _on_mask_loaded(self, layer: Labels) -> None:
         self.reset_choices()
-        self.mask.value = layer
+        self.contour.value = layer
         self.preview.setChecked(True)
 
     def _on_closed(self) -> None:

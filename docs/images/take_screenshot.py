@@ -47,7 +47,7 @@ def draw_strokes(dock: CmFNetDock, contour: Path) -> None:
     """Background and tumour strokes by erosion of the contour, with the panel's own controls."""
     panel = dock.scribble_panel.auto
     dock.session.auto_strokes.load_mask(str(contour))
-    wait(lambda: panel.mask.value is not None)
+    wait(lambda: panel.contour.value is not None)
     for kind, margin, coverage in ((0, 6.0, 0.12), (1, 3.0, 0.08)):
         panel.kind.setCurrentIndex(kind)
         panel.margin.setValue(margin)

@@ -194,7 +194,7 @@ class Hand:
         points = [self.pixel(voxel) for voxel in voxels]
         QTest.mouseMove(self.canvas, points[0])
         QTest.mousePress(self.canvas, left, pos=points[0])
-        for point in points[1:]:
+        for point in (*points[1:], points[-1]):  # napari may still hold the last one back
             self.qtbot.wait(20)  # moves that follow faster are dropped by vispy
             self._move(point)
             self.qtbot.wait(20)

@@ -27,8 +27,8 @@ def propose(opened, qtbot, **changes):
 
 def test_contour_file_becomes_the_chosen_layer(contour, patient):
     panel = contour.scribble_panel.auto
-    assert panel.mask.value.name == "Contour"
-    np.testing.assert_array_equal(panel.mask.value.data, patient.arrays["tumour"])
+    assert panel.contour.value.name == "Contour"
+    np.testing.assert_array_equal(panel.contour.value.data, patient.arrays["tumour"])
     assert panel.preview.isChecked()
 
 
