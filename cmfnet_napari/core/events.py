@@ -83,7 +83,11 @@ class Saved(_Message):
 
 
 class Finished(_Message):
-    """A fit or a prediction is complete; paths are relative to the case or run folder."""
+    """A fit or a prediction is complete.
+
+    `labels` and `probabilities` are files on the CT's original grid; paths are relative to the
+    case folder, or to the run when it stands alone.
+    """
 
     event: Literal["finished"] = "finished"
     model: str

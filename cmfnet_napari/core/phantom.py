@@ -167,7 +167,11 @@ def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 def _scribble(
     truth: np.ndarray, body: np.ndarray, grid: Grid, rng: np.random.Generator
 ) -> np.ndarray:
-    """A clinician's few strokes: five slices through the tumour, two beyond either end."""
+    """A careful clinician's few strokes: five slices through the tumour, two beyond either end.
+
+    What lies between a tumour stroke and the next background stroke is left to the image; both
+    keep about the same distance from the border, as one does who sees it.
+    """
     _, outside = distance_to(truth, grid, np.inf)
     _, inside = distance_to(~truth, grid, np.inf)
     height = np.flatnonzero(truth.any(axis=(1, 2)))
@@ -178,8 +182,8 @@ def _scribble(
     beyond[[height[0] - 4, height[0] - 2, height[-1] + 2, height[-1] + 4]] = True
     around = outside[height].min(axis=0) < 4.0  # above and below the tumour
     strokes = (  # code, where, how many voxels, how long a stroke
-        (FIRST_CLASS, _on(here) & (inside > 3.0), 275, 18),
-        (BACKGROUND, _on(here) & body & (outside > 4.0) & (outside < 9.0), 400, 28),
+        (FIRST_CLASS, _on(here) & (inside > 2.0), 275, 18),
+        (BACKGROUND, _on(here) & body & (outside > 2.0) & (outside < 6.0), 600, 28),
         (BACKGROUND, _on(beyond) & body & around & (outside > 4.0), 200, 22),
         (BACKGROUND, _on(here) & body & (outside > 14.0), 400, 28),
     )

@@ -83,7 +83,10 @@ def consistency(y_mm: Tensor, y_branch: Tensor, mask: Tensor | None = None) -> T
 
 
 def guide_entropy(scores: Tensor, guide: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Cross entropy with soft targets, a voxel.
+    """Cross entropy with soft targets, where they are sure.
+
+    A voxel weighs the square of how far its likeliest class stands out (0: all alike, 1:
+    certain), so that the images decide where the guide's contour lies between the strokes.
 
     Parameters
     ----------
@@ -95,9 +98,10 @@ def guide_entropy(scores: Tensor, guide: Tensor, mask: Tensor | None = None) -> 
         Voxels that count.
     """
     each = -(guide * scores.float().log_softmax(dim=1)).sum(dim=1, keepdim=True)
-    if mask is None:
-        return each.mean()
-    return (each * mask).sum() / mask.sum().clamp(min=1)
+    classes = guide.shape[1]
+    sure = (guide.amax(dim=1, keepdim=True) * classes - 1) / (classes - 1)
+    weight = sure.square() if mask is None else sure.square() * mask
+    return (each * weight).sum() / weight.sum().clamp(min=1)
 
 
 def loss_terms(outputs: Outputs, batch: Batch, config: Config) -> dict[str, Tensor]:

@@ -98,10 +98,11 @@ def test_ramp_scales_only_the_unsupervised_terms():
     assert total(terms, ramp=0.25, guide=0.5).item() == pytest.approx(2.0)
 
 
-def test_guide_entropy_is_the_cross_entropy_with_soft_targets():
+def test_guide_entropy_weighs_soft_targets_by_how_sure_they_are():
     scores = line([0.0, 3.0])
     guide = torch.tensor([[0.25, 0.0], [0.75, 1.0]]).reshape(1, 2, 1, 1, 2)
-    by_hand = (math.log(2) + math.log(1 + math.exp(-3))) / 2
+    sure = 0.5**2
+    by_hand = (sure * math.log(2) + math.log(1 + math.exp(-3))) / (sure + 1)
     assert guide_entropy(scores, guide).item() == pytest.approx(by_hand, rel=1e-6)
     mask = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2)
     assert guide_entropy(scores, guide, mask).item() == pytest.approx(math.log(2), rel=1e-6)

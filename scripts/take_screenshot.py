@@ -1,6 +1,6 @@
 """Take the README's picture: the window on a real patient after a fit.
 
-    python docs/images/take_screenshot.py CASE_FOLDER [minutes]
+    python scripts/take_screenshot.py CASE_FOLDER [minutes]
 
 CASE_FOLDER holds ct.nii.gz, mr.nii.gz and gtv.nii.gz, as in the test data's sts/cases. Strokes
 are made from the contour as a user makes them, by erosion; then CmFNet trains. Run it with a
@@ -24,7 +24,7 @@ from cmfnet_napari.gui.app import add_dock
 from cmfnet_napari.gui.dock import CmFNetDock
 from cmfnet_napari.gui.opening import open_files
 
-TARGET = Path(__file__).with_name("window.png")
+TARGET = Path(__file__).parents[1] / "docs" / "images" / "window-real-patient.png"
 
 
 def wait(condition: Callable[[], object], seconds: float = 120.0) -> None:
