@@ -25,6 +25,9 @@ def run(capsys, *words):
     return exit_.value.code or 0, captured.out, captured.err
 
 
+FIT = ("fit", "{ct}", "--scribbles", "{scribbles}", "--out", "{out}")
+
+
 @pytest.fixture
 def files(ball, tmp_path, monkeypatch):  # noqa: F811
     """The ball on disk, its CT turned so that the file's axes are not the Study's."""
@@ -110,8 +113,9 @@ def test_scribble_erodes_a_mask_on_its_own_grid(files, ball, tmp_path, capsys): 
         (["fit", "{ct}", "--scribbles", "{ct}", "--out", "{out}"], "no code"),
         (["fit", "{ct}", "--scribbles", "{truth}", "--out", "{out}"], "no tumour stroke"),
         (["fit", "{ct}", "--scribbles", "{small}", "--out", "{out}"], "on another grid"),
-        (["fit", "{ct}", "--mr", "{far}", "--scribbles", "{scribbles}", "--out", "{out}"], "covers 0 %"),
-        (["fit", "{ct}", "--scribbles", "{scribbles}", "--out", "{out}", "--preset", "x"], "no preset"),
+        ([*FIT, "--mr", "{far}"], "covers 0 %"),
+        ([*FIT, "--preset", "x"], "no preset"),
+        ([*FIT, "--device", "tpu9"], "no device"),
         (["fit", "{ct}", "--scribbles", "{scribbles}", "--out", "{ct}/run"], "cannot be made"),
         (["predict", "{ct}", "{ct}", "--out", "{out}.nii"], "damaged"),
         (["predict", "{small}", "{ct}", "--out", "{out}.nii"], "damaged"),

@@ -101,7 +101,7 @@ def guide_entropy(scores: Tensor, guide: Tensor, mask: Tensor | None = None) -> 
     classes = guide.shape[1]
     sure = (guide.amax(dim=1, keepdim=True) * classes - 1) / (classes - 1)
     weight = sure.square() if mask is None else sure.square() * mask
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    return (each * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
 def loss_terms(outputs: Outputs, batch: Batch, config: Config) -> dict[str, Tensor]:

@@ -111,7 +111,7 @@ def test_divergence_stops_and_keeps_the_last_good_model(ball, tmp_path, monkeypa
     monkeypatch.setattr(
         fit_module.Trainer, "_finite", lambda self, loss: finite(self, loss) and self.steps <= 4
     )
-    with pytest.raises(UserError, match="diverged at step 24.*learning rate"):
+    with pytest.raises(UserError, match=r"diverged at step 24.*learning rate"):
         fit(ball.study, ball.scribbles, tmp_path, ball.config)
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
 
