@@ -145,7 +145,7 @@ PRESETS: dict[str, Config] = {
         schedule="cosine",
         average=0.95,
         steps=300,
-        minutes=1.5,
+        minutes=2.0,
         keep_marked=True,
     ),
 }
