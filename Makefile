@@ -19,13 +19,12 @@ help:
 demo: $(READY)
 	@$(BIN)/cmfnet demo --out demo-output
 
-# Two threads for torch: what the tests' time limits are set for. PASSIVE: a thread that waits
-# sleeps; where other processes want the cores too, spinning made a fit ten times slower.
+# Two threads for torch: what the tests' time limits are set for.
 test: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache --no-logo
-	@OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest
 
 system:
 	@sh scripts/system-libraries.sh $(PYTHON)

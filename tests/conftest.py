@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import cmfnet_napari.learning  # noqa: F401  sets how torch's threads wait, before torch is imported
 from cmfnet_napari.core.grid import Grid
 
 DATA_VARIABLE = "CMFNET_TEST_DATA"

@@ -6,7 +6,7 @@
     study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one
     strokes.sqlite       the journal
     runs/0001-quick/     config.json, events.jsonl, model.safetensors, preview.npy,
-                         prediction.nrrd, probabilities.nrrd
+                         prediction.nii.gz, probabilities.nii.gz
 
 No patient name, birth date or path is kept.
 """

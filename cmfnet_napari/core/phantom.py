@@ -167,7 +167,7 @@ def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 def _scribble(
     truth: np.ndarray, body: np.ndarray, grid: Grid, rng: np.random.Generator
 ) -> np.ndarray:
-    """A careful clinician's few strokes: five slices through the tumour, two beyond either end.
+    """A careful clinician's few strokes: five slices through the tumour, one beyond either end.
 
     What lies between a tumour stroke and the next background stroke is left to the image; both
     keep about the same distance from the border, as one does who sees it.
@@ -179,12 +179,12 @@ def _scribble(
     here = np.zeros(grid.shape[0], dtype=bool)
     here[slices] = True
     beyond = np.zeros_like(here)
-    beyond[[height[0] - 4, height[0] - 2, height[-1] + 2, height[-1] + 4]] = True
-    around = outside[height].min(axis=0) < 4.0  # above and below the tumour
+    beyond[[height[0] - 2, height[-1] + 2]] = True
+    shadow = truth.any(axis=0)  # above and below the tumour
     strokes = (  # code, where, how many voxels, how long a stroke
         (FIRST_CLASS, _on(here) & (inside > 2.0), 275, 18),
         (BACKGROUND, _on(here) & body & (outside > 2.0) & (outside < 6.0), 600, 28),
-        (BACKGROUND, _on(beyond) & body & around & (outside > 4.0), 200, 22),
+        (BACKGROUND, _on(beyond) & body & shadow, 200, 22),
         (BACKGROUND, _on(here) & body & (outside > 14.0), 400, 28),
     )
     scribbles = np.full(grid.shape, UNLABELLED, dtype=np.uint8)

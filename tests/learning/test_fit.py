@@ -52,9 +52,9 @@ def test_step_events_tell_every_term_and_their_sum(ball, tmp_path):
     config = ball.config.model_copy(update={"steps": 3, "ramp": 0.0})
     fit(ball.study, ball.scribbles, tmp_path, config, hooks=Hooks(seen.append))
     step = next(event for event in seen if event.event == "step")
-    assert step.losses["total"] == pytest.approx(
-        step.losses["ssl"] + step.losses["imr"] + step.losses["imc"], rel=1e-5
-    )
+    terms = [value for name, value in step.losses.items() if name != "total"]
+    assert set(step.losses) == {"ssl", "imr", "imc", "guide", "total"}
+    assert step.losses["total"] == pytest.approx(sum(terms), rel=1e-5)
 
 
 def test_same_seed_same_weights_other_seed_other_weights(ball, tmp_path):
