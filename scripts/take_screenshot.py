@@ -48,7 +48,7 @@ def draw_strokes(dock: CmFNetDock, contour: Path) -> None:
     panel = dock.scribble_panel.auto
     dock.session.auto_strokes.load_mask(str(contour))
     wait(lambda: panel.contour.value is not None)
-    for kind, margin, coverage in ((0, 6.0, 0.12), (1, 3.0, 0.08)):
+    for kind, margin, coverage in ((0, 6.0, 0.12), (1, 3.0, 0.04)):
         panel.kind.setCurrentIndex(kind)
         panel.margin.setValue(margin)
         panel.coverage.setValue(coverage)
@@ -72,7 +72,7 @@ def train(dock: CmFNetDock, minutes: float) -> None:
 def main() -> None:
     """Open, draw, train, compare, take the picture."""
     folder = Path(sys.argv[1])
-    minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 1.5
+    minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
     os.environ["CMFNET_CASES"] = tempfile.mkdtemp()
     viewer = napari.Viewer(show_welcome_screen=False)
     dock = add_dock(viewer)

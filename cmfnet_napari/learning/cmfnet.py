@@ -95,7 +95,7 @@ def build(config: Config, classes: int) -> CmFNet:
 
 
 def _pad(x: Tensor) -> Tensor:
-    """Zero-pad the far side of every axis to a multiple of `MULTIPLE`, x to two of them at least.
+    """Repeat the far side of every axis up to a multiple of `MULTIPLE`, x to two of them.
 
     One voxel alone at the bottom of the MR branch would have no variance to normalise by.
     """
@@ -104,7 +104,7 @@ def _pad(x: Tensor) -> Tensor:
     if not any(missing):
         return x
     z, y, x_ = missing
-    return functional.pad(x, (0, x_, 0, y, 0, z))
+    return functional.pad(x, (0, x_, 0, y, 0, z), mode="replicate")
 
 
 def _crop(x: Tensor, size: torch.Size) -> Tensor:

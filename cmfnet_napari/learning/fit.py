@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cmfnet_napari.core import events
+from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import UNLABELLED, check_trainable, to_targets
@@ -255,16 +257,21 @@ class _Fit:
         targets = self.inputs.targets(known)
         if self.config.guide <= 0:
             return targets, self.inputs.ct[:, :0]
-        spacing = self.inputs.frame.spacing(self.study.grid)
-        softness = self.config.guide_softness
-        return targets, make_guide(self.inputs, targets, self.classes, spacing, softness)
+        frame, softness = self.inputs.frame, self.config.guide_softness
+        body, spacing = frame.coarsen(self.body), frame.spacing(self.study.grid)
+        return targets, make_guide(self.inputs, targets, body, self.classes, spacing, softness)
+
+    @cached_property
+    def body(self) -> np.ndarray:
+        """The patient without the air around, bool (z, y, x)."""
+        return body_mask(self.study.ct)
 
     def _batch(self) -> Batch:
         return Batch(*(t.to(self.device) for t in vars(self.sampler.draw()).values()))
 
     def _predict(self, keep: bool) -> Prediction:
         marked = self.scribbles if keep else None
-        return predict(self.trainer.averaged, self.inputs, self.precision, marked)
+        return predict(self.trainer.averaged, self.inputs, self.config, self.precision, marked)
 
     def _agreement_now(self) -> float:
         return agreement(self._predict(keep=False).labels, self.scribbles)

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from cmfnet_napari.core.grid import Triple
 from cmfnet_napari.core.race import race
+from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.learning.prepare import Inputs
 
 FAR_MM = 1e4  # cost given to a class that no path reaches
 
 
 def make_guide(
-    inputs: Inputs, targets: Tensor, classes: int, spacing: Triple, softness: float
+    inputs: Inputs, targets: Tensor, body: Tensor, classes: int, spacing: Triple, softness: float
 ) -> Tensor:
     """Probability of each class from the costs of the race.
 
@@ -29,6 +30,8 @@ def make_guide(
         Images on the working grid.
     targets : tensor (1, z, y, x), int64
         Strokes on it.
+    body : tensor (1, 1, z, y, x)
+        Share of each voxel that is the patient: the air around is background without a stroke.
     classes : int
         Outputs, background included.
     spacing : tuple of float
@@ -41,5 +44,6 @@ def make_guide(
     tensor (1, classes, z, y, x), float32
     """
     images = [image[0, 0].numpy() for image in (inputs.ct, inputs.mr)]
-    costs = torch.from_numpy(race(images, targets[0].numpy(), classes, spacing))
+    starts = torch.where((body[0] < 0.5) & (targets == IGNORE), 0, targets)
+    costs = torch.from_numpy(race(images, starts[0].numpy(), classes, spacing))
     return (-costs.clamp(max=FAR_MM) / softness).softmax(dim=0)[None]

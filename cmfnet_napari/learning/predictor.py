@@ -11,6 +11,7 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor
 
 from cmfnet_napari.core.components import drop_unmarked
+from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.checkpoint import Card
 from cmfnet_napari.learning.cmfnet import CmFNet
@@ -22,7 +23,7 @@ from cmfnet_napari.learning.prepare import Inputs, card_frame, make_inputs
 _FLOATS_A_VOXEL = 20
 _MEMORY_SHARE = 0.5
 _TILE = (48, 160, 160)
-_OVERLAP = 0.25
+_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Prediction:
 def predict(
     model: CmFNet,
     inputs: Inputs,
+    config: Config,
     precision: torch.dtype = torch.float32,
     scribbles: np.ndarray | None = None,
 ) -> Prediction:
@@ -56,6 +58,8 @@ def predict(
         On its device.
     inputs : Inputs
         The study's images on the working grid.
+    config : Config
+        How the model was trained.
     precision : torch.dtype
         float32, or bfloat16 for autocast.
     scribbles : uint8 array (z, y, x) on the Study's Grid, optional
@@ -70,12 +74,12 @@ def predict(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             return model.fused(pair[:, :1], pair[:, 1:]).float().cpu()
 
-    width = model.fuse[0][0].out_channels
-    if _fits(images[0, 0].numel(), width, device):
+    tile = _tile(images.shape[2:], config, device)
+    if tile is None:
         whole = scores(images)
     else:
         whole = sliding_window_inference(
-            images, _TILE, 1, scores, overlap=_OVERLAP, mode="gaussian", device="cpu"
+            images, tile, 1, scores, overlap=_OVERLAP, mode="gaussian", device="cpu"
         )
     return _finish(whole, inputs, scribbles)
 
@@ -88,7 +92,7 @@ def predict_study(model: CmFNet, card: Card, study: Study) -> Prediction:
     frame = card_frame(card.config, study, card.study, card.region)
     inputs = make_inputs(study, frame, card.config)
     device = next(model.parameters()).device
-    return predict(model, inputs, pick_precision(card.config.precision, device))
+    return predict(model, inputs, card.config, pick_precision(card.config.precision, device))
 
 
 def _finish(scores: Tensor, inputs: Inputs, scribbles: np.ndarray | None) -> Prediction:
@@ -98,6 +102,17 @@ def _finish(scores: Tensor, inputs: Inputs, scribbles: np.ndarray | None) -> Pre
     if scribbles is not None:
         labels = drop_unmarked(labels, scribbles)
     return Prediction(labels, frame.paste((1 - probabilities[0]).numpy()))
+
+
+def _tile(size: torch.Size, config: Config, device: torch.device) -> tuple[int, ...] | None:
+    """Tile to predict in; None for the whole volume at once.
+
+    Instance normalisation takes its statistics from what it is given: a network trained on
+    patches is right on tiles of that size only.
+    """
+    if config.normalisation == "instance":
+        return tuple(min(p, n) for p, n in zip(config.patch, size, strict=True))
+    return None if _fits(size.numel(), config.width, device) else _TILE
 
 
 def _fits(voxels: int, width: int, device: torch.device) -> bool:

@@ -37,8 +37,8 @@ def ball() -> Ball:
     scribbles = np.zeros(shape, dtype=np.uint8)
     scribbles[9, 15:19, 19] = 2
     scribbles[7, 17, 16:22] = 2
-    scribbles[9, 4, 5:33] = scribbles[9, 30, 5:33] = scribbles[7, 5:30, 4] = 1
-    scribbles[2, 17, 10:28] = scribbles[16, 17, 10:28] = 1
+    scribbles[9, 8, 5:33] = scribbles[9, 26, 5:33] = scribbles[7, 5:30, 5] = 1
+    scribbles[9, 8:27, 33] = scribbles[4, 17, 10:28] = scribbles[14, 17, 10:28] = 1
     config = make_config(
         "quick",
         width=4,
