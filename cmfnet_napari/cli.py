@@ -33,6 +33,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")
 
 def main() -> None:
     """Run the command line; an error becomes one line and exit status 1."""
+    sys.stdout.reconfigure(errors="replace")  # a plain ASCII locale must not stop a table
     try:
         app()
     except UserError as error:

@@ -86,6 +86,7 @@ def serve(folder: Path) -> int:
     """Work on a case until told to quit; return the exit status."""
     out = _claim_stdout()
     _step_back()
+    sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale
     inbox = Inbox(sys.stdin)
     try:
         case = open_case(folder, read_only=True)

@@ -49,7 +49,7 @@ main()
 
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BLOCK + code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
 
 
 def test_the_block_blocks() -> None:
