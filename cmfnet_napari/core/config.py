@@ -41,6 +41,13 @@ class Config(BaseModel):
     )
 
     # Network
+    ct_stages: int = _field(3, "Stages of the CT branch, the digit in CT3 to CT6", ge=3, le=6)
+    mr_stages: int = _field(4, "Stages of the MR branch, the digit in MR3 to MR6", ge=3, le=6)
+    fusion: Literal["none", "cfe", "cff"] = _field(
+        "cff",
+        "none: the mean of both branches; cfe: a cross-modal branch on the mean of their features; "
+        "cff: on features fused by convolutions",
+    )
     width: int = _field(16, "Channels of the first stage", ge=2, le=64)
     normalisation: Literal["none", "instance"] = _field("none", "After every convolution")
     dropout: float = _field(0.5, "Share of features dropped at the bottoms", ge=0, lt=1)
@@ -72,6 +79,10 @@ class Config(BaseModel):
     # Training
     patch: tuple[int, int, int] = _field((16, 96, 96), "Patch (z, y, x)", "voxels")
     batch: int = _field(16, "Patches a step", ge=1, le=256)
+    micro_batch: int = _field(
+        2, "Patches that go through the network at once; a step adds them up", ge=1, le=256
+    )
+    checkpointing: bool = _field(False, "Compute features twice to need less memory")
     learning_rate: float = _field(1e-5, "Adam's step", gt=0, le=1)
     schedule: Literal["constant", "cosine"] = _field("constant", "Learning rate over the fit")
     augment: bool = _field(False, "Random flips and changes of intensity")

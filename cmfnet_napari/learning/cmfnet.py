@@ -1,19 +1,22 @@
-"""CmFNet: a CT branch, an MR branch, and a fused branch between them."""
+"""CmFNet: a CT branch, an MR branch, and a cross-modal branch between them."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.learning.layers import Conv, Normalisation, Stage
-from cmfnet_napari.learning.vnet import Decoder, VNet, in_float32, stage_channels
+from cmfnet_napari.learning.vnet import DOWNSAMPLINGS, Decoder, VNet, in_float32, stage_channels
 
-CT_STAGES, MR_STAGES, FUSED_STAGES = 3, 4, 3
-MULTIPLE = 2**MR_STAGES  # the sides of every input are padded to multiples of this
+Fusion = Literal["none", "cfe", "cff"]
+FUSED_STAGES = 3
+MULTIPLE = 2**DOWNSAMPLINGS  # the sides of every input are padded to multiples of this
 
 
 class Outputs(NamedTuple):
@@ -22,6 +25,47 @@ class Outputs(NamedTuple):
     ct: Tensor
     mr: Tensor
     mm: Tensor
+
+
+class CrossModal(nn.Module):
+    """The cross-modal branch: features of both modalities joined (CFF), bottom (CFE), decoder.
+
+    Parameters
+    ----------
+    classes : int
+        Outputs, background included.
+    width : int
+        Channels of the first stage.
+    normalisation : str
+        ``"none"`` or ``"instance"``.
+    dropout : float
+        Share of the bottom's feature maps dropped in training.
+    fuse : bool
+        True: each stage's features are joined by a Conv (CFF, Eq. 1); False: by their mean.
+    """
+
+    def __init__(
+        self, classes: int, width: int, normalisation: Normalisation, dropout: float, fuse: bool
+    ) -> None:
+        super().__init__()
+        channels = [stage_channels(width, n) for n in range(1, FUSED_STAGES + 1)]
+        self.fuse = nn.ModuleList(Conv(2 * c, c, normalisation) for c in channels if fuse)
+        self.lead = Conv(channels[-1], 2 * channels[-1], normalisation, stride=2)  # CFE, Eq. 2
+        self.bottom = Stage(2 * channels[-1], 16 * width, 3, normalisation)
+        self.dropout = nn.Dropout3d(dropout)
+        self.decoder = Decoder(classes, FUSED_STAGES, width, normalisation)
+
+    def forward(self, ct_features: list[Tensor], mr_features: list[Tensor]) -> Tensor:
+        """Features of at least `FUSED_STAGES` stages of each branch, finest first → scores."""
+        pairs = list(zip(ct_features, mr_features, strict=False))[:FUSED_STAGES]
+        if self.fuse:
+            joined = [
+                fuse(torch.cat(pair, dim=1)) for fuse, pair in zip(self.fuse, pairs, strict=True)
+            ]
+        else:
+            joined = [(ct + mr) / 2 for ct, mr in pairs]
+        bottom = self.dropout(in_float32(self.bottom, self.lead(joined[-1])))
+        return self.decoder(bottom, joined)
 
 
 class CmFNet(nn.Module):
@@ -37,6 +81,14 @@ class CmFNet(nn.Module):
         ``"none"`` or ``"instance"`` (parameter-free).
     dropout : float
         Share of the feature maps dropped at the three bottoms in training.
+    ct_stages, mr_stages : int
+        3 … 6: which of CT3 … CT6 and MR3 … MR6 the branches are.
+    fusion : str
+        ``"cff"``, the whole network; ``"cfe"``, without the convolutions that fuse; ``"none"``,
+        without the cross-modal branch: y_mm is then the mean of y_ct and y_mr (Table VI).
+    checkpointing : bool
+        Keep only the inputs of encoders and decoders in training and compute the rest again
+        on the way back.
     """
 
     def __init__(
@@ -45,16 +97,21 @@ class CmFNet(nn.Module):
         width: int = 16,
         normalisation: Normalisation = "none",
         dropout: float = 0.5,
+        *,
+        ct_stages: int = 3,
+        mr_stages: int = 4,
+        fusion: Fusion = "cff",
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.ct = VNet(1, classes, CT_STAGES, width, normalisation, dropout)
-        self.mr = VNet(1, classes, MR_STAGES, width, normalisation, dropout)
-        channels = [stage_channels(width, n) for n in range(1, FUSED_STAGES + 1)]
-        self.fuse = nn.ModuleList(Conv(2 * c, c, normalisation) for c in channels)  # CFF, Eq. 1
-        self.lead = Conv(channels[-1], 2 * channels[-1], normalisation, stride=2)  # CFE, Eq. 2
-        self.bottom = Stage(2 * channels[-1], 16 * width, 3, normalisation)
-        self.dropout = nn.Dropout3d(dropout)
-        self.decoder = Decoder(classes, FUSED_STAGES, width, normalisation)
+        self.checkpointing = checkpointing
+        self.ct = VNet(1, classes, ct_stages, width, normalisation, dropout)
+        self.mr = VNet(1, classes, mr_stages, width, normalisation, dropout)
+        self.mm = (
+            CrossModal(classes, width, normalisation, dropout, fuse=fusion == "cff")
+            if fusion != "none"
+            else None
+        )
 
     def forward(self, ct: Tensor, mr: Tensor) -> Outputs:
         """Scores of all branches, for training.
@@ -65,33 +122,50 @@ class CmFNet(nn.Module):
             Both in [0, 1]; any size.
         """
         size = ct.shape[2:]
-        ct, mr = _pad(ct), _pad(mr)
-        ct_features, ct_lead = self.ct.encoder(ct)
-        mr_features, mr_lead = self.mr.encoder(mr)
-        outputs = (
-            self.ct.decode(ct_features, ct_lead),
-            self.mr.decode(mr_features, mr_lead),
-            self._fused(ct_features, mr_features),
+        ct_features, ct_lead = self._run(self.ct.encoder, _pad(ct))
+        mr_features, mr_lead = self._run(self.mr.encoder, _pad(mr))
+        y_ct = self._run(self.ct.decode, ct_features, ct_lead)
+        y_mr = self._run(self.mr.decode, mr_features, mr_lead)
+        y_mm = (
+            _mean_scores(y_ct, y_mr)
+            if self.mm is None
+            else self._run(self.mm, ct_features, mr_features)
         )
-        return Outputs(*(_crop(scores, size) for scores in outputs))
+        return Outputs(*(_crop(scores, size) for scores in (y_ct, y_mr, y_mm)))
 
     def fused(self, ct: Tensor, mr: Tensor) -> Tensor:
         """Scores of y_mm alone, for inference: the branches' bottoms and decoders stay unused."""
+        if self.mm is None:
+            return self(ct, mr).mm
         size = ct.shape[2:]
         ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
         mr_features = self.mr.encoder.features(_pad(mr), FUSED_STAGES)
-        return _crop(self._fused(ct_features, mr_features), size)
+        return _crop(self.mm(ct_features, mr_features), size)
 
-    def _fused(self, ct_features: list[Tensor], mr_features: list[Tensor]) -> Tensor:
-        pairs = zip(self.fuse, ct_features, mr_features, strict=False)  # the MR has a stage more
-        features = [fuse(torch.cat([ct, mr], dim=1)) for fuse, ct, mr in pairs]
-        bottom = self.dropout(in_float32(self.bottom, self.lead(features[-1])))
-        return self.decoder(bottom, features)
+    def _run(self, part: Callable[..., Any], *inputs: Tensor | list[Tensor]) -> Any:
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(part, *inputs, use_reentrant=False)
+        return part(*inputs)
 
 
 def build(config: Config, classes: int) -> CmFNet:
     """Build the network of a configuration, for a number of classes with background."""
-    return CmFNet(classes, config.width, config.normalisation, config.dropout)
+    return CmFNet(
+        classes,
+        config.width,
+        config.normalisation,
+        config.dropout,
+        ct_stages=config.ct_stages,
+        mr_stages=config.mr_stages,
+        fusion=config.fusion,
+        checkpointing=config.checkpointing,
+    )
+
+
+def _mean_scores(a: Tensor, b: Tensor) -> Tensor:
+    """Scores whose probabilities are the mean of those of two branches."""
+    logs = torch.stack([a.float().log_softmax(dim=1), b.float().log_softmax(dim=1)])
+    return logs.logsumexp(dim=0)
 
 
 def _pad(x: Tensor) -> Tensor:

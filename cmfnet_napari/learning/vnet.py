@@ -12,7 +12,7 @@ from cmfnet_napari.learning.layers import Conv, Decode, Head, Normalisation, Sta
 
 STAGES = (3, 4, 5, 6)
 _CONVS = (1, 2, 3, 3, 3, 3)
-_DOWNSAMPLINGS = 4  # stages 5 and 6 stay at the resolution of the fourth
+DOWNSAMPLINGS = 4  # stages 5 and 6 stay at the resolution of the fourth
 
 
 def stage_channels(width: int, stage: int) -> int:
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
             outputs = stage_channels(width, number)
             self.stages.append(Stage(inputs, outputs, _CONVS[number - 1], normalisation))
             inputs = min(2 * outputs, 16 * width)
-            stride = 2 if number <= _DOWNSAMPLINGS else 1
+            stride = 2 if number <= DOWNSAMPLINGS else 1
             self.leads.append(Conv(outputs, inputs, normalisation, stride))
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
                     outputs,
                     _CONVS[number - 1],
                     normalisation,
-                    upsample=number <= _DOWNSAMPLINGS,
+                    upsample=number <= DOWNSAMPLINGS,
                 )
             )
             inputs = outputs

@@ -1,21 +1,23 @@
 import pytest
 import torch
 
-from cmfnet_napari.learning.cmfnet import CmFNet
+from cmfnet_napari.core.config import make_config
+from cmfnet_napari.learning.cmfnet import CmFNet, build
 from cmfnet_napari.learning.vnet import VNet
+
+
+def count(network):
+    return sum(p.numel() for p in network.parameters())
 
 
 @pytest.mark.parametrize(("stages", "millions"), [(3, 7.94), (4, 19.57), (5, 35.57), (6, 51.56)])
 def test_parameters_are_those_of_table_iv(stages, millions):
-    count = sum(p.numel() for p in VNet(stages=stages).parameters())
-    assert round(count / 1e6, 2) == millions
+    assert round(count(VNet(stages=stages)) / 1e6, 2) == millions
 
 
 def test_normalisation_adds_no_parameter():
-    def count(normalisation):
-        return sum(p.numel() for p in CmFNet(width=4, normalisation=normalisation).parameters())
-
-    assert count("none") == count("instance")
+    plain, normalised = (CmFNet(width=4, normalisation=n) for n in ("none", "instance"))
+    assert count(plain) == count(normalised)
 
 
 @pytest.mark.parametrize("stages", [3, 5])
@@ -51,3 +53,53 @@ def test_branch_outputs_see_only_their_own_image():
     network(ct, mr).ct.square().sum().backward()
     assert ct.grad.abs().sum() > 0
     assert mr.grad is None
+
+
+@pytest.mark.parametrize(("ct", "mr"), [(3, 3), (5, 4), (4, 6)])
+def test_any_pair_of_branches_makes_a_network(ct, mr):
+    config = make_config("paper", width=2, ct_stages=ct, mr_stages=mr)
+    network = build(config, 3)
+    assert count(network.ct) == count(VNet(1, 3, ct, width=2))
+    assert count(network.mr) == count(VNet(1, 3, mr, width=2))
+    outputs = network(torch.rand(1, 1, 16, 16, 32), torch.rand(1, 1, 16, 16, 32))
+    assert {tuple(scores.shape) for scores in outputs} == {(1, 3, 16, 16, 32)}
+
+
+def test_default_pair_is_ct3_and_mr4():
+    config = make_config("paper")
+    assert (config.ct_stages, config.mr_stages, config.fusion) == (3, 4, "cff")
+
+
+def test_ablations_leave_out_what_their_names_say():
+    networks = {
+        f: build(make_config("paper", width=4, fusion=f), 2) for f in ("none", "cfe", "cff")
+    }
+    branches = count(VNet(stages=3, width=4)) + count(VNet(stages=4, width=4))
+    assert count(networks["none"]) == branches
+    # CFF, Eq. 1: at each stage of c channels a 3x3x3 convolution 2c -> c, bias and PReLU
+    fuse = sum(27 * 2 * c * c + 2 * c for c in (4, 8, 16))
+    assert count(networks["cff"]) - count(networks["cfe"]) == fuse
+
+
+@torch.no_grad()
+def test_without_cross_modal_branch_y_mm_is_the_mean_of_both():
+    network = CmFNet(3, width=2, fusion="none").eval()
+    ct, mr = torch.rand(2, 1, 1, 16, 16, 32)
+    outputs = network(ct, mr)
+    mean = (outputs.ct.softmax(dim=1) + outputs.mr.softmax(dim=1)) / 2
+    torch.testing.assert_close(outputs.mm.softmax(dim=1), mean)
+    assert torch.equal(network.fused(ct, mr), outputs.mm)
+
+
+@pytest.mark.parametrize("fusion", ["none", "cfe", "cff"])
+def test_checkpointing_changes_no_gradient(fusion):
+    ct, mr = torch.rand(2, 1, 1, 16, 16, 32)
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        network = CmFNet(2, 2, "instance", 0.5, fusion=fusion, checkpointing=checkpointing)
+        torch.manual_seed(1)
+        sum(scores.square().sum() for scores in network(ct, mr)).backward()
+        gradients.append([p.grad for p in network.parameters()])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, again)
