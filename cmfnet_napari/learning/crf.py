@@ -33,23 +33,27 @@ class Kernel:
     image : tensor (B, 1, z, y, x)
         In [0, 1].
     weight : float
-        λ of Eq. 7.
+        λ of Eq. 7; 0 switches the kernel off.
     mask : tensor (B, 1, z, y, x) or None
         1 where the image has data; pairs with a voxel outside do not count.
+    voxels : float or None
+        What the energy is divided by: the voxels with data in the whole batch, when this is
+        one micro-batch of it. None: those of this mask.
+    sigma_xy : float
+        Standard deviation of the distance term, voxels.
+    sigma_intensity : float
+        Standard deviation of the intensity term.
     """
 
     image: Tensor
     weight: float
     mask: Tensor | None = None
+    voxels: float | None = None
+    sigma_xy: float = 6.0
+    sigma_intensity: float = 0.1
 
 
-def gated_crf(
-    y: Tensor,
-    kernels: Sequence[Kernel],
-    radius: int = 5,
-    sigma_xy: float = 6.0,
-    sigma_intensity: float = 0.1,
-) -> Tensor:
+def gated_crf(y: Tensor, kernels: Sequence[Kernel], radius: int = 5) -> Tensor:
     """Energy a voxel, mean of the axial, sagittal and coronal views, summed over kernels.
 
     Parameters
@@ -57,13 +61,9 @@ def gated_crf(
     y : tensor (B, C, z, y, x), float32 or float64
         Probabilities.
     kernels : sequence of Kernel
-        Each is averaged over the voxels of its own mask.
+        Any number.
     radius : int
         Half width of the window in each view, voxels.
-    sigma_xy : float
-        Standard deviation of the distance term, voxels.
-    sigma_intensity : float
-        Standard deviation of the intensity term.
 
     Returns
     -------
@@ -73,27 +73,25 @@ def gated_crf(
     kernels = [kernel for kernel in kernels if kernel.weight > 0]
     if not kernels:
         return y.new_zeros(())
-    return _GatedCRF.apply(y, kernels, radius, sigma_xy, sigma_intensity)
+    return _GatedCRF.apply(y, kernels, radius)
 
 
 class _GatedCRF(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, y: Tensor, kernels: list[Kernel], radius: int, sigma_xy: float, sigma_i: float
-    ) -> Tensor:
-        pull, total = _sweep(y, kernels, _half_offsets(radius, sigma_xy), sigma_i)
+    def forward(ctx: Any, y: Tensor, kernels: list[Kernel], radius: int) -> Tensor:  # type: ignore[override]
+        pull, total = _sweep(y, kernels, radius)
         ctx.save_for_backward(pull)
         return total - (y * pull).sum()
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (pull,) = ctx.saved_tensors
-        return -2.0 * upstream * pull, None, None, None, None
+        return -2.0 * upstream * pull, None, None
 
 
 @lru_cache(maxsize=16)
-def _half_offsets(radius: int, sigma_xy: float) -> tuple[tuple[Offset, float], ...]:
-    """One of each pair ±offset, with its distance weight; an offset of two views counts twice."""
+def _half_offsets(radius: int) -> tuple[tuple[Offset, int], ...]:
+    """One of each pair ±offset, with the number of views it lies in."""
     views: Counter[Offset] = Counter()
     span = range(-radius, radius + 1)
     for first, second in _PLANES:
@@ -103,29 +101,25 @@ def _half_offsets(radius: int, sigma_xy: float) -> tuple[tuple[Offset, float], .
                 offset[first], offset[second] = a, b
                 if tuple(offset) > (0, 0, 0):
                     views[tuple(offset)] += 1
-    return tuple(
-        (offset, count / len(_PLANES) * math.exp(-sum(d * d for d in offset) / (2 * sigma_xy**2)))
-        for offset, count in views.items()
-    )
+    return tuple(views.items())
 
 
-def _sweep(
-    y: Tensor, kernels: list[Kernel], offsets: Sequence[tuple[Offset, float]], sigma_i: float
-) -> tuple[Tensor, Tensor]:
+def _sweep(y: Tensor, kernels: list[Kernel], radius: int) -> tuple[Tensor, Tensor]:
     """G of the weighted sum of kernels (the shape of `y`), and the sum of S over all voxels."""
     pull = torch.zeros_like(y)
     total = y.new_zeros(())
-    scale = 1 / (math.sqrt(2) * sigma_i)
-    images = [kernel.image.to(y.dtype) * scale for kernel in kernels]
+    images = [k.image.to(y.dtype) / (math.sqrt(2) * k.sigma_intensity) for k in kernels]
     shares = [_share(kernel) for kernel in kernels]
     masks = [None if kernel.mask is None else kernel.mask.to(y.dtype) for kernel in kernels]
-    for offset, closeness in offsets:
+    for offset, views in _half_offsets(radius):
         if any(abs(d) >= n for d, n in zip(offset, y.shape[2:], strict=True)):
             continue
         here, there = _overlap(offset)
         alike = None
-        for image, share, mask in zip(images, shares, masks, strict=True):
-            k = (image[here] - image[there]).square_().neg_().exp_().mul_(share * closeness)
+        for kernel, image, share, mask in zip(kernels, images, shares, masks, strict=True):
+            far = sum(d * d for d in offset) / (2 * kernel.sigma_xy**2)
+            weight = share * views / len(_PLANES) * math.exp(-far)
+            k = (image[here] - image[there]).square_().neg_().exp_().mul_(weight)
             if mask is not None:
                 k.mul_(mask[here]).mul_(mask[there])
             alike = k if alike is None else alike.add_(k)
@@ -137,8 +131,10 @@ def _sweep(
 
 def _share(kernel: Kernel) -> float:
     """λ divided by the number of voxels that count."""
-    count = kernel.image.numel() if kernel.mask is None else float(kernel.mask.sum())
-    return kernel.weight / max(count, 1.0)
+    voxels = kernel.voxels
+    if voxels is None:
+        voxels = kernel.image.numel() if kernel.mask is None else float(kernel.mask.sum())
+    return kernel.weight / max(voxels, 1.0)
 
 
 def _overlap(offset: Offset) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

@@ -46,7 +46,14 @@ def patch():
 
 def test_loss_and_gradient_equal_the_double_sum(patch):
     y, ct, mr, fov = patch
-    ours = gated_crf(y, [Kernel(ct, 0.2), Kernel(mr, 0.3, fov)], 2, 2.0, 0.3)
+    ours = gated_crf(
+        y,
+        [
+            Kernel(ct, 0.2, sigma_xy=2.0, sigma_intensity=0.3),
+            Kernel(mr, 0.3, fov, sigma_xy=2.0, sigma_intensity=0.3),
+        ],
+        2,
+    )
     theirs = 0.2 * brute_force(y, ct, torch.ones_like(ct), 2, 2.0, 0.3)
     theirs = theirs + 0.3 * brute_force(y, mr, fov, 2, 2.0, 0.3)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
