@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from lightning_fabric import Fabric
 
 from cmfnet_napari.core.errors import UserError
 
@@ -40,6 +41,41 @@ def pick_precision(wish: str, device: torch.device) -> torch.dtype:
     if wish == "float32":
         return torch.float32
     return torch.bfloat16 if wish == "bfloat16" or _has_bfloat16(device) else torch.float32
+
+
+def make_fabric(
+    device: torch.device, precision: torch.dtype, devices: int = 1, nodes: int = 1
+) -> Fabric:
+    """Return what runs a training: one device, or several that share each step's patches.
+
+    Parameters
+    ----------
+    device : torch.device
+        Kind of device; with an index, this one.
+    precision : torch.dtype
+        float32, or bfloat16 for autocast.
+    devices, nodes : int
+        Processes a node (one a device), and nodes; under torchrun and SLURM they must be those
+        of the launch.
+
+    Raises
+    ------
+    UserError
+        A single device was named but several are asked for, or there are not so many.
+    """
+    if devices > 1 and device.index is not None:
+        raise UserError(f"{device} is one device, but {devices} are asked for. Name cuda only.")
+    if device.type == "cuda" and devices > torch.cuda.device_count():
+        raise UserError(
+            f"{devices} GPUs were asked for, but this machine shows {torch.cuda.device_count()}."
+        )
+    return Fabric(
+        accelerator=device.type,
+        devices=devices if device.index is None else [device.index],
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        precision="32-true" if precision == torch.float32 else "bf16-mixed",
+    )
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -1,83 +1,115 @@
-"""Patches around scribbles, with augmentation."""
+"""Patches around strokes, with augmentation.
+
+Every patch comes from chance of its own, seeded by its place in the training: a fit that goes
+on from any step, or is shared by several processes, sees the patches it would have seen.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.learning.losses import Batch
-from cmfnet_napari.learning.prepare import Inputs
 
 
 class Sampler:
-    """Draws patches whose middle lies near a stroke of a class drawn at random.
+    """Draws patches whose middle lies near a labelled voxel of a class drawn at random.
 
     Parameters
     ----------
-    inputs : Inputs
-        The study.
-    targets : tensor (1, z, y, x), int64
-        Its strokes.
-    guide : tensor (1, C, z, y, x)
-        Its geodesic guide; C = 0 for none.
+    cases : sequence of Batch
+        Whole volumes, one a batch of one; `targets` may be uint8. They may differ in size.
     config : Config
-        Patch, batch and augmentation.
-    generator : torch.Generator
-        Source of all chance, on the CPU.
+        Seed, patch, batch and augmentation.
     """
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        targets: Tensor,
-        guide: Tensor,
-        config: Config,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, cases: Sequence[Batch], config: Config) -> None:
         self._config = config
-        self._generator = generator
-        self.use(inputs, targets, guide)
+        self.use(cases)
 
-    def use(self, inputs: Inputs, targets: Tensor, guide: Tensor) -> None:
-        """Draw from other images or strokes from now on, with the same source of chance."""
-        self._images = (inputs.ct, inputs.mr, inputs.fov)
-        self._targets, self._guide_map = targets, guide
-        codes = [int(c) for c in targets.unique() if c != IGNORE]
-        self._strokes = [(targets[0] == code).nonzero() for code in codes]
+    def use(self, cases: Sequence[Batch]) -> None:
+        """Draw from other images or strokes from now on."""
+        largest = np.max([case.ct.shape[2:] for case in cases], axis=0)
+        sides = zip(self._config.patch, largest, strict=True)
+        self._patch = tuple(min(p, int(n)) for p, n in sides)
+        self._cases = [_at_least(case, self._patch) for case in cases]
+        self._labelled = [_voxels_of_each_class(case.targets[0]) for case in self._cases]
 
-    def draw(self) -> Batch:
-        """Draw the patches of one step."""
-        patches = [self._patch() for _ in range(self._config.batch)]
+    def draw(self, step: int, items: Iterable[int] | None = None) -> Batch:
+        """Draw the patches of one step.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step, from 0.
+        items : iterable of int, optional
+            Which of the step's patches 0 … batch − 1; all when not given.
+        """
+        items = range(self._config.batch) if items is None else items
+        patches = [self._draw_one(step, item) for item in items]
         return Batch(*(torch.cat(parts) for parts in zip(*patches, strict=True)))
 
-    def _patch(self) -> tuple[Tensor, ...]:
-        size = self._targets.shape[1:]
-        patch = [min(p, n) for p, n in zip(self._config.patch, size, strict=True)]
-        strokes = self._strokes[self._whole(len(self._strokes))]
-        middle = strokes[self._whole(len(strokes))].tolist()
+    def _draw_one(self, step: int, item: int) -> Batch:
+        rng = np.random.default_rng([self._config.seed, step, item])
+        number = self._case_of(step * self._config.batch + item)
+        case, labelled = self._cases[number], self._labelled[number]
+        voxels = labelled[rng.integers(len(labelled))]
+        size = case.ct.shape[2:]
+        middle = np.unravel_index(int(voxels[rng.integers(len(voxels))]), size)
         index = []
-        for at, p, n in zip(middle, patch, size, strict=True):
-            start = at - self._whole(p)  # the stroke may lie anywhere in the patch
+        for at, p, n in zip(middle, self._patch, size, strict=True):
+            start = int(at) - int(rng.integers(p))  # the stroke may lie anywhere in the patch
             start = min(max(start, 0), n - p)
             index.append(slice(start, start + p))
         z, y, x = index
-        whole = (*self._images, self._targets, self._guide_map)
-        parts = tuple(part[..., z, y, x] for part in whole)
-        return self._augment(*parts) if self._config.augment else parts
+        ct, mr, fov, targets, guide = (part[..., z, y, x] for part in case)
+        patch = Batch(ct, mr, fov, targets.long(), guide)
+        return _augment(patch, rng) if self._config.augment else patch
 
-    def _augment(
-        self, ct: Tensor, mr: Tensor, fov: Tensor, targets: Tensor, guide: Tensor
-    ) -> tuple[Tensor, ...]:
-        flips = [axis for axis in (-3, -2, -1) if self._whole(2)]
-        ct, mr, fov, targets, guide = (p.flip(flips) for p in (ct, mr, fov, targets, guide))
-        return self._shade(ct), self._shade(mr) * fov, fov, targets, guide
+    def _case_of(self, number: int) -> int:
+        """Case of the patch of this number: every case once before any comes again."""
+        epoch, place = divmod(number, len(self._cases))
+        order = np.random.default_rng([self._config.seed, epoch]).permutation(len(self._cases))
+        return int(order[place])
 
-    def _shade(self, image: Tensor) -> Tensor:
-        """Change contrast by up to 10 %, brightness by up to 0.05 of the window."""
-        contrast, brightness = (torch.rand(2, generator=self._generator) * 2 - 1).tolist()
-        return image * (1 + 0.1 * contrast) + 0.05 * brightness
 
-    def _whole(self, below: int) -> int:
-        return int(torch.randint(below, (1,), generator=self._generator))
+def _voxels_of_each_class(targets: Tensor) -> list[Tensor]:
+    """Flat indices (int32) of the labelled voxels of every class that occurs."""
+    flat = targets.flatten()
+    codes = [int(code) for code in flat.unique() if code != IGNORE]
+    return [(flat == code).nonzero()[:, 0].int() for code in codes]
+
+
+def _at_least(case: Batch, size: tuple[int, ...]) -> Batch:
+    """Pad a case to a size: images repeat their border, nothing outside teaches anything."""
+    missing = [max(0, p - n) for p, n in zip(size, case.ct.shape[2:], strict=True)]
+    if not any(missing):
+        return case
+    z, y, x = missing
+    far = (0, x, 0, y, 0, z)
+    classes = max(case.guide.shape[1], 1)
+    return Batch(
+        ct=functional.pad(case.ct, far, mode="replicate"),
+        mr=functional.pad(case.mr, far, mode="replicate"),
+        fov=functional.pad(case.fov, far),
+        targets=functional.pad(case.targets, far, value=IGNORE),
+        guide=functional.pad(case.guide, far, value=1 / classes),
+    )
+
+
+def _augment(patch: Batch, rng: np.random.Generator) -> Batch:
+    flips = [axis for axis in (-3, -2, -1) if rng.integers(2)]
+    ct, mr, fov, targets, guide = (part.flip(flips) for part in patch)
+    return Batch(_shade(ct, rng), _shade(mr, rng) * fov, fov, targets, guide)
+
+
+def _shade(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change contrast by up to 10 %, brightness by up to 0.05 of the window."""
+    contrast, brightness = rng.uniform(-1, 1, 2)
+    return image * (1 + 0.1 * contrast) + 0.05 * brightness

@@ -1,16 +1,19 @@
-"""One training step after another."""
+"""One training step after another, on one device or on many."""
 
 from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.learning.cmfnet import CmFNet
-from cmfnet_napari.learning.losses import Batch, loss_terms, total
+from cmfnet_napari.learning.losses import Batch, Counts, loss_terms, total
 
 MAX_SKIPPED = 20  # steps in a row without a finite gradient: training has diverged
 
@@ -25,14 +28,18 @@ class Trainer:
     Parameters
     ----------
     model : CmFNet
-        On its device.
+        The network; goes to the device of `fabric`.
+    classes : int
+        Its outputs, background included.
     config : Config
         Losses, optimiser, averaging.
-    precision : torch.dtype
-        float32, or bfloat16 for autocast.
+    fabric : Fabric
+        Device, precision and the processes that share the work.
 
     Attributes
     ----------
+    model : CmFNet
+        The network, on its device.
     steps : int
         Steps done, skipped ones included.
     skipped : int
@@ -41,48 +48,43 @@ class Trainer:
         What to predict with: the moving average of the weights, or the network itself.
     """
 
-    def __init__(self, model: CmFNet, config: Config, precision: torch.dtype) -> None:
-        self.model = model
+    def __init__(self, model: CmFNet, classes: int, config: Config, fabric: Fabric) -> None:
+        self.model = model.to(fabric.device)
+        self.averaged = copy.deepcopy(self.model) if config.average > 0 else self.model
         self.steps = self.skipped = 0
-        self._config = config
-        self._precision = precision
+        self._classes, self._config, self._fabric = classes, config, fabric
         self._in_a_row = 0
-        self._optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-        self.averaged = copy.deepcopy(model) if config.average > 0 else model
+        optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self._network, self._optimiser = fabric.setup(self.model, optimiser)
 
     def step(self, batch: Batch, progress: float) -> dict[str, float]:
-        """Train on one batch.
+        """Train on one batch, or on this process's share of one.
 
         Parameters
         ----------
         batch : Batch
-            On the model's device.
+            On the CPU.
         progress : float
             Share of the fit that is done, 0 … 1: sets learning rate and ramp.
 
         Returns
         -------
         dict of float
-            Every term and ``total``.
+            Every term and ``total``, of the whole batch.
 
         Raises
         ------
         DivergedError
             After `MAX_SKIPPED` non-finite steps in a row.
         """
-        self.model.train()
+        self._network.train()
+        self._seed()
         for group in self._optimiser.param_groups:
             group["lr"] = self._config.learning_rate * self._rate(progress)
-        with torch.autocast(
-            batch.ct.device.type, self._precision, enabled=self._precision != torch.float32
-        ):
-            outputs = self.model(batch.ct, batch.mr)
-        terms = loss_terms(outputs, batch, self._config)
-        loss = total(terms, self._ramp(progress), self._guide(progress))
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        losses = self._gradient(batch, progress)
         self.steps += 1
-        if self._finite(loss):
+        if self._finite():
             self._in_a_row = 0
             self._optimiser.step()
             self._average()
@@ -91,7 +93,57 @@ class Trainer:
             self._in_a_row += 1
             if self._in_a_row >= MAX_SKIPPED:
                 raise DivergedError
-        return {name: float(term.detach()) for name, term in {**terms, "total": loss}.items()}
+        return {name: float(value) for name, value in losses.items()}
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on: weights, optimiser, average, step counts."""
+        return {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "in_a_row": self._in_a_row,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`, to the bit."""
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.steps, self.skipped = state["steps"], state["skipped"]
+        self._in_a_row = state["in_a_row"]
+
+    def _gradient(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Add up the gradient over parts of the batch; return the losses of the whole."""
+        counts = self._counts(batch)
+        parts = math.ceil(len(batch) / self._config.micro_batch)
+        losses: dict[str, Tensor] = {}
+        for number, part in enumerate(batch.split(self._config.micro_batch), start=1):
+            part = part.to(self._fabric.device)
+            with self._fabric.no_backward_sync(self._network, enabled=number < parts):
+                outputs = self._network(part.ct, part.mr)
+                terms = loss_terms(outputs, part, self._config, counts)
+                loss = total(terms, self._ramp(progress), self._guide(progress))
+                # processes average their gradients; the terms are shares of one sum
+                self._fabric.backward(loss * self._fabric.world_size)
+            for name, value in {**terms, "total": loss}.items():
+                losses[name] = losses.get(name, 0) + value.detach()
+        return self._fabric.all_reduce(losses, reduce_op="sum")
+
+    def _counts(self, batch: Batch) -> Counts:
+        """Counts of the whole step, over all processes, on the CPU."""
+        mine = vars(Counts.of(batch, self._classes))
+        if self._fabric.world_size == 1:
+            return Counts(**mine)
+        mine = {name: count.to(self._fabric.device) for name, count in mine.items()}
+        whole = self._fabric.all_reduce(mine, reduce_op="sum")
+        return Counts(**{name: count.cpu() for name, count in whole.items()})
+
+    def _seed(self) -> None:
+        """Dropout's chance belongs to the step, so that a fit can go on from any step."""
+        seeds = [self._config.seed, self.steps, self._fabric.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
 
     def _rate(self, progress: float) -> float:
         if self._config.schedule == "constant":
@@ -108,10 +160,9 @@ class Trainer:
         """Falls evenly from 1 to its last share."""
         return 1 - (1 - self._config.guide_end) * min(progress, 1.0)
 
-    def _finite(self, loss: Tensor) -> bool:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norms = [g.norm() for g in gradients]
-        return bool(torch.isfinite(torch.stack([loss.detach(), *norms]).sum()))
+    def _finite(self) -> bool:
+        norms = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]
+        return bool(torch.isfinite(torch.stack(norms).sum()))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -1,20 +1,14 @@
 import numpy as np
-import pytest
 import torch
 
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.learning.prepare import Frame, make_frame, make_inputs
-from cmfnet_napari.learning.sampling import Sampler
 
 
 def whole(shape):
     return tuple(slice(0, n) for n in shape)
-
-
-def no_guide(inputs):
-    return inputs.ct[:, :0]
 
 
 def test_coarse_voxels_are_block_means_and_come_back_to_their_place():
@@ -74,39 +68,3 @@ def test_images_are_in_0_to_1(ball):
         assert image.max() <= 1
     ct = np.clip((ball.study.ct.array + 160) / 400, 0, 1)
     np.testing.assert_allclose(inputs.ct[0, 0].numpy(), ct, atol=1e-6)
-
-
-@pytest.mark.parametrize("augment", [False, True])
-def test_every_patch_holds_a_stroke_and_both_classes_come(ball, augment):
-    config = ball.config.model_copy(update={"augment": augment, "patch": (16, 16, 16), "batch": 4})
-    inputs = make_inputs(ball.study, make_frame(ball.study.grid, None, config), config)
-    sampler = Sampler(
-        inputs,
-        inputs.targets(ball.scribbles),
-        no_guide(inputs),
-        config,
-        torch.Generator().manual_seed(0),
-    )
-    seen = set()
-    for _ in range(10):
-        batch = sampler.draw()
-        assert batch.ct.shape == (4, 1, 16, 16, 16)
-        for targets in batch.targets:
-            codes = set(targets.unique().tolist()) - {IGNORE}
-            assert codes
-            seen |= codes
-    assert seen == {0, 1}
-
-
-def test_flips_move_images_and_targets_together(ball):
-    config = ball.config.model_copy(update={"augment": True, "patch": (16, 32, 32)})
-    inputs = make_inputs(ball.study, make_frame(ball.study.grid, None, config), config)
-    targets = torch.where(inputs.ct[:, 0] > 0.55, 1, 0)  # a label that follows the image
-    sampler = Sampler(inputs, targets, no_guide(inputs), config, torch.Generator().manual_seed(1))
-    for _ in range(8):
-        batch = sampler.draw()
-        inside, outside = (
-            batch.ct[0, 0][batch.targets[0] == 1],
-            batch.ct[0, 0][batch.targets[0] == 0],
-        )
-        assert inside.mean() - outside.mean() > 0.08

@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.learning.losses import Batch
+from cmfnet_napari.learning.prepare import make_frame, make_inputs
+from cmfnet_napari.learning.sampling import Sampler
+
+
+def volume(ball, config, targets=None):
+    inputs = make_inputs(ball.study, make_frame(ball.study.grid, None, config), config)
+    if targets is None:
+        targets = inputs.targets(ball.scribbles)
+    return Batch(inputs.ct, inputs.mr, inputs.fov, targets, inputs.ct[:, :0])
+
+
+def constant(value, size, classes=0):
+    """A volume whose CT says which it is."""
+    ct = torch.full((1, 1, *size), value)
+    targets = torch.zeros(1, *size, dtype=torch.uint8)
+    targets[0, 0, 0, 0] = 1
+    guide = torch.rand(1, classes, *size)
+    return Batch(ct, ct.clone(), torch.ones_like(ct), targets, guide)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_every_patch_holds_a_stroke_and_both_classes_come(ball, augment):
+    config = ball.config.model_copy(update={"augment": augment, "patch": (16, 16, 16), "batch": 4})
+    sampler = Sampler([volume(ball, config)], config)
+    seen = set()
+    for step in range(10):
+        batch = sampler.draw(step)
+        assert batch.ct.shape == (4, 1, 16, 16, 16)
+        for targets in batch.targets:
+            codes = set(targets.unique().tolist()) - {IGNORE}
+            assert codes
+            seen |= codes
+    assert seen == {0, 1}
+
+
+def test_flips_move_images_and_targets_together(ball):
+    config = ball.config.model_copy(update={"augment": True, "patch": (16, 32, 32)})
+    bright = volume(ball, config)
+    bright = Batch(*bright.to("cpu"))
+    targets = torch.where(bright.ct[:, 0] > 0.55, 1, 0)  # a label that follows the image
+    sampler = Sampler([volume(ball, config, targets)], config)
+    for step in range(8):
+        batch = sampler.draw(step)
+        inside, outside = (batch.ct[0, 0][batch.targets[0] == code] for code in (1, 0))
+        assert inside.mean() - outside.mean() > 0.08
+
+
+def test_patches_of_a_step_do_not_depend_on_what_was_drawn_before(ball):
+    config = ball.config.model_copy(update={"augment": True, "batch": 3})
+    first, second = (Sampler([volume(ball, config)], config) for _ in range(2))
+    for step in range(4):
+        first.draw(step)
+    for early, late in zip(first.draw(4), second.draw(4), strict=True):
+        assert torch.equal(early, late)
+
+
+def test_two_processes_draw_the_patches_of_one(ball):
+    config = ball.config.model_copy(update={"batch": 4})
+    sampler = Sampler([volume(ball, config)], config)
+    whole, shares = sampler.draw(7), [sampler.draw(7, range(rank, 4, 2)) for rank in range(2)]
+    for rank, share in enumerate(shares):
+        assert torch.equal(share.ct, whole.ct[rank::2])
+        assert torch.equal(share.targets, whole.targets[rank::2])
+
+
+def test_every_case_comes_once_before_any_comes_again():
+    config = make_config("paper", batch=2, patch=(16, 16, 16))
+    values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    sampler = Sampler([constant(v, (16, 16, 16)) for v in values], config)
+    drawn = [round(float(x), 1) for step in range(6) for x in sampler.draw(step).ct[:, 0, 0, 0, 0]]
+    assert sorted(drawn[:6]) == sorted(drawn[6:]) == values
+    assert drawn[:6] != drawn[6:]
+
+
+def test_a_case_smaller_than_the_patch_is_padded_and_teaches_nothing_there():
+    config = make_config("paper", batch=1, patch=(16, 32, 16))
+    cases = [constant(0.5, (5, 20, 16), 2), constant(0.5, (16, 32, 16), 2)]
+    sampler = Sampler(cases, config)
+    patches = [sampler.draw(step) for step in range(2)]
+    small = next(p for p in patches if (p.targets == IGNORE).any())
+    assert small.ct.shape == (1, 1, 16, 32, 16)
+    assert (small.ct == 0.5).all()
+    assert int((small.targets != IGNORE).sum()) == int(small.fov.sum()) == 5 * 20 * 16
+    outside = small.targets[:, None] == IGNORE
+    assert (small.guide[outside.expand_as(small.guide)] == 0.5).all()
+
+
+def test_one_small_case_gets_patches_of_its_own_size():
+    config = make_config("paper", batch=1, patch=(16, 32, 32))
+    assert Sampler([constant(0.5, (5, 20, 40))], config).draw(0).ct.shape == (1, 1, 5, 20, 32)
