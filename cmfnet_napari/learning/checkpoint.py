@@ -2,74 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
-from cmfnet_napari.core.config import Config, parse_config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.model_card import (
+    FORMAT,
+    MODEL_FILE,
+    Card,
+    damaged,
+    model_path,
+    read_card,
+)
 from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.learning.cmfnet import CmFNet, build
 
-FORMAT = "cmfnet-1"
-MODEL_FILE = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a model is, without whose it is.
-
-    Attributes
-    ----------
-    config : Config
-        How it was trained.
-    classes : int
-        Outputs, background included.
-    study : str
-        Hash of the study it was fitted to; empty for several.
-    region : list of [start, stop]
-        Part of that study's Grid (z, y, x) it worked on.
-    steps, seconds, agreement : numbers
-        How long it trained and how far it agrees with the strokes (0 … 1).
-    """
-
-    config: Config
-    classes: int
-    study: str = ""
-    region: list[list[int]] = field(default_factory=list)
-    steps: int = 0
-    seconds: float = 0.0
-    agreement: float = 0.0
+__all__ = ["MODEL_FILE", "Card", "load_model", "model_path", "save_model"]
 
 
 def save_model(model: CmFNet, card: Card, path: Path) -> Path:
     """Write weights and card; a half-written file never replaces a good one."""
-    values = {**vars(card), "config": card.config.model_dump(mode="json")}
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    data = save(tensors, {"format": FORMAT, "card": json.dumps(values)})
+    data = save(tensors, {"format": FORMAT, "card": card.model_dump_json()})
     return write_safely(path, path.suffix, lambda part: part.write_bytes(data))
-
-
-def model_path(run_or_model: str | Path) -> Path:
-    """The model file of a run folder, or the file itself.
-
-    Raises
-    ------
-    UserError
-        Neither is there.
-    """
-    path = Path(run_or_model)
-    file = path / MODEL_FILE if path.is_dir() else path
-    if not file.exists():
-        raise UserError(
-            f"{path} holds no model ({MODEL_FILE}). Choose a run folder or a model file."
-        )
-    return file
 
 
 def load_model(run_or_model: str | Path, device: torch.device) -> tuple[CmFNet, Card]:
@@ -78,22 +36,21 @@ def load_model(run_or_model: str | Path, device: torch.device) -> tuple[CmFNet, 
     Raises
     ------
     UserError
-        Missing, damaged, or not a CmFNet of this version.
+        Missing, damaged, not a CmFNet of this version, or weights of another architecture than
+        its card says.
     """
     path = model_path(run_or_model)
+    card = read_card(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise UserError(f"{path.name} is no CmFNet model of this version ({FORMAT}).")
-            card = _parse_card(json.loads(metadata["card"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = build(card.config, card.classes)
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise damaged(path) from error
+    model = build(card.config, card.classes)
+    try:
         model.load_state_dict(tensors)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"The model {path.name} is damaged. Train again or use a copy.") from error
+    except RuntimeError as error:
+        raise UserError(
+            f"The weights in {path.name} were made with another architecture than its card says. "
+            "Use the model with the version of cmfnet-napari that trained it, or train again."
+        ) from error
     return model.to(device).eval(), card
-
-
-def _parse_card(values: dict[str, Any]) -> Card:
-    return Card(**{**values, "config": parse_config(values["config"])})

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,9 +19,17 @@ from cmfnet_napari.core import events
 from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.model_card import (
+    Card,
+    check_base,
+    model_name,
+    read_card,
+    software_versions,
+    with_base,
+)
 from cmfnet_napari.core.scribbles import UNLABELLED, check_trainable, to_targets
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.learning.checkpoint import Card, load_model
+from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.cmfnet import CmFNet, build
 from cmfnet_napari.learning.device import pick_device, pick_precision
 from cmfnet_napari.learning.guide import make_guide
@@ -86,7 +95,7 @@ def fit(
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
     base : path, optional
-        Model whose weights to start from.
+        Model to start from: its weights, and the input and network it was trained with.
     names : sequence of str, optional
         Names of the classes 1, 2, … for the volumes.
     hooks : Hooks, optional
@@ -129,8 +138,15 @@ class _Fit:
         hooks: Hooks | None,
         root: Path | None,
     ) -> None:
-        self.study, self.scribbles, self.config = study, scribbles, config
+        self.study, self.scribbles = study, scribbles
         self.classes = check_trainable(scribbles)
+        self.data = (study.content_hash,)
+        if base is not None:
+            card = read_card(base)
+            check_base(card, self.classes, model_name(base))
+            config = with_base(config, card)
+            self.data = tuple(dict.fromkeys(card.data + self.data))
+        self.config = config
         self.run = RunFolder(run, root or run)
         self.names, self.hooks = names, hooks or Hooks()
         self.device = pick_device(device)
@@ -233,15 +249,7 @@ class _Fit:
     def _network(self, base: str | Path | None) -> CmFNet:
         model = build(self.config, self.classes)
         if base is not None:
-            other, card = load_model(base, torch.device("cpu"))
-            mine = (self.config.width, self.config.normalisation, self.classes)
-            theirs = (card.config.width, card.config.normalisation, card.classes)
-            if mine != theirs:
-                raise UserError(
-                    f"The base model has width, normalisation and classes {theirs}; this fit "
-                    f"needs {mine}. Choose the preset it was trained with, or another model."
-                )
-            model.load_state_dict(other.state_dict())
+            model.load_state_dict(load_model(base, torch.device("cpu"))[0].state_dict())
         return model.to(self.device)
 
     def _inputs(self) -> Inputs:
@@ -285,6 +293,9 @@ class _Fit:
             steps=self.trainer.steps,
             seconds=round(self.elapsed, 1),
             agreement=agreed,
+            data=self.data,
+            software=software_versions(),
+            created=date.today().isoformat(),
         )
         path = self.run.save_model(self.trainer.averaged, card)
         self._emit(events.Saved(step=self.trainer.steps, model=path))

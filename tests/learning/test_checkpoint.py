@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 def saved(tmp_path):
     config = make_config("quick", width=2)
     model = build(config, 3).eval()
-    card = Card(config, 3, study="abc", region=[[0, 4], [1, 5], [2, 6]], steps=7, agreement=0.5)
+    card = Card(config=config, classes=3, study="abc", region=[[0, 4], [1, 5], [2, 6]], steps=7)
     return model, card, save_model(model, card, tmp_path / MODEL_FILE)
 
 
@@ -58,3 +58,11 @@ def test_a_safetensors_file_of_something_else_is_no_model(tmp_path):
 def test_an_empty_folder_holds_no_model(tmp_path):
     with pytest.raises(UserError, match="holds no model"):
         load_model(tmp_path, CPU)
+
+
+def test_weights_of_another_architecture_are_named_so(tmp_path):
+    config = make_config("quick", width=2)
+    card = Card(config=config.model_copy(update={"ct_stages": 4}), classes=2)
+    path = save_model(build(config, 2), card, tmp_path / "odd.safetensors")
+    with pytest.raises(UserError, match=r"odd\.safetensors were made with another architecture"):
+        load_model(path, CPU)

@@ -162,11 +162,28 @@ def test_a_base_model_gives_the_first_weights(ball, tmp_path):
     assert all(torch.allclose(before[key], after[key], atol=1e-9) for key in before)
 
 
-def test_a_base_model_of_another_width_is_refused(ball, tmp_path):
+def test_a_fit_takes_network_and_input_of_its_base_model(ball, tmp_path):
     for name in ("base", "next"):
         (tmp_path / name).mkdir()
     config = ball.config.model_copy(update={"steps": 1})
     fit(ball.study, ball.scribbles, tmp_path / "base", config)
-    wider = config.model_copy(update={"width": 6})
-    with pytest.raises(UserError, match=r"\(4, 'instance', 2\).*\(6, 'instance', 2\)"):
-        fit(ball.study, ball.scribbles, tmp_path / "next", wider, base=tmp_path / "base")
+    other = config.model_copy(update={"width": 6, "ct_stages": 4, "ct_high": 500.0, "steps": 2})
+    fit(ball.study, ball.scribbles, tmp_path / "next", other, base=tmp_path / "base")
+    card = load_model(tmp_path / "next", CPU)[1]
+    assert (card.config.width, card.config.ct_stages, card.config.ct_high) == (4, 3, 240)
+    assert card.config.steps == 2
+    assert card.data == (ball.study.content_hash,)  # both were fitted to the same study
+    frozen = json.loads((tmp_path / "next" / "config.json").read_text())
+    assert frozen["config"] == card.config.model_dump(mode="json")
+
+
+def test_a_base_model_with_other_classes_is_refused_before_anything_is_written(ball, tmp_path):
+    for name in ("base", "next"):
+        (tmp_path / name).mkdir()
+    config = ball.config.model_copy(update={"steps": 1})
+    fit(ball.study, ball.scribbles, tmp_path / "base", config)
+    scribbles = ball.scribbles.copy()
+    scribbles[12, 17, 19] = 3
+    with pytest.raises(UserError, match=r"model base knows 1 class, .* mark 2 classes"):
+        fit(ball.study, scribbles, tmp_path / "next", config, base=tmp_path / "base")
+    assert not list((tmp_path / "next").iterdir())
