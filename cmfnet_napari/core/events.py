@@ -15,11 +15,12 @@ class _Message(BaseModel):
 
 
 class Fit(_Message):
-    """Train on the case; `config` is a whole configuration."""
+    """Train on the case; `config` is a whole configuration, `base` a model to start from."""
 
     command: Literal["fit"] = "fit"
     config: dict[str, Any]
     device: str = "auto"
+    base: str = ""
 
 
 class Stop(_Message):

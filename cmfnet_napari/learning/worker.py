@@ -23,7 +23,8 @@ from cmfnet_napari.core import events
 from cmfnet_napari.core.case import Case, open_case
 from cmfnet_napari.core.config import parse_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.learning.checkpoint import MODEL_FILE, load_model, model_path
+from cmfnet_napari.core.model_card import MODEL_FILE, model_path
+from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.device import pick_device
 from cmfnet_napari.learning.fit import Hooks, Request, fit
 from cmfnet_napari.learning.predictor import predict_study
@@ -114,6 +115,7 @@ def _fit(case: Case, command: events.Fit, inbox: Inbox, out: TextIO) -> None:
         case.new_run(config.preset),
         config,
         device=command.device,
+        base=command.base or None,
         names=case.class_names,
         hooks=hooks,
         root=case.folder,

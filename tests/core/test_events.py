@@ -6,6 +6,7 @@ from cmfnet_napari.core import events
 
 MESSAGES = [
     events.Fit(config={"preset": "quick"}, device="cpu"),
+    events.Fit(config={}, base="/models/pelvis.safetensors"),
     events.Stop(),
     events.Predict(model="runs/0001-quick/model.safetensors"),
     events.Quit(),

@@ -11,7 +11,10 @@ import pytest
 from cmfnet_napari.core import events
 from cmfnet_napari.core.case import create_case, open_case
 from cmfnet_napari.core.journal import difference
+from cmfnet_napari.core.model_card import Card, read_card
 from cmfnet_napari.core.study import load_labels
+from cmfnet_napari.learning.checkpoint import save_model
+from cmfnet_napari.learning.cmfnet import build
 
 
 class Worker:
@@ -62,8 +65,9 @@ def worker(case):
         pipe.close()
 
 
-def fit(config, **changes):
-    return events.Fit(config=config.model_copy(update=changes).model_dump(mode="json"))
+def fit(config, base="", **changes):
+    config = config.model_copy(update=changes)
+    return events.Fit(config=config.model_dump(mode="json"), base=str(base))
 
 
 def test_fit_predict_and_leave(ball, case, worker):
@@ -112,6 +116,29 @@ def test_strokes_drawn_meanwhile_are_taken(ball, case, worker):
     assert agreed < 1
     worker.say(events.Stop())
     worker.until("finished")
+
+
+def base_model(config, classes, path):
+    return save_model(build(config, classes), Card(config=config, classes=classes), path)
+
+
+def test_a_fit_starts_from_a_base_model(ball, case, worker, tmp_path):
+    base = base_model(ball.config.model_copy(update={"width": 2}), 2, tmp_path / "a.safetensors")
+    worker.say(fit(ball.config, base, steps=1))
+    finished = worker.until("finished")[-1]
+    assert read_card(case.folder / finished.model).config.width == 2
+    assert worker.end() == 0
+
+
+def test_a_base_model_that_does_not_fit_is_said_and_no_step_is_made(ball, case, worker, tmp_path):
+    other = base_model(ball.config, 3, tmp_path / "organs.safetensors")
+    worker.say(fit(ball.config, other, steps=1))
+    assert "organs knows 2 classes" in worker.until("failed")[-1].reason
+    worker.say(fit(ball.config, tmp_path / "gone.safetensors", steps=1))
+    failed = worker.until("failed")
+    assert "holds no model" in failed[-1].reason
+    assert len(failed) == 1
+    assert worker.end() == 0
 
 
 def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker):
