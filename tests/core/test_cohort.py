@@ -109,7 +109,7 @@ def test_several_rows_of_one_patient_may_share_files(cohort):
             "P1 (line 2) and P1 (line 3) name the same files",
         ),
         (
-            FULL + "P1,c.nii,,s.nii,,\nP2,./c.nii,,t.nii,,test\n",
+            FULL + "P1,c.nii,,s.nii,,\nP2,c.nii,,t.nii,,test\n",
             "ct of P1 (line 2) and ct of P2 (line 3) are one file,",
         ),
         (
@@ -135,6 +135,13 @@ def test_one_problem_is_one_sentence_with_case_and_value(cohort, text, words):
 def test_a_missing_file_is_named_with_case_column_and_path(cohort, tmp_path):
     said = refusal(cohort(FULL + "P1,c.nii,,gone/s.nrrd,,\n"))
     assert said == f"cohort.csv: P1 (line 2): scribbles {tmp_path}/gone/s.nrrd does not exist."
+
+
+def test_a_file_under_a_second_name_is_the_same_file(cohort, tmp_path):
+    path = cohort(FULL + "P1,c.nii,,s.nii,,\nP2,link.nii,,t.nii,,test\n")
+    (tmp_path / "link.nii").unlink()
+    (tmp_path / "link.nii").symlink_to(tmp_path / "c.nii")
+    assert "ct of P1 (line 2) and ct of P2 (line 3) are one file," in refusal(path)
 
 
 def test_all_problems_are_named_at_once_one_a_line(cohort):
