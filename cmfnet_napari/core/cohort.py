@@ -220,8 +220,8 @@ def _row_problems(row: Row) -> Iterator[str]:
 def _cohort_problems(rows: list[Row]) -> Iterator[str]:
     yield from _two_splits(rows)
     yield from _used_twice(rows)
-    without = dict.fromkeys(row.case for row in rows if row.mr is None)
-    with_mr = dict.fromkeys(row.case for row in rows if row.mr is not None)
+    without = [row.place for row in rows if row.mr is None]
+    with_mr = [row.place for row in rows if row.mr is not None]
     if without and with_mr:
         yield (
             f"mr is given for {list_names(with_mr)} but not for {list_names(without)}; "

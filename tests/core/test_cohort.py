@@ -118,7 +118,7 @@ def test_several_rows_of_one_patient_may_share_files(cohort):
         ),
         (
             FULL + "P1,c.nii,m.nii,s.nii,,\nP2,d.nii,,t.nii,,\n",
-            "mr is given for P1 but not for P2",
+            "mr is given for P1 (line 2) but not for P2 (line 3)",
         ),
         (
             FULL + "P1,c.nii,,s.nii,,2\nP2,d.nii,,t.nii,,\nP3,e.nii,,u.nii,,test\n",
