@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.learning.layers import Conv, Normalisation, Stage
-from cmfnet_napari.learning.vnet import DOWNSAMPLINGS, Decoder, VNet, in_float32, stage_channels
+from cmfnet_napari.learning.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
 Fusion = Literal["none", "cfe", "cff"]
 FUSED_STAGES = 3
@@ -64,7 +64,7 @@ class CrossModal(nn.Module):
             ]
         else:
             joined = [(ct + mr) / 2 for ct, mr in pairs]
-        bottom = self.dropout(in_float32(self.bottom, self.lead(joined[-1])))
+        bottom = self.dropout(self.bottom(self.lead(joined[-1])))
         return self.decoder(bottom, joined)
 
 

@@ -31,7 +31,7 @@ from cmfnet_napari.core.scribbles import UNLABELLED, check_trainable, to_targets
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.cmfnet import CmFNet, build
-from cmfnet_napari.learning.device import pick_device, pick_precision
+from cmfnet_napari.learning.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.guide import make_guide
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.predictor import Prediction, predict
@@ -152,10 +152,10 @@ class _Fit:
         self.device = pick_device(device)
         self.precision = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
-        self.trainer = Trainer(self._network(base), config, self.precision)
+        fabric = make_fabric(self.device, self.precision)
+        self.trainer = Trainer(self._network(base), self.classes, config, fabric)
         self.inputs = self._inputs()
-        generator = torch.Generator().manual_seed(config.seed)
-        self.sampler = Sampler(self.inputs, *self._aims(), config, generator)
+        self.sampler = Sampler([self._volume()], config)
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.warning = ""
         self._last_step_event = self._last_preview = self._preview_cost = 0.0
@@ -180,7 +180,7 @@ class _Fit:
             if request := self.hooks.request():
                 return request
             self._take_new_strokes()
-            losses = self.trainer.step(self._batch(), progress)
+            losses = self.trainer.step(self.sampler.draw(self.trainer.steps), progress)
             self._report(losses)
             if self._preview_due():
                 self._preview()
@@ -230,7 +230,7 @@ class _Fit:
             return  # everything of a class was erased for a moment: go on with what there was
         self.scribbles = scribbles
         self.inputs = self._inputs()
-        self.sampler.use(self.inputs, *self._aims())
+        self.sampler.use([self._volume()])
 
     # --- parts
 
@@ -259,23 +259,22 @@ class _Fit:
             return current
         return make_inputs(self.study, frame, self.config)
 
-    def _aims(self) -> tuple[Tensor, Tensor]:
-        """Targets at strokes and the guide between them, on the working grid."""
+    def _volume(self) -> Batch:
+        """Images, targets at strokes and the guide between them, on the working grid."""
         known = np.where(self.scribbles > self.classes, UNLABELLED, self.scribbles)
-        targets = self.inputs.targets(known)
+        inputs = self.inputs
+        targets = inputs.targets(known)
         if self.config.guide <= 0:
-            return targets, self.inputs.ct[:, :0]
-        frame, softness = self.inputs.frame, self.config.guide_softness
+            return Batch(inputs.ct, inputs.mr, inputs.fov, targets, inputs.ct[:, :0])
+        frame, softness = inputs.frame, self.config.guide_softness
         body, spacing = frame.coarsen(self.body), frame.spacing(self.study.grid)
-        return targets, make_guide(self.inputs, targets, body, self.classes, spacing, softness)
+        guide = make_guide(inputs, targets, body, self.classes, spacing, softness)
+        return Batch(inputs.ct, inputs.mr, inputs.fov, targets, guide)
 
     @cached_property
     def body(self) -> np.ndarray:
         """The patient without the air around, bool (z, y, x)."""
         return body_mask(self.study.ct)
-
-    def _batch(self) -> Batch:
-        return Batch(*(t.to(self.device) for t in vars(self.sampler.draw()).values()))
 
     def _predict(self, keep: bool) -> Prediction:
         marked = self.scribbles if keep else None

@@ -14,6 +14,25 @@ from torch import Tensor, nn
 Normalisation = Literal["none", "instance"]
 
 
+class Convolution(nn.Conv3d):
+    """3×3×3 convolution that stays in float32 where an axis has one or two voxels left.
+
+    In PyTorch 2.13 (oneDNN 3.12) on a CPU the bfloat16 gradient of its weights is garbage, or
+    writes past its memory, for a depth of 2 at stride 1 and for some axes of 1 at stride 2
+    (docs/measurements.md); such levels are so small that float32 costs little.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, stride, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, z, y, x) → (B, outputs, z, y, x), each side divided by the stride."""
+        if x.device.type != "cpu" or min(x.shape[2:]) > 2:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 class Conv(nn.Sequential):
     """3×3×3 convolution, optional parameter-free normalisation, PReLU.
 
@@ -30,7 +49,7 @@ class Conv(nn.Sequential):
     def __init__(
         self, inputs: int, outputs: int, normalisation: Normalisation, stride: int = 1
     ) -> None:
-        parts: list[nn.Module] = [nn.Conv3d(inputs, outputs, 3, stride, padding=1)]
+        parts: list[nn.Module] = [Convolution(inputs, outputs, stride)]
         if normalisation == "instance":
             parts.append(nn.InstanceNorm3d(outputs))
         super().__init__(*parts, nn.PReLU(outputs))
@@ -107,7 +126,7 @@ class Head(nn.Sequential):
 
     def __init__(self, inputs: int, classes: int) -> None:
         super().__init__(
-            nn.Conv3d(inputs, classes, 3, padding=1),
+            Convolution(inputs, classes),
             nn.PReLU(classes),
             nn.Conv3d(classes, classes, 1),
         )

@@ -5,7 +5,6 @@ Channels at the paper's width of 16: stages of 16, 32, 64, 128, then 256.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from cmfnet_napari.learning.layers import Conv, Decode, Head, Normalisation, Stage
@@ -94,16 +93,6 @@ class Decoder(nn.Module):
         return self.head(x)
 
 
-def in_float32(module: nn.Module, x: Tensor) -> Tensor:
-    """Run a module outside autocast.
-
-    At the bottoms few voxels are left, and under bfloat16 on a CPU (PyTorch 2.13) the weight
-    gradients of such tiny convolutions came back non-finite at random; they cost nothing.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        return module(x.float())
-
-
 class VNet(nn.Module):
     """One branch: encoder, bottom of three Convs, decoder.
 
@@ -141,7 +130,7 @@ class VNet(nn.Module):
 
     def decode(self, features: list[Tensor], lead: Tensor) -> Tensor:
         """Scores from the encoder's features and its lead to the bottom."""
-        return self.decoder(self.dropout(in_float32(self.bottom, lead)), features)
+        return self.decoder(self.dropout(self.bottom(lead)), features)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, z, y, x) → scores (B, classes, z, y, x)."""

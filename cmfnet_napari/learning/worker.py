@@ -115,7 +115,7 @@ def _fit(case: Case, command: events.Fit, inbox: Inbox, out: TextIO) -> None:
         case.new_run(config.preset),
         config,
         device=command.device,
-        base=command.base or None,
+        base=case.folder / command.base if command.base else None,
         names=case.class_names,
         hooks=hooks,
         root=case.folder,

@@ -3,6 +3,7 @@ import torch
 
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.learning.cmfnet import CmFNet, build
+from cmfnet_napari.learning.layers import Convolution
 from cmfnet_napari.learning.vnet import VNet
 
 
@@ -103,3 +104,17 @@ def test_checkpointing_changes_no_gradient(fusion):
         gradients.append([p.grad for p in network.parameters()])
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, again)
+
+
+@pytest.mark.parametrize(("size", "stride"), [((2, 8, 8), 1), ((4, 8, 8), 1), ((2, 4, 8), 2)])
+def test_bfloat16_weight_gradients_are_right_on_thin_levels(size, stride):
+    """oneDNN's own are garbage at a depth of 2."""
+    torch.manual_seed(0)
+    layer = Convolution(32, 32, stride)
+    x = torch.randn(2, 32, *size)
+    layer(x).square().sum().backward()
+    exact, layer.weight.grad = layer.weight.grad, None
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    y.float().square().sum().backward()
+    assert (layer.weight.grad - exact).abs().max() < 0.03 * exact.abs().max()
