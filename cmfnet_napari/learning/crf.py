@@ -6,22 +6,32 @@ For probabilities y and a symmetric kernel K the Potts energy is
 
 with S_p = Σ_q K(p, q), and its gradient is −2 G. So one sweep over half of the offsets gives
 value and gradient, without ever unfolding the (2r + 1)² neighbours.
+
+What makes the sweep fast on a CPU: a patch is one padded line, so that an offset is one shift of
+contiguous memory; voxels that must not count (padding, no data) hold values that look like nothing
+else, so that no mask is multiplied; a patch fits the cache; and every thread takes whole patches,
+because threads that meet after every small operation mostly wait, the more so on a busy machine.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-Offset = tuple[int, int, int]
 _PLANES = ((1, 2), (0, 1), (0, 2))  # axial (y, x), sagittal (z, y), coronal (z, x)
+_LOG2_E = math.log2(math.e)  # exp2 is several times faster than exp
+_APART = 64.0  # 2 ** −64² is 0 in float64 too
+_Job = tuple[slice, slice]  # which patches, which shifts
 
 
 @dataclass(frozen=True)
@@ -89,58 +99,145 @@ class _GatedCRF(torch.autograd.Function):
         return -2.0 * upstream * pull, None, None
 
 
-@lru_cache(maxsize=16)
-def _half_offsets(radius: int) -> tuple[tuple[Offset, int], ...]:
+@dataclass(frozen=True)
+class _Line:
+    """A patch laid out as one line, and the shifts that lead to half of the neighbours.
+
+    Attributes
+    ----------
+    padding : tuple of int
+        Of x and y, after the last voxel, as `pad` takes it; whatever leaves a row lands there.
+    shifts : tuple of (int, int, int)
+        Steps along the line, number of views the offset lies in, its squared length.
+    period : int
+        Divides no shift: voxels one shift apart differ in their place modulo the period.
+    """
+
+    padding: tuple[int, int, int, int]
+    shifts: tuple[tuple[int, int, int], ...]
+    period: int
+
+
+def _half_offsets(reach: tuple[int, ...]) -> Counter[tuple[int, ...]]:
     """One of each pair ±offset, with the number of views it lies in."""
-    views: Counter[Offset] = Counter()
-    span = range(-radius, radius + 1)
-    for first, second in _PLANES:
-        for a in span:
-            for b in span:
-                offset = [0, 0, 0]
-                offset[first], offset[second] = a, b
-                if tuple(offset) > (0, 0, 0):
-                    views[tuple(offset)] += 1
-    return tuple(views.items())
+    views: Counter[tuple[int, ...]] = Counter()
+    for plane in _PLANES:
+        spans = [range(-r, r + 1) if axis in plane else (0,) for axis, r in enumerate(reach)]
+        views.update(offset for offset in itertools.product(*spans) if offset > (0, 0, 0))
+    return views
+
+
+@lru_cache(maxsize=16)
+def _line(shape: tuple[int, int, int], radius: int) -> _Line:
+    """Layout for patches of one shape (z, y, x)."""
+    views = _half_offsets(tuple(min(radius, n - 1) for n in shape))
+    _, below, right = (min(radius, n - 1) for n in shape)
+    row = shape[2] + right
+    plane = row * (shape[1] + below)
+    shifts = tuple(
+        (z * plane + y * row + x, count, z * z + y * y + x * x)
+        for (z, y, x), count in views.items()
+    )
+    period = next(n for n in itertools.count(1) if all(s % n for s, _, _ in shifts))
+    return _Line((0, right, 0, below), shifts, period)
 
 
 def _sweep(y: Tensor, kernels: list[Kernel], radius: int) -> tuple[Tensor, Tensor]:
     """G of the weighted sum of kernels (the shape of `y`), and the sum of S over all voxels."""
-    pull = torch.zeros_like(y)
+    line = _line((y.shape[2], y.shape[3], y.shape[4]), radius)
+    weights = _log_weights(line, kernels).to(y)
+    jobs = _jobs(y, torch.get_num_threads())
+
+    @torch.no_grad()  # a thread starts with gradients on
+    def work(job: _Job) -> tuple[Tensor, Tensor]:
+        patches, part = job
+        images = _images(kernels, patches, line, y.dtype)
+        return _pull(y[patches], images, line, part, weights)
+
+    pull, total = torch.zeros_like(y), y.new_zeros(())
+    for (patches, _), (pulled, alike) in zip(jobs, _run(work, jobs), strict=True):
+        pull[patches] += pulled
+        total += alike
+    return pull, 2 * total
+
+
+def _jobs(y: Tensor, threads: int) -> list[_Job]:
+    """Whole batch on a GPU, which wants few large kernels; else patches, or parts of them."""
+    if y.device.type != "cpu":
+        return [(slice(None), slice(None))]
+    parts = math.ceil(threads / len(y))
+    return [(slice(i, i + 1), slice(n, None, parts)) for i in range(len(y)) for n in range(parts)]
+
+
+def _run(
+    work: Callable[[_Job], tuple[Tensor, Tensor]], jobs: list[_Job]
+) -> list[tuple[Tensor, Tensor]]:
+    """Results in order; on a CPU each thread works alone, its operations undivided."""
+    threads = torch.get_num_threads()
+    if len(jobs) == 1 or threads == 1:
+        return [work(job) for job in jobs]
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(work, jobs))
+    finally:
+        torch.set_num_threads(threads)  # threads that start later take the last number set
+
+
+def _pull(
+    y: Tensor, images: Tensor, line: _Line, part: slice, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """G and half the sum of S over some of the shifts, of patches (b, C, z, y, x)."""
+    padded = pad(y, line.padding)
+    labels = padded.flatten(2)
+    pull, buffer = torch.zeros_like(labels), torch.empty_like(images)
     total = y.new_zeros(())
-    images = [k.image.to(y.dtype) / (math.sqrt(2) * k.sigma_intensity) for k in kernels]
-    shares = [_share(kernel) for kernel in kernels]
-    masks = [None if kernel.mask is None else kernel.mask.to(y.dtype) for kernel in kernels]
-    for offset, views in _half_offsets(radius):
-        if any(abs(d) >= n for d, n in zip(offset, y.shape[2:], strict=True)):
-            continue
-        here, there = _overlap(offset)
-        alike = None
-        for kernel, image, share, mask in zip(kernels, images, shares, masks, strict=True):
-            far = sum(d * d for d in offset) / (2 * kernel.sigma_xy**2)
-            weight = share * views / len(_PLANES) * math.exp(-far)
-            k = (image[here] - image[there]).square_().neg_().exp_().mul_(weight)
-            if mask is not None:
-                k.mul_(mask[here]).mul_(mask[there])
-            alike = k if alike is None else alike.add_(k)
-        total += 2 * alike.sum()
-        pull[here].addcmul_(alike, y[there])
-        pull[there].addcmul_(alike, y[here])
-    return pull, total
+    for (step, _, _), weight in zip(line.shifts[part], weights[part], strict=True):
+        rest = labels.shape[2] - step
+        k = buffer[..., :rest]
+        torch.sub(images[..., step:], images[..., :rest], out=k)
+        torch.addcmul(weight, k, k, value=-1, out=k)
+        k.exp2_()
+        alike = k[:, :1]
+        for other in range(1, k.shape[1]):
+            alike += k[:, other : other + 1]
+        total += alike.sum()
+        pull[..., :rest].addcmul_(alike, labels[..., step:])
+        pull[..., step:].addcmul_(alike, labels[..., :rest])
+    return pull.view_as(padded)[..., : y.shape[3], : y.shape[4]], total
 
 
-def _share(kernel: Kernel) -> float:
-    """λ divided by the number of voxels that count."""
-    voxels = kernel.voxels
-    if voxels is None:
-        voxels = kernel.image.numel() if kernel.mask is None else float(kernel.mask.sum())
-    return kernel.weight / max(voxels, 1.0)
+def _images(kernels: list[Kernel], patches: slice, line: _Line, dtype: torch.dtype) -> Tensor:
+    """Lines (b, kernels, n) of the images, scaled so that K = 2 ** −(difference)².
+
+    Padding and voxels without data are apart from all images and, one shift away, from each other.
+    """
+    lines = []
+    for kernel in kernels:
+        scale = math.sqrt(_LOG2_E / 2) / kernel.sigma_intensity
+        image = kernel.image[patches].to(dtype) * scale
+        if kernel.mask is not None:
+            image = torch.where(kernel.mask[patches] > 0, image, math.nan)
+        image = pad(image, line.padding, value=math.nan).flatten(2)
+        places = torch.arange(image.shape[2], device=image.device) % line.period
+        lines.append(torch.where(image.isnan(), scale + _APART * (1 + places.to(dtype)), image))
+    return torch.cat(lines, dim=1)
 
 
-def _overlap(offset: Offset) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Index of p and of p + offset in (B, C, z, y, x), where both are inside."""
-    here, there = [slice(None)] * 2, [slice(None)] * 2
-    for d in offset:
-        here.append(slice(max(0, -d), None if d <= 0 else -d))
-        there.append(slice(max(0, d), None if d >= 0 else d))
-    return tuple(here), tuple(there)
+def _log_weights(line: _Line, kernels: list[Kernel]) -> Tensor:
+    """Log2 of share of the views × distance term × λ a voxel; float64 (shifts, kernels, 1)."""
+    shares = [math.log2(kernel.weight / len(_PLANES) / _voxels(kernel)) for kernel in kernels]
+    rows = [
+        [
+            share + math.log2(views) - squared / (2 * kernel.sigma_xy**2) * _LOG2_E
+            for kernel, share in zip(kernels, shares, strict=True)
+        ]
+        for _, views, squared in line.shifts
+    ]
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(kernels), 1)
+
+
+def _voxels(kernel: Kernel) -> float:
+    """Count the voxels to divide by."""
+    if kernel.voxels is not None:
+        return max(kernel.voxels, 1.0)
+    return max(kernel.image.numel() if kernel.mask is None else float(kernel.mask.sum()), 1.0)
