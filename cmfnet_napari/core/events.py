@@ -15,7 +15,10 @@ class _Message(BaseModel):
 
 
 class Fit(_Message):
-    """Train on the case; `config` is a whole configuration, `base` a model to start from."""
+    """Train on the case; `config` is a whole configuration.
+
+    `base` is the model to start from: one of the case's runs, or a model file.
+    """
 
     command: Literal["fit"] = "fit"
     config: dict[str, Any]

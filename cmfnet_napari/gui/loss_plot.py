@@ -13,6 +13,7 @@ from cmfnet_napari.core.events import Step
 _COLORS = ("#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#f0e442")
 _WORDS = {"ssl": "strokes (ssl)", "imr": "image (imr)", "imc": "branches agree (imc)"}
 _MAX_POINTS = 2000
+_BELOW = 6  # pixels; without them pyqtgraph cuts the descenders of the axis label
 _FLOOR = 1e-6  # the axis is logarithmic
 
 
@@ -29,6 +30,7 @@ class LossPlot(QWidget):
         self.plot.setLogMode(y=True)
         self.plot.setLabel("bottom", "step")
         self.plot.setLabel("left", "loss")
+        self.plot.getPlotItem().layout.setContentsMargins(1, 1, 1, _BELOW)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.legend = QLabel()  # beside the plot, so that it never covers a curve

@@ -15,6 +15,7 @@ from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
+from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.keys import bind_class_keys, unbind_class_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
@@ -51,6 +52,7 @@ class Session(QObject):
         self.planes: PlaneKeeper | None = None
         self.ended = False
         self.training = Training(self)
+        self.base_models = BaseModels(self)
         self.result = Result(self)
         self.auto_strokes = AutoStrokes(self)
         viewer.layers.events.inserted.connect(self._on_inserted)

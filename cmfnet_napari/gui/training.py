@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Failed, Finished, Fit, Preview, Started, Step, Stop
+from cmfnet_napari.core.model_card import check_base, model_name, read_card
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.gui.classes import segmentation_colors
 from cmfnet_napari.gui.layers import OPENED, segmentation_layer
@@ -55,27 +57,33 @@ class Training(QObject):
         """Number of the worker's process; 0 when there is none."""
         return 0 if self._client is None else self._client.process_id
 
-    def start(self, preset: str, device: str = "auto", **changes: Any) -> None:
-        """Start a fit with a preset, some of its fields changed.
+    def start(
+        self, preset: str, device: str = "auto", base: Path | None = None, **changes: Any
+    ) -> None:
+        """Start a fit with a preset, some of its fields changed, from a base model if one is given.
 
         Raises
         ------
         UserError
-            No patient, a fit in progress, strokes missing, or strokes that cannot be saved.
+            No patient, a fit in progress, strokes missing, strokes that cannot be saved, or a
+            base model that cannot be used for them.
         """
         case = self._session.case
         if self.running:
             raise UserError("Training is running already. Stop it before you start again.")
         recorder = self._session.recorder
         recorder.record()
-        check_trainable(recorder.present)
+        classes = check_trainable(recorder.present)
+        if base is not None:
+            check_base(read_card(base), classes, model_name(base))
         config = make_config(preset, **changes)
         self._set_state("starting")
         client = WorkerClient(self.command(case.folder))
         client.received.connect(self._on_event)
         client.ended_badly.connect(self._on_bad_end)
         self._client = client
-        client.send(Fit(config=config.model_dump(mode="json"), device=device))
+        path = "" if base is None else str(base.absolute())
+        client.send(Fit(config=config.model_dump(mode="json"), device=device, base=path))
 
     def stop(self) -> None:
         """End the fit; the best so far becomes the prediction."""

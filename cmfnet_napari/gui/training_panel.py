@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
-from cmfnet_napari.core.config import PRESETS, Config
 from cmfnet_napari.core.events import Finished, Preview, Started, Step
 from cmfnet_napari.gui.loss_plot import LossPlot
 from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.widgets import button, column, large_button, row, text_label
-
-_ORDER = ("quick", "standard", "paper")
-_WORDS = {
-    "quick": "A first result on any computer",
-    "standard": "Finer; for a computer with a GPU",
-    "paper": "The published recipe; hours on a GPU",
-}
+from cmfnet_napari.gui.start_panel import StartPanel
+from cmfnet_napari.gui.widgets import button, column, large_button, text_label
 
 
 class TrainingPanel(QWidget):
-    """Choose a preset, press Train, watch, stop."""
+    """Choose how to begin, press Train, watch, stop."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self.preset = QComboBox()
-        for name in _ORDER:
-            self.preset.addItem(name.capitalize(), name)
-        self.help = text_label()
+        self.begin = StartPanel(session)
         self.train_button = large_button("Train", self._start)
         self.stop_button = button("Stop (keeps the best so far)", session.training.stop)
         self.progress = QProgressBar()
@@ -41,8 +31,7 @@ class TrainingPanel(QWidget):
         self.details.setMinimumHeight(120)
         self.details_button.toggled.connect(self.details.setVisible)
         layout = column(
-            row(text_label("Preset"), self.preset, stretch=1),
-            self.help,
+            self.begin,
             self.train_button,
             self.progress,
             self.time,
@@ -60,7 +49,6 @@ class TrainingPanel(QWidget):
 
     def _connect(self) -> None:
         training = self._session.training
-        self.preset.currentIndexChanged.connect(self._explain)
         training.state_changed.connect(self._on_state)
         training.started.connect(self._on_started)
         training.stepped.connect(self._on_step)
@@ -68,13 +56,9 @@ class TrainingPanel(QWidget):
         training.finished.connect(self._on_finished)
         training.failed.connect(self._on_failed)
         self._session.opened.connect(self._reset)
-        self._explain()
-
-    def _explain(self) -> None:
-        self.help.setText(preset_help(self.preset.currentData()))
 
     def _start(self) -> None:
-        self._session.training.start(self.preset.currentData())
+        self._session.training.start(self.begin.preset.currentData(), base=self.begin.base_path)
         self._reset()
         self.message.setText("The training program starts …")
 
@@ -87,7 +71,7 @@ class TrainingPanel(QWidget):
 
     def _on_state(self, state: str) -> None:
         self.train_button.setEnabled(state == "idle")
-        self.preset.setEnabled(state == "idle")
+        self.begin.setEnabled(state == "idle")
         self.stop_button.setEnabled(state in ("starting", "training"))
         if state == "stopping":
             self.message.setText("Stopping; the best so far becomes the prediction …")
@@ -129,14 +113,6 @@ class TrainingPanel(QWidget):
         self.details_button.setChecked(False)
         self.details_button.setVisible(bool(details))
         self.details.setVisible(False)
-
-
-def preset_help(name: str) -> str:
-    """A preset in one line."""
-    config: Config = PRESETS[name]
-    limit = f"at most {config.minutes:g} min" if config.minutes else "no time limit"
-    voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the CT's own voxels"
-    return f"{_WORDS[name]}: {config.steps} steps, {limit}, {voxels}."
 
 
 def clock(seconds: float) -> str:

@@ -146,6 +146,11 @@ def ask_file(parent: QWidget, title: str) -> str:
     return QFileDialog.getOpenFileName(parent, title, "", f"Images ({kinds});;All files (*)")[0]
 
 
+def ask_model(parent: QWidget, title: str) -> str:
+    """Ask for a model file to read; empty when the user thinks better of it."""
+    return QFileDialog.getOpenFileName(parent, title, "", "Models (*.safetensors)")[0]
+
+
 def ask_target(parent: QWidget, title: str, name: str) -> str:
     """Ask where to write an image; empty when the user thinks better of it."""
     kinds = " ".join(f"*{ending}" for ending in WRITE_ENDINGS)

@@ -62,6 +62,13 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder of a test; it is not there yet."""
+    monkeypatch.setenv("CMFNET_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture(autouse=True)
 def no_window_survives(display: None, qapp: object) -> Iterator[None]:
     """Fail when a top-level widget is left; napari's own menus are not ours to count."""
     from qtpy.QtCore import QEvent

@@ -55,13 +55,14 @@ def step(number: int, of: int) -> None:
     )
 
 
-def fit() -> None:
+def fit(command: events.Fit) -> None:
     case = open_case(CASE, read_only=True)
     grid = case.study.grid
     run = CASE / "runs" / "0001-quick"
     run.mkdir(parents=True, exist_ok=True)
     say(events.Started(run=str(run), device="cpu", precision="float32", steps=5, parameters=8000))
     print("a library prints something", flush=True)
+    (CASE / "command.json").write_text(command.model_dump_json())
     labels = boxes(grid.shape)
     np.save(run / "preview.npy", labels)
     number = 0
@@ -99,7 +100,7 @@ def main() -> None:
         say(events.Started(run="x", device="cpu", precision="float32", steps=1, parameters=1))
         time.sleep(60)
     threading.Thread(target=listen, daemon=True).start()
-    fit()
+    fit(first)
     stopped.wait(30)
 
 

@@ -1,0 +1,101 @@
+"""Models a fit can start from: those in the models folder, and adding to them. No widget."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.model_card import Card, model_name, model_path, models_folder, read_card
+from cmfnet_napari.core.volume import write_safely
+from cmfnet_napari.gui.tasks import run_in_background, show_failure
+
+if TYPE_CHECKING:
+    from cmfnet_napari.gui.session import Session
+
+_ENDING = ".safetensors"
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A model to start from."""
+
+    path: Path
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return model_name(self.path)
+
+
+class BaseModels(QObject):
+    """Adds models in the background."""
+
+    added = Signal(object)  # Path in the models folder
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+
+    def add(self, path: str) -> None:
+        """Check a model and copy it into the models folder; say why not when it cannot be used."""
+        run_in_background(add_model, path, done=self.added.emit, failed=show_failure)
+
+
+def list_models() -> list[BaseModel]:
+    """Models in the models folder by name; files that are no usable model are left out."""
+    models = []
+    for path in sorted(models_folder().glob(f"[!.]*{_ENDING}"), key=lambda path: path.stem):
+        try:
+            models.append(BaseModel(path, read_card(path)))
+        except UserError:
+            continue
+    return models
+
+
+def add_model(run_or_model: str | Path) -> Path:
+    """Copy a model into the models folder; return where it is there.
+
+    A name that is taken gets a number: no other model is ever overwritten.
+
+    Raises
+    ------
+    UserError
+        Not a usable model, or the folder cannot be written.
+    """
+    source, folder = model_path(run_or_model), models_folder()
+    read_card(source)
+    if source.resolve().parent == folder.resolve():
+        return folder / source.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The models folder {folder} cannot be made ({error.strerror}).") from error
+    target = _free(folder, model_name(source))
+    return write_safely(target, _ENDING, lambda part: shutil.copyfile(source, part))
+
+
+def model_words(model: BaseModel) -> str:
+    """A model's card in a line or two."""
+    card = model.card
+    classes = "1 class" if card.classes == 2 else f"{card.classes - 1} classes"
+    patients = f" on {len(card.data)} patients" if len(card.data) > 1 else ""
+    facts = [f"{classes}, trained for {card.steps:,} steps{patients}"]
+    if card.created:
+        facts.append(f"made on {card.created}")
+    if "dsc" in card.metrics:
+        facts.append(f"mean DSC {card.metrics['dsc']:.2f} on patients it had not seen")
+    return f"{model.name}: {'; '.join(facts)}."
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A path in the folder that no model has yet, with a number behind the name if need be."""
+    path, number = folder / f"{name}{_ENDING}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{name}-{number}{_ENDING}"
+    return path
