@@ -28,6 +28,10 @@ app = typer.Typer(
 Ct = Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA/MHD or a DICOM series folder")]
 Mr = Annotated[Path | None, typer.Option(help="MR of the same patient, registered to the CT")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change one setting of the preset; repeat"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")]
 
 
@@ -92,6 +96,7 @@ def fit(
     base: Annotated[Path | None, typer.Option(help="Model to start from")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long at most")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
+    settings: Settings = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -104,7 +109,7 @@ def fit(
     from cmfnet_napari.progress import fit_progress
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
-    config = make_config(preset, **changes)
+    config = make_config(preset, **changes, **_changes(settings))
     study = open_study(ct, mr)
     strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
     run = _new_folder(out)
@@ -112,6 +117,66 @@ def fit(
         hooks = Hooks(emit=progress.show, request=progress.request)
         finished = run_fit(study, strokes, run, config, device=device, base=base, hooks=hooks)
     _show({"run": str(run), **_with_folder(finished.model_dump(exclude={"event"}), run)}, as_json)
+
+
+@app.command()
+def train(
+    cohort: Annotated[Path, typer.Argument(help="CSV: case, ct, mr, scribbles or mask, split")],
+    out: Annotated[Path, typer.Option(help="Folder for the models; the same one to go on")],
+    preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "paper",
+    folds: Annotated[int, typer.Option(min=0, help="Cross-validation by patient")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each model")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Each model this long at most")] = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices of each node")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes, as torchrun or SLURM start them")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Train base models on a cohort. Stopped or killed, the same command goes on."""
+    from cmfnet_napari.core.config import cohort_config
+    from cmfnet_napari.learning.train import train as run_training
+    from cmfnet_napari.progress import training_progress
+
+    given = {"seed": seed, "steps": steps, "minutes": minutes}
+    changes = {name: value for name, value in given.items() if value is not None}
+    config = cohort_config(preset, **{**changes, **_changes(settings)})
+    with training_progress() as hooks:
+        result = run_training(
+            cohort,
+            out,
+            config,
+            folds=folds,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            hooks=hooks,
+        )
+    if result is not None:
+        _show(result, as_json)
+    elif hooks.stop():
+        raise UserError(f"Stopped; {out} keeps the state. Give the same command to go on.")
+
+
+@app.command()
+def describe(
+    model: Annotated[Path | None, typer.Argument(help="Run folder or model file")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="CT3 to CT6, MR3 to MR6, or CmFNet: its parameters")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The card of a model, or the parameter table of an architecture."""
+    from cmfnet_napari.learning.describe import architecture_table, describe_model, show
+
+    if (model is None) == (architecture is None):
+        raise typer.BadParameter("give either a model or --architecture")
+    result = architecture_table(architecture) if model is None else describe_model(model)
+    if as_json:
+        _show(result, True)
+    else:
+        show(result)
 
 
 @app.command()
@@ -207,6 +272,20 @@ def doctor(as_json: Json = False) -> None:
         _show(examine(), True)
     else:
         report()
+
+
+def _changes(settings: list[str] | None) -> dict[str, Any]:
+    """``["width=8", "fusion=none"]`` → {"width": 8, "fusion": "none"}; values are JSON or text."""
+    changes: dict[str, Any] = {}
+    for text in settings or []:
+        field, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text!r} is not FIELD=VALUE, such as width=8")
+        try:
+            changes[field.strip()] = json.loads(value)
+        except ValueError:
+            changes[field.strip()] = value
+    return changes
 
 
 def _numbers(text: str) -> list[int] | None:

@@ -1,9 +1,9 @@
-"""Progress of a fit on a terminal, and Ctrl-C as a wish to stop."""
+"""Progress of a fit or a training on a terminal, and Ctrl-C as a wish to stop."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from cmfnet_napari.core import events
 from cmfnet_napari.learning.fit import Request
+from cmfnet_napari.learning.split import Hooks
 
 
 class FitProgress:
@@ -47,6 +48,32 @@ class FitProgress:
 @contextmanager
 def fit_progress() -> Iterator[FitProgress]:
     """Progress bar on stderr (only on a terminal) with Ctrl-C handled while it shows."""
+    with _bar() as bar:
+        progress = FitProgress(bar)
+        with _handled(progress.interrupted, signal.SIGINT):
+            yield progress
+
+
+@contextmanager
+def training_progress() -> Iterator[Hooks]:
+    """Bar of a cohort training; Ctrl-C, and SLURM's SIGTERM, become the wish to stop."""
+    wishes: list[int] = []
+
+    def interrupted(number: int, frame: FrameType | None) -> Any:
+        if wishes:
+            raise KeyboardInterrupt
+        wishes.append(number)
+
+    with _bar() as bar, _handled(interrupted, signal.SIGINT, signal.SIGTERM):
+        task = bar.add_task("Training", total=1.0, note="")
+        yield Hooks(
+            show=lambda share, note: bar.update(task, completed=share, note=note),
+            stop=lambda: bool(wishes),
+        )
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -56,9 +83,14 @@ def fit_progress() -> Iterator[FitProgress]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        progress = FitProgress(bar)
-        before = signal.signal(signal.SIGINT, progress.interrupted)
-        try:
-            yield progress
-        finally:
-            signal.signal(signal.SIGINT, before)
+        yield bar
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], Any], *signals: int) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -171,6 +171,18 @@ def make_config(preset: str = "quick", **changes: Any) -> Config:
     return parse_config({**PRESETS[preset].model_dump(), **changes})
 
 
+def cohort_config(preset: str = "paper", **changes: Any) -> Config:
+    """A preset for a cohort, with some fields changed: whole patients, no limit of time.
+
+    Raises
+    ------
+    UserError
+        As `make_config`.
+    """
+    cohort = {"region_margin": None, "keep_marked": False, "minutes": None, "steps": 2000}
+    return make_config(preset, **{**cohort, **changes})
+
+
 def parse_config(values: dict[str, Any]) -> Config:
     """Validate a configuration from a file or a command; see `make_config`."""
     try:

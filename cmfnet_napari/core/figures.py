@@ -1,8 +1,7 @@
-"""Pictures for reports: contours over CT and MR, and the loss curve. No display is needed."""
+"""Pictures for reports: contours over CT and MR. No display is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cmfnet_napari.core.events import Step
 from cmfnet_napari.core.plane import VIEWS, Plane
 from cmfnet_napari.core.scribbles import BACKGROUND, PALETTE, UNLABELLED, class_color
 from cmfnet_napari.core.study import Study
@@ -75,38 +73,6 @@ def contour_figure(
             _draw_labels(axes, view, labels, reference, scribbles)
     _legend(figure, labels, reference, scribbles)
     return figure
-
-
-def save_losses(events: Sequence[Step], path: str | Path) -> Path:
-    """Write a PNG of every loss term over the steps of a fit.
-
-    Parameters
-    ----------
-    events : sequence of Step
-        In order; terms as they were sent, unweighted.
-    path : path
-        The PNG.
-
-    Raises
-    ------
-    UserError
-        The file cannot be written.
-    """
-    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    names = dict.fromkeys(name for event in events for name in event.losses)
-    for i, name in enumerate(names):
-        points = [(e.step, e.losses[name]) for e in events if e.losses.get(name, 0) > 0]
-        width = 2.2 if name == "total" else 1.2
-        color = "black" if name == "total" else PALETTE[i % len(PALETTE)]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=width)
-    axes.set(xlabel="step", ylabel="loss (each term unweighted)", yscale="log")
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend(frameon=False)
-    return _save(figure, path)
 
 
 def _centre(labels: np.ndarray) -> tuple[int, ...]:

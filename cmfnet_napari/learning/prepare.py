@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cmfnet_napari.core.body import body_mask
+from cmfnet_napari.core.boxes import bounding_box, grow
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.grid import Grid, Triple
 from cmfnet_napari.core.normalise import ct_to_unit, mr_to_unit
 from cmfnet_napari.core.scribbles import FIRST_CLASS, IGNORE, to_targets
 from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.volume import Volume
 
 Region = tuple[slice, slice, slice]
+_AIR_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,14 @@ class Inputs:
         )[0].long()
         return torch.where(pooled < 0, IGNORE, pooled)
 
+    def dense_targets(self, mask: np.ndarray) -> Tensor:
+        """Segmentation of the Study's Grid → int64 (1, z', y', x').
+
+        Each working voxel gets the class that fills most of it, so that nothing grows.
+        """
+        shares = [self.frame.coarsen(mask == code) for code in range(int(mask.max()) + 1)]
+        return torch.cat(shares, dim=1).argmax(dim=1)
+
 
 def make_frame(grid: Grid, scribbles: np.ndarray | None, config: Config) -> Frame:
     """Region around the class strokes (or everything) and working voxel size of a fit."""
@@ -105,10 +117,13 @@ def make_frame(grid: Grid, scribbles: np.ndarray | None, config: Config) -> Fram
 
 
 def card_frame(config: Config, study: Study, fitted_to: str, region: list[list[int]]) -> Frame:
-    """Frame of a model on a study: its own region on the study it was fitted to, else all."""
+    """Frame of a model on a study: its own region on the study it was fitted to.
+
+    On another study it is the box around the patient's body: no class is in the air.
+    """
     frame = make_frame(study.grid, None, config)
     if fitted_to != study.content_hash:
-        return frame
+        return replace(frame, region=_body_box(study.ct))
     return replace(frame, region=tuple(slice(start, stop) for start, stop in region))
 
 
@@ -125,6 +140,15 @@ def make_inputs(study: Study, frame: Frame, config: Config) -> Inputs:
     fov = (share >= 0.5).float()
     mr = torch.where(fov > 0, frame.coarsen(unit) / share.clamp(min=0.5), 0.0)
     return Inputs(ct, mr, fov, frame)
+
+
+def _body_box(ct: Volume) -> Region:
+    """Around the body, with some of the air that the network saw around it in training."""
+    box = bounding_box(body_mask(ct))
+    if box is None:
+        return tuple(slice(0, n) for n in ct.grid.shape)
+    voxels = tuple(int(np.ceil(_AIR_MM / s)) for s in ct.grid.spacing)
+    return grow(box, voxels, ct.grid.shape)
 
 
 def _region(grid: Grid, scribbles: np.ndarray | None, margin: float | None) -> Region:

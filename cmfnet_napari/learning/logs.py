@@ -1,0 +1,72 @@
+"""The curves of a training as CSV and TensorBoard, continued where it is continued."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+LOSSES_FILE, SCORES_FILE = "losses.csv", "scores.csv"
+
+
+class Logs:
+    """Writes one row a step.
+
+    Parameters
+    ----------
+    folder : Path
+        Takes losses.csv, scores.csv and the folder ``tensorboard``.
+    steps : int
+        Steps done so far: what was logged after them belongs to a run that was broken off.
+    """
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        self._folder = folder
+        for name in (LOSSES_FILE, SCORES_FILE):
+            _cut(folder / name, steps)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=steps + 1)
+
+    def losses(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the terms of a step."""
+        self._write(LOSSES_FILE, "loss", step, values)
+
+    def scores(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the mean scores of the patients held out."""
+        self._write(SCORES_FILE, "held-out", step, values)
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self._board.close()
+
+    def _write(self, name: str, group: str, step: int, values: Mapping[str, float]) -> None:
+        path = self._folder / name
+        new = not path.exists()
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["step", *values])
+            writer.writerow([step, *values.values()])
+        for key, value in values.items():
+            self._board.add_scalar(f"{group}/{key}", value, step)
+
+
+def read_curve(path: Path) -> dict[str, list[float]]:
+    """Columns of losses.csv or scores.csv; empty when there is none."""
+    if not path.exists():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _cut(path: Path, steps: int) -> None:
+    """Drop the rows after a step, and a last row that was cut off by a crash."""
+    if not path.exists():
+        return
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    columns = header.count(",")
+    whole = (row for row in rows if row.count(",") == columns)
+    kept = [row for row in whole if int(row.split(",", 1)[0]) <= steps]
+    path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")

@@ -1,0 +1,98 @@
+"""The patients of a cohort on their working grids, resident in memory, and how they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from cmfnet_napari.core.body import body_mask
+from cmfnet_napari.core.cohort_images import LoadedCase
+from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.metrics import Scores, evaluate
+from cmfnet_napari.core.scribbles import IGNORE, to_scribbles
+from cmfnet_napari.learning.cmfnet import CmFNet
+from cmfnet_napari.learning.device import pick_precision
+from cmfnet_napari.learning.guide import make_guide
+from cmfnet_napari.learning.losses import Batch
+from cmfnet_napari.learning.predictor import predict
+from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+
+METRICS = ("dsc", "asd_mm", "hd95_mm", "surface_dsc", "volume_ml", "reference_ml")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One case, ready to train on and to predict.
+
+    Attributes
+    ----------
+    case : LoadedCase
+        Where it comes from, with the reference.
+    inputs : Inputs
+        Images on the working grid.
+    volume : Batch
+        The same with targets (uint8) and guide, for the sampler.
+    """
+
+    case: LoadedCase
+    inputs: Inputs
+    volume: Batch
+
+
+def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
+    """Bring a case to its working grid.
+
+    A case whose every voxel is labelled needs no guide; where others have one, its own says
+    nothing (all classes alike).
+    """
+    frame = make_frame(case.study.grid, None, config)
+    inputs = make_inputs(case.study, frame, config)
+    if case.dense:
+        targets = inputs.dense_targets(case.targets)
+    else:
+        targets = inputs.targets(to_scribbles(case.targets, case.targets != IGNORE))
+    if config.guide <= 0:
+        guide = inputs.ct[:, :0]
+    elif case.dense:
+        guide = torch.full((1, classes, *inputs.ct.shape[2:]), 1 / classes)
+    else:
+        body, spacing = frame.coarsen(body_mask(case.study.ct)), frame.spacing(case.study.grid)
+        guide = make_guide(inputs, targets, body, classes, spacing, config.guide_softness)
+    volume = Batch(inputs.ct, inputs.mr, inputs.fov, targets.to(torch.uint8), guide)
+    return Patient(case, inputs, volume)
+
+
+def judge(
+    model: CmFNet,
+    patients: Sequence[Patient],
+    config: Config,
+    classes: int,
+    fabric: Fabric,
+) -> np.ndarray:
+    """Predict patients that have a reference and compare; the processes share the work.
+
+    Returns
+    -------
+    float32 array (patients, classes without background, `METRICS`)
+        NaN where a score is not defined.
+    """
+    precision = pick_precision(config.precision, fabric.device)
+    table = torch.zeros(len(patients), classes - 1, len(METRICS), dtype=torch.float32)
+    for number in range(fabric.global_rank, len(patients), fabric.world_size):
+        patient = patients[number]
+        labels = predict(model, patient.inputs, config, precision).labels
+        for code in range(1, classes):
+            scores = evaluate(
+                labels == code, patient.case.reference == code, patient.case.study.grid
+            ).mean
+            table[number, code - 1] = torch.tensor(_values(scores), dtype=torch.float32)
+    return fabric.all_reduce(table.to(fabric.device), reduce_op="sum").cpu().numpy()
+
+
+def _values(scores: Scores) -> list[float]:
+    values = (getattr(scores, name) for name in METRICS)
+    return [float("nan") if value is None else float(value) for value in values]
