@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from lightning_fabric import Fabric
 
@@ -69,6 +71,8 @@ def make_fabric(
         raise UserError(
             f"{devices} GPUs were asked for, but this machine shows {torch.cuda.device_count()}."
         )
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(
         accelerator=device.type,
         devices=devices if device.index is None else [device.index],

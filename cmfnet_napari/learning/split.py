@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from cmfnet_napari.learning.sampling import Sampler
 from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
 
 STATE_FILE = "state.pt"
-SAVE_SECONDS = 60.0
+SAVE_VARIABLE = "CMFNET_SAVE_SECONDS"  # between states on disk, 60 when not set
 JUDGED_TIMES = 10  # a training looks at the patients held out so often
 
 
@@ -83,6 +84,7 @@ class SplitTraining:
         self._trainer = Trainer(build(config, classes), classes, config, fabric)
         self._sampler = Sampler([patient.volume for patient in learnt], config)
         self._began = self._saved = time.monotonic()
+        self._save_seconds = float(os.environ.get(SAVE_VARIABLE, 60))
         self._dsc = ""
 
     def run(self) -> list[Result] | None:
@@ -91,7 +93,7 @@ class SplitTraining:
         logs = Logs(self._folder, self._trainer.steps) if self._fabric.is_global_zero else None
         while True:
             progress, stop = self._shared((self._progress, self._hooks.stop()))
-            if stop or time.monotonic() - self._saved > SAVE_SECONDS:
+            if stop or time.monotonic() - self._saved > self._save_seconds:
                 self._save()
             if stop:
                 return None

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from cmfnet_napari.core.curves import save_losses
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Step
-from cmfnet_napari.core.curves import save_losses
 from cmfnet_napari.core.figures import contour_figure, save_contours
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.plane import Plane

@@ -1,0 +1,263 @@
+"""Cohort training on four patients small enough to train on in seconds."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import load_file
+from tensorboardX.proto.event_pb2 import Event
+
+from cmfnet_napari.core.config import cohort_config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.model_card import read_card
+from cmfnet_napari.learning.split import Hooks
+from cmfnet_napari.learning.train import train
+
+SHAPE = (16, 18, 32)
+
+
+def write(path, array, kind):
+    image = sitk.GetImageFromArray(array.astype(kind))
+    image.SetSpacing((1.0, 1.5, 3.0))
+    sitk.WriteImage(image, str(path))
+    return path.name
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Four balls of other sizes and places; P3 and P4 have dense masks only."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij")
+    rows = []
+    for n in range(1, 5):
+        ball = (3 * (z - 8)) ** 2 + (1.5 * (y - 9)) ** 2 + (x - 12.0 - n) ** 2 < (5 + n) ** 2
+        images = {
+            "ct": np.where(ball, 90, 40) + rng.normal(0, 8, SHAPE),
+            "mr": np.where(ball, 700, 300) + rng.normal(0, 8, SHAPE),
+        }
+        row = {"case": f"P{n}"}
+        for name, array in images.items():
+            row[name] = write(tmp_path / f"{name}{n}.nii.gz", array, np.float32)
+        row["mask"] = write(tmp_path / f"mask{n}.nii.gz", ball, np.uint8)
+        scribbles = np.zeros(SHAPE)
+        scribbles[8, 9, 10 + n : 14 + n] = 2
+        scribbles[8, 1:17, 1] = scribbles[8, 1, 1:31] = 1
+        strokes = write(tmp_path / f"s{n}.nii.gz", scribbles, np.uint8)
+        row["scribbles"] = strokes if n <= 2 else ""
+        rows.append(row)
+    return write_cohort(tmp_path / "cohort.csv", rows)
+
+
+def write_cohort(path, rows):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def small(**changes):
+    settings = {
+        "width": 2,
+        "patch": (16, 16, 32),
+        "spacing": None,
+        "steps": 6,
+        "batch": 2,
+        "crf_radius": 2,
+        "precision": "float32",
+        "dropout": 0.3,
+    }
+    return cohort_config("quick", **{**settings, **changes})
+
+
+def table(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def stop_after(shown):
+    calls = []
+    return Hooks(show=lambda share, note: calls.append(note), stop=lambda: len(calls) >= shown)
+
+
+def test_cross_validation_judges_every_patient_once_by_a_model_that_never_saw_it(cohort, tmp_path):
+    out = tmp_path / "out"
+    result = train(cohort, out, small(), folds=2)
+    rows = table(out / "results.csv")
+    assert sorted(row["case"] for row in rows) == ["P1", "P2", "P3", "P4"]
+    assert {row["split"] for row in rows} == {"fold-1", "fold-2"}
+    assert result["metrics"]["dsc"] == pytest.approx(
+        np.mean([float(row["dsc"]) for row in rows]), abs=1e-4
+    )
+    hashes = [set(read_card(model).data) for model in result["models"]]
+    assert [len(data) for data in hashes] == [2, 2]
+    assert not hashes[0] & hashes[1]
+    assert (out / "curves.png").exists()
+    assert not list(out.rglob("state.pt"))
+
+
+def test_one_model_by_the_files_splits_and_the_card_knows_no_patient(cohort, tmp_path):
+    rows = table(cohort)
+    for row, split in zip(rows, ("train", "train", "train", "test"), strict=True):
+        row["split"] = split
+    write_cohort(cohort, rows)
+    out = tmp_path / "out"
+    train(cohort, out, small())
+    assert [row["case"] for row in table(out / "results.csv")] == ["P4"]
+    card = read_card(out)
+    assert set(card.metrics) >= {"dsc", "surface_dsc"}
+    assert card.software["torch"] == torch.__version__
+    assert "P1" not in card.model_dump_json()
+    assert str(tmp_path) not in card.model_dump_json()
+
+
+def test_losses_are_logged_as_csv_and_for_tensorboard(cohort, tmp_path):
+    train(cohort, tmp_path / "out", small(), folds=2)
+    fold = tmp_path / "out" / "fold-2"
+    rows = table(fold / "losses.csv")
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    logged = {
+        (event.step, value.tag): value.simple_value
+        for event in tensorboard(fold / "tensorboard")
+        for value in event.summary.value
+    }
+    for row in rows:
+        tagged = logged[int(row["step"]), "loss/total"]
+        assert tagged == pytest.approx(float(row["total"]), rel=1e-5)
+    assert (6, "held-out/dsc") in logged
+
+
+def tensorboard(folder):
+    """Events of a TFRecord file: length (8 bytes), its check (4), data, its check (4)."""
+    (path,) = folder.iterdir()
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 8], "little")
+        yield Event.FromString(data[at + 12 : at + 12 + length])
+        at += length + 16
+
+
+def test_stopped_and_continued_is_the_same_to_the_bit(cohort, tmp_path):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    train(cohort, straight, small(), folds=2)
+    # four readings, then three steps of the first fold; then one of the second
+    assert train(cohort, broken, small(), folds=2, hooks=stop_after(4 + 3)) is None
+    assert (broken / "fold-1" / "state.pt").exists()
+    assert train(cohort, broken, small(), folds=2, hooks=stop_after(4 + 3 + 1)) is None
+    train(cohort, broken, small(), folds=2)
+    for fold in ("fold-1", "fold-2"):
+        ours, theirs = (load_file(f / fold / "model.safetensors") for f in (straight, broken))
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        assert table(straight / fold / "losses.csv") == table(broken / fold / "losses.csv")
+    assert table(straight / "results.csv") == table(broken / "results.csv")
+
+
+def test_another_configuration_or_other_labels_do_not_go_on(cohort, tmp_path):
+    out = tmp_path / "out"
+    assert train(cohort, out, small(), hooks=stop_after(5)) is None
+    with pytest.raises(UserError, match="width 2 instead of 4"):
+        train(cohort, out, small(width=4))
+    rows = table(cohort)
+    rows[0]["scribbles"] = ""
+    write_cohort(cohort, rows)
+    with pytest.raises(UserError, match=r"other images, labels or splits \(P1\)"):
+        train(cohort, out, small())
+
+
+def test_a_folder_with_something_else_is_left_alone(cohort, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="already holds something"):
+        train(cohort, out, small())
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_state_is_named(cohort, tmp_path):
+    out = tmp_path / "out"
+    train(cohort, out, small(), hooks=stop_after(6))
+    state = out / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"state .*state\.pt is damaged"):
+        train(cohort, out, small())
+
+
+def test_fold_numbers_need_their_count(cohort, tmp_path):
+    rows = [{**row, "split": str(n % 2 + 1)} for n, row in enumerate(table(cohort))]
+    write_cohort(cohort, rows)
+    with pytest.raises(UserError, match="--folds"):
+        train(cohort, tmp_path / "out", small())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_case_without_strokes_of_a_class_is_named_before_training(cohort, tmp_path):
+    array = np.zeros(SHAPE)
+    array[8, 1, 1:31] = 1
+    write(tmp_path / "s1.nii.gz", array, np.uint8)
+    with pytest.raises(UserError, match=r"P1 .*no stroke of class 1"):
+        train(cohort, tmp_path / "out", small())
+    assert not (tmp_path / "out").exists()
+
+
+def command(cohort, out, *more):
+    settings = small(dropout=0.0).model_dump(mode="json")
+    chosen = [f"{name}={settings[name]}" for name in ("width", "batch", "crf_radius", "precision")]
+    chosen += ["patch=[16, 16, 32]", "spacing=null", "dropout=0", *more]
+    sets = [part for text in chosen for part in ("--set", text)]
+    start = [sys.executable, "-m", "cmfnet_napari", "train", str(cohort), "--out", str(out)]
+    return [*start, "--preset", "quick", "--device", "cpu", *sets]
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_killed_without_warning_the_same_command_goes_on(cohort, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    line = [*command(cohort, out), "--steps", "40"]
+    patched = {**environment(), "CMFNET_SAVE_SECONDS": "0"}
+    process = subprocess.Popen(line, env=patched, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 90
+    while not (out / "state.pt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = torch.load(out / "state.pt", weights_only=True)["trainer"]["steps"]
+    assert 0 < done < 40
+    subprocess.run(line, env=environment(), check=True, capture_output=True)
+    straight = tmp_path / "straight"
+    subprocess.run(
+        [*command(cohort, straight), "--steps", "40"],
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (straight, out))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert [int(row["step"]) for row in table(out / "losses.csv")] == list(range(1, 41))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_the_same_global_batch(cohort, tmp_path):
+    losses = []
+    for devices in ("1", "2"):
+        out = tmp_path / devices
+        line = [*command(cohort, out, "batch=3"), "--steps", "4", "--devices", devices]
+        done = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        losses.append(table(out / "losses.csv"))
+    assert len(losses[0]) == len(losses[1]) == 4
+    for one, two in zip(*losses, strict=True):
+        for name in ("ssl", "imr", "imc", "guide", "total"):
+            assert float(two[name]) == pytest.approx(float(one[name]), rel=2e-3), name
+    first = [{name: float(row[0][name]) for name in ("ssl", "imr", "imc")} for row in losses]
+    assert first[1] == pytest.approx(first[0], rel=1e-5)
