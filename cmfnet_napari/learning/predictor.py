@@ -1,8 +1,9 @@
-"""Prediction through y_mm, on volumes of any shape."""
+"""Prediction through y_mm, on volumes of any shape, within a budget of memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import psutil
@@ -12,18 +13,17 @@ from torch import Tensor
 
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.model_card import Card
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.learning.checkpoint import Card
 from cmfnet_napari.learning.cmfnet import CmFNet
 from cmfnet_napari.learning.device import pick_precision
+from cmfnet_napari.learning.memory import Room
 from cmfnet_napari.learning.prepare import Inputs, card_frame, make_inputs
+from cmfnet_napari.learning.tiles import make_tiles, smallest_tile
 
-# Floats alive a voxel and unit of width at the widest place, the joined finest decoder stage
-# with the buffers of its convolution; measured on the CPU, rounded up.
-_FLOATS_A_VOXEL = 20
-_MEMORY_SHARE = 0.5
-_TILE = (48, 160, 160)
+_SHARE = 0.7  # of the free memory, when no budget is given
 _OVERLAP = 0.5
+_SLAB = 16  # slices of the working grid that are refined at once
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ def predict(
     config: Config,
     precision: torch.dtype = torch.float32,
     scribbles: np.ndarray | None = None,
+    memory: float | None = None,
 ) -> Prediction:
-    """Predict a study.
+    """Predict a study: the whole volume at once, or in tiles where memory does not allow that.
 
     Parameters
     ----------
@@ -64,61 +65,125 @@ def predict(
         float32, or bfloat16 for autocast.
     scribbles : uint8 array (z, y, x) on the Study's Grid, optional
         When given, components of a class without a stroke of that class are dropped.
+    memory : float, optional
+        Bytes that may be used beyond model and inputs: of the processor's memory, or of the
+        GPU's when the model is on one. None: a share of what is free.
+
+    Raises
+    ------
+    UserError
+        Not even the smallest tile fits.
     """
     model.eval()
-    device = next(model.parameters()).device
-    images = torch.cat([inputs.ct, inputs.mr], dim=1)
-
-    def scores(pair: Tensor) -> Tensor:
-        pair = pair.to(device)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            return model.fused(pair[:, :1], pair[:, 1:]).float().cpu()
-
-    tile = _tile(images.shape[2:], config, device)
-    if tile is None:
-        whole = scores(images)
+    room = _find_room(model, inputs, config, precision, memory)
+    if config.normalisation == "instance":
+        probabilities = _slide(model, inputs, config, precision, room)
     else:
-        whole = sliding_window_inference(
-            images, tile, 1, scores, overlap=_OVERLAP, mode="gaussian", device="cpu"
-        )
-    return _finish(whole, inputs, scribbles)
+        probabilities = _paste_tiles(model, inputs, precision, room)
+    labels, probability = _finish(probabilities, inputs)
+    if scribbles is not None:
+        labels = drop_unmarked(labels, scribbles)
+    return Prediction(labels, probability)
 
 
-def predict_study(model: CmFNet, card: Card, study: Study) -> Prediction:
+def predict_study(
+    model: CmFNet, card: Card, study: Study, memory: float | None = None
+) -> Prediction:
     """Predict a study with a loaded model, on the model's working grid.
 
-    On the study it was fitted to, the model works on its own region; on another one, on all.
+    On the study it was fitted to, the model works on its own region; on another one, on the
+    box around the patient's body. `memory` is as in `predict`, with the inputs included.
     """
     frame = card_frame(card.config, study, card.study, card.region)
     inputs = make_inputs(study, frame, card.config)
     device = next(model.parameters()).device
-    return predict(model, inputs, card.config, pick_precision(card.config.precision, device))
+    precision = pick_precision(card.config.precision, device)
+    if memory is not None and device.type == "cpu":
+        memory -= inputs.ct.nbytes + inputs.mr.nbytes + inputs.fov.nbytes
+    return predict(model, inputs, card.config, precision, memory=memory)
 
 
-def _finish(scores: Tensor, inputs: Inputs, scribbles: np.ndarray | None) -> Prediction:
-    frame = inputs.frame
-    probabilities = frame.refine(scores.softmax(dim=1))
-    labels = frame.paste(probabilities.argmax(dim=0).to(torch.uint8).numpy())
-    if scribbles is not None:
-        labels = drop_unmarked(labels, scribbles)
-    return Prediction(labels, frame.paste((1 - probabilities[0]).numpy()))
+def _find_room(
+    model: CmFNet, inputs: Inputs, config: Config, precision: torch.dtype, memory: float | None
+) -> Room:
+    """What is left for the network beside the results, which lie in the processor's memory."""
+    device, classes = next(model.parameters()).device, _classes(model)
+    if memory is None:
+        memory = _SHARE * _free(device)
+    kept = 0
+    if device.type == "cpu":
+        coarse, fine = inputs.ct.numel(), prod(inputs.frame.shape)
+        kept = 4 * classes * coarse + 5 * fine  # probabilities; labels and probability
+        if config.normalisation == "instance":
+            kept += 4 * (2 * classes + 3) * coarse  # blended scores, weights, both images
+    return Room(memory, kept, config.width, classes, precision)
 
 
-def _tile(size: torch.Size, config: Config, device: torch.device) -> tuple[int, ...] | None:
-    """Tile to predict in; None for the whole volume at once.
+def _free(device: torch.device) -> int:
+    """Free memory where the network runs, bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def _classes(model: CmFNet) -> int:
+    return model.ct.decoder.head[-1].out_channels
+
+
+def _scores(model: CmFNet, ct: Tensor, mr: Tensor, precision: torch.dtype) -> Tensor:
+    """Images (1, 1, z, y, x) → float32 scores (1, classes, z, y, x) on the model's device."""
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        return model.fused(ct.to(device), mr.to(device)).float()
+
+
+def _paste_tiles(model: CmFNet, inputs: Inputs, precision: torch.dtype, room: Room) -> Tensor:
+    """Probabilities (1, classes, z', y', x') on the CPU, tile by tile."""
+    size = tuple(inputs.ct.shape[2:])
+    tiles = make_tiles(size, room.fits)
+    if not tiles:
+        room.require(smallest_tile(size))
+    result = torch.empty(1, room.classes, *size)
+    for tile in tiles:
+        ct, mr = (image[(..., *tile.cut)] for image in (inputs.ct, inputs.mr))
+        scores = _scores(model, ct, mr, precision)[(..., *tile.inner)]
+        result[(..., *tile.core)] = scores.softmax(dim=1).cpu()
+    return result
+
+
+def _slide(
+    model: CmFNet, inputs: Inputs, config: Config, precision: torch.dtype, room: Room
+) -> Tensor:
+    """The same through a window of the training patch.
 
     Instance normalisation takes its statistics from what it is given: a network trained on
-    patches is right on tiles of that size only.
+    patches is right on windows of that size only.
     """
-    if config.normalisation == "instance":
-        return tuple(min(p, n) for p, n in zip(config.patch, size, strict=True))
-    return None if _fits(size.numel(), config.width, device) else _TILE
+    images = torch.cat([inputs.ct, inputs.mr], dim=1)
+    window = tuple(min(p, n) for p, n in zip(config.patch, images.shape[2:], strict=True))
+    room.require(window)
+
+    def scores(pair: Tensor) -> Tensor:
+        return _scores(model, pair[:, :1], pair[:, 1:], precision).cpu()
+
+    blended = sliding_window_inference(
+        images, window, 1, scores, overlap=_OVERLAP, mode="gaussian", device="cpu"
+    )
+    return blended.softmax(dim=1)
 
 
-def _fits(voxels: int, width: int, device: torch.device) -> bool:
-    """Whether the whole volume can go through the network at once in free memory."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    return voxels * width * _FLOATS_A_VOXEL * 4 < _MEMORY_SHARE * free
+def _finish(probabilities: Tensor, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probability of a class on the Study's Grid, refined a slab at a time."""
+    frame = inputs.frame
+    labels = np.zeros(frame.shape, dtype=np.uint8)
+    probability = np.zeros(frame.shape, dtype=np.float32)
+    here = labels[frame.region], probability[frame.region]
+    for first in range(0, probabilities.shape[2], _SLAB):
+        # One slice more on either side: what is interpolated depends on the neighbours.
+        low, factor = max(first - 1, 0), frame.factors[0]
+        slab = frame.refine(probabilities[:, :, low : first + _SLAB + 1])
+        rows = slice(first * factor, (first + _SLAB) * factor)
+        part = slab[:, rows.start - low * factor : rows.stop - low * factor]
+        here[0][rows] = part.argmax(dim=0).numpy()[: len(here[0][rows])]
+        here[1][rows] = (1 - part[0]).numpy()[: len(here[1][rows])]
+    return labels, probability

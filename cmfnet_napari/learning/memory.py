@@ -1,0 +1,85 @@
+"""What prediction needs of memory, and whether there is enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from cmfnet_napari.core.errors import UserError
+
+Size = tuple[int, int, int]
+
+# Peak memory of `fused` on the CPU: bytes a voxel and unit of width (most of it the finest decoder
+# stage and the buffers of its convolution), and bytes whatever the size, which the allocator keeps
+# between its blocks. Measured as resident memory at widths 2 to 16 on 0.04 to 2.4 million voxels:
+# 60 to 77 bytes in float32, 32 to 42 in bfloat16. Images in channels_last_3d needed as much memory,
+# and as much time on one thread.
+_COSTS = {torch.float32: (80, 128 * 2**20), torch.bfloat16: (44, 64 * 2**20)}
+# PyTorch gives a single float32 image to oneDNN only if channels times z times y exceed this. Below
+# it unfolds the image: 27 floats a voxel and channel.
+_ONEDNN_FROM = 20480
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much memory there is, and what the network needs of it.
+
+    Attributes
+    ----------
+    budget : float
+        Bytes that prediction may use beyond model and inputs.
+    kept : float
+        Bytes of it that results take.
+    width, classes, precision
+        Of the network.
+    """
+
+    budget: float
+    kept: float
+    width: int
+    classes: int
+    precision: torch.dtype
+
+    def need(self, size: Size) -> float:
+        """Bytes for one image (z, y, x) through the network, results included."""
+        a_channel, always = _COSTS[self.precision]
+        a_voxel = a_channel * self.width + 4 * (4 + 3 * self.classes)
+        if self.precision == torch.float32:
+            a_voxel += self._unfolded(size)
+        return self.kept + always + a_voxel * prod(size)
+
+    def _unfolded(self, size: Size) -> float:
+        """Bytes a voxel that the largest unfolded image takes.
+
+        Resolution level l has 8^l times fewer voxels, and convolutions of 1, 2 and 4 times
+        2^l times the width as channels.
+        """
+        z, y, _ = size
+        channels = (
+            (times * self.width, level)
+            for level in range(4)
+            for times in (1, 2, 4)
+            if times * self.width * z * y / 2**level <= _ONEDNN_FROM
+        )
+        return max((27 * 4 * count / 4**level for count, level in channels), default=0)
+
+    def fits(self, size: Size) -> bool:
+        """Whether an image of this size can go through the network at once."""
+        return self.need(size) <= self.budget
+
+    def require(self, size: Size) -> None:
+        """Refuse a size that does not fit.
+
+        Raises
+        ------
+        UserError
+            With what is needed and what there is.
+        """
+        if not self.fits(size):
+            raise UserError(
+                f"Prediction needs {self.need(size) / 2**20:.0f} MiB of memory at least, but may "
+                f"use {max(self.budget, 0) / 2**20:.0f} MiB. Close other programs, allow more, or "
+                "use a model of larger voxels or smaller width."
+            )
