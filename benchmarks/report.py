@@ -51,8 +51,8 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times less ours is."""
-        return None if self.theirs is None else self.theirs / self.ours
+        """How many times less ours is; None when there is nothing to divide."""
+        return self.theirs / self.ours if self.theirs is not None and self.ours else None
 
 
 def run_alone(target: Callable[..., Any], *args: Any) -> tuple[Any, float]:
@@ -70,9 +70,17 @@ def run_alone(target: Callable[..., Any], *args: Any) -> tuple[Any, float]:
 
 
 def _measured(target: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
+    return with_peak(lambda: target(*args))
+
+
+def with_peak(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Result of a call in this process and its peak memory above what was held before, MiB.
+
+    In a process that has freed memory before, some of the call's lies in that and is not seen.
+    """
     before = psutil.Process().memory_info().rss
     _forget_peak()
-    result = target(*args)
+    result = work()
     return result, (_peak() - before) / _MIB
 
 
