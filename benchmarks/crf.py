@@ -87,7 +87,7 @@ def gradient(method: str, shape: tuple[int, ...]) -> tuple[float, Tensor]:
     y, kernels = make_case(shape)
     loss = METHODS[method](y, kernels, RADIUS)
     loss.backward()
-    return float(loss), torch.as_tensor(y.grad)
+    return loss.item(), torch.as_tensor(y.grad)
 
 
 def check(shape: tuple[int, ...] = (2, 3, 7, 12, 15)) -> float:
