@@ -186,6 +186,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="Labels to write, on the CT's grid")],
     mr: Mr = None,
     probabilities: Annotated[Path | None, typer.Option(help="Probability to write")] = None,
+    memory_gib: Annotated[
+        float | None, typer.Option(min=0.01, help="Memory it may use; else a share of the free")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -198,7 +201,8 @@ def predict(
 
     network, card = load_model(model, pick_device(device))
     study = open_study(ct, mr)
-    prediction = predict_study(network, card, study)
+    memory = None if memory_gib is None else memory_gib * 2**30
+    prediction = predict_study(network, card, study, memory)
     save_labels(prediction.labels, study, out)
     result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
     if probabilities is not None:
