@@ -166,3 +166,53 @@ def test_an_unexpected_error_is_no_traceback(capsys, monkeypatch):
     assert status == 1
     assert "ZeroDivisionError" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("CT3", 7.94), ("CT4", 19.57), ("CT5", 35.57), ("CT6", 51.56)]
+)
+def test_describe_counts_the_parameters_of_table_iv(capsys, name, millions):
+    code, out, _ = run(capsys, "describe", "--architecture", name, "--json")
+    assert code == 0
+    assert round(json.loads(out.splitlines()[-1])["parameters"] / 1e6, 2) == millions
+
+
+def test_describe_shows_a_models_card(capsys, files, tmp_path):
+    words = [word.format(**files, out=tmp_path / "run") for word in FIT]
+    assert run(capsys, *words, "--set", "width=2")[0] == 0
+    code, out, _ = run(capsys, "describe", tmp_path / "run", "--json")
+    card = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert (card["config"]["width"], card["classes"], card["steps"]) == (2, 2, 3)
+    assert card["parameters"] > 0
+    assert str(tmp_path) not in out
+
+
+def test_an_unknown_setting_or_architecture_is_named(capsys, files, tmp_path):
+    words = [word.format(**files, out=tmp_path / "run") for word in FIT]
+    code, _, err = run(capsys, *words, "--set", "widht=8")
+    assert (code, "widht" in err) == (1, True)
+    code, _, err = run(capsys, *words, "--set", "width=9999")
+    assert (code, "width" in err) == (1, True)
+    code, _, err = run(capsys, "describe", "--architecture", "CT7")
+    assert (code, "CT7" in err) == (1, True)
+    assert "CT6" in err
+
+
+def test_train_names_what_is_wrong_with_a_cohort(capsys, tmp_path):
+    (tmp_path / "cohort.csv").write_text("case,ct,mask\nP1,no.nii.gz,no.nii.gz\n")
+    code, _, err = run(capsys, "train", tmp_path / "cohort.csv", "--out", tmp_path / "out")
+    assert code == 1
+    assert "P1" in err
+    assert "no.nii.gz" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_memory_budget_too_small_is_said_with_both_figures(capsys, files, tmp_path):
+    words = [word.format(**files, out=tmp_path / "run") for word in FIT]
+    assert run(capsys, *words)[0] == 0
+    words = ["predict", tmp_path / "run", files["ct"], "--out", tmp_path / "p.nii.gz"]
+    code, _, err = run(capsys, *words, "--memory-gib", "0.01")
+    assert code == 1
+    assert err.count("MiB") == 2
+    assert not (tmp_path / "p.nii.gz").exists()

@@ -174,12 +174,18 @@ def make_config(preset: str = "quick", **changes: Any) -> Config:
 def cohort_config(preset: str = "paper", **changes: Any) -> Config:
     """A preset for a cohort, with some fields changed: whole patients, no limit of time.
 
+    Without instance normalisation, whose statistics of a patch do not carry over to other
+    patients (docs/measurements.md), and at a learning rate that is stable without it.
+
     Raises
     ------
     UserError
         As `make_config`.
     """
-    cohort = {"region_margin": None, "keep_marked": False, "minutes": None, "steps": 2000}
+    cohort: dict[str, Any] = {"region_margin": None, "keep_marked": False}
+    cohort |= {"minutes": None, "steps": 2000}
+    if preset != "paper":
+        cohort |= {"normalisation": "none", "learning_rate": 1e-3}
     return make_config(preset, **{**cohort, **changes})
 
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from cmfnet_napari.core.config import PRESETS, Config, make_config, parse_config
+from cmfnet_napari.core.config import PRESETS, Config, cohort_config, make_config, parse_config
 from cmfnet_napari.core.errors import UserError
 
 
@@ -74,3 +74,13 @@ def test_a_saved_config_with_a_strange_field():
 def test_every_field_explains_itself(name):
     field = Config.model_fields[name]
     assert name == "preset" or field.description
+
+
+def test_a_cohort_sees_whole_patients_and_paper_stays_the_papers():
+    for preset in ("quick", "standard", "paper"):
+        config = cohort_config(preset)
+        assert (config.region_margin, config.keep_marked, config.minutes) == (None, False, None)
+    paper = cohort_config("paper")
+    published = (paper.learning_rate, paper.batch, paper.dropout, paper.patch, paper.augment)
+    assert published == (1e-5, 16, 0.5, (16, 96, 96), False)
+    assert cohort_config("quick", steps=7, normalisation="instance").normalisation == "instance"

@@ -116,3 +116,46 @@ def test_the_paper_has_no_guide():
     )
     assert set(terms) == {"ssl", "imr", "imc"}
     assert make_config("paper").guide == 0
+
+
+def test_partial_cross_entropy_of_eight_classes_is_torchs_with_an_ignored_label():
+    torch.manual_seed(1)
+    scores = torch.randn(2, 8, 3, 4, 5)
+    targets = torch.randint(0, 8, (2, 3, 4, 5))
+    targets[torch.rand(2, 3, 4, 5) < 0.7] = IGNORE
+    theirs = torch.nn.functional.cross_entropy(scores, targets, ignore_index=IGNORE)
+    torch.testing.assert_close(partial_cross_entropy(scores, targets), theirs)
+
+
+@pytest.mark.parametrize(
+    ("switched_off", "term"),
+    [
+        ({"ce_weight": 0}, "ssl"),
+        ({"lambda_ct": 0, "lambda_mr": 0}, "imr"),
+        ({"alpha_ct": 0, "alpha_mr": 0}, "imc"),
+    ],
+)
+def test_each_term_can_be_switched_off(switched_off, term):
+    batch = make_batch(torch.ones(1, 1, 3, 4, 5))
+    outputs = Outputs(*(torch.randn(1, 2, 3, 4, 5) for _ in range(3)))
+    whole = loss_terms(outputs, batch, make_config("paper"))
+    less = loss_terms(outputs, batch, make_config("paper", **switched_off))
+    assert less[term].item() == 0
+    for other in {"ssl", "imr", "imc"} - {term}:
+        assert less[other].item() == whole[other].item() != 0
+
+
+def test_only_the_mr_half_of_imr_and_imc_leaves_out_voxels_without_mr():
+    fov = torch.ones(1, 1, 3, 4, 5)
+    fov[..., 2:] = 0
+    batch = make_batch(fov)
+    torch.manual_seed(5)
+    outputs = Outputs(*(torch.randn(1, 2, 3, 4, 5) for _ in range(3)))
+    changed = outputs._replace(mr=outputs.mr.clone())
+    changed.mr[..., 2:] += 3.0
+    before, after = (loss_terms(o, batch, make_config("paper")) for o in (outputs, changed))
+    assert {name: v.item() for name, v in before.items()} == {
+        name: v.item() for name, v in after.items()
+    }
+    ct_changed = outputs._replace(ct=changed.mr)
+    assert loss_terms(ct_changed, batch, make_config("paper"))["imc"] != before["imc"]

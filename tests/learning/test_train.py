@@ -224,6 +224,13 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def test_patients_without_mr_train_on_the_ct_in_both_branches(cohort, tmp_path):
+    rows = [{name: cell for name, cell in row.items() if name != "mr"} for row in table(cohort)]
+    write_cohort(cohort, rows)
+    train(cohort, tmp_path / "out", small(steps=2), folds=2)
+    assert len(table(tmp_path / "out" / "results.csv")) == 4
+
+
 @pytest.mark.slow
 def test_killed_without_warning_the_same_command_goes_on(cohort, tmp_path):
     out = tmp_path / "out"
