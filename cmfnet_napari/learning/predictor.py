@@ -22,6 +22,8 @@ from cmfnet_napari.learning.prepare import Inputs, card_frame, make_inputs
 from cmfnet_napari.learning.tiles import make_tiles, smallest_tile
 
 _SHARE = 0.7  # of the free memory, when no budget is given
+# Of windows. With a quarter, a patient of 48×112×128 took 2.4 s for 3.9 s, but DSC fell from 0.78
+# to 0.69 (quick preset, on the whole synthetic patient).
 _OVERLAP = 0.5
 _SLAB = 16  # slices of the working grid that are refined at once
 
