@@ -101,6 +101,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
+    from cmfnet_napari.core.case import new_folder
     from cmfnet_napari.core.config import make_config
     from cmfnet_napari.core.scribbles import check_codes
     from cmfnet_napari.core.study import load_labels, open_study
@@ -112,7 +113,7 @@ def fit(
     config = make_config(preset, **changes, **_changes(settings))
     study = open_study(ct, mr)
     strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
-    run = _new_folder(out)
+    run = new_folder(out)
     with fit_progress() as progress:
         hooks = Hooks(emit=progress.show, request=progress.request)
         finished = run_fit(study, strokes, run, config, device=device, base=base, hooks=hooks)
@@ -300,17 +301,6 @@ def _numbers(text: str) -> list[int] | None:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither 'all' nor numbers such as 1,3") from None
-
-
-def _new_folder(path: Path) -> Path:
-    """Make a folder for a run; what an earlier run wrote is never overwritten."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} already holds something. Choose a new folder for the run.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error
-    return path
 
 
 def _with_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -138,6 +138,23 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
     return Case(folder, study, read_only)
 
 
+def new_folder(path: Path) -> Path:
+    """Make a folder for a run or a training; what an earlier one wrote is never overwritten.
+
+    Raises
+    ------
+    UserError
+        It holds something, or cannot be made.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} already holds something. Choose a new folder.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error
+    return path
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; UserError when it is missing or broken."""
     try:

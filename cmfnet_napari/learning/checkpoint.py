@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import (
     FORMAT,
-    MODEL_FILE,
     Card,
     damaged,
     model_path,
@@ -19,8 +18,6 @@ from cmfnet_napari.core.model_card import (
 )
 from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.learning.cmfnet import CmFNet, build
-
-__all__ = ["MODEL_FILE", "Card", "load_model", "model_path", "save_model"]
 
 
 def save_model(model: CmFNet, card: Card, path: Path) -> Path:

@@ -14,8 +14,7 @@ Size = tuple[int, int, int]
 # Peak memory of `fused` on the CPU: bytes a voxel and unit of width (most of it the finest decoder
 # stage and the buffers of its convolution), and bytes whatever the size, which the allocator keeps
 # between its blocks. Measured as resident memory at widths 2 to 16 on 0.04 to 2.4 million voxels:
-# 60 to 77 bytes in float32, 32 to 42 in bfloat16. Images in channels_last_3d needed as much memory,
-# and as much time on one thread.
+# 60 to 77 bytes in float32, 32 to 42 in bfloat16.
 _COSTS = {torch.float32: (80, 128 * 2**20), torch.bfloat16: (44, 64 * 2**20)}
 # PyTorch gives a single float32 image to oneDNN only if channels times z times y exceed this. Below
 # it unfolds the image: 27 floats a voxel and channel.

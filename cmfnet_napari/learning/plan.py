@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cmfnet_napari.core.case import read_json, write_json
+from cmfnet_napari.core.case import new_folder, read_json, write_json
 from cmfnet_napari.core.cohort import TEST, TRAIN, VAL, Row, folds
 from cmfnet_napari.core.cohort_images import LoadedCase
 from cmfnet_napari.core.config import Config
@@ -84,18 +84,8 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
                 "folder, or give the same command to go on with that one."
             )
     else:
-        _new_folder(folder)
+        new_folder(folder)
         write_json(folder / PLAN_FILE, plan)
-
-
-def _new_folder(folder: Path) -> None:
-    """Make the folder; what something else wrote is never overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} already holds something. Choose a new folder for the training.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be made ({error.strerror}).") from error
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

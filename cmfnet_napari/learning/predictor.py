@@ -135,8 +135,22 @@ def _classes(model: CmFNet) -> int:
 def _scores(model: CmFNet, ct: Tensor, mr: Tensor, precision: torch.dtype) -> Tensor:
     """Images (1, 1, z, y, x) → float32 scores (1, classes, z, y, x) on the model's device."""
     device = next(model.parameters()).device
+    ct, mr = ct.to(device), mr.to(device)
+    if device.type == "cpu" and precision == torch.bfloat16:
+        ct, mr = _channels_last(ct), _channels_last(mr)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        return model.fused(ct.to(device), mr.to(device)).float()
+        return model.fused(ct, mr).float()
+
+
+def _channels_last(image: Tensor) -> Tensor:
+    """Lay out one image (1, 1, z, y, x) so that all features come out in channels_last_3d.
+
+    In bfloat16 on a CPU that took 7.3 s for 9.6 s (width 16) and 3.0 s for 3.8 s (width 8) on
+    192×192×64. In float32 it helps only if the weights are turned too, which copies them.
+    `Tensor.to` leaves an image of one channel as it is: to it, both layouts are the same.
+    """
+    _, _, z, y, x = image.shape
+    return image.contiguous().as_strided(image.shape, (z * y * x, 1, y * x, x, 1))
 
 
 def _paste_tiles(model: CmFNet, inputs: Inputs, precision: torch.dtype, room: Room) -> Tensor:

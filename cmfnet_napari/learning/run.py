@@ -13,9 +13,10 @@ from cmfnet_napari.core import events
 from cmfnet_napari.core.case import write_json
 from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.model_card import MODEL_FILE, Card
 from cmfnet_napari.core.study import Study, save_labels
 from cmfnet_napari.core.volume import write_safely
-from cmfnet_napari.learning.checkpoint import MODEL_FILE, Card, save_model
+from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import CmFNet
 from cmfnet_napari.learning.predictor import Prediction
 

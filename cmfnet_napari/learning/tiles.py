@@ -12,7 +12,8 @@ from cmfnet_napari.core.boxes import Box, grow
 from cmfnet_napari.learning.cmfnet import MULTIPLE
 
 # With a halo of 32, labels differ from the whole volume's in 0.02 % of the voxels, with one of 16
-# in 0.1 to 0.4 % (width 16, trained on the synthetic patient, cores of 32 and 48 voxels).
+# in 0.1 to 0.4 % (width 16, trained on the synthetic patient, cores of 32 and 48 voxels). Cores of
+# 16, which only the least memory leads to, differ in 0.2 and 1.8 %.
 HALOS = (32, 16)
 _MOST_WORK = 4.0  # times the volume, for a wide halo; with a narrow one anything goes
 Size = tuple[int, int, int]

@@ -5,7 +5,8 @@ import torch
 
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.learning.checkpoint import MODEL_FILE, Card, load_model, save_model
+from cmfnet_napari.core.model_card import MODEL_FILE, Card
+from cmfnet_napari.learning.checkpoint import load_model, save_model
 from cmfnet_napari.learning.cmfnet import build
 
 CPU = torch.device("cpu")
