@@ -131,7 +131,7 @@ def test_sources_are_where_their_strokes_still_show(path):
 
 def test_kill_loses_no_committed_stroke(path):
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, encoding="utf-8"
     )
     committed = [int(writer.stdout.readline()) for _ in range(60)]
     os.kill(writer.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)

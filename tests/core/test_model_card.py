@@ -67,7 +67,7 @@ def test_the_card_is_read_without_torch(tmp_path, values):
         "import sys; from cmfnet_napari.core.model_card import read_card;"
         "card = read_card(sys.argv[1]); print(card.classes, 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, encoding="utf-8")
     assert done.stdout.split() == ["3", "False"], done.stderr
 
 

@@ -24,7 +24,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
 
     def say(self, message):
@@ -159,7 +159,7 @@ def test_a_folder_that_is_no_case_is_said(tmp_path):
         [sys.executable, "-m", "cmfnet_napari", "worker", str(tmp_path)],
         input="",
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
     )
     assert result.returncode == 1

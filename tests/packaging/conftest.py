@@ -25,7 +25,7 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str | Path
 
     def run(python: str | Path, code: str) -> str:
         command = [str(python), "-I", "-c", code]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=away)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, cwd=away)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

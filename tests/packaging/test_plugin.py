@@ -58,7 +58,7 @@ def test_command_works_from_the_wheel(wheel_python: Path, tmp_path: Path) -> Non
     done = subprocess.run(
         [command, "doctor", "--json"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         cwd=tmp_path,
         env=environment,

@@ -35,7 +35,7 @@ def machine(tmp_path: Path, root: Path):
             tool.chmod(0o755)
         environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         command = ["sh", str(script), sys.executable]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8")
         calls = tmp_path / "calls"
         return done, calls.read_text().splitlines() if calls.exists() else []
 
