@@ -5,6 +5,7 @@
     case.json            format, classes, hash of the study, the CT's original grid
     study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one
     strokes.sqlite       the journal
+    case.lock            held by the window that writes; in-use.json says who that is
     runs/0001-quick/     config.json, events.jsonl, model.safetensors, preview.npy,
                          prediction.nii.gz, probabilities.nii.gz
 
@@ -25,6 +26,7 @@ from platformdirs import user_data_path
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.journal import Journal
+from cmfnet_napari.core.lock import CaseInUseError, CaseLock
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.core.volume import Volume, from_image, read_image, write_image, write_safely
@@ -34,12 +36,30 @@ CASES_VARIABLE = "CMFNET_CASES"
 
 
 class Case:
-    """One case folder. Make it with `create_case` or `open_case`."""
+    """One case folder. Make it with `create_case` or `open_case`.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is.
+    study : Study
+        Its images.
+    journal : Journal
+        Its strokes.
+    read_only : bool
+        Another window writes it; this one looks on.
+    """
 
     def __init__(self, folder: Path, study: Study, read_only: bool = False) -> None:
         self.folder = folder
         self.study = study
-        self.journal = Journal(folder / "strokes.sqlite", read_only)
+        self.read_only = read_only
+        self._lock = None if read_only else CaseLock(folder)
+        try:
+            self.journal = Journal(folder / "strokes.sqlite", read_only)
+        except UserError:
+            self._release()
+            raise
 
     def scribbles(self) -> np.ndarray:
         """The journal's fold: uint8 (z, y, x) on the Study's Grid."""
@@ -58,7 +78,15 @@ class Case:
         return [entry.name for entry in self.classes if entry.code >= FIRST_CLASS]
 
     def save_classes(self, classes: tuple[ScribbleClass, ...]) -> None:
-        """Keep names and colours of the classes with the case."""
+        """Keep names and colours of the classes with the case.
+
+        Raises
+        ------
+        UserError
+            The case is open for looking only.
+        """
+        if self.read_only:
+            raise UserError("This case is open in another window; its classes are changed there.")
         card = {**_read_card(self.folder), "classes": [asdict(entry) for entry in classes]}
         write_json(self.folder / "case.json", card)
 
@@ -76,8 +104,14 @@ class Case:
         return sorted(p for p in (self.folder / "runs").glob("[0-9]" * 4 + "-*") if p.is_dir())
 
     def close(self) -> None:
-        """Release the journal."""
+        """Release the journal and the case. Twice is once."""
         self.journal.close()
+        self._release()
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
 
 def cases_folder() -> Path:
@@ -87,11 +121,17 @@ def cases_folder() -> Path:
 
 
 def case_for(study: Study, folder: str | Path | None = None) -> Case:
-    """Return the case of a study: the one it already has, with its strokes, or a new one."""
+    """Return the case of a study: the one it already has, with its strokes, or a new one.
+
+    A case that another window has open comes read-only.
+    """
     folder = Path(folder) if folder else cases_folder() / study.content_hash[:16]
-    return (
-        open_case(folder, study) if (folder / "case.json").exists() else create_case(folder, study)
-    )
+    if not (folder / "case.json").exists():
+        return create_case(folder, study)
+    try:
+        return open_case(folder, study)
+    except CaseInUseError:
+        return open_case(folder, study, read_only=True)
 
 
 def create_case(folder: str | Path, study: Study) -> Case:
@@ -126,6 +166,8 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
 
     Raises
     ------
+    CaseInUseError
+        Another window has it open and `read_only` is false.
     UserError
         No case, a case of another version, or one that belongs to another study.
     """

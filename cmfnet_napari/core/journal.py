@@ -1,25 +1,32 @@
 """Journal: the append-only record of strokes. The scribbles are its fold.
 
-SQLite in WAL mode: one writer (the window), any readers (the worker polls while it trains),
-and a kill at any moment leaves every committed stroke in place.
+SQLite in WAL mode: one writer (the window), any readers (the worker polls while it trains). A
+stroke is in the file when `append` returns, so that killing the program loses none; a thread
+then brings it to the disk, so that drawing never waits for one. Undo and redo are strokes too:
+what can be undone is read from the file, and so survives everything that the file survives.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from cmfnet_napari.core.errors import UserError
 
-Source = Literal["hand", "auto-background", "auto-foreground", "import"]
+Source = Literal[
+    "hand", "auto-background", "auto-foreground", "interpolation", "import", "undo", "redo"
+]
+
+T = TypeVar("T")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS strokes (
@@ -27,11 +34,15 @@ CREATE TABLE IF NOT EXISTS strokes (
     time REAL NOT NULL,
     author TEXT NOT NULL,
     source TEXT NOT NULL,
+    target INTEGER,
     voxels BLOB NOT NULL,
     old BLOB NOT NULL,
     new BLOB NOT NULL
 )
 """
+_COLUMNS = "time, author, source, target, voxels, old, new"
+_RETRY_SECONDS = 1.0
+_LARGEST = 1 << 31  # bytes of a stroke's voxels; a damaged length must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,14 @@ class Stroke:
     old, new : uint8 array (n,)
         Codes before and after.
     source : str
-        ``hand``, ``auto-background``, ``auto-foreground`` or ``import``.
+        ``hand`` (painted, filled or erased), ``auto-background``, ``auto-foreground``,
+        ``interpolation``, ``import``, ``undo`` or ``redo``.
     author : str
         Who drew it; empty when not said.
     time : float
         Seconds since 1970, UTC.
+    target : int or None
+        Number of the stroke that an undo takes back or a redo brings back.
     """
 
     voxels: np.ndarray
@@ -58,6 +72,7 @@ class Stroke:
     source: Source = "hand"
     author: str = ""
     time: float = field(default_factory=time.time)
+    target: int | None = None
 
 
 def difference(before: np.ndarray, after: np.ndarray, source: Source = "hand") -> Stroke | None:
@@ -76,32 +91,31 @@ class Journal:
     path : path
         SQLite file; made when it is missing and `read_only` is false.
     read_only : bool
-        For the worker: never writes.
+        For the worker, and for a second window: never writes.
 
     Raises
     ------
     UserError
-        The file is no journal, or cannot be opened.
+        The file is no journal, is damaged, or cannot be opened.
     """
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
-        path = Path(path)
-        uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._path = Path(path)
+        uri = f"{self._path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._disk: _Disk | None = None
         try:
-            self._db = sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
+            self._db = _connect(uri)
             if not read_only:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                with self._db:
-                    self._db.execute(_SCHEMA)
-            self.last_id()
-        except sqlite3.Error as error:
+                self._prepare()
+                self._disk = _Disk(uri)
+            self._done, self._undone = self._read_history()
+        except (sqlite3.Error, ValueError) as error:
             raise UserError(
-                f"The stroke journal {path.name} cannot be opened ({error})."
+                f"The stroke journal {self._path.name} cannot be opened ({error})."
             ) from error
 
     def append(self, stroke: Stroke) -> int:
-        """Write a stroke to disk and return its number.
+        """Write a stroke and return its number.
 
         Raises
         ------
@@ -112,6 +126,7 @@ class Journal:
             stroke.time,
             stroke.author,
             stroke.source,
+            stroke.target,
             zlib.compress(np.ascontiguousarray(stroke.voxels, dtype="<i8").tobytes(), 1),
             zlib.compress(np.ascontiguousarray(stroke.old, dtype=np.uint8).tobytes(), 1),
             zlib.compress(np.ascontiguousarray(stroke.new, dtype=np.uint8).tobytes(), 1),
@@ -119,45 +134,84 @@ class Journal:
         try:
             with self._db:
                 cursor = self._db.execute(
-                    "INSERT INTO strokes (time, author, source, voxels, old, new) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    row,
+                    f"INSERT INTO strokes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row
                 )
         except sqlite3.Error as error:
             raise UserError(
                 f"The stroke could not be saved ({error}). Free some disk space, then paint again."
             ) from error
-        return int(cursor.lastrowid)
+        number = int(cursor.lastrowid)
+        _take(number, stroke.source, stroke.target, self._done, self._undone)
+        if self._disk is not None:
+            self._disk.sync()
+        return number
+
+    def undo(self) -> Stroke | None:
+        """Record that the newest standing stroke is taken back.
+
+        Returns
+        -------
+        Stroke or None
+            What to apply to the scribbles; None when nothing is left to undo.
+        """
+        if not self._done:
+            return None
+        target = self._done[-1]
+        stroke = self._stroke(target)
+        back = Stroke(stroke.voxels, stroke.new, stroke.old, "undo", target=target)
+        self.append(back)
+        return back
+
+    def redo(self) -> Stroke | None:
+        """Record that the stroke undone last stands again; as `undo`."""
+        if not self._undone:
+            return None
+        target = self._undone[-1]
+        stroke = self._stroke(target)
+        again = Stroke(stroke.voxels, stroke.old, stroke.new, "redo", target=target)
+        self.append(again)
+        return again
+
+    @property
+    def undoable(self) -> int:
+        """How many strokes can be undone."""
+        return len(self._done)
 
     def last_id(self) -> int:
         """Number of the newest stroke; 0 when there is none."""
         return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM strokes").fetchone()[0])
 
     def strokes(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
-        """Numbers and strokes in order, those after a number only."""
+        """Numbers and strokes in order, those after a number only.
+
+        Raises
+        ------
+        UserError
+            The file is damaged.
+        """
         rows = self._db.execute(
-            "SELECT id, time, author, source, voxels, old, new FROM strokes WHERE id > ? "
-            "ORDER BY id",
-            (after,),
+            f"SELECT id, {_COLUMNS} FROM strokes WHERE id > ? ORDER BY id", (after,)
         )
         with closing(rows):
-            for number, moment, author, source, voxels, old, new in rows:
-                yield (
-                    number,
-                    Stroke(
-                        np.frombuffer(zlib.decompress(voxels), "<i8").astype(np.int64),
-                        np.frombuffer(zlib.decompress(old), np.uint8),
-                        np.frombuffer(zlib.decompress(new), np.uint8),
-                        source,
-                        author,
-                        moment,
-                    ),
-                )
+            while (row := self._checked(rows.fetchone)) is not None:
+                yield int(row[0]), self._checked(lambda row=row: _stroke_of(row[1:]))
+
+    def standing(self) -> Iterator[tuple[int, Stroke]]:
+        """Numbers and strokes that are not undone, in order; their fold is the scribbles too."""
+        standing = set(self._done)
+        return ((number, stroke) for number, stroke in self.strokes() if number in standing)
 
     def fold(self, scribbles: np.ndarray, after: int = 0) -> int:
-        """Apply the strokes after a number to a uint8 array in place; return the newest number."""
+        """Apply the strokes after a number to a uint8 array in place; return the newest number.
+
+        Raises
+        ------
+        UserError
+            The file is damaged, or belongs to larger scribbles.
+        """
         flat = scribbles.reshape(-1)
         for number, stroke in self.strokes(after):
+            self._check_inside(stroke, flat.size)
             flat[stroke.voxels] = stroke.new
             after = number
         return after
@@ -166,12 +220,117 @@ class Journal:
         """For every source, where its strokes are what one sees now (bool arrays)."""
         origin = np.zeros(int(np.prod(shape)), dtype=np.uint8)
         names: list[str] = []
-        for _, stroke in self.strokes():
+        for _, stroke in self.standing():
+            self._check_inside(stroke, origin.size)
             if stroke.source not in names:
                 names.append(stroke.source)
             origin[stroke.voxels] = np.where(stroke.new == 0, 0, names.index(stroke.source) + 1)
         return {name: (origin == i + 1).reshape(shape) for i, name in enumerate(names)}
 
     def close(self) -> None:
-        """Release the file."""
+        """Bring everything to the disk and release the file. Twice is once."""
+        if self._disk is not None:
+            self._disk.close()
         self._db.close()
+
+    def _prepare(self) -> None:
+        # NORMAL does not wait for the disk; checkpoints, which do, are left to the thread.
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0"):
+            self._db.execute(f"PRAGMA {pragma}")
+        with self._db:
+            self._db.execute(_SCHEMA)
+            columns = [row[1] for row in self._db.execute("PRAGMA table_info(strokes)")]
+            if "target" not in columns:  # cases of 2026-11, from before undo was recorded
+                self._db.execute("ALTER TABLE strokes ADD COLUMN target INTEGER")
+
+    def _read_history(self) -> tuple[list[int], list[int]]:
+        done: list[int] = []
+        undone: list[int] = []
+        for row in self._db.execute("SELECT id, source, target FROM strokes ORDER BY id"):
+            _take(*row, done, undone)
+        return done, undone
+
+    def _stroke(self, number: int) -> Stroke:
+        return next(self.strokes(after=number - 1))[1]
+
+    def _check_inside(self, stroke: Stroke, size: int) -> None:
+        if stroke.voxels.size and not 0 <= stroke.voxels.min() <= stroke.voxels.max() < size:
+            raise self._damaged("a stroke lies outside the images")
+
+    def _checked(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (sqlite3.Error, zlib.error, ValueError, TypeError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, why: str) -> UserError:
+        return UserError(
+            f"The stroke journal {self._path.name} is damaged ({why}). Nothing was changed; "
+            "bring the case folder back from a backup, or open the images as a new case."
+        )
+
+
+class _Disk:
+    """Brings what is written to the disk, in a thread: a checkpoint of the write-ahead log."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._wanted, self._retry, self._closing = threading.Event(), threading.Event(), False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def sync(self) -> None:
+        self._wanted.set()
+
+    def close(self) -> None:
+        self._closing = True
+        self._wanted.set()
+        self._retry.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with closing(_connect(self._uri)) as db:
+            while not self._closing:
+                self._wanted.wait()
+                self._wanted.clear()
+                try:
+                    db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                except sqlite3.Error:  # a full disk: the log still holds the strokes
+                    self._retry.wait(_RETRY_SECONDS)
+                    self._wanted.set()
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
+
+
+def _take(number: int, source: str, target: int | None, done: list[int], undone: list[int]) -> None:
+    """Follow what stands and what can be redone, one row of the journal on."""
+    if source == "undo":
+        if not done or done[-1] != target:
+            raise ValueError(f"stroke {number} undoes stroke {target} out of order")
+        undone.append(done.pop())
+    elif source == "redo":
+        if not undone or undone[-1] != target:
+            raise ValueError(f"stroke {number} redoes stroke {target} out of order")
+        done.append(undone.pop())
+    else:
+        done.append(number)
+        undone.clear()
+
+
+def _stroke_of(row: tuple) -> Stroke:
+    moment, author, source, target, voxels, old, new = row
+    voxels = np.frombuffer(_unpack(voxels), "<i8").astype(np.int64)
+    old, new = (np.frombuffer(_unpack(part), np.uint8) for part in (old, new))
+    if not voxels.size == old.size == new.size:
+        raise ValueError(f"{voxels.size} voxels with {old.size} and {new.size} codes")
+    return Stroke(voxels, old, new, source, author, moment, target)
+
+
+def _unpack(packed: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(packed, _LARGEST)
+    if not unpacker.eof:
+        raise ValueError("a stroke is cut off")
+    return data

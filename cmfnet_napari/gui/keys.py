@@ -1,8 +1,14 @@
-"""Keys that choose a class, beside napari's own E (erase), P (paint), [ and ] (brush)."""
+"""Keys that choose a class and undo, beside napari's own E (erase), P (paint), [ and ] (brush).
+
+Ctrl+Z is the journal's, not napari's: napari forgets its history when the plane changes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from app_model.types import KeyCode, KeyMod
 
 from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
 
@@ -10,6 +16,8 @@ if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
 BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY = "Q", "W", "N"
+UNDO_KEY = KeyMod.CtrlCmd | KeyCode.KeyZ
+REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
 
 
 def class_key(code: int) -> str:
@@ -17,21 +25,30 @@ def class_key(code: int) -> str:
     return {BACKGROUND: BACKGROUND_KEY, FIRST_CLASS: FIRST_CLASS_KEY}.get(code, "")
 
 
-def bind_class_keys(session: Session) -> None:
-    """Register the keys with the viewer."""
-    actions = {
+def bind_keys(session: Session) -> None:
+    """Register the keys with the viewer; undo also with the layer, where napari has its own."""
+    for key, action in _actions(session).items():
+        session.viewer.bind_key(key, action, overwrite=True)
+    session.scribbles.bind_key(UNDO_KEY, lambda _layer: session.undo(), overwrite=True)
+    session.scribbles.bind_key(REDO_KEY, lambda _layer: session.redo(), overwrite=True)
+
+
+def unbind_keys(session: Session) -> None:
+    """Give the keys back."""
+    for key in _actions(session):
+        session.viewer.bind_key(key, None)
+    for key in (UNDO_KEY, REDO_KEY):
+        session.scribbles.bind_key(key, None)
+
+
+def _actions(session: Session) -> dict[object, Callable[[object], None]]:
+    return {
         BACKGROUND_KEY: lambda _viewer: session.select_class(BACKGROUND),
         FIRST_CLASS_KEY: lambda _viewer: session.select_class(FIRST_CLASS),
         NEXT_CLASS_KEY: lambda _viewer: session.select_class(_next_code(session)),
+        UNDO_KEY: lambda _viewer: session.undo(),
+        REDO_KEY: lambda _viewer: session.redo(),
     }
-    for key, action in actions.items():
-        session.viewer.bind_key(key, action, overwrite=True)
-
-
-def unbind_class_keys(session: Session) -> None:
-    """Give the keys back."""
-    for key in (BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY):
-        session.viewer.bind_key(key, None)
 
 
 def _next_code(session: Session) -> int:

@@ -39,8 +39,8 @@ class ScribblePanel(QWidget):
                 self.brush,
             ),
             row(
-                button("Undo", lambda: session.scribbles.undo(), "Ctrl+Z"),
-                button("Redo", lambda: session.scribbles.redo(), "Ctrl+Shift+Z"),
+                button("Undo", session.undo, "Ctrl+Z"),
+                button("Redo", session.redo, "Ctrl+Shift+Z"),
                 button("Load…", self._ask_load, "Replace the strokes by those of a file"),
                 button("Save…", self._ask_save, "Write the strokes on the CT's grid"),
             ),

@@ -1,34 +1,49 @@
-"""Strokes from the scribbles layer to the journal.
+"""Strokes from the scribbles layer to the journal, and back when they are undone.
 
-napari says when a stroke ends (``paint``) and when a layer is drawn anew, as it is after undo
-and redo (``set_data``), but not publicly which voxels changed. So the layer is compared with
-what the journal holds: exact for every tool, plane and shortcut.
+napari says when a stroke ends (``paint``) and when a layer is drawn anew (``set_data``), but not
+publicly which voxels changed. So the layer is compared with what the journal holds: at once in
+the plane that is painted, which costs next to nothing, and soon after, in the background,
+everywhere, for whatever else may have changed it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from napari.components import Dims
 from napari.layers import Labels
+from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import Journal, Source, Stroke, difference
+from cmfnet_napari.core.journal import Journal, Source, Stroke
 from cmfnet_napari.core.scribbles import MAX_CODE, UNLABELLED
+from cmfnet_napari.gui.tasks import run_in_background
+
+Region = tuple[slice, slice, slice]
 
 _LOOK_AFTER_MS = 100  # redrawing also happens while one scrolls; do not compare each time
+_RETRY_MS = 2000  # after a stroke could not be written
 
 
-def changed_voxels(before: np.ndarray, after: np.ndarray, source: Source) -> Stroke | None:
-    """`journal.difference`, looking only at the slices that changed (large CTs stay quick)."""
+def changed_slices(before: np.ndarray, after: np.ndarray) -> Region | None:
+    """The slab of slices (z) that holds every difference; None when there is none."""
     slices = [z for z in range(len(before)) if not np.array_equal(before[z], after[z])]
-    if not slices:
+    return (slice(slices[0], slices[-1] + 1), slice(None), slice(None)) if slices else None
+
+
+def changed_voxels(
+    before: np.ndarray, after: np.ndarray, region: Region, source: Source
+) -> Stroke | None:
+    """`journal.difference`, looking at a part only."""
+    starts = [part.indices(n)[0] for part, n in zip(region, before.shape, strict=True)]
+    at = np.nonzero(before[region] != after[region])
+    if not at[0].size:
         return None
-    first, end = slices[0], slices[-1] + 1
-    stroke = difference(before[first:end], after[first:end], source)
-    assert stroke is not None
-    return replace(stroke, voxels=stroke.voxels + first * before[0].size)
+    index = tuple(axis + start for axis, start in zip(at, starts, strict=True))
+    voxels = np.ravel_multi_index(index, before.shape)
+    return Stroke(voxels, before[index], after[index], source)
 
 
 class StrokeRecorder(QObject):
@@ -42,21 +57,25 @@ class StrokeRecorder(QObject):
         The case's journal.
     counts : int array
         Voxels of each code in the layer.
+    dims : napari.components.Dims
+        The viewer's: which plane is painted.
     """
 
     recorded = Signal(object)  # Stroke
     failed = Signal(object)  # UserError
 
-    def __init__(self, layer: Labels, journal: Journal, counts: np.ndarray) -> None:
+    def __init__(self, layer: Labels, journal: Journal, counts: np.ndarray, dims: Dims) -> None:
         super().__init__()
         self.layer = layer
         self.counts = counts.copy()
-        self._journal = journal
+        self._journal, self._dims = journal, dims
         self._before = np.array(layer.data, dtype=np.uint8)
-        self._timer = QTimer(self, singleShot=True)
-        self._timer.timeout.connect(self._look)
+        self._drawing = self._looking = self._closed = False
+        self._complaint = ""
+        self._stroke_ended, self._redrawn = self._timer(self._look_here), self._timer(self._look)
+        layer.mouse_drag_callbacks.append(self._follow_drag)
         layer.events.paint.connect(self._soon)
-        for event in (layer.events.set_data, layer.events.data, layer.events.visible):
+        for event in self._redrawing():
             event.connect(self._later)
 
     @property
@@ -66,39 +85,23 @@ class StrokeRecorder(QObject):
 
     def snapshot(self) -> np.ndarray:
         """A copy of the scribbles as they are recorded, uint8 (z, y, x)."""
-        self._look()
+        self._try(self.record)
         return self._before.copy()
 
     def record(self, source: Source = "hand") -> Stroke | None:
-        """Journal what changed since the last time.
+        """Journal what changed anywhere since the last time.
 
         Raises
         ------
         UserError
-            It could not be written; it is tried again with the next stroke.
+            It could not be written; it is tried again.
         """
-        after = np.asarray(self.layer.data)
-        if after.shape != self._before.shape:
-            raise UserError(
-                f"The scribbles layer now has the shape {after.shape}, the CT {self._before.shape}:"
-                " nothing more is recorded. Open the patient again to get the strokes back."
-            )
-        stroke = changed_voxels(self._before, after, source)
-        if stroke is not None:
-            if stroke.new.max() > MAX_CODE:
-                raise UserError(
-                    f"The scribbles layer has the code {stroke.new.max()}; {MAX_CODE} is the "
-                    "highest. Undo the stroke."
-                )
-            self._journal.append(stroke)
-            self._before.reshape(-1)[stroke.voxels] = stroke.new
-            np.subtract.at(self.counts, stroke.old, 1)
-            np.add.at(self.counts, stroke.new, 1)
-            self.recorded.emit(stroke)
-        return stroke
+        after = self._data()
+        region = changed_slices(self._before, after)
+        return None if region is None else self._record(region, source)
 
     def write(self, voxels: np.ndarray, codes: np.ndarray, source: Source) -> Stroke | None:
-        """Put strokes that were not painted by hand into layer and journal; undo takes them back.
+        """Put strokes that were not painted by hand into journal and layer; undo takes them back.
 
         Parameters
         ----------
@@ -110,12 +113,14 @@ class StrokeRecorder(QObject):
             Where they come from.
         """
         self.record()
-        if not len(voxels):
+        old, new = self._before.reshape(-1)[voxels], np.broadcast_to(codes, voxels.shape)
+        changes = old != new
+        if not changes.any():
             return None
-        self.layer.visible = True  # napari edits only what it has sliced
-        self.layer.data_setitem(np.unravel_index(voxels, self._before.shape), codes)
-        self.layer.refresh()
-        return self.record(source)
+        stroke = Stroke(voxels[changes], old[changes], new[changes].astype(np.uint8), source)
+        self._journal.append(stroke)
+        self._apply(stroke)
+        return stroke
 
     def add(self, strokes: np.ndarray, source: Source) -> Stroke | None:
         """Write an array of new strokes (0: none), never over strokes that are there."""
@@ -125,30 +130,151 @@ class StrokeRecorder(QObject):
         return self.write(voxels, strokes.reshape(-1)[voxels], source)
 
     def replace(self, scribbles: np.ndarray) -> Stroke | None:
-        """Make the scribbles equal to an imported array."""
+        """Make the scribbles equal to an imported array (uint8, z y x)."""
         self.record()
-        stroke = changed_voxels(self._before, scribbles, "import")
-        return None if stroke is None else self.write(stroke.voxels, stroke.new, "import")
+        voxels = np.flatnonzero(self._before.reshape(-1) != scribbles.reshape(-1))
+        return self.write(voxels, scribbles.reshape(-1)[voxels], "import")
+
+    def undo(self) -> Stroke | None:
+        """Take the newest stroke back, of this session or an earlier one; None: there is none."""
+        return self._step(self._journal.undo)
+
+    def redo(self) -> Stroke | None:
+        """Bring back what was undone last; None when there is nothing."""
+        return self._step(self._journal.redo)
 
     def close(self) -> None:
         """Record what is left and stop listening."""
-        self._look()
-        self._timer.stop()
-        events = self.layer.events
-        events.paint.disconnect(self._soon)
-        for event in (events.set_data, events.data, events.visible):
+        self._try(self.record)
+        self._closed = True
+        self._stroke_ended.stop()
+        self._redrawn.stop()
+        self.layer.mouse_drag_callbacks.remove(self._follow_drag)
+        self.layer.events.paint.disconnect(self._soon)
+        for event in self._redrawing():
             event.disconnect(self._later)
+
+    # --- the layer and the journal
+
+    def _data(self) -> np.ndarray:
+        after = np.asarray(self.layer.data)
+        if after.shape != self._before.shape:
+            raise UserError(
+                f"The scribbles layer now has the shape {after.shape}, the CT {self._before.shape}:"
+                " nothing more is recorded. Open the patient again to get the strokes back."
+            )
+        return after
+
+    def _record(self, region: Region, source: Source = "hand") -> Stroke | None:
+        stroke = changed_voxels(self._before, self._data(), region, source)
+        if stroke is None:
+            return None
+        if stroke.new.max() > MAX_CODE:
+            raise UserError(
+                f"The scribbles layer has the code {stroke.new.max()}; {MAX_CODE} is the "
+                "highest. Undo the stroke."
+            )
+        self._journal.append(stroke)
+        self._take(stroke)
+        return stroke
+
+    def _step(self, step: Callable[[], Stroke | None]) -> Stroke | None:
+        self.record()
+        stroke = step()
+        if stroke is not None:
+            self._apply(stroke)
+        return stroke
+
+    def _apply(self, stroke: Stroke) -> None:
+        """Show a stroke of the journal in the layer, in whatever plane it is shown."""
+        self._data()[np.unravel_index(stroke.voxels, self._before.shape)] = stroke.new
+        self._take(stroke)
+        self.layer.refresh()
+
+    def _take(self, stroke: Stroke) -> None:
+        self._before.reshape(-1)[stroke.voxels] = stroke.new
+        self.counts += np.bincount(stroke.new, minlength=self.counts.size)
+        self.counts -= np.bincount(stroke.old, minlength=self.counts.size)
+        self.recorded.emit(stroke)
+
+    # --- when to look, and where
+
+    def _follow_drag(self, layer: Labels, event: object) -> Iterator[None]:
+        """A stroke that is still being drawn is recorded when it ends, as one."""
+        self._drawing = True
+        try:
+            yield
+            while event.type == "mouse_move":
+                yield
+        finally:
+            self._drawing = False
 
     def _soon(self) -> None:
         """After the event: napari tells of a stroke before the last voxels are in."""
-        self._timer.start(0)
+        self._stroke_ended.start(0)
 
     def _later(self) -> None:
-        if not self._timer.isActive():
-            self._timer.start(_LOOK_AFTER_MS)
+        if not self._redrawn.isActive():
+            self._redrawn.start(_LOOK_AFTER_MS)
+
+    def _look_here(self) -> None:
+        """Record the stroke that has just been painted, then look whether that was all."""
+        earlier = bool(self._complaint)  # strokes that could not be written yet
+        self._try(self.record if earlier else lambda: self._record(self._shown()))
+        self._later()
+
+    def _shown(self) -> Region:
+        """The plane on the screen; with a ball for a brush, as thick as the ball."""
+        region = [slice(None)] * 3
+        if self._dims.ndisplay == 2:
+            axis = self._dims.order[0]
+            at = round(float(self.layer.world_to_data(self._dims.point)[axis]))
+            reach = self.layer.brush_size if self.layer.n_edit_dimensions == 3 else 0
+            region[axis] = slice(max(at - reach, 0), max(at + reach + 1, 0))
+        return tuple(region)
 
     def _look(self) -> None:
+        """Compare everything in the background."""
+        if self._closed or self._looking:
+            return
+        if self._drawing:
+            self._later()
+            return
+        self._try(self._start_looking)
+
+    def _start_looking(self) -> None:
+        after = self._data()
+        self._looking = True
+        run_in_background(
+            changed_slices, self._before, after, done=self._found, failed=self.failed.emit
+        )
+
+    def _found(self, region: Region | None) -> None:
+        self._looking = False
+        if self._closed or region is None:
+            return
+        if self._drawing:
+            self._later()
+        else:
+            self._try(lambda: self._record(region))
+
+    def _try(self, action: Callable[[], object]) -> None:
+        """What fails is said once, and tried again until it works."""
         try:
-            self.record()
+            action()
         except UserError as error:
-            self.failed.emit(error)
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                self.failed.emit(error)
+            self._redrawn.start(_RETRY_MS)
+        else:
+            self._complaint = ""
+
+    def _redrawing(self) -> tuple[EventEmitter, ...]:
+        events = self.layer.events
+        return events.set_data, events.data, events.visible
+
+    def _timer(self, action: Callable[[], None]) -> QTimer:
+        timer = QTimer(self, singleShot=True)
+        timer.timeout.connect(action)
+        return timer

@@ -17,7 +17,7 @@ from cmfnet_napari.core.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
-from cmfnet_napari.gui.keys import bind_class_keys, unbind_class_keys
+from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
@@ -112,6 +112,16 @@ class Session(QObject):
         layer.selected_label = code
         layer.mode = "paint"
 
+    def undo(self) -> None:
+        """Take the newest stroke back, also one of an earlier session."""
+        if self.recorder is not None and self.recorder.undo() is None:
+            show_info("There is no stroke left to undo.")
+
+    def redo(self) -> None:
+        """Bring back the stroke that was undone last."""
+        if self.recorder is not None and self.recorder.redo() is None:
+            show_info("There is nothing to redo.")
+
     def load_scribbles(self, scribbles: np.ndarray) -> None:
         """Replace the scribbles by imported ones (uint8, z y x)."""
         if self.recorder is None:
@@ -163,7 +173,7 @@ class Session(QObject):
         if opened.case.journal.last_id():  # strokes drawn while it was read
             opened.case.journal.fold(layer.data)
         self.patient = opened
-        self.recorder = StrokeRecorder(layer, opened.case.journal, opened.counts)
+        self.recorder = StrokeRecorder(layer, opened.case.journal, opened.counts, self.viewer.dims)
         self.recorder.recorded.connect(self._on_recorded)
         self.recorder.failed.connect(show_failure)
         for own in self.viewer.layers:
@@ -189,7 +199,7 @@ class Session(QObject):
         layer.brush_size = max(1, round(_BRUSH_MM / min(grid.spacing)))
         layer.selected_label = FIRST_CLASS
         self.viewer.layers.selection.active = layer
-        bind_class_keys(self)
+        bind_keys(self)
 
     def _on_removed(self, event: object) -> None:
         if self.recorder is not None and event.value == self.recorder.layer:
@@ -216,7 +226,7 @@ class Session(QObject):
         self.result.close()
         if self.patient is None:
             return
-        unbind_class_keys(self)
+        unbind_keys(self)
         self.recorder.close()
         self.planes.close()
         self.patient.case.close()

@@ -140,5 +140,7 @@ def test_loss_curve(tmp_path):
 
 def test_no_global_state():
     code = "import sys, cmfnet_napari.core.figures; print('matplotlib.pyplot' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60
+    )
     assert done.stdout.strip() == "False"

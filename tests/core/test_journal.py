@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -180,3 +181,105 @@ def test_reader_makes_no_journal(path):
     with pytest.raises(UserError, match="cannot be opened"):
         Journal(path, read_only=True)
     assert not path.exists()
+
+
+def test_undo_and_redo_over_restarts(path):
+    """Two hundred strokes, the file closed and opened again all the time."""
+    rng = np.random.default_rng(1)
+    painting, states = np.zeros(SHAPE, np.uint8), []
+    journal = Journal(path)
+    for k in range(200):
+        states.append(painting.copy())
+        start = rng.integers(0, SHAPE)
+        region = tuple(slice(a, a + 3) for a in start)
+        paint(journal, painting, region, k % 3 + 1 if k % 3 + 1 != painting[region].max() else 9)
+        if k % 20 == 0:
+            journal.close()
+            journal = Journal(path)
+    states.append(painting.copy())
+
+    for k in reversed(range(200)):
+        stroke = journal.undo()
+        painting.reshape(-1)[stroke.voxels] = stroke.new
+        np.testing.assert_array_equal(painting, states[k])
+        if k % 20 == 0:
+            journal.close()
+            journal = Journal(path)
+            folded = np.zeros(SHAPE, np.uint8)
+            journal.fold(folded)
+            np.testing.assert_array_equal(folded, states[k])
+    assert journal.undo() is None
+
+    for k in range(200):
+        stroke = journal.redo()
+        painting.reshape(-1)[stroke.voxels] = stroke.new
+        np.testing.assert_array_equal(painting, states[k + 1])
+    assert journal.redo() is None
+
+
+def test_a_new_stroke_ends_what_could_be_redone(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    first = paint(journal, painting, (0, 0, slice(0, 4)), 2)
+    paint(journal, painting, (0, 1, slice(0, 4)), 2)
+    journal.undo()
+    third = paint(journal, painting, (0, 2, slice(0, 4)), 1)
+    journal.close()
+    journal = Journal(path)
+    assert journal.redo() is None
+    assert [number for number, _ in journal.standing()] == [first, third]
+
+
+def test_what_is_undone_has_no_source(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    paint(journal, painting, (2, 3, slice(0, 6)), 1, "auto-background")
+    paint(journal, painting, (2, 3, slice(4, 8)), 2)
+    journal.undo()
+    expected = np.zeros(SHAPE, bool)
+    expected[2, 3, :6] = True
+    (source,) = journal.sources(SHAPE).items()
+    assert source[0] == "auto-background"
+    np.testing.assert_array_equal(source[1], expected)
+
+
+def test_a_journal_from_before_undo_was_recorded(path):
+    old = sqlite3.connect(path)
+    with old:
+        old.execute(
+            "CREATE TABLE strokes (id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, "
+            "author TEXT NOT NULL, source TEXT NOT NULL, voxels BLOB NOT NULL, "
+            "old BLOB NOT NULL, new BLOB NOT NULL)"
+        )
+        packed = [zlib.compress(part) for part in (b"\x05" + bytes(7), b"\0", b"\2")]
+        old.execute("INSERT INTO strokes VALUES (1, 0.0, '', 'hand', ?, ?, ?)", packed)
+    old.close()
+    journal = Journal(path)
+    stroke = journal.undo()
+    assert (list(stroke.voxels), list(stroke.old), list(stroke.new)) == ([5], [2], [0])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE strokes SET voxels = substr(voxels, 1, 9)", "damaged"),
+        ("UPDATE strokes SET voxels = x'00'", "damaged"),
+        ("UPDATE strokes SET new = old || old", "damaged"),
+        ("UPDATE strokes SET source = 'undo', target = 7", "cannot be opened .*out of order"),
+    ],
+)
+def test_damaged_strokes_are_said(path, change, words):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    paint(journal, painting, (0, 0, slice(0, 4)), 2)
+    journal.close()
+    db = sqlite3.connect(path)
+    with db:
+        db.execute(change)
+    db.close()
+    with pytest.raises(UserError, match=words):
+        Journal(path).fold(painting)
+
+
+def test_strokes_outside_the_images_are_said(path):
+    journal, painting = Journal(path), np.zeros(SHAPE, np.uint8)
+    paint(journal, painting, (4, 6, slice(4, 9)), 2)
+    with pytest.raises(UserError, match="outside the images"):
+        journal.fold(np.zeros((2, 7, 11), np.uint8))

@@ -264,7 +264,9 @@ def test_two_processes_train_as_one_with_the_same_global_batch(cohort, tmp_path)
     for devices in ("1", "2"):
         out = tmp_path / devices
         line = [*command(cohort, out, "batch=3"), "--steps", "4", "--devices", devices]
-        done = subprocess.run(line, env=environment(), capture_output=True, encoding="utf-8", timeout=300)
+        done = subprocess.run(
+            line, env=environment(), capture_output=True, encoding="utf-8", timeout=300
+        )
         assert done.returncode == 0, done.stderr
         losses.append(table(out / "losses.csv"))
     assert len(losses[0]) == len(losses[1]) == 4

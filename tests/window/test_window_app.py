@@ -73,7 +73,7 @@ app.open_window(demo=True)
 print("closed")
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=180, check=False
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=180
     )
     assert "names ['CT', 'MR', 'Contour', 'Scribbles']" in done.stdout, done.stderr
     assert done.stdout.rstrip().endswith("closed")

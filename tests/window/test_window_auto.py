@@ -95,6 +95,6 @@ def test_undo_takes_applied_strokes_back(contour, qtbot):
     propose(contour, qtbot, margin=3.0, coverage=2.0)
     contour.scribble_panel.auto.apply_button.click()
     assert session.scribbles.data.any()
-    session.scribbles.undo()
+    session.undo()
     qtbot.wait(250)
     assert not session.case.scribbles().any()

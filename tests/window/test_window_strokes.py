@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from conftest import SHAPE
@@ -9,6 +11,7 @@ from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import load_labels
+from cmfnet_napari.gui.opening import open_files
 
 
 @pytest.fixture
@@ -155,7 +158,7 @@ def test_save_and_load(opened, tmp_path, qtbot, scribble, patient):
     np.testing.assert_array_equal(session.scribbles.data, drawn)
     agrees(opened)
     assert last(session.case.journal).source == "import"
-    session.scribbles.undo()
+    session.undo()
     qtbot.wait(200)
     agrees(opened)
     assert not session.scribbles.data.any()
@@ -187,5 +190,56 @@ def test_unsaved_stroke_is_said_and_tried_again(opened, qtbot, scribble, monkeyp
     qtbot.waitUntil(lambda: bool(said), timeout=500)
     monkeypatch.setattr(journal, "append", append)
     session.scribbles.paint((6, 8, 8), 2)
+    wait_for(qtbot, journal, 1)
+    agrees(opened)
+
+
+def test_undo_over_planes_and_a_restart(opened, hand, journal, qtbot, patient):
+    """Two hundred strokes in all planes, undone in another plane after opening again."""
+    session, layer = opened.session, opened.session.scribbles
+    session.select_class(2)
+    layer.brush_size = 1
+    hand.look_at("sagittal", (5, 8, 6))
+    hand.drag((5, 8, 6), (8, 8, 6))
+    hand.look_at("coronal", (5, 9, 6))
+    hand.drag((5, 9, 6), (5, 9, 9))
+    wait_for(qtbot, journal, 2)
+    states = []
+    for k in range(198):
+        states.append(layer.data.copy())
+        session.recorder.write(np.array([k, k + 1, k + 2]), np.full(3, k % 3 + 1), "hand")
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        session.open(partial(open_files, patient.ct, patient.mr))
+    journal = session.case.journal
+    hand.look_at("axial", (2, 3, 4))
+    session.select_class(2)
+    for k in reversed(range(198)):
+        session.undo()
+        np.testing.assert_array_equal(session.scribbles.data, states[k])
+    session.viewer.layers.selection.active = session.viewer.layers["CT"]
+    hand.press("Ctrl+Z")  # from any layer
+    hand.press("Ctrl+Z")
+    wait_for(qtbot, journal, 400)
+    assert not session.scribbles.data.any()
+    agrees(opened)
+    hand.press("Ctrl+Shift+Z")
+    wait_for(qtbot, journal, 401)
+    assert set(zip(*np.nonzero(session.scribbles.data), strict=True)) == {
+        (z, 8, 6) for z in range(5, 9)
+    }
+    agrees(opened)
+
+
+def test_changes_out_of_sight_are_found(opened, hand, journal, qtbot):
+    hand.look_at("axial", (2, 3, 4))
+    opened.session.scribbles.data[7, 3, 2:5] = 2
+    opened.session.scribbles.refresh()
+    wait_for(qtbot, journal, 1)
+    agrees(opened)
+
+
+def test_a_stroke_in_three_dimensions(opened, journal, qtbot):
+    opened.session.viewer.dims.ndisplay = 3
+    opened.session.scribbles.paint((5, 8, 8), 2)
     wait_for(qtbot, journal, 1)
     agrees(opened)

@@ -1,0 +1,91 @@
+"""One window writes a case; others look on. The lock ends with the process that holds it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cmfnet_napari.core.errors import UserError
+
+LOCK_FILE, HOLDER_FILE = "case.lock", "in-use.json"
+
+
+class CaseInUseError(UserError):
+    """Another window has the case open."""
+
+
+class CaseLock:
+    """Holds a case for writing until it is released, or this process ends.
+
+    Within one process a case may be held several times, as when a patient is opened again.
+
+    Parameters
+    ----------
+    folder : Path
+        The case folder.
+
+    Raises
+    ------
+    CaseInUseError
+        Another process holds it; the sentence says which.
+    UserError
+        The folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._holder = folder / HOLDER_FILE
+        # A case is opened in one thread and closed in another.
+        path = str(folder.resolve() / LOCK_FILE)
+        self._lock = FileLock(path, timeout=0, thread_local=False, is_singleton=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise CaseInUseError(
+                f"This case is open in another window{_who(self._holder)}. Here it can be looked "
+                "at, not changed. Close the other window, then open the patient again."
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"The case folder {folder.name} cannot be written ({error.strerror})."
+            ) from error
+        self._holder.write_text(json.dumps(_me()), encoding="utf-8")
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._lock.lock_counter == 1:
+            self._holder.unlink(missing_ok=True)
+        self._lock.release()
+
+
+def _me() -> dict[str, str | int]:
+    return {
+        "user": _user(),
+        "computer": socket.gethostname(),
+        "process": os.getpid(),
+        "since": datetime.now().strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name
+        return "somebody"
+
+
+def _who(path: Path) -> str:
+    """Who holds it, in words; empty when the file does not say."""
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return (
+            f" (of {holder['user']} on {holder['computer']}, process {int(holder['process'])}, "
+            f"since {holder['since']})"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,101 @@
+"""One window writes a case; a second one looks on and says who has it."""
+
+import getpass
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.case import case_for, create_case, open_case
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.journal import Stroke
+from cmfnet_napari.core.lock import HOLDER_FILE, CaseInUseError, CaseLock
+from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.volume import Volume
+
+HOLD = """
+import sys
+from pathlib import Path
+from cmfnet_napari.core.lock import CaseLock
+lock = CaseLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def study(oblique_grid):
+    ct = Volume(np.zeros(oblique_grid.shape, np.int16), oblique_grid, "CT")
+    return Study(ct, None, None, oblique_grid)
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds the case in ``tmp_path/case``."""
+    holder = None
+
+    def hold():
+        nonlocal holder
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path / "case")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
+        )  # fmt: skip
+        assert holder.stdout.readline() == "held\n"
+        return holder
+
+    yield hold
+    if holder is not None:
+        holder.kill()
+        holder.communicate()
+
+
+def test_a_second_window_looks_on(study, tmp_path, other):
+    case = create_case(tmp_path / "case", study)
+    stroke = Stroke(np.array([3]), np.zeros(1, np.uint8), np.full(1, 2, np.uint8))
+    case.journal.append(stroke)
+    case.close()
+    process = other()
+
+    with pytest.raises(CaseInUseError, match=f"{getpass.getuser()} on .*process {process.pid}"):
+        open_case(tmp_path / "case")
+    second = case_for(study, tmp_path / "case")
+    assert second.read_only
+    assert second.scribbles().reshape(-1)[3] == 2
+    with pytest.raises(UserError, match="could not be saved"):
+        second.journal.append(stroke)
+    with pytest.raises(UserError, match="another window"):
+        second.save_classes(second.classes)
+    second.close()
+
+
+def test_a_killed_window_holds_nothing(study, tmp_path, other):
+    create_case(tmp_path / "case", study).close()
+    process = other()
+    process.kill()
+    process.wait()
+    case = open_case(tmp_path / "case")
+    assert not case.read_only
+    case.close()
+    assert not (tmp_path / "case" / HOLDER_FILE).exists()
+
+
+def test_one_process_may_open_its_case_again(study, tmp_path, other):
+    first = create_case(tmp_path / "case", study)
+    second = open_case(tmp_path / "case")
+    first.close()
+    probe = subprocess.run(
+        [sys.executable, "-c", HOLD, str(tmp_path / "case")],
+        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+    )  # fmt: skip
+    assert "CaseInUseError" in probe.stderr
+    second.close()
+    other()
+
+
+def test_a_damaged_note_of_the_holder_is_no_hindrance(study, tmp_path, other):
+    create_case(tmp_path / "case", study).close()
+    other()
+    (tmp_path / "case" / HOLDER_FILE).write_text("[1")
+    with pytest.raises(CaseInUseError, match="open in another window\\. Here"):
+        CaseLock(tmp_path / "case")
