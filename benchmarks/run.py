@@ -1,6 +1,6 @@
 """Every benchmark in one command: a table, and JSON.
 
-python benchmarks/run.py [crf step inference] [--json FILE]
+python benchmarks/run.py [crf step inference drawing] [--json FILE]
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import typer
 from report import Row, machine, table, write_json
 from rich.console import Console
 
-SECTIONS = ("crf", "step", "inference")
+SECTIONS = ("crf", "step", "inference", "drawing")
 
 
 def main(
-    sections: Annotated[list[str] | None, typer.Argument(help="crf, step, inference; all")] = None,
+    sections: Annotated[list[str] | None, typer.Argument(help="crf, step, inference, drawing; all")] = None,
     json: Annotated[Path | None, typer.Option(help="Write machine and figures here")] = None,
 ) -> None:
     """Measure, one section after the other; nothing else should run meanwhile."""
