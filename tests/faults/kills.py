@@ -1,0 +1,282 @@
+"""Kills the window, its worker or both at random moments, then opens the case again.
+
+``python -m tests.faults.kills --count 200 [--seed 0] [--json FILE]``; needs a display.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import queue
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import SimpleITK as sitk
+
+from cmfnet_napari.core.case import Case, open_case
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.model_card import MODEL_FILE, read_card
+
+PROMISE_SECONDS = 0.5  # a stroke is on disk by then
+ORPHAN_SECONDS = 30
+START_SECONDS = 120
+SHAPE, SPACING = (12, 20, 16), (3.0, 0.9, 1.1)  # z, y, x
+
+
+@dataclass
+class Outcome:
+    """What all kills together did.
+
+    Attributes
+    ----------
+    kills, kills_of_worker : int
+        Processes ended with SIGKILL; those of them that were workers.
+    strokes : int
+        Drawn, erased, undone, redone or automatic, at least half a second before a kill.
+    lost : int
+        Of those, not found in the journal afterwards.
+    unopenable, wrong_undo, orphans, damaged_models : int
+        Cases that did not open; journals whose undo does not lead back to nothing; workers that
+        outlived their window by 30 s; models that could not be read.
+    fits, resumed, finished : int
+        Fits begun, continued after a kill, and completed.
+    notes : list of str
+        What exactly went wrong.
+    """
+
+    kills: int = 0
+    kills_of_worker: int = 0
+    strokes: int = 0
+    lost: int = 0
+    unopenable: int = 0
+    wrong_undo: int = 0
+    orphans: int = 0
+    damaged_models: int = 0
+    fits: int = 0
+    resumed: int = 0
+    finished: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was lost."""
+        return not (
+            self.lost + self.unopenable + self.wrong_undo + self.orphans + self.damaged_models
+        )
+
+
+class Window:
+    """One run of the scripted session, and what it said."""
+
+    def __init__(self, folder: Path, seed: int, fit: bool) -> None:
+        command = [sys.executable, "-m", "tests.faults.window_session"]
+        self.process = subprocess.Popen(
+            [*command, str(folder), str(seed), "1" if fit else "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            env={**os.environ, "CMFNET_CASES": str(folder / "cases"), "OMP_NUM_THREADS": "1"},
+        )
+        self.said: list[dict] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, what: str, seconds: float) -> dict | None:
+        """Collect what it says until it says this; None when it never did."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                line = self._lines.get(timeout=left)
+            except queue.Empty:
+                return None
+            if line is None:
+                return None
+            if (said := self._take(line)) and said["what"] == what:
+                return said
+        return None
+
+    def kill(self) -> float:
+        """End it at once; return when."""
+        self.process.send_signal(signal.SIGKILL)
+        moment = time.time()
+        self.process.wait()
+        self._reader.join()
+        while (line := self._lines.get()) is not None:
+            self._take(line)
+        return moment
+
+    def _take(self, line: str) -> dict | None:
+        """Keep a line of ours; libraries print too, and the last line may be cut."""
+        try:
+            self.said.append(json.loads(line))
+        except ValueError:
+            return None
+        return self.said[-1]
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+
+def run(count: int, folder: Path, seed: int = 0) -> Outcome:
+    """Kill so many times, on one case that goes on and on."""
+    outcome, chance = Outcome(), random.Random(seed)
+    write_patient(folder)
+    number = 0
+    while outcome.kills < count:
+        number += 1
+        _round(folder, seed * 100_000 + number, chance, outcome)
+    return outcome
+
+
+def _round(folder: Path, seed: int, chance: random.Random, outcome: Outcome) -> None:
+    fit = chance.random() < 0.25
+    window = Window(folder, seed, fit)
+    worker = None
+    if chance.random() < 0.1:  # while it starts
+        time.sleep(chance.uniform(0, 5))
+    elif window.wait_for("ready", START_SECONDS) is None:
+        outcome.unopenable += 1
+        outcome.notes.append(f"seed {seed}: the window did not open the case")
+    elif fit and (begun := window.wait_for("fit", START_SECONDS)):
+        outcome.fits += 1
+        outcome.resumed += begun["step"] > 0
+        worker = begun["worker"]
+        time.sleep(chance.uniform(0, 8))
+        if chance.random() < 0.6 and _kill_worker(worker):
+            outcome.kills += 1
+            outcome.kills_of_worker += 1
+            if chance.random() < 0.5:
+                window.wait_for("failed", 10)
+    else:
+        time.sleep(chance.uniform(0, 2.5))
+    moment = window.kill()
+    outcome.kills += 1
+    outcome.finished += any(line["what"] == "finished" for line in window.said)
+    if worker is not None and not _gone(worker):
+        outcome.orphans += 1
+        outcome.notes.append(f"seed {seed}: the worker outlived its window")
+    _check(folder, seed, window.said, moment, outcome)
+
+
+def _check(folder: Path, seed: int, said: list[dict], moment: float, outcome: Outcome) -> None:
+    """Open the case and look for everything that was promised."""
+    promised = [line for line in said if "sum" in line and line["time"] < moment - PROMISE_SECONDS]
+    cases = list((folder / "cases").glob("*/case.json"))
+    if not cases:  # killed before there was one
+        outcome.lost += len(promised)
+        return
+    try:
+        case = open_case(cases[0].parent)
+    except UserError as error:
+        outcome.unopenable += 1
+        outcome.notes.append(f"seed {seed}: {error}")
+        return
+    sums = _states(case)
+    drawn = [line for line in promised if line["what"] != "ready"]
+    lost = [line for line in promised if line["sum"] not in sums]
+    outcome.strokes += len(drawn)
+    outcome.lost += len(lost)
+    outcome.notes += [f"seed {seed}: {line['what']} was lost" for line in lost]
+    if not _undoes(case):
+        outcome.wrong_undo += 1
+        outcome.notes.append(f"seed {seed}: undoing everything does not lead back to nothing")
+    outcome.damaged_models += _damaged_models(case)
+    case.close()
+
+
+def _states(case: Case) -> set[int]:
+    """Checksums of the scribbles after every stroke of the journal."""
+    flat = np.zeros(case.study.grid.shape, np.uint8).reshape(-1)
+    sums = {zlib.crc32(flat)}
+    for _, stroke in case.journal.strokes():
+        flat[stroke.voxels] = stroke.new
+        sums.add(zlib.crc32(flat))
+    return sums
+
+
+def _undoes(case: Case) -> bool:
+    """Whether the strokes that stand, taken back one by one, leave nothing."""
+    scribbles = case.scribbles().reshape(-1)
+    for _, stroke in reversed(list(case.journal.standing())):
+        if not np.array_equal(scribbles[stroke.voxels], stroke.new):
+            return False
+        scribbles[stroke.voxels] = stroke.old
+    return not scribbles.any()
+
+
+def _damaged_models(case: Case) -> int:
+    damaged = 0
+    for run_folder in case.runs():
+        if (run_folder / MODEL_FILE).exists():
+            try:
+                read_card(run_folder)
+            except UserError:
+                damaged += 1
+    return damaged
+
+
+def _kill_worker(worker: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(worker).kill()
+        return True
+    return False
+
+
+def _gone(process: int) -> bool:
+    try:
+        psutil.Process(process).wait(ORPHAN_SECONDS)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        psutil.Process(process).kill()
+        return False
+    return True
+
+
+def write_patient(folder: Path) -> None:
+    """A body in air with a bright ball, in CT and MR, small enough to train on in seconds."""
+    z, y, x = np.indices(SHAPE)
+    body = ((y - 10) / 8.5) ** 2 + ((x - 8) / 7) ** 2 <= 1
+    ball = ((z - 6) / 3) ** 2 + ((y - 10) / 4) ** 2 + ((x - 8) / 4) ** 2 <= 1
+    noise = np.random.default_rng(0).normal(0, 8, SHAPE)
+    images = {
+        "ct": np.where(body, 40 + 40 * ball, -1000),
+        "mr": np.where(body, 200 + 150 * ball, 5),
+    }
+    for name, array in images.items():
+        image = sitk.GetImageFromArray((array + noise).astype(np.int16))
+        image.SetSpacing(SPACING[::-1])
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="kills")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the outcome here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = run(options.count, Path(folder), options.seed)
+    print(json.dumps(asdict(outcome), indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    sys.exit(not outcome.good)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""A scripted user in the real window: ``python -m tests.faults.window_session FOLDER SEED FIT``.
+
+Opens the patient of FOLDER and draws, erases, undoes, redoes, turns the planes and, if FIT is 1,
+trains, until it is killed. Every line it prints is JSON: what it did, when, and the checksum of
+the scribbles it then saw. Nothing here looks at the journal.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+import zlib
+from functools import partial
+from pathlib import Path
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from cmfnet_napari.gui.app import add_dock
+from cmfnet_napari.gui.opening import open_files
+
+PAUSE_MS = (5, 60)
+TINY = {"width": 4, "steps": 40, "preview_seconds": 2.0, "precision": "float32"}
+
+
+class User:
+    """Draws at random; the same seed draws the same."""
+
+    def __init__(self, folder: Path, seed: int, fit: bool) -> None:
+        self.random, self.fit = random.Random(seed), fit
+        self.session = add_dock(napari.Viewer(show=True)).session
+        self.session.opened.connect(self.begin)
+        self.session.training.failed.connect(lambda reason, _details: say("failed", reason=reason))
+        self.session.training.started.connect(self.tell_worker)
+        self.session.training.finished.connect(lambda _event: say("finished"))
+        self.session.open(partial(open_files, folder / "ct.nii.gz", folder / "mr.nii.gz"))
+
+    def begin(self) -> None:
+        """Start once the patient is there."""
+        self.tell("ready")
+        if self.fit:
+            self.draw_enough()
+            self.session.training.start("quick", **TINY)
+        self.next()
+
+    def next(self) -> None:
+        QTimer.singleShot(self.random.randint(*PAUSE_MS), self.act)
+
+    def act(self) -> None:
+        """One thing a user does."""
+        actions = {self.paint: 60, self.erase: 8, self.undo: 16, self.redo: 10, self.turn: 4}
+        actions[self.automatic] = 2
+        self.random.choices(list(actions), list(actions.values()))[0]()
+        self.next()
+
+    def paint(self, code: int | None = None) -> None:
+        layer, dims = self.session.scribbles, self.session.viewer.dims
+        shape = layer.data.shape
+        at = [self.random.randrange(n) for n in shape]
+        at[dims.order[0]] = dims.current_step[dims.order[0]]
+        code = self.random.choice((1, 2)) if code is None else code
+        with layer.block_history():
+            for step in range(4):
+                at[dims.order[2]] = min(at[dims.order[2]] + step, shape[dims.order[2]] - 1)
+                layer.paint(tuple(at), code)
+        self.tell("stroke")
+
+    def erase(self) -> None:
+        self.paint(0)
+
+    def undo(self) -> None:
+        self.session.undo()
+        self.tell("undo")
+
+    def redo(self) -> None:
+        self.session.redo()
+        self.tell("redo")
+
+    def turn(self) -> None:
+        self.session.planes.show(self.random.choice(("axial", "sagittal", "coronal")))
+
+    def automatic(self) -> None:
+        strokes = np.zeros_like(self.session.scribbles.data)
+        strokes[self.random.randrange(len(strokes)), :, self.random.randrange(8)] = 1
+        self.session.recorder.add(strokes, "auto-background")
+        self.tell("automatic")
+
+    def draw_enough(self) -> None:
+        """Both classes, so that training can begin."""
+        strokes = np.zeros_like(self.session.scribbles.data)
+        strokes[5, 10, 7:10], strokes[5, 3, 6:10] = 2, 1
+        self.session.recorder.replace(strokes)
+        self.tell("import")
+
+    def tell(self, what: str) -> None:
+        say(what, sum=zlib.crc32(np.ascontiguousarray(self.session.scribbles.data)))
+
+    def tell_worker(self, started: object) -> None:
+        say("fit", worker=self.session.training.process_id, step=getattr(started, "from_step", 0))
+
+
+def say(what: str, **values: object) -> None:
+    print(json.dumps({"what": what, "time": time.time(), **values}), flush=True)
+
+
+if __name__ == "__main__":
+    user = User(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1")
+    napari.run()
