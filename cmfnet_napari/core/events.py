@@ -17,13 +17,17 @@ class _Message(BaseModel):
 class Fit(_Message):
     """Train on the case; `config` is a whole configuration.
 
-    `base` is the model to start from: one of the case's runs, or a model file.
+    `base` is the model to start from: one of the case's runs, or a model file. `resume` names a
+    run of the case that was broken off: it goes on with its own configuration, `lighter` with a
+    step less memory than it had.
     """
 
     command: Literal["fit"] = "fit"
     config: dict[str, Any]
     device: str = "auto"
     base: str = ""
+    resume: str = ""
+    lighter: bool = False
 
 
 class Stop(_Message):
@@ -47,7 +51,7 @@ class Quit(_Message):
 
 
 class Started(_Message):
-    """A fit begins. `run` is the run's folder, relative to the case."""
+    """A fit begins, or goes on after `from_step`. `run` is its folder, relative to the case."""
 
     event: Literal["started"] = "started"
     run: str
@@ -55,6 +59,7 @@ class Started(_Message):
     precision: str
     steps: int
     parameters: int
+    from_step: int = 0
 
 
 class Step(_Message):
@@ -76,6 +81,28 @@ class Preview(_Message):
     step: int
     labels: str
     agreement: float
+
+
+class Notice(_Message):
+    """One sentence for the user while training goes on."""
+
+    event: Literal["notice"] = "notice"
+    step: int
+    text: str
+
+
+class Paused(_Message):
+    """Training waits, as for room on a full disk; the next event says that it goes on."""
+
+    event: Literal["paused"] = "paused"
+    reason: str
+
+
+class Stopping(_Message):
+    """The stop was heard: the best so far becomes the prediction."""
+
+    event: Literal["stopping"] = "stopping"
+    step: int
 
 
 class Saved(_Message):
@@ -115,7 +142,8 @@ class Failed(_Message):
 
 Command = Annotated[Fit | Stop | Predict | Quit, Field(discriminator="command")]
 Event = Annotated[
-    Started | Step | Preview | Saved | Finished | Failed, Field(discriminator="event")
+    Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed,
+    Field(discriminator="event"),
 ]
 _COMMAND = TypeAdapter(Command)
 _EVENT = TypeAdapter(Event)
@@ -131,7 +159,7 @@ def decode_command(line: str) -> Fit | Stop | Predict | Quit | None:
     return _decode(_COMMAND, line)
 
 
-def decode_event(line: str) -> Started | Step | Preview | Saved | Finished | Failed | None:
+def decode_event(line: str) -> Event | None:
     """The event on a line, or None when the line is none (kept for the log)."""
     return _decode(_EVENT, line)
 

@@ -7,6 +7,7 @@ from cmfnet_napari.core import events
 MESSAGES = [
     events.Fit(config={"preset": "quick"}, device="cpu"),
     events.Fit(config={}, base="/models/pelvis.safetensors"),
+    events.Fit(config={}, resume="runs/0002-quick", lighter=True),
     events.Stop(),
     events.Predict(model="runs/0001-quick/model.safetensors"),
     events.Quit(),
@@ -15,6 +16,9 @@ MESSAGES = [
         step=3, progress=0.5, elapsed_s=1.25, remaining_s=2.5, losses={"ce": 0.1, "total": 0.3}
     ),
     events.Preview(step=3, labels="preview.npy", agreement=0.75),
+    events.Notice(step=3, text="Patches are smaller now."),
+    events.Paused(reason="The disk is full."),
+    events.Stopping(step=3),
     events.Saved(step=3, model="model.safetensors"),
     events.Finished(model="m", labels="l", probabilities="p", volumes_ml={"Tumour α": 1.5}),
     events.Failed(reason="The loss is no number any more.", model=""),
