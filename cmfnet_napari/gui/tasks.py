@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error
 from superqt.utils import create_worker
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.privacy import redact, redacted_traceback
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +39,12 @@ def run_in_background(
 
 
 def show_failure(error: Exception) -> None:
-    """Say a failure in one sentence; what nobody foresaw goes to the log with its traceback."""
+    """Say a failure in one sentence; what nobody foresaw goes to the log, without paths."""
     if isinstance(error, UserError):
         show_error(str(error))
         return
-    _log.error("Unexpected failure", exc_info=error)
+    _log.error("Unexpected failure\n%s", redacted_traceback(error))
     show_error(
-        f"Something unexpected went wrong ({type(error).__name__}: {error}). Your strokes are "
-        "saved; please report it."
+        f"Something unexpected went wrong ({type(error).__name__}: {redact(str(error))}). "
+        "Your strokes are saved; please report it."
     )
