@@ -90,7 +90,7 @@ def open_(
 def fit(
     ct: Ct,
     scribbles: Annotated[Path, typer.Option(help="0 unlabelled, 1 background, 2… classes")],
-    out: Annotated[Path, typer.Option(help="New folder for the run")],
+    out: Annotated[Path, typer.Option(help="New folder for the run, or one that was broken off")],
     mr: Mr = None,
     preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "quick",
     base: Annotated[Path | None, typer.Option(help="Model to start from")] = None,
@@ -105,18 +105,21 @@ def fit(
     from cmfnet_napari.core.config import make_config
     from cmfnet_napari.core.scribbles import check_codes
     from cmfnet_napari.core.study import load_labels, open_study
-    from cmfnet_napari.learning.fit import Hooks
     from cmfnet_napari.learning.fit import fit as run_fit
+    from cmfnet_napari.learning.hooks import Hooks
+    from cmfnet_napari.learning.state import STATE_FILE
     from cmfnet_napari.progress import fit_progress
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
     config = make_config(preset, **changes, **_changes(settings))
     study = open_study(ct, mr)
     strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
-    run = new_folder(out)
+    run = out if (out / STATE_FILE).exists() else new_folder(out)
     with fit_progress() as progress:
         hooks = Hooks(emit=progress.show, request=progress.request)
         finished = run_fit(study, strokes, run, config, device=device, base=base, hooks=hooks)
+    if finished is None:
+        raise UserError("Training was broken off. The same command goes on with it.")
     _show({"run": str(run), **_with_folder(finished.model_dump(exclude={"event"}), run)}, as_json)
 
 

@@ -16,7 +16,8 @@ from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.metrics import evaluate
 from cmfnet_napari.core.phantom import write_phantom
 from cmfnet_napari.core.study import load_labels, open_study, save_labels
-from cmfnet_napari.learning.fit import Hooks, fit
+from cmfnet_napari.learning.fit import fit
+from cmfnet_napari.learning.hooks import Hooks
 from cmfnet_napari.progress import FitProgress
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cmfnet_napari.core import events
-from cmfnet_napari.learning.fit import Request
+from cmfnet_napari.learning.hooks import Request
 from cmfnet_napari.learning.split import Hooks
 
 
@@ -31,18 +31,22 @@ class FitProgress:
             self.steps.append(event)
             note = f"step {event.step}, loss {event.losses['total']:.3f}"
             self._bar.update(self._task, completed=event.progress, note=note)
+        elif isinstance(event, events.Notice):
+            self._bar.console.print(event.text, markup=False, highlight=False)
+        elif isinstance(event, events.Paused):
+            self._bar.console.print(event.reason, markup=False, highlight=False)
         elif isinstance(event, events.Finished):
             self._bar.update(self._task, completed=1.0)
 
     def request(self) -> Request:
-        """``stop`` after the first Ctrl-C."""
+        """``stop`` after the first Ctrl-C, ``quit`` after SIGTERM."""
         return self._request
 
     def interrupted(self, number: int, frame: FrameType | None) -> Any:
-        """Handle Ctrl-C: the first keeps the best so far, the second ends at once."""
+        """Ctrl-C keeps the best so far, a second one ends at once; SIGTERM saves the state."""
         if self._request:
             raise KeyboardInterrupt
-        self._request = "stop"
+        self._request = "stop" if number == signal.SIGINT else "quit"
 
 
 @contextmanager
@@ -50,7 +54,7 @@ def fit_progress() -> Iterator[FitProgress]:
     """Progress bar on stderr (only on a terminal) with Ctrl-C handled while it shows."""
     with _bar() as bar:
         progress = FitProgress(bar)
-        with _handled(progress.interrupted, signal.SIGINT):
+        with _handled(progress.interrupted, signal.SIGINT, signal.SIGTERM):
             yield progress
 
 

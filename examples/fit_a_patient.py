@@ -16,7 +16,8 @@ from cmfnet_napari.core.events import Event, Step
 from cmfnet_napari.core.phantom import write_phantom
 from cmfnet_napari.core.scribbles import check_codes
 from cmfnet_napari.core.study import load_labels, open_study, save_labels
-from cmfnet_napari.learning.fit import Hooks, fit
+from cmfnet_napari.learning.fit import fit
+from cmfnet_napari.learning.hooks import Hooks
 
 
 def main(out: Path, files: list[Path]) -> None:

@@ -14,6 +14,7 @@ No patient name, birth date or path is kept.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict
@@ -94,10 +95,12 @@ class Case:
         """Make the folder of the next run, ``runs/NNNN-name``."""
         runs = self.folder / "runs"
         runs.mkdir(exist_ok=True)
-        number = 1 + max((int(p.name[:4]) for p in self.runs()), default=0)
-        run = runs / f"{number:04d}-{name}"
-        run.mkdir()
-        return run
+        while True:  # two workers may want the same number
+            number = 1 + max((int(p.name[:4]) for p in self.runs()), default=0)
+            run = runs / f"{number:04d}-{name}"
+            with contextlib.suppress(FileExistsError):
+                run.mkdir()
+                return run
 
     def runs(self) -> list[Path]:
         """Folders of the runs, oldest first."""

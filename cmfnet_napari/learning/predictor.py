@@ -111,7 +111,7 @@ def _find_room(
     """What is left for the network beside the results, which lie in the processor's memory."""
     device, classes = next(model.parameters()).device, _classes(model)
     if memory is None:
-        memory = _SHARE * _free(device)
+        memory = _SHARE * free_memory(device)
     kept = 0
     if device.type == "cpu":
         coarse, fine = inputs.ct.numel(), prod(inputs.frame.shape)
@@ -121,8 +121,8 @@ def _find_room(
     return Room(memory, kept, config.width, classes, precision)
 
 
-def _free(device: torch.device) -> int:
-    """Free memory where the network runs, bytes."""
+def free_memory(device: torch.device) -> int:
+    """Memory that is free where a network on this device runs, bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available

@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cmfnet_napari.core import events
-from cmfnet_napari.core.case import write_json
+from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import MODEL_FILE, Card
 from cmfnet_napari.core.study import Study, save_labels
 from cmfnet_napari.core.volume import write_safely
@@ -20,7 +22,7 @@ from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import CmFNet
 from cmfnet_napari.learning.predictor import Prediction
 
-PREVIEW_FILE = "preview.npy"
+CONFIG_FILE, PREVIEW_FILE = "config.json", "preview.npy"
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class RunFolder:
     Attributes
     ----------
     folder : Path
-        Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz and
-        probabilities.nii.gz.
+        Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz,
+        probabilities.nii.gz, and state.pt until the run is complete.
     root : Path
         Folder that paths in events are relative to: the run itself, or its case.
     """
@@ -45,12 +47,32 @@ class RunFolder:
 
     def freeze(self, config: Config, study: Study, scribbles: np.ndarray) -> None:
         """Write what the run is made from: configuration, hashes of study and scribbles."""
-        card = {
-            "config": config.model_dump(mode="json"),
-            "study": study.content_hash,
-            "scribbles": hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest(),
-        }
-        write_json(self.folder / "config.json", card)
+        write_json(self.folder / CONFIG_FILE, _ingredients(config, study, scribbles))
+
+    def check_same(self, config: Config, study: Study, scribbles: np.ndarray) -> None:
+        """Check that the run was made from these.
+
+        Raises
+        ------
+        UserError
+            It was made from others.
+        """
+        if self.frozen() != _ingredients(config, study, scribbles):
+            raise UserError(
+                f"{self.folder.name} holds another training that was broken off: its images, "
+                "strokes or settings differ. Give the same again to go on with it, or choose a "
+                "new folder."
+            )
+
+    def frozen(self) -> dict[str, Any]:
+        """What `freeze` wrote.
+
+        Raises
+        ------
+        UserError
+            It is missing or damaged.
+        """
+        return read_json(self.folder / CONFIG_FILE)
 
     def log(self, event: events.Event) -> None:
         """Append an event to events.jsonl."""
@@ -80,3 +102,11 @@ class RunFolder:
             probabilities=self.path(probabilities),
             volumes_ml=volumes_ml(prediction.labels, study.grid, names),
         )
+
+
+def _ingredients(config: Config, study: Study, scribbles: np.ndarray) -> dict[str, Any]:
+    return {
+        "config": config.model_dump(mode="json"),
+        "study": study.content_hash,
+        "scribbles": hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest(),
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,17 +15,22 @@ from lightning_fabric import Fabric
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import MODEL_FILE, Card, software_versions
-from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import build
 from cmfnet_napari.learning.logs import Logs
 from cmfnet_napari.learning.patients import METRICS, Patient, judge
 from cmfnet_napari.learning.results import RESULTS_FILE, Result, means, tabulate, write_results
 from cmfnet_napari.learning.sampling import Sampler
+from cmfnet_napari.learning.state import (
+    STATE_FILE,
+    damaged_state,
+    load_state,
+    save_seconds,
+    save_state,
+)
 from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
 
-STATE_FILE = "state.pt"
-SAVE_VARIABLE = "CMFNET_SAVE_SECONDS"  # between states on disk, 60 when not set
+SAVE_SECONDS = 60.0  # between states on disk
 JUDGED_TIMES = 10  # a training looks at the patients held out so often
 
 
@@ -84,7 +88,7 @@ class SplitTraining:
         self._trainer = Trainer(build(config, classes), classes, config, fabric)
         self._sampler = Sampler([patient.volume for patient in learnt], config)
         self._began = self._saved = time.monotonic()
-        self._save_seconds = float(os.environ.get(SAVE_VARIABLE, 60))
+        self._save_seconds = save_seconds(SAVE_SECONDS)
         self._dsc = ""
 
     def run(self) -> list[Result] | None:
@@ -173,18 +177,14 @@ class SplitTraining:
         self._saved = time.monotonic()
         if self._fabric.is_global_zero:
             state = {"trainer": self._trainer.state(), "seconds": self._elapsed}
-            write_safely(self._folder / STATE_FILE, ".pt", lambda part: torch.save(state, part))
+            save_state(self._folder, state)
 
     def _restore(self) -> None:
-        path = self._folder / STATE_FILE
-        if not path.exists():
+        if not (self._folder / STATE_FILE).exists():
             return
+        state = load_state(self._folder, self._fabric.device)
         try:
-            state = torch.load(path, map_location=self._fabric.device, weights_only=True)
             self._trainer.restore(state["trainer"])
             self._began -= state["seconds"]
-        except Exception as error:  # whatever a damaged file makes torch say
-            raise UserError(
-                f"The state {path} is damaged. Delete it to train {self._folder.name} from the "
-                "beginning."
-            ) from error
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise damaged_state(self._folder) from error

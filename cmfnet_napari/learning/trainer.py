@@ -95,6 +95,11 @@ class Trainer:
                 raise DivergedError
         return {name: float(value) for name, value in losses.items()}
 
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Begin from the weights of another model."""
+        self.model.load_state_dict(weights)
+        self.averaged.load_state_dict(weights)
+
     def state(self) -> dict[str, Any]:
         """All that the next step depends on: weights, optimiser, average, step counts."""
         return {

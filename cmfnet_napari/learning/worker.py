@@ -2,13 +2,14 @@
 
 Commands come as JSON lines on stdin, events go as JSON lines to stdout (core/events.py); all
 else that is printed goes to stderr, for the log. The worker ends when its stdin closes, after
-writing a checkpoint.
+writing its state; no orphan stays, whatever it hangs in.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -17,7 +18,6 @@ from typing import TextIO
 
 import numpy as np
 import psutil
-import torch
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.case import Case, open_case
@@ -26,9 +26,13 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import MODEL_FILE, model_path
 from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.device import pick_device
-from cmfnet_napari.learning.fit import Hooks, Request, fit
+from cmfnet_napari.learning.fit import fit, go_on
+from cmfnet_napari.learning.hooks import Hooks, Request
+from cmfnet_napari.learning.lighter import is_out_of_memory
 from cmfnet_napari.learning.predictor import predict_study
 from cmfnet_napari.learning.run import RunFolder
+
+LAST_SECONDS = 15.0  # for the last checkpoint, when the window is gone
 
 
 class Inbox:
@@ -63,8 +67,15 @@ class Inbox:
                 break
             else:
                 self._commands.put(command)
+        self.quit()
+
+    def quit(self) -> None:
+        """Save and leave; who has not left after a while is ended."""
         self._request = "quit"
         self._commands.put(events.Quit())
+        last = threading.Timer(LAST_SECONDS, os._exit, (1,))
+        last.daemon = True
+        last.start()
 
 
 class NewStrokes:
@@ -89,6 +100,7 @@ def serve(folder: Path) -> int:
     _step_back()
     sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale
     inbox = Inbox(sys.stdin)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: inbox.quit())
     try:
         case = open_case(folder, read_only=True)
     except UserError as error:
@@ -106,20 +118,18 @@ def serve(folder: Path) -> int:
 
 
 def _fit(case: Case, command: events.Fit, inbox: Inbox, out: TextIO) -> None:
-    config = parse_config(command.config)
     strokes = NewStrokes(case)
     hooks = Hooks(lambda event: _say(out, event), inbox.request, strokes.poll)
-    fit(
-        case.study,
-        strokes.scribbles.copy(),
-        case.new_run(config.preset),
-        config,
-        device=command.device,
-        base=case.folder / command.base if command.base else None,
-        names=case.class_names,
-        hooks=hooks,
-        root=case.folder,
-    )
+    scribbles = strokes.scribbles.copy()
+    common = {"device": command.device, "names": case.class_names, "hooks": hooks}
+    if command.resume:
+        run = case.folder / command.resume
+        go_on(case.study, scribbles, run, root=case.folder, less_memory=command.lighter, **common)
+        return
+    config = parse_config(command.config)
+    base = case.folder / command.base if command.base else None
+    run = case.new_run(config.preset)
+    fit(case.study, scribbles, run, config, base=base, root=case.folder, **common)
 
 
 def _predict(case: Case, command: events.Predict, inbox: Inbox, out: TextIO) -> None:
@@ -136,7 +146,7 @@ def _reason(error: Exception) -> str:
     """One sentence a clinician can act on."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "alloc" in str(error):
+    if is_out_of_memory(error):
         return (
             "There is not enough memory for this training. Close other programs, or choose the "
             "quick preset."

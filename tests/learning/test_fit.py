@@ -7,9 +7,10 @@ import torch
 from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import load_labels
-from cmfnet_napari.learning import fit as fit_module
+from cmfnet_napari.learning import fit_loop
 from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.fit import Hooks, agreement, fit
+from cmfnet_napari.learning.fit import agreement, fit
+from cmfnet_napari.learning.hooks import Hooks
 
 from .conftest import dice
 
@@ -92,9 +93,9 @@ def test_strokes_drawn_during_training_count_from_then_on(ball, tmp_path, monkey
     drawn[12, 17, 19] = 2
     pending = [None, drawn]
     targets = []
-    step = fit_module.Trainer.step
+    step = fit_loop.Trainer.step
     monkeypatch.setattr(
-        fit_module.Trainer,
+        fit_loop.Trainer,
         "step",
         lambda self, batch, progress: targets.append(batch.targets) or step(self, batch, progress),
     )
@@ -107,10 +108,8 @@ def test_strokes_drawn_during_training_count_from_then_on(ball, tmp_path, monkey
 
 
 def test_divergence_stops_and_keeps_the_last_good_model(ball, tmp_path, monkeypatch):
-    finite = fit_module.Trainer._finite
-    monkeypatch.setattr(
-        fit_module.Trainer, "_finite", lambda self: finite(self) and self.steps <= 4
-    )
+    finite = fit_loop.Trainer._finite
+    monkeypatch.setattr(fit_loop.Trainer, "_finite", lambda self: finite(self) and self.steps <= 4)
     with pytest.raises(UserError, match=r"diverged at step 24.*learning rate"):
         fit(ball.study, ball.scribbles, tmp_path, ball.config)
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())

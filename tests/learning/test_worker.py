@@ -15,6 +15,7 @@ from cmfnet_napari.core.model_card import Card, read_card
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import build
+from cmfnet_napari.learning.state import SAVE_VARIABLE, STATE_FILE
 
 
 class Worker:
@@ -92,6 +93,65 @@ def test_stop_ends_within_a_second_and_keeps_a_prediction(ball, case, worker):
     assert finished.stopped
     assert time.monotonic() - began < 10
     assert (case.folder / finished.labels).exists()
+
+
+def test_stop_is_answered_within_a_second(ball, case, worker):
+    heavy = {"width": 16, "patch": (32, 32, 32), "batch": 16, "steps": 1000}
+    worker.say(fit(ball.config, **heavy))  # a step takes many seconds
+    worker.until("started")
+    time.sleep(1)
+    began = time.monotonic()
+    worker.say(events.Stop())
+    worker.until("stopping")
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch):
+    same = {"steps": 12, "preview_seconds": 3600, "dropout": 0.2}
+    worker.say(fit(ball.config, **same))
+    whole = worker.until("finished")[-1]
+    assert worker.end() == 0
+
+    monkeypatch.setenv(SAVE_VARIABLE, "0")
+    killed = Worker(case.folder)
+    killed.say(fit(ball.config, **same))
+    run = case.folder / killed.until("started")[-1].run
+    while not (run / STATE_FILE).exists():
+        time.sleep(0.02)
+    killed.process.kill()
+    killed.process.communicate()
+
+    again = Worker(case.folder)
+    again.say(events.Fit(config={}, resume=f"runs/{run.name}"))
+    assert again.until("started")[-1].from_step > 0
+    finished = again.until("finished")[-1]
+    assert again.end() == 0
+    again.process.stdout.close()
+    again.process.stderr.close()
+    assert (finished.steps, finished.agreement) == (whole.steps, whole.agreement)
+    for part in ("labels", "probabilities"):
+        one, other = (case.folder / getattr(event, part) for event in (whole, finished))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_sigterm_saves_the_state(ball, case, worker):
+    worker.say(fit(ball.config, steps=100_000, preview_seconds=1000))
+    worker.until("step")
+    worker.process.terminate()
+    assert worker.process.wait(timeout=60) == 0
+    (run,) = open_case(case.folder, read_only=True).runs()
+    assert (run / STATE_FILE).exists()
+
+
+def test_two_workers_make_two_runs(ball, case, worker):
+    other = Worker(case.folder)
+    for one in (worker, other):
+        one.say(fit(ball.config, steps=2))
+    runs = {one.until("finished")[-1].model.split("/")[1] for one in (worker, other)}
+    assert runs == {"0001-quick", "0002-quick"}
+    other.end()
+    other.process.stdout.close()
+    other.process.stderr.close()
 
 
 def test_closing_stdin_writes_a_checkpoint_and_ends(ball, case, worker):

@@ -1,0 +1,320 @@
+"""A fit that was broken off goes on as if nothing had happened; and what it does about memory,
+a full disk and impatience."""
+
+import errno
+import json
+import os
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.learning import fit_loop, pace, report
+from cmfnet_napari.learning.checkpoint import load_model
+from cmfnet_napari.learning.fit import fit, go_on
+from cmfnet_napari.learning.hooks import Hooks
+from cmfnet_napari.learning.lighter import lighter
+from cmfnet_napari.learning.state import SAVE_VARIABLE, STATE_FILE
+
+CPU = torch.device("cpu")
+
+
+def weights(run):
+    return load_model(run, CPU)[0].state_dict()
+
+
+def same(a, b):
+    return all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture
+def config(ball):
+    """Ten steps with dropout and augmentation; no previews, whose times would differ."""
+    return ball.config.model_copy(
+        update={"steps": 10, "dropout": 0.2, "augment": True, "preview_seconds": 3600}
+    )
+
+
+class Counted(Hooks):
+    """Hooks that collect events and make a request after so many steps."""
+
+    def __init__(self, request="", after=0):
+        super().__init__()
+        self.seen, self.steps = [], 0
+        self.emit = self.seen.append
+        self.request = lambda: request if request and self.steps >= after else ""
+
+    def kinds(self):
+        return [event.event for event in self.seen]
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """Make `Counted.steps` follow the trainer."""
+    step = fit_loop.Trainer.step
+
+    def use(hooks):
+        def counted(self, batch, progress):
+            losses = step(self, batch, progress)
+            hooks.steps = self.steps
+            return losses
+
+        monkeypatch.setattr(fit_loop.Trainer, "step", counted)
+        return hooks
+
+    return use
+
+
+def test_broken_off_and_gone_on_is_the_same_to_the_bit(ball, config, tmp_path, counting):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = fit(ball.study, ball.scribbles, tmp_path / "whole", config)
+    parts = tmp_path / "parts"
+    fit(ball.study, ball.scribbles, parts, config, hooks=counting(Counted("quit", 5)))
+    assert not (parts / "prediction.nii.gz").exists()
+    hooks = counting(Counted("quit", 8))
+    assert go_on(ball.study, ball.scribbles, parts, hooks=hooks) is None
+    assert next(e for e in hooks.seen if e.event == "started").from_step == 5
+    finished = go_on(ball.study, ball.scribbles, parts, hooks=counting(Counted()))
+
+    assert finished.steps == whole.steps == 10
+    assert finished.seconds > 0
+    assert same(weights(parts), weights(tmp_path / "whole"))
+    for name in ("prediction.nii.gz", "probabilities.nii.gz"):
+        assert (parts / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (parts / STATE_FILE).exists()
+    started = [
+        json.loads(line)
+        for line in (parts / "events.jsonl").read_text().splitlines()
+        if '"started"' in line
+    ]
+    assert [event["from_step"] for event in started] == [0, 5, 8]
+
+
+def test_state_is_saved_while_it_trains(ball, config, tmp_path, counting, monkeypatch):
+    monkeypatch.setenv(SAVE_VARIABLE, "0")
+    monkeypatch.setattr(pace, "SAVE_SHARE", 1e9)
+
+    def crash(self):
+        raise KeyboardInterrupt  # as little as a kill: nothing more is written
+
+    monkeypatch.setattr(fit_loop.FitLoop, "_quit", crash)
+    with pytest.raises(KeyboardInterrupt):
+        fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 7)))
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 7
+
+
+def test_a_run_of_another_patient_or_without_state_is_not_gone_on_with(ball, config, tmp_path):
+    with pytest.raises(UserError, match="missing or damaged"):
+        go_on(ball.study, ball.scribbles, tmp_path)
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=Counted("quit"))
+    (tmp_path / STATE_FILE).write_bytes(b"no state")
+    with pytest.raises(UserError, match=r"is damaged\. Delete"):
+        go_on(ball.study, ball.scribbles, tmp_path)
+    (tmp_path / STATE_FILE).unlink()
+    with pytest.raises(UserError, match="holds no state"):
+        go_on(ball.study, ball.scribbles, tmp_path)
+    frozen = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(frozen | {"study": "other"}))
+    with pytest.raises(UserError, match="another CT and MR"):
+        go_on(ball.study, ball.scribbles, tmp_path)
+
+
+# --- memory
+
+
+def test_out_of_memory_goes_on_lighter_from_the_same_step(ball, config, tmp_path, monkeypatch):
+    gradient, sizes, failures = fit_loop.Trainer._gradient, [], [4, 4, 4]
+
+    def fails(self, batch, progress):
+        sizes.append((self.steps, self._config.micro_batch, tuple(batch.ct.shape[2:])))
+        if failures and self.steps == failures[0]:
+            failures.pop(0)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return gradient(self, batch, progress)
+
+    monkeypatch.setattr(fit_loop.Trainer, "_gradient", fails)
+    heavy = config.model_copy(update={"batch": 2, "micro_batch": 2, "precision": "bfloat16"})
+    hooks = Counted()
+    finished = fit(ball.study, ball.scribbles, tmp_path, heavy, hooks=hooks)
+    assert finished.steps == 10
+    said = [event.text for event in hooks.seen if event.event == "notice"]
+    assert [text.split("goes on ")[1] for text in said] == [
+        "1 patch at a time.",
+        "computing features twice.",
+        "with patches of 16×16×32 voxels.",
+    ]
+    whole, small = (16, 32, 32), (16, 16, 32)
+    tried = [(4, 2, whole), (4, 1, whole), (4, 1, whole), (4, 1, small)]
+    assert [entry for entry in sizes if entry[0] == 4] == tried
+    assert sizes[-1] == (9, 1, small)
+
+
+def test_out_of_memory_with_nothing_left_is_said_and_the_state_is_kept(
+    ball, config, tmp_path, monkeypatch
+):
+    def fails(self, batch, progress):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 GB")
+
+    monkeypatch.setattr(fit_loop.Trainer, "_gradient", fails)
+    with pytest.raises(UserError, match="even with the smallest patches"):
+        fit(ball.study, ball.scribbles, tmp_path, config)
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 0
+
+
+def test_the_order_of_what_is_given_up(config):
+    changes, now = [], config.model_copy(update={"batch": 4, "micro_batch": 3})
+    while (found := lighter(now, CPU)) is not None:
+        changes.append({k for k in Config.model_fields if getattr(now, k) != getattr(found[0], k)})
+        now = found[0]
+    flat = [name for change in changes for name in change]
+    assert [n for n in flat if n != "precision"] == ["micro_batch", "checkpointing"] + ["patch"] * 2
+    assert now.patch == (16, 16, 16)
+    assert now.micro_batch == 1
+
+
+def test_prediction_out_of_memory_takes_a_smaller_budget(ball, config, tmp_path, monkeypatch):
+    predict, budgets = fit_loop.predict, []
+
+    def fails(*args):
+        budgets.append(args[-1])
+        if len(budgets) < 3:
+            raise MemoryError
+        return predict(*args)
+
+    monkeypatch.setattr(fit_loop, "predict", fails)
+    fit(ball.study, ball.scribbles, tmp_path, config)
+    assert budgets[0] is None
+    assert budgets[2] == budgets[1] / 2
+
+
+# --- disk
+
+
+def test_a_full_disk_is_waited_for(ball, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "LOOK_SECONDS", 0.05)
+    full = threading.Event()
+    save = fit_loop.RunFolder.save_model
+
+    def fails(self, model, card):
+        if not full.is_set():
+            threading.Timer(0.3, full.set).start()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(self, model, card)
+
+    monkeypatch.setattr(fit_loop.RunFolder, "save_model", fails)
+    hooks = Counted()
+    finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    assert finished.steps == 10
+    (paused,) = [event for event in hooks.seen if event.event == "paused"]
+    assert "The disk is full" in paused.reason
+    assert "goes on by itself" in paused.reason
+
+
+def test_room_is_looked_for_before_it_is_needed(ball, config, tmp_path, monkeypatch, counting):
+    usage = shutil.disk_usage
+
+    class Little:
+        free = 3 * 2**20
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Little)
+    hooks = counting(Counted("quit", 2))
+    with pytest.raises(UserError, match=r"(\d+) MB are needed, 3 MB are free.*continue then"):
+        fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    assert hooks.kinds()[-1] == "paused"
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+# --- impatience
+
+
+@pytest.mark.parametrize("phase", ["forward", "backward"])
+def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkeypatch, phase):
+    hooks = Counted()
+    wish = [""]
+    hooks.request = lambda: wish[0]
+    step = fit_loop.Trainer.step
+
+    def slow(self, batch, progress):
+        if self.steps == 4:
+            before = {k: v.clone() for k, v in self.model.state_dict().items()}
+            wish[0] = "stop" if phase == "forward" else ""
+            if phase == "backward":
+                next(self.model.parameters()).register_hook(lambda _g: None)
+                fit_loop.Trainer._ramp, ramp = (
+                    lambda s, p: wish.__setitem__(0, "stop") or ramp(s, p),
+                    fit_loop.Trainer._ramp,
+                )
+            try:
+                return step(self, batch, progress)
+            finally:
+                assert self.steps == 4
+                assert same(before, self.model.state_dict())
+        return step(self, batch, progress)
+
+    monkeypatch.setattr(fit_loop.Trainer, "_ramp", fit_loop.Trainer._ramp)
+    monkeypatch.setattr(fit_loop.Trainer, "step", slow)
+    finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    assert finished.stopped
+    assert finished.steps == 4
+    assert hooks.kinds().index("stopping") < hooks.kinds().index("finished")
+
+
+def test_quit_breaks_a_prediction_off_and_it_is_made_later(ball, config, tmp_path, monkeypatch):
+    hooks, predict = Counted(), fit_loop.predict
+
+    def at_the_end(*args):
+        hooks.request = lambda: "quit"
+        work.interrupter._request = hooks.request
+        return predict(*args)
+
+    work = None
+    go = fit_loop.FitLoop.go
+
+    def remember(self):
+        nonlocal work
+        work = self
+        return go(self)
+
+    monkeypatch.setattr(fit_loop.FitLoop, "go", remember)
+    monkeypatch.setattr(fit_loop, "predict", at_the_end)
+    assert fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks) is None
+    assert not (tmp_path / "prediction.nii.gz").exists()
+    monkeypatch.setattr(fit_loop, "predict", predict)
+    finished = go_on(ball.study, ball.scribbles, tmp_path)
+    assert (finished.steps, (tmp_path / "prediction.nii.gz").exists()) == (10, True)
+
+
+def test_time_is_counted_over_breaks(ball, config, tmp_path, counting):
+    limited = config.model_copy(update={"minutes": 0.05, "steps": 100_000})
+    fit(ball.study, ball.scribbles, tmp_path, limited, hooks=counting(Counted("quit", 3)))
+    before = torch.load(tmp_path / STATE_FILE, weights_only=True)["seconds"]
+    time.sleep(0.5)
+    finished = go_on(ball.study, ball.scribbles, tmp_path, hooks=counting(Counted()))
+    assert 3.0 <= finished.seconds < 3.0 + 2.0
+    assert before < 3.0
+
+
+def test_a_class_that_was_added_meanwhile_waits(ball, config, tmp_path, counting):
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 3)))
+    more = ball.scribbles.copy()
+    more[2, 3, 4] = 3
+    finished = go_on(ball.study, more, tmp_path, hooks=counting(Counted()))
+    assert finished.steps == 10
+    assert np.isfinite(finished.agreement)
+
+
+def test_the_same_fit_into_the_same_folder_goes_on(ball, config, tmp_path, counting):
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 3)))
+    other = config.model_copy(update={"seed": 5})
+    with pytest.raises(UserError, match="another training that was broken off"):
+        fit(ball.study, ball.scribbles, tmp_path, other)
+    hooks = counting(Counted())
+    finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    assert (hooks.seen[0].from_step, finished.steps) == (3, 10)
