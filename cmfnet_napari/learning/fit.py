@@ -20,15 +20,14 @@ from cmfnet_napari.core.model_card import (
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.fit_loop import FitLoop, agreement
+from cmfnet_napari.learning.fit_loop import FitLoop
 from cmfnet_napari.learning.hooks import Hooks
 from cmfnet_napari.learning.run import RunFolder
 from cmfnet_napari.learning.state import (
+    STATE_FILE,
     damaged_state,
     load_state,
 )
-
-__all__ = ["Hooks", "agreement", "fit", "go_on"]
 
 
 def fit(

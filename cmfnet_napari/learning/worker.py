@@ -12,7 +12,6 @@ import queue
 import signal
 import sys
 import threading
-import traceback
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +23,7 @@ from cmfnet_napari.core.case import Case, open_case
 from cmfnet_napari.core.config import parse_config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import MODEL_FILE, model_path
+from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.device import pick_device
 from cmfnet_napari.learning.fit import fit, go_on
@@ -112,7 +112,7 @@ def serve(folder: Path) -> int:
         try:
             work(case, command, inbox, out)
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            print(redacted_traceback(error), file=sys.stderr)
             _say(out, events.Failed(reason=_reason(error)))
     return 0
 
@@ -123,7 +123,7 @@ def _fit(case: Case, command: events.Fit, inbox: Inbox, out: TextIO) -> None:
     scribbles = strokes.scribbles.copy()
     common = {"device": command.device, "names": case.class_names, "hooks": hooks}
     if command.resume:
-        run = case.folder / command.resume
+        run = inside(case.folder, command.resume)
         go_on(case.study, scribbles, run, root=case.folder, less_memory=command.lighter, **common)
         return
     config = parse_config(command.config)
