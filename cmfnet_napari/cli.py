@@ -10,11 +10,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cmfnet_napari.core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cmfnet_napari.core.config import Config
+    from cmfnet_napari.core.study import Study
 
 DEBUG_VARIABLE = "CMFNET_DEBUG"
 
@@ -115,6 +121,7 @@ def fit(
     study = open_study(ct, mr)
     strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
     run = out if (out / STATE_FILE).exists() else new_folder(out)
+    _warn(study, strokes, config, device)
     with fit_progress() as progress:
         hooks = Hooks(emit=progress.show, request=progress.request)
         finished = run_fit(study, strokes, run, config, device=device, base=base, hooks=hooks)
@@ -280,6 +287,20 @@ def doctor(as_json: Json = False) -> None:
         _show(examine(), True)
     else:
         report()
+
+
+def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> None:
+    """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
+    from cmfnet_napari.core.expected import expect
+    from cmfnet_napari.core.preflight import preflight
+    from cmfnet_napari.learning.device import pick_device
+
+    on_processor = pick_device(device).type == "cpu"
+    expected = expect(config, study.grid) if on_processor else None
+    findings = preflight(study, scribbles, expected=expected)
+    if all(finding.severity == "warning" for finding in findings):
+        for finding in findings:
+            print(f"cmfnet: warning: {finding.text}", file=sys.stderr)
 
 
 def _changes(settings: list[str] | None) -> dict[str, Any]:
