@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from math import prod
 from pathlib import Path
 
@@ -30,19 +31,20 @@ def check_complete(path: Path, image: sitk.Image) -> None:
     voxels = prod(int(image.GetMetaData(f"dim[{i}]")) for i in range(1, dimensions + 1))
     promised = int(float(image.GetMetaData("vox_offset")))
     promised += voxels * int(image.GetMetaData("bitpix")) // 8
-    held = _unpacked_bytes(path) if name.endswith(".gz") else path.stat().st_size
+    held = _unpacked_bytes(path, promised) if name.endswith(".gz") else path.stat().st_size
     if held < promised:
         raise UserError(
             f"{path.name} is cut off: it holds {held} of {promised} bytes. Copy or export it again."
         )
 
 
-def _unpacked_bytes(path: Path) -> int:
+def _unpacked_bytes(path: Path, enough: int) -> int:
+    """Bytes that come out of a packed file; counted no further than is asked."""
     held = 0
     try:
         with gzip.open(path) as file:
-            while chunk := file.read(_CHUNK):
+            while held < enough and (chunk := file.read(_CHUNK)):
                 held += len(chunk)
-    except (EOFError, OSError):  # ends within a packed block, or its checksum is wrong
+    except (EOFError, OSError, zlib.error):  # cut off within a block, or damaged
         return held
     return held

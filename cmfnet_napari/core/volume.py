@@ -16,12 +16,19 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.image_check import check_geometry
+from cmfnet_napari.core.image_file import DICOM, read_file, read_series
 from cmfnet_napari.core.nifti import check_complete
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
-_IMAGE_MODALITIES = {"CT", "MR", "PT", "OT"}
-_UNEVEN_SLICES = 0.01  # of the median slice distance
+_READERS = {
+    ".nii": "NiftiImageIO",
+    ".nii.gz": "NiftiImageIO",
+    ".nrrd": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+}
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what matters is checked and said below
 
@@ -72,14 +79,16 @@ def read_image(path: str | Path) -> sitk.Image:
     if not path.exists():
         raise UserError(f"{path} does not exist. Check the name and the folder.")
     try:
-        image = _read_series(path) if path.is_dir() else sitk.ReadImage(str(path))
-    except RuntimeError as error:
+        image = read_series(path) if path.is_dir() else read_file(path, _reader_of(path))
+        check_complete(path, image)
+    except (RuntimeError, OSError, ValueError, OverflowError) as error:
         raise UserError(
             f"{path.name} cannot be read as an image ({_reason(error)}). Expected NIfTI, NRRD, "
             "MHA/MHD or a folder with one DICOM series."
         ) from error
-    check_complete(path, image)
-    return _as_3d(image, path.name)
+    image = _as_3d(image, path.name)
+    check_geometry(image, path.name)
+    return image
 
 
 def read_volume(path: str | Path, modality: str) -> Volume:
@@ -167,6 +176,11 @@ def file_ending(path: str | Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> s
     return max(matches, key=len) if matches else None
 
 
+def _reader_of(path: Path) -> str:
+    """ITK's reader for a file's ending; all other files are taken for DICOM."""
+    return _READERS.get(file_ending(path) or "", DICOM)
+
+
 def _as_3d(image: sitk.Image, name: str) -> sitk.Image:
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
@@ -176,58 +190,6 @@ def _as_3d(image: sitk.Image, name: str) -> sitk.Image:
     if image.GetDimension() != 3 or image.GetSize()[2] < 2:
         raise UserError(f"{name} is not a 3D image: its size is {size}.")
     return image
-
-
-def _read_series(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    series = {}
-    for uid in reader.GetGDCMSeriesIDs(str(folder)):
-        files = reader.GetGDCMSeriesFileNames(str(folder), uid)
-        if _modality(files[0]) in _IMAGE_MODALITIES:
-            series[uid] = files
-    if not series:
-        raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")
-    if len(series) > 1:
-        counts = ", ".join(str(len(files)) for files in series.values())
-        raise UserError(
-            f"{folder.name} holds {len(series)} DICOM image series ({counts} files). Put each "
-            "into a folder of its own and choose one."
-        )
-    (files,) = series.values()
-    if len(files) == 1:
-        return sitk.ReadImage(files[0])
-    _check_slices(files, folder.name)
-    reader.SetFileNames(files)
-    return reader.Execute()
-
-
-def _header(file: str) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    reader.ReadImageInformation()
-    return reader
-
-
-def _modality(file: str) -> str:
-    try:
-        return _header(file).GetMetaData("0008|0060").strip()
-    except RuntimeError:  # a structure set or a report has no pixels
-        return ""
-
-
-def _check_slices(files: tuple[str, ...], name: str) -> None:
-    """Refuse a series whose slices do not follow each other evenly (missing or doubled)."""
-    headers = [_header(file) for file in files]
-    normal = np.array(headers[0].GetDirection()).reshape(3, 3)[:, 2]
-    gaps = np.abs(np.diff([np.dot(h.GetOrigin(), normal) for h in headers]))
-    usual = float(np.median(gaps))
-    uneven = np.flatnonzero(np.abs(gaps - usual) > _UNEVEN_SLICES * max(usual, 0.01))
-    if uneven.size:
-        at = int(uneven[0])
-        raise UserError(
-            f"{name}: slices {at + 1} and {at + 2} are {gaps[at]:.2f} mm apart, the others "
-            f"{usual:.2f} mm: a slice is missing or doubled. Export the whole series again."
-        )
 
 
 def _reason(error: Exception) -> str:

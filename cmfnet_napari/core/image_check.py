@@ -1,0 +1,124 @@
+"""What an image's header promises, judged before ITK sets memory aside for it."""
+
+from __future__ import annotations
+
+import re
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import psutil
+import SimpleITK as sitk
+
+from cmfnet_napari.core.errors import UserError
+
+_MOST_PACKED = 2000  # deflate packs 1:1032 at best, and no image is that dull
+_SPACING_MM = (1e-3, 1e3)
+_FARTHEST_MM = 1e6
+_SKEW = 1e-2  # of cosines that are not at right angles
+_HEADER_BYTES = 1 << 16
+_DATA_FILE = re.compile(rb"^(?:data file|datafile|ElementDataFile)\s*[:=]\s*(.*?)\s*$", re.M | re.I)
+_PIXEL_BYTES = {
+    sitk.sitkUInt16: 2,
+    sitk.sitkInt16: 2,
+    sitk.sitkUInt32: 4,
+    sitk.sitkInt32: 4,
+    sitk.sitkFloat32: 4,
+    sitk.sitkUInt64: 8,
+    sitk.sitkInt64: 8,
+    sitk.sitkFloat64: 8,
+}  # all others: at least one
+
+
+def check_promise(reader: sitk.ImageFileReader, path: Path, files: int = 1) -> None:
+    """Refuse a header that promises more than its file can hold, or than there is memory for.
+
+    Parameters
+    ----------
+    reader : ImageFileReader
+        Has read the header.
+    path : Path
+        The file.
+    files : int
+        How many files of this size the image has, as in a DICOM series.
+
+    Raises
+    ------
+    UserError
+        No voxels, or too many.
+    """
+    size = reader.GetSize()
+    shown = "×".join(str(n) for n in size)
+    if min(size) < 1:
+        raise UserError(f"{path.name} is no image: its header says {shown} voxels.")
+    values = prod(size) * max(1, reader.GetNumberOfComponents())
+    promised = values * _PIXEL_BYTES.get(reader.GetPixelID(), 1)
+    held = path.stat().st_size + sum(other.stat().st_size for other in _detached(path))
+    if promised > held * _MOST_PACKED:
+        raise UserError(
+            f"{path.name} is damaged: its header says {shown} voxels, but the file has only "
+            f"{held} bytes. Copy or export it again."
+        )
+    free = psutil.virtual_memory().available
+    if promised * files > free:
+        raise UserError(
+            f"{path.name} needs {promised * files / 2**30:.1f} GiB of memory and "
+            f"{free / 2**30:.1f} GiB are free. Close other programs, or use a smaller image."
+        )
+
+
+def check_geometry(image: sitk.Image, name: str) -> None:
+    """Refuse a spacing, an origin or a direction that no patient can have.
+
+    Raises
+    ------
+    UserError
+        Not finite, spacing outside 0.001 to 1000 mm, farther away than 1 km, or axes that are
+        not at right angles.
+    """
+    low, high = _SPACING_MM
+    spacing, origin = np.array(image.GetSpacing()), np.array(image.GetOrigin())
+    cosines = np.array(image.GetDirection()).reshape(image.GetDimension(), -1)
+    if not ((spacing >= low) & (spacing <= high)).all():
+        said = "×".join(f"{s:g}" for s in spacing)
+        raise UserError(
+            f"{name} says that its voxels are {said} mm large, which cannot be. Export it again."
+        )
+    if not (np.abs(origin) <= _FARTHEST_MM).all():
+        said = ", ".join(f"{o:g}" for o in origin)
+        raise UserError(f"{name} says that it lies at ({said}) mm. Export it again.")
+    if not (np.abs(cosines @ cosines.T - np.eye(len(cosines))) <= _SKEW).all():
+        raise UserError(f"{name} has axes that are not at right angles. Export it again.")
+
+
+def check_detached(path: Path) -> None:
+    """Refuse a header whose voxels lie in a file elsewhere: it must not open what it likes.
+
+    Raises
+    ------
+    UserError
+        It names anything but a file beside it.
+    """
+    for name in _data_files(path):
+        beside = path.parent / name
+        if Path(name).name != name or "\\" in name or not beside.is_file() or beside.is_symlink():
+            raise UserError(
+                f"{path.name} says that its voxels are in another file ({name[:80]}), which is "
+                "not beside it. Put both into one folder, or save it as one file."
+            )
+
+
+def _detached(path: Path) -> list[Path]:
+    return [path.parent / name for name in _data_files(path)]
+
+
+def _data_files(path: Path) -> list[str]:
+    """Files that a NRRD or MHA/MHD header names."""
+    if path.suffix.lower() not in (".nrrd", ".mha", ".mhd"):
+        return []
+    with open(path, "rb") as file:
+        head = file.read(_HEADER_BYTES)
+    if path.suffix.lower() == ".nrrd":
+        head = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+    names = [found.decode("utf-8", "replace") for found in _DATA_FILE.findall(head)]
+    return [name for name in names[:1] if name.upper() != "LOCAL"]

@@ -1,0 +1,196 @@
+"""Feeds files to the readers: ``python -m tests.faults.mutate_reader``, a process that may die.
+
+Lines ``KIND<tab>PATH`` come in on stdin; for each a line of JSON goes out: ``loaded``,
+``refused`` (a UserError), or ``traceback``, ``memory``, ``unclear`` or ``touched``, and why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from cmfnet_napari.core.case import Case, open_case, read_json
+from cmfnet_napari.core.cohort import read_cohort
+from cmfnet_napari.core.cohort_images import load_cohort
+from cmfnet_napari.core.config import parse_config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.events import Finished, Preview, decode_event
+from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.model_card import read_card
+from cmfnet_napari.core.preview import read_preview
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.scribbles import check_codes
+from cmfnet_napari.core.study import Study, load_labels, open_study
+from cmfnet_napari.learning.checkpoint import load_model
+from cmfnet_napari.learning.state import load_state
+from tests.faults.mutate_samples import ct
+
+MEMORY = 2 << 30  # bytes above what the process has before it reads anything
+_UNCLEAR = re.compile(r"\.(cxx|hxx|cc|cpp|h|py):|itk::|0x[0-9a-f]{6}|Traceback|alloc|<class|errno")
+_LONGEST = 600  # characters of one problem
+_WRITES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
+_RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "ctypes.dlopen"}
+
+Touched = list[str]
+
+
+def _study(path: Path) -> None:
+    _check(open_study(path))
+
+
+def _structures(path: Path) -> None:
+    """A structure set is no image, and does not keep the series beside it from being read."""
+    try:
+        open_study(path / "RS.dcm")
+    except UserError:
+        _check(open_study(path))
+
+
+def _check(study: Study) -> None:
+    """What the window takes for granted."""
+    grid = study.grid
+    numbers = np.array([*grid.spacing, *grid.origin, *grid.direction])
+    assert np.isfinite(numbers).all(), grid
+    assert min(grid.spacing) > 0, grid
+    assert study.ct.array.shape == grid.shape, grid
+    assert np.isfinite(np.percentile(study.ct.array, (1, 99))).all()
+    assert len(grid.axis_letters) == 3
+    assert len(study.content_hash) == 64
+
+
+def _scribbles(path: Path) -> None:
+    codes = check_codes(load_labels(path, Grid.from_image(ct())), path.name)
+    assert codes.dtype == np.uint8
+
+
+def _model(path: Path) -> None:
+    read_card(path)
+    load_model(path, torch.device("cpu"))
+
+
+def _state(path: Path) -> None:
+    load_state(path, torch.device("cpu"))
+
+
+def _preview(path: Path) -> None:
+    assert read_preview(path, Grid.from_image(ct()).shape).dtype == np.uint8
+
+
+def _case(path: Path) -> None:
+    """First as the worker, then as the window."""
+    for read_only in (True, False):
+        case = open_case(path, read_only=read_only)
+        try:
+            _check(case.study)
+            assert case.scribbles().shape == case.study.grid.shape
+            assert all(isinstance(entry.name, str) for entry in case.classes)
+            if not read_only:
+                case.journal.undo()
+            for run in case.runs():
+                _run(case, run)
+        finally:
+            case.close()
+
+
+def _run(case: Case, run: Path) -> None:
+    parse_config(read_json(run / "config.json").get("config", {}))
+    grid = case.study.grid
+    for line in (run / "events.jsonl").read_bytes().splitlines():
+        match decode_event(line.decode(errors="replace")):
+            case Preview(labels=name):
+                read_preview(inside(case.folder, name), grid.shape)
+            case Finished(labels=name):
+                load_labels(inside(case.folder, name), grid)
+
+
+def _cohort(path: Path) -> None:
+    load_cohort(read_cohort(path))
+
+
+READERS: dict[str, Callable[[Path], None]] = {
+    "NIfTI": _study,
+    "NRRD": _study,
+    "MHA": _study,
+    "DICOM": _study,
+    "RTSTRUCT": _structures,
+    "scribbles": _scribbles,
+    "model": _model,
+    "state": _state,
+    "preview": _preview,
+    "case": _case,
+    "cohort": _cohort,
+}
+
+
+def judge(kind: str, path: Path) -> tuple[str, str]:
+    """Read a file; return the outcome and why."""
+    try:
+        READERS[kind](path)
+    except UserError as error:
+        sentence = str(error)
+        problems = sentence.splitlines()
+        clear = max(map(len, problems)) <= _LONGEST and not _UNCLEAR.search(sentence)
+        several = kind != "cohort" and len(problems) > 1
+        return ("refused" if clear and not several else "unclear"), sentence
+    except MemoryError:
+        return "memory", traceback.format_exc()
+    except Exception:
+        return "traceback", traceback.format_exc()
+    return "loaded", ""
+
+
+def main() -> None:
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # libraries print; only outcomes go out
+    torch.set_num_threads(1)
+    allowed: list[Path] = []
+    touched = _watch(allowed)
+    limit = psutil.Process().memory_info().vms + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    out.write("ready\n")
+    for line in sys.stdin:
+        kind, _, name = line.rstrip("\n").partition("\t")
+        path = Path(name)
+        allowed[:] = [path.resolve()] if kind == "case" else []
+        touched.clear()
+        outcome, why = judge(kind, path)
+        if touched:
+            outcome, why = "touched", "; ".join(touched)
+        out.write(json.dumps({"outcome": outcome, "why": why}) + "\n")
+
+
+def _watch(allowed: list[Path]) -> Touched:
+    """Note what Python writes outside the allowed folders, and what it starts."""
+    touched: Touched = []
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _RUNS:
+            touched.append(f"{event} {arguments[:2]}")
+        elif event in _WRITES or (event == "open" and _to_write(arguments)):
+            path = Path(os.fsdecode(arguments[0])).resolve()
+            if not any(path.is_relative_to(folder) for folder in allowed):
+                touched.append(f"{event} {path}")
+
+    sys.addaudithook(note)
+    return touched
+
+
+def _to_write(arguments: tuple[Any, ...]) -> bool:
+    path, _, flags = arguments
+    return isinstance(path, str | bytes) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Small valid files of every kind that the readers read; what the mutations start from."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import create_case, write_json
+from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.journal import Stroke
+from cmfnet_napari.core.model_card import Card
+from cmfnet_napari.core.study import study_from_images
+from cmfnet_napari.learning.checkpoint import save_model
+from cmfnet_napari.learning.cmfnet import build
+
+SHAPE, SPACING = (6, 9, 8), (3.0, 0.9, 1.1)  # z, y, x
+SMALLEST = make_config("quick", width=2, patch=(16, 16, 16))
+REAL = Path(__file__).parents[3] / "shared" / "data" / "sts" / "dicom_STS_025" / "CT"
+
+
+def write_samples(root: Path) -> dict[str, list[Path]]:
+    """Write a folder for each sample; return the samples' folders by kind.
+
+    What a reader is given is the folder's only file, or the folder ``open`` in it, or the file
+    whose name begins with ``open``.
+    """
+    makers: dict[str, list[Callable[[Path], None]]] = {
+        "NIfTI": [lambda f: _image(f / "open.nii"), lambda f: _image(f / "open.nii.gz")],
+        "NRRD": [lambda f: _image(f / "open.nrrd"), lambda f: _image(f / "open.nrrd", False)],
+        "MHA": [lambda f: _image(f / "open.mha"), lambda f: _image(f / "open.mhd", False)],
+        "DICOM": [write_series, *([_real_series] if REAL.exists() else [])],
+        "RTSTRUCT": [_structures],
+        "scribbles": [
+            lambda f: _scribbles(f / "open.nii.gz"),
+            lambda f: _scribbles(f / "open.nrrd"),
+        ],
+        "model": [_model],
+        "state": [_state],
+        "preview": [_preview],
+        "case": [_case],
+        "cohort": [_cohort],
+    }
+    samples: dict[str, list[Path]] = {}
+    for kind, several in makers.items():
+        for number, make in enumerate(several):
+            folder = root / f"{kind}-{number}"
+            folder.mkdir(parents=True)
+            make(folder)
+            samples.setdefault(kind, []).append(folder)
+    return samples
+
+
+def opened(folder: Path) -> Path:
+    """What a reader is given of a sample."""
+    (path,) = (path for path in folder.glob("open*") if path.suffix != ".raw")
+    return path
+
+
+def ct() -> sitk.Image:
+    """A CT of a few voxels, int16."""
+    rng = np.random.default_rng(0)
+    image = sitk.GetImageFromArray(rng.integers(-1000, 1000, SHAPE).astype(np.int16))
+    image.SetSpacing(SPACING[::-1])
+    image.SetOrigin((-4.0, 5.0, 60.0))
+    return image
+
+
+def scribbles() -> sitk.Image:
+    """Scribbles of two classes on the CT's grid."""
+    image = sitk.Image(ct()) * 0
+    image[2:5, 3, 2], image[1:7, 1, 2] = 2, 1
+    result = sitk.Cast(image, sitk.sitkUInt8)
+    result.CopyInformation(ct())
+    return result
+
+
+def _image(path: Path, packed: bool = True) -> None:
+    image = ct() if path.suffix != ".mha" else sitk.Cast(ct(), sitk.sitkFloat32)
+    sitk.WriteImage(image, str(path), useCompression=packed)
+
+
+def _scribbles(path: Path) -> None:
+    sitk.WriteImage(scribbles(), str(path), useCompression=True)
+
+
+def write_series(folder: Path, tags: dict[str, str] | None = None) -> Path:
+    """The CT as a DICOM series in the folder ``open``; `tags` go into every file."""
+    out, image = folder / "open", ct()
+    out.mkdir(parents=True)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    number = "1.2.826.0.1.3680043.2.1125.4"
+    for k in range(image.GetDepth()):
+        plane = image[:, :, k]
+        position = image.TransformIndexToPhysicalPoint((0, 0, k))
+        own = {
+            "0008|0060": "CT",
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+            "0008|0018": f"{number}.{k + 1}",
+            "0020|000d": f"{number}.998",
+            "0020|000e": f"{number}.999",
+            "0020|0013": str(k + 1),
+            "0020|0032": "\\".join(f"{v:.6f}" for v in position),
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0018|0050": f"{SPACING[0]:.6f}",
+        }
+        for key, value in {**own, **(tags or {})}.items():
+            plane.SetMetaData(key, value)
+        writer.SetFileName(str(out / f"slice{k:03d}.dcm"))
+        writer.Execute(plane)
+    return out
+
+
+def _real_series(folder: Path) -> None:
+    (folder / "open").mkdir()
+    for file in sorted((REAL / "image").glob("*.dcm"))[:3]:
+        shutil.copy(file, folder / "open")
+
+
+def _structures(folder: Path) -> None:
+    """A structure set beside a series, as exports have it."""
+    write_series(folder)
+    real = REAL / "mask" / "RS.dcm"
+    target = folder / "open" / "RS.dcm"
+    if real.exists():
+        shutil.copy(real, target)
+    else:
+        target.write_bytes(structure_set())
+
+
+def structure_set() -> bytes:
+    """The smallest RTSTRUCT with one contour, explicit VR little endian (DICOM PS3.5, PS3.10)."""
+    sop = "1.2.840.10008.5.1.4.1.1.481.3"
+    point = "1.0\\2.0\\60.0\\3.0\\2.0\\60.0\\3.0\\4.0\\60.0"
+    contour = _element(0x3006, 0x46, "IS", "3") + _element(0x3006, 0x50, "DS", point)
+    items = _sequence(0x3006, 0x40, contour) + _element(0x3006, 0x84, "IS", "1")
+    meta = _element(2, 0x02, "UI", sop) + _element(2, 0x10, "UI", "1.2.840.10008.1.2.1")
+    meta = _element(2, 0, "UL", struct.pack("<I", len(meta))) + meta
+    body = _element(8, 0x16, "UI", sop) + _element(8, 0x60, "CS", "RTSTRUCT")
+    roi = _element(0x3006, 0x22, "IS", "1") + _element(0x3006, 0x26, "LO", "GTV")
+    body += _sequence(0x3006, 0x20, roi) + _sequence(0x3006, 0x39, items)
+    return bytes(128) + b"DICM" + meta + body
+
+
+def _element(group: int, element: int, vr: str, value: str | bytes) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    data += (b"\0" if vr == "UI" else b" ") * (len(data) % 2)
+    return struct.pack("<HH2sH", group, element, vr.encode(), len(data)) + data
+
+
+def _sequence(group: int, element: int, item: bytes) -> bytes:
+    one = struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
+    return struct.pack("<HH2sHI", group, element, b"SQ", 0, len(one)) + one
+
+
+def _model(folder: Path) -> None:
+    card = Card(config=SMALLEST, classes=2, steps=5, metrics={"dsc": 0.8}, data=("ab",))
+    save_model(build(SMALLEST, 2), card, folder / "open.safetensors")
+
+
+def _state(folder: Path) -> None:
+    state = {"weights": build(SMALLEST, 2).state_dict(), "step": 7, "best": {"agreement": 0.9}}
+    (folder / "open").mkdir()
+    torch.save(state, folder / "open" / "state.pt")
+
+
+def _preview(folder: Path) -> None:
+    np.save(folder / "open.npy", sitk.GetArrayFromImage(scribbles()))
+
+
+def _case(folder: Path) -> None:
+    case = create_case(folder / "open", study_from_images(ct(), sitk.Cast(ct(), sitk.sitkFloat32)))
+    codes = sitk.GetArrayFromImage(scribbles())
+    voxels = np.flatnonzero(codes)
+    case.journal.append(Stroke(voxels, np.zeros(voxels.size, np.uint8), codes.ravel()[voxels]))
+    case.journal.undo()
+    case.journal.redo()
+    run = case.new_run("quick")
+    case.close()
+    (case.folder / "in-use.json").write_text('{"user": "a", "computer": "b", "process": 1}')
+    write_json(case.folder / "views.json", {"plane": "axial", "slice": 3})
+    write_json(run / "config.json", {"config": SMALLEST.model_dump(mode="json"), "study": "ab"})
+    np.save(run / "preview.npy", codes)
+    for name in ("prediction.nii.gz", "probabilities.nii.gz"):
+        sitk.WriteImage(scribbles(), str(run / name))
+    names = {name: f"runs/{run.name}/{name}" for name in ("preview.npy", "prediction.nii.gz")}
+    said = [
+        events.Started(run=f"runs/{run.name}", device="cpu", precision="x", steps=9, parameters=1),
+        events.Preview(step=3, labels=names["preview.npy"], agreement=0.5),
+        events.Finished(
+            model="", labels=names["prediction.nii.gz"], probabilities="", volumes_ml={"Tumour": 1}
+        ),
+    ]
+    text = "".join(events.encode(event) + "\n" for event in said)
+    (run / "events.jsonl").write_text(text, encoding="utf-8")
+
+
+def _cohort(folder: Path) -> None:
+    rows = []
+    for number, split in enumerate(("train", "val")):
+        image = ct() + number
+        sitk.WriteImage(image, str(folder / f"ct{number}.nii.gz"))
+        sitk.WriteImage(scribbles(), str(folder / f"s{number}.nii.gz"))
+        rows.append((f"case {number}", f"ct{number}.nii.gz", f"s{number}.nii.gz", split))
+    with open(folder / "open.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("case", "ct", "scribbles", "split"), *rows])

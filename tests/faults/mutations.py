@@ -1,0 +1,204 @@
+"""Feeds damaged files of every kind to the readers, in processes that may die of them.
+
+``python -m tests.faults.mutations --count 2000 [--seed 0] [--json FILE] [--keep FOLDER]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tests.faults.mutate import Mutator
+from tests.faults.mutate_samples import opened, write_samples
+
+SECONDS = 10  # for one file
+START_SECONDS = 120
+FAILURES = ("crash", "traceback", "hang", "memory", "unclear", "touched")
+
+
+@dataclass
+class Outcome:
+    """What became of the files.
+
+    Attributes
+    ----------
+    files, loaded, refused : int
+        All; read as if nothing were; refused with a clear sentence.
+    crash, traceback, hang, memory, unclear, touched : int
+        The process died; an error nobody foresaw; more than 10 s; more than 2 GiB; a sentence
+        that tells of source code; a file elsewhere was written or a program started.
+    kinds : dict
+        Loaded, refused and failed files of each kind.
+    notes : list of str
+        What exactly went wrong.
+    """
+
+    files: int = 0
+    loaded: int = 0
+    refused: int = 0
+    crash: int = 0
+    traceback: int = 0
+    hang: int = 0
+    memory: int = 0
+    unclear: int = 0
+    touched: int = 0
+    kinds: dict[str, dict[str, int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> int:
+        """Files that were neither read nor refused in words."""
+        return sum(getattr(self, name) for name in FAILURES)
+
+    def add(self, kind: str, outcome: str, note: str) -> None:
+        """Count a file."""
+        self.files += 1
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        of_kind = self.kinds.setdefault(kind, {"loaded": 0, "refused": 0, "failed": 0})
+        of_kind[outcome if outcome in of_kind else "failed"] += 1
+        if outcome in FAILURES:
+            self.notes.append(f"{note}: {outcome}")
+
+
+class Reader:
+    """The process that reads; started again when it died."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._process: subprocess.Popen[str] | None = None
+
+    def read(self, kind: str, path: Path) -> tuple[str, str]:
+        """Outcome of one file and why."""
+        if self._process is None:
+            self._start()
+        self._process.stdin.write(f"{kind}\t{path}\n")
+        self._process.stdin.flush()
+        try:
+            answer = self._lines.get(timeout=SECONDS)
+        except queue.Empty:
+            self.close()
+            return "hang", f"no answer within {SECONDS} s"
+        if answer:
+            said = json.loads(answer)
+            return said["outcome"], said["why"]
+        code = self._process.wait()
+        self._process = None
+        name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return "crash", name
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self) -> None:
+        root = str(Path(__file__).parents[2])
+        home = str(self._home)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.mutate_reader"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            cwd=self._home,
+            env={
+                **os.environ,
+                "PYTHONPATH": root,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "OMP_NUM_THREADS": "1",
+                "HOME": home,
+                "TMPDIR": home,
+                "XDG_DATA_HOME": home,
+            },
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=_forward, args=(self._process, self._lines), daemon=True).start()
+        if self._lines.get(timeout=START_SECONDS) != "ready\n":
+            raise RuntimeError("the reader did not start")
+
+
+def run(count: int, folder: Path, number: int = 0, keep: Path | None = None) -> Outcome:
+    """Damage and read so many files; what fails is copied to `keep`.
+
+    The samples and the home folder of the reader lie beside the file that is read, and must stay
+    as they are.
+    """
+    samples, home, place = folder / "samples", folder / "home", folder / "place"
+    kinds = write_samples(samples)
+    home.mkdir()
+    mutator, outcome, reader = Mutator(number), Outcome(), Reader(home)
+    before = None
+    try:
+        for index in range(count):
+            kind = list(kinds)[index % len(kinds)]
+            sample = mutator.chance.choice(kinds[kind])
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(sample, place, symlinks=True)
+            file = mutator.chance.choice(_files(place))
+            mutator.mutate(file)
+            target = opened(place)
+            around = (samples, home, place) if kind != "case" else (samples, home)
+            before = _snapshot(around)
+            result, why = reader.read(kind, target)
+            if result in ("loaded", "refused") and _snapshot(around) != before:
+                result, why = "touched", "files beside it changed"
+            note = f"{kind} {index} ({file.relative_to(place)}): {why}"
+            outcome.add(kind, result, note)
+            if keep is not None and result in FAILURES:
+                shutil.copytree(place, keep / f"{result}-{kind}-{number}-{index}")
+    finally:
+        reader.close()
+    return outcome
+
+
+def _files(folder: Path) -> list[Path]:
+    unlocked = (p for p in folder.rglob("*") if p.is_file() and p.name != "case.lock")
+    return sorted(unlocked)
+
+
+def _snapshot(folders: tuple[Path, ...]) -> Counter:
+    """Every file and folder with its size and time of change."""
+    found: Counter = Counter()
+    for folder in folders:
+        for path in folder.rglob("*"):
+            status = path.lstat()
+            found[(str(path), status.st_size, status.st_mtime_ns, status.st_mode)] += 1
+    return found
+
+
+def _forward(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    for line in process.stdout:
+        lines.put(line)
+    lines.put("")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=2000, help="files")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the outcome here")
+    parser.add_argument("--keep", type=Path, help="copy what fails here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = run(options.count, Path(folder), options.seed, options.keep)
+    print(json.dumps(asdict(outcome), indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    sys.exit(bool(outcome.failures))
+
+
+if __name__ == "__main__":
+    main()
