@@ -118,7 +118,7 @@ def fit_on_a_full_disk() -> dict[str, int]:
         ``paused`` (times said), ``finished`` (1 when it went on to the end), ``left`` (half-written
         files that stayed).
     """
-    with small_disk(24) as disk:
+    with small_disk(200) as disk:
         case = new_case(disk)
         case.close()
         worker = subprocess.Popen(
@@ -138,7 +138,7 @@ def fit_on_a_full_disk() -> dict[str, int]:
             elif isinstance(event, events.Paused):
                 paused += 1
                 time.sleep(2)
-                free(disk)
+                (disk / FILLER).unlink(missing_ok=True)
             elif isinstance(event, events.Finished | events.Failed):
                 finished = int(isinstance(event, events.Finished))
                 break
