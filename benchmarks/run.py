@@ -19,7 +19,7 @@ SECTIONS = ("crf", "step", "inference", "drawing")
 
 
 def main(
-    sections: Annotated[list[str] | None, typer.Argument(help="crf, step, inference, drawing; all")] = None,
+    sections: Annotated[list[str] | None, typer.Argument(help=", ".join(SECTIONS))] = None,
     json: Annotated[Path | None, typer.Option(help="Write machine and figures here")] = None,
 ) -> None:
     """Measure, one section after the other; nothing else should run meanwhile."""
