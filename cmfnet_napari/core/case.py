@@ -17,22 +17,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from platformdirs import user_data_path
 
+from cmfnet_napari.core.case_card import CaseCard, parse_card
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.journal import Journal
 from cmfnet_napari.core.lock import CaseInUseError, CaseLock
+from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.core.volume import Volume, from_image, read_image, write_image, write_safely
 
-FORMAT = 1
 CASES_VARIABLE = "CMFNET_CASES"
 
 
@@ -71,7 +70,7 @@ class Case:
     @property
     def classes(self) -> tuple[ScribbleClass, ...]:
         """Background and the classes, in order of their codes."""
-        return tuple(ScribbleClass(**entry) for entry in _read_card(self.folder)["classes"])
+        return _read_card(self.folder).classes
 
     @property
     def class_names(self) -> list[str]:
@@ -88,8 +87,8 @@ class Case:
         """
         if self.read_only:
             raise UserError("This case is open in another window; its classes are changed there.")
-        card = {**_read_card(self.folder), "classes": [asdict(entry) for entry in classes]}
-        write_json(self.folder / "case.json", card)
+        card = _read_card(self.folder).model_copy(update={"classes": classes})
+        write_json(self.folder / "case.json", card.model_dump(mode="json"))
 
     def new_run(self, name: str) -> Path:
         """Make the folder of the next run, ``runs/NNNN-name``."""
@@ -154,13 +153,11 @@ def create_case(folder: str | Path, study: Study) -> Case:
         raise UserError(f"The case folder {folder} cannot be made ({error.strerror}).") from error
     for name, volume in _volumes(study).items():
         write_image(volume.image(), folder / "study" / f"{name}.nrrd")
-    card = {
-        "format": FORMAT,
-        "study": study.content_hash,
-        "source_grid": asdict(study.source_grid),
-        "classes": [asdict(entry) for entry in DEFAULT_CLASSES],
-    }
-    write_json(folder / "case.json", card)  # last: a folder without it is no case yet
+    card = CaseCard(
+        study=study.content_hash, source_grid=study.source_grid, classes=DEFAULT_CLASSES
+    )
+    # Last: a folder without it is no case yet.
+    write_json(folder / "case.json", card.model_dump(mode="json"))
     return Case(folder, study)
 
 
@@ -175,10 +172,11 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
         No case, a case of another version, or one that belongs to another study.
     """
     folder = Path(folder)
+    _check_links(folder)
     card = _read_card(folder)
     if study is None:
         study = _read_study(folder, card)
-    elif study.content_hash != card["study"]:
+    elif study.content_hash != card.study:
         raise UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
     return Case(folder, study, read_only)
 
@@ -204,7 +202,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; UserError when it is missing or broken."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} in {path.parent.name} is missing or damaged.") from error
     if not isinstance(value, dict):
         raise UserError(f"{path.name} in {path.parent.name} is damaged.")
@@ -217,17 +215,17 @@ def write_json(path: Path, value: dict[str, Any]) -> Path:
     return write_safely(path, path.suffix, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
+def _read_card(folder: Path) -> CaseCard:
     if not (folder / "case.json").exists():
         raise UserError(f"{folder} is no case folder (it has no case.json).")
-    card = read_json(folder / "case.json")
-    if card.get("format") != FORMAT:
-        raise UserError(
-            f"The case {folder.name} has format {card.get('format')}, this version reads {FORMAT}."
-        )
-    if not {"study", "source_grid", "classes"} <= set(card):
-        raise UserError(f"case.json in {folder.name} is damaged.")
-    return card
+    return parse_card(read_json(folder / "case.json"), folder.name)
+
+
+def _check_links(folder: Path) -> None:
+    """Refuse a case that somebody sends with links out of it: what they lead to is not ours."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            inside(folder, path.relative_to(folder).as_posix())
 
 
 def _volumes(study: Study) -> dict[str, Volume]:
@@ -238,7 +236,7 @@ def _volumes(study: Study) -> dict[str, Volume]:
     return volumes
 
 
-def _read_study(folder: Path, card: dict[str, Any]) -> Study:
+def _read_study(folder: Path, card: CaseCard) -> Study:
     def read(name: str, modality: str) -> Volume | None:
         path = folder / "study" / f"{name}.nrrd"
         return from_image(read_image(path), modality) if path.exists() else None
@@ -246,5 +244,11 @@ def _read_study(folder: Path, card: dict[str, Any]) -> Study:
     ct, mr, fov = read("ct", "CT"), read("mr", "MR"), read("mr_fov", "")
     if ct is None:
         raise UserError(f"The case {folder.name} has lost its CT (study/ct.nrrd).")
-    grid = {key: tuple(value) for key, value in card["source_grid"].items()}
-    return Study(ct, mr, None if fov is None else fov.array.astype(bool), Grid(**grid))
+    images = [volume for volume in (ct, mr, fov) if volume is not None]
+    together = (mr is None) == (fov is None) and all(v.grid.same_place(ct.grid) for v in images)
+    if not together or sorted(card.source_grid.shape) != sorted(ct.grid.shape):
+        raise UserError(
+            f"The images of the case {folder.name} do not belong together. Bring the folder back "
+            "from a backup, or open the images as a new case."
+        )
+    return Study(ct, mr, None if fov is None else fov.array.astype(bool), card.source_grid)

@@ -8,8 +8,11 @@ import io
 import json
 import random
 import re
+import sqlite3
 import struct
+import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +104,41 @@ class Mutator:
 
     def mutate(self, path: Path) -> None:
         """Damage a file where it lies: half of the time its bytes, else its fields."""
-        data = path.read_bytes()
+        if self.chance.random() < 0.5 and self._mutate_fields(path):
+            return
+        change: Mutate = self.chance.choice(_BYTES)
+        path.write_bytes(change(path.read_bytes(), self.chance))
+
+    def _mutate_fields(self, path: Path) -> bool:
+        """Damage a field; False where there is none, as in a file that is damaged already."""
         fields = self._fields_of(path.name)
-        if fields is None or self.chance.random() < 0.5:
-            change: Mutate = self.chance.choice(_BYTES)
-            changed = change(data, self.chance)
-        else:
-            changed = fields(data)
-        path.write_bytes(changed)
+        try:
+            if path.suffix == ".sqlite":
+                self._journal(path)
+            elif fields is None:
+                return False
+            else:
+                path.write_bytes(fields(path.read_bytes()))
+        except (ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, zlib.error):
+            return False
+        except (struct.error, sqlite3.Error, csv.Error, OverflowError):
+            return False
+        return True
+
+    def _journal(self, path: Path) -> None:
+        """A cell of a stroke becomes another one, or a stroke comes out of order."""
+        columns = ("id", "time", "author", "source", "target", "voxels", "old", "new")
+        cells = [
+            *(v for v in self._values if v is None or isinstance(v, int | float | str)),
+            *("undo", "redo", "hand", b"", b"x", zlib.compress(b""), zlib.compress(bytes(8))),
+            zlib.compress(struct.pack("<3q", -1, 2**62, 431)),
+            zlib.compress(bytes(1 << 24)),
+        ]
+        with closing(sqlite3.connect(path)) as db, db:
+            row = self.chance.choice(db.execute("SELECT id FROM strokes").fetchall())[0]
+            column = self.chance.choice(columns)
+            cell = self.chance.choice(cells)
+            db.execute(f"UPDATE strokes SET {column} = ? WHERE id = ?", (cell, row))
 
     def _fields_of(self, name: str) -> Callable[[bytes], bytes] | None:
         endings: dict[str, Callable[[bytes], bytes]] = {

@@ -93,8 +93,9 @@ def _case(path: Path) -> None:
         case = open_case(path, read_only=read_only)
         try:
             _check(case.study)
-            assert case.scribbles().shape == case.study.grid.shape
-            assert all(isinstance(entry.name, str) for entry in case.classes)
+            assert case.scribbles().shape == case.study.grid.shape == case.study.mr.array.shape
+            assert case.classes[0].code == 1
+            assert len(case.class_names) == len(case.classes) - 1
             if not read_only:
                 case.journal.undo()
             for run in case.runs():

@@ -24,6 +24,7 @@ from tests.faults.mutate_samples import opened, write_samples
 
 SECONDS = 10  # for one file
 START_SECONDS = 120
+_OFTEN = ("case.json", "strokes.sqlite", "events.jsonl", "config.json", "open.csv", "RS.dcm")
 FAILURES = ("crash", "traceback", "hang", "memory", "unclear", "touched")
 
 
@@ -148,7 +149,8 @@ def run(count: int, folder: Path, number: int = 0, keep: Path | None = None) -> 
             shutil.rmtree(place, ignore_errors=True)
             shutil.copytree(sample, place, symlinks=True)
             file = mutator.chance.choice(_files(place))
-            mutator.mutate(file)
+            for _ in range(mutator.chance.choice((1, 1, 2))):
+                mutator.mutate(file)
             target = opened(place)
             around = (samples, home, place) if kind != "case" else (samples, home)
             before = _snapshot(around)
@@ -165,8 +167,9 @@ def run(count: int, folder: Path, number: int = 0, keep: Path | None = None) -> 
 
 
 def _files(folder: Path) -> list[Path]:
-    unlocked = (p for p in folder.rglob("*") if p.is_file() and p.name != "case.lock")
-    return sorted(unlocked)
+    """What may be damaged; what is read first, and more often, several times."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "case.lock")
+    return files + [p for p in files if p.name in _OFTEN for _ in range(3)]
 
 
 def _snapshot(folders: tuple[Path, ...]) -> Counter:
