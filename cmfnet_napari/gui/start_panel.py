@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
@@ -35,6 +35,8 @@ _ADD_TIP = (
 class StartPanel(QWidget):
     """Preset and base model, and what they mean."""
 
+    changed = Signal()
+
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
@@ -56,6 +58,11 @@ class StartPanel(QWidget):
         """The model to start from; None: from nothing."""
         model = self._model
         return None if model is None else model.path
+
+    @property
+    def config(self) -> Config:
+        """What the fit will be done with."""
+        return start_config(self.preset.currentData(), self._model)
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         """Offer the models that are there by now."""
@@ -98,13 +105,18 @@ class StartPanel(QWidget):
 
     def _explain(self) -> None:
         self.help.setText(start_words(self.preset.currentData(), self._model))
+        self.changed.emit()
+
+
+def start_config(preset: str, model: BaseModel | None) -> Config:
+    """A preset, with the input and the network of the model it starts from."""
+    config: Config = PRESETS[preset]
+    return config if model is None else with_base(config, model.card)
 
 
 def start_words(preset: str, model: BaseModel | None) -> str:
     """A preset in one line, and the model in another."""
-    config: Config = PRESETS[preset]
-    if model is not None:
-        config = with_base(config, model.card)
+    config = start_config(preset, model)
     limit = f"at most {config.minutes:g} min" if config.minutes else "no time limit"
     voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the CT's own voxels"
     words = f"{_WORDS[preset]}: {config.steps} steps, {limit}, {voxels}."

@@ -6,6 +6,8 @@ from qtpy.QtWidgets import QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
 from cmfnet_napari.core.events import Finished, Preview, Started, Step
 from cmfnet_napari.gui.loss_plot import LossPlot
+from cmfnet_napari.gui.preflight import Preflight
+from cmfnet_napari.gui.preflight_panel import PreflightPanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.start_panel import StartPanel
 from cmfnet_napari.gui.widgets import button, column, large_button, text_label
@@ -18,6 +20,10 @@ class TrainingPanel(QWidget):
         super().__init__()
         self._session = session
         self.begin = StartPanel(session)
+        preflight = Preflight(session, lambda: self.begin.config)
+        preflight.setParent(self)
+        self.begin.changed.connect(preflight.refresh)
+        self.findings = PreflightPanel(preflight)
         self.train_button = large_button("Train", self._start)
         self.stop_button = button("Stop (keeps the best so far)", session.training.stop)
         self.progress = QProgressBar()
@@ -33,6 +39,7 @@ class TrainingPanel(QWidget):
         layout = column(
             self.begin,
             self.train_button,
+            self.findings,
             self.progress,
             self.time,
             self.plot,
