@@ -160,6 +160,8 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header in lower case, and the lines that are not empty, each with its number."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise csv.Error("it holds a null byte")
         first = text.partition("\n")[0]
         separator = ";" if first.count(";") > first.count(",") else ","
         reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)

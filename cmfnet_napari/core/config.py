@@ -6,6 +6,7 @@ and the model's card all come from here. Symbols are the paper's.
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -197,5 +198,5 @@ def parse_config(values: dict[str, Any]) -> Config:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "configuration"
         raise UserError(
-            f"Training setting {field}: {first['msg']} (got {first['input']!r})."
+            f"Training setting {field}: {first['msg']} (got {shorten(repr(first['input']), 60)})."
         ) from error

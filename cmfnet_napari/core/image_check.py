@@ -88,7 +88,15 @@ def check_geometry(image: sitk.Image, name: str) -> None:
         said = ", ".join(f"{o:g}" for o in origin)
         raise UserError(f"{name} says that it lies at ({said}) mm. Export it again.")
     if not (np.abs(cosines @ cosines.T - np.eye(len(cosines))) <= _SKEW).all():
-        raise UserError(f"{name} has axes that are not at right angles. Export it again.")
+        raise skewed(name)
+
+
+def skewed(name: str) -> UserError:
+    """What to say of an image whose axes are not at right angles."""
+    return UserError(
+        f"{name} has axes that are not at right angles to each other. Export it again, resampled "
+        "onto a grid with right angles."
+    )
 
 
 def check_detached(path: Path) -> None:

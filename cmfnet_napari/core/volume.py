@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.image_check import check_geometry
+from cmfnet_napari.core.image_check import check_geometry, skewed
 from cmfnet_napari.core.image_file import DICOM, read_file, read_series
 from cmfnet_napari.core.nifti import check_complete
 
@@ -82,10 +82,7 @@ def read_image(path: str | Path) -> sitk.Image:
         image = read_series(path) if path.is_dir() else read_file(path, _reader_of(path))
         check_complete(path, image)
     except (RuntimeError, OSError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"{path.name} cannot be read as an image ({_reason(error)}). Expected NIfTI, NRRD, "
-            "MHA/MHD or a folder with one DICOM series."
-        ) from error
+        raise _unreadable(path.name, error) from error
     image = _as_3d(image, path.name)
     check_geometry(image, path.name)
     return image
@@ -174,6 +171,16 @@ def file_ending(path: str | Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> s
     name = Path(path).name.lower()
     matches = [ending for ending in endings if name.endswith(ending)]
     return max(matches, key=len) if matches else None
+
+
+def _unreadable(name: str, error: Exception) -> UserError:
+    """What ITK says is for programmers, and names the whole path: only one cause is told apart."""
+    if "orthonormal" in str(error):
+        return skewed(name)
+    return UserError(
+        f"{name} cannot be read as an image: it is damaged or of another kind. Copy or export it "
+        "again. Expected NIfTI, NRRD, MHA/MHD or a folder with one DICOM series."
+    )
 
 
 def _reader_of(path: Path) -> str:

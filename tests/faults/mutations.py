@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import queue
@@ -77,14 +78,15 @@ class Reader:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | None = None
 
     def read(self, kind: str, path: Path) -> tuple[str, str]:
         """Outcome of one file and why."""
-        if self._process is None:
+        if self.process is None:
             self._start()
-        self._process.stdin.write(f"{kind}\t{path}\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died: so will the answer say
+            self.process.stdin.write(f"{kind}\t{path}\n")
+            self.process.stdin.flush()
         try:
             answer = self._lines.get(timeout=SECONDS)
         except queue.Empty:
@@ -93,22 +95,22 @@ class Reader:
         if answer:
             said = json.loads(answer)
             return said["outcome"], said["why"]
-        code = self._process.wait()
-        self._process = None
+        code = self.process.wait()
+        self.process = None
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         return "crash", name
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
 
     def _start(self) -> None:
         root = str(Path(__file__).parents[2])
         home = str(self._home)
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.mutate_reader"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -126,7 +128,7 @@ class Reader:
             },
         )
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_forward, args=(self._process, self._lines), daemon=True).start()
+        threading.Thread(target=_forward, args=(self.process, self._lines), daemon=True).start()
         if self._lines.get(timeout=START_SECONDS) != "ready\n":
             raise RuntimeError("the reader did not start")
 
