@@ -20,6 +20,7 @@ _PROGRAM = 600 * 2**20
 _PARAMETERS = 137_800  # a squared unit of width
 _BYTES_A_CHANNEL, _CHECKPOINTED = 240, 125
 _IMAGES_OF_PART, _IMAGES_OF_ALL = 16, 42
+_TAIL = 2**16  # bytes of events that are read: hours of training write megabytes
 _SAME_SPEED = (
     "patch", "batch", "micro_batch", "width", "checkpointing", "precision", "fusion",
     "ct_stages", "mr_stages",
@@ -80,7 +81,7 @@ def _step_seconds(run: Path, config: Config) -> float | None:
     """Seconds a step of a run that was as heavy; None when it tells nothing."""
     try:
         earlier = read_json(run / "config.json").get("config", {})
-        lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = _last_lines(run / "events.jsonl")
     except (UserError, OSError, ValueError):
         return None
     same = config.model_dump(mode="json", include=set(_SAME_SPEED))
@@ -89,3 +90,10 @@ def _step_seconds(run: Path, config: Config) -> float | None:
     events = (decode_event(line) for line in reversed(lines))
     last = next((event for event in events if isinstance(event, Step)), None)
     return None if last is None or last.step < 1 else last.elapsed_s / last.step
+
+
+def _last_lines(path: Path) -> list[str]:
+    """The end of a text file; its first and last line may be cut off."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return file.read().decode("utf-8", errors="replace").splitlines()

@@ -31,8 +31,8 @@ _LEAST_OVERLAP = 0.1  # of the body; docs/measurements.md tells what real pairs 
 # skin; background beyond the MR is normal, some in air does no harm.
 _SLIPPED = {"class": {"air": 0.05, "mr": 0.05}, "background": {"air": 0.5, "mr": 1.0}}
 _EFFECT = {
-    "air": "are in air, outside the body. Erase them, or check that the images are right",
-    "mr": "are outside the MR's field of view, where only the CT tells. Draw some inside it",
+    "air": "are in air. Erase them, or check that the images are right",
+    "mr": "are outside the MR's field of view, where only the CT tells",
 }
 _GIB = 2**30
 
@@ -160,7 +160,7 @@ def _outside(
     at = np.unravel_index(where, study.grid.shape)
     out = {"air": ~look.in_body(at) & (study.ct.array[at] < BODY_HU)}
     if study.mr_fov is not None:
-        out["mr"] = ~study.mr_fov[at]
+        out["mr"] = ~study.mr_fov[at] & ~out["air"]  # once is enough
     least = _SLIPPED["background" if code == BACKGROUND else "class"]
     for kind, slipped in out.items():
         if slipped.any() and slipped.mean() >= least[kind]:
@@ -201,7 +201,9 @@ def _pair(study: Study, body: np.ndarray, fov: np.ndarray) -> Iterable[Finding]:
             f"The MR covers {100 * covered:.1f} % of the patient in the CT. Check that both are "
             "of one patient and registered; elsewhere only the CT tells."
         )
-        yield Finding("warning", text, _middle(np.flatnonzero(study.mr_fov), study.grid.shape))
+        where = np.flatnonzero(study.mr_fov)
+        place = _middle(where, study.grid.shape) if where.size else None
+        yield Finding("warning", text, place)
     if doubt := doubts(likeness(study)):
         yield Finding("warning", doubt)
 

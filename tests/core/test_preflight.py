@@ -69,6 +69,9 @@ def test_class_strokes_in_air_are_counted_and_shown(study, good):
     (finding,) = preflight(study, good)
     assert finding.text.startswith("4 of 44 stroke voxels of Tumour are in air")
     assert finding.voxel in [(6, 20, x) for x in range(2, 6)]
+    beyond = replace(study, mr_fov=np.zeros(SHAPE, bool))  # of them nothing more is said
+    texts = [other.text for other in preflight(beyond, good)]
+    assert any(text.startswith("40 of 44 stroke voxels of Tumour are outside") for text in texts)
     assert finding.severity == "warning"
 
 
