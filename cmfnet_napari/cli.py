@@ -109,11 +109,11 @@ def fit(
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
     from cmfnet_napari.core.case import new_folder
     from cmfnet_napari.core.config import make_config
+    from cmfnet_napari.core.runs import STATE_FILE
     from cmfnet_napari.core.scribbles import check_codes
     from cmfnet_napari.core.study import load_labels, open_study
     from cmfnet_napari.learning.fit import fit as run_fit
     from cmfnet_napari.learning.hooks import Hooks
-    from cmfnet_napari.learning.state import STATE_FILE
     from cmfnet_napari.progress import fit_progress
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})

@@ -48,13 +48,19 @@ class Case:
         Its strokes.
     read_only : bool
         Another window writes it; this one looks on.
+    notice : str
+        Who has it, when this one looks on.
+    unclean : bool
+        The window that had it last was not closed but killed.
     """
 
     def __init__(self, folder: Path, study: Study, read_only: bool = False) -> None:
         self.folder = folder
         self.study = study
         self.read_only = read_only
+        self.notice = ""
         self._lock = None if read_only else CaseLock(folder)
+        self.unclean = self._lock is not None and self._lock.unclean
         try:
             self.journal = Journal(folder / "strokes.sqlite", read_only)
         except UserError:
@@ -132,8 +138,10 @@ def case_for(study: Study, folder: str | Path | None = None) -> Case:
         return create_case(folder, study)
     try:
         return open_case(folder, study)
-    except CaseInUseError:
-        return open_case(folder, study, read_only=True)
+    except CaseInUseError as error:
+        case = open_case(folder, study, read_only=True)
+        case.notice = str(error)
+        return case
 
 
 def create_case(folder: str | Path, study: Study) -> Case:

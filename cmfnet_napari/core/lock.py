@@ -30,6 +30,11 @@ class CaseLock:
     folder : Path
         The case folder.
 
+    Attributes
+    ----------
+    unclean : bool
+        Whoever held it last did not release it: a crash, a kill, a power cut.
+
     Raises
     ------
     CaseInUseError
@@ -54,6 +59,7 @@ class CaseLock:
             raise UserError(
                 f"The case folder {folder.name} cannot be written ({error.strerror})."
             ) from error
+        self.unclean = self._lock.lock_counter == 1 and self._holder.exists()
         self._holder.write_text(json.dumps(_me()), encoding="utf-8")
 
     def release(self) -> None:

@@ -101,8 +101,8 @@ def prepare(
     """Find or make the case of a study; strokes are imported only into a case without any."""
     case = case_for(study)
     scribbles = case.scribbles()
-    notice = ""
-    if strokes is not None:
+    notice = case.notice
+    if strokes is not None and not case.read_only:
         stroke = difference(scribbles, strokes, "import")
         if case.journal.last_id() and stroke is not None:
             notice = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.components import drop_unmarked, volumes_ml
@@ -14,6 +16,8 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Finished
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.metrics import Evaluation, evaluate
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.study import load_labels, save_labels
 from cmfnet_napari.gui.classes import Classes, class_names, segmentation_colors
 from cmfnet_napari.gui.layers import (
@@ -42,8 +46,9 @@ class Result(QObject):
         self._marked_only = False
         self.prediction: Labels | None = None
         self.probability: Image | None = None
+        session.opened.connect(self._bring_back)
 
-    def read(self, event: Finished) -> None:
+    def read(self, event: Finished, failed: Callable[[Exception], None] = show_failure) -> None:
         """Show the files of a finished fit."""
         folder, grid = self._session.case.folder, self._session.case.study.grid
         patient = self._session.patient
@@ -52,8 +57,8 @@ class Result(QObject):
             if self._session.patient is patient:
                 self._show(*arrays)
 
-        paths = folder / event.labels, folder / event.probabilities
-        run_in_background(_read, *paths, grid, done=show, failed=show_failure)
+        names = event.labels, event.probabilities
+        run_in_background(_read, folder, *names, grid, done=show, failed=failed)
 
     def keep_marked_only(self, on: bool) -> None:
         """Drop parts of the prediction that hold no stroke of their class, or bring them back."""
@@ -97,6 +102,15 @@ class Result(QObject):
         """Forget the prediction; its layers go with the patient."""
         self._whole = self.prediction = self.probability = None
         self.changed.emit(None)
+
+    def _bring_back(self) -> None:
+        """Show the newest prediction of the case that was opened."""
+        event = newest_prediction(self._session.case.runs())
+        if event is not None:
+            self.read(event, failed=self._not_brought_back)
+
+    def _not_brought_back(self, error: Exception) -> None:
+        show_info(f"The last prediction could not be read and is not shown. {error}")
 
     def _shown(self) -> np.ndarray:
         if self.prediction is None or self.prediction not in self._session.viewer.layers:
@@ -143,5 +157,8 @@ class Result(QObject):
         self.saved.emit(str(path))
 
 
-def _read(labels: Path, probabilities: Path, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    return load_labels(labels, grid), load_labels(probabilities, grid)
+def _read(
+    folder: Path, labels: str, probabilities: str, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    first, second = (inside(folder, name) for name in (labels, probabilities))
+    return load_labels(first, grid), load_labels(second, grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QWidget
 
 from cmfnet_napari.core.scribbles import check_codes
 from cmfnet_napari.core.study import load_labels, save_labels
@@ -13,7 +13,15 @@ from cmfnet_napari.gui.background_panel import BackgroundPanel
 from cmfnet_napari.gui.classes_panel import ClassesPanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-from cmfnet_napari.gui.widgets import ask_file, ask_target, button, column, group, row
+from cmfnet_napari.gui.widgets import (
+    ask_file,
+    ask_target,
+    button,
+    column,
+    group,
+    row,
+    text_label,
+)
 
 
 class ScribblePanel(QWidget):
@@ -29,7 +37,15 @@ class ScribblePanel(QWidget):
         self.brush.setDecimals(1)
         self.brush.setSuffix(" mm")
         self.brush.valueChanged.connect(self._set_brush)
+        self.protect = QCheckBox("Keep strokes of other classes")
+        self.protect.setToolTip(
+            "Painting and filling change only what has no stroke; erasing, only the chosen class"
+        )
+        self.protect.toggled.connect(self._protect)
         self.message = QLabel()
+        self.unsaved = text_label()
+        self.unsaved.setStyleSheet("color: #d55e00")
+        self.unsaved.hide()
         tools = group(
             "Brush",
             row(
@@ -44,9 +60,11 @@ class ScribblePanel(QWidget):
                 button("Load…", self._ask_load, "Replace the strokes by those of a file"),
                 button("Save…", self._ask_save, "Write the strokes on the CT's grid"),
             ),
+            self.protect,
             self.message,
+            self.unsaved,
         )
-        self._needs_patient = (tools, self.auto)
+        self._needs_patient = (self.classes, tools, self.auto)
         layout = column(self.classes, tools, self.auto)
         layout.addStretch()
         self.setLayout(layout)
@@ -93,14 +111,31 @@ class ScribblePanel(QWidget):
             self.save(path)
 
     def _enable(self) -> None:
+        reason = "" if self._session.patient is None else self._session.case.notice
         for widget in self._needs_patient:
-            widget.setEnabled(self._session.patient is not None)
+            widget.setEnabled(self._session.writable)
+            widget.setToolTip(reason)
 
     def _on_opened(self) -> None:
         self._enable()
         self.message.clear()
         self._session.scribbles.events.brush_size.connect(self._show_brush)
+        self._session.scribbles.events.preserve_labels.connect(self._show_protection)
+        self._session.recorder.failed.connect(self._on_unsaved)
+        self._session.recorder.recorded.connect(self.unsaved.hide)
         self._show_brush()
+        self._show_protection()
+
+    def _protect(self, on: bool) -> None:
+        if self._session.scribbles is not None:
+            self._session.scribbles.preserve_labels = on
+
+    def _show_protection(self) -> None:
+        self.protect.setChecked(self._session.scribbles.preserve_labels)
+
+    def _on_unsaved(self, error: Exception) -> None:
+        self.unsaved.setText(f"Not saved yet: {error}")
+        self.unsaved.show()
 
     def _mode(self, mode: str) -> None:
         layer = self._session.scribbles

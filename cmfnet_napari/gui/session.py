@@ -21,10 +21,12 @@ from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
+from cmfnet_napari.gui.recovery import recovered
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.training import Training
+from cmfnet_napari.gui.views import ViewKeeper
 
 _BRUSH_MM = 3.0
 
@@ -50,6 +52,7 @@ class Session(QObject):
         self.patient: Opened | None = None
         self.recorder: StrokeRecorder | None = None
         self.planes: PlaneKeeper | None = None
+        self.views: ViewKeeper | None = None
         self.ended = False
         self.training = Training(self)
         self.base_models = BaseModels(self)
@@ -72,6 +75,11 @@ class Session(QObject):
         if self.patient is None:
             raise UserError("No patient is open. Open a CT first.")
         return self.patient.case
+
+    @property
+    def writable(self) -> bool:
+        """Whether a patient is open, and not only for looking."""
+        return self.patient is not None and not self.case.read_only
 
     @property
     def scribbles(self) -> Labels | None:
@@ -107,6 +115,9 @@ class Session(QObject):
         layer = self.scribbles
         if layer is None:
             return
+        if self.case.read_only:
+            show_info(self.case.notice)
+            return
         layer.visible = True
         self.viewer.layers.selection.active = layer
         layer.selected_label = code
@@ -114,12 +125,12 @@ class Session(QObject):
 
     def undo(self) -> None:
         """Take the newest stroke back, also one of an earlier session."""
-        if self.recorder is not None and self.recorder.undo() is None:
+        if self.writable and self.recorder.undo() is None:
             show_info("There is no stroke left to undo.")
 
     def redo(self) -> None:
         """Bring back the stroke that was undone last."""
-        if self.recorder is not None and self.recorder.redo() is None:
+        if self.writable and self.recorder.redo() is None:
             show_info("There is nothing to redo.")
 
     def load_scribbles(self, scribbles: np.ndarray) -> None:
@@ -182,8 +193,9 @@ class Session(QObject):
                 if own.name == "Contour":
                     show_filled(own, False)
         self._arrange(layer, opened)
+        self.views = ViewKeeper(self)
         self.opened.emit()
-        for sentence in filter(None, (opened.notice, opened.credit)):
+        for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
             show_info(sentence)
 
     def _arrange(self, layer: Labels, opened: Opened) -> None:
@@ -198,6 +210,7 @@ class Session(QObject):
         self.planes.show("axial")
         layer.brush_size = max(1, round(_BRUSH_MM / min(grid.spacing)))
         layer.selected_label = FIRST_CLASS
+        layer.editable = not opened.case.read_only
         self.viewer.layers.selection.active = layer
         bind_keys(self)
 
@@ -228,7 +241,8 @@ class Session(QObject):
             return
         unbind_keys(self)
         self.recorder.close()
+        self.views.close()
         self.planes.close()
         self.patient.case.close()
-        self.patient = self.recorder = self.planes = None
+        self.patient = self.recorder = self.planes = self.views = None
         self.closed.emit()

@@ -11,12 +11,24 @@ from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Failed, Finished, Fit, Preview, Started, Step, Stop
+from cmfnet_napari.core.events import (
+    Failed,
+    Finished,
+    Fit,
+    Notice,
+    Paused,
+    Preview,
+    Started,
+    Step,
+    Stop,
+)
 from cmfnet_napari.core.model_card import check_base, model_name, read_card
+from cmfnet_napari.core.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.gui.classes import segmentation_colors
 from cmfnet_napari.gui.layers import OPENED, segmentation_layer
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.watchdog import Watchdog
 from cmfnet_napari.gui.worker_client import WorkerClient, worker_command
 
 if TYPE_CHECKING:
@@ -36,6 +48,10 @@ class Training(QObject):
     started = Signal(object)  # Started
     stepped = Signal(object)  # Step
     previewed = Signal(object)  # Preview
+    noticed = Signal(str)  # one sentence while it goes on
+    paused = Signal(str)  # why it waits
+    silent = Signal(float)  # seconds without a sign of life; 0: there was one again
+    interruption_changed = Signal()
     finished = Signal(object)  # Finished
     failed = Signal(str, str)  # one sentence; the end of the worker's log
 
@@ -44,8 +60,13 @@ class Training(QObject):
         self._session = session
         self._client: WorkerClient | None = None
         self._preview: Labels | None = None
+        self._killed = False
         self.command = worker_command
         self.state = "idle"
+        self.interrupted: RunRecord | None = None
+        self.watchdog = Watchdog(self.silent.emit)
+        session.opened.connect(self._look_for_interrupted)
+        session.closed.connect(self._look_for_interrupted)
 
     @property
     def running(self) -> bool:
@@ -68,22 +89,26 @@ class Training(QObject):
             No patient, a fit in progress, strokes missing, strokes that cannot be saved, or a
             base model that cannot be used for them.
         """
-        case = self._session.case
-        if self.running:
-            raise UserError("Training is running already. Stop it before you start again.")
-        recorder = self._session.recorder
-        recorder.record()
-        classes = check_trainable(recorder.present)
+        classes = self._check_ready()
         if base is not None:
             check_base(read_card(base), classes, model_name(base))
         config = make_config(preset, **changes)
-        self._set_state("starting")
-        client = WorkerClient(self.command(case.folder))
-        client.received.connect(self._on_event)
-        client.ended_badly.connect(self._on_bad_end)
-        self._client = client
         path = "" if base is None else str(base.absolute())
-        client.send(Fit(config=config.model_dump(mode="json"), device=device, base=path))
+        self._launch(Fit(config=config.model_dump(mode="json"), device=device, base=path))
+
+    def resume(self, device: str = "auto") -> None:
+        """Go on with the fit that was broken off; with less memory when the system ended it.
+
+        Raises
+        ------
+        UserError
+            There is none, or as `start`.
+        """
+        if self.interrupted is None:
+            raise UserError("There is no training to go on with. Train first.")
+        self._check_ready()
+        run = f"{self.interrupted.folder.parent.name}/{self.interrupted.folder.name}"
+        self._launch(Fit(config={}, device=device, resume=run, lighter=self._killed))
 
     def stop(self) -> None:
         """End the fit; the best so far becomes the prediction."""
@@ -91,9 +116,15 @@ class Training(QObject):
             self._client.send(Stop())
             self._set_state("stopping")
 
+    def end_now(self) -> None:
+        """End a worker that does not answer; its run can be gone on with."""
+        if self._client is not None:
+            self._client.kill()
+
     def close(self) -> None:
         """End the worker without waiting; remove the preview."""
         self._let_go()
+        self.watchdog.stop()
         self.remove_preview()
         self._set_state("idle")
 
@@ -102,6 +133,32 @@ class Training(QObject):
         if self._preview is not None and self._preview in self._session.viewer.layers:
             self._session.viewer.layers.remove(self._preview)
         self._preview = None
+
+    def _check_ready(self) -> int:
+        """Classes that the strokes tell of, background included."""
+        case = self._session.case
+        if self.running:
+            raise UserError("Training is running already. Stop it before you start again.")
+        if case.read_only:
+            raise UserError(case.notice)
+        self._session.recorder.record()
+        return check_trainable(self._session.recorder.present)
+
+    def _launch(self, command: Fit) -> None:
+        self._set_state("starting")
+        client = WorkerClient(self.command(self._session.case.folder))
+        client.received.connect(self._on_event)
+        client.ended_badly.connect(self._on_bad_end)
+        self._client, self._killed = client, False
+        self.watchdog.start()
+        client.send(command)
+
+    def _look_for_interrupted(self) -> None:
+        """Find out whether there is a fit to go on with; not while one runs."""
+        patient = self._session.patient
+        usable = patient is not None and self._session.writable and not self.running
+        self.interrupted = interrupted_run(patient.case.runs()) if usable else None
+        self.interruption_changed.emit()
 
     def _let_go(self) -> None:
         client, self._client = self._client, None
@@ -116,7 +173,12 @@ class Training(QObject):
             self.state_changed.emit(state)
 
     def _on_event(self, event: object) -> None:
+        self.watchdog.heard()
         match event:
+            case Notice():
+                self.noticed.emit(event.text)
+            case Paused():
+                self.paused.emit(event.reason)
             case Started():
                 if self.state == "starting":
                     self._set_state("training")
@@ -132,7 +194,8 @@ class Training(QObject):
             case Failed():
                 self._fail(event.reason)
 
-    def _on_bad_end(self, reason: str) -> None:
+    def _on_bad_end(self, reason: str, killed: bool) -> None:
+        self._killed = killed
         self._fail(reason)
 
     def _fail(self, reason: str) -> None:
@@ -143,7 +206,9 @@ class Training(QObject):
 
     def _end(self) -> None:
         self._let_go()
+        self.watchdog.stop()
         self._set_state("idle")
+        self._look_for_interrupted()
 
     def _read_preview(self, event: Preview) -> None:
         path = self._session.case.folder / event.labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
 from cmfnet_napari.core.events import Finished, Preview, Started, Step
+from cmfnet_napari.gui.continue_panel import ContinuePanel
 from cmfnet_napari.gui.loss_plot import LossPlot
 from cmfnet_napari.gui.preflight import Preflight
 from cmfnet_napari.gui.preflight_panel import PreflightPanel
@@ -19,6 +20,7 @@ class TrainingPanel(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
+        self._paused = False
         self.begin = StartPanel(session)
         preflight = Preflight(session, lambda: self.begin.config)
         preflight.setParent(self)
@@ -26,6 +28,7 @@ class TrainingPanel(QWidget):
         self.findings = PreflightPanel(preflight)
         self.train_button = large_button("Train", self._start)
         self.stop_button = button("Stop (keeps the best so far)", session.training.stop)
+        self.goes_on = ContinuePanel(session)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.time = text_label()
@@ -39,6 +42,7 @@ class TrainingPanel(QWidget):
         layout = column(
             self.begin,
             self.train_button,
+            self.goes_on,
             self.findings,
             self.progress,
             self.time,
@@ -59,10 +63,13 @@ class TrainingPanel(QWidget):
         training.state_changed.connect(self._on_state)
         training.started.connect(self._on_started)
         training.stepped.connect(self._on_step)
+        training.noticed.connect(self.message.setText)
+        training.paused.connect(self._on_paused)
         training.previewed.connect(self._on_preview)
         training.finished.connect(self._on_finished)
         training.failed.connect(self._on_failed)
         self._session.opened.connect(self._reset)
+        self._session.opened.connect(lambda: self._on_state(training.state))
 
     def _start(self) -> None:
         self._session.training.start(self.begin.preset.currentData(), base=self.begin.base_path)
@@ -77,19 +84,31 @@ class TrainingPanel(QWidget):
         self._show_failure_details("")
 
     def _on_state(self, state: str) -> None:
-        self.train_button.setEnabled(state == "idle")
+        case = None if self._session.patient is None else self._session.case
+        looking = case is not None and case.read_only
+        self.train_button.setEnabled(state == "idle" and not looking)
+        self.train_button.setToolTip(case.notice if looking else "")
         self.begin.setEnabled(state == "idle")
         self.stop_button.setEnabled(state in ("starting", "training"))
         if state == "stopping":
             self.message.setText("Stopping; the best so far becomes the prediction …")
 
+    def _on_paused(self, reason: str) -> None:
+        self._paused = True
+        self.message.setText(f"Waiting. {reason}")
+
     def _on_started(self, event: Started) -> None:
+        again = f"It goes on after step {event.from_step}. " if event.from_step else ""
         self.message.setText(
-            f"CmFNet with {event.parameters / 1e6:.1f} M parameters trains on {event.device}. You "
+            again
+            + f"CmFNet with {event.parameters / 1e6:.1f} M parameters trains on {event.device}. You "
             "can go on drawing: new strokes count at once."
         )
 
     def _on_step(self, event: Step) -> None:
+        if self._paused:
+            self._paused = False
+            self.message.setText("There is room again: training goes on.")
         self.progress.setValue(round(1000 * event.progress))
         self.time.setText(
             f"Step {event.step}: {clock(event.elapsed_s)} elapsed, about "

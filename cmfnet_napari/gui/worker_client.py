@@ -12,11 +12,16 @@ from qtpy.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 from cmfnet_napari.core.events import Failed, Finished, Quit, decode_event, encode
 
 _LOG_LINES = 200
-_GRACE_MS = 4000  # for the last checkpoint, then the process is killed
+_GRACE_MS = 15_000  # for the last checkpoint, then the process is killed
 _END_WORDS = (
-    "The training program ended before it was done{how}. Train again; your strokes are saved. "
-    "If it happens again, run 'cmfnet doctor' in a terminal."
+    "The training program ended before it was done (code {code}). Your strokes are saved; "
+    "continue, or train again. If it happens again, run 'cmfnet doctor' in a terminal."
 )
+_KILLED_WORDS = (
+    "The training program was killed, by you or because the computer's memory ran out. Your "
+    "strokes are saved; Continue goes on from its last state, with less memory."
+)
+_SIGKILL = 9
 
 
 def worker_command(case: Path) -> list[str]:
@@ -34,7 +39,7 @@ class WorkerClient(QObject):
     """
 
     received = Signal(object)  # an Event, `Failed` included
-    ended_badly = Signal(str)  # one sentence: it ended without `finished` or `failed`
+    ended_badly = Signal(str, bool)  # ended without `finished` or `failed`: a sentence; killed
     ended = Signal()
 
     def __init__(self, command: list[str]) -> None:
@@ -82,6 +87,10 @@ class WorkerClient(QObject):
         self._process.closeWriteChannel()
         self._killer.start(_GRACE_MS)
 
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
     def end_now(self) -> None:
         """Wait for the end, at most the grace time: the application is closing."""
         if self.running:
@@ -112,7 +121,8 @@ class WorkerClient(QObject):
             self._settled = True
             self.ended_badly.emit(
                 f"The training program could not be started ({self._process.errorString()}). "
-                "Install cmfnet-napari again."
+                "Install cmfnet-napari again.",
+                False,
             )
 
     def _on_end(self, code: int, status: QProcess.ExitStatus) -> None:
@@ -121,8 +131,7 @@ class WorkerClient(QObject):
         if not self._settled:
             self._settled = True
             crashed = status == QProcess.ExitStatus.CrashExit
-            self.ended_badly.emit(
-                _END_WORDS.format(how=" (it was killed)" if crashed else f" (code {code})")
-            )
+            killed = crashed and code == _SIGKILL
+            self.ended_badly.emit(_KILLED_WORDS if killed else _END_WORDS.format(code=code), killed)
         self.ended.emit()
         self.deleteLater()

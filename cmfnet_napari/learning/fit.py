@@ -17,6 +17,7 @@ from cmfnet_napari.core.model_card import (
     read_card,
     with_base,
 )
+from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.checkpoint import load_model
@@ -24,7 +25,6 @@ from cmfnet_napari.learning.fit_loop import FitLoop
 from cmfnet_napari.learning.hooks import Hooks
 from cmfnet_napari.learning.run import RunFolder
 from cmfnet_napari.learning.state import (
-    STATE_FILE,
     damaged_state,
     load_state,
 )

@@ -17,6 +17,7 @@ from cmfnet_napari.core.model_card import (
     Card,
     software_versions,
 )
+from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.core.scribbles import UNLABELLED, check_trainable, to_targets
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.cmfnet import build
@@ -30,7 +31,6 @@ from cmfnet_napari.learning.report import Report
 from cmfnet_napari.learning.run import RunFolder
 from cmfnet_napari.learning.sampling import Sampler
 from cmfnet_napari.learning.state import (
-    STATE_FILE,
     save_state,
     state_bytes,
 )

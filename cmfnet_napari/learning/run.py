@@ -16,6 +16,7 @@ from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import MODEL_FILE, Card
+from cmfnet_napari.core.runs import EVENTS_FILE
 from cmfnet_napari.core.study import Study, save_labels
 from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.learning.checkpoint import save_model
@@ -76,7 +77,7 @@ class RunFolder:
 
     def log(self, event: events.Event) -> None:
         """Append an event to events.jsonl."""
-        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
+        with open(self.folder / EVENTS_FILE, "a", encoding="utf-8") as file:
             file.write(events.encode(event) + "\n")
 
     def save_model(self, model: CmFNet, card: Card) -> str:

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import MODEL_FILE, Card, software_versions
+from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import build
 from cmfnet_napari.learning.logs import Logs
@@ -22,7 +23,6 @@ from cmfnet_napari.learning.patients import METRICS, Patient, judge
 from cmfnet_napari.learning.results import RESULTS_FILE, Result, means, tabulate, write_results
 from cmfnet_napari.learning.sampling import Sampler
 from cmfnet_napari.learning.state import (
-    STATE_FILE,
     damaged_state,
     load_state,
     save_seconds,

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.core.volume import write_safely
 
-STATE_FILE = "state.pt"
 SAVE_VARIABLE = "CMFNET_SAVE_SECONDS"  # between states on disk
 
 

@@ -9,7 +9,8 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.learning import fit_loop
 from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.fit import agreement, fit
+from cmfnet_napari.learning.fit import fit
+from cmfnet_napari.learning.fit_loop import agreement
 from cmfnet_napari.learning.hooks import Hooks
 
 from .conftest import dice

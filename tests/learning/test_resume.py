@@ -14,12 +14,13 @@ import torch
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.learning import fit_loop, pace, report
 from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.fit import fit, go_on
 from cmfnet_napari.learning.hooks import Hooks
 from cmfnet_napari.learning.lighter import lighter
-from cmfnet_napari.learning.state import SAVE_VARIABLE, STATE_FILE
+from cmfnet_napari.learning.state import SAVE_VARIABLE
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,11 @@ from cmfnet_napari.core import events
 from cmfnet_napari.core.case import create_case, open_case
 from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.model_card import Card, read_card
+from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import build
-from cmfnet_napari.learning.state import SAVE_VARIABLE, STATE_FILE
+from cmfnet_napari.learning.state import SAVE_VARIABLE
 
 
 class Worker:

@@ -1,0 +1,115 @@
+"""How a patient was looked at, kept with the case and brought back."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Layer
+from qtpy.QtCore import QObject, QTimer
+
+from cmfnet_napari.core.case import read_json, write_json
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.gui.layers import OPENED, ROLE
+from cmfnet_napari.gui.orientation import PLANES
+
+if TYPE_CHECKING:
+    from cmfnet_napari.gui.session import Session
+
+VIEWS_FILE = "views.json"
+_LOOK_MS = 1000
+_log = logging.getLogger(__name__)
+
+
+class ViewKeeper(QObject):
+    """Brings the views of a case back, and writes them when they have changed.
+
+    Parameters
+    ----------
+    session : Session
+        With a patient that has just been opened.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._path = session.case.folder / VIEWS_FILE
+        self._bring_back()
+        self._kept = self._views()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self.keep)
+        if not session.case.read_only:
+            self._timer.start(_LOOK_MS)
+
+    def keep(self) -> None:
+        """Write the views if they have changed; a full disk is said of strokes, not of these."""
+        views = self._views()
+        if views == self._kept or self._session.case.read_only:
+            return
+        try:
+            write_json(self._path, views)
+        except UserError:
+            _log.warning("The views could not be written.")
+            return
+        self._kept = views
+
+    def close(self) -> None:
+        """Write the last ones."""
+        self._timer.stop()
+        self.keep()
+
+    def _layers(self) -> dict[str, Layer]:
+        """The case's own layers that are there, by role."""
+        layers = self._session.viewer.layers
+        own = (layer for layer in layers if layer.metadata.get(OPENED) is self._session.patient)
+        return {layer.metadata[ROLE]: layer for layer in own if ROLE in layer.metadata}
+
+    def _views(self) -> dict[str, Any]:
+        viewer, scribbles = self._session.viewer, self._session.scribbles
+        return {
+            "plane": self._session.planes.plane,
+            "slices": [int(step) for step in viewer.dims.current_step],
+            "center": [float(value) for value in viewer.scene.camera.center],
+            "zoom": float(viewer.scene.camera.zoom),
+            "brush": float(scribbles.brush_size),
+            "class": int(scribbles.selected_label),
+            "keep other classes": bool(scribbles.preserve_labels),
+            "layers": {role: _look(layer) for role, layer in self._layers().items()},
+        }
+
+    def _bring_back(self) -> None:
+        if not self._path.exists():
+            return
+        try:
+            self._apply(read_json(self._path))
+        except (UserError, KeyError, TypeError, ValueError, AttributeError):
+            _log.warning("The views of the case are damaged and were not used.")
+
+    def _apply(self, views: dict[str, Any]) -> None:
+        viewer, scribbles = self._session.viewer, self._session.scribbles
+        scribbles.brush_size = max(1, min(float(views["brush"]), 1000))
+        scribbles.selected_label = int(views["class"])
+        scribbles.preserve_labels = bool(views["keep other classes"])
+        layers = self._layers()
+        for role, look in views["layers"].items():
+            if role in layers:
+                _show(layers[role], look)
+        if views["plane"] in PLANES:
+            self._session.planes.show(views["plane"])
+        viewer.dims.current_step = tuple(int(step) for step in views["slices"])
+        viewer.scene.camera.center = tuple(float(value) for value in views["center"])
+        viewer.scene.camera.zoom = float(views["zoom"])
+
+
+def _look(layer: Layer) -> dict[str, Any]:
+    look: dict[str, Any] = {"visible": bool(layer.visible), "opacity": float(layer.opacity)}
+    if hasattr(layer, "contrast_limits"):
+        look["limits"] = [float(value) for value in layer.contrast_limits]
+    return look
+
+
+def _show(layer: Layer, look: dict[str, Any]) -> None:
+    layer.visible, layer.opacity = bool(look["visible"]), float(look["opacity"])
+    if "limits" in look:
+        low, high = (float(value) for value in look["limits"])
+        layer.contrast_limits = (low, high)
