@@ -43,7 +43,11 @@ class User:
         self.tell("ready")
         if self.fit:
             self.draw_enough()
-            self.session.training.start("quick", **TINY)
+            training = self.session.training
+            if training.interrupted is None:
+                training.start("quick", **TINY)
+            else:
+                training.resume()
         self.next()
 
     def next(self) -> None:
@@ -99,7 +103,7 @@ class User:
         say(what, sum=zlib.crc32(np.ascontiguousarray(self.session.scribbles.data)))
 
     def tell_worker(self, started: object) -> None:
-        say("fit", worker=self.session.training.process_id, step=getattr(started, "from_step", 0))
+        say("fit", worker=self.session.training.process_id, step=started.from_step)
 
 
 def say(what: str, **values: object) -> None:
