@@ -23,6 +23,8 @@ from cmfnet_napari.core.events import (
     Stop,
 )
 from cmfnet_napari.core.model_card import check_base, model_name, read_card
+from cmfnet_napari.core.preview import read_preview
+from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.gui.classes import segmentation_colors
@@ -211,15 +213,17 @@ class Training(QObject):
         self._look_for_interrupted()
 
     def _read_preview(self, event: Preview) -> None:
-        path = self._session.case.folder / event.labels
-        patient = self._session.patient
+        case, patient = self._session.case, self._session.patient
+
+        def read() -> np.ndarray:
+            return read_preview(inside(case.folder, event.labels), case.study.grid.shape)
 
         def show(labels: np.ndarray) -> None:
             if self.running and self._session.patient is patient:
                 self._show_preview(labels)
                 self.previewed.emit(event)
 
-        run_in_background(np.load, path, done=show, failed=show_failure)
+        run_in_background(read, done=show, failed=show_failure)
 
     def _show_preview(self, labels: np.ndarray) -> None:
         viewer, case = self._session.viewer, self._session.case
