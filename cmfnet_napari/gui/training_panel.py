@@ -100,9 +100,8 @@ class TrainingPanel(QWidget):
     def _on_started(self, event: Started) -> None:
         again = f"It goes on after step {event.from_step}. " if event.from_step else ""
         self.message.setText(
-            again
-            + f"CmFNet with {event.parameters / 1e6:.1f} M parameters trains on {event.device}. You "
-            "can go on drawing: new strokes count at once."
+            f"{again}CmFNet with {event.parameters / 1e6:.1f} M parameters trains on "
+            f"{event.device}. You can go on drawing: new strokes count at once."
         )
 
     def _on_step(self, event: Step) -> None:
