@@ -1,8 +1,7 @@
 """How well the preflight tells an MR that does not lie on its CT, on real patients.
 
 ``python benchmarks/registration.py [CASES]``: each pair as it is, with the MR moved along each
-axis, flipped along each, and replaced by another patient's. The thresholds were chosen on the
-patients in the first column, the others were only counted.
+axis, flipped along each, and replaced by another patient's. Patients go to two columns in turn.
 """
 
 from __future__ import annotations
@@ -82,7 +81,9 @@ def main() -> None:
             found[name][number % 2].append(value)
             if name == "registered" and bool(doubts(value)):
                 print(f"{case.name}, as it is: {value}")
-    print("| MR | alarms, chosen on | alarms, only counted | here | here / best | move, mm |")
+    print(
+        "| MR | alarms, every second patient | alarms, the others | here | here / best | move, mm |"
+    )
     print("|---|---|---|---|---|---|")
     for name, halves in found.items():
         counts = " | ".join(alarms(half) for half in halves)
