@@ -185,7 +185,7 @@ def test_a_damaged_state_is_named(cohort, tmp_path):
     train(cohort, out, small(), hooks=stop_after(6))
     state = out / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"state .*state\.pt is damaged"):
+    with pytest.raises(UserError, match=r"state of .* \(state\.pt\) is damaged"):
         train(cohort, out, small())
 
 
