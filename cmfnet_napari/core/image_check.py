@@ -110,9 +110,10 @@ def check_detached(path: Path) -> None:
     for name in _data_files(path):
         beside = path.parent / name
         if Path(name).name != name or "\\" in name or not beside.is_file() or beside.is_symlink():
+            shown = f" ({name[:80]})" if name.isprintable() else ""
             raise UserError(
-                f"{path.name} says that its voxels are in another file ({name[:80]}), which is "
-                "not beside it. Put both into one folder, or save it as one file."
+                f"{path.name} says that its voxels are in another file{shown}, which is not beside "
+                "it. Put both into one folder, or save it as one file."
             )
 
 

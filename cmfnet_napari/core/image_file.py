@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.image_check import check_detached, check_promise
-from cmfnet_napari.core.metaimage import check_meta_header
+from cmfnet_napari.core.text_headers import check_text_header
 
 DICOM = "GDCMImageIO"
 _IMAGE_MODALITIES = {"CT", "MR", "PT", "OT"}
@@ -33,7 +33,7 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     RuntimeError
         What ITK says of a file that it cannot read.
     """
-    check_meta_header(path)
+    check_text_header(path)
     check_detached(path)
     reader = _header(str(path), kind)
     check_promise(reader, path)

@@ -76,6 +76,20 @@ def test_a_meta_header_that_itk_would_not_survive(tmp_path, image, old, new):
         read_image(path)
 
 
+@pytest.mark.parametrize("field", ["encoding", "space", "space directions", "type"])
+def test_a_nrrd_header_that_itk_would_not_survive(tmp_path, image, field):
+    """ITK 5.4 writes the line it complains of into a buffer that is too short."""
+    path = tmp_path / "ct.nrrd"
+    sitk.WriteImage(image, str(path))
+    data = path.read_bytes()
+    at = data.index(f"\n{field}: ".encode()) + len(field) + 3
+    path.write_bytes(data[:at] + b"x" * 3000 + data[at:])
+    with pytest.raises(UserError, match="its header is damaged"):
+        read_image(path)
+    path.write_bytes(data.replace(b"\nsizes", b"\nnotes:=" + b"x" * 3000 + b"\nsizes"))
+    assert read_image(path).GetSize() == (7, 6, 5)  # what people write themselves may be long
+
+
 def test_an_image_larger_than_the_free_memory(tmp_path, image, monkeypatch):
     sitk.WriteImage(image, str(tmp_path / "ct.nii"))
 

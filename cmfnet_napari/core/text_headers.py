@@ -1,4 +1,4 @@
-"""Headers of MHA and MHD files, judged as text: ITK's own parser crashes on some of them."""
+"""Headers of NRRD, MHA and MHD files, judged as text: ITK's own parsers crash on some of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
 
-_HEADER_BYTES = 1 << 16
-_LONGEST_LINE = 1000  # ITK keeps names of 255 characters
+_META_BYTES = 1 << 16
+_NRRD_BYTES = 1 << 20  # with all that Slicer writes about segments
+_LONGEST_LINE = 500  # ITK writes what it complains of into a buffer of about 1000 characters
 _NUMBERS = re.compile(r"[-+.\deE\s]*")
 _COUNTS = {  # numbers that a field has, for so many dimensions
     "NDims": lambda n: 1,
@@ -28,30 +29,46 @@ _COUNTS = {  # numbers that a field has, for so many dimensions
 }
 
 
-def check_meta_header(path: Path) -> None:
-    """Raise UserError when the header of a MHA or MHD file is none.
+def check_text_header(path: Path) -> None:
+    """Raise UserError when the header of a NRRD, MHA or MHD file is none.
 
     Parameters
     ----------
     path : Path
         The file; any other ending passes.
     """
-    if path.suffix.lower() not in (".mha", ".mhd"):
-        return
-    fields = _fields(path)
-    dimensions = fields.get("NDims", "")
-    good = dimensions in ("2", "3", "4") and "ElementDataFile" in fields
-    if not good or not all(_fits(key, value, int(dimensions)) for key, value in fields.items()):
+    ending = path.suffix.lower()
+    if (ending == ".nrrd" and not _is_nrrd(path)) or (
+        ending in (".mha", ".mhd") and not _is_meta(path)
+    ):
         raise UserError(
             f"{path.name} cannot be read as an image: its header is damaged. Copy or export it "
             "again."
         )
 
 
+def _is_nrrd(path: Path) -> bool:
+    """Whether no field is too long; comments and a user's own key:=value pairs may be."""
+    with open(path, "rb") as file:
+        head = file.read(_NRRD_BYTES)
+    lines = head.replace(b"\r\n", b"\n").split(b"\n\n")[0].split(b"\n")
+    fields = [line for line in lines if not line.startswith(b"#") and b":=" not in line]
+    return lines[0].startswith(b"NRRD000") and max(map(len, fields)) <= _LONGEST_LINE
+
+
+def _is_meta(path: Path) -> bool:
+    """Whether every field has as many numbers as the dimensions ask for."""
+    fields = _fields(path)
+    dimensions = fields.get("NDims", "")
+    return dimensions in ("2", "3", "4") and all(
+        _fits(key, value, int(dimensions)) for key, value in fields.items()
+    )
+
+
 def _fields(path: Path) -> dict[str, str]:
     """The header's fields, up to the one that begins the voxels; empty when it is none."""
     with open(path, "rb") as file:
-        head = file.read(_HEADER_BYTES)
+        head = file.read(_META_BYTES)
     fields: dict[str, str] = {}
     for line in head.split(b"\n"):
         key, equals, value = line.decode("latin-1").partition("=")
@@ -60,8 +77,8 @@ def _fields(path: Path) -> dict[str, str]:
             return {}
         fields[key] = value.strip()
         if key == "ElementDataFile":
-            break
-    return fields
+            return fields
+    return {}
 
 
 def _fits(key: str, value: str, dimensions: int) -> bool:
