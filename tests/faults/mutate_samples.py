@@ -91,9 +91,11 @@ def _scribbles(path: Path) -> None:
     sitk.WriteImage(scribbles(), str(path), useCompression=True)
 
 
-def write_series(folder: Path, tags: dict[str, str] | None = None) -> Path:
-    """The CT as a DICOM series in the folder ``open``; `tags` go into every file."""
-    out, image = folder / "open", ct()
+def write_series(
+    folder: Path, tags: dict[str, str] | None = None, image: sitk.Image | None = None
+) -> Path:
+    """An image (the CT) as a DICOM series in the folder ``open``; `tags` go into every file."""
+    out, image = folder / "open", ct() if image is None else image
     out.mkdir(parents=True)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -110,7 +112,7 @@ def write_series(folder: Path, tags: dict[str, str] | None = None) -> Path:
             "0020|0013": str(k + 1),
             "0020|0032": "\\".join(f"{v:.6f}" for v in position),
             "0020|0037": "1\\0\\0\\0\\1\\0",
-            "0018|0050": f"{SPACING[0]:.6f}",
+            "0018|0050": f"{image.GetSpacing()[2]:.6f}",
         }
         for key, value in {**own, **(tags or {})}.items():
             plane.SetMetaData(key, value)
