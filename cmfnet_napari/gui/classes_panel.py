@@ -40,7 +40,7 @@ class ClassesPanel(QWidget):
             row(self.add_button, self.color_button),
             text_label(
                 f"Click a class to paint it; double-click its name to rename it. "
-                f"{NEXT_CLASS_KEY}: next class.<br>In the paper strokes cover: {paper} of all "
+                f"{NEXT_CLASS_KEY}: next class.\nIn the paper strokes cover: {paper} of all "
                 "voxels."
             ),
         )

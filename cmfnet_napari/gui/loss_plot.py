@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import napari
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
@@ -76,7 +78,7 @@ class LossPlot(QWidget):
         color = _COLORS[len(self._curves) % len(_COLORS)]
         self._points[name] = ([], [])
         self._curves[name] = self.plot.plot([], [], pen=pg.mkPen(color, width=width))
-        entry = f'<span style="color: {color}">▬</span>&nbsp;{_WORDS.get(name, name)}'
+        entry = f'<span style="color: {color}">▬</span>&nbsp;{_WORDS.get(name, escape(name))}'
         self.legend.setText("&nbsp; ".join(filter(None, (self.legend.text(), entry))))
 
     def _follow_theme(self) -> None:

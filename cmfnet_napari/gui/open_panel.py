@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 
 from qtpy.QtWidgets import QProgressBar, QWidget
 
@@ -33,7 +34,7 @@ class OpenPanel(QWidget):
         self._busy.setRange(0, 0)
         self._busy.setTextVisible(False)
         self._busy.hide()
-        self.info = text_label("No patient is open.")
+        self.info = text_label("No patient is open.", rich=True)
         layout = column(
             group("Files", self.ct, self.mr, self.scribbles, self.open_button),
             group("Or try a sample", self.synthetic, self.real),
@@ -67,12 +68,12 @@ class OpenPanel(QWidget):
         patient = self._session.patient
         folder = patient.case.folder
         lines = [
-            f"<b>{patient.title}</b>",
+            f"<b>{escape(patient.title)}</b>",
             *study_lines(patient.case.study),
-            f"Everything you do is saved in the case folder<br>{breakable(str(folder))}",
+            f"Everything you do is saved in the case folder<br>{breakable(escape(str(folder)))}",
         ]
         if patient.credit:
-            lines.append(f"<i>{patient.credit}</i>")
+            lines.append(f"<i>{escape(patient.credit)}</i>")
         self.info.setText("<br><br>".join(lines))
 
 

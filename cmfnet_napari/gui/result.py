@@ -26,6 +26,7 @@ from cmfnet_napari.gui.layers import (
     segmentation_layer,
     show_filled,
 )
+from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Result(QObject):
             self.read(event, failed=self._not_brought_back)
 
     def _not_brought_back(self, error: Exception) -> None:
-        show_info(f"The last prediction could not be read and is not shown. {error}")
+        show_info(plain(f"The last prediction could not be read and is not shown. {error}"))
 
     def _shown(self) -> np.ndarray:
         if self.prediction is None or self.prediction not in self._session.viewer.layers:

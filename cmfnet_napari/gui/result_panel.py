@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from qtpy.QtWidgets import QCheckBox, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from cmfnet_napari.core.metrics import Evaluation, Scores
@@ -25,7 +27,7 @@ class ResultPanel(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self.volumes = text_label()
+        self.volumes = text_label(rich=True)
         self.marked_only = QCheckBox("Keep only parts with a stroke")
         self.marked_only.toggled.connect(session.result.keep_marked_only)
         self.filled = QCheckBox("Fill the contour")
@@ -60,7 +62,7 @@ class ResultPanel(QWidget):
             self.volumes.setText("There is no prediction yet.")
             return
         self.volumes.setText(
-            "<br>".join(f"{name}: <b>{ml:.1f} ml</b>" for name, ml in volumes.items())
+            "<br>".join(f"{escape(name)}: <b>{ml:.1f} ml</b>" for name, ml in volumes.items())
         )
         self._fill(self.filled.isChecked())
         self._show_probability(self.probability.isChecked())

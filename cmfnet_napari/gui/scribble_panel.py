@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QWidget
 
 from cmfnet_napari.core.scribbles import check_codes
 from cmfnet_napari.core.study import load_labels, save_labels
 from cmfnet_napari.gui.background_panel import BackgroundPanel
 from cmfnet_napari.gui.classes_panel import ClassesPanel
+from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.widgets import (
@@ -42,7 +43,7 @@ class ScribblePanel(QWidget):
             "Painting and filling change only what has no stroke; erasing, only the chosen class"
         )
         self.protect.toggled.connect(self._protect)
-        self.message = QLabel()
+        self.message = text_label()
         self.unsaved = text_label()
         self.unsaved.setStyleSheet("color: #d55e00")
         self.unsaved.hide()
@@ -114,7 +115,7 @@ class ScribblePanel(QWidget):
         reason = "" if self._session.patient is None else self._session.case.notice
         for widget in self._needs_patient:
             widget.setEnabled(self._session.writable)
-            widget.setToolTip(reason)
+            widget.setToolTip(plain(reason))
 
     def _on_opened(self) -> None:
         self._enable()

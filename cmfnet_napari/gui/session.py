@@ -19,6 +19,7 @@ from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
+from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
@@ -116,7 +117,7 @@ class Session(QObject):
         if layer is None:
             return
         if self.case.read_only:
-            show_info(self.case.notice)
+            show_info(plain(self.case.notice))
             return
         layer.visible = True
         self.viewer.layers.selection.active = layer
@@ -196,7 +197,7 @@ class Session(QObject):
         self.views = ViewKeeper(self)
         self.opened.emit()
         for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
-            show_info(sentence)
+            show_info(plain(sentence))
 
     def _arrange(self, layer: Labels, opened: Opened) -> None:
         """Planes, keys, scale bar, and a place to start: the slice with most strokes."""

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 from cmfnet_napari.core.config import PRESETS, Config
 from cmfnet_napari.core.model_card import with_base
 from cmfnet_napari.gui.base_models import BaseModel, list_models, model_words
+from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import ask_model, button, text_label
 
@@ -92,7 +93,7 @@ class StartPanel(QWidget):
         for model in list_models():
             self.base.addItem(_short(model.name), model)
             index = self.base.count() - 1
-            self.base.setItemData(index, model_words(model), Qt.ItemDataRole.ToolTipRole)
+            self.base.setItemData(index, plain(model_words(model)), Qt.ItemDataRole.ToolTipRole)
             if model.path == chosen:
                 self.base.setCurrentIndex(index)
         self.base.blockSignals(False)

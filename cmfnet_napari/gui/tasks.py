@@ -11,6 +11,7 @@ from superqt.utils import create_worker
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import redact, redacted_traceback
+from cmfnet_napari.gui.markup import plain
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +42,11 @@ def run_in_background(
 def show_failure(error: Exception) -> None:
     """Say a failure in one sentence; what nobody foresaw goes to the log, without paths."""
     if isinstance(error, UserError):
-        show_error(str(error))
+        show_error(plain(str(error)))
         return
     _log.error("Unexpected failure\n%s", redacted_traceback(error))
     show_error(
-        f"Something unexpected went wrong ({type(error).__name__}: {redact(str(error))}). "
+        f"Something unexpected went wrong ({type(error).__name__}: "
+        f"{plain(redact(str(error)))}). "
         "Your strokes are saved; please report it."
     )

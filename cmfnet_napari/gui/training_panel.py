@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QPlainTextEdit, QProgressBar, QPushButton, QWidget
 from cmfnet_napari.core.events import Finished, Preview, Started, Step
 from cmfnet_napari.gui.continue_panel import ContinuePanel
 from cmfnet_napari.gui.loss_plot import LossPlot
+from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.preflight import Preflight
 from cmfnet_napari.gui.preflight_panel import PreflightPanel
 from cmfnet_napari.gui.session import Session
@@ -87,7 +88,7 @@ class TrainingPanel(QWidget):
         case = None if self._session.patient is None else self._session.case
         looking = case is not None and case.read_only
         self.train_button.setEnabled(state == "idle" and not looking)
-        self.train_button.setToolTip(case.notice if looking else "")
+        self.train_button.setToolTip(plain(case.notice) if looking else "")
         self.begin.setEnabled(state == "idle")
         self.stop_button.setEnabled(state in ("starting", "training"))
         if state == "stopping":
@@ -130,7 +131,7 @@ class TrainingPanel(QWidget):
         )
 
     def _on_failed(self, reason: str, details: str) -> None:
-        self.message.setText(f"<b>Training failed.</b> {reason}")
+        self.message.setText(f"Training failed. {reason}")
         self._show_failure_details(details)
 
     def _show_failure_details(self, details: str) -> None:

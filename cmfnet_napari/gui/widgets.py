@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.volume import IMAGE_ENDINGS, WRITE_ENDINGS
+from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.tasks import show_failure
 
 
@@ -56,9 +57,10 @@ def large_button(text: str, action: Callable[[], Any], tip: str = "") -> QPushBu
     return widget
 
 
-def text_label(text: str = "") -> QLabel:
-    """Wrapped text that can be selected."""
+def text_label(text: str = "", rich: bool = False) -> QLabel:
+    """Wrapped text that can be selected; with `rich` it is HTML, and names in it are escaped."""
     widget = QLabel(text)
+    widget.setTextFormat(Qt.TextFormat.RichText if rich else Qt.TextFormat.PlainText)
     widget.setWordWrap(True)
     widget.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return widget
@@ -127,7 +129,7 @@ class PathField(QWidget):
     @path.setter
     def path(self, path: str | None) -> None:
         self._line.setText(path or "")
-        self._line.setToolTip(path or "")
+        self._line.setToolTip(plain(path or ""))
 
     def _choose_file(self) -> None:
         path = ask_file(self, f"Choose the {self._label} file")
