@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.privacy import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,12 +48,12 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"cmfnet: {error}", file=sys.stderr)
+        print(f"cmfnet: {printable(str(error))}", file=sys.stderr)
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
         print(
-            f"cmfnet: unexpected {type(error).__name__}: {error} "
+            f"cmfnet: unexpected {type(error).__name__}: {printable(str(error))} "
             f"(set {DEBUG_VARIABLE}=1 and run again to see where).",
             file=sys.stderr,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.privacy import inside, redact, redacted_traceback
+from cmfnet_napari.core.privacy import inside, printable, redact, redacted_traceback
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,10 @@ def test_paths_are_taken_out(monkeypatch, text, expected):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/nonexistent/mueller")
     assert redact(text) == expected
+
+
+def test_what_steers_a_terminal_is_taken_out():
+    assert printable("a\x1b[31mred\x07\r\nb é×…") == "a\ufffd[31mred\ufffd\ufffd\nb é×…"
 
 
 def test_the_users_name_is_taken_out(monkeypatch):

@@ -21,6 +21,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.privacy import printable
 
 Source = Literal[
     "hand", "auto-background", "auto-foreground", "interpolation", "import", "undo", "redo"
@@ -111,7 +112,7 @@ class Journal:
             self._done, self._undone = self._read_history()
         except (sqlite3.Error, ValueError) as error:
             raise UserError(
-                f"The stroke journal {self._path.name} cannot be opened ({error})."
+                f"The stroke journal {self._path.name} cannot be opened ({_why(error)})."
             ) from error
 
     def append(self, stroke: Stroke) -> int:
@@ -138,7 +139,8 @@ class Journal:
                 )
         except sqlite3.Error as error:
             raise UserError(
-                f"The stroke could not be saved ({error}). Free some disk space, then paint again."
+                f"The stroke could not be saved ({_why(error)}). Free some disk space, then paint "
+                "again."
             ) from error
         number = int(cursor.lastrowid)
         _take(number, stroke.source, stroke.target, self._done, self._undone)
@@ -261,7 +263,7 @@ class Journal:
         try:
             return read()
         except (sqlite3.Error, zlib.error, ValueError, TypeError) as error:
-            raise self._damaged(str(error)) from error
+            raise self._damaged(_why(error)) from error
 
     def _damaged(self, why: str) -> UserError:
         return UserError(
@@ -302,6 +304,11 @@ class _Disk:
 
 def _connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
+
+
+def _why(error: Exception) -> str:
+    """An error's words; a damaged file may bring any character and any length into them."""
+    return printable(" ".join(str(error).split())[:80])
 
 
 def _take(number: int, source: str, target: int | None, done: list[int], undone: list[int]) -> None:

@@ -47,6 +47,11 @@ def redact(text: str) -> str:
     return names.sub(PATH, text) if names is not None else text
 
 
+def printable(text: str) -> str:
+    """Text without what steers a terminal, such as escape codes in a file's name."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def redacted_traceback(error: BaseException) -> str:
     """The traceback of an error as text for a log."""
     return redact("".join(traceback.format_exception(error)))
