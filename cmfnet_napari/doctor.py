@@ -76,7 +76,7 @@ def sentences(facts: Facts) -> list[str]:
 def report(facts: Facts | None = None, console: Console | None = None) -> None:
     """Print the facts (by default those of this machine) as a table, then the sentences."""
     facts = examine() if facts is None else facts
-    console = console or Console()
+    console = console or Console(markup=False)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
