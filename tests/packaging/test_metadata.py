@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 BINDINGS = {"pyqt5", "pyqt6", "pyside2", "pyside6"}
-WINDOW_ONLY = {"napari", "vispy"}  # come with the extra `all`
+WINDOW_ONLY = {"app-model", "napari", "vispy"}  # come with the extra `all`
 
 
 @pytest.fixture(scope="module")
