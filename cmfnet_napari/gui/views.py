@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.views import Look, Views, parse_views
 from cmfnet_napari.gui.layers import OPENED, ROLE
 from cmfnet_napari.gui.orientation import PLANES
 
@@ -81,24 +82,28 @@ class ViewKeeper(QObject):
         if not self._path.exists():
             return
         try:
-            self._apply(read_json(self._path))
-        except (UserError, KeyError, TypeError, ValueError, AttributeError):
+            self._apply(parse_views(read_json(self._path)))
+        except UserError:
             _log.warning("The views of the case are damaged and were not used.")
 
-    def _apply(self, views: dict[str, Any]) -> None:
+    def _apply(self, views: Views) -> None:
         viewer, scribbles = self._session.viewer, self._session.scribbles
-        scribbles.brush_size = max(1, min(float(views["brush"]), 1000))
-        scribbles.selected_label = int(views["class"])
-        scribbles.preserve_labels = bool(views["keep other classes"])
+        scribbles.brush_size = views.brush
+        if views.selected in [entry.code for entry in self._session.case.classes]:
+            scribbles.selected_label = views.selected
+        scribbles.preserve_labels = views.protect
         layers = self._layers()
-        for role, look in views["layers"].items():
+        for role, look in views.layers.items():
             if role in layers:
                 _show(layers[role], look)
-        if views["plane"] in PLANES:
-            self._session.planes.show(views["plane"])
-        viewer.dims.current_step = tuple(int(step) for step in views["slices"])
-        viewer.scene.camera.center = tuple(float(value) for value in views["center"])
-        viewer.scene.camera.zoom = float(views["zoom"])
+        if views.plane in PLANES:
+            self._session.planes.show(views.plane)
+        shape = self._session.case.study.grid.shape
+        viewer.dims.current_step = tuple(
+            min(max(step, 0), size - 1) for step, size in zip(views.slices, shape, strict=True)
+        )
+        viewer.scene.camera.center = views.center
+        viewer.scene.camera.zoom = views.zoom
 
 
 def _look(layer: Layer) -> dict[str, Any]:
@@ -108,8 +113,7 @@ def _look(layer: Layer) -> dict[str, Any]:
     return look
 
 
-def _show(layer: Layer, look: dict[str, Any]) -> None:
-    layer.visible, layer.opacity = bool(look["visible"]), float(look["opacity"])
-    if "limits" in look:
-        low, high = (float(value) for value in look["limits"])
-        layer.contrast_limits = (low, high)
+def _show(layer: Layer, look: Look) -> None:
+    layer.visible, layer.opacity = look.visible, look.opacity
+    if look.limits is not None and hasattr(layer, "contrast_limits"):
+        layer.contrast_limits = look.limits

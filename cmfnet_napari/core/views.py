@@ -1,0 +1,76 @@
+"""views.json of a case: how the patient was looked at, checked before a window follows it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cmfnet_napari.core.errors import UserError
+
+_Place = Annotated[float, Field(ge=-1e6, le=1e6)]  # mm, along the layers' own axes
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Look(BaseModel):
+    """How one layer was shown; `limits` are the values that were black and white."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    visible: bool
+    opacity: _Share
+    limits: tuple[float, float] | None = None
+
+    @field_validator("limits")
+    @classmethod
+    def _rise(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError("limits do not rise")
+        return limits
+
+
+class Views(BaseModel):
+    """What views.json holds.
+
+    Attributes
+    ----------
+    plane : str
+        A name of `gui.orientation.PLANES`.
+    slices : tuple of int
+        Voxel (z, y, x) on the Study's Grid that the planes went through.
+    center, zoom : numbers
+        The camera's, in mm and pixels a mm.
+    brush : float
+        Size of the brush in voxels.
+    selected : int
+        Scribble code in use.
+    protect : bool
+        Whether strokes of other classes were kept.
+    layers : dict
+        How each of the case's layers was shown.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    plane: str
+    slices: tuple[int, int, int]
+    center: tuple[_Place, _Place, _Place]
+    zoom: float = Field(ge=1e-3, le=1e4)
+    brush: float = Field(ge=1, le=1000)
+    selected: int = Field(alias="class", ge=0, le=255)
+    protect: bool = Field(alias="keep other classes")
+    layers: dict[str, Look]
+
+
+def parse_views(values: dict[str, Any]) -> Views:
+    """Check what views.json holds.
+
+    Raises
+    ------
+    UserError
+        It is damaged.
+    """
+    try:
+        return Views.model_validate(values)
+    except ValidationError as error:
+        raise UserError("The views of the case are damaged.") from error
