@@ -30,8 +30,10 @@ from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.model_card import read_card
 from cmfnet_napari.core.preview import read_preview
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.runs import interrupted_run, newest_prediction
 from cmfnet_napari.core.scribbles import check_codes
 from cmfnet_napari.core.study import Study, load_labels, open_study
+from cmfnet_napari.core.views import parse_views
 from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.state import load_state
 from tests.faults.mutate_samples import ct
@@ -98,6 +100,9 @@ def _case(path: Path) -> None:
             assert len(case.class_names) == len(case.classes) - 1
             if not read_only:
                 case.journal.undo()
+            parse_views(read_json(path / "views.json"))
+            interrupted_run(case.runs())
+            newest_prediction(case.runs())
             for run in case.runs():
                 _run(case, run)
         finally:

@@ -23,6 +23,16 @@ from cmfnet_napari.learning.cmfnet import build
 
 SHAPE, SPACING = (6, 9, 8), (3.0, 0.9, 1.1)  # z, y, x
 SMALLEST = make_config("quick", width=2, patch=(16, 16, 16))
+VIEWS = {
+    "plane": "axial",
+    "slices": [3, 4, 4],
+    "center": [9.0, 4.5, 4.5],
+    "zoom": 3.0,
+    "brush": 2.0,
+    "class": 2,
+    "keep other classes": True,
+    "layers": {"ct": {"visible": True, "opacity": 1.0, "limits": [-160.0, 240.0]}},
+}
 REAL = Path(__file__).parents[3] / "shared" / "data" / "sts" / "dicom_STS_025" / "CT"
 
 
@@ -188,7 +198,7 @@ def _case(folder: Path) -> None:
     run = case.new_run("quick")
     case.close()
     (case.folder / "in-use.json").write_text('{"user": "a", "computer": "b", "process": 1}')
-    write_json(case.folder / "views.json", {"plane": "axial", "slice": 3})
+    write_json(case.folder / "views.json", VIEWS)
     write_json(run / "config.json", {"config": SMALLEST.model_dump(mode="json"), "study": "ab"})
     np.save(run / "preview.npy", codes)
     for name in ("prediction.nii.gz", "probabilities.nii.gz"):
