@@ -108,7 +108,7 @@ def test_stop_is_answered_within_a_second(ball, case, worker):
 
 
 def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch):
-    same = {"steps": 12, "preview_seconds": 3600, "dropout": 0.2}
+    same = {"steps": 8, "width": 2, "preview_seconds": 3600, "dropout": 0.2}
     worker.say(fit(ball.config, **same))
     whole = worker.until("finished")[-1]
     assert worker.end() == 0

@@ -19,10 +19,13 @@ def contour(opened, patient, qtbot):
 
 def propose(opened, qtbot, **changes):
     panel, auto = opened.scribble_panel.auto, opened.session.auto_strokes
-    with qtbot.waitSignal(auto.proposed, timeout=5000) as blocker:
+    counts = []
+    auto.proposed.connect(counts.append)
+    with qtbot.waitSignal(auto.proposed, timeout=5000):
         for name, value in changes.items():
             getattr(panel, name).setValue(value)
-    return blocker.args[0]
+    qtbot.wait(300)  # one that was on its way already may have come first
+    return counts[-1]
 
 
 def test_contour_file_becomes_the_chosen_layer(contour, patient):

@@ -10,6 +10,8 @@ import pytest
 from napari.utils.notifications import notification_manager
 from test_window_real_worker import ended
 
+from cmfnet_napari.gui import worker_client
+
 
 def train(opened, qtbot, until="finished", timeout=30000):
     training = opened.session.training
@@ -125,7 +127,7 @@ def test_killed_worker_is_a_failure(opened, fake, scribble, qtbot):
     train(opened, qtbot, until="stepped")
     with qtbot.waitSignal(opened.session.training.failed, timeout=5000) as blocker:
         psutil.Process(opened.session.training.process_id).kill()
-    assert "(it was killed)" in blocker.args[0]
+    assert "was killed" in blocker.args[0]
     assert "Preview" not in [layer.name for layer in opened.session.viewer.layers]
 
 
@@ -138,7 +140,8 @@ def test_program_that_is_not_there(opened, scribble, qtbot):
 
 @pytest.mark.parametrize("mode", ["endless", "stubborn"])
 @pytest.mark.parametrize("how", ["dock", "window"])
-def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, mode, how):
+def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, monkeypatch, mode, how):
+    monkeypatch.setattr(worker_client, "_GRACE_MS", 1500)
     fake(mode)
     scribble()
     train(opened, qtbot, until="started")
