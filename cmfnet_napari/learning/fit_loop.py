@@ -93,10 +93,10 @@ class FitLoop:
             request = self._train()
             if request == "stop":
                 self.report.tell(events.Stopping(step=self.trainer.steps))
+            if request == "quit":
+                return self._quit()
             with self.interrupter.listening("quit"):
-                return (
-                    self._finish(stopped=request == "stop") if request != "quit" else self._quit()
-                )
+                return self._finish(stopped=request == "stop")
         except DivergedError:
             raise self._diverged() from None
         except InterruptedFitError:
