@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.dicom_check import check_lengths
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.image_check import check_detached, check_promise
 from cmfnet_napari.core.text_headers import check_text_header
@@ -34,6 +35,8 @@ def read_file(path: Path, kind: str) -> sitk.Image:
         What ITK says of a file that it cannot read.
     """
     check_text_header(path)
+    if kind == DICOM:
+        check_lengths(path)
     check_detached(path)
     reader = _header(str(path), kind)
     check_promise(reader, path)
@@ -42,6 +45,8 @@ def read_file(path: Path, kind: str) -> sitk.Image:
 
 def read_series(folder: Path) -> sitk.Image:
     """Read a folder with one DICOM series; as `read_file`, also for slices that are uneven."""
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        check_lengths(file)
     reader = sitk.ImageSeriesReader()
     series = {}
     for uid in reader.GetGDCMSeriesIDs(str(folder)):

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core import image_check
 from cmfnet_napari.core.case import create_case, open_case, read_json
 from cmfnet_napari.core.cohort import read_cohort
+from cmfnet_napari.core.dicom_check import check_lengths
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.preview import read_preview
 from cmfnet_napari.core.study import study_from_images
@@ -88,6 +89,54 @@ def test_a_nrrd_header_that_itk_would_not_survive(tmp_path, image, field):
         read_image(path)
     path.write_bytes(data.replace(b"\nsizes", b"\nnotes:=" + b"x" * 3000 + b"\nsizes"))
     assert read_image(path).GetSize() == (7, 6, 5)  # what people write themselves may be long
+
+
+def dicom(syntax, *elements):
+    """A DICOM file of elements that are encoded already."""
+    meta = b"\x02\0\x10\0UI" + struct.pack("<H", len(syntax)) + syntax
+    return bytes(128) + b"DICM" + meta + b"".join(elements)
+
+
+EXPLICIT, IMPLICIT, BIG = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.2\0"
+ITEM, NO_LENGTH = b"\xfe\xff\0\xe0", b"\xff" * 4
+END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("syntax", "elements", "good"),
+    [
+        (EXPLICIT, [b"\x10\0\x10\0PN\4\0A^B "], True),
+        (EXPLICIT, [b"\x10\0\x10\0PN\6\0A^B "], False),
+        (EXPLICIT, [b"\x28\0\x10\0OW\0\0\0\0\0\x5c"], False),  # 1.4 GiB
+        (EXPLICIT, [b"\x08\0\x40\x11SQ\0\0", NO_LENGTH, ITEM, NO_LENGTH, END], True),
+        (EXPLICIT, [b"\x08\0\x40\x11SQ\0\0", NO_LENGTH, ITEM, b"\0\0\0\x10", END], False),
+        (EXPLICIT, [b"\x08\0\x40\x11SQ\0\0\x08\0\0\0", ITEM, b"\0\0\0\0"], True),
+        (EXPLICIT, [b"\xe0\x7f\x10\0OB\0\0", NO_LENGTH, b"whatever is packed here"], True),
+        (EXPLICIT, [b"\xe0\x7f\x10\0OW\0\0\x10\0\0\0", b"ten bytes!"], False),
+        (IMPLICIT, [b"\x10\0\x10\0\4\0\0\0A^B "], True),
+        (IMPLICIT, [b"\x10\0\x10\0\0\0\0\x5cA^B "], False),
+        (BIG, [b"\0\x10\0\x10PN\0\4A^B "], True),
+        (BIG, [b"\0\x10\0\x10PN\4\0A^B "], False),
+    ],
+)
+def test_lengths_in_a_dicom_file(tmp_path, syntax, elements, good):
+    path = tmp_path / "a.dcm"
+    path.write_bytes(dicom(syntax, *elements))
+    if good:
+        check_lengths(path)
+    else:
+        with pytest.raises(UserError, match=r"a\.dcm is damaged or cut off: it has \d+ bytes"):
+            check_lengths(path)
+
+
+def test_a_slice_that_promises_more_than_it_holds_is_named(tmp_path, image, write_series):
+    folder = write_series(image, tmp_path / "series")
+    path = folder / "slice002.dcm"
+    data = path.read_bytes()
+    at = data.index(b"\x02\0\x03\0UI")  # its own number
+    path.write_bytes(data[: at + 4] + b"UX" + data[at + 6 :])  # now its text is a length
+    with pytest.raises(UserError, match=r"slice002\.dcm is damaged: .* no known type"):
+        read_image(folder)
 
 
 def test_an_image_larger_than_the_free_memory(tmp_path, image, monkeypatch):

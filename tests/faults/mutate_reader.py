@@ -38,7 +38,8 @@ from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.state import load_state
 from tests.faults.mutate_samples import ct
 
-MEMORY = 2 << 30  # bytes above what the process has before it reads anything
+MEMORY = 2 << 30  # bytes above what the process has before it reads a file
+LEFT = 512 << 20  # bytes that it may have more afterwards
 _UNCLEAR = re.compile(r"\.(cxx|hxx|cc|cpp|h|py):|itk::|0x[0-9a-f]{6}|Traceback|alloc|<class|errno")
 _LONGEST = 600  # characters of one problem
 _WRITES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
@@ -162,8 +163,7 @@ def main() -> None:
     torch.set_num_threads(1)
     allowed: list[Path] = []
     touched = _watch(allowed)
-    limit = psutil.Process().memory_info().vms + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    process = psutil.Process()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out.write("ready\n")
     for line in sys.stdin:
@@ -171,7 +171,12 @@ def main() -> None:
         path = Path(name)
         allowed[:] = [path.resolve()] if kind == "case" else []
         touched.clear()
+        before = process.memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (before + MEMORY, resource.RLIM_INFINITY))
         outcome, why = judge(kind, path)
+        grown = process.memory_info().vms - before
+        if grown > LEFT and outcome in ("loaded", "refused"):
+            outcome, why = "memory", f"{grown >> 20} MiB were not given back; {outcome} {why}"
         if touched:
             outcome, why = "touched", "; ".join(touched)
         out.write(json.dumps({"outcome": outcome, "why": why}) + "\n")
