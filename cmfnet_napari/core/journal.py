@@ -181,7 +181,8 @@ class Journal:
 
     def last_id(self) -> int:
         """Number of the newest stroke; 0 when there is none."""
-        return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM strokes").fetchone()[0])
+        query = "SELECT COALESCE(MAX(id), 0) FROM strokes"
+        return int(self._checked(lambda: self._db.execute(query).fetchone())[0])
 
     def strokes(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
         """Numbers and strokes in order, those after a number only.
@@ -191,9 +192,8 @@ class Journal:
         UserError
             The file is damaged.
         """
-        rows = self._db.execute(
-            f"SELECT id, {_COLUMNS} FROM strokes WHERE id > ? ORDER BY id", (after,)
-        )
+        query = f"SELECT id, {_COLUMNS} FROM strokes WHERE id > ? ORDER BY id"
+        rows = self._checked(lambda: self._db.execute(query, (after,)))
         with closing(rows):
             while (row := self._checked(rows.fetchone)) is not None:
                 yield int(row[0]), self._checked(lambda row=row: _stroke_of(row[1:]))

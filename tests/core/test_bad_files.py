@@ -13,6 +13,7 @@ from cmfnet_napari.core.case import create_case, open_case, read_json
 from cmfnet_napari.core.cohort import read_cohort
 from cmfnet_napari.core.dicom_check import check_lengths
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.journal import Stroke
 from cmfnet_napari.core.preview import read_preview
 from cmfnet_napari.core.study import study_from_images
 from cmfnet_napari.core.volume import read_image
@@ -258,6 +259,20 @@ def test_a_case_with_a_link_out_of_it_is_not_opened(case_folder, tmp_path, name)
     with pytest.raises(UserError, match="outside its folder"):
         open_case(case_folder)
     assert target.read_text() == "mine"
+
+
+def test_a_journal_that_breaks_while_it_is_open(case_folder):
+    case = open_case(case_folder)
+    case.journal.append(Stroke(np.arange(3), np.zeros(3, np.uint8), np.ones(3, np.uint8)))
+    case.close()
+    case = open_case(case_folder, read_only=True)
+    with open(case_folder / "strokes.sqlite", "rb+") as file:
+        file.truncate(4096)  # the first page alone, which names the others
+    with pytest.raises(UserError, match="The stroke journal .* is damaged"):
+        case.scribbles()
+    with pytest.raises(UserError, match="The stroke journal .* is damaged"):
+        case.journal.last_id()
+    case.close()
 
 
 def test_json_nested_without_end(tmp_path):
