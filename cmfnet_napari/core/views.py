@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cmfnet_napari.core.errors import UserError
 
+VIEWS_FILE = "views.json"
+
 _Place = Annotated[float, Field(ge=-1e6, le=1e6)]  # mm, along the layers' own axes
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -46,6 +48,8 @@ class Views(BaseModel):
         Scribble code in use.
     protect : bool
         Whether strokes of other classes were kept.
+    preset : str
+        What the next fit was to be begun with; views of earlier versions have none.
     layers : dict
         How each of the case's layers was shown.
     """
@@ -59,6 +63,7 @@ class Views(BaseModel):
     brush: float = Field(ge=1, le=1000)
     selected: int = Field(alias="class", ge=0, le=255)
     protect: bool = Field(alias="keep other classes")
+    preset: str = ""
     layers: dict[str, Look]
 
 

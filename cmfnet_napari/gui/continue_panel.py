@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.widgets import button, column, text_label
+from cmfnet_napari.gui.widgets import button, column, row, text_label
 
 
 class ContinuePanel(QWidget):
@@ -22,7 +22,9 @@ class ContinuePanel(QWidget):
         self.end_button = button(
             "End it now", self._training.end_now, "End the training program; Continue goes on"
         )
-        layout = column(self.label, self.continue_button, self.silence, self.end_button)
+        self.wait_button = button("Go on waiting", self._training.watchdog.wait_on)
+        ways = row(self.wait_button, self.end_button)
+        layout = column(self.label, self.continue_button, self.silence, ways)
         layout.setContentsMargins(0, 0, 0, 0)
         self.setLayout(layout)
         self._training.interruption_changed.connect(self._offer)
@@ -40,7 +42,7 @@ class ContinuePanel(QWidget):
             self.label.setText(f"A training was broken off at step {run.step}{of}.")
 
     def _on_silence(self, seconds: float) -> None:
-        for widget in (self.silence, self.end_button):
+        for widget in (self.silence, self.wait_button, self.end_button):
             widget.setVisible(seconds > 0)
         minutes, rest = divmod(round(seconds), 60)
         self.silence.setText(

@@ -14,7 +14,7 @@ from cmfnet_napari.gui.result_panel import ResultPanel
 from cmfnet_napari.gui.scribble_panel import ScribblePanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.training_panel import TrainingPanel
-from cmfnet_napari.gui.widgets import button, column, row, scrollable
+from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, row, scrollable, text_label
 
 _WIDTHS = 330, 380  # pixels
 
@@ -45,10 +45,14 @@ class CmFNetDock(QWidget):
             self.tabs.addTab(scrollable(panel), title)
         self.planes = _PlaneButtons(self.session)
         self.fusion = _Fusion(self.session)
-        self.setLayout(column(self.planes, self.fusion, self.tabs))
+        self.notice = text_label()
+        self.notice.setStyleSheet(NOTICE_STYLE)
+        self.notice.hide()
+        self.setLayout(column(self.notice, self.planes, self.fusion, self.tabs))
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
-        self.session.opened.connect(lambda: self.tabs.setCurrentIndex(1))
+        self.session.opened.connect(self._on_opened)
+        self.session.closed.connect(self.notice.hide)
         self.session.training.finished.connect(lambda _event: self.tabs.setCurrentIndex(3))
         QCoreApplication.instance().aboutToQuit.connect(self.session.close)
         # The widget's own methods are gone by then; the session is not.
@@ -57,6 +61,11 @@ class CmFNetDock(QWidget):
     def reset_choices(self) -> None:
         """Follow the viewer's layers; napari calls it."""
         self.scribble_panel.auto.reset_choices()
+
+    def _on_opened(self) -> None:
+        self.tabs.setCurrentIndex(1)
+        self.notice.setText(self.session.case.notice)
+        self.notice.setVisible(self.session.case.read_only)
 
     def event(self, event: QEvent) -> bool:
         """End everything when napari takes the widget out of its closed dock."""

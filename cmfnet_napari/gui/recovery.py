@@ -5,20 +5,32 @@ from __future__ import annotations
 from datetime import datetime
 
 from cmfnet_napari.core.case import Case
-from cmfnet_napari.core.runs import interrupted_run
+from cmfnet_napari.core.runs import interrupted_run, newest_prediction
+from cmfnet_napari.core.views import VIEWS_FILE
 
 
 def recovered(case: Case) -> str:
     """What came back after the window was killed; empty after a proper end."""
     if not case.unclean:
         return ""
-    times = [stroke.time for _, stroke in case.journal.standing()]
-    found = [f"{len(times)} strokes, the last of {_when(times[-1])}" if times else "no strokes"]
-    run = interrupted_run(case.runs())
+    runs = case.runs()
+    found = [_strokes(case), f"{len(case.classes)} classes"]
+    if (case.folder / VIEWS_FILE).exists():
+        found.append("the views")
+    if newest_prediction(runs) is not None:
+        found.append("the last prediction")
+    run = interrupted_run(runs)
     if run is not None:
         found.append(f"a training that was broken off at step {run.step} (Train → Continue)")
-    return f"The window was not closed properly last time. Recovered: {' and '.join(found)}."
+    return (
+        "The window was not closed properly last time. Recovered: "
+        f"{', '.join(found[:-1])} and {found[-1]}."
+    )
 
 
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+def _strokes(case: Case) -> str:
+    times = [stroke.time for _, stroke in case.journal.standing()]
+    if not times:
+        return "no strokes"
+    many = "1 stroke" if len(times) == 1 else f"{len(times)} strokes"
+    return f"{many} (the last of {datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M:%S})"

@@ -15,6 +15,7 @@ from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.widgets import (
+    NOTICE_STYLE,
     ask_file,
     ask_target,
     button,
@@ -45,7 +46,7 @@ class ScribblePanel(QWidget):
         self.protect.toggled.connect(self._protect)
         self.message = text_label()
         self.unsaved = text_label()
-        self.unsaved.setStyleSheet("color: #d55e00")
+        self.unsaved.setStyleSheet(NOTICE_STYLE)
         self.unsaved.hide()
         tools = group(
             "Brush",

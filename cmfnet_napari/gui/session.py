@@ -54,6 +54,7 @@ class Session(QObject):
         self.recorder: StrokeRecorder | None = None
         self.planes: PlaneKeeper | None = None
         self.views: ViewKeeper | None = None
+        self.preset = "quick"  # of the next fit
         self.ended = False
         self.training = Training(self)
         self.base_models = BaseModels(self)

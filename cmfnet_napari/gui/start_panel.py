@@ -52,6 +52,7 @@ class StartPanel(QWidget):
         self.preset.currentIndexChanged.connect(self._explain)
         self.base.currentIndexChanged.connect(self._explain)
         session.base_models.added.connect(self._offer)
+        session.opened.connect(self._follow)
         self._offer()
 
     @property
@@ -85,6 +86,10 @@ class StartPanel(QWidget):
         form.addRow("", self.add_button)
         form.addRow(self.help)
 
+    def _follow(self) -> None:
+        """Show the preset that was kept with the case."""
+        self.preset.setCurrentIndex(_ORDER.index(self._session.preset))
+
     def _offer(self, chosen: Path | None = None) -> None:
         """Fill the list anew and choose a model."""
         self.base.blockSignals(True)
@@ -105,6 +110,7 @@ class StartPanel(QWidget):
             self._session.base_models.add(path)
 
     def _explain(self) -> None:
+        self._session.preset = self.preset.currentData()
         self.help.setText(start_words(self.preset.currentData(), self._model))
         self.changed.emit()
 

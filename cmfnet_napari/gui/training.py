@@ -21,6 +21,7 @@ from cmfnet_napari.core.events import (
     Started,
     Step,
     Stop,
+    Stopping,
 )
 from cmfnet_napari.core.model_card import check_base, model_name, read_card
 from cmfnet_napari.core.preview import read_preview
@@ -116,6 +117,7 @@ class Training(QObject):
         """End the fit; the best so far becomes the prediction."""
         if self._client is not None and self.state in ("starting", "training"):
             self._client.send(Stop())
+            self.watchdog.ask()
             self._set_state("stopping")
 
     def end_now(self) -> None:
@@ -175,10 +177,12 @@ class Training(QObject):
             self.state_changed.emit(state)
 
     def _on_event(self, event: object) -> None:
-        self.watchdog.heard()
+        self.watchdog.heard(waits=isinstance(event, Paused))
         match event:
             case Notice():
                 self.noticed.emit(event.text)
+            case Stopping():
+                self.noticed.emit(f"Stopped at step {event.step}. The prediction is being made …")
             case Paused():
                 self.paused.emit(event.reason)
             case Started():

@@ -9,15 +9,15 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer
 
 from cmfnet_napari.core.case import read_json, write_json
+from cmfnet_napari.core.config import PRESETS
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.views import Look, Views, parse_views
+from cmfnet_napari.core.views import VIEWS_FILE, Look, Views, parse_views
 from cmfnet_napari.gui.layers import OPENED, ROLE
 from cmfnet_napari.gui.orientation import PLANES
 
 if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
-VIEWS_FILE = "views.json"
 _LOOK_MS = 1000
 _log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class ViewKeeper(QObject):
             "brush": float(scribbles.brush_size),
             "class": int(scribbles.selected_label),
             "keep other classes": bool(scribbles.preserve_labels),
+            "preset": self._session.preset,
             "layers": {role: _look(layer) for role, layer in self._layers().items()},
         }
 
@@ -92,6 +93,8 @@ class ViewKeeper(QObject):
         if views.selected in [entry.code for entry in self._session.case.classes]:
             scribbles.selected_label = views.selected
         scribbles.preserve_labels = views.protect
+        if views.preset in PRESETS:
+            self._session.preset = views.preset
         layers = self._layers()
         for role, look in views.layers.items():
             if role in layers:

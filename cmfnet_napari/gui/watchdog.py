@@ -8,7 +8,9 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, QTimer
 
 SILENT_SECONDS = 60.0
-_TIMES_THE_USUAL = 20  # a slow machine is not a hung one
+ANSWER_SECONDS = 10.0  # after it was asked to stop
+_TIMES_THE_USUAL = 20  # a slow machine is not a hung one,
+_TIMES_THE_LONGEST = 2  # nor is one that predicts between two steps
 _LOOK_MS = 1000
 
 
@@ -19,11 +21,16 @@ class Watchdog(QObject):
     ----------
     tell : callable
         Gets the seconds of silence every second; 0 when something is heard again.
+
+    Attributes
+    ----------
+    limit, answer_limit : float
+        Seconds of silence that are never unusual: while it works, and after a question.
     """
 
     def __init__(self, tell: Callable[[float], None]) -> None:
         super().__init__()
-        self.limit = SILENT_SECONDS
+        self.limit, self.answer_limit = SILENT_SECONDS, ANSWER_SECONDS
         self._tell = tell
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._look)
@@ -33,13 +40,29 @@ class Watchdog(QObject):
 
     def start(self) -> None:
         """Begin to listen."""
-        self._last, self._longest = time.monotonic(), 0.0
+        self._last = time.monotonic()
+        self._gaps = self._sum = self._longest = self._granted = 0.0
+        self._started = self._waits = self._asked = False
         self._timer.start(min(_LOOK_MS, max(1, int(1000 * self.limit / 2))))
 
-    def heard(self) -> None:
-        """Take a sign of life."""
+    def heard(self, waits: bool = False) -> None:
+        """Take a sign of life; one that `waits` for something has a reason to be silent after."""
         now = time.monotonic()
-        self._longest, self._last = max(self._longest, now - self._last), now
+        if self._started and not self._waits:
+            gap = now - self._last
+            self._gaps, self._sum = self._gaps + 1, self._sum + gap
+            self._longest = max(self._longest, gap)
+        self._started, self._last, self._waits = True, now, waits
+        self._granted, self._asked = 0.0, False
+        self._all_well()
+
+    def ask(self) -> None:
+        """It was asked something: silence is unusual sooner, until it is heard."""
+        self._asked = True
+
+    def wait_on(self) -> None:
+        """Tell no more of this silence until it has lasted as long again."""
+        self._granted, self._asked = time.monotonic() - self._last, False
         self._all_well()
 
     def stop(self) -> None:
@@ -47,9 +70,18 @@ class Watchdog(QObject):
         self._timer.stop()
         self._all_well()
 
+    @property
+    def patience(self) -> float:
+        """Seconds of silence from which on it is told."""
+        if self._asked:
+            return self.answer_limit
+        usual = self._sum / self._gaps if self._gaps else 0.0
+        slow = max(_TIMES_THE_USUAL * usual, _TIMES_THE_LONGEST * self._longest)
+        return self._granted + max(self.limit, slow)
+
     def _look(self) -> None:
         silence = time.monotonic() - self._last
-        if silence > max(self.limit, min(_TIMES_THE_USUAL * self._longest, 10 * self.limit)):
+        if silence > self.patience and (self._asked or not self._waits):
             self._told = True
             self._tell(silence)
 

@@ -24,6 +24,8 @@ from cmfnet_napari.core.volume import IMAGE_ENDINGS, WRITE_ENDINGS
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.tasks import show_failure
 
+NOTICE_STYLE = "color: #d55e00"  # what must not be overlooked; told apart by colour-blind people
+
 
 def said(action: Callable[..., Any]) -> Callable[..., None]:
     """Wrap a button's action: a UserError becomes a notification instead of a traceback."""

@@ -2,6 +2,7 @@
 
 good      five steps, a preview, a prediction: a box, and a second box without a stroke
 endless   steps until ``stop`` (then as good) or until stdin closes
+waits     as good, but between two steps it waits for room on the disk
 refuses   a ``failed`` event
 dies      words on stderr and exit 3, no event
 stubborn  does not leave when it is asked to
@@ -66,12 +67,18 @@ def fit(command: events.Fit) -> None:
     labels = boxes(grid.shape)
     np.save(run / "preview.npy", labels)
     number = 0
-    while (number < 5) if MODE == "good" else not stopped.is_set():
+    good = MODE in ("good", "waits")
+    while (number < 5) if good else not stopped.is_set():
         number += 1
-        step(number, 5 if MODE == "good" else 1000)
+        step(number, 5 if good else 1000)
+        if MODE == "waits" and number == 3:
+            say(events.Paused(reason="The disk is full."))
+            time.sleep(1.5)
         if number == 2:
             say(events.Preview(step=2, labels="runs/0001-quick/preview.npy", agreement=0.5))
         time.sleep(0.05)
+    if stopped.is_set():
+        say(events.Stopping(step=number))
     write_image(grid.to_image(labels), run / "prediction.nrrd")
     write_image(grid.to_image(0.8 * labels.astype(np.float32)), run / "probabilities.nrrd")
     say(

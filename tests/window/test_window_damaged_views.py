@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from cmfnet_napari.gui.views import VIEWS_FILE, ViewKeeper
+from cmfnet_napari.core.views import VIEWS_FILE
+from cmfnet_napari.gui.views import ViewKeeper
 
 BROKEN = [
     {},

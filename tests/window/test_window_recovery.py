@@ -69,6 +69,11 @@ def test_views_come_back(opened, again):
     session.select_class(1)
     session.scribbles.brush_size = 5
     opened.scribble_panel.protect.setChecked(True)
+    preset = opened.training_panel.begin.preset
+    preset.setCurrentIndex(preset.findData("standard"))
+    session.views.close()
+    preset.setCurrentIndex(preset.findData("quick"))
+    session.views._kept = session.views._views()  # so that this one is not kept
     again()
     layers = session.viewer.layers
     assert session.planes.plane == "coronal"
@@ -79,6 +84,7 @@ def test_views_come_back(opened, again):
     assert (session.scribbles.selected_label, session.scribbles.brush_size) == (1, 5)
     assert opened.scribble_panel.protect.isChecked()
     assert session.scribbles.preserve_labels
+    assert preset.currentData() == "standard"
     assert not said()  # after a proper end nothing is said
 
 
@@ -181,12 +187,13 @@ def test_a_worker_without_a_sign_of_life_can_be_ended(opened, broken_off, fake, 
 def test_what_was_recovered_is_said(opened, broken_off, patient, qtbot, again):
     holder = opened.session.case.folder / "in-use.json"
     note = holder.read_text()
+    opened.session.scribbles.brush_size = 4
     opened.session._leave()
     holder.write_text(note)  # as a killed window leaves it
     again()
     (sentence,) = said()
-    assert "1 strokes, the last of 20" in sentence
-    assert "broken off at step 3" in sentence
+    assert "Recovered: 1 stroke (the last of 20" in sentence
+    assert "), 2 classes, the views and a training that was broken off at step 3 (" in sentence
 
 
 def test_a_second_window_looks_on(opened, patient, scribble, qtbot, again):
@@ -206,6 +213,8 @@ def test_a_second_window_looks_on(opened, patient, scribble, qtbot, again):
         assert any(f"process {holder.pid}" in text for text in said())
         assert session.scribbles.data.any()
         assert not session.scribbles.editable
+        assert f"process {holder.pid}" in opened.notice.text()
+        assert opened.notice.isVisible()
         assert not opened.training_panel.train_button.isEnabled()
         assert not opened.scribble_panel.auto.isEnabled()
         session.undo()
