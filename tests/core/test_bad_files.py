@@ -268,9 +268,9 @@ def test_a_journal_that_breaks_while_it_is_open(case_folder):
     case = open_case(case_folder, read_only=True)
     with open(case_folder / "strokes.sqlite", "rb+") as file:
         file.truncate(4096)  # the first page alone, which names the others
-    with pytest.raises(UserError, match="The stroke journal .* is damaged"):
+    with pytest.raises(UserError, match=r"The stroke journal .* is damaged"):
         case.scribbles()
-    with pytest.raises(UserError, match="The stroke journal .* is damaged"):
+    with pytest.raises(UserError, match=r"The stroke journal .* is damaged"):
         case.journal.last_id()
     case.close()
 
