@@ -38,10 +38,12 @@ def changed_voxels(
 ) -> Stroke | None:
     """`journal.difference`, looking at a part only."""
     starts = [part.indices(n)[0] for part, n in zip(region, before.shape, strict=True)]
-    at = np.nonzero(before[region] != after[region])
-    if not at[0].size:
+    differs = before[region] != after[region]
+    at = np.flatnonzero(differs)  # many times faster than nonzero in three dimensions
+    if not at.size:
         return None
-    index = tuple(axis + start for axis, start in zip(at, starts, strict=True))
+    inside = np.unravel_index(at, differs.shape)
+    index = tuple(axis + start for axis, start in zip(inside, starts, strict=True))
     voxels = np.ravel_multi_index(index, before.shape)
     return Stroke(voxels, before[index], after[index], source)
 
