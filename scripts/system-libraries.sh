@@ -6,11 +6,11 @@ set -eu
 
 command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 || exit 0
 
-# What PyQt6's xcb plugin links to (ldd libqxcb.so), OpenGL in software, and Xvfb.
+# What PyQt6's xcb plugin links to (ldd libqxcb.so), OpenGL in software, Xvfb, and xvfb-run's xauth.
 needed="libdbus-1-3 libegl1 libfontconfig1 libfreetype6 libgl1 libgl1-mesa-dri libglib2.0-0
 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0
 libxcb-render-util0 libxcb-render0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0
-libxcb-xkb1 libxkbcommon-x11-0 xvfb"
+libxcb-xkb1 libxkbcommon-x11-0 xauth xvfb"
 
 # Debian keeps a part of Python, which `python3 -m venv` needs, in a package of its own.
 "${1:-python3}" -c 'import ensurepip' 2>/dev/null || needed="$needed python3-venv"

@@ -1,0 +1,51 @@
+"""The window, its worker or both killed at random moments: nothing is lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import SimpleITK as sitk
+
+from cmfnet_napari.core.case import create_case
+from cmfnet_napari.core.study import study_from_images
+from tests.faults import kills
+
+pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")
+needs_display = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or shutil.which("xvfb-run") is None,
+    reason="no xvfb-run: apt-get install xvfb",
+)
+
+COUNT, SEED = 5, 5
+
+
+@pytest.mark.window
+@needs_display
+def test_kills_lose_nothing(tmp_path):
+    command = ["xvfb-run", "-a", sys.executable, "-m", "tests.faults.kills"]
+    out = tmp_path / "outcome.json"
+    options = ["--count", str(COUNT), "--seed", str(SEED), "--json", str(out)]
+    environment = {**os.environ, "LIBGL_ALWAYS_SOFTWARE": "1"}
+    run = subprocess.run([*command, *options], env=environment, timeout=300, check=False)
+    outcome = kills.Outcome(**json.loads(out.read_text(encoding="utf-8")))
+    assert (run.returncode, outcome.good) == (0, True), outcome.notes
+    assert outcome.kills >= COUNT
+    assert outcome.strokes > 0
+
+
+def test_what_is_lost_would_be_seen(tmp_path):
+    """The tool itself: a promised stroke that is not in the journal counts as lost."""
+    kills.write_patient(tmp_path)
+    images = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("ct", "mr"))
+    create_case(tmp_path / "cases" / "one", study_from_images(*images)).close()
+    outcome = kills.Outcome()
+    said = [{"what": "paint", "sum": 1, "time": at} for at in (10.0, 11.9)]
+    kills._check(tmp_path, 0, said, 12.0, outcome)
+    assert (outcome.strokes, outcome.lost, outcome.good) == (1, 1, False)  # half a second is given
+    damaged = tmp_path / "cases" / "one" / "case.json"
+    damaged.write_text("{", encoding="utf-8")
+    kills._check(tmp_path, 0, [], 12.0, outcome)
+    assert outcome.unopenable == 1
