@@ -74,6 +74,8 @@ def no_window_survives(display: None, qapp: object) -> Iterator[None]:
     from qtpy.QtCore import QEvent
     from qtpy.QtWidgets import QApplication, QMenu
 
+    gc.collect()
+    gc.freeze()  # windows collect often: without it each test is slower than the one before
     before = set(QApplication.topLevelWidgets())
     yield
     for _ in range(3):
