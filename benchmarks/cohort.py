@@ -1,6 +1,6 @@
 """A cohort of real patients with simulated strokes, for cmfnet train.
 
-    python benchmarks/cohort.py OUT [--seed 0] [--cases 24]
+    python benchmarks/cohort.py OUT [--style careful] [--seed 0] [--cases 24]
 
 Writes OUT/cohort.csv and one scribble file a patient. Data: CMFNET_TEST_DATA, or ../shared/data.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from strokes import careful
+from strokes import STYLES, draw
 
 from cmfnet_napari.core.study import load_labels, open_study, save_labels
 
@@ -22,10 +22,11 @@ DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data")).resolve()
 
 def main(
     out: Path,
+    style: Annotated[str, typer.Option(help=", ".join(STYLES))] = "careful",
     seed: Annotated[int, typer.Option(help="Of the strokes")] = 0,
     cases: Annotated[int | None, typer.Option(min=1, help="The first so many; else all")] = None,
 ) -> None:
-    """Strokes of a careful user for every patient, and the cohort file that names them."""
+    """Strokes of a simulated user for every patient, and the cohort file that names them."""
     folders = sorted((DATA / "sts" / "cases").glob("STS_*"))[:cases]
     if not folders:
         raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
@@ -36,9 +37,9 @@ def main(
         for folder in folders:
             ct, mr, mask = (folder / f"{name}.nii.gz" for name in ("ct", "mr", "gtv"))
             name = f"{folder.name}.nii.gz"
-            study = open_study(ct)
+            study = open_study(ct, mr)
             truth = load_labels(mask, study.grid) > 0
-            save_labels(careful(truth, study.grid, seed), study, out / name)
+            save_labels(draw(truth, study, STYLES[style], seed), study, out / name)
             table.writerow([folder.name, ct, mr, name, mask])
             print(folder.name, flush=True)
 

@@ -74,7 +74,8 @@ def train(preset: str, changes: dict[str, Any]) -> int:
     size = (config.batch, 1, *config.patch)
     ct, mr, fov = torch.rand(size), torch.rand(size), torch.ones(size)
     guide = torch.rand(config.batch, 2 if config.guide else 0, *config.patch)
-    batch = Batch(ct, mr, fov, torch.randint(0, 2, (config.batch, *config.patch)), guide)
+    targets = torch.randint(0, 2, (config.batch, *config.patch))
+    batch = Batch(ct, mr, fov, targets, guide, ct[:, :0])
     for progress in (0.6, 0.7):
         trainer.step(batch, progress)
     return held

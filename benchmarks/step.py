@@ -97,7 +97,8 @@ def _batch(config: Config, classes: int) -> Batch:
     targets = torch.full((config.batch, *config.patch), IGNORE)
     for code in range(classes):
         targets[:, 2, 4:40, 10 + code] = code
-    return Batch(images[0], images[1], torch.ones_like(images[0]), targets, images[0][:, :0])
+    nothing = images[0][:, :0]
+    return Batch(images[0], images[1], torch.ones_like(images[0]), targets, nothing, nothing)
 
 
 def _median(run: Callable[[], object], repeats: int) -> float:

@@ -1,32 +1,103 @@
-"""Strokes of a simulated user, from a reference contour."""
+"""Strokes of simulated users, from a reference contour.
+
+A user is a `Style`: on how many slices strokes are drawn, how far from the contour, how much of
+it is followed, how thick, how shaky. `STYLES` names some that differ a lot.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy import ndimage
+from skimage.draw import line
 from skimage.morphology import skeletonize
 
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.erode import propose_background
 from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.core.study import Study
 
-SLICES = 5
-RIM_MM = 10.0
+_SLIP_MM = 2.0  # a stroke that slips crosses the contour so far
 
 
-def careful(truth: np.ndarray, grid: Grid, seed: int = 0) -> np.ndarray:
-    """Strokes of a careful user on five axial slices, and where the tumour ends.
+@dataclass(frozen=True)
+class Style:
+    """How a user draws.
 
-    The tumour stroke follows the middle of the tumour, the background stroke most of its
-    outline at about a centimetre; the slices beyond both ends get a background stroke.
+    Attributes
+    ----------
+    slices : int
+        Axial slices with strokes, evenly spread over the tumour.
+    tumour : float
+        Share of the tumour's middle line that its stroke follows.
+    inside : float
+        Share of the outline that a stroke inside the tumour follows.
+    inside_mm : float
+        How far inside the contour that is.
+    rim : float
+        Share of the outline that the background stroke follows; 0: straight strokes instead.
+    rim_mm : float
+        How far outside the contour background is drawn.
+    straight : int
+        Straight background strokes a slice.
+    straight_mm : float
+        Length of one.
+    shake_mm : float
+        How far a stroke wanders from where it is meant to be.
+    slips : float
+        Share of the strokes that cross the contour a little.
+    thick : int
+        Voxels that a stroke is widened by on each side; 1 is about the brush of the window, 3 mm.
+    ends : bool
+        Whether background marks where the tumour ends above and below.
+    automatic : bool
+        Whether background comes from eroding a first mask as well: the reference, grown.
+    """
+
+    slices: int = 5
+    tumour: float = 0.5
+    inside: float = 0.0
+    inside_mm: float = 3.0
+    rim: float = 0.7
+    rim_mm: float = 10.0
+    straight: int = 0
+    straight_mm: float = 20.0
+    shake_mm: float = 0.0
+    slips: float = 0.0
+    thick: int = 1
+    ends: bool = True
+    automatic: bool = False
+
+
+_HASTY = Style(tumour=0.3, rim=0.0, straight=3, rim_mm=14.0, shake_mm=5.0)
+STYLES: dict[str, Style] = {
+    "careful": Style(),
+    "hasty": _HASTY,
+    "few": replace(_HASTY, slices=3),
+    "many": Style(slices=9, rim=0.9, rim_mm=6.0, thick=0),
+    "thick": Style(slices=4, thick=3, shake_mm=2.0),
+    "sloppy": Style(slices=4, rim=0.4, shake_mm=4.0, slips=0.25),
+    "automatic": Style(slices=3, rim=0.0, automatic=True),
+    # What a physicist draws for a base model: most slices, close to the contour on both sides.
+    "thorough": Style(
+        slices=40, tumour=1.0, inside=0.9, rim=0.9, rim_mm=4.0, straight=4, shake_mm=1.0, thick=0
+    ),
+}
+
+
+def draw(truth: np.ndarray, study: Study, style: Style, seed: int = 0) -> np.ndarray:
+    """Strokes of a user.
 
     Parameters
     ----------
     truth : bool array (z, y, x)
         Reference contour.
-    grid : Grid
-        Its grid.
+    study : Study
+        Its images; only automatic strokes look at them.
+    style : Style
+        How the user draws.
     seed : int
-        Which user.
+        Which user of this style.
 
     Returns
     -------
@@ -36,35 +107,106 @@ def careful(truth: np.ndarray, grid: Grid, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     scribbles = np.zeros(truth.shape, dtype=np.uint8)
     levels = np.flatnonzero(truth.any(axis=(1, 2)))
-    chosen = np.linspace(levels[0] + 1, levels[-1] - 1, SLICES).round().astype(int)
-    for z in chosen:
-        _tumour_stroke(scribbles[z], truth[z], rng)
-        _rim_stroke(scribbles[z], truth[z], grid.spacing[1:], rng)
-    gap = max(1, round(RIM_MM / 2 / grid.spacing[0]))
-    for z, end in ((levels[0] - gap, levels[0]), (levels[-1] + gap, levels[-1])):
-        if 0 <= z < len(truth):
-            middle = skeletonize(truth[end])
-            scribbles[z][middle & ~truth[z]] = BACKGROUND
+    inner = np.linspace(levels[0], levels[-1], min(style.slices, len(levels)) + 2)[1:-1]
+    for z in np.unique(inner.round().astype(int)):
+        _draw_slice(scribbles[z], truth[z], study.grid.spacing[1:], style, rng)
+    if style.ends:
+        _mark_ends(scribbles, truth, levels, study.grid.spacing[0])
+    if style.automatic:
+        grown = ndimage.binary_dilation(truth, iterations=3)
+        scribbles |= propose_background(scribbles, [grown], study, seed=seed)
     return scribbles
 
 
-def _tumour_stroke(plane: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> None:
-    line = np.argwhere(skeletonize(truth))
-    if len(line) == 0:
+def _draw_slice(
+    plane: np.ndarray,
+    truth: np.ndarray,
+    spacing: tuple[float, float],
+    style: Style,
+    rng: np.random.Generator,
+) -> None:
+    """Strokes on one slice: the tumour's first, background never over them."""
+    if not truth.any():
         return
-    start = line[rng.integers(len(line))]
-    near = np.argsort(np.abs(line - start).sum(axis=1))[: max(6, len(line) // 2)]
-    plane[tuple(line[near].T)] = FIRST_CLASS
+    outside = ndimage.distance_transform_edt(~truth, sampling=spacing)
+    inside = ndimage.distance_transform_edt(truth, sampling=spacing)
+    signed = np.where(truth, -inside, outside)
+    _put(plane, _tumour_stroke(truth, style, rng), FIRST_CLASS, signed, style, rng)
+    if style.inside > 0:
+        points = _rim_stroke(signed, spacing, -style.inside_mm, style.inside, style, rng)
+        _put(plane, points, FIRST_CLASS, signed, style, rng)
+    if style.rim > 0:
+        points = _rim_stroke(signed, spacing, style.rim_mm, style.rim, style, rng)
+        _put(plane, points, BACKGROUND, signed, style, rng)
+    for _ in range(style.straight):
+        points = _straight_stroke(signed, spacing, style, rng)
+        _put(plane, points, BACKGROUND, signed, style, rng)
+
+
+def _put(
+    plane: np.ndarray,
+    points: np.ndarray,
+    code: int,
+    signed: np.ndarray,
+    style: Style,
+    rng: np.random.Generator,
+) -> None:
+    """Paint points (n, 2) with the brush; only a stroke that slips crosses the contour."""
+    stroke = np.zeros(plane.shape, dtype=bool)
+    stroke[tuple(points.T)] = True
+    stroke = ndimage.binary_dilation(stroke, iterations=style.thick) if style.thick else stroke
+    slip = _SLIP_MM if rng.random() < style.slips else 0.0
+    allowed = signed < slip if code == FIRST_CLASS else signed > -slip
+    plane[stroke & allowed & (plane == 0)] = code
+
+
+def _tumour_stroke(truth: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    """Part of the middle line around one of its points."""
+    middle = np.argwhere(skeletonize(truth))
+    if len(middle) == 0:
+        return np.argwhere(truth)[:1]
+    start = middle[rng.integers(len(middle))]
+    count = max(6, round(style.tumour * len(middle)))
+    return middle[np.argsort(np.abs(middle - start).sum(axis=1))[:count]]
 
 
 def _rim_stroke(
-    plane: np.ndarray, truth: np.ndarray, spacing: tuple[float, float], rng: np.random.Generator
+    signed: np.ndarray,
+    spacing: tuple[float, float],
+    distance: float,
+    share: float,
+    style: Style,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Part of the line at a distance from the contour, which the hand's shaking bends."""
+    shake = ndimage.gaussian_filter(rng.normal(size=signed.shape), 8)
+    wander = style.shake_mm * shake / max(shake.std(), 1e-9)
+    rim = np.argwhere(np.abs(signed - distance - wander) <= min(spacing) / 2)
+    if len(rim) == 0:
+        return rim
+    angle = np.arctan2(*(rim - np.argwhere(signed < 0).mean(axis=0)).T)
+    return rim[(angle - rng.uniform(-np.pi, np.pi)) % (2 * np.pi) < 2 * np.pi * share]
+
+
+def _straight_stroke(
+    signed: np.ndarray, spacing: tuple[float, float], style: Style, rng: np.random.Generator
+) -> np.ndarray:
+    """A short straight line somewhere around the tumour, in any direction."""
+    reach = style.rim_mm + style.shake_mm * abs(rng.normal())
+    near = np.argwhere((signed > reach - 3) & (signed < reach + 3))
+    if len(near) == 0:
+        return near
+    middle, angle = near[rng.integers(len(near))], rng.uniform(0, np.pi)
+    half = style.straight_mm / 2 * np.array([np.sin(angle), np.cos(angle)]) / spacing
+    ends = np.clip(np.rint([middle - half, middle + half]), 0, np.array(signed.shape) - 1)
+    return np.stack(line(*ends[0].astype(int), *ends[1].astype(int)), axis=1)
+
+
+def _mark_ends(
+    scribbles: np.ndarray, truth: np.ndarray, levels: np.ndarray, thickness: float
 ) -> None:
-    away = ndimage.distance_transform_edt(~truth, sampling=spacing)
-    rim = np.abs(away - RIM_MM) <= min(spacing) / 2
-    points = np.argwhere(rim)
-    if len(points) == 0:
-        return
-    angle = np.arctan2(*(points - np.argwhere(truth).mean(axis=0)).T)
-    open_part = (angle - rng.uniform(-np.pi, np.pi)) % (2 * np.pi) < 2 * np.pi * 0.7
-    plane[tuple(points[open_part].T)] = BACKGROUND
+    """Background over the tumour's middle line, half a centimetre beyond its last slices."""
+    gap = max(1, round(5.0 / thickness))
+    for z, end in ((levels[0] - gap, levels[0]), (levels[-1] + gap, levels[-1])):
+        if 0 <= z < len(truth):
+            scribbles[z][skeletonize(truth[end]) & ~truth[z]] = BACKGROUND

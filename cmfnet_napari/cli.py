@@ -197,6 +197,10 @@ def predict(
     ct: Ct,
     out: Annotated[Path, typer.Option(help="Labels to write, on the CT's grid")],
     mr: Mr = None,
+    scribbles: Annotated[
+        Path | None,
+        typer.Option(help="Strokes on this patient, for a model that reads them; else the run's"),
+    ] = None,
     probabilities: Annotated[Path | None, typer.Option(help="Probability to write")] = None,
     memory_gib: Annotated[
         float | None, typer.Option(min=0.01, help="Memory it may use; else a share of the free")
@@ -206,15 +210,19 @@ def predict(
 ) -> None:
     """Contour a study with a trained model."""
     from cmfnet_napari.core.components import volumes_ml
-    from cmfnet_napari.core.study import open_study, save_labels
+    from cmfnet_napari.core.scribbles import check_codes
+    from cmfnet_napari.core.study import load_labels, open_study, save_labels
     from cmfnet_napari.learning.checkpoint import load_model
     from cmfnet_napari.learning.device import pick_device
     from cmfnet_napari.learning.predictor import predict_study
+    from cmfnet_napari.learning.run import run_scribbles
 
     network, card = load_model(model, pick_device(device))
     study = open_study(ct, mr)
     memory = None if memory_gib is None else memory_gib * 2**30
-    prediction = predict_study(network, card, study, memory)
+    file = scribbles or run_scribbles(model, card, study)
+    strokes = None if file is None else check_codes(load_labels(file, study.grid), file.name)
+    prediction = predict_study(network, card, study, memory, strokes)
     save_labels(prediction.labels, study, out)
     result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
     if probabilities is not None:

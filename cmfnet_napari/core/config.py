@@ -50,6 +50,9 @@ class Config(BaseModel):
         "cff: on features fused by convolutions",
     )
     width: int = _field(16, "Channels of the first stage", ge=2, le=64)
+    stroke_maps: bool = _field(
+        False, "The network also sees how far every voxel is from the strokes, along the images"
+    )
     normalisation: Literal["none", "instance"] = _field("none", "After every convolution")
     dropout: float = _field(0.5, "Share of features dropped at the bottoms", ge=0, lt=1)
 
@@ -86,6 +89,7 @@ class Config(BaseModel):
     checkpointing: bool = _field(False, "Compute features twice to need less memory")
     learning_rate: float = _field(1e-5, "Adam's step", gt=0, le=1)
     schedule: Literal["constant", "cosine"] = _field("constant", "Learning rate over the fit")
+    clip: float = _field(0.0, "Longest gradient; longer ones are shortened. 0: no limit", ge=0)
     augment: bool = _field(False, "Random flips and changes of intensity")
     average: float = _field(0.0, "Decay of the weights' moving average; 0: none", ge=0, lt=1)
     steps: int = _field(2000, "Steps at most", ge=1, le=10_000_000)

@@ -37,6 +37,7 @@ INPUT_AND_NETWORK = (
     "mr_stages",
     "fusion",
     "width",
+    "stroke_maps",
     "normalisation",
     "patch",
 )

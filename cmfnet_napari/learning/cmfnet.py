@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.learning.guide import map_count
 from cmfnet_napari.learning.layers import Conv, Normalisation, Stage
 from cmfnet_napari.learning.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
@@ -86,6 +87,8 @@ class CmFNet(nn.Module):
     fusion : str
         ``"cff"``, the whole network; ``"cfe"``, without the convolutions that fuse; ``"none"``,
         without the cross-modal branch: y_mm is then the mean of y_ct and y_mr (Table VI).
+    maps : int
+        Maps of the strokes that both branches see beside their image; 0 in the paper.
     checkpointing : bool
         Keep only the inputs of encoders and decoders in training and compute the rest again
         on the way back.
@@ -101,27 +104,31 @@ class CmFNet(nn.Module):
         ct_stages: int = 3,
         mr_stages: int = 4,
         fusion: Fusion = "cff",
+        maps: int = 0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
-        self.ct = VNet(1, classes, ct_stages, width, normalisation, dropout)
-        self.mr = VNet(1, classes, mr_stages, width, normalisation, dropout)
+        self.ct = VNet(1 + maps, classes, ct_stages, width, normalisation, dropout)
+        self.mr = VNet(1 + maps, classes, mr_stages, width, normalisation, dropout)
         self.mm = (
             CrossModal(classes, width, normalisation, dropout, fuse=fusion == "cff")
             if fusion != "none"
             else None
         )
 
-    def forward(self, ct: Tensor, mr: Tensor) -> Outputs:
+    def forward(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Outputs:
         """Scores of all branches, for training.
 
         Parameters
         ----------
         ct, mr : tensor (B, 1, z, y, x)
             Both in [0, 1]; any size.
+        maps : tensor (B, maps, z, y, x), optional
+            In [0, 1]; may be left out when there are none.
         """
         size = ct.shape[2:]
+        ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
         ct_features, ct_lead = self._run(self.ct.encoder, _pad(ct))
         mr_features, mr_lead = self._run(self.mr.encoder, _pad(mr))
         y_ct = self._run(self.ct.decode, ct_features, ct_lead)
@@ -133,11 +140,12 @@ class CmFNet(nn.Module):
         )
         return Outputs(*(_crop(scores, size) for scores in (y_ct, y_mr, y_mm)))
 
-    def fused(self, ct: Tensor, mr: Tensor) -> Tensor:
+    def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
         """Scores of y_mm alone, for inference: the branches' bottoms and decoders stay unused."""
         if self.mm is None:
-            return self(ct, mr).mm
+            return self(ct, mr, maps).mm
         size = ct.shape[2:]
+        ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
         ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
         mr_features = self.mr.encoder.features(_pad(mr), FUSED_STAGES)
         return _crop(self.mm(ct_features, mr_features), size)
@@ -158,8 +166,13 @@ def build(config: Config, classes: int) -> CmFNet:
         ct_stages=config.ct_stages,
         mr_stages=config.mr_stages,
         fusion=config.fusion,
+        maps=map_count(classes) if config.stroke_maps else 0,
         checkpointing=config.checkpointing,
     )
+
+
+def _with_maps(image: Tensor, maps: Tensor | None) -> Tensor:
+    return image if maps is None or not maps.shape[1] else torch.cat([image, maps], dim=1)
 
 
 def _mean_scores(a: Tensor, b: Tensor) -> Tensor:

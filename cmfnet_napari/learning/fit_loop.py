@@ -79,7 +79,7 @@ class FitLoop:
         self.device = pick_device(device)
         self.trainer = self._make_trainer()
         self.material = Material(study, scribbles, config)
-        self.sampler = Sampler([self.material.volume(self.classes)], config)
+        self.sampler = Sampler(self.material.volumes(self.classes), config)
         self.best: tuple[float, dict[str, Any]] | None = None
         self.warning = ""
         self.budget: float | None = None  # of memory for predictions; None: what is free
@@ -141,7 +141,9 @@ class FitLoop:
             self._agreed = agreement(prediction.labels, self.material.scribbles)
         self._save_model()
         written = self.report.write(
-            lambda: self.run.save_prediction(prediction, self.material.study, self.names)
+            lambda: self.run.save_prediction(
+                prediction, self.material.scribbles, self.material.study, self.names
+            )
         )
         finished = written.model_copy(
             update={
@@ -185,7 +187,7 @@ class FitLoop:
         except UserError:
             return  # everything of a class was erased for a moment: go on with what there was
         self.material.draw(scribbles)
-        self.sampler.use([self.material.volume(self.classes)])
+        self.sampler.use(self.material.volumes(self.classes))
 
     # --- memory
 
@@ -210,7 +212,7 @@ class FitLoop:
         release_memory(self.device)
         self.trainer = self._make_trainer()
         self.trainer.restore(state)
-        self.sampler = Sampler([self.material.volume(self.classes)], self.config)
+        self.sampler = Sampler(self.material.volumes(self.classes), self.config)
         text = f"There was not enough memory: training goes on {words}."
         self.report.tell(events.Notice(step=self.trainer.steps, text=text))
 
@@ -220,7 +222,7 @@ class FitLoop:
             try:
                 return predict(
                     self.trainer.averaged,
-                    self.material.inputs,
+                    self.material.seen(self.classes),
                     self.config,
                     self.precision,
                     marked,
@@ -244,7 +246,7 @@ class FitLoop:
         if self.classes > state["classes"]:
             self.classes = state["classes"]
             self.trainer = self._make_trainer()
-            self.sampler.use([self.material.volume(self.classes)])
+            self.sampler.use(self.material.volumes(self.classes))
         self.trainer.restore(state["trainer"])
         self.pace.go_on(state["seconds"])
         self.best = None if state["best"] is None else tuple(state["best"])

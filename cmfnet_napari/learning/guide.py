@@ -1,9 +1,14 @@
-"""The geodesic guide: a soft guess for unlabelled voxels, so that few strokes go far.
+"""What the strokes say about the voxels between them, by the race along the images.
 
-Partial cross entropy alone leaves almost every voxel without a target; a network that starts
-from nothing then shrinks the tumour to its strokes. The race between the strokes (core/race.py)
-is a first contour from the same strokes, taught softly beside them, as in seed expansion. The
-paper's recipe does without.
+*Guide*: a soft guess for unlabelled voxels. Partial cross entropy alone leaves almost every voxel
+without a target; a network that starts from nothing then shrinks the tumour to its strokes. The
+race (core/race.py) is a first contour from the same strokes, taught softly beside them, as in
+seed expansion.
+
+*Maps*: the same distances as further inputs, so that a base model sees where the strokes of a
+patient are whom it does not know.
+
+The paper's recipe does without either.
 """
 
 from __future__ import annotations
@@ -17,12 +22,14 @@ from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.learning.prepare import Inputs
 
 FAR_MM = 1e4  # cost given to a class that no path reaches
+_MAP_MM = 30.0  # cost at which a map is one half
+_MAP_SOFTNESS_MM = 5.0
 
 
-def make_guide(
-    inputs: Inputs, targets: Tensor, body: Tensor, classes: int, spacing: Triple, softness: float
+def stroke_costs(
+    inputs: Inputs, targets: Tensor, body: Tensor, classes: int, spacing: Triple
 ) -> Tensor:
-    """Probability of each class from the costs of the race.
+    """Cost from the strokes of each class to every voxel, mm.
 
     Parameters
     ----------
@@ -36,14 +43,37 @@ def make_guide(
         Outputs, background included.
     spacing : tuple of float
         Of the working grid (z, y, x), mm.
-    softness : float
-        Difference of costs, mm, at which one class is e times as likely as the other.
 
     Returns
     -------
     tensor (1, classes, z, y, x), float32
+        At most `FAR_MM`.
     """
     images = [image[0, 0].numpy() for image in (inputs.ct, inputs.mr)]
     starts = torch.where((body[0] < 0.5) & (targets == IGNORE), 0, targets)
     costs = torch.from_numpy(race(images, starts[0].numpy(), classes, spacing))
-    return (-costs.clamp(max=FAR_MM) / softness).softmax(dim=0)[None]
+    return costs.clamp(max=FAR_MM)[None]
+
+
+def make_guide(costs: Tensor, softness: float) -> Tensor:
+    """Probability of each class, (1, C, z, y, x), from the costs.
+
+    `softness` is the difference of costs, mm, at which one class is e times as likely as the
+    other.
+    """
+    return (-costs / softness).softmax(dim=1)
+
+
+def make_maps(costs: Tensor) -> Tensor:
+    """Maps of the strokes for the network, (1, `map_count`, z, y, x), in [0, 1].
+
+    Nearness to the strokes of every class, 1 at a stroke and one half at 30 mm, then the
+    probability of every class but the background by the race.
+    """
+    guide = make_guide(costs, _MAP_SOFTNESS_MM)
+    return torch.cat([1 / (1 + costs / _MAP_MM), guide[:, 1:]], dim=1)
+
+
+def map_count(classes: int) -> int:
+    """Number of maps for so many outputs, background included."""
+    return 2 * classes - 1

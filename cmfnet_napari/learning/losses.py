@@ -29,6 +29,8 @@ class Batch:
         Segmentation codes at strokes, `IGNORE` elsewhere.
     guide : tensor (B, C, z, y, x)
         Probabilities of the geodesic guide; C = 0 when there is none.
+    maps : tensor (B, M, z, y, x)
+        Maps of the strokes (`guide.make_maps`) that the network sees; M = 0 when it sees none.
     """
 
     ct: Tensor
@@ -36,6 +38,7 @@ class Batch:
     fov: Tensor
     targets: Tensor
     guide: Tensor
+    maps: Tensor
 
     def __len__(self) -> int:
         return len(self.ct)
@@ -49,7 +52,7 @@ class Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in self))
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.ct, self.mr, self.fov, self.targets, self.guide))
+        return iter((self.ct, self.mr, self.fov, self.targets, self.guide, self.maps))
 
     @property
     def mr_targets(self) -> Tensor:

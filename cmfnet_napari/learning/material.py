@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
+from torch import Tensor
 
-from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.scribbles import UNLABELLED
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.learning.guide import make_guide
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.volumes import Surroundings
 
 
 class Material:
@@ -25,7 +23,7 @@ class Material:
     scribbles : uint8 array (z, y, x) on the Study's Grid
         Scribble codes.
     config : Config
-        Region, spacing, windows and guide.
+        Region, spacing, windows, guide and maps.
 
     Attributes
     ----------
@@ -43,20 +41,17 @@ class Material:
         frame = make_frame(self.study.grid, scribbles, self._config)
         if getattr(self, "inputs", None) is None or self.inputs.frame != frame:
             self.inputs: Inputs = make_inputs(self.study, frame, self._config)
+            self._around = Surroundings(self.study, self.inputs, self._config)
 
-    def volume(self, classes: int) -> Batch:
-        """Images, targets at strokes of the first classes, and the guide between them."""
+    def volumes(self, classes: int) -> list[Batch]:
+        """Images, strokes of the first classes, and what lies between them."""
+        targets = self._targets(classes)
+        return self._around.volumes(targets, targets, classes)
+
+    def seen(self, classes: int) -> Inputs:
+        """What the network sees to predict: images, and maps of the strokes if it reads them."""
+        return self._around.with_maps(self._targets(classes), classes)
+
+    def _targets(self, classes: int) -> Tensor:
         known = np.where(self.scribbles > classes, UNLABELLED, self.scribbles)
-        inputs, config = self.inputs, self._config
-        targets = inputs.targets(known)
-        if config.guide <= 0:
-            return Batch(inputs.ct, inputs.mr, inputs.fov, targets, inputs.ct[:, :0])
-        frame, softness = inputs.frame, config.guide_softness
-        body, spacing = frame.coarsen(self._body), frame.spacing(self.study.grid)
-        guide = make_guide(inputs, targets, body, classes, spacing, softness)
-        return Batch(inputs.ct, inputs.mr, inputs.fov, targets, guide)
-
-    @cached_property
-    def _body(self) -> np.ndarray:
-        """The patient without the air around, bool (z, y, x)."""
-        return body_mask(self.study.ct)
+        return self.inputs.targets(known)

@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.cohort_images import LoadedCase
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.metrics import Scores, evaluate
 from cmfnet_napari.core.scribbles import IGNORE, to_scribbles
 from cmfnet_napari.learning.cmfnet import CmFNet
 from cmfnet_napari.learning.device import pick_precision
-from cmfnet_napari.learning.guide import make_guide
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.predictor import predict
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.volumes import Surroundings
 
 METRICS = ("dsc", "asd_mm", "hd95_mm", "surface_dsc", "volume_ml", "reference_ml")
 
@@ -34,13 +33,13 @@ class Patient:
         Where it comes from, with the reference.
     inputs : Inputs
         Images on the working grid.
-    volume : Batch
-        The same with targets (uint8) and guide, for the sampler.
+    volumes : list of Batch
+        The same with targets (uint8), guide and maps, for the sampler.
     """
 
     case: LoadedCase
     inputs: Inputs
-    volume: Batch
+    volumes: list[Batch]
 
 
 def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
@@ -55,15 +54,10 @@ def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
         targets = inputs.dense_targets(case.targets)
     else:
         targets = inputs.targets(to_scribbles(case.targets, case.targets != IGNORE))
-    if config.guide <= 0:
-        guide = inputs.ct[:, :0]
-    elif case.dense:
-        guide = torch.full((1, classes, *inputs.ct.shape[2:]), 1 / classes)
-    else:
-        body, spacing = frame.coarsen(body_mask(case.study.ct)), frame.spacing(case.study.grid)
-        guide = make_guide(inputs, targets, body, classes, spacing, config.guide_softness)
-    volume = Batch(inputs.ct, inputs.mr, inputs.fov, targets.to(torch.uint8), guide)
-    return Patient(case, inputs, volume)
+    around = Surroundings(case.study, inputs, config)
+    strokes = targets
+    volumes = around.volumes(strokes, targets.to(torch.uint8), classes, guided=not case.dense)
+    return Patient(case, around.with_maps(strokes, classes), volumes)
 
 
 def judge(

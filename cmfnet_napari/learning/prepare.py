@@ -76,12 +76,15 @@ class Inputs:
         CT and MR in [0, 1]; 1 where the MR has data.
     frame : Frame
         Where they come from.
+    maps : tensor (1, M, z', y', x') or None
+        Maps of the strokes, for a network that sees them.
     """
 
     ct: Tensor
     mr: Tensor
     fov: Tensor
     frame: Frame
+    maps: Tensor | None = None
 
     def targets(self, scribbles: np.ndarray) -> Tensor:
         """Scribbles of the Study's Grid → int64 (1, z', y', x').

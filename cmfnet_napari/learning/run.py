@@ -15,7 +15,7 @@ from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import MODEL_FILE, Card
+from cmfnet_napari.core.model_card import MODEL_FILE, Card, model_path
 from cmfnet_napari.core.runs import EVENTS_FILE
 from cmfnet_napari.core.study import Study, save_labels
 from cmfnet_napari.core.volume import write_safely
@@ -23,7 +23,7 @@ from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import CmFNet
 from cmfnet_napari.learning.predictor import Prediction
 
-CONFIG_FILE, PREVIEW_FILE = "config.json", "preview.npy"
+CONFIG_FILE, PREVIEW_FILE, SCRIBBLES_FILE = "config.json", "preview.npy", "scribbles.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RunFolder:
     ----------
     folder : Path
         Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz,
-        probabilities.nii.gz, and state.pt until the run is complete.
+        probabilities.nii.gz, scribbles.nii.gz, and state.pt until the run is complete.
     root : Path
         Folder that paths in events are relative to: the run itself, or its case.
     """
@@ -91,10 +91,15 @@ class RunFolder:
         return self.path(PREVIEW_FILE)
 
     def save_prediction(
-        self, prediction: Prediction, study: Study, names: Sequence[str] | None
+        self,
+        prediction: Prediction,
+        scribbles: np.ndarray,
+        study: Study,
+        names: Sequence[str] | None,
     ) -> events.Finished:
-        """Write labels and probability on the CT's original grid; say where and how much."""
+        """Write labels, probability and strokes on the CT's original grid; say what was found."""
         labels, probabilities = "prediction.nii.gz", "probabilities.nii.gz"
+        save_labels(scribbles, study, self.folder / SCRIBBLES_FILE)
         save_labels(prediction.labels, study, self.folder / labels)
         save_labels(prediction.probability, study, self.folder / probabilities)
         return events.Finished(
@@ -103,6 +108,12 @@ class RunFolder:
             probabilities=self.path(probabilities),
             volumes_ml=volumes_ml(prediction.labels, study.grid, names),
         )
+
+
+def run_scribbles(run_or_model: str | Path, card: Card, study: Study) -> Path | None:
+    """The strokes that a run's prediction of this study was made from, if there are any."""
+    file = model_path(run_or_model).parent / SCRIBBLES_FILE
+    return file if card.study == study.content_hash and file.is_file() else None
 
 
 def _ingredients(config: Config, study: Study, scribbles: np.ndarray) -> dict[str, Any]:

@@ -68,8 +68,8 @@ class Sampler:
             start = min(max(start, 0), n - p)
             index.append(slice(start, start + p))
         z, y, x = index
-        ct, mr, fov, targets, guide = (part[..., z, y, x] for part in case)
-        patch = Batch(ct, mr, fov, targets.long(), guide)
+        ct, mr, fov, targets, guide, maps = (part[..., z, y, x] for part in case)
+        patch = Batch(ct, mr, fov, targets.long(), guide, maps.float())
         return _augment(patch, rng) if self._config.augment else patch
 
     def _case_of(self, number: int) -> int:
@@ -100,13 +100,14 @@ def _at_least(case: Batch, size: tuple[int, ...]) -> Batch:
         fov=functional.pad(case.fov, far),
         targets=functional.pad(case.targets, far, value=IGNORE),
         guide=functional.pad(case.guide, far, value=1 / classes),
+        maps=functional.pad(case.maps, far),
     )
 
 
 def _augment(patch: Batch, rng: np.random.Generator) -> Batch:
     flips = [axis for axis in (-3, -2, -1) if rng.integers(2)]
-    ct, mr, fov, targets, guide = (part.flip(flips) for part in patch)
-    return Batch(_shade(ct, rng), _shade(mr, rng) * fov, fov, targets, guide)
+    ct, mr, fov, targets, guide, maps = (part.flip(flips) for part in patch)
+    return Batch(_shade(ct, rng), _shade(mr, rng) * fov, fov, targets, guide, maps)
 
 
 def _shade(image: Tensor, rng: np.random.Generator) -> Tensor:

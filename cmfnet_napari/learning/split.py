@@ -86,7 +86,7 @@ class SplitTraining:
         self._held = [patient for patient in held if patient.case.reference is not None]
         torch.manual_seed(config.seed)
         self._trainer = Trainer(build(config, classes), classes, config, fabric)
-        self._sampler = Sampler([patient.volume for patient in learnt], config)
+        self._sampler = Sampler([volume for p in learnt for volume in p.volumes], config)
         self._began = self._saved = time.monotonic()
         self._save_seconds = save_seconds(SAVE_SECONDS)
         self._dsc = ""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.learning.cmfnet import CmFNet
@@ -86,6 +87,8 @@ class Trainer:
         self.steps += 1
         if self._finite():
             self._in_a_row = 0
+            if self._config.clip > 0:
+                clip_grad_norm_(self.model.parameters(), self._config.clip)
             self._optimiser.step()
             self._average()
         else:
@@ -127,7 +130,7 @@ class Trainer:
         for number, part in enumerate(batch.split(self._config.micro_batch), start=1):
             part = part.to(self._fabric.device)
             with self._fabric.no_backward_sync(self._network, enabled=number < parts):
-                outputs = self._network(part.ct, part.mr)
+                outputs = self._network(part.ct, part.mr, part.maps)
                 terms = loss_terms(outputs, part, self._config, counts)
                 loss = total(terms, self._ramp(progress), self._guide(progress))
                 # processes average their gradients; the terms are shares of one sum

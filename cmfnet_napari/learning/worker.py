@@ -135,10 +135,11 @@ def _fit(case: Case, command: events.Fit, inbox: Inbox, out: TextIO) -> None:
 def _predict(case: Case, command: events.Predict, inbox: Inbox, out: TextIO) -> None:
     path = model_path(case.folder / command.model)
     model, card = load_model(path, pick_device(command.device))
-    prediction = predict_study(model, card, case.study)
+    scribbles = NewStrokes(case).scribbles
+    prediction = predict_study(model, card, case.study, scribbles=scribbles)
     folder = path.parent if path.name == MODEL_FILE else case.new_run("predict")
     run = RunFolder(folder, case.folder)
-    finished = run.save_prediction(prediction, case.study, case.class_names)
+    finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
     _say(out, finished.model_copy(update={"model": command.model}))
 
 

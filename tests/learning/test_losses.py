@@ -59,7 +59,7 @@ def make_batch(fov):
     ct, mr = torch.rand(2, 1, 1, 3, 4, 5)
     targets = torch.full((1, 3, 4, 5), IGNORE)
     targets[0, 1, 1, 1], targets[0, 2, 3, 4] = 1, 0
-    return Batch(ct, mr * fov, fov, targets, ct[:, :0])
+    return Batch(ct, mr * fov, fov, targets, ct[:, :0], ct[:, :0])
 
 
 def test_where_the_mr_has_no_data_its_branch_gets_no_gradient():

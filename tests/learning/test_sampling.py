@@ -12,7 +12,8 @@ def volume(ball, config, targets=None):
     inputs = make_inputs(ball.study, make_frame(ball.study.grid, None, config), config)
     if targets is None:
         targets = inputs.targets(ball.scribbles)
-    return Batch(inputs.ct, inputs.mr, inputs.fov, targets, inputs.ct[:, :0])
+    nothing = inputs.ct[:, :0]
+    return Batch(inputs.ct, inputs.mr, inputs.fov, targets, nothing, nothing)
 
 
 def constant(value, size, classes=0):
@@ -21,7 +22,7 @@ def constant(value, size, classes=0):
     targets = torch.zeros(1, *size, dtype=torch.uint8)
     targets[0, 0, 0, 0] = 1
     guide = torch.rand(1, classes, *size)
-    return Batch(ct, ct.clone(), torch.ones_like(ct), targets, guide)
+    return Batch(ct, ct.clone(), torch.ones_like(ct), targets, guide, ct[:, :0])
 
 
 @pytest.mark.parametrize("augment", [False, True])

@@ -31,7 +31,7 @@ def uneven_batch():
     targets[0, 8, 8, 4:9] = 1
     targets[1, 8, 8, 4] = 1
     guide = torch.rand(3, 2, 16, 16, 16).softmax(dim=1)
-    return Batch(ct, mr * fov, fov, targets, guide)
+    return Batch(ct, mr * fov, fov, targets, guide, ct[:, :0])
 
 
 def gradients(config, batch):
@@ -61,7 +61,7 @@ def test_a_step_without_finite_gradient_changes_no_weight(ball):
     before = copy.deepcopy(trainer.model.state_dict())
     ct = torch.full((1, 1, 16, 16, 16), float("nan"))
     targets = torch.zeros(1, 16, 16, 16, dtype=torch.int64)
-    batch = Batch(ct, ct, torch.ones_like(ct), targets, ct[:, :0])
+    batch = Batch(ct, ct, torch.ones_like(ct), targets, ct[:, :0], ct[:, :0])
     for _ in range(19):
         trainer.step(batch, 0.1)
     with pytest.raises(DivergedError):

@@ -1,0 +1,89 @@
+"""What a clinician would use instead: methods that need strokes and no training set.
+
+Each takes a study and its strokes and returns a bool mask on the Study's Grid. All work on the
+region around the strokes, on voxels of about `VOXEL_MM`, as the presets do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+from skimage.feature import multiscale_basic_features
+from skimage.segmentation import random_walker
+from sklearn.ensemble import RandomForestClassifier
+
+from cmfnet_napari.core.components import drop_unmarked
+from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.core.study import Study
+from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.volumes import Surroundings
+
+VOXEL_MM = 2.0
+MARGIN_MM = 30.0
+_CONFIG = make_config("quick", spacing=VOXEL_MM, region_margin=MARGIN_MM)
+
+
+def race(study: Study, scribbles: np.ndarray) -> np.ndarray:
+    """Minimum cost paths from both stroke sets over the gradients of CT and MR; air is outside."""
+    inputs, targets = _prepare(study, scribbles)
+    costs = Surroundings(study, inputs, _CONFIG).costs(targets, 2)
+    return _finish(inputs, scribbles, (costs[:, 0] - costs[:, 1])[0].numpy())
+
+
+def walker(study: Study, scribbles: np.ndarray) -> np.ndarray:
+    """Random walker on CT and MR as two channels (Grady, 2006)."""
+    inputs, targets = _prepare(study, scribbles)
+    images = np.stack([inputs.ct[0, 0].numpy(), inputs.mr[0, 0].numpy()], axis=-1)
+    labels = np.where(targets[0].numpy() == IGNORE, 0, targets[0].numpy() + 1)
+    found = random_walker(
+        images,
+        labels,
+        beta=130,
+        mode="cg_j",
+        channel_axis=-1,
+        spacing=inputs.frame.spacing(study.grid),
+        return_full_prob=True,
+    )
+    return _finish(inputs, scribbles, found[1] - found[0])
+
+
+def forest(study: Study, scribbles: np.ndarray) -> np.ndarray:
+    """Random forest on multi-scale intensity, edges and texture of CT and MR, voxel by voxel."""
+    inputs, targets = _prepare(study, scribbles)
+    features = np.concatenate(
+        [
+            multiscale_basic_features(image[0, 0].numpy(), sigma_min=1, sigma_max=8, num_workers=2)
+            for image in (inputs.ct, inputs.mr)
+        ],
+        axis=-1,
+    )
+    labels = targets[0].numpy()
+    drawn = labels != IGNORE
+    trees = RandomForestClassifier(
+        100, class_weight="balanced", min_samples_leaf=2, n_jobs=2, random_state=0
+    ).fit(features[drawn], labels[drawn])
+    chance = trees.predict_proba(features.reshape(-1, features.shape[-1]))[:, 1]
+    return _finish(inputs, scribbles, chance.reshape(labels.shape) - 0.5)
+
+
+METHODS: dict[str, Callable[[Study, np.ndarray], np.ndarray]] = {
+    "race": race,
+    "walker": walker,
+    "forest": forest,
+}
+
+
+def _prepare(study: Study, scribbles: np.ndarray) -> tuple[Inputs, object]:
+    inputs = make_inputs(study, make_frame(study.grid, scribbles, _CONFIG), _CONFIG)
+    return inputs, inputs.targets(scribbles)
+
+
+def _finish(inputs: Inputs, scribbles: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Tumour where the score is above 0, on all voxels, parts without a stroke dropped."""
+    fine = ndimage.zoom(score, inputs.frame.factors, order=1, grid_mode=True, mode="nearest")
+    size = tuple(s.stop - s.start for s in inputs.frame.region)
+    labels = inputs.frame.paste((fine[: size[0], : size[1], : size[2]] > 0).astype(np.uint8))
+    return drop_unmarked(labels, scribbles) > 0

@@ -1,0 +1,209 @@
+"""The same strokes for every method, on real patients: who draws the better contour?
+
+    python benchmarks/one_click.py OUT [--methods race,quick,first,base] [--styles careful,hasty]
+        [--seeds 1] [--cases 24] [--seconds S] [--models TRAINING]
+
+Methods: race, walker, forest (`classical.py`); a preset, from the strokes alone; with --models,
+the folder of a `cmfnet train --folds`: `first`, the base model's contour without any training, and
+`base`, the preset quick that starts from it. Every patient gets the model of the fold that held it
+out. --seconds is the training time of a fit.
+
+OUT/rows.csv takes one row a patient, style, seed and method; rows that are there are not made
+again, so that a long run can be broken off. At the end: means, and the paired difference to the
+race with its 95 % interval (bootstrap over patients). Data: CMFNET_TEST_DATA, or ../shared/data.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from classical import METHODS as CLASSICAL
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import bootstrap
+from strokes import STYLES, draw
+
+from cmfnet_napari.core.config import PRESETS, make_config
+from cmfnet_napari.core.metrics import evaluate
+from cmfnet_napari.core.model_card import MODEL_FILE
+from cmfnet_napari.core.study import Study, load_labels, open_study
+from cmfnet_napari.learning.checkpoint import load_model
+from cmfnet_napari.learning.fit import fit
+from cmfnet_napari.learning.predictor import predict_study
+from cmfnet_napari.learning.results import RESULTS_FILE, read_results
+
+DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
+SCORES = ("dsc", "asd_mm", "hd95_mm", "surface_dsc")
+KEYS = ("case", "style", "seed", "method")
+Row = dict[str, str]
+Method = Callable[[Study, np.ndarray], np.ndarray]
+
+
+def main(
+    out: Path,
+    methods: Annotated[str, typer.Option(help="Separated by commas")] = "race,walker,forest,quick",
+    styles: Annotated[str, typer.Option(help=", ".join(STYLES))] = "careful,hasty",
+    seeds: Annotated[int, typer.Option(min=1, help="Users of each style")] = 1,
+    cases: Annotated[int | None, typer.Option(min=1, help="The first so many; else all")] = None,
+    only: Annotated[str, typer.Option(help="These patients, separated by commas")] = "",
+    seconds: Annotated[float | None, typer.Option(help="Training time of a fit")] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of a training with folds")] = None,
+) -> None:
+    """Measure what is not measured yet, then show the table."""
+    out.mkdir(parents=True, exist_ok=True)
+    folders = sorted((DATA / "sts" / "cases").glob("STS_*"))[:cases]
+    folders = [f for f in folders if not only or f.name in only.split(",")]
+    if not folders:
+        raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
+    done = {tuple(row[key] for key in KEYS) for row in _read(out)}
+    for folder in folders:
+        wanted = [
+            key
+            for key in _keys(folder.name, styles.split(","), seeds, methods.split(","))
+            if key not in done
+        ]
+        if wanted:
+            _measure(folder, wanted, out, seconds, models)
+    _show(_read(out))
+
+
+def _keys(
+    case: str, styles: list[str], seeds: int, methods: list[str]
+) -> Iterator[tuple[str, str, str, str]]:
+    for style in styles:
+        for seed in range(seeds):
+            for method in methods:
+                yield case, style, str(seed), method
+
+
+def _measure(
+    folder: Path,
+    wanted: list[tuple[str, ...]],
+    out: Path,
+    seconds: float | None,
+    models: Path | None,
+) -> None:
+    study = open_study(folder / "ct.nii.gz", folder / "mr.nii.gz")
+    truth = load_labels(folder / "gtv.nii.gz", study.grid) > 0
+    model = _model_of(folder.name, models) if models else None
+    for key in wanted:
+        _, style, seed, method = key
+        scribbles = draw(truth, study, STYLES[style], int(seed))
+        began = time.monotonic()
+        mask = _method(method, seconds, model)(study, scribbles)
+        took = time.monotonic() - began
+        scores = evaluate(mask, truth, study.grid).mean
+        values = {name: getattr(scores, name) for name in SCORES}
+        shares = {f"share_{code}": 100 * float((scribbles == code).mean()) for code in (1, 2)}
+        _append(out, {**dict(zip(KEYS, key, strict=True)), **values, **shares, "seconds": took})
+
+
+def _method(name: str, seconds: float | None, model: Path | None) -> Method:
+    if name in CLASSICAL:
+        return CLASSICAL[name]
+    if name in ("first", "base") and model is None:
+        raise SystemExit(f"{name} needs --models")
+    if name == "first":
+        return partial(_first, model)
+    minutes = {} if seconds is None else {"minutes": seconds / 60}
+    if name == "base":
+        return partial(_fit, make_config("quick", **minutes), model)
+    if name not in PRESETS:
+        raise SystemExit(f"no method {name!r}")
+    return partial(_fit, make_config(name, **minutes), None)
+
+
+def _fit(config: object, base: Path | None, study: Study, scribbles: np.ndarray) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as run:
+        done = fit(study, scribbles, Path(run), config, base=base)
+        return load_labels(Path(run) / done.labels, study.grid) > 0
+
+
+def _first(model: Path, study: Study, scribbles: np.ndarray) -> np.ndarray:
+    network, card = load_model(model, torch.device("cpu"))
+    return predict_study(network, card, study, scribbles=scribbles).labels > 0
+
+
+def _model_of(case: str, training: Path) -> Path:
+    """The model whose training never saw the patient."""
+    for results in sorted(training.glob(f"fold-*/{RESULTS_FILE}")):
+        if case in {result.case for result in read_results(results)}:
+            return results.parent / MODEL_FILE
+    raise SystemExit(f"no fold of {training} held out {case}")
+
+
+# --- rows and table
+
+
+def _append(out: Path, row: dict[str, object]) -> None:
+    new = not (out / "rows.csv").exists()
+    with open(out / "rows.csv", "a", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(row))
+        if new:
+            table.writeheader()
+        table.writerow(row)
+    print(*(f"{v:.3f}" if isinstance(v, float) else v for v in row.values()), flush=True)
+
+
+def _read(out: Path) -> list[Row]:
+    if not (out / "rows.csv").exists():
+        return []
+    with open(out / "rows.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _show(rows: list[Row]) -> None:
+    shown = Table(
+        "style", "method", "patients", "DSC", "ASD", "HD95", "surface", "s", "to the race", "below"
+    )
+    for style in dict.fromkeys(row["style"] for row in rows):
+        here = [row for row in rows if row["style"] == style]
+        race = _by_case(here, "race", "dsc")
+        for method in dict.fromkeys(row["method"] for row in here):
+            own = [row for row in here if row["method"] == method]
+            means = [f"{_mean(own, name):.3g}" for name in (*SCORES, "seconds")]
+            shown.add_row(
+                style,
+                method,
+                str(len({row["case"] for row in own})),
+                *means,
+                *_against(_by_case(own, method, "dsc"), race),
+            )
+    Console(width=120).print(shown)
+
+
+def _by_case(rows: list[Row], method: str, score: str) -> dict[str, float]:
+    """Mean over the seeds of each patient."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        if row["method"] == method:
+            values.setdefault(row["case"], []).append(float(row[score]))
+    return {case: float(np.mean(found)) for case, found in values.items()}
+
+
+def _mean(rows: list[Row], score: str) -> float:
+    return float(np.mean([float(row[score] or "nan") for row in rows]))
+
+
+def _against(own: dict[str, float], race: dict[str, float]) -> tuple[str, str]:
+    """Mean paired difference with its interval, and how many patients are below."""
+    apart = np.array([own[case] - race[case] for case in own if case in race])
+    if len(apart) < 3 or not apart.any():
+        return "", ""
+    interval = bootstrap((apart,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    words = f"{apart.mean():+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+    return words, f"{int((apart < 0).sum())} of {len(apart)}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
