@@ -99,6 +99,9 @@ class Config(BaseModel):
         "auto", "auto: bfloat16 where the processor has it"
     )
 
+    hold_out: bool = _field(
+        False, "Hold strokes out in turn and keep the weights that agree best with those"
+    )
     keep_marked: bool = _field(False, "Keep only parts of the prediction that hold a stroke")
 
     @property
@@ -129,7 +132,18 @@ _ONE_PATIENT: dict[str, Any] = {
     "guide": 2.0,
     "guide_end": 0.1,
     "schedule": "cosine",
+    "hold_out": True,
     "keep_marked": True,
+}
+# What a fit for one patient that starts from a base model takes instead of its preset's values:
+# small steps, little time, and the strokes rather than the guide.
+FROM_BASE: dict[str, Any] = {
+    "learning_rate": 3e-4,
+    "clip": 1.0,
+    "guide": 0.5,
+    "ramp": 0.0,
+    "steps": 90,
+    "minutes": 0.75,
 }
 PRESETS: dict[str, Config] = {
     "paper": Config(),
@@ -176,21 +190,32 @@ def make_config(preset: str = "quick", **changes: Any) -> Config:
     return parse_config({**PRESETS[preset].model_dump(), **changes})
 
 
+_COHORT: dict[str, Any] = {
+    "normalisation": "none",
+    "learning_rate": 1e-3,
+    "clip": 1.0,
+    "batch": 2,
+    "augment": True,
+    "guide_end": 1.0,
+}
+
+
 def cohort_config(preset: str = "paper", **changes: Any) -> Config:
     """A preset for a cohort, with some fields changed: whole patients, no limit of time.
 
     Without instance normalisation, whose statistics of a patch do not carry over to other
-    patients (docs/measurements.md), and at a learning rate that is stable without it.
+    patients (docs/measurements.md), and at a learning rate that is stable without it while the
+    longest gradients are shortened.
 
     Raises
     ------
     UserError
         As `make_config`.
     """
-    cohort: dict[str, Any] = {"region_margin": None, "keep_marked": False}
+    cohort: dict[str, Any] = {"region_margin": None, "hold_out": False, "keep_marked": False}
     cohort |= {"minutes": None, "steps": 2000}
     if preset != "paper":
-        cohort |= {"normalisation": "none", "learning_rate": 1e-3}
+        cohort |= _COHORT
     return make_config(preset, **{**cohort, **changes})
 
 

@@ -75,12 +75,17 @@ class Step(_Message):
 
 
 class Preview(_Message):
-    """A prediction while training goes on: labels (uint8, Study's Grid) in a file."""
+    """A prediction while training goes on: labels (uint8, Study's Grid) in a file.
+
+    `agreement` is that with all strokes, `held_out` that with strokes while they were held out
+    (None before each had its turn); both 0 … 1.
+    """
 
     event: Literal["preview"] = "preview"
     step: int
     labels: str
     agreement: float
+    held_out: float | None = None
 
 
 class Notice(_Message):
@@ -128,6 +133,7 @@ class Finished(_Message):
     steps: int = 0
     seconds: float = 0.0
     agreement: float = 0.0
+    held_out: float | None = None
     stopped: bool = False
     warning: str = ""
 

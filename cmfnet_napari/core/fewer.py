@@ -12,7 +12,7 @@ from cmfnet_napari.core.grid import Triple
 from cmfnet_napari.core.scribbles import IGNORE
 
 _AXES = (0.8, 0.1, 0.1)  # how often slices are taken along z, y, x
-_SLICES = (2, 9)  # slices with strokes that are kept, at least and at most
+_SLICES = (2, 12)  # slices with strokes that are kept, at least and at most
 _PIECES = (1, 4)  # pieces of a stroke that are kept on a slice
 _REACH_MM = (4.0, 15.0)  # half the length of a piece
 _WHOLE = 0.4  # how often a class keeps its strokes whole

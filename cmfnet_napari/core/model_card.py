@@ -17,12 +17,14 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 
-from cmfnet_napari.core.config import Config, parse_config
+from cmfnet_napari.core.config import FROM_BASE, PRESETS, Config, parse_config
 from cmfnet_napari.core.errors import UserError
 
 FORMAT = "cmfnet-1"
 MODEL_FILE = "model.safetensors"
 MODELS_VARIABLE = "CMFNET_MODELS"
+ENDING = ".safetensors"
+BUILT_IN = Path(__file__).parents[1] / "models"  # base models that come with the package
 LICENCE = (
     "The weights have no licence of their own: they derive from the data named by hash, whose "
     "terms apply. For research use; not a medical device."
@@ -111,20 +113,25 @@ def models_folder() -> Path:
 
 
 def model_path(run_or_model: str | Path) -> Path:
-    """The model file of a run folder, or the file itself.
+    """The model file of a run folder, the file itself, or the built-in model of that name.
 
     Raises
     ------
     UserError
-        Neither is there.
+        None of them is there.
     """
     path = Path(run_or_model)
     file = path / MODEL_FILE if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(
-            f"{path} holds no model ({MODEL_FILE}). Choose a run folder or a model file."
-        )
-    return file
+    if file.is_file():
+        return file
+    built_in = BUILT_IN / f"{path}{ENDING}"
+    if path.name == str(path) and built_in.is_file():
+        return built_in
+    names = ", ".join(sorted(file.stem for file in BUILT_IN.glob(f"*{ENDING}"))) or "none"
+    raise UserError(
+        f"{path} holds no model ({MODEL_FILE}). Choose a run folder, a model file, or a model "
+        f"that comes with cmfnet-napari ({names})."
+    )
 
 
 def model_name(run_or_model: str | Path) -> str:
@@ -181,8 +188,19 @@ def check_base(card: Card, classes: int, name: str) -> None:
 
 
 def with_base(config: Config, card: Card) -> Config:
-    """Return a fit's configuration with the base model's input and network."""
+    """Return a fit's configuration with the base model's input and network.
+
+    A preset for one patient also takes the gentler training of `config.FROM_BASE`, but for what
+    was changed by hand.
+    """
     own = {field: getattr(card.config, field) for field in INPUT_AND_NETWORK}
+    preset = PRESETS[config.preset]
+    if config.preset != "paper":
+        own |= {
+            field: value
+            for field, value in FROM_BASE.items()
+            if getattr(config, field) == getattr(preset, field)
+        }
     return parse_config({**config.model_dump(), **own})
 
 

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import Card, model_name, model_path, models_folder, read_card
+from cmfnet_napari.core.model_card import (
+    BUILT_IN,
+    ENDING,
+    Card,
+    model_name,
+    model_path,
+    models_folder,
+    read_card,
+)
 from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
-
-_ENDING = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,12 @@ class BaseModels(QObject):
 
 
 def list_models() -> list[BaseModel]:
-    """Models in the models folder by name; files that are no usable model are left out."""
+    """Models that come with the package and those in the models folder, each by name.
+
+    Files that are no usable model are left out.
+    """
     models = []
-    for path in sorted(models_folder().glob(f"[!.]*{_ENDING}"), key=lambda path: path.stem):
+    for path in (*_files(BUILT_IN), *_files(models_folder())):
         try:
             models.append(BaseModel(path, read_card(path)))
         except UserError:
@@ -76,7 +85,7 @@ def add_model(run_or_model: str | Path) -> Path:
     except OSError as error:
         raise UserError(f"The models folder {folder} cannot be made ({error.strerror}).") from error
     target = _free(folder, model_name(source))
-    return write_safely(target, _ENDING, lambda part: shutil.copyfile(source, part))
+    return write_safely(target, ENDING, lambda part: shutil.copyfile(source, part))
 
 
 def model_words(model: BaseModel) -> str:
@@ -92,10 +101,14 @@ def model_words(model: BaseModel) -> str:
     return f"{model.name}: {'; '.join(facts)}."
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"[!.]*{ENDING}"), key=lambda path: path.stem)
+
+
 def _free(folder: Path, name: str) -> Path:
     """A path in the folder that no model has yet, with a number behind the name if need be."""
-    path, number = folder / f"{name}{_ENDING}", 1
+    path, number = folder / f"{name}{ENDING}", 1
     while path.exists():
         number += 1
-        path = folder / f"{name}-{number}{_ENDING}"
+        path = folder / f"{name}-{number}{ENDING}"
     return path

@@ -94,6 +94,7 @@ def fit(
     work.names, work.data = names, data
     if base is not None:
         work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
+        work.from_base = True
     work.report.write(lambda: work.run.freeze(config, study, scribbles))
     return work.go()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from datetime import date
@@ -27,7 +28,9 @@ from cmfnet_napari.learning.lighter import is_out_of_memory, lighter, release_me
 from cmfnet_napari.learning.material import Material
 from cmfnet_napari.learning.pace import Pace
 from cmfnet_napari.learning.predictor import Prediction, free_memory, predict
+from cmfnet_napari.learning.prepare import Inputs
 from cmfnet_napari.learning.report import Report
+from cmfnet_napari.learning.rounds import Rounds
 from cmfnet_napari.learning.run import RunFolder
 from cmfnet_napari.learning.sampling import Sampler
 from cmfnet_napari.learning.state import (
@@ -36,13 +39,14 @@ from cmfnet_napari.learning.state import (
 )
 from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
 
-WORSE = 0.01  # agreement lost before older weights are preferred to the latest
 LEAST_BUDGET = 2**26  # bytes; a prediction that does not get along with less is given up
 
 
 def agreement(labels: np.ndarray, scribbles: np.ndarray) -> float:
-    """Share of stroke voxels labelled as drawn, mean over the codes (0 … 1)."""
+    """Share of stroke voxels labelled as drawn, mean over the codes (0 … 1); NaN: no strokes."""
     drawn = scribbles != UNLABELLED
+    if not drawn.any():
+        return float("nan")
     targets, found = to_targets(scribbles[drawn]), labels[drawn]
     codes = np.unique(targets)
     return float(np.mean([(found[targets == code] == code).mean() for code in codes]))
@@ -78,10 +82,12 @@ class FitLoop:
         self.interrupter = Interrupter(hooks.request)
         self.device = pick_device(device)
         self.trainer = self._make_trainer()
+        self.rounds = Rounds(config)
         self.material = Material(study, scribbles, config)
+        self.material.hold_out(self.rounds.group(0))
         self.sampler = Sampler(self.material.volumes(self.classes), config)
-        self.best: tuple[float, dict[str, Any]] | None = None
         self.warning = ""
+        self.from_base = False
         self.budget: float | None = None  # of memory for predictions; None: what is free
         self.pace = Pace(config)
         self._agreed = 0.0
@@ -105,12 +111,19 @@ class FitLoop:
     # --- stages
 
     def _train(self) -> Request:
+        if self.from_base and not self.trainer.steps:  # it has something to show at once
+            with contextlib.suppress(InterruptedFitError), self.interrupter.listening("quit"):
+                self._preview()
         while (progress := self.pace.progress(self.trainer.steps)) < 1:
             if request := self.hooks.request():
                 return request
             self._take_new_strokes()
             try:
                 with self.interrupter.listening("stop", "quit"):
+                    if self.rounds.over(self.trainer.steps):
+                        self._judge()
+                    if self.material.hold_out(self.rounds.group(self.trainer.steps)):
+                        self.sampler.use(self.material.volumes(self.classes))
                     losses = self._step(progress)
                     self.report.tell_step(lambda losses=losses: self._step_event(losses))
                     if self.pace.preview_due():
@@ -133,12 +146,12 @@ class FitLoop:
 
     def _finish(self, stopped: bool) -> events.Finished:
         seconds = self.pace.elapsed
+        if self.rounds.over(self.trainer.steps):
+            self._judge()
+        if self.rounds.better is not None:
+            self.trainer.averaged.load_state_dict(self.rounds.better)
         prediction = self._predict(keep=self.config.keep_marked)
         self._agreed = agreement(prediction.labels, self.material.scribbles)
-        if self.best is not None and self._agreed < self.best[0] - WORSE:
-            self.trainer.averaged.load_state_dict(self.best[1])
-            prediction = self._predict(keep=self.config.keep_marked)
-            self._agreed = agreement(prediction.labels, self.material.scribbles)
         self._save_model()
         written = self.report.write(
             lambda: self.run.save_prediction(
@@ -150,6 +163,7 @@ class FitLoop:
                 "steps": self.trainer.steps,
                 "seconds": round(seconds, 1),
                 "agreement": self._agreed,
+                "held_out": self.rounds.agreement,
                 "stopped": stopped,
                 "warning": self.warning,
             }
@@ -162,6 +176,14 @@ class FitLoop:
         self._save_state()
         self._save_model()
 
+    def _judge(self) -> None:
+        """Compare with the strokes that the round which is over did not learn from."""
+        self.material.hold_out(self.rounds.group(self.trainer.steps - 1))
+        inputs = self.material.seen(self.classes, learnt=True)
+        labels = self._predict(keep=False, inputs=inputs).labels
+        weights = self.trainer.averaged.state_dict()
+        self.rounds.record(agreement(labels, self.material.held_out), weights)
+
     def _preview(self) -> None:
         with self.pace.previewing():
             self._show_preview()
@@ -169,12 +191,15 @@ class FitLoop:
     def _show_preview(self) -> None:
         labels = self._predict(keep=False).labels
         self._agreed = agreement(labels, self.material.scribbles)
-        if self.best is None or self._agreed >= self.best[0]:
-            self.best = (self._agreed, copy.deepcopy(self.trainer.averaged.state_dict()))
-            self._save_model()
+        self._save_model()
         path = self.report.write(lambda: self.run.save_preview(labels), labels.nbytes)
         self.report.tell(
-            events.Preview(step=self.trainer.steps, labels=path, agreement=self._agreed)
+            events.Preview(
+                step=self.trainer.steps,
+                labels=path,
+                agreement=self._agreed,
+                held_out=self.rounds.agreement,
+            )
         )
 
     def _take_new_strokes(self) -> None:
@@ -187,6 +212,7 @@ class FitLoop:
         except UserError:
             return  # everything of a class was erased for a moment: go on with what there was
         self.material.draw(scribbles)
+        self.rounds.forget()
         self.sampler.use(self.material.volumes(self.classes))
 
     # --- memory
@@ -216,13 +242,14 @@ class FitLoop:
         text = f"There was not enough memory: training goes on {words}."
         self.report.tell(events.Notice(step=self.trainer.steps, text=text))
 
-    def _predict(self, keep: bool) -> Prediction:
+    def _predict(self, keep: bool, inputs: Inputs | None = None) -> Prediction:
+        inputs = inputs or self.material.seen(self.classes)
         marked = self.material.scribbles if keep else None
         while True:
             try:
                 return predict(
                     self.trainer.averaged,
-                    self.material.seen(self.classes),
+                    inputs,
                     self.config,
                     self.precision,
                     marked,
@@ -249,7 +276,7 @@ class FitLoop:
             self.sampler.use(self.material.volumes(self.classes))
         self.trainer.restore(state["trainer"])
         self.pace.go_on(state["seconds"])
-        self.best = None if state["best"] is None else tuple(state["best"])
+        self.rounds.restore(state["rounds"])
         self.warning, self._agreed = state["warning"], state["agreed"]
         self.data = tuple(state["data"])
 
@@ -259,7 +286,7 @@ class FitLoop:
             "classes": self.classes,
             "trainer": self.trainer.state(),
             "seconds": self.pace.elapsed,
-            "best": self.best,
+            "rounds": self.rounds.state(),
             "warning": self.warning,
             "agreed": self._agreed,
             "data": list(self.data),

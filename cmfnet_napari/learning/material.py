@@ -6,11 +6,15 @@ import numpy as np
 from torch import Tensor
 
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.held_out import deal_strokes
 from cmfnet_napari.core.scribbles import UNLABELLED
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.rounds import GROUPS
 from cmfnet_napari.learning.volumes import Surroundings
+
+_USERS = 3  # parts of the strokes at once: they are dealt anew in every round
 
 
 class Material:
@@ -33,25 +37,42 @@ class Material:
 
     def __init__(self, study: Study, scribbles: np.ndarray, config: Config) -> None:
         self.study, self._config = study, config
+        self._held = 0
         self.draw(scribbles)
 
     def draw(self, scribbles: np.ndarray) -> None:
         """Learn from these strokes from now on; images are prepared anew if the region moved."""
         self.scribbles = scribbles
+        self._groups = deal_strokes(scribbles, self.study.grid.spacing, GROUPS, self._config.seed)
         frame = make_frame(self.study.grid, scribbles, self._config)
         if getattr(self, "inputs", None) is None or self.inputs.frame != frame:
             self.inputs: Inputs = make_inputs(self.study, frame, self._config)
             self._around = Surroundings(self.study, self.inputs, self._config)
 
+    def hold_out(self, group: int) -> bool:
+        """Learn nothing from a group of strokes, 1 … `GROUPS`; 0: from all. Whether it is new."""
+        changed, self._held = group != self._held, group
+        return changed
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """The strokes that are held out, uint8 (z, y, x) on the Study's Grid."""
+        return np.where((self._groups == self._held) & (self._held > 0), self.scribbles, UNLABELLED)
+
     def volumes(self, classes: int) -> list[Batch]:
-        """Images, strokes of the first classes, and what lies between them."""
-        targets = self._targets(classes)
-        return self._around.volumes(targets, targets, classes)
+        """Images, strokes of the first classes but those held out, and what lies between them."""
+        targets = self._targets(classes, learnt=True)
+        return self._around.volumes(targets, targets, classes, users=_USERS)
 
-    def seen(self, classes: int) -> Inputs:
-        """What the network sees to predict: images, and maps of the strokes if it reads them."""
-        return self._around.with_maps(self._targets(classes), classes)
+    def seen(self, classes: int, learnt: bool = False) -> Inputs:
+        """What the network sees to predict: images, and maps of the strokes if it reads them.
 
-    def _targets(self, classes: int) -> Tensor:
+        With `learnt`, the maps do not tell of the strokes that are held out.
+        """
+        return self._around.with_maps(self._targets(classes, learnt), classes)
+
+    def _targets(self, classes: int, learnt: bool) -> Tensor:
         known = np.where(self.scribbles > classes, UNLABELLED, self.scribbles)
+        if learnt:
+            known = np.where(self.held_out != UNLABELLED, UNLABELLED, known)
         return self.inputs.targets(known)

@@ -89,12 +89,16 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name what differs, with the old value and the new one."""
-    before, now = old.get("config", {}), new["config"]
+    """Name what differs, with the old value and the new one.
+
+    A setting that an older version did not know had its default, which changes nothing.
+    """
+    before = {**Config().model_dump(mode="json"), **old.get("config", {})}
+    now = new["config"]
     changes = [
-        f"{field} {before.get(field)} instead of {value}"
+        f"{field} {before[field]} instead of {value}"
         for field, value in now.items()
-        if before.get(field) != value
+        if before[field] != value
     ]
     if old.get("folds") != new["folds"]:
         changes.append(f"{old.get('folds')} folds instead of {new['folds']}")

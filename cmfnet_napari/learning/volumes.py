@@ -16,7 +16,7 @@ from cmfnet_napari.learning.guide import make_guide, make_maps, stroke_costs
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs
 
-USERS = 6  # parts of the strokes of one patient that a network which reads maps is shown
+USERS = 6  # what a network that reads maps sees of one patient: all strokes, and parts of them
 
 
 class Surroundings:
@@ -48,7 +48,13 @@ class Surroundings:
         return replace(self._inputs, maps=make_maps(self.costs(strokes, classes)))
 
     def volumes(
-        self, strokes: Tensor, targets: Tensor, classes: int, guided: bool = True
+        self,
+        strokes: Tensor,
+        targets: Tensor,
+        classes: int,
+        *,
+        guided: bool = True,
+        users: int = USERS,
     ) -> list[Batch]:
         """Volumes to learn from: one, or with maps one for each of some users.
 
@@ -62,6 +68,8 @@ class Surroundings:
             Outputs, background included.
         guided : bool
             Whether there is a guide; where not, and others have one, all classes are alike.
+        users : int
+            How many.
         """
         inputs, config = self._inputs, self._config
         images = (inputs.ct, inputs.mr, inputs.fov, targets)
@@ -73,11 +81,14 @@ class Surroundings:
                 guide = make_guide(self.costs(strokes, classes), config.guide_softness)
         if not config.stroke_maps:
             return [Batch(*images, guide, nothing)]
-        parts = (self._part_of(strokes, user) for user in range(USERS))
+        parts = (self._part_of(strokes, user) for user in range(users))
         return [
             Batch(*images, guide, make_maps(self.costs(part, classes)).half()) for part in parts
         ]
 
     def _part_of(self, strokes: Tensor, user: int) -> Tensor:
+        """All strokes for the first user, fewer for the others."""
+        if user == 0:
+            return strokes
         rng = np.random.default_rng([self._config.seed, user])
         return torch.from_numpy(fewer_strokes(strokes[0].numpy(), self._spacing, rng))[None]

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cmfnet_napari.core import model_card
-from cmfnet_napari.core.config import PRESETS, make_config
+from cmfnet_napari.core.config import FROM_BASE, PRESETS, make_config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import (
     FORMAT,
@@ -137,8 +137,18 @@ def test_any_preset_takes_the_input_and_network_of_a_base_model(preset):
     )
     config = with_base(make_config(preset, seed=5), Card(config=base, classes=2))
     for field in type(config).model_fields:
+        if field in FROM_BASE and preset != "paper":
+            assert getattr(config, field) == FROM_BASE[field]
+            continue
         source = base if field in INPUT_AND_NETWORK else make_config(preset, seed=5)
         assert getattr(config, field) == getattr(source, field), field
+
+
+def test_what_was_changed_by_hand_stays_as_it_is():
+    card = Card(config=make_config("quick"), classes=2)
+    config = with_base(make_config("quick", learning_rate=1e-4, minutes=5), card)
+    assert (config.learning_rate, config.minutes) == (1e-4, 5)
+    assert config.guide == FROM_BASE["guide"]
 
 
 def test_models_are_kept_where_the_variable_says_else_with_the_user(tmp_path, monkeypatch):

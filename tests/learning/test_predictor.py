@@ -38,7 +38,7 @@ def long_inputs(shape):
 def record_sizes(model):
     """Sizes that are shown to the network from now on."""
     sizes, fused = [], model.fused
-    model.fused = lambda ct, mr: sizes.append(tuple(ct.shape[2:])) or fused(ct, mr)
+    model.fused = lambda ct, *others: sizes.append(tuple(ct.shape[2:])) or fused(ct, *others)
     return sizes
 
 

@@ -1,0 +1,34 @@
+"""Put a trained base model among those that come with the package, at half precision.
+
+    python scripts/ship_model.py TRAINING/model.safetensors limb-sarcoma
+
+Its weights take half the room as float16; a fit from it computes in float32 or bfloat16 as ever.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from cmfnet_napari.core.model_card import BUILT_IN, ENDING
+from cmfnet_napari.learning.checkpoint import load_model, save_model
+
+MOST_BYTES = 20 * 10**6
+
+
+def main(model: str, name: str) -> None:
+    """Write the model; refuse one that is too large for the repository."""
+    network, card = load_model(model, torch.device("cpu"))
+    BUILT_IN.mkdir(exist_ok=True)
+    path = save_model(network.half(), card, BUILT_IN / f"{name}{ENDING}")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        path.unlink()
+        raise SystemExit(f"{name} has {size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f}")
+    print(f"{path.relative_to(Path.cwd())}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
