@@ -14,12 +14,14 @@ from skimage.feature import multiscale_basic_features
 from skimage.segmentation import random_walker
 from sklearn.ensemble import RandomForestClassifier
 
+from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.race import race as minimum_costs
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.core.study import Study
+from cmfnet_napari.learning.guide import with_air
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
-from cmfnet_napari.learning.volumes import Surroundings
 
 VOXEL_MM = 2.0
 MARGIN_MM = 30.0
@@ -29,8 +31,10 @@ _CONFIG = make_config("quick", spacing=VOXEL_MM, region_margin=MARGIN_MM)
 def race(study: Study, scribbles: np.ndarray) -> np.ndarray:
     """Minimum cost paths from both stroke sets over the gradients of CT and MR; air is outside."""
     inputs, targets = _prepare(study, scribbles)
-    costs = Surroundings(study, inputs, _CONFIG).costs(targets, 2)
-    return _finish(inputs, scribbles, (costs[:, 0] - costs[:, 1])[0].numpy())
+    starts = with_air(targets, inputs.frame.coarsen(body_mask(study.ct)))[0].numpy()
+    images = [image[0, 0].numpy() for image in (inputs.ct, inputs.mr)]
+    costs = minimum_costs(images, starts, 2, inputs.frame.spacing(study.grid))
+    return _finish(inputs, scribbles, costs[0] - costs[1])
 
 
 def walker(study: Study, scribbles: np.ndarray) -> np.ndarray:
@@ -55,7 +59,7 @@ def forest(study: Study, scribbles: np.ndarray) -> np.ndarray:
     inputs, targets = _prepare(study, scribbles)
     features = np.concatenate(
         [
-            multiscale_basic_features(image[0, 0].numpy(), sigma_min=1, sigma_max=8, num_workers=2)
+            multiscale_basic_features(image[0, 0].numpy(), sigma_min=1, sigma_max=8)
             for image in (inputs.ct, inputs.mr)
         ],
         axis=-1,

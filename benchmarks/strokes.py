@@ -42,6 +42,8 @@ class Style:
         Straight background strokes a slice.
     straight_mm : float
         Length of one.
+    straight_reach_mm : float
+        How much further outside they may lie.
     shake_mm : float
         How far a stroke wanders from where it is meant to be.
     slips : float
@@ -62,6 +64,7 @@ class Style:
     rim_mm: float = 10.0
     straight: int = 0
     straight_mm: float = 20.0
+    straight_reach_mm: float = 0.0
     shake_mm: float = 0.0
     slips: float = 0.0
     thick: int = 1
@@ -80,7 +83,15 @@ STYLES: dict[str, Style] = {
     "automatic": Style(slices=3, rim=0.0, automatic=True),
     # What a physicist draws for a base model: most slices, close to the contour on both sides.
     "thorough": Style(
-        slices=40, tumour=1.0, inside=0.9, rim=0.9, rim_mm=4.0, straight=4, shake_mm=1.0, thick=0
+        slices=40,
+        tumour=1.0,
+        inside=0.9,
+        rim=0.9,
+        rim_mm=4.0,
+        straight=6,
+        straight_reach_mm=25.0,
+        shake_mm=1.0,
+        thick=0,
     ),
 }
 
@@ -192,7 +203,8 @@ def _straight_stroke(
     signed: np.ndarray, spacing: tuple[float, float], style: Style, rng: np.random.Generator
 ) -> np.ndarray:
     """A short straight line somewhere around the tumour, in any direction."""
-    reach = style.rim_mm + style.shake_mm * abs(rng.normal())
+    further = style.straight_reach_mm * rng.random()
+    reach = style.rim_mm + further + style.shake_mm * abs(rng.normal())
     near = np.argwhere((signed > reach - 3) & (signed < reach + 3))
     if len(near) == 0:
         return near

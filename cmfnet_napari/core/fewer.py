@@ -1,12 +1,14 @@
 """Fewer strokes: parts of what was drawn, as another user might have drawn.
 
 A network that reads maps of the strokes learns from strokes it does not see: from a part of them
-it is to find all.
+it is to find all. The part must be like what users draw who have no time: on few slices, in
+pieces, and away from the border, however carefully the border was drawn along.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from cmfnet_napari.core.grid import Triple
 from cmfnet_napari.core.scribbles import IGNORE
@@ -17,10 +19,13 @@ _PIECES = (1, 4)  # pieces of a stroke that are kept on a slice
 _REACH_MM = (4.0, 15.0)  # half the length of a piece
 _WHOLE = 0.4  # how often a class keeps its strokes whole
 _ENDS = 0.8  # how often what marks the ends of the classes is kept
+_KEEP_OFF_MM = 20.0  # how far strokes may keep off those of the other side, at most
 
 
 def fewer_strokes(targets: np.ndarray, spacing: Triple, rng: np.random.Generator) -> np.ndarray:
     """Keep strokes on some slices, whole or in pieces, and mostly those beyond the ends.
+
+    Strokes near those of the other side (background and classes) may be left out altogether.
 
     Parameters
     ----------
@@ -37,7 +42,7 @@ def fewer_strokes(targets: np.ndarray, spacing: Triple, rng: np.random.Generator
         Every code that was there still is.
     """
     axis = int(rng.choice(3, p=_AXES))
-    moved = np.moveaxis(targets, axis, 0)
+    moved = np.moveaxis(_away_from_the_border(targets, spacing, rng), axis, 0)
     plane = np.delete(np.array(spacing), axis)
     kept = np.full_like(moved, IGNORE)
     drawn = moved != IGNORE
@@ -55,6 +60,24 @@ def fewer_strokes(targets: np.ndarray, spacing: Triple, rng: np.random.Generator
             level = rng.choice(np.flatnonzero(strokes.any(axis=(1, 2))))
             kept[level][strokes[level]] = code
     return np.moveaxis(kept, 0, axis)
+
+
+def _away_from_the_border(
+    targets: np.ndarray, spacing: Triple, rng: np.random.Generator
+) -> np.ndarray:
+    """Leave out strokes near the other side's, but never all of a code."""
+    background, marked = targets == 0, (targets != 0) & (targets != IGNORE)
+    kept = targets.copy()
+    for side, other in ((background, marked), (marked, background)):
+        if not (side.any() and other.any()):
+            continue
+        away = ndimage.distance_transform_edt(~other, sampling=spacing)
+        limit = rng.random() * min(_KEEP_OFF_MM, 0.9 * away[side].max())
+        for code in np.unique(targets[side]):
+            near = (targets == code) & (away < limit)
+            if (near != (targets == code)).any():
+                kept[near] = IGNORE
+    return kept
 
 
 def _some(marked: np.ndarray, rng: np.random.Generator) -> np.ndarray:

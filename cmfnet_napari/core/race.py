@@ -1,7 +1,8 @@
 """Geodesic race: every voxel is reached from all strokes; the nearest along the image wins.
 
 Crossing an edge costs, so strokes spread inside what looks like one tissue. The cost of a path
-is the integral of 1 + edge · |∇I| over its length in mm, with |∇I| over CT and MR together.
+is the integral of 1 + edge · |∇I| over its length in mm, with |∇I| over CT and MR together; where
+it is known how likely each class looks, unlike · (1 − p) is added for the paths of a class.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def race(
     classes: int,
     spacing: Triple,
     edge: float = 100.0,
+    looks: np.ndarray | None = None,
+    unlike: float = 3.0,
 ) -> np.ndarray:
     """Cost from the strokes of each class to every voxel.
 
@@ -55,6 +58,10 @@ def race(
         mm along (z, y, x).
     edge : float
         mm that an edge of the whole range costs.
+    looks : float array (classes, z, y, x), optional
+        How likely every voxel's look is that of each class (`appearance.appearance`).
+    unlike : float
+        What a voxel costs more that does not look like the class at all.
 
     Returns
     -------
@@ -66,5 +73,6 @@ def race(
     for code in range(classes):
         starts = np.argwhere(targets == code)
         if len(starts):
-            costs[code] = MCP_Geometric(cost, sampling=spacing).find_costs(starts)[0]
+            own = cost if looks is None else cost + unlike * (1 - looks[code])
+            costs[code] = MCP_Geometric(own, sampling=spacing).find_costs(starts)[0]
     return costs

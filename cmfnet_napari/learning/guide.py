@@ -1,35 +1,60 @@
-"""What the strokes say about the voxels between them, by the race along the images.
+"""What the strokes say about the voxels between them.
+
+Clues come from two races between the strokes (core/race.py), along the images alone and with a
+look at how the classes look (core/appearance.py), and from the looks themselves.
 
 *Guide*: a soft guess for unlabelled voxels. Partial cross entropy alone leaves almost every voxel
 without a target; a network that starts from nothing then shrinks the tumour to its strokes. The
-race (core/race.py) is a first contour from the same strokes, taught softly beside them, as in
-seed expansion.
+races are a first contour from the same strokes, taught softly beside them, as in seed expansion.
 
-*Maps*: the same distances as further inputs, so that a base model sees where the strokes of a
-patient are whom it does not know.
+*Maps*: the clues as further inputs, so that a base model sees where the strokes of a patient are
+whom it does not know.
 
 The paper's recipe does without either.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.appearance import appearance
 from cmfnet_napari.core.grid import Triple
 from cmfnet_napari.core.race import race
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.learning.prepare import Inputs
 
 FAR_MM = 1e4  # cost given to a class that no path reaches
+_EDGE_MM = 200.0  # of the race that knows how the classes look
 _MAP_MM = 30.0  # cost at which a map is one half
 _MAP_SOFTNESS_MM = 5.0
 
 
-def stroke_costs(
+@dataclass(frozen=True)
+class Clues:
+    """What one set of strokes tells; all tensors (1, classes, z, y, x), float32.
+
+    Attributes
+    ----------
+    plain : tensor
+        Cost from the strokes of each class, mm, along the images; at most `FAR_MM`.
+    informed : tensor
+        The same of the race that knows how the classes look.
+    looks : tensor
+        Probability of each class by look.
+    """
+
+    plain: Tensor
+    informed: Tensor
+    looks: Tensor
+
+
+def find_clues(
     inputs: Inputs, targets: Tensor, body: Tensor, classes: int, spacing: Triple
-) -> Tensor:
-    """Cost from the strokes of each class to every voxel, mm.
+) -> Clues:
+    """Clues of strokes.
 
     Parameters
     ----------
@@ -43,37 +68,47 @@ def stroke_costs(
         Outputs, background included.
     spacing : tuple of float
         Of the working grid (z, y, x), mm.
-
-    Returns
-    -------
-    tensor (1, classes, z, y, x), float32
-        At most `FAR_MM`.
     """
     images = [image[0, 0].numpy() for image in (inputs.ct, inputs.mr)]
-    starts = torch.where((body[0] < 0.5) & (targets == IGNORE), 0, targets)
-    costs = torch.from_numpy(race(images, starts[0].numpy(), classes, spacing))
-    return costs.clamp(max=FAR_MM)[None]
+    starts = with_air(targets, body)[0].numpy()
+    looks = appearance(images, targets[0].numpy(), classes)
+    races = (
+        race(images, starts, classes, spacing),
+        race(images, starts, classes, spacing, _EDGE_MM, looks),
+    )
+    plain, informed = (torch.from_numpy(costs).clamp(max=FAR_MM)[None] for costs in races)
+    return Clues(plain, informed, torch.from_numpy(looks)[None])
 
 
-def make_guide(costs: Tensor, softness: float) -> Tensor:
-    """Probability of each class, (1, C, z, y, x), from the costs.
+def with_air(targets: Tensor, body: Tensor) -> Tensor:
+    """Strokes (1, z, y, x) with all that is not the patient as background."""
+    return torch.where((body[0] < 0.5) & (targets == IGNORE), 0, targets)
+
+
+def make_guide(clues: Clues, softness: float) -> Tensor:
+    """Probability of each class, (1, C, z, y, x), from both races.
 
     `softness` is the difference of costs, mm, at which one class is e times as likely as the
     other.
     """
-    return (-costs / softness).softmax(dim=1)
+    return _chance((clues.plain + clues.informed) / 2, softness)
 
 
-def make_maps(costs: Tensor) -> Tensor:
+def make_maps(clues: Clues) -> Tensor:
     """Maps of the strokes for the network, (1, `map_count`, z, y, x), in [0, 1].
 
-    Nearness to the strokes of every class, 1 at a stroke and one half at 30 mm, then the
-    probability of every class but the background by the race.
+    Nearness to the strokes of every class, 1 at a stroke and one half at 30 mm; then for every
+    class but the background its probability by either race, and by look.
     """
-    guide = make_guide(costs, _MAP_SOFTNESS_MM)
-    return torch.cat([1 / (1 + costs / _MAP_MM), guide[:, 1:]], dim=1)
+    chances = (_chance(costs, _MAP_SOFTNESS_MM) for costs in (clues.plain, clues.informed))
+    found = [part[:, 1:] for part in (*chances, clues.looks)]
+    return torch.cat([1 / (1 + clues.plain / _MAP_MM), *found], dim=1)
 
 
 def map_count(classes: int) -> int:
     """Number of maps for so many outputs, background included."""
-    return 2 * classes - 1
+    return classes + 3 * (classes - 1)
+
+
+def _chance(costs: Tensor, softness: float) -> Tensor:
+    return (-costs / softness).softmax(dim=1)

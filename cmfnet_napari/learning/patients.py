@@ -18,7 +18,7 @@ from cmfnet_napari.learning.device import pick_precision
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.predictor import predict
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
-from cmfnet_napari.learning.volumes import Surroundings
+from cmfnet_napari.learning.volumes import USERS, Surroundings
 
 METRICS = ("dsc", "asd_mm", "hd95_mm", "surface_dsc", "volume_ml", "reference_ml")
 
@@ -57,7 +57,8 @@ def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
     around = Surroundings(case.study, inputs, config)
     strokes = targets
     volumes = around.volumes(strokes, targets.to(torch.uint8), classes, guided=not case.dense)
-    return Patient(case, around.with_maps(strokes, classes), volumes)
+    shown = around.part_of(strokes, USERS)  # fewer than were drawn, and none of those learnt from
+    return Patient(case, around.with_maps(shown, classes), volumes)
 
 
 def judge(

@@ -12,11 +12,11 @@ from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.fewer import fewer_strokes
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.learning.guide import make_guide, make_maps, stroke_costs
+from cmfnet_napari.learning.guide import Clues, find_clues, make_guide, make_maps
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs
 
-USERS = 6  # what a network that reads maps sees of one patient: all strokes, and parts of them
+USERS = 7  # what a network that reads maps sees of one patient: all strokes, and parts of them
 
 
 class Surroundings:
@@ -37,15 +37,15 @@ class Surroundings:
         self._spacing = inputs.frame.spacing(study.grid)
         self._body = inputs.frame.coarsen(body_mask(study.ct))
 
-    def costs(self, strokes: Tensor, classes: int) -> Tensor:
-        """Cost from strokes (1, z, y, x) of so many outputs, see `guide.stroke_costs`."""
-        return stroke_costs(self._inputs, strokes, self._body, classes, self._spacing)
+    def clues(self, strokes: Tensor, classes: int) -> Clues:
+        """What strokes (1, z, y, x) tell, for so many outputs."""
+        return find_clues(self._inputs, strokes, self._body, classes, self._spacing)
 
     def with_maps(self, strokes: Tensor, classes: int) -> Inputs:
         """The images, with maps of all strokes where the network sees them: for a prediction."""
         if not self._config.stroke_maps:
             return self._inputs
-        return replace(self._inputs, maps=make_maps(self.costs(strokes, classes)))
+        return replace(self._inputs, maps=make_maps(self.clues(strokes, classes)))
 
     def volumes(
         self,
@@ -78,16 +78,16 @@ class Surroundings:
         if config.guide > 0:
             guide = torch.full((1, classes, *inputs.ct.shape[2:]), 1 / classes)
             if guided:
-                guide = make_guide(self.costs(strokes, classes), config.guide_softness)
+                guide = make_guide(self.clues(strokes, classes), config.guide_softness)
         if not config.stroke_maps:
             return [Batch(*images, guide, nothing)]
-        parts = (self._part_of(strokes, user) for user in range(users))
+        parts = (self.part_of(strokes, user) for user in range(users))
         return [
-            Batch(*images, guide, make_maps(self.costs(part, classes)).half()) for part in parts
+            Batch(*images, guide, make_maps(self.clues(part, classes)).half()) for part in parts
         ]
 
-    def _part_of(self, strokes: Tensor, user: int) -> Tensor:
-        """All strokes for the first user, fewer for the others."""
+    def part_of(self, strokes: Tensor, user: int) -> Tensor:
+        """All strokes (1, z, y, x) for the first user, fewer for the others."""
         if user == 0:
             return strokes
         rng = np.random.default_rng([self._config.seed, user])

@@ -36,3 +36,15 @@ def test_a_class_without_a_stroke_is_never_reached():
     targets = np.full((3, 4, 5), 255)
     targets[1, 1, 1] = 0
     assert np.isinf(race([np.zeros((3, 4, 5))], targets, 2, (1.0, 1.0, 1.0))[1]).all()
+
+
+def test_what_does_not_look_like_the_class_costs_more():
+    """A path of 6 mm, half of which does not look like class 0 at all."""
+    flat = np.zeros((3, 9, 11))
+    targets = np.full(flat.shape, 255)
+    targets[1, 4, 2] = 0
+    looks = np.zeros((1, *flat.shape))
+    looks[..., :5] = 1.0
+    costs = race([flat], targets, 1, (3.0, 2.0, 1.0), looks=looks, unlike=3.0)
+    # between neighbours the mean of both: 2 steps at 1, one at (1 + 4) / 2, 3 at 4
+    assert costs[0, 1, 4, 8] == pytest.approx(2 * 1 + 2.5 + 3 * 4)
