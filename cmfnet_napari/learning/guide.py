@@ -86,12 +86,12 @@ def with_air(targets: Tensor, body: Tensor) -> Tensor:
 
 
 def make_guide(clues: Clues, softness: float) -> Tensor:
-    """Probability of each class, (1, C, z, y, x), from both races.
+    """Probability of each class, (1, C, z, y, x), from the informed race.
 
     `softness` is the difference of costs, mm, at which one class is e times as likely as the
     other.
     """
-    return _chance((clues.plain + clues.informed) / 2, softness)
+    return _chance(clues.informed, softness)
 
 
 def make_maps(clues: Clues) -> Tensor:

@@ -110,23 +110,27 @@ def predict_study(
     UserError
         The model reads strokes, and there are none; as `predict`.
     """
-    frame = card_frame(card.config, study, card.study, card.region)
+    scribbles = _check_strokes(card, scribbles) if card.config.stroke_maps else None
+    frame = card_frame(card.config, study, card.study, card.region, scribbles)
     inputs = make_inputs(study, frame, card.config)
     device = next(model.parameters()).device
     precision = pick_precision(card.config.precision, device)
-    if not card.config.stroke_maps:
-        scribbles = None
-    elif scribbles is None or check_trainable(scribbles) != card.classes:
-        raise UserError(
-            f"The model reads strokes: it needs some of {card.classes - 1} classes and of the "
-            "background. Give the scribbles of this patient."
-        )
-    else:
+    if scribbles is not None:
         around = Surroundings(study, inputs, card.config)
         inputs = around.with_maps(inputs.targets(scribbles), card.classes)
     if memory is not None and device.type == "cpu":
         memory -= inputs.ct.nbytes + inputs.mr.nbytes + inputs.fov.nbytes
     return predict(model, inputs, card.config, precision, scribbles, memory)
+
+
+def _check_strokes(card: Card, scribbles: np.ndarray | None) -> np.ndarray:
+    if scribbles is None or check_trainable(scribbles) != card.classes:
+        kinds = "the class" if card.classes == 2 else f"{card.classes - 1} classes"
+        raise UserError(
+            f"This model reads strokes: it needs some of {kinds} and some of the background on "
+            "this patient. Draw them, or give their file with --scribbles."
+        )
+    return scribbles
 
 
 def _find_room(

@@ -20,6 +20,7 @@ from cmfnet_napari.core.volume import Volume
 
 Region = tuple[slice, slice, slice]
 _AIR_MM = 10.0
+_AROUND_STROKES_MM = 60.0  # further than a tumour reaches beyond its strokes
 
 
 @dataclass(frozen=True)
@@ -119,15 +120,31 @@ def make_frame(grid: Grid, scribbles: np.ndarray | None, config: Config) -> Fram
     return Frame(grid.shape, region, factors)
 
 
-def card_frame(config: Config, study: Study, fitted_to: str, region: list[list[int]]) -> Frame:
+def card_frame(
+    config: Config,
+    study: Study,
+    fitted_to: str,
+    region: list[list[int]],
+    scribbles: np.ndarray | None = None,
+) -> Frame:
     """Frame of a model on a study: its own region on the study it was fitted to.
 
-    On another study it is the box around the patient's body: no class is in the air.
+    On another study it is the box around the patient's body: no class is in the air. With
+    scribbles (uint8, Study's Grid) it is only what lies around the strokes of the classes.
     """
     frame = make_frame(study.grid, None, config)
-    if fitted_to != study.content_hash:
-        return replace(frame, region=_body_box(study.ct))
-    return replace(frame, region=tuple(slice(start, stop) for start, stop in region))
+    if fitted_to == study.content_hash:
+        return replace(frame, region=tuple(slice(start, stop) for start, stop in region))
+    box = _body_box(study.ct)
+    if scribbles is not None:
+        near = _region(study.grid, scribbles, _AROUND_STROKES_MM)
+        box = tuple(
+            slice(max(a.start, b.start), min(a.stop, b.stop))
+            for a, b in zip(box, near, strict=True)
+        )
+        if any(part.stop <= part.start for part in box):  # strokes in the air alone
+            box = near
+    return replace(frame, region=box)
 
 
 def make_inputs(study: Study, frame: Frame, config: Config) -> Inputs:
