@@ -37,6 +37,8 @@ from cmfnet_napari.learning.state import (
 from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
 
 WORSE = 0.01  # agreement lost before older weights are preferred to the latest
+CLASS_ADDED = "A class was added after training began: train again to include it."
+FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 LEAST_BUDGET = 2**26  # bytes; a prediction that does not get along with less is given up
 
 
@@ -155,6 +157,7 @@ class FitLoop:
             }
         )
         self.report.tell(finished)
+        self.hooks.keep(self.trainer.averaged, self.material, prediction)
         (self.run.folder / STATE_FILE).unlink(missing_ok=True)
         return finished
 
@@ -183,11 +186,14 @@ class FitLoop:
             return
         try:
             if check_trainable(scribbles) > self.classes:
-                self.warning = "A class was added after training began: train again to include it."
+                self.warning = CLASS_ADDED
         except UserError:
             return  # everything of a class was erased for a moment: go on with what there was
+        fresh = (scribbles != self.material.scribbles) & (scribbles != UNLABELLED)
         self.material.draw(scribbles)
         self.sampler.use(self.material.volumes(self.classes))
+        self.sampler.prefer(self.material.marks(fresh), self.trainer.steps + FRESH_STEPS)
+        self.pace.strokes_came()
 
     # --- memory
 
