@@ -127,6 +127,20 @@ def test_strokes_drawn_meanwhile_are_taken(ball, case, worker):
     worker.until("finished")
 
 
+def test_strokes_bring_the_next_preview_forward(ball, case, worker):
+    small = {"spacing": 3.0, "steps": 100_000, "preview_seconds": 1000}
+    worker.say(fit_command(ball.config, **small))
+    worker.until("step")
+    more = ball.scribbles.copy()
+    more[9, 5, 8:20] = 1
+    case.journal.append(difference(ball.scribbles, more))
+    began = time.monotonic()
+    worker.until("preview")  # else in 1000 s
+    assert time.monotonic() - began < 15
+    worker.say(events.Stop())
+    worker.until("finished")
+
+
 def base_model(config, classes, path):
     return save_model(build(config, classes), Card(config=config, classes=classes), path)
 
