@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from cmfnet_napari.core.model_card import Card, read_card
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.core.study import Study, load_labels
 from cmfnet_napari.learning.checkpoint import load_model
+from cmfnet_napari.learning.cmfnet import CmFNet
+from cmfnet_napari.learning.fit_loop import CLASS_ADDED
 from cmfnet_napari.learning.material import Material
 from cmfnet_napari.learning.predictor import Prediction
+from cmfnet_napari.learning.report import Report
 from cmfnet_napari.learning.run import RunFolder, run_scribbles
+from cmfnet_napari.learning.state import state_bytes
 
 
 @dataclass
@@ -75,3 +80,30 @@ def load_learnt(folder: Path, root: Path, study: Study, scribbles: np.ndarray) -
     before = np.zeros_like(scribbles) if known is None else load_labels(known, study.grid)
     material = Material(study, scribbles, card.config)
     return Learnt(RunFolder(folder, root), card, model.state_dict(), material, before)
+
+
+def save_learnt(
+    learnt: Learnt, model: CmFNet, report: Report, names: Sequence[str] | None
+) -> events.Finished:
+    """Write model and prediction in place of the run's, and tell of them.
+
+    Parameters
+    ----------
+    learnt : Learnt
+        With its prediction.
+    model : CmFNet
+        A network with its weights.
+    report : Report
+        Of its run.
+    names : sequence of str, optional
+        Names of the classes 1, 2, … for the volumes.
+    """
+    run, card, strokes = learnt.run, learnt.card, learnt.scribbles
+    report.write(lambda: run.save_model(model, card), state_bytes(learnt.weights))
+    study = learnt.material.study
+    written = report.write(lambda: run.save_prediction(learnt.prediction, strokes, study, names))
+    facts = {"steps": card.steps, "seconds": card.seconds, "agreement": card.agreement}
+    facts["warning"] = CLASS_ADDED if check_trainable(strokes) > card.classes else ""
+    learnt.finished = written.model_copy(update=facts)
+    report.tell(learnt.finished)
+    return learnt.finished

@@ -17,14 +17,13 @@ from cmfnet_napari.core.model_card import software_versions
 from cmfnet_napari.core.scribbles import UNLABELLED, check_trainable
 from cmfnet_napari.learning.cmfnet import build
 from cmfnet_napari.learning.device import make_fabric, pick_device, pick_precision
-from cmfnet_napari.learning.fit_loop import CLASS_ADDED, agreement
+from cmfnet_napari.learning.fit_loop import agreement
 from cmfnet_napari.learning.hooks import Hooks, InterruptedFitError, Interrupter, Request
-from cmfnet_napari.learning.learnt import Learnt
+from cmfnet_napari.learning.learnt import Learnt, save_learnt
 from cmfnet_napari.learning.local import around, cut, paste
 from cmfnet_napari.learning.predictor import Prediction, predict
 from cmfnet_napari.learning.report import Report
 from cmfnet_napari.learning.sampling import Sampler
-from cmfnet_napari.learning.state import state_bytes
 from cmfnet_napari.learning.trainer import DivergedError, Trainer
 
 LEARNING_RATE = 3e-4  # Adam's step; small, since the model is good already
@@ -175,25 +174,9 @@ class _Refinement:
         learnt.card = learnt.card.model_copy(update=self._facts(max(agreed, before)))
         learnt.scribbles = self.material.scribbles
         self._tell(learnt.prediction.labels)
-        with self.interrupter.listening():  # what is written is written whole
-            return self._write()
-
-    def _write(self) -> events.Finished:
-        learnt, run = self.learnt, self.learnt.run
         self.trainer.load(learnt.weights)
-        need = state_bytes(learnt.weights)
-        self.report.write(lambda: run.save_model(self.trainer.model, learnt.card), need)
-        strokes, study = learnt.scribbles, self.material.study
-        written = self.report.write(
-            lambda: run.save_prediction(learnt.prediction, strokes, study, self.names)
-        )
-        card = learnt.card
-        facts = {"steps": card.steps, "seconds": card.seconds, "agreement": card.agreement}
-        added = check_trainable(strokes) > self.classes
-        facts["warning"] = CLASS_ADDED if added else ""
-        learnt.finished = written.model_copy(update=facts)
-        self.report.tell(learnt.finished)
-        return learnt.finished
+        with self.interrupter.listening():  # what is written is written whole
+            return save_learnt(learnt, self.trainer.model, self.report, self.names)
 
     # --- predictions
 

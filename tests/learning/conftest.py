@@ -29,6 +29,10 @@ class Ball:
 
 @pytest.fixture
 def ball() -> Ball:
+    return make_ball()
+
+
+def make_ball() -> Ball:
     """18×34×38 voxels of 3×1.5×1 mm; the ball is 40 HU above muscle and bright on MR."""
     shape = (18, 34, 38)
     z, y, x = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")
@@ -68,7 +72,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 class Worker:
     """The worker of a case as the window meets it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cmfnet_napari", "worker", str(folder)],
             stdin=subprocess.PIPE,
@@ -77,11 +81,11 @@ class Worker:
             encoding="utf-8",
         )
 
-    def say(self, message):
+    def say(self, message: events.Command) -> None:
         self.process.stdin.write(events.encode(message) + "\n")
         self.process.stdin.flush()
 
-    def until(self, kind):
+    def until(self, kind: str) -> list[events.Event]:
         """Events up to the first of a kind; every line must be an event."""
         seen = []
         for line in self.process.stdout:
@@ -92,7 +96,7 @@ class Worker:
                 return seen
         raise AssertionError(f"no {kind} among {seen}: {self.process.stderr.read()[-2000:]}")
 
-    def end(self):
+    def end(self) -> int:
         self.process.stdin.close()
         return self.process.wait(timeout=60)
 

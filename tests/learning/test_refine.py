@@ -1,6 +1,8 @@
 """Learning while drawing: a refine after a fit, in the worker and without it."""
 
+import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,18 +19,20 @@ from cmfnet_napari.learning.fit import fit
 from cmfnet_napari.learning.fit_loop import agreement
 from cmfnet_napari.learning.hooks import Hooks
 from cmfnet_napari.learning.learnt import keep_learnt, load_learnt
+from cmfnet_napari.learning.material import Material
 from cmfnet_napari.learning.refine import refine
 from cmfnet_napari.learning.run import RunFolder
 
-from .conftest import Worker, fit_command
+from .conftest import Worker, fit_command, make_ball
 
 RUN = "runs/0001-quick"
 PLACE = np.s_[8:11, 12:15, 12:16]  # inside the ball; a stroke says that it is background
 
 
-@pytest.fixture
-def ball(ball):
+@pytest.fixture(scope="module")
+def ball():
     """The ball on coarse voxels, where a refine makes many steps in its time."""
+    ball = make_ball()
     coarse = {"spacing": 3.0, "steps": 40, "preview_seconds": 100}
     ball.config = ball.config.model_copy(update=coarse)
     return ball
@@ -122,16 +126,26 @@ def test_quit_in_the_middle_leaves_the_run_as_it_was(ball, case, worker):
 # --- without it
 
 
-@pytest.fixture
-def learnt(ball, tmp_path):
+@pytest.fixture(scope="module")
+def fitted(ball, tmp_path_factory):
     """What a short fit leaves in memory."""
-    kept = []
-    run = RunFolder(tmp_path / "0001-quick", tmp_path)
+    kept, folder = [], tmp_path_factory.mktemp("case")
+    run = RunFolder(folder / "0001-quick", folder)
     run.folder.mkdir()
     hooks = Hooks(keep=lambda *what: kept.append(keep_learnt(run, *what)))
-    finished = fit(ball.study, ball.scribbles, run.folder, ball.config, hooks=hooks, root=tmp_path)
-    kept[0].finished = finished
-    return kept[0]
+    finished = fit(ball.study, ball.scribbles, run.folder, ball.config, hooks=hooks, root=folder)
+    return replace(kept[0], finished=finished)
+
+
+@pytest.fixture
+def learnt(ball, fitted, tmp_path):
+    """The same for each test, which may change it."""
+    shutil.copytree(fitted.run.folder, tmp_path / "0001-quick")
+    return replace(
+        fitted,
+        run=RunFolder(tmp_path / "0001-quick", tmp_path),
+        material=Material(ball.study, ball.scribbles, ball.config),
+    )
 
 
 def test_weights_that_agree_less_are_not_kept(ball, learnt, monkeypatch):
@@ -204,13 +218,32 @@ def test_a_network_that_reads_maps_answers_before_it_learns(ball, tmp_path, monk
     learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)
     assert learnt.run == run
     np.testing.assert_array_equal(learnt.scribbles, ball.scribbles)
-    said, seen = [], []
-
-    def hear(event):
-        said.append(event)
-        if isinstance(event, events.Preview):
-            seen.append(read_preview(tmp_path / event.labels, ball.study.grid.shape))
-
-    finished = refine(learnt, strokes, hooks=Hooks(hear))
+    said = []
+    finished = refine(learnt, strokes, hooks=Hooks(said.append))
     assert said[0].step == 5  # nothing was learnt yet
     assert finished.agreement >= said[0].agreement
+
+
+def test_the_place_of_a_stroke_is_shown_first(ball, learnt, monkeypatch):
+    """With a patch that is small beside the images, previews change around the stroke alone."""
+    monkeypatch.setattr(refining, "CPU_SECONDS", 1.0)
+    monkeypatch.setattr(refining, "SHOW_SECONDS", 0.0)
+    small = learnt.card.config.model_copy(update={"patch": (16, 16, 16), "spacing": None})
+    learnt.card = learnt.card.model_copy(update={"config": small})
+    learnt.material = Material(ball.study, ball.scribbles, small)
+    learnt.prediction = None
+    refine(learnt, corrected(ball.scribbles))  # now it has one at this spacing
+    strokes, seen = corrected(ball.scribbles), []
+    strokes[4:6, 4:7, 32:36] = 2
+
+    def hear(event):
+        if isinstance(event, events.Preview):
+            path = learnt.run.root / event.labels
+            seen.append((event.step, read_preview(path, ball.study.grid.shape)))
+
+    first = learnt.card.steps
+    refine(learnt, strokes, hooks=Hooks(hear))
+    changed = [(labels != seen[0][1]).any(axis=(0, 1)) for step, labels in seen if step > first]
+    far = 38 - 16 - 1
+    assert any(columns.any() for columns in changed)
+    assert not changed[0][:far].any()  # x: the stroke and its patch are on the right
