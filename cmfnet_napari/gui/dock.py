@@ -131,7 +131,7 @@ class _UpdateStatus(QObject):
             self._show("")
 
     def _on_finished(self, event: Finished) -> None:
-        share = f"{100 * event.agreement:.0f} %"
+        share = f"{int(100 * event.agreement + 1e-6)} %"  # 100 only where it is all of them
         self._show(f"Updated: agreement with your strokes {share}. {event.warning}".strip())
 
     def _show(self, text: str) -> None:
