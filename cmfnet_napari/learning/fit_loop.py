@@ -157,8 +157,8 @@ class FitLoop:
             }
         )
         self.report.tell(finished)
-        self.hooks.keep(self.trainer.averaged, self.material, prediction)
         (self.run.folder / STATE_FILE).unlink(missing_ok=True)
+        self.hooks.keep(self.trainer.averaged, self.material, prediction)
         return finished
 
     def _quit(self) -> None:

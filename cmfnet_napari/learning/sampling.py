@@ -33,6 +33,7 @@ class Sampler:
 
     def __init__(self, cases: Sequence[Batch], config: Config) -> None:
         self._config = config
+        self._preferred, self._until = torch.empty(0, 3, dtype=torch.int64), 0
         self.use(cases)
 
     def use(self, cases: Sequence[Batch]) -> None:
@@ -42,7 +43,6 @@ class Sampler:
         self._patch = tuple(min(p, int(n)) for p, n in sides)
         self._cases = [_at_least(case, self._patch) for case in cases]
         self._labelled = [_voxels_of_each_class(case.targets[0]) for case in self._cases]
-        self._preferred, self._until = torch.empty(0, 3, dtype=torch.int64), 0
 
     def prefer(self, voxels: Tensor, until: int) -> None:
         """Draw most patches around some voxels for a while, such as strokes just drawn.
