@@ -86,7 +86,7 @@ class Step(_Message):
 
 
 class Preview(_Message):
-    """A prediction while a fit or refine goes on: labels (uint8, Study's Grid) in a file."""
+    """A prediction while training goes on: labels (uint8, Study's Grid) in a file."""
 
     event: Literal["preview"] = "preview"
     step: int

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cmfnet_napari.core import events
 
 if TYPE_CHECKING:
+    from cmfnet_napari.core.model_card import Card
     from cmfnet_napari.learning.material import Material
     from cmfnet_napari.learning.predictor import Prediction
 
@@ -34,13 +35,13 @@ class Hooks:
     new_scribbles : callable
         Scribbles (uint8, Study's Grid) when strokes were drawn since the last call, else None.
     keep : callable
-        Takes model, material and prediction of a fit that is complete, for who goes on with them.
+        Takes model, card, material and prediction of a complete fit, for who goes on with them.
     """
 
     emit: Emit = lambda event: None
     request: Callable[[], Request] = lambda: ""
     new_scribbles: Callable[[], np.ndarray | None] = lambda: None
-    keep: Callable[[nn.Module, Material, Prediction], None] = lambda *_what: None
+    keep: Callable[[nn.Module, Card, Material, Prediction], None] = lambda *_what: None
 
 
 class InterruptedFitError(Exception):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import Card, read_card
+from cmfnet_napari.core.model_card import Card
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.core.study import Study, load_labels
 from cmfnet_napari.learning.checkpoint import load_model
@@ -57,11 +57,10 @@ class Learnt:
 
 
 def keep_learnt(
-    run: RunFolder, model: nn.Module, material: Material, prediction: Prediction
+    run: RunFolder, model: nn.Module, card: Card, material: Material, prediction: Prediction
 ) -> Learnt:
     """What a fit that is complete leaves in memory."""
-    card, weights = read_card(run.folder), model.state_dict()
-    return Learnt(run, card, weights, material, material.scribbles, prediction)
+    return Learnt(run, card, model.state_dict(), material, material.scribbles, prediction)
 
 
 def load_learnt(folder: Path, root: Path, study: Study, scribbles: np.ndarray) -> Learnt:

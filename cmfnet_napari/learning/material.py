@@ -10,7 +10,7 @@ from cmfnet_napari.core.scribbles import UNLABELLED
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
-from cmfnet_napari.learning.volumes import USERS, Surroundings
+from cmfnet_napari.learning.volumes import Surroundings
 
 
 class Material:
@@ -43,18 +43,14 @@ class Material:
             self.inputs: Inputs = make_inputs(self.study, frame, self._config)
             self._around = Surroundings(self.study, self.inputs, self._config)
 
-    def volumes(self, classes: int, users: int = USERS) -> list[Batch]:
-        """Images, strokes of the first classes, and what lies between them, for some users."""
+    def volumes(self, classes: int) -> list[Batch]:
+        """Images, strokes of the first classes, and what lies between them."""
         targets = self._targets(classes)
-        return self._around.volumes(targets, targets, classes, users=users)
+        return self._around.volumes(targets, targets, classes)
 
     def seen(self, classes: int) -> Inputs:
         """What the network sees to predict: images, and maps of the strokes if it reads them."""
         return self._around.with_maps(self._targets(classes), classes)
-
-    def marks(self, voxels: np.ndarray) -> Tensor:
-        """Voxels (bool, Study's Grid) → where they touch the working grid, bool (z', y', x')."""
-        return self.inputs.frame.coarsen(voxels)[0, 0] > 0
 
     def _targets(self, classes: int) -> Tensor:
         known = np.where(self.scribbles > classes, UNLABELLED, self.scribbles)

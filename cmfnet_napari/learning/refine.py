@@ -29,7 +29,6 @@ from cmfnet_napari.learning.trainer import DivergedError, Trainer
 LEARNING_RATE = 3e-4  # Adam's step; small, since the model is good already
 CPU_SECONDS, GPU_SECONDS = 3.0, 0.5  # of training after the last stroke, at most
 SHOW_SECONDS = 1.0  # between previews of the strokes' surroundings
-USERS = 2  # parts of the strokes shown to a network that reads maps; a fit takes longer over it
 _ALWAYS = 2**62  # a step that is never reached
 
 
@@ -126,8 +125,8 @@ class _Refinement:
         self._best = None
         self._seen = self.material.seen(self.classes)
         self._fresh = scribbles != self.learnt.scribbles
-        self.sampler = Sampler(self.material.volumes(self.classes, USERS), self.config)
-        labelled = self.material.marks(self._fresh & (scribbles != UNLABELLED))
+        self.sampler = Sampler(self.material.volumes(self.classes), self.config)
+        labelled = self.material.inputs.touched(self._fresh & (scribbles != UNLABELLED))
         self.sampler.prefer(labelled, _ALWAYS)
 
     def _answer(self) -> None:
@@ -210,7 +209,7 @@ class _Refinement:
     def _show(self) -> None:
         """A preview: around the new strokes first, where the whole would take longer."""
         began, patch = time.monotonic(), self.config.patch
-        box = around(self.material.marks(self._fresh), patch)
+        box = around(self.material.inputs.touched(self._fresh), patch)
         if box is None:
             self._tell(self._predict().labels)
         else:

@@ -48,12 +48,7 @@ class Surroundings:
         return replace(self._inputs, maps=make_maps(self.costs(strokes, classes)))
 
     def volumes(
-        self,
-        strokes: Tensor,
-        targets: Tensor,
-        classes: int,
-        guided: bool = True,
-        users: int = USERS,
+        self, strokes: Tensor, targets: Tensor, classes: int, guided: bool = True
     ) -> list[Batch]:
         """Volumes to learn from: one, or with maps one for each of some users.
 
@@ -67,8 +62,6 @@ class Surroundings:
             Outputs, background included.
         guided : bool
             Whether there is a guide; where not, and others have one, all classes are alike.
-        users : int
-            How many there are, with maps.
         """
         inputs, config = self._inputs, self._config
         images = (inputs.ct, inputs.mr, inputs.fov, targets)
@@ -80,7 +73,7 @@ class Surroundings:
                 guide = make_guide(self.costs(strokes, classes), config.guide_softness)
         if not config.stroke_maps:
             return [Batch(*images, guide, nothing)]
-        parts = (self._part_of(strokes, user) for user in range(users))
+        parts = (self._part_of(strokes, user) for user in range(USERS))
         return [
             Batch(*images, guide, make_maps(self.costs(part, classes)).half()) for part in parts
         ]

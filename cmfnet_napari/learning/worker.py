@@ -14,11 +14,10 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import psutil
-from torch import nn
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.case import Case, open_case
@@ -32,8 +31,7 @@ from cmfnet_napari.learning.fit import fit, go_on
 from cmfnet_napari.learning.hooks import Hooks, Request
 from cmfnet_napari.learning.learnt import Learnt, keep_learnt, load_learnt
 from cmfnet_napari.learning.lighter import is_out_of_memory, release_memory
-from cmfnet_napari.learning.material import Material
-from cmfnet_napari.learning.predictor import Prediction, predict_study
+from cmfnet_napari.learning.predictor import predict_study
 from cmfnet_napari.learning.refine import refine
 from cmfnet_napari.learning.run import RunFolder
 
@@ -194,10 +192,8 @@ class Desk:
         hooks = Hooks(lambda event: _say(self._out, event), self._inbox.request, strokes.poll)
         return strokes.scribbles.copy(), hooks
 
-    def _keep(
-        self, run: RunFolder, model: nn.Module, material: Material, prediction: Prediction
-    ) -> None:
-        self._learnt = keep_learnt(run, model, material, prediction)
+    def _keep(self, run: RunFolder, *what: Any) -> None:
+        self._learnt = keep_learnt(run, *what)
 
 
 def _reason(error: Exception) -> str:
