@@ -31,7 +31,7 @@ class Fit(_Message):
 
 
 class Stop(_Message):
-    """End the fit in progress, keeping the best so far."""
+    """End the fit or refine in progress, keeping the best so far."""
 
     command: Literal["stop"] = "stop"
 
@@ -40,6 +40,17 @@ class Predict(_Message):
     """Predict the case with the model of one of its runs, or with a model file."""
 
     command: Literal["predict"] = "predict"
+    model: str
+    device: str = "auto"
+
+
+class Refine(_Message):
+    """Learn from the strokes that are new since a run's last prediction: a few steps around them.
+
+    `model` is the folder of the run, relative to the case; its model and prediction are replaced.
+    """
+
+    command: Literal["refine"] = "refine"
     model: str
     device: str = "auto"
 
@@ -119,7 +130,7 @@ class Saved(_Message):
 
 
 class Finished(_Message):
-    """A fit or a prediction is complete.
+    """A fit, a refine or a prediction is complete.
 
     `labels` and `probabilities` are files on the CT's original grid; paths are relative to the
     case folder, or to the run when it stands alone.
@@ -146,7 +157,7 @@ class Failed(_Message):
     model: str = ""
 
 
-Command = Annotated[Fit | Stop | Predict | Quit, Field(discriminator="command")]
+Command = Annotated[Fit | Stop | Predict | Refine | Quit, Field(discriminator="command")]
 Event = Annotated[
     Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed,
     Field(discriminator="event"),
@@ -160,7 +171,7 @@ def encode(message: BaseModel) -> str:
     return message.model_dump_json()
 
 
-def decode_command(line: str) -> Fit | Stop | Predict | Quit | None:
+def decode_command(line: str) -> Command | None:
     """The command on a line, or None when the line is none."""
     return _decode(_COMMAND, line)
 

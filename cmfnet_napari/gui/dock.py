@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import napari
-from qtpy.QtCore import QCoreApplication, QEvent, Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSlider, QTabWidget, QWidget
 
+from cmfnet_napari.core.events import Finished
 from cmfnet_napari.gui.open_panel import OpenPanel
 from cmfnet_napari.gui.orientation import PLANE_KEYS, PLANES
 from cmfnet_napari.gui.result_panel import ResultPanel
@@ -48,7 +49,10 @@ class CmFNetDock(QWidget):
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)
         self.notice.hide()
-        self.setLayout(column(self.notice, self.planes, self.fusion, self.tabs))
+        self.update_status = _UpdateStatus(self.session)
+        self.setLayout(
+            column(self.notice, self.planes, self.fusion, self.tabs, self.update_status.label)
+        )
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
         self.session.opened.connect(self._on_opened)
@@ -101,6 +105,38 @@ class _Fusion(QWidget):
     def _on_opened(self) -> None:
         self.setEnabled(self._session.mr_layer is not None)
         self.slider.setValue(0)
+
+
+class _UpdateStatus(QObject):
+    """One line, whatever tab is open: whether the contour follows the strokes."""
+
+    _UPDATING = "Updating …"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.label = text_label()
+        self.label.hide()
+        refining = session.refining
+        refining.state_changed.connect(self._on_state)
+        refining.finished.connect(self._on_finished)
+        refining.paused.connect(lambda reason: self._show(f"Waiting. {reason}"))
+        refining.failed.connect(lambda reason: self._show(f"The contour was not updated. {reason}"))
+        session.training.state_changed.connect(lambda _state: self._show(""))
+        session.closed.connect(lambda: self._show(""))
+
+    def _on_state(self, state: str) -> None:
+        if state == "updating":
+            self._show(self._UPDATING)
+        elif self.label.text() == self._UPDATING:
+            self._show("")
+
+    def _on_finished(self, event: Finished) -> None:
+        share = f"{int(100 * event.agreement + 1e-6)} %"  # 100 only where it is all of them
+        self._show(f"Updated: agreement with your strokes {share}. {event.warning}".strip())
+
+    def _show(self, text: str) -> None:
+        self.label.setText(text)
+        self.label.setVisible(bool(text))
 
 
 class _PlaneButtons(QWidget):

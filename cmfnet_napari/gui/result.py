@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 class Result(QObject):
     """The newest prediction of the open case."""
 
+    created = Signal()  # layers of its own
     changed = Signal(object)  # volumes in ml by class name; None: there is no prediction
     evaluated = Signal(object)  # Evaluation
     saved = Signal(str)
@@ -45,6 +46,7 @@ class Result(QObject):
         self._session = session
         self._whole: np.ndarray | None = None  # as predicted, nothing dropped
         self._marked_only = False
+        self._reading = 0  # counts; what was asked for before something newer came is not shown
         self.prediction: Labels | None = None
         self.probability: Image | None = None
         session.opened.connect(self._bring_back)
@@ -52,14 +54,22 @@ class Result(QObject):
     def read(self, event: Finished, failed: Callable[[Exception], None] = show_failure) -> None:
         """Show the files of a finished fit."""
         folder, grid = self._session.case.folder, self._session.case.study.grid
-        patient = self._session.patient
+        self._reading += 1
+        patient, number = self._session.patient, self._reading
 
         def show(arrays: tuple[np.ndarray, np.ndarray]) -> None:
-            if self._session.patient is patient:
+            if self._session.patient is patient and self._reading == number:
                 self._show(*arrays)
 
         names = event.labels, event.probabilities
         run_in_background(_read, folder, *names, grid, done=show, failed=failed)
+
+    def follow(self, labels: np.ndarray) -> None:
+        """Show labels (uint8, z y x) of a contour that is being updated, in place."""
+        if self._is_shown(self.prediction):
+            self._reading += 1
+            self._whole = labels
+            self._refresh()
 
     def keep_marked_only(self, on: bool) -> None:
         """Drop parts of the prediction that hold no stroke of their class, or bring them back."""
@@ -114,16 +124,26 @@ class Result(QObject):
         show_info(plain(f"The last prediction could not be read and is not shown. {error}"))
 
     def _shown(self) -> np.ndarray:
-        if self.prediction is None or self.prediction not in self._session.viewer.layers:
+        if not self._is_shown(self.prediction):
             raise UserError("There is no prediction yet. Train first.")
         return np.asarray(self.prediction.data).astype(np.uint8)
 
     def _show(self, labels: np.ndarray, probability: np.ndarray) -> None:
         self._session.training.remove_preview()
         self._whole = labels
+        if self._is_shown(self.prediction) and self._is_shown(self.probability):
+            self.probability.data = probability  # in place: visibility, colours, order stay
+        else:
+            self._show_anew(labels, probability)
+        self._refresh()
+
+    def _is_shown(self, layer: Layer | None) -> bool:
+        return layer is not None and layer in self._session.viewer.layers
+
+    def _show_anew(self, labels: np.ndarray, probability: np.ndarray) -> None:
         viewer, case = self._session.viewer, self._session.case
         for old in (self.prediction, self.probability):
-            if old is not None and old in viewer.layers:
+            if self._is_shown(old):
                 viewer.layers.remove(old)
         active = viewer.layers.selection.active
         grid, colors = case.study.grid, segmentation_colors(case.classes)
@@ -135,7 +155,7 @@ class Result(QObject):
             below = viewer.layers.index(self._session.scribbles)
             viewer.layers.move(viewer.layers.index(layer), below)
         viewer.layers.selection.active = active
-        self._refresh()
+        self.created.emit()
 
     def _refresh(self) -> None:
         patient, whole, marked_only = self._session.patient, self._whole, self._marked_only

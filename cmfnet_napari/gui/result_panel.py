@@ -49,6 +49,7 @@ class ResultPanel(QWidget):
         layout.addStretch()
         self.setLayout(layout)
         session.result.changed.connect(self._on_changed)
+        session.result.created.connect(self._on_created)
         session.result.saved.connect(self._on_saved)
         session.result.evaluated.connect(self._on_evaluated)
         self._on_changed(None)
@@ -64,6 +65,9 @@ class ResultPanel(QWidget):
         self.volumes.setText(
             "<br>".join(f"{escape(name)}: <b>{ml:.1f} ml</b>" for name, ml in volumes.items())
         )
+
+    def _on_created(self) -> None:
+        """New layers look as the boxes say; later the user may change them in napari's list."""
         self._fill(self.filled.isChecked())
         self._show_probability(self.probability.isChecked())
 

@@ -23,6 +23,7 @@ from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
+from cmfnet_napari.gui.refining import Refining
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
@@ -57,6 +58,7 @@ class Session(QObject):
         self.preset = "quick"  # of the next fit
         self.ended = False
         self.training = Training(self)
+        self.refining = Refining(self)
         self.base_models = BaseModels(self)
         self.result = Result(self)
         self.auto_strokes = AutoStrokes(self)
@@ -237,6 +239,7 @@ class Session(QObject):
     def _leave(self) -> None:
         """Leave the open case; its layers stay."""
         self.training.close()
+        self.refining.close()
         self.auto_strokes.close()
         self.result.close()
         if self.patient is None:

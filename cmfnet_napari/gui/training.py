@@ -24,13 +24,11 @@ from cmfnet_napari.core.events import (
     Stopping,
 )
 from cmfnet_napari.core.model_card import check_base, model_name, read_card
-from cmfnet_napari.core.preview import read_preview
-from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.gui.classes import segmentation_colors
 from cmfnet_napari.gui.layers import OPENED, segmentation_layer
-from cmfnet_napari.gui.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.previews import load_preview
 from cmfnet_napari.gui.watchdog import Watchdog
 from cmfnet_napari.gui.worker_client import WorkerClient, worker_command
 
@@ -63,7 +61,7 @@ class Training(QObject):
         self._session = session
         self._client: WorkerClient | None = None
         self._preview: Labels | None = None
-        self._killed = False
+        self._killed, self._device = False, "auto"
         self.command = worker_command
         self.state = "idle"
         self.interrupted: RunRecord | None = None
@@ -149,11 +147,12 @@ class Training(QObject):
         return check_trainable(self._session.recorder.present)
 
     def _launch(self, command: Fit) -> None:
+        self._session.refining.rest()  # a fit needs the memory
         self._set_state("starting")
         client = WorkerClient(self.command(self._session.case.folder))
         client.received.connect(self._on_event)
         client.ended_badly.connect(self._on_bad_end)
-        self._client, self._killed = client, False
+        self._client, self._killed, self._device = client, False, command.device
         self.watchdog.start()
         client.send(command)
 
@@ -164,11 +163,17 @@ class Training(QObject):
         self.interrupted = interrupted_run(patient.case.runs()) if usable else None
         self.interruption_changed.emit()
 
-    def _let_go(self) -> None:
+    def _release(self) -> WorkerClient | None:
+        """Listen no more to the worker, which goes on."""
         client, self._client = self._client, None
         if client is not None:
             client.received.disconnect(self._on_event)
             client.ended_badly.disconnect(self._on_bad_end)
+        return client
+
+    def _let_go(self) -> None:
+        client = self._release()
+        if client is not None:
             client.close()
 
     def _set_state(self, state: str) -> None:
@@ -194,7 +199,9 @@ class Training(QObject):
             case Preview():
                 self._read_preview(event)
             case Finished():
+                client = self._release()
                 self._end()
+                self._session.refining.take_over(client, event, self._device)
                 self._session.result.read(event)
                 self.finished.emit(event)
             case Failed():
@@ -217,17 +224,12 @@ class Training(QObject):
         self._look_for_interrupted()
 
     def _read_preview(self, event: Preview) -> None:
-        case, patient = self._session.case, self._session.patient
-
-        def read() -> np.ndarray:
-            return read_preview(inside(case.folder, event.labels), case.study.grid.shape)
-
         def show(labels: np.ndarray) -> None:
-            if self.running and self._session.patient is patient:
+            if self.running:
                 self._show_preview(labels)
                 self.previewed.emit(event)
 
-        run_in_background(read, done=show, failed=show_failure)
+        load_preview(self._session, event, show)
 
     def _show_preview(self, labels: np.ndarray) -> None:
         viewer, case = self._session.viewer, self._session.case

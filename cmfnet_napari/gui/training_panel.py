@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QPlainTextEdit, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
 from cmfnet_napari.core.events import Finished, Preview, Started, Step
 from cmfnet_napari.gui.continue_panel import ContinuePanel
@@ -13,6 +13,12 @@ from cmfnet_napari.gui.preflight_panel import PreflightPanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.start_panel import StartPanel
 from cmfnet_napari.gui.widgets import button, column, large_button, text_label
+
+_UPDATE_TIP = (
+    "Once there is a contour, every stroke is learnt for a few seconds and the contour changes "
+    "where you drew. Only the contour changes, never your strokes. Switch this off to keep the "
+    "contour as it is while you draw."
+)
 
 
 class TrainingPanel(QWidget):
@@ -29,6 +35,10 @@ class TrainingPanel(QWidget):
         self.findings = PreflightPanel(preflight)
         self.train_button = large_button("Train", self._start)
         self.stop_button = button("Stop (keeps the best so far)", session.training.stop)
+        self.update_box = QCheckBox("Update the contour while I draw")
+        self.update_box.setToolTip(_UPDATE_TIP)
+        self.update_box.setChecked(session.refining.enabled)
+        self.update_box.toggled.connect(session.refining.enable)
         self.goes_on = ContinuePanel(session)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
@@ -43,6 +53,7 @@ class TrainingPanel(QWidget):
         layout = column(
             self.begin,
             self.train_button,
+            self.update_box,
             self.goes_on,
             self.findings,
             self.progress,

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from qtpy.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 
-from cmfnet_napari.core.events import Failed, Finished, Quit, decode_event, encode
+from cmfnet_napari.core.events import Failed, Finished, Fit, Quit, Refine, decode_event, encode
 
 _LOG_LINES = 200
 _GRACE_MS = 15_000  # for the last checkpoint, then the process is killed
@@ -30,7 +30,7 @@ def worker_command(case: Path) -> list[str]:
 
 
 class WorkerClient(QObject):
-    """One worker process for one job; it outlives its panel until the process has ended.
+    """One worker process; it outlives its panel until the process has ended.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ class WorkerClient(QObject):
     """
 
     received = Signal(object)  # an Event, `Failed` included
-    ended_badly = Signal(str, bool)  # ended without `finished` or `failed`: a sentence; killed
+    ended_badly = Signal(str, bool)  # ended in the middle of a command: a sentence; killed
     ended = Signal()
 
     def __init__(self, command: list[str]) -> None:
         super().__init__(QCoreApplication.instance())
-        self._settled = False  # a finished or failed event came, or nobody listens any more
+        self._settled = True  # no command is being worked on, or nobody listens any more
         self._half_line = b""
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._process = QProcess(self)
@@ -74,6 +74,8 @@ class WorkerClient(QObject):
 
     def send(self, command: BaseModel) -> None:
         """Send a command; a process that has ended is not told."""
+        if isinstance(command, Fit | Refine):
+            self._settled = False
         if self.running:
             self._process.write((encode(command) + "\n").encode())
 

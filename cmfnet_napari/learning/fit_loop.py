@@ -40,6 +40,8 @@ from cmfnet_napari.learning.state import (
 from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
 
 LEAST_BUDGET = 2**26  # bytes; a prediction that does not get along with less is given up
+CLASS_ADDED = "A class was added after training began: train again to include it."
+FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 
 
 def agreement(labels: np.ndarray, scribbles: np.ndarray) -> float:
@@ -170,6 +172,7 @@ class FitLoop:
         )
         self.report.tell(finished)
         (self.run.folder / STATE_FILE).unlink(missing_ok=True)
+        self.hooks.keep(self.trainer.averaged, self._card, self.material, prediction)
         return finished
 
     def _quit(self) -> None:
@@ -208,12 +211,15 @@ class FitLoop:
             return
         try:
             if check_trainable(scribbles) > self.classes:
-                self.warning = "A class was added after training began: train again to include it."
+                self.warning = CLASS_ADDED
         except UserError:
             return  # everything of a class was erased for a moment: go on with what there was
+        fresh = (scribbles != self.material.scribbles) & (scribbles != UNLABELLED)
         self.material.draw(scribbles)
         self.rounds.forget()
         self.sampler.use(self.material.volumes(self.classes))
+        self.sampler.prefer(self.material.inputs.touched(fresh), self.trainer.steps + FRESH_STEPS)
+        self.pace.strokes_came()
 
     # --- memory
 
@@ -295,7 +301,7 @@ class FitLoop:
             self.report.write(lambda: save_state(self.run.folder, state), state_bytes(state))
 
     def _save_model(self) -> None:
-        card = Card(
+        self._card = Card(
             config=self.config,
             classes=self.classes,
             study=self.material.study.content_hash,
@@ -308,7 +314,9 @@ class FitLoop:
             created=date.today().isoformat(),
         )
         need = state_bytes(self.trainer.averaged.state_dict())
-        path = self.report.write(lambda: self.run.save_model(self.trainer.averaged, card), need)
+        path = self.report.write(
+            lambda: self.run.save_model(self.trainer.averaged, self._card), need
+        )
         self.report.tell(events.Saved(step=self.trainer.steps, model=path))
 
     def _diverged(self) -> UserError:

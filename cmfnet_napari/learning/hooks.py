@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
 from cmfnet_napari.core import events
 
+if TYPE_CHECKING:
+    from cmfnet_napari.core.model_card import Card
+    from cmfnet_napari.learning.material import Material
+    from cmfnet_napari.learning.predictor import Prediction
+
 Emit = Callable[[events.Event], None]
-Request = Literal["", "stop", "quit"]
+Request = Literal["", "stop", "quit", "again"]
 
 
 @dataclass
@@ -26,13 +31,17 @@ class Hooks:
         Takes every event.
     request : callable
         ``"stop"``: end, predict, keep the best so far; ``"quit"``: save the state and leave.
+        A refine also asks itself for ``"again"``: strokes came, so what it computes is outdated.
     new_scribbles : callable
         Scribbles (uint8, Study's Grid) when strokes were drawn since the last call, else None.
+    keep : callable
+        Takes model, card, material and prediction of a complete fit, for who goes on with them.
     """
 
     emit: Emit = lambda event: None
     request: Callable[[], Request] = lambda: ""
     new_scribbles: Callable[[], np.ndarray | None] = lambda: None
+    keep: Callable[[nn.Module, Card, Material, Prediction], None] = lambda *_what: None
 
 
 class InterruptedFitError(Exception):

@@ -10,6 +10,8 @@ from cmfnet_napari.core.config import Config
 from cmfnet_napari.learning.state import save_seconds
 
 PREVIEW_SHARE = 0.1  # of the time that previews may take
+FRESH_SECONDS = 1.5  # from new strokes to a preview that shows what they changed
+FRESH_SHARE = 0.5  # of the time that such previews may take, if strokes never end
 SAVE_SHARE = 0.05  # of the time that saving the state may take
 SAVE_SECONDS = 20.0  # between states at least
 
@@ -27,6 +29,7 @@ class Pace:
         self._config = config
         self._began = self._previewed = self._saved = time.monotonic()
         self._preview_cost = self._save_cost = 0.0
+        self._fresh: float | None = None  # when strokes came that no preview shows
 
     @property
     def elapsed(self) -> float:
@@ -44,10 +47,16 @@ class Pace:
             share = max(share, self.elapsed / (60 * self._config.minutes))
         return share
 
+    def strokes_came(self) -> None:
+        """Let a preview be due soon: the user waits to see what new strokes change."""
+        self._fresh = self._fresh or time.monotonic()
+
     def preview_due(self) -> bool:
-        """Whether it is time for one: rarer when they take long."""
-        pause = max(self._config.preview_seconds, self._preview_cost / PREVIEW_SHARE)
-        return time.monotonic() - self._previewed >= pause
+        """Whether it is time for one: soon after new strokes, rarer when they take long."""
+        now, since = time.monotonic(), time.monotonic() - self._previewed
+        if self._fresh is not None and now - self._fresh >= FRESH_SECONDS:
+            return since >= self._preview_cost / FRESH_SHARE
+        return since >= max(self._config.preview_seconds, self._preview_cost / PREVIEW_SHARE)
 
     def save_due(self) -> bool:
         """Whether it is time to save the state."""
@@ -59,6 +68,7 @@ class Pace:
         """Take the time of a preview."""
         began = time.monotonic()
         yield
+        self._fresh = None
         self._previewed = time.monotonic()
         self._preview_cost = self._previewed - began
 

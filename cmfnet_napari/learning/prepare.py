@@ -102,6 +102,10 @@ class Inputs:
         )[0].long()
         return torch.where(pooled < 0, IGNORE, pooled)
 
+    def touched(self, voxels: np.ndarray) -> Tensor:
+        """Voxels (bool) of the Study's Grid → working voxels they touch, bool (z', y', x')."""
+        return self.frame.coarsen(voxels)[0, 0] > 0
+
     def dense_targets(self, mask: np.ndarray) -> Tensor:
         """Segmentation of the Study's Grid → int64 (1, z', y', x').
 

@@ -17,6 +17,8 @@ from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.learning.losses import Batch
 
+PREFERRED_SHARE = 0.75  # of the patches, when some voxels are preferred; the rest keep the past
+
 
 class Sampler:
     """Draws patches whose middle lies near a labelled voxel of a class drawn at random.
@@ -31,6 +33,7 @@ class Sampler:
 
     def __init__(self, cases: Sequence[Batch], config: Config) -> None:
         self._config = config
+        self._preferred, self._until = torch.empty(0, 3, dtype=torch.int64), 0
         self.use(cases)
 
     def use(self, cases: Sequence[Batch]) -> None:
@@ -40,6 +43,18 @@ class Sampler:
         self._patch = tuple(min(p, int(n)) for p, n in sides)
         self._cases = [_at_least(case, self._patch) for case in cases]
         self._labelled = [_voxels_of_each_class(case.targets[0]) for case in self._cases]
+
+    def prefer(self, voxels: Tensor, until: int) -> None:
+        """Draw most patches around some voxels for a while, such as strokes just drawn.
+
+        Parameters
+        ----------
+        voxels : bool tensor (z, y, x)
+            On the grid of the volumes in use. None true: nothing is preferred.
+        until : int
+            The first step that prefers nothing any more.
+        """
+        self._preferred, self._until = voxels.nonzero(), until
 
     def draw(self, step: int, items: Iterable[int] | None = None) -> Batch:
         """Draw the patches of one step.
@@ -58,11 +73,10 @@ class Sampler:
     def _draw_one(self, step: int, item: int) -> Batch:
         rng = np.random.default_rng([self._config.seed, step, item])
         number = self._case_of(step * self._config.batch + item)
-        case, labelled = self._cases[number], self._labelled[number]
-        voxels = labelled[rng.integers(len(labelled))]
+        case = self._cases[number]
         size = case.ct.shape[2:]
-        middle = np.unravel_index(int(voxels[rng.integers(len(voxels))]), size)
         index = []
+        middle = self._middle(step, number, size, rng)
         for at, p, n in zip(middle, self._patch, size, strict=True):
             start = int(at) - int(rng.integers(p))  # the stroke may lie anywhere in the patch
             start = min(max(start, 0), n - p)
@@ -71,6 +85,17 @@ class Sampler:
         ct, mr, fov, targets, guide, maps = (part[..., z, y, x] for part in case)
         patch = Batch(ct, mr, fov, targets.long(), guide, maps.float())
         return _augment(patch, rng) if self._config.augment else patch
+
+    def _middle(
+        self, step: int, number: int, size: Sequence[int], rng: np.random.Generator
+    ) -> Sequence[int]:
+        """Where (z, y, x) a patch of a case is to be: at a labelled voxel."""
+        here = self._preferred
+        if step < self._until and len(here) and rng.random() < PREFERRED_SHARE:
+            return here[rng.integers(len(here))].tolist()
+        labelled = self._labelled[number]
+        voxels = labelled[rng.integers(len(labelled))]
+        return np.unravel_index(int(voxels[rng.integers(len(voxels))]), size)
 
     def _case_of(self, number: int) -> int:
         """Case of the patch of this number: every case once before any comes again."""

@@ -12,8 +12,9 @@ import queue
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import psutil
@@ -28,8 +29,10 @@ from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.device import pick_device
 from cmfnet_napari.learning.fit import fit, go_on
 from cmfnet_napari.learning.hooks import Hooks, Request
-from cmfnet_napari.learning.lighter import is_out_of_memory
+from cmfnet_napari.learning.learnt import Learnt, keep_learnt, load_learnt
+from cmfnet_napari.learning.lighter import is_out_of_memory, release_memory
 from cmfnet_napari.learning.predictor import predict_study
+from cmfnet_napari.learning.refine import refine
 from cmfnet_napari.learning.run import RunFolder
 
 LAST_SECONDS = 15.0  # for the last checkpoint, when the window is gone
@@ -44,7 +47,7 @@ class Inbox:
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def next(self) -> events.Command:
-        """Wait for a fit, predict or quit."""
+        """Wait for a fit, predict, refine or quit."""
         return self._commands.get()
 
     def begin(self) -> None:
@@ -106,41 +109,91 @@ def serve(folder: Path) -> int:
     except UserError as error:
         _say(out, events.Failed(reason=str(error)))
         return 1
+    desk = Desk(case, inbox, out)
     while not isinstance(command := inbox.next(), events.Quit):
         inbox.begin()
-        work = _fit if isinstance(command, events.Fit) else _predict
         try:
-            work(case, command, inbox, out)
+            desk.work(command)
         except Exception as error:
             print(redacted_traceback(error), file=sys.stderr)
             _say(out, events.Failed(reason=_reason(error)))
     return 0
 
 
-def _fit(case: Case, command: events.Fit, inbox: Inbox, out: TextIO) -> None:
-    strokes = NewStrokes(case)
-    hooks = Hooks(lambda event: _say(out, event), inbox.request, strokes.poll)
-    scribbles = strokes.scribbles.copy()
-    common = {"device": command.device, "names": case.class_names, "hooks": hooks}
-    if command.resume:
-        run = inside(case.folder, command.resume)
-        go_on(case.study, scribbles, run, root=case.folder, less_memory=command.lighter, **common)
-        return
-    config = parse_config(command.config)
-    base = case.folder / command.base if command.base else None
-    run = case.new_run(config.preset)
-    fit(case.study, scribbles, run, config, base=base, root=case.folder, **common)
+class Desk:
+    """Works on one case, one command after another; keeps the last fit's model at hand.
 
+    Parameters
+    ----------
+    case : Case
+        Open for reading.
+    inbox : Inbox
+        Where commands and requests come from.
+    out : text stream
+        Where events go.
+    """
 
-def _predict(case: Case, command: events.Predict, inbox: Inbox, out: TextIO) -> None:
-    path = model_path(case.folder / command.model)
-    model, card = load_model(path, pick_device(command.device))
-    scribbles = NewStrokes(case).scribbles
-    prediction = predict_study(model, card, case.study, scribbles=scribbles)
-    folder = path.parent if path.name == MODEL_FILE else case.new_run("predict")
-    run = RunFolder(folder, case.folder)
-    finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
-    _say(out, finished.model_copy(update={"model": command.model}))
+    def __init__(self, case: Case, inbox: Inbox, out: TextIO) -> None:
+        self._case, self._inbox, self._out = case, inbox, out
+        self._learnt: Learnt | None = None
+
+    def work(self, command: events.Fit | events.Predict | events.Refine) -> None:
+        """Do what a command says."""
+        match command:
+            case events.Fit():
+                self._fit(command)
+            case events.Predict():
+                self._predict(command)
+            case events.Refine():
+                self._refine(command)
+
+    def _fit(self, command: events.Fit) -> None:
+        case, self._learnt = self._case, None  # what was kept makes room
+        strokes, hooks = self._listen()
+        common = {"device": command.device, "names": case.class_names, "hooks": hooks}
+        common |= {"root": case.folder}
+        if command.resume:
+            run = inside(case.folder, command.resume)
+            hooks.keep = partial(self._keep, RunFolder(run, case.folder))
+            common["less_memory"] = command.lighter
+            finished = go_on(case.study, strokes, run, **common)
+        else:
+            config = parse_config(command.config)
+            base = case.folder / command.base if command.base else None
+            run = case.new_run(config.preset)
+            hooks.keep = partial(self._keep, RunFolder(run, case.folder))
+            finished = fit(case.study, strokes, run, config, base=base, **common)
+        if self._learnt is not None:
+            self._learnt.finished = finished
+
+    def _refine(self, command: events.Refine) -> None:
+        case, (strokes, hooks) = self._case, self._listen()
+        folder = inside(case.folder, command.model)
+        if self._learnt is None or self._learnt.run.folder.resolve() != folder:
+            self._learnt = load_learnt(folder, case.folder, case.study, strokes)
+        names = case.class_names
+        refine(self._learnt, strokes, device=command.device, names=names, hooks=hooks)
+        release_memory(pick_device(command.device))
+
+    def _predict(self, command: events.Predict) -> None:
+        case = self._case
+        path = model_path(case.folder / command.model)
+        model, card = load_model(path, pick_device(command.device))
+        scribbles = NewStrokes(case).scribbles
+        prediction = predict_study(model, card, case.study, scribbles=scribbles)
+        folder = path.parent if path.name == MODEL_FILE else case.new_run("predict")
+        run = RunFolder(folder, case.folder)
+        finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
+        _say(self._out, finished.model_copy(update={"model": command.model}))
+
+    def _listen(self) -> tuple[np.ndarray, Hooks]:
+        """The strokes as they are, and what follows them from here on."""
+        strokes = NewStrokes(self._case)
+        hooks = Hooks(lambda event: _say(self._out, event), self._inbox.request, strokes.poll)
+        return strokes.scribbles.copy(), hooks
+
+    def _keep(self, run: RunFolder, *what: Any) -> None:
+        self._learnt = keep_learnt(run, *what)
 
 
 def _reason(error: Exception) -> str:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import Case, create_case
 from cmfnet_napari.core.config import Config, make_config
+from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.study import Study, study_from_images
 
 
@@ -22,6 +29,10 @@ class Ball:
 
 @pytest.fixture
 def ball() -> Ball:
+    return make_ball()
+
+
+def make_ball() -> Ball:
     """18×34×38 voxels of 3×1.5×1 mm; the ball is 40 HU above muscle and bright on MR."""
     shape = (18, 34, 38)
     z, y, x = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")
@@ -56,3 +67,60 @@ def ball() -> Ball:
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+class Worker:
+    """The worker of a case as the window meets it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cmfnet_napari", "worker", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def say(self, message: events.Command) -> None:
+        self.process.stdin.write(events.encode(message) + "\n")
+        self.process.stdin.flush()
+
+    def until(self, kind: str) -> list[events.Event]:
+        """Events up to the first of a kind; every line must be an event."""
+        seen = []
+        for line in self.process.stdout:
+            event = events.decode_event(line)
+            assert event is not None, line
+            seen.append(event)
+            if event.event == kind:
+                return seen
+        raise AssertionError(f"no {kind} among {seen}: {self.process.stderr.read()[-2000:]}")
+
+    def end(self) -> int:
+        self.process.stdin.close()
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def case(ball: Ball, tmp_path: Path) -> Iterator[Case]:
+    """A case folder of the ball, with its strokes."""
+    case = create_case(tmp_path / "case", ball.study)
+    case.journal.append(difference(case.scribbles(), ball.scribbles))
+    yield case
+    case.close()
+
+
+@pytest.fixture
+def worker(case: Case) -> Iterator[Worker]:
+    """A worker process on it."""
+    worker = Worker(case.folder)
+    yield worker
+    worker.process.kill()
+    worker.process.wait()
+    for pipe in (worker.process.stdin, worker.process.stdout, worker.process.stderr):
+        pipe.close()
+
+
+def fit_command(config: Config, base: str | Path = "", **changes: object) -> events.Fit:
+    config = config.model_copy(update=changes)
+    return events.Fit(config=config.model_dump(mode="json"), base=str(base))

@@ -95,3 +95,31 @@ def test_a_case_smaller_than_the_patch_is_padded_and_teaches_nothing_there():
 def test_one_small_case_gets_patches_of_its_own_size():
     config = make_config("paper", batch=1, patch=(16, 32, 32))
     assert Sampler([constant(0.5, (5, 20, 40))], config).draw(0).ct.shape == (1, 1, 5, 20, 32)
+
+
+def test_preferred_voxels_get_most_patches_for_a_while():
+    config = make_config("paper", batch=4, patch=(16, 16, 16))
+    case = constant(0.5, (40, 48, 56))  # with background everywhere
+    sampler, plain = Sampler([case, case], config), Sampler([case, case], config)
+    place = torch.zeros(40, 48, 56, dtype=torch.bool)
+    place[37, 44, 52] = True
+    marked = torch.zeros_like(case.ct)
+    marked[0, 0, 37, 44, 52] = 1
+    shows = Batch(case.ct, case.mr, marked, case.targets, case.guide, case.maps)
+    sampler.use([shows, shows])  # a patch shows by it where it lies
+    sampler.prefer(place, until=60)
+    holds = [bool(patch.any()) for step in range(60) for patch in sampler.draw(step).fov]
+    assert 0.7 < sum(holds) / len(holds) < 0.9
+    for step in (60, 61):  # afterwards as if nothing had been
+        assert torch.equal(sampler.draw(step).targets, plain.draw(step).targets)
+    sampler.prefer(torch.zeros_like(place), until=100)  # strokes that are outside of the region
+    assert torch.equal(sampler.draw(7).targets, plain.draw(7).targets)
+
+
+def test_a_preferred_voxel_of_a_padded_case_is_where_it_was():
+    config = make_config("paper", batch=1, patch=(16, 32, 16))
+    sampler = Sampler([constant(0.5, (5, 20, 16)), constant(0.5, (16, 32, 16))], config)
+    place = torch.zeros(5, 20, 16, dtype=torch.bool)
+    place[4, 19, 15] = True
+    sampler.prefer(place, until=10)
+    assert all(sampler.draw(step).ct.shape == (1, 1, 16, 32, 16) for step in range(10))

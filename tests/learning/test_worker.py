@@ -6,10 +6,9 @@ import sys
 import time
 
 import numpy as np
-import pytest
 
 from cmfnet_napari.core import events
-from cmfnet_napari.core.case import create_case, open_case
+from cmfnet_napari.core.case import open_case
 from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.model_card import Card, read_card
 from cmfnet_napari.core.runs import STATE_FILE
@@ -18,62 +17,11 @@ from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import build
 from cmfnet_napari.learning.state import SAVE_VARIABLE
 
-
-class Worker:
-    def __init__(self, folder):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cmfnet_napari", "worker", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-
-    def say(self, message):
-        self.process.stdin.write(events.encode(message) + "\n")
-        self.process.stdin.flush()
-
-    def until(self, kind):
-        """Events up to the first of a kind; every line must be an event."""
-        seen = []
-        for line in self.process.stdout:
-            event = events.decode_event(line)
-            assert event is not None, line
-            seen.append(event)
-            if event.event == kind:
-                return seen
-        raise AssertionError(f"no {kind} among {seen}: {self.process.stderr.read()[-2000:]}")
-
-    def end(self):
-        self.process.stdin.close()
-        return self.process.wait(timeout=60)
-
-
-@pytest.fixture
-def case(ball, tmp_path):
-    case = create_case(tmp_path / "case", ball.study)
-    case.journal.append(difference(case.scribbles(), ball.scribbles))
-    yield case
-    case.close()
-
-
-@pytest.fixture
-def worker(case):
-    worker = Worker(case.folder)
-    yield worker
-    worker.process.kill()
-    worker.process.wait()
-    for pipe in (worker.process.stdin, worker.process.stdout, worker.process.stderr):
-        pipe.close()
-
-
-def fit(config, base="", **changes):
-    config = config.model_copy(update=changes)
-    return events.Fit(config=config.model_dump(mode="json"), base=str(base))
+from .conftest import Worker, fit_command
 
 
 def test_fit_predict_and_leave(ball, case, worker):
-    worker.say(fit(ball.config, steps=3))
+    worker.say(fit_command(ball.config, steps=3))
     finished = worker.until("finished")[-1]
     assert finished.model == "runs/0001-quick/model.safetensors"
     assert finished.volumes_ml.keys() == {"Tumour"}
@@ -86,7 +34,7 @@ def test_fit_predict_and_leave(ball, case, worker):
 
 
 def test_stop_ends_within_a_second_and_keeps_a_prediction(ball, case, worker):
-    worker.say(fit(ball.config, steps=100_000))
+    worker.say(fit_command(ball.config, steps=100_000))
     worker.until("step")
     began = time.monotonic()
     worker.say(events.Stop())
@@ -98,7 +46,7 @@ def test_stop_ends_within_a_second_and_keeps_a_prediction(ball, case, worker):
 
 def test_stop_is_answered_within_a_second(ball, case, worker):
     heavy = {"width": 16, "patch": (32, 32, 32), "batch": 16, "steps": 1000}
-    worker.say(fit(ball.config, **heavy))  # a step takes many seconds
+    worker.say(fit_command(ball.config, **heavy))  # a step takes many seconds
     worker.until("started")
     time.sleep(1)
     began = time.monotonic()
@@ -109,13 +57,13 @@ def test_stop_is_answered_within_a_second(ball, case, worker):
 
 def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch):
     same = {"steps": 8, "width": 2, "preview_seconds": 3600, "dropout": 0.2}
-    worker.say(fit(ball.config, **same))
+    worker.say(fit_command(ball.config, **same))
     whole = worker.until("finished")[-1]
     assert worker.end() == 0
 
     monkeypatch.setenv(SAVE_VARIABLE, "0")
     killed = Worker(case.folder)
-    killed.say(fit(ball.config, **same))
+    killed.say(fit_command(ball.config, **same))
     run = case.folder / killed.until("started")[-1].run
     while not (run / STATE_FILE).exists():
         time.sleep(0.02)
@@ -136,7 +84,7 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
 
 
 def test_sigterm_saves_the_state(ball, case, worker):
-    worker.say(fit(ball.config, steps=100_000, preview_seconds=1000))
+    worker.say(fit_command(ball.config, steps=100_000, preview_seconds=1000))
     worker.until("step")
     worker.process.terminate()
     assert worker.process.wait(timeout=60) == 0
@@ -147,7 +95,7 @@ def test_sigterm_saves_the_state(ball, case, worker):
 def test_two_workers_make_two_runs(ball, case, worker):
     other = Worker(case.folder)
     for one in (worker, other):
-        one.say(fit(ball.config, steps=2))
+        one.say(fit_command(ball.config, steps=2))
     runs = {one.until("finished")[-1].model.split("/")[1] for one in (worker, other)}
     assert runs == {"0001-quick", "0002-quick"}
     other.end()
@@ -156,7 +104,7 @@ def test_two_workers_make_two_runs(ball, case, worker):
 
 
 def test_closing_stdin_writes_a_checkpoint_and_ends(ball, case, worker):
-    worker.say(fit(ball.config, steps=100_000, preview_seconds=1000))
+    worker.say(fit_command(ball.config, steps=100_000, preview_seconds=1000))
     worker.until("step")
     assert worker.end() == 0
     (run,) = open_case(case.folder, read_only=True).runs()
@@ -164,7 +112,7 @@ def test_closing_stdin_writes_a_checkpoint_and_ends(ball, case, worker):
 
 
 def test_strokes_drawn_meanwhile_are_taken(ball, case, worker):
-    worker.say(fit(ball.config, steps=100_000, preview_seconds=0.2))
+    worker.say(fit_command(ball.config, steps=100_000, preview_seconds=0.2))
     worker.until("preview")
     case.journal.append(
         difference(case.scribbles(), np.where(ball.scribbles == 2, 0, ball.scribbles))
@@ -179,13 +127,27 @@ def test_strokes_drawn_meanwhile_are_taken(ball, case, worker):
     worker.until("finished")
 
 
+def test_strokes_bring_the_next_preview_forward(ball, case, worker):
+    small = {"spacing": 3.0, "steps": 100_000, "preview_seconds": 1000}
+    worker.say(fit_command(ball.config, **small))
+    worker.until("step")
+    more = ball.scribbles.copy()
+    more[9, 5, 8:20] = 1
+    case.journal.append(difference(ball.scribbles, more))
+    began = time.monotonic()
+    worker.until("preview")  # else in 1000 s
+    assert time.monotonic() - began < 15
+    worker.say(events.Stop())
+    worker.until("finished")
+
+
 def base_model(config, classes, path):
     return save_model(build(config, classes), Card(config=config, classes=classes), path)
 
 
 def test_a_fit_starts_from_a_base_model(ball, case, worker, tmp_path):
     base = base_model(ball.config.model_copy(update={"width": 2}), 2, tmp_path / "a.safetensors")
-    worker.say(fit(ball.config, base, steps=1))
+    worker.say(fit_command(ball.config, base, steps=1))
     finished = worker.until("finished")[-1]
     assert read_card(case.folder / finished.model).config.width == 2
     assert worker.end() == 0
@@ -193,9 +155,9 @@ def test_a_fit_starts_from_a_base_model(ball, case, worker, tmp_path):
 
 def test_a_base_model_that_does_not_fit_is_said_and_no_step_is_made(ball, case, worker, tmp_path):
     other = base_model(ball.config, 3, tmp_path / "organs.safetensors")
-    worker.say(fit(ball.config, other, steps=1))
+    worker.say(fit_command(ball.config, other, steps=1))
     assert "organs knows 2 classes" in worker.until("failed")[-1].reason
-    worker.say(fit(ball.config, tmp_path / "gone.safetensors", steps=1))
+    worker.say(fit_command(ball.config, tmp_path / "gone.safetensors", steps=1))
     failed = worker.until("failed")
     assert "holds no model" in failed[-1].reason
     assert len(failed) == 1
@@ -210,7 +172,7 @@ def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker)
     worker.say(events.Fit(config=bad))
     assert "steps" in worker.until("failed")[-1].reason
     case.journal.append(difference(case.scribbles(), np.zeros_like(ball.scribbles)))
-    worker.say(fit(ball.config, steps=1))
+    worker.say(fit_command(ball.config, steps=1))
     assert "no tumour stroke" in worker.until("failed")[-1].reason
     assert worker.end() == 0
 

@@ -6,10 +6,18 @@ waits     as good, but between two steps it waits for room on the disk
 refuses   a ``failed`` event
 dies      words on stderr and exit 3, no event
 stubborn  does not leave when it is asked to
+
+All but the last three then wait for ``refine``, whose prediction is the box with the strokes in
+it. Some modes train as good does, and then
+
+slow      takes two seconds over a refine
+hesitates says `failed` to every refine
+falls     ends in the middle of a refine
 """
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import time
@@ -22,7 +30,9 @@ from cmfnet_napari.core.case import open_case
 from cmfnet_napari.core.volume import write_image
 
 MODE, CASE = sys.argv[1], Path(sys.argv[2])
+RUN = "runs/0001-quick"
 stopped = threading.Event()
+commands: queue.Queue = queue.Queue()
 
 
 def say(event: object) -> None:
@@ -31,9 +41,13 @@ def say(event: object) -> None:
 
 def listen() -> None:
     for line in sys.stdin:
-        if isinstance(events.decode_command(line), events.Stop | events.Quit):
+        command = events.decode_command(line)
+        if isinstance(command, events.Stop | events.Quit):
             stopped.set()
+        else:
+            commands.put(command)
     stopped.set()
+    commands.put(None)
 
 
 def boxes(shape: tuple[int, int, int]) -> np.ndarray:
@@ -67,7 +81,7 @@ def fit(command: events.Fit) -> None:
     labels = boxes(grid.shape)
     np.save(run / "preview.npy", labels)
     number = 0
-    good = MODE in ("good", "waits")
+    good = MODE != "endless"
     while (number < 5) if good else not stopped.is_set():
         number += 1
         step(number, 5 if good else 1000)
@@ -79,25 +93,52 @@ def fit(command: events.Fit) -> None:
         time.sleep(0.05)
     if stopped.is_set():
         say(events.Stopping(step=number))
+    facts = {"seconds": 0.1 * number, "agreement": 0.9, "stopped": MODE == "endless"}
+    finish(labels, number, **facts)
+
+
+def refine(command: events.Refine) -> None:
+    case = open_case(CASE, read_only=True)
+    with open(CASE / "refines.jsonl", "a", encoding="utf-8") as file:
+        file.write(command.model_dump_json() + "\n")
+    if MODE == "hesitates":
+        say(events.Failed(reason="The model is damaged."))
+        return
+    labels = with_strokes(case)
+    np.save(CASE / RUN / "preview.npy", labels)
+    say(events.Preview(step=6, labels=f"{RUN}/preview.npy", agreement=0.95))
+    if MODE == "falls":
+        sys.exit(3)
+    if MODE == "slow":
+        time.sleep(2)
+    finish(with_strokes(case), 6 + case.journal.last_id(), agreement=0.97)
+
+
+def with_strokes(case: object) -> np.ndarray:
+    strokes, labels = case.scribbles(), boxes(case.study.grid.shape)
+    labels[strokes > 0] = strokes[strokes > 0] - 1
+    return labels
+
+
+def finish(labels: np.ndarray, steps: int, **facts: object) -> None:
+    grid, run = open_case(CASE, read_only=True).study.grid, CASE / RUN
     write_image(grid.to_image(labels), run / "prediction.nrrd")
     write_image(grid.to_image(0.8 * labels.astype(np.float32)), run / "probabilities.nrrd")
     say(
         events.Finished(
-            model="runs/0001-quick/model.safetensors",
-            labels="runs/0001-quick/prediction.nrrd",
-            probabilities="runs/0001-quick/probabilities.nrrd",
+            model=f"{RUN}/model.safetensors",
+            labels=f"{RUN}/prediction.nrrd",
+            probabilities=f"{RUN}/probabilities.nrrd",
             volumes_ml={},
-            steps=number,
-            seconds=0.1 * number,
-            agreement=0.9,
-            stopped=MODE == "endless",
+            steps=steps,
+            **facts,
         )
     )
 
 
 def main() -> None:
     first = events.decode_command(sys.stdin.readline())
-    assert isinstance(first, events.Fit), first
+    assert isinstance(first, events.Fit | events.Refine), first
     if MODE == "dies":
         sys.exit(print("CUDA error: the driver fell over", file=sys.stderr) or 3)
     if MODE == "refuses":
@@ -107,8 +148,10 @@ def main() -> None:
         say(events.Started(run="x", device="cpu", precision="float32", steps=1, parameters=1))
         time.sleep(60)
     threading.Thread(target=listen, daemon=True).start()
-    fit(first)
-    stopped.wait(30)
+    command = first
+    while command is not None:
+        fit(command) if isinstance(command, events.Fit) else refine(command)
+        command = commands.get(timeout=60)
 
 
 main()

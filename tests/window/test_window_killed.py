@@ -39,8 +39,8 @@ def test_a_killed_worker_is_gone_on_with(opened, scribble, qtbot, monkeypatch):
     assert begun[1].run == begun[0].run
     assert begun[1].from_step > 0
     assert finished.args[0].steps == TINY["steps"]
-    assert not state.exists()
     assert training.interrupted is None
+    qtbot.waitUntil(lambda: not state.exists(), timeout=5000)  # the worker tells first
     assert not panel.continue_button.isVisible()
 
 

@@ -74,4 +74,27 @@ def test_fit_with_the_real_worker_leaves_the_window_free(opened, hand, scribble,
     assert set(steps[0].losses) >= {"total", "ssl", "imr", "imc"}
     assert 0 <= session.result.probability.data.min() <= session.result.probability.data.max() <= 1
     np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
+    seconds = seconds_to_follow(session, hand, qtbot)
+    with capsys.disabled():
+        print(f"\nfrom the end of a stroke to the changed prediction: {seconds:.1f} s")
+    assert session.refining.process_id == worker  # no restart
+    qtbot.waitUntil(lambda: session.refining.state == "ready", timeout=60000)
+    np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
+    session.close()
     qtbot.waitUntil(lambda: ended(worker), timeout=30000)
+
+
+def seconds_to_follow(session, hand, qtbot):
+    """Draw the opposite of what is predicted; wait until the prediction agrees there."""
+    row, columns = 12, slice(7, 11)
+
+    def says_tumour():
+        return float((session.result.prediction.data[7, row, columns] == 1).mean()) > 0.5
+
+    before = says_tumour()
+    hand.look_at("axial", (7, row, 8))
+    session.select_class(1 if before else 2)
+    hand.drag((7, row, 7), (7, row, 10))
+    began = time.perf_counter()
+    qtbot.waitUntil(lambda: says_tumour() != before, timeout=60000)
+    return time.perf_counter() - began
