@@ -59,7 +59,8 @@ class Learnt:
 def keep_learnt(
     run: RunFolder, model: nn.Module, card: Card, material: Material, prediction: Prediction
 ) -> Learnt:
-    """What a fit that is complete leaves in memory."""
+    """What a fit that is complete leaves in memory; no stroke is held out from now on."""
+    material.hold_out(0)
     return Learnt(run, card, model.state_dict(), material, material.scribbles, prediction)
 
 
