@@ -1,8 +1,9 @@
 """Put a trained base model among those that come with the package, at half precision.
 
-    python scripts/ship_model.py TRAINING/model.safetensors limb-sarcoma
+    python scripts/ship_model.py TRAINING/model.safetensors limb-sarcoma 0.75
 
 Its weights take half the room as float16; a fit from it computes in float32 or bfloat16 as ever.
+The number is the confidence that benchmarks/calibration.py found on patients held out.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from cmfnet_napari.learning.checkpoint import load_model, save_model
 MOST_BYTES = 20 * 10**6
 
 
-def main(model: str, name: str) -> None:
+def main(model: str, name: str, confidence: str = "1") -> None:
     """Write the model; refuse one that is too large for the repository."""
     network, card = load_model(model, torch.device("cpu"))
+    config = card.config.model_copy(update={"confidence": float(confidence)})
+    card = card.model_copy(update={"config": config})
     BUILT_IN.mkdir(exist_ok=True)
     path = save_model(network.half(), card, BUILT_IN / f"{name}{ENDING}")
     size = path.stat().st_size

@@ -102,6 +102,9 @@ class Config(BaseModel):
     hold_out: bool = _field(
         False, "Hold strokes out in turn and keep the weights that agree best with those"
     )
+    confidence: float = _field(
+        1.0, "Scores are multiplied by this on their way to probabilities: calibration", gt=0, le=10
+    )
     keep_marked: bool = _field(False, "Keep only parts of the prediction that hold a stroke")
 
     @property

@@ -42,6 +42,7 @@ INPUT_AND_NETWORK = (
     "stroke_maps",
     "normalisation",
     "patch",
+    "confidence",
 )
 _PACKAGES = ("cmfnet-napari", "torch", "monai", "numpy")
 

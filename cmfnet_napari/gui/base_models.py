@@ -38,6 +38,11 @@ class BaseModel:
         """What people call it."""
         return model_name(self.path)
 
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with the package."""
+        return self.path.parent == BUILT_IN
+
 
 class BaseModels(QObject):
     """Adds models in the background."""

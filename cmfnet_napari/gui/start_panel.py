@@ -8,8 +8,10 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
+from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.config import PRESETS, Config
 from cmfnet_napari.core.model_card import with_base
+from cmfnet_napari.core.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.base_models import BaseModel, list_models, model_words
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
@@ -87,8 +89,10 @@ class StartPanel(QWidget):
         form.addRow(self.help)
 
     def _follow(self) -> None:
-        """Show the preset that was kept with the case."""
+        """Show the preset that was kept with the case, and propose a model that fits it."""
         self.preset.setCurrentIndex(_ORDER.index(self._session.preset))
+        if self.base_path is None:
+            self._offer(proposed(self._session.case))
 
     def _offer(self, chosen: Path | None = None) -> None:
         """Fill the list anew and choose a model."""
@@ -113,6 +117,15 @@ class StartPanel(QWidget):
         self._session.preset = self.preset.currentData()
         self.help.setText(start_words(self.preset.currentData(), self._model))
         self.changed.emit()
+
+
+def proposed(case: Case) -> Path | None:
+    """The model that comes with the package for such a patient: one class, CT with MR."""
+    classes = sum(kind.code >= FIRST_CLASS for kind in case.classes)
+    if classes != 1 or case.study.mr is None:
+        return None
+    fitting = (m for m in list_models() if m.built_in and m.card.classes == 2)
+    return next((model.path for model in fitting), None)
 
 
 def start_config(preset: str, model: BaseModel | None) -> Config:

@@ -128,17 +128,14 @@ class TrainingPanel(QWidget):
         self.plot.add(event)
 
     def _on_preview(self, event: Preview) -> None:
-        self.message.setText(
-            f"Preview after {event.step} steps: agrees with {100 * event.agreement:.1f} % of the "
-            "strokes."
-        )
+        self.message.setText(f"Preview after {event.step} steps: {agreement_words(event)}.")
 
     def _on_finished(self, event: Finished) -> None:
         self.progress.setValue(1000)
         done = "Stopped" if event.stopped else "Done"
         self.message.setText(
-            f"{done} after {event.steps} steps, {clock(event.seconds)}. The prediction agrees with "
-            f"{100 * event.agreement:.1f} % of the strokes. {event.warning}"
+            f"{done} after {event.steps} steps, {clock(event.seconds)}: "
+            f"{agreement_words(event)}. {event.warning}"
         )
 
     def _on_failed(self, reason: str, details: str) -> None:
@@ -150,6 +147,14 @@ class TrainingPanel(QWidget):
         self.details_button.setChecked(False)
         self.details_button.setVisible(bool(details))
         self.details.setVisible(False)
+
+
+def agreement_words(event: Preview | Finished) -> str:
+    """How far a contour agrees with the strokes, and with those that were held out."""
+    words = f"agreement with your strokes {100 * event.agreement:.1f} %"
+    if event.held_out is None:
+        return words
+    return f"{words}; {100 * event.held_out:.1f} % with strokes while they were held out"
 
 
 def clock(seconds: float) -> str:

@@ -84,7 +84,7 @@ def predict(
     if config.normalisation == "instance":
         probabilities = _slide(model, inputs, config, precision, room)
     else:
-        probabilities = _paste_tiles(model, inputs, precision, room)
+        probabilities = _paste_tiles(model, inputs, config, precision, room)
     labels, probability = _finish(probabilities, inputs)
     if scribbles is not None:
         labels = drop_unmarked(labels, scribbles)
@@ -189,7 +189,9 @@ def _channels_last(image: Tensor) -> Tensor:
     return image.contiguous().as_strided(image.shape, (z * y * x, 1, y * x, x, 1))
 
 
-def _paste_tiles(model: CmFNet, inputs: Inputs, precision: torch.dtype, room: Room) -> Tensor:
+def _paste_tiles(
+    model: CmFNet, inputs: Inputs, config: Config, precision: torch.dtype, room: Room
+) -> Tensor:
     """Probabilities (1, classes, z', y', x') on the CPU, tile by tile."""
     size = tuple(inputs.ct.shape[2:])
     tiles = make_tiles(size, room.fits)
@@ -198,7 +200,7 @@ def _paste_tiles(model: CmFNet, inputs: Inputs, precision: torch.dtype, room: Ro
     result, images = torch.empty(1, room.classes, *size), _images(inputs)
     for tile in tiles:
         scores = _scores(model, images[(..., *tile.cut)], precision)[(..., *tile.inner)]
-        result[(..., *tile.core)] = scores.softmax(dim=1).cpu()
+        result[(..., *tile.core)] = (config.confidence * scores).softmax(dim=1).cpu()
     return result
 
 
@@ -220,7 +222,7 @@ def _slide(
     blended = sliding_window_inference(
         images, window, 1, scores, overlap=_OVERLAP, mode="gaussian", device="cpu"
     )
-    return blended.softmax(dim=1)
+    return (config.confidence * blended).softmax(dim=1)
 
 
 def _finish(probabilities: Tensor, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from cmfnet_napari.learning.guide import Clues, find_clues, make_guide, make_map
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs
 
+_REMEMBERED = 2  # clues: of all strokes, and of those that are not held out
 USERS = 7  # what a network that reads maps sees of one patient: all strokes, and parts of them
 
 
@@ -36,10 +37,16 @@ class Surroundings:
         self._inputs, self._config = inputs, config
         self._spacing = inputs.frame.spacing(study.grid)
         self._body = inputs.frame.coarsen(body_mask(study.ct))
+        self._last: list[tuple[Tensor, int, Clues]] = []
 
     def clues(self, strokes: Tensor, classes: int) -> Clues:
-        """What strokes (1, z, y, x) tell, for so many outputs."""
-        return find_clues(self._inputs, strokes, self._body, classes, self._spacing)
+        """What strokes (1, z, y, x) tell, for so many outputs; the last few are remembered."""
+        for known, count, clues in self._last:
+            if count == classes and torch.equal(known, strokes):
+                return clues
+        found = find_clues(self._inputs, strokes, self._body, classes, self._spacing)
+        self._last = [(strokes, classes, found), *self._last[: _REMEMBERED - 1]]
+        return found
 
     def with_maps(self, strokes: Tensor, classes: int) -> Inputs:
         """The images, with maps of all strokes where the network sees them: for a prediction."""

@@ -63,8 +63,9 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The models folder of a test; it is not there yet."""
+    """The models folder of a test; it is not there yet. No model comes with the package."""
     monkeypatch.setenv("CMFNET_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("cmfnet_napari.gui.base_models.BUILT_IN", tmp_path / "built-in")
     return tmp_path / "models"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.events import decode_command
 from cmfnet_napari.core.model_card import FORMAT, Card
 from cmfnet_napari.gui.base_models import add_model, list_models
+from cmfnet_napari.gui.opening import open_files
 
 NOTHING = "Strokes alone (from nothing)"
 
@@ -176,3 +178,30 @@ def test_every_control_is_reached_with_the_tab_key(dock, qtbot):
     places = [order.index(widget) for widget in wanted]
     assert places == sorted(places)
     assert all(widget.focusPolicy() & Qt.FocusPolicy.TabFocus for widget in wanted)
+
+
+def test_a_model_that_comes_with_the_package_is_proposed_for_one_class(
+    dock, patient, tmp_path, qtbot
+):
+    path = write(tmp_path / "built-in" / "limb-sarcoma.safetensors")
+    begin = dock.training_panel.begin
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.session.open(partial(open_files, patient.ct, patient.mr))
+    assert begin.base_path == path
+    begin.base.setCurrentIndex(0)
+    dock.tabs.setCurrentIndex(2)
+    assert begin.base_path is None  # what the user chose stays
+
+
+def test_it_is_not_proposed_without_an_mr(dock, patient, tmp_path, qtbot):
+    write(tmp_path / "built-in" / "limb-sarcoma.safetensors")
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.session.open(partial(open_files, patient.ct, None))
+    assert dock.training_panel.begin.base_path is None
+
+
+def test_it_is_not_proposed_when_it_knows_other_classes(dock, patient, tmp_path, qtbot):
+    write(tmp_path / "built-in" / "organs.safetensors", classes=8)
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.session.open(partial(open_files, patient.ct, patient.mr))
+    assert dock.training_panel.begin.base_path is None
