@@ -4,8 +4,9 @@
         [--seeds 1] [--cases 24] [--seconds S] [--models TRAINING]
 
 Methods: race, walker, forest (`classical.py`); a preset, from the strokes alone; with --models,
-the folder of a `cmfnet train --folds`: `first`, the base model's contour without any training, and
-`base`, the preset quick that starts from it. Every patient gets the model of the fold that held it
+the folder of a `cmfnet train --folds`: `first`, the base model's contour without any training,
+`first-ct` and `first-mr`, the same by its branches of one modality, and `base`, the preset quick
+that starts from it. Every patient gets the model of the fold that held it
 out. --seconds is the training time of a fit.
 
 OUT/rows.csv takes one row a patient, style, seed and method; rows that are there are not made
@@ -111,10 +112,10 @@ def _measure(
 def _method(name: str, seconds: float | None, model: Path | None) -> Method:
     if name in CLASSICAL:
         return CLASSICAL[name]
-    if name in ("first", "base") and model is None:
+    if name in ("first", "first-ct", "first-mr", "base") and model is None:
         raise SystemExit(f"{name} needs --models")
-    if name == "first":
-        return partial(_first, model)
+    if name.startswith("first"):
+        return partial(_first, model, name.removeprefix("first").strip("-") or "mm")
     minutes = {} if seconds is None else {"minutes": seconds / 60}
     if name == "base":
         return partial(_fit, make_config("quick", **minutes), model)
@@ -129,8 +130,10 @@ def _fit(config: object, base: Path | None, study: Study, scribbles: np.ndarray)
         return load_labels(Path(run) / done.labels, study.grid) > 0
 
 
-def _first(model: Path, study: Study, scribbles: np.ndarray) -> np.ndarray:
+def _first(model: Path, branch: str, study: Study, scribbles: np.ndarray) -> np.ndarray:
     network, card = load_model(model, torch.device("cpu"))
+    if branch != "mm":
+        network.fused = lambda *inputs: getattr(network(*inputs), branch)
     return predict_study(network, card, study, scribbles=scribbles).labels > 0
 
 
