@@ -42,12 +42,18 @@ class Material:
 
     def draw(self, scribbles: np.ndarray) -> None:
         """Learn from these strokes from now on; images are prepared anew if the region moved."""
+        self._groups = self._deal(scribbles)
         self.scribbles = scribbles
-        self._groups = deal_strokes(scribbles, self.study.grid.spacing, GROUPS, self._config.seed)
         frame = make_frame(self.study.grid, scribbles, self._config)
         if getattr(self, "inputs", None) is None or self.inputs.frame != frame:
             self.inputs: Inputs = make_inputs(self.study, frame, self._config)
             self._around = Surroundings(self.study, self.inputs, self._config)
+
+    def _deal(self, scribbles: np.ndarray) -> np.ndarray:
+        """Groups of the first strokes; those drawn later are never held out: they count at once."""
+        if getattr(self, "scribbles", None) is None:
+            return deal_strokes(scribbles, self.study.grid.spacing, GROUPS, self._config.seed)
+        return np.where(scribbles == self.scribbles, self._groups, 0)
 
     def hold_out(self, group: int) -> bool:
         """Learn nothing from a group of strokes, 1 … `GROUPS`; 0: from all. Whether it is new."""
