@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from cmfnet_napari.core.config import Config
@@ -13,8 +14,6 @@ from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
 from cmfnet_napari.learning.rounds import GROUPS
 from cmfnet_napari.learning.volumes import Surroundings
-
-_USERS = 3  # parts of the strokes at once: they are dealt anew in every round
 
 
 class Material:
@@ -66,19 +65,28 @@ class Material:
         return np.where((self._groups == self._held) & (self._held > 0), self.scribbles, UNLABELLED)
 
     def volumes(self, classes: int) -> list[Batch]:
-        """Images, strokes of the first classes but those held out, and what lies between them."""
-        targets = self._targets(classes, learnt=True)
-        return self._around.volumes(targets, targets, classes, users=_USERS)
+        """Images, strokes of the first classes but those held out, and what lies between them.
+
+        Maps leave out the next group too: the network is to find strokes that it does not see.
+        """
+        learnt = self._targets(classes, self._held)
+        shown = learnt
+        if self._held:
+            shown = self._targets(classes, self._held, self._held % GROUPS + 1)
+            for code in set(learnt.unique().tolist()) - set(shown.unique().tolist()):
+                shown = torch.where(learnt == code, learnt, shown)  # no code is ever without
+        return self._around.volumes(learnt, classes, learnt, [shown])
 
     def seen(self, classes: int, learnt: bool = False) -> Inputs:
         """What the network sees to predict: images, and maps of the strokes if it reads them.
 
         With `learnt`, the maps do not tell of the strokes that are held out.
         """
-        return self._around.with_maps(self._targets(classes, learnt), classes)
+        targets = self._targets(classes, *([self._held] if learnt else []))
+        return self._around.with_maps(targets, classes)
 
-    def _targets(self, classes: int, learnt: bool) -> Tensor:
-        known = np.where(self.scribbles > classes, UNLABELLED, self.scribbles)
-        if learnt:
-            known = np.where(self.held_out != UNLABELLED, UNLABELLED, known)
-        return self.inputs.targets(known)
+    def _targets(self, classes: int, *without: int) -> Tensor:
+        """Strokes of the first classes, without some groups, on the working grid."""
+        left_out = np.isin(self._groups, [group for group in without if group])
+        known = (self.scribbles <= classes) & ~left_out
+        return self.inputs.targets(np.where(known, self.scribbles, UNLABELLED))

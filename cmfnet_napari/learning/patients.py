@@ -56,7 +56,9 @@ def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
         targets = inputs.targets(to_scribbles(case.targets, case.targets != IGNORE))
     around = Surroundings(case.study, inputs, config)
     strokes = targets
-    volumes = around.volumes(strokes, targets.to(torch.uint8), classes, guided=not case.dense)
+    users = (around.part_of(strokes, user) for user in range(USERS))
+    guiding = None if case.dense else strokes
+    volumes = around.volumes(targets.to(torch.uint8), classes, guiding, users)
     shown = around.part_of(strokes, USERS)  # fewer than were drawn, and none of those learnt from
     return Patient(case, around.with_maps(shown, classes), volumes)
 

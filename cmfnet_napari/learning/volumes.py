@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from cmfnet_napari.learning.guide import Clues, find_clues, make_guide, make_map
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs
 
-_REMEMBERED = 2  # clues: of all strokes, and of those that are not held out
+_REMEMBERED = 11  # clues: of all strokes, and two for every group that is held out
 USERS = 7  # what a network that reads maps sees of one patient: all strokes, and parts of them
 
 
@@ -55,43 +56,33 @@ class Surroundings:
         return replace(self._inputs, maps=make_maps(self.clues(strokes, classes)))
 
     def volumes(
-        self,
-        strokes: Tensor,
-        targets: Tensor,
-        classes: int,
-        *,
-        guided: bool = True,
-        users: int = USERS,
+        self, targets: Tensor, classes: int, guiding: Tensor | None, shown: Iterable[Tensor]
     ) -> list[Batch]:
-        """Volumes to learn from: one, or with maps one for each of some users.
+        """Volumes to learn from: one, or with maps one for each set of strokes that is shown.
 
         Parameters
         ----------
-        strokes : tensor (1, z, y, x), int64
-            What guide and maps come from.
         targets : tensor (1, z, y, x)
             What is taught.
         classes : int
             Outputs, background included.
-        guided : bool
-            Whether there is a guide; where not, and others have one, all classes are alike.
-        users : int
-            How many.
+        guiding : tensor (1, z, y, x) or None
+            Strokes that the guide comes from. None: it says nothing, all classes are alike.
+        shown : iterable of tensor (1, z, y, x)
+            Strokes that the maps are of; not looked at without maps.
         """
         inputs, config = self._inputs, self._config
         images = (inputs.ct, inputs.mr, inputs.fov, targets)
         nothing = inputs.ct[:, :0]
         guide = nothing
-        if config.guide > 0:
+        if config.guide > 0 and guiding is None:
             guide = torch.full((1, classes, *inputs.ct.shape[2:]), 1 / classes)
-            if guided:
-                guide = make_guide(self.clues(strokes, classes), config.guide_softness)
+        elif config.guide > 0:
+            guide = make_guide(self.clues(guiding, classes), config.guide_softness)
         if not config.stroke_maps:
             return [Batch(*images, guide, nothing)]
-        parts = (self.part_of(strokes, user) for user in range(users))
-        return [
-            Batch(*images, guide, make_maps(self.clues(part, classes)).half()) for part in parts
-        ]
+        maps = (make_maps(self.clues(strokes, classes)).half() for strokes in shown)
+        return [Batch(*images, guide, seen) for seen in maps]
 
     def part_of(self, strokes: Tensor, user: int) -> Tensor:
         """All strokes (1, z, y, x) for the first user, fewer for the others."""

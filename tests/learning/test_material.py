@@ -1,0 +1,75 @@
+"""What a fit learns from while strokes are held out in turn."""
+
+import numpy as np
+import pytest
+import torch
+
+from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.learning.guide import map_count
+from cmfnet_napari.learning.material import Material
+from cmfnet_napari.learning.rounds import GROUPS
+
+
+@pytest.fixture
+def material(ball):
+    config = ball.config.model_copy(update={"stroke_maps": True})
+    return Material(ball.study, ball.scribbles, config)
+
+
+def learnt(material):
+    """Scribble codes that teach, and those whose maps are shown (nearness is 1 at a stroke)."""
+    (volume,) = material.volumes(2)
+    targets = volume.targets[0].numpy()
+    drawn = np.where(targets == IGNORE, 0, targets + 1)
+    near = volume.maps[0, :2].float()
+    shown = torch.where(near[1] == 1, 2, torch.where(near[0] == 1, 1, 0)).numpy()
+    return drawn, np.where(drawn > 0, shown, 0)
+
+
+def test_without_a_group_all_strokes_teach_and_are_shown(material, ball):
+    drawn, shown = learnt(material)
+    np.testing.assert_array_equal(drawn, ball.scribbles)
+    np.testing.assert_array_equal(shown, ball.scribbles)
+    assert not material.held_out.any()
+    assert material.seen(2).maps.shape[1] == map_count(2)
+
+
+def test_every_stroke_is_held_out_once_and_another_part_only_taught(material, ball):
+    held, hidden = np.zeros_like(ball.scribbles), np.zeros_like(ball.scribbles)
+    for group in range(1, GROUPS + 1):
+        assert material.hold_out(group)
+        drawn, shown = learnt(material)
+        out = material.held_out
+        np.testing.assert_array_equal(np.where(out > 0, 0, ball.scribbles), drawn)
+        assert {1, 2} <= set(np.unique(drawn))
+        assert {1, 2} <= set(np.unique(shown))
+        assert ((shown == drawn) | (shown == 0)).all()
+        assert (held[out > 0] == 0).all()
+        held, hidden = held + out, hidden + (drawn - shown)
+    assert (held == ball.scribbles).mean() > 0.99
+    assert (hidden > 0).any()
+
+
+def test_what_is_judged_is_not_told_of_what_is_held_out(material):
+    material.hold_out(1)
+    out = material.held_out == 1
+    assert out.any()
+    whole, part = material.seen(2).maps, material.seen(2, learnt=True).maps
+    assert (whole[0, 0].numpy()[out] == 1).all()
+    assert (part[0, 0].numpy()[out] < 1).any()
+
+
+def test_strokes_drawn_later_count_at_once_in_every_round(material, ball):
+    later = ball.scribbles.copy()
+    later[9, 20:22, 15:25] = 2
+    material.draw(later)
+    for group in range(1, GROUPS + 1):
+        material.hold_out(group)
+        drawn, _ = learnt(material)
+        assert (drawn[9, 20:22, 15:25] == 2).all()
+
+
+def test_the_same_group_again_is_nothing_new(material):
+    assert material.hold_out(2)
+    assert not material.hold_out(2)
+    assert material.hold_out(0)
