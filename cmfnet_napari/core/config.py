@@ -139,13 +139,14 @@ _ONE_PATIENT: dict[str, Any] = {
     "keep_marked": True,
 }
 # What a fit for one patient that starts from a base model takes instead of its preset's values:
-# small steps, little time, and the strokes rather than the guide.
+# small steps, little time. A model that reads strokes is guided by its own first contour.
 FROM_BASE: dict[str, Any] = {
     "learning_rate": 3e-4,
     "clip": 1.0,
-    "guide": 0.5,
+    "guide": 1.0,
+    "guide_end": 1.0,
     "ramp": 0.0,
-    "steps": 90,
+    "steps": 60,
     "minutes": 0.75,
 }
 PRESETS: dict[str, Config] = {

@@ -57,8 +57,8 @@ def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
     around = Surroundings(case.study, inputs, config)
     strokes = targets
     users = (around.part_of(strokes, user) for user in range(USERS))
-    guiding = None if case.dense else strokes
-    volumes = around.volumes(targets.to(torch.uint8), classes, guiding, users)
+    guide = around.guide(None if case.dense else strokes, classes)
+    volumes = around.volumes(targets.to(torch.uint8), classes, guide, users)
     shown = around.part_of(strokes, USERS)  # fewer than were drawn, and none of those learnt from
     return Patient(case, around.with_maps(shown, classes), volumes)
 

@@ -55,8 +55,19 @@ class Surroundings:
             return self._inputs
         return replace(self._inputs, maps=make_maps(self.clues(strokes, classes)))
 
+    def guide(self, strokes: Tensor | None, classes: int) -> Tensor:
+        """The guide (1, C, z, y, x) that strokes (1, z, y, x) give; C = 0 where there is none.
+
+        None: it says nothing, all classes are alike.
+        """
+        if self._config.guide <= 0:
+            return self._inputs.ct[:, :0]
+        if strokes is None:
+            return torch.full((1, classes, *self._inputs.ct.shape[2:]), 1 / classes)
+        return make_guide(self.clues(strokes, classes), self._config.guide_softness)
+
     def volumes(
-        self, targets: Tensor, classes: int, guiding: Tensor | None, shown: Iterable[Tensor]
+        self, targets: Tensor, classes: int, guide: Tensor, shown: Iterable[Tensor]
     ) -> list[Batch]:
         """Volumes to learn from: one, or with maps one for each set of strokes that is shown.
 
@@ -66,23 +77,17 @@ class Surroundings:
             What is taught.
         classes : int
             Outputs, background included.
-        guiding : tensor (1, z, y, x) or None
-            Strokes that the guide comes from. None: it says nothing, all classes are alike.
+        guide : tensor (1, C, z, y, x)
+            As `guide` makes it.
         shown : iterable of tensor (1, z, y, x)
             Strokes that the maps are of; not looked at without maps.
         """
-        inputs, config = self._inputs, self._config
-        images = (inputs.ct, inputs.mr, inputs.fov, targets)
-        nothing = inputs.ct[:, :0]
-        guide = nothing
-        if config.guide > 0 and guiding is None:
-            guide = torch.full((1, classes, *inputs.ct.shape[2:]), 1 / classes)
-        elif config.guide > 0:
-            guide = make_guide(self.clues(guiding, classes), config.guide_softness)
-        if not config.stroke_maps:
-            return [Batch(*images, guide, nothing)]
+        inputs = self._inputs
+        known = (inputs.ct, inputs.mr, inputs.fov, targets, guide)
+        if not self._config.stroke_maps:
+            return [Batch(*known, inputs.ct[:, :0])]
         maps = (make_maps(self.clues(strokes, classes)).half() for strokes in shown)
-        return [Batch(*images, guide, seen) for seen in maps]
+        return [Batch(*known, seen) for seen in maps]
 
     def part_of(self, strokes: Tensor, user: int) -> Tensor:
         """All strokes (1, z, y, x) for the first user, fewer for the others."""
