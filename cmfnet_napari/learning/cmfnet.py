@@ -11,7 +11,6 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from cmfnet_napari.core.config import Config
-from cmfnet_napari.learning.guide import map_count
 from cmfnet_napari.learning.layers import Conv, Normalisation, Stage
 from cmfnet_napari.learning.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
@@ -169,6 +168,11 @@ def build(config: Config, classes: int) -> CmFNet:
         maps=map_count(classes) if config.stroke_maps else 0,
         checkpointing=config.checkpointing,
     )
+
+
+def map_count(classes: int) -> int:
+    """Number of maps (`guide.make_maps`) for so many outputs, background included."""
+    return classes + 3 * (classes - 1)
 
 
 def _with_maps(image: Tensor, maps: Tensor | None) -> Tensor:

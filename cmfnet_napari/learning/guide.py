@@ -95,7 +95,7 @@ def make_guide(clues: Clues, softness: float) -> Tensor:
 
 
 def make_maps(clues: Clues) -> Tensor:
-    """Maps of the strokes for the network, (1, `map_count`, z, y, x), in [0, 1].
+    """Maps of the strokes for the network, (1, `cmfnet.map_count`, z, y, x), in [0, 1].
 
     Nearness to the strokes of every class, 1 at a stroke and one half at 30 mm; then for every
     class but the background its probability by either race, and by look.
@@ -103,11 +103,6 @@ def make_maps(clues: Clues) -> Tensor:
     chances = (_chance(costs, _MAP_SOFTNESS_MM) for costs in (clues.plain, clues.informed))
     found = [part[:, 1:] for part in (*chances, clues.looks)]
     return torch.cat([1 / (1 + clues.plain / _MAP_MM), *found], dim=1)
-
-
-def map_count(classes: int) -> int:
-    """Number of maps for so many outputs, background included."""
-    return classes + 3 * (classes - 1)
 
 
 def _chance(costs: Tensor, softness: float) -> Tensor:

@@ -1,14 +1,8 @@
 import pytest
 import torch
 
-from cmfnet_napari.learning.guide import (
-    Clues,
-    find_clues,
-    make_guide,
-    make_maps,
-    map_count,
-    with_air,
-)
+from cmfnet_napari.learning.cmfnet import map_count
+from cmfnet_napari.learning.guide import Clues, find_clues, make_guide, make_maps, with_air
 from cmfnet_napari.learning.prepare import make_frame, make_inputs
 
 

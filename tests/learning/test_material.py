@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.learning.guide import map_count
+from cmfnet_napari.learning.cmfnet import map_count
 from cmfnet_napari.learning.material import Material
 from cmfnet_napari.learning.rounds import GROUPS
 
