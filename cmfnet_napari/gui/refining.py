@@ -69,13 +69,17 @@ class Refining(QObject):
         return 0 if self._client is None else self._client.process_id
 
     def take_over(self, client: WorkerClient, event: Finished, device: str) -> None:
-        """Keep the worker of a fit that is complete, for the strokes to come."""
+        """Keep the worker of a fit that is complete, for the strokes to come.
+
+        Who stopped the fit wants the machine back: the next stroke starts another.
+        """
         self._offer(event)
         self._device = device
         self._hold(client)
-        if not self.enabled:
+        late = self._late
+        if event.stopped or not self.enabled:
             self.rest()
-        elif self._late:
+        if late and self.enabled:
             self._quiet.start()
 
     def enable(self, on: bool) -> None:

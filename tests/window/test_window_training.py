@@ -61,7 +61,7 @@ def test_fit_from_button_to_prediction(opened, fake, scribble, qtbot):
     assert panel.time.text() == "Step 5: 0:00 elapsed, about 0:00 left"
     assert panel.progress.value() == panel.progress.maximum()
     assert "Done after 5 steps" in panel.message.text()
-    assert "90.0 % of the strokes" in panel.message.text()
+    assert "agreement with your strokes 90.0 %." in panel.message.text()
     assert previews
     assert previews[0].sum() == 4 * 6 * 5 + 2 * 3 * 3
     names = [layer.name for layer in session.viewer.layers]
