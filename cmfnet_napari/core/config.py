@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cmfnet_napari.core.errors import UserError
 
 Preset = Literal["quick", "standard", "paper"]
+AROUND_STROKES_MM = 60.0  # what a model that reads strokes looks at: further than tumours reach
 
 
 def _field(default: Any, help: str, unit: str = "", **limits: Any) -> Any:
@@ -92,7 +93,7 @@ class Config(BaseModel):
     clip: float = _field(0.0, "Longest gradient; longer ones are shortened. 0: no limit", ge=0)
     augment: bool = _field(False, "Random flips and changes of intensity")
     average: float = _field(0.0, "Decay of the weights' moving average; 0: none", ge=0, lt=1)
-    steps: int = _field(2000, "Steps at most", ge=1, le=10_000_000)
+    steps: int = _field(2000, "Steps at most; 0: the base model as it is", ge=0, le=10_000_000)
     minutes: float | None = _field(None, "Time for training at most", "min", gt=0, le=100_000)
     preview_seconds: float = _field(10.0, "Between previews at least", "s", ge=0.1, le=3600)
     precision: Literal["auto", "float32", "bfloat16"] = _field(
@@ -139,16 +140,16 @@ _ONE_PATIENT: dict[str, Any] = {
     "keep_marked": True,
 }
 # What a fit for one patient that starts from a base model takes instead of its preset's values:
-# small steps, little time. A model that reads strokes is guided by its own first contour.
+# small steps, little time. A model that reads strokes contours from them as it is: training it on
+# one patient's strokes made its contours worse (docs/measurements.md).
 FROM_BASE: dict[str, Any] = {
     "learning_rate": 3e-4,
     "clip": 1.0,
-    "guide": 1.0,
-    "guide_end": 1.0,
     "ramp": 0.0,
-    "steps": 60,
+    "steps": 90,
     "minutes": 0.75,
 }
+READS_STROKES: dict[str, Any] = {"steps": 0, "region_margin": AROUND_STROKES_MM}
 PRESETS: dict[str, Config] = {
     "paper": Config(),
     "standard": Config(

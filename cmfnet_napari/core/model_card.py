@@ -17,7 +17,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 
-from cmfnet_napari.core.config import FROM_BASE, PRESETS, Config, parse_config
+from cmfnet_napari.core.config import FROM_BASE, PRESETS, READS_STROKES, Config, parse_config
 from cmfnet_napari.core.errors import UserError
 
 FORMAT = "cmfnet-1"
@@ -191,15 +191,16 @@ def check_base(card: Card, classes: int, name: str) -> None:
 def with_base(config: Config, card: Card) -> Config:
     """Return a fit's configuration with the base model's input and network.
 
-    A preset for one patient also takes the gentler training of `config.FROM_BASE`, but for what
-    was changed by hand.
+    A preset for one patient also takes the gentler training of `config.FROM_BASE`, none at all
+    with a model that reads strokes (`config.READS_STROKES`), but for what was changed by hand.
     """
     own = {field: getattr(card.config, field) for field in INPUT_AND_NETWORK}
     preset = PRESETS[config.preset]
+    gentle = FROM_BASE | (READS_STROKES if card.config.stroke_maps else {})
     if config.preset != "paper":
         own |= {
             field: value
-            for field, value in FROM_BASE.items()
+            for field, value in gentle.items()
             if getattr(config, field) == getattr(preset, field)
         }
     return parse_config({**config.model_dump(), **own})

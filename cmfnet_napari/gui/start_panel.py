@@ -139,6 +139,8 @@ def start_words(preset: str, model: BaseModel | None) -> str:
     config = start_config(preset, model)
     limit = f"at most {config.minutes:g} min" if config.minutes else "no time limit"
     voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the CT's own voxels"
+    if not config.steps:
+        return f"No training: the model contours from your strokes at once.\n\n{model_words(model)}"
     words = f"{_WORDS[preset]}: {config.steps} steps, {limit}, {voxels}."
     return words if model is None else f"{words}\n\nStarts from {model_words(model)}"
 

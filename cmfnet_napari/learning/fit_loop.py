@@ -113,9 +113,9 @@ class FitLoop:
     # --- stages
 
     def _train(self) -> Request:
-        if self.from_base and not self.trainer.steps:
+        if self.from_base and not self.trainer.steps:  # it has something to show at once
             with contextlib.suppress(InterruptedFitError), self.interrupter.listening("quit"):
-                self._begin_from_base()
+                self._preview()
         while (progress := self.pace.progress(self.trainer.steps)) < 1:
             if request := self.hooks.request():
                 return request
@@ -135,13 +135,6 @@ class FitLoop:
             if self.pace.save_due():
                 self._save_state()
         return ""
-
-    def _begin_from_base(self) -> None:
-        """Show the base model's contour at once; if it reads strokes, it guides what follows."""
-        self._preview()
-        if self.config.stroke_maps and self.config.guide > 0:
-            self.material.be_guided_by(self._predict(keep=True), self.classes)
-            self.sampler.use(self.material.volumes(self.classes))
 
     def _step(self, progress: float) -> dict[str, float]:
         """One step; when memory runs out it is undone and tried again with less."""
@@ -290,9 +283,6 @@ class FitLoop:
         self.trainer.restore(state["trainer"])
         self.pace.go_on(state["seconds"])
         self.rounds.restore(state["rounds"])
-        self.from_base, self.material.own_guide = state["from_base"], state["own_guide"]
-        if self.material.own_guide is not None:
-            self.sampler.use(self.material.volumes(self.classes))
         self.warning, self._agreed = state["warning"], state["agreed"]
         self.data = tuple(state["data"])
 
@@ -303,8 +293,6 @@ class FitLoop:
             "trainer": self.trainer.state(),
             "seconds": self.pace.elapsed,
             "rounds": self.rounds.state(),
-            "from_base": self.from_base,
-            "own_guide": self.material.own_guide,
             "warning": self.warning,
             "agreed": self._agreed,
             "data": list(self.data),

@@ -11,7 +11,6 @@ from cmfnet_napari.core.held_out import deal_strokes
 from cmfnet_napari.core.scribbles import UNLABELLED
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.losses import Batch
-from cmfnet_napari.learning.predictor import Prediction
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
 from cmfnet_napari.learning.rounds import GROUPS
 from cmfnet_napari.learning.volumes import Surroundings
@@ -33,14 +32,11 @@ class Material:
     ----------
     inputs : Inputs
         The images on the working grid.
-    own_guide : tensor (1, classes, z', y', x') or None
-        What guides instead of the race, on the working grid; forgotten when that moves.
     """
 
     def __init__(self, study: Study, scribbles: np.ndarray, config: Config) -> None:
         self.study, self._config = study, config
         self._held = 0
-        self.own_guide: Tensor | None = None
         self.draw(scribbles)
 
     def draw(self, scribbles: np.ndarray) -> None:
@@ -51,7 +47,6 @@ class Material:
         if getattr(self, "inputs", None) is None or self.inputs.frame != frame:
             self.inputs: Inputs = make_inputs(self.study, frame, self._config)
             self._around = Surroundings(self.study, self.inputs, self._config)
-            self.own_guide = None
 
     def _deal(self, scribbles: np.ndarray) -> np.ndarray:
         """Groups of the first strokes; those drawn later are never held out: they count at once."""
@@ -69,13 +64,6 @@ class Material:
         """The strokes that are held out, uint8 (z, y, x) on the Study's Grid."""
         return np.where((self._groups == self._held) & (self._held > 0), self.scribbles, UNLABELLED)
 
-    def be_guided_by(self, prediction: Prediction, classes: int) -> None:
-        """Let a prediction of the study guide instead of the race: a base model's first one."""
-        coarsen, chance = self.inputs.frame.coarsen, prediction.probability
-        found = [coarsen(np.where(prediction.labels == n, chance, 0)) for n in range(1, classes)]
-        others = torch.cat(found, dim=1)
-        self.own_guide = torch.cat([1 - others.sum(dim=1, keepdim=True), others], dim=1)
-
     def volumes(self, classes: int) -> list[Batch]:
         """Images, strokes of the first classes but those held out, and what lies between them.
 
@@ -87,8 +75,7 @@ class Material:
             shown = self._targets(classes, self._held, self._held % GROUPS + 1)
             for code in set(learnt.unique().tolist()) - set(shown.unique().tolist()):
                 shown = torch.where(learnt == code, learnt, shown)  # no code is ever without
-        guide = self._around.guide(learnt, classes) if self.own_guide is None else self.own_guide
-        return self._around.volumes(learnt, classes, guide, [shown])
+        return self._around.volumes(learnt, classes, self._around.guide(learnt, classes), [shown])
 
     def seen(self, classes: int, learnt: bool = False) -> Inputs:
         """What the network sees to predict: images, and maps of the strokes if it reads them.

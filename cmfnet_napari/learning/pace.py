@@ -42,7 +42,7 @@ class Pace:
 
     def progress(self, steps: int) -> float:
         """Share of the steps or of the time, whichever is further."""
-        share = steps / self._config.steps
+        share = steps / self._config.steps if self._config.steps else 1.0
         if self._config.minutes is not None:
             share = max(share, self.elapsed / (60 * self._config.minutes))
         return share

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.boxes import bounding_box, grow
-from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.config import AROUND_STROKES_MM, Config
 from cmfnet_napari.core.grid import Grid, Triple
 from cmfnet_napari.core.normalise import ct_to_unit, mr_to_unit
 from cmfnet_napari.core.scribbles import FIRST_CLASS, IGNORE, to_targets
@@ -20,7 +20,6 @@ from cmfnet_napari.core.volume import Volume
 
 Region = tuple[slice, slice, slice]
 _AIR_MM = 10.0
-_AROUND_STROKES_MM = 60.0  # further than a tumour reaches beyond its strokes
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def card_frame(
         return replace(frame, region=tuple(slice(start, stop) for start, stop in region))
     box = _body_box(study.ct)
     if scribbles is not None:
-        near = _region(study.grid, scribbles, _AROUND_STROKES_MM)
+        near = _region(study.grid, scribbles, AROUND_STROKES_MM)
         box = tuple(
             slice(max(a.start, b.start), min(a.stop, b.stop))
             for a, b in zip(box, near, strict=True)

@@ -139,10 +139,15 @@ class _Refinement:
                 self._tell(self._predict_old().labels)
 
     def _train(self) -> None:
-        """Steps until the last strokes have had their time, or a stop."""
+        """Steps until the last strokes have had their time, or a stop.
+
+        None for a model that reads strokes: it has taken them up by reading them, and training
+        on one patient's strokes made its contours worse (docs/measurements.md).
+        """
         began = time.monotonic()
         limit = CPU_SECONDS if self.device.type == "cpu" else GPU_SECONDS
-        while time.monotonic() - began < limit:
+        limit = 0.0 if self.config.stroke_maps else limit
+        while True:
             match self._request():
                 case "quit":
                     raise InterruptedFitError
@@ -151,6 +156,8 @@ class _Refinement:
                 case "again":
                     self._take_strokes()
                     began = time.monotonic()
+            if time.monotonic() - began >= limit:
+                return
             try:
                 with self.interrupter.listening("stop", "quit"):
                     self.trainer.step(self.sampler.draw(self.trainer.steps), progress=1.0)

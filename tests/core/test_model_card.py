@@ -144,11 +144,19 @@ def test_any_preset_takes_the_input_and_network_of_a_base_model(preset):
         assert getattr(config, field) == getattr(source, field), field
 
 
+def test_a_model_that_reads_strokes_is_taken_as_it_is():
+    card = Card(config=make_config("quick", stroke_maps=True), classes=2)
+    config = with_base(make_config("quick"), card)
+    assert (config.steps, config.region_margin) == (0, 60.0)
+    assert with_base(make_config("quick", steps=20), card).steps == 20
+    assert with_base(make_config("paper"), card).steps == make_config("paper").steps
+
+
 def test_what_was_changed_by_hand_stays_as_it_is():
     card = Card(config=make_config("quick"), classes=2)
     config = with_base(make_config("quick", learning_rate=1e-4, minutes=5), card)
     assert (config.learning_rate, config.minutes) == (1e-4, 5)
-    assert config.guide == FROM_BASE["guide"]
+    assert config.steps == FROM_BASE["steps"]
 
 
 def test_models_are_kept_where_the_variable_says_else_with_the_user(tmp_path, monkeypatch):

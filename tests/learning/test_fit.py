@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from cmfnet_napari.core import events
+from cmfnet_napari.core.components import drop_unmarked
+from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.learning import fit_loop
@@ -12,6 +14,7 @@ from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.fit import fit
 from cmfnet_napari.learning.fit_loop import agreement
 from cmfnet_napari.learning.hooks import Hooks
+from cmfnet_napari.learning.predictor import predict_study
 
 from .conftest import dice
 
@@ -169,3 +172,27 @@ def test_a_base_model_with_other_classes_is_refused_before_anything_is_written(b
     with pytest.raises(UserError, match=r"model base knows 1 class, .* mark 2 classes"):
         fit(ball.study, scribbles, tmp_path / "next", config, base=tmp_path / "base")
     assert not list((tmp_path / "next").iterdir())
+
+
+def test_a_base_model_that_reads_strokes_contours_at_once(ball, tmp_path):
+    """No step is trained; its contour is what it predicts from these strokes."""
+    config = ball.config.model_copy(update={"stroke_maps": True, "normalisation": "none"})
+    base, run = tmp_path / "base", tmp_path / "run"
+    base.mkdir(), run.mkdir()
+    fit(ball.study, ball.scribbles, base, config.model_copy(update={"steps": 30}))
+    quick = make_config("quick", precision="float32", spacing=None)
+    seen = []
+    finished = fit(ball.study, ball.scribbles, run, quick, base=base, hooks=Hooks(seen.append))
+    assert finished.steps == 0
+    assert all(torch.equal(a, b) for a, b in zip(*map(values, (base, run)), strict=True))
+    assert [event.event for event in seen if event.event in ("preview", "step")] == ["preview"]
+    model, card = load_model(run, CPU)
+    again = predict_study(model, card, ball.study, scribbles=ball.scribbles)
+    labels = load_labels(run / finished.labels, ball.study.grid)
+    np.testing.assert_array_equal(drop_unmarked(again.labels, ball.scribbles), labels)
+    with pytest.raises(UserError, match="reads strokes"):
+        predict_study(model, card, ball.study)
+
+
+def values(run):
+    return weights(run).values()

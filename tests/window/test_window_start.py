@@ -205,3 +205,17 @@ def test_it_is_not_proposed_when_it_knows_other_classes(dock, patient, tmp_path,
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.session.open(partial(open_files, patient.ct, patient.mr))
     assert dock.training_panel.begin.base_path is None
+
+
+def test_a_model_that_reads_strokes_is_said_to_need_no_training(dock, models):
+    card = Card(config=make_config("quick", stroke_maps=True), classes=2, steps=600)
+    models.mkdir()
+    weights = {"weight": np.zeros(4, np.float32)}
+    metadata = {"format": FORMAT, "card": card.model_dump_json()}
+    save_file(weights, models / "reader.safetensors", metadata)
+    dock.tabs.setCurrentIndex(2)
+    begin = dock.training_panel.begin
+    begin.base.setCurrentIndex(1)
+    assert begin.help.text().startswith("No training: the model contours from your strokes")
+    begin.base.setCurrentIndex(0)
+    assert "300 steps" in begin.help.text()
