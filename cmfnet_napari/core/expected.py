@@ -58,6 +58,8 @@ def expect(config: Config, grid: Grid, runs: Iterable[Path] = ()) -> Expected:
     runs : iterable of Path
         Folders of earlier runs on this machine, oldest first.
     """
+    if not config.steps:  # a base model as it is: nothing is trained
+        return Expected(training_memory(config, grid), None, None)
     step = next(filter(None, (_step_seconds(run, config) for run in reversed(list(runs)))), None)
     limits = [60 * config.minutes] if config.minutes is not None else []
     if step is not None:

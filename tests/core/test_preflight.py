@@ -208,6 +208,7 @@ def test_time_comes_from_the_limit_and_from_runs_that_were_as_heavy(tmp_path):
     quick = make_config("quick")  # 300 steps, two minutes
     assert expect(quick, GRID).seconds == 120
     assert expect(make_config("paper"), GRID).seconds is None
+    assert expect(make_config("quick", steps=0), GRID).seconds is None  # nothing is trained
     same = run_of(tmp_path / "0001", make_config("quick", seed=3, steps=50), [1, 10])
     other = run_of(tmp_path / "0002", make_config("quick", width=4), [1, 10])
     found = expect(make_config("quick", steps=40), GRID, [same, other])
