@@ -76,11 +76,16 @@ def fit(
     Raises
     ------
     UserError
-        The strokes do not do, the device is not there, training diverged, or there is not
-        enough memory for the smallest patches.
+        The strokes do not do, the device is not there, no steps from nothing, training
+        diverged, or there is not enough memory for the smallest patches.
     """
     hooks = hooks or Hooks()
     data: tuple[str, ...] = (study.content_hash,)
+    if base is None and not config.steps:
+        raise UserError(
+            "Training of 0 steps says nothing without a base model: choose one to start from, or "
+            "more steps."
+        )
     if base is not None:
         card = read_card(base)
         check_base(card, check_trainable(scribbles), model_name(base))

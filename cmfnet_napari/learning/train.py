@@ -85,6 +85,8 @@ def train(
         Anything wrong with the cohort, before training starts; the folder holds another
         training; the training diverged.
     """
+    if not config.steps:
+        raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
     rows = read_cohort(cohort)
     splits = make_splits(rows, folds, config.seed)
     fabric = _launch(config, device, devices, nodes)

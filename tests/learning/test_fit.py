@@ -196,3 +196,9 @@ def test_a_base_model_that_reads_strokes_contours_at_once(ball, tmp_path):
 
 def values(run):
     return weights(run).values()
+
+
+def test_no_steps_from_nothing_is_refused(ball, tmp_path):
+    with pytest.raises(UserError, match="0 steps says nothing without a base model"):
+        fit(ball.study, ball.scribbles, tmp_path, ball.config.model_copy(update={"steps": 0}))
+    assert not any(tmp_path.iterdir())
