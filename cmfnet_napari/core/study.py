@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.volume import Volume, check_values, from_image, read_image, write_image
@@ -45,6 +46,11 @@ class Study:
     def grid(self) -> Grid:
         """The Grid all arrays of the study share."""
         return self.ct.grid
+
+    @cached_property
+    def body(self) -> np.ndarray:
+        """The patient without the air around, bool (z, y, x)."""
+        return body_mask(self.ct)
 
     @cached_property
     def content_hash(self) -> str:

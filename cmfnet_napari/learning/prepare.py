@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.boxes import bounding_box, grow
 from cmfnet_napari.core.config import AROUND_STROKES_MM, Config
 from cmfnet_napari.core.grid import Grid, Triple
 from cmfnet_napari.core.normalise import ct_to_unit, mr_to_unit
 from cmfnet_napari.core.scribbles import FIRST_CLASS, IGNORE, to_targets
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import Volume
 
 Region = tuple[slice, slice, slice]
 _AIR_MM = 10.0
@@ -138,7 +136,7 @@ def card_frame(
     frame = make_frame(study.grid, None, config)
     if fitted_to == study.content_hash:
         return replace(frame, region=tuple(slice(start, stop) for start, stop in region))
-    box = _body_box(study.ct)
+    box = _body_box(study)
     if scribbles is not None:
         near = _region(study.grid, scribbles, AROUND_STROKES_MM)
         box = tuple(
@@ -165,13 +163,13 @@ def make_inputs(study: Study, frame: Frame, config: Config) -> Inputs:
     return Inputs(ct, mr, fov, frame)
 
 
-def _body_box(ct: Volume) -> Region:
+def _body_box(study: Study) -> Region:
     """Around the body, with some of the air that the network saw around it in training."""
-    box = bounding_box(body_mask(ct))
+    box = bounding_box(study.body)
     if box is None:
-        return tuple(slice(0, n) for n in ct.grid.shape)
-    voxels = tuple(int(np.ceil(_AIR_MM / s)) for s in ct.grid.spacing)
-    return grow(box, voxels, ct.grid.shape)
+        return tuple(slice(0, n) for n in study.grid.shape)
+    voxels = tuple(int(np.ceil(_AIR_MM / s)) for s in study.grid.spacing)
+    return grow(box, voxels, study.grid.shape)
 
 
 def _region(grid: Grid, scribbles: np.ndarray | None, margin: float | None) -> Region:

@@ -32,7 +32,7 @@ class Rounds:
     """
 
     def __init__(self, config: Config) -> None:
-        self._on = config.hold_out
+        self._on = config.hold_out and config.steps > 0
         self._length = max(_LEAST_STEPS, config.steps // _ROUNDS)
         self._done = 0
         self._agreed: list[float] = []

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from cmfnet_napari.core.cohort import read_cohort
+from cmfnet_napari.core.cohort import list_names, read_cohort
 from cmfnet_napari.core.cohort_images import LoadedCase, load_cohort
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.curves import save_training
@@ -92,6 +92,7 @@ def train(
     fabric = _launch(config, device, devices, nodes)
     hooks = hooks if hooks and fabric.is_global_zero else Hooks()
     cases = load_cohort(rows, lambda n, of: hooks.show(0.0, f"reading {n} of {of}"))
+    _check_strokes(cases, config)
     if fabric.is_global_zero:
         freeze(out, config, folds, cases)
     fabric.barrier()
@@ -105,6 +106,15 @@ def train(
         "models": [str(out / split.name / MODEL_FILE) for split in splits],
         "metrics": means(np.array([r.values for r in results])) if results else {},
     }
+
+
+def _check_strokes(cases: Sequence[LoadedCase], config: Config) -> None:
+    """Name the cases that have no strokes for a model that reads them."""
+    if bare := [case.row.place for case in cases if config.stroke_maps and case.dense]:
+        raise UserError(
+            f"A model that reads strokes (stroke_maps) needs scribbles in every row, but there "
+            f"are none in {list_names(bare)}."
+        )
 
 
 def _launch(config: Config, device: str, devices: int, nodes: int) -> Fabric:

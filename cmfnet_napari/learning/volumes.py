@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.fewer import fewer_strokes
 from cmfnet_napari.core.study import Study
@@ -35,9 +34,8 @@ class Surroundings:
     """
 
     def __init__(self, study: Study, inputs: Inputs, config: Config) -> None:
-        self._inputs, self._config = inputs, config
+        self._study, self._inputs, self._config = study, inputs, config
         self._spacing = inputs.frame.spacing(study.grid)
-        self._body = inputs.frame.coarsen(body_mask(study.ct))
         self._last: list[tuple[Tensor, int, Clues]] = []
 
     def clues(self, strokes: Tensor, classes: int) -> Clues:
@@ -45,7 +43,8 @@ class Surroundings:
         for known, count, clues in self._last:
             if count == classes and torch.equal(known, strokes):
                 return clues
-        found = find_clues(self._inputs, strokes, self._body, classes, self._spacing)
+        body = self._inputs.frame.coarsen(self._study.body)
+        found = find_clues(self._inputs, strokes, body, classes, self._spacing)
         self._last = [(strokes, classes, found), *self._last[: _REMEMBERED - 1]]
         return found
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.study import (
@@ -214,3 +215,11 @@ def test_real_patient(test_data):
     assert overlap.sum() > 0.9 * tumour.sum()  # the contour was carried from MR to CT
     assert study.mr_fov[tumour].mean() > 0.95
     assert study.mr_fov.mean() < 0.5
+
+
+def test_the_body_is_found_once():
+    ct = np.full((6, 20, 24), -1000, np.int16)
+    ct[:, 4:16, 5:20] = 40
+    study = study_from_images(sitk.GetImageFromArray(ct))
+    np.testing.assert_array_equal(study.body, body_mask(study.ct))
+    assert study.body is study.body

@@ -90,3 +90,9 @@ def test_other_strokes_begin_anew(rounds):
         rounds.record(0.2, weights(2))
     assert rounds.better is None
     assert rounds.agreement == pytest.approx(0.2)
+
+
+def test_a_base_model_as_it_is_holds_nothing_out():
+    rounds = Rounds(make_config("quick", steps=0))
+    assert rounds.group(0) == 0
+    assert not rounds.over(0)

@@ -275,3 +275,19 @@ def test_two_processes_train_as_one_with_the_same_global_batch(cohort, tmp_path)
             assert float(two[name]) == pytest.approx(float(one[name]), rel=2e-3), name
     first = [{name: float(row[0][name]) for name in ("ssl", "imr", "imc")} for row in losses]
     assert first[1] == pytest.approx(first[0], rel=1e-5)
+
+
+def test_a_model_that_reads_strokes_needs_them_in_every_row(cohort, tmp_path):
+    with pytest.raises(UserError, match=r"needs scribbles in every row.* P3 .* P4 "):
+        train(cohort, tmp_path / "out", small(stroke_maps=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_reads_strokes_is_trained_and_says_so(cohort, tmp_path):
+    rows = list(csv.DictReader(cohort.open(encoding="utf-8")))[:2]
+    cohort = write_cohort(
+        cohort, [row | {"split": s} for row, s in zip(rows, ("train", "test"), strict=True)]
+    )
+    result = train(cohort, tmp_path / "out", small(stroke_maps=True, steps=2))
+    assert read_card(result["models"][0]).config.stroke_maps
+    assert np.isfinite(result["metrics"]["dsc"])
