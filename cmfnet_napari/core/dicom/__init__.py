@@ -1,0 +1,1 @@
+"""DICOM in and out: what a clinic has, and what its planning system reads."""
