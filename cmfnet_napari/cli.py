@@ -280,6 +280,47 @@ def scribble(
 
 
 @app.command()
+def export(
+    segmentation: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
+    reference: Annotated[Path, typer.Option(help="Folder with the DICOM series it was drawn on")],
+    out: Annotated[Path, typer.Option(help="File to write: .dcm, or .nii.gz for nifti")],
+    kind: Annotated[str, typer.Option("--format", help="rtstruct, seg or nifti")] = "rtstruct",
+    add_to: Annotated[
+        Path | None, typer.Option(help="Structure set to take over; that file stays as it is")
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Structure's name; one a class")] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help="GTV, CTV, PTV, ORGAN, AVOIDANCE, EXTERNAL")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name of the model that made it")] = "CmFNet",
+    series: Annotated[str, typer.Option(help="Series Instance UID, if there are several")] = "",
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write contours as a structure set or DICOM SEG, once they read back as they should."""
+    from cmfnet_napari.core.dicom.common import Maker
+    from cmfnet_napari.core.dicom.export import classes_in
+    from cmfnet_napari.core.dicom.export import export as run_export
+    from cmfnet_napari.core.dicom.reference import read_reference
+    from cmfnet_napari.core.dicom.roi import make_rois
+    from cmfnet_napari.core.volume import read_image
+
+    labels = read_image(segmentation)
+    rois = make_rois(classes_in(labels), name or (), type_ or ())
+    receipt = run_export(
+        labels,
+        read_reference(reference, series),
+        rois,
+        kind,
+        out,
+        Maker(model),
+        add_to=add_to,
+        overwrite=overwrite,
+    )
+    _show({"written": str(out), **receipt.as_dict()}, as_json)
+
+
+@app.command()
 def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
     """The background worker: JSON lines in, JSON lines out."""
     from cmfnet_napari.learning.worker import serve
