@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmfnet_napari.cli_pacs import pacs
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(pacs, name="pacs")
 
 Ct = Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA/MHD or a DICOM series folder")]
 Mr = Annotated[Path | None, typer.Option(help="MR of the same patient, registered to the CT")]

@@ -1,19 +1,24 @@
-"""A small oblique CT series with all that a scanner writes of a patient, and labels on it."""
+"""A small oblique CT series with all that a scanner writes, labels on it, and a PACS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keyring
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from keyring.backend import KeyringBackend
+from keyring.errors import PasswordDeleteError
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from cmfnet_napari.core.dicom.pacs_nodes import Node, find_node, make_node, save_node
 from cmfnet_napari.core.dicom.reference import Reference, read_reference
 from tests.conftest import rotation
+from tests.dicom_out.orthanc import OUR_TITLE, PASSWORD, USER, Orthanc, running
 
 SHAPE = (9, 16, 12)  # slices, rows, columns
 SPACING = (3.0, 0.9, 1.2)  # mm, in this order
@@ -117,3 +122,77 @@ def read_by_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
         return sitk.GetArrayFromImage(sitk.ReadImage(str(out / f"mask_{name}.nii.gz"))) > 0
 
     return read
+
+
+class Keyring(KeyringBackend):
+    """A keyring in memory."""
+
+    priority = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        if self.kept.pop((service, username), None) is None:
+            raise PasswordDeleteError
+
+
+@pytest.fixture
+def passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keyring]:
+    """The list of PACS and the keyring of a test."""
+    monkeypatch.setenv("CMFNET_PACS", str(tmp_path / "config" / "pacs.json"))
+    monkeypatch.delenv("CMFNET_PACS_PASSWORD", raising=False)
+    before, backend = keyring.get_keyring(), Keyring()
+    keyring.set_keyring(backend)
+    yield backend
+    keyring.set_keyring(before)
+
+
+@pytest.fixture(scope="session")
+def running_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    with running(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(running_orthanc: Orthanc) -> Orthanc:
+    """The PACS, empty."""
+    running_orthanc.empty()
+    return running_orthanc
+
+
+@pytest.fixture
+def web(orthanc: Orthanc, passwords: Keyring) -> Node:
+    """The PACS over DICOMweb."""
+    save_node(make_node(name="web", url=orthanc.web, user=USER, timeout_s=10), PASSWORD)
+    return find_node("web")
+
+
+@pytest.fixture
+def dimse(orthanc: Orthanc, passwords: Keyring) -> Node:
+    """The PACS over DICOM messages."""
+    save_node(
+        make_node(
+            name="dimse",
+            host="127.0.0.1",
+            port=orthanc.dicom_port,
+            title="ORTHANC",
+            our_title=OUR_TITLE,
+            our_port=orthanc.our_port,
+            timeout_s=10,
+        )
+    )
+    return find_node("dimse")
+
+
+@pytest.fixture(params=["web", "dimse"])
+def node(request: pytest.FixtureRequest) -> Node:
+    """Both ways to speak to it."""
+    return request.getfixturevalue(request.param)

@@ -47,6 +47,13 @@ def test_what_it_says(written) -> None:
     assert (str(seg.PatientName), seg.Manufacturer) == ("Müller^Eva", "cmfnet-napari")
 
 
+@pytest.mark.parametrize("code", [1, 2])  # several frames; a single one
+def test_one_structure(label_map, reference, labels, tmp_path, code) -> None:
+    out = tmp_path / "one.dcm"
+    assert export(label_map, reference, make_rois([code]), "seg", out).lines[0].dice == 1.0
+    assert hd.seg.segread(out).pixel_array.sum() == (labels == code).sum()
+
+
 def test_every_type_has_codes() -> None:
     assert set(PROPERTIES) == set(ROI_TYPES)
 

@@ -161,7 +161,8 @@ def segmentation_receipt(path: Path, labels: sitk.Image, rois: Sequence[Roi]) ->
     frames = np.atleast_3d(dataset.pixel_array).reshape(-1, dataset.Rows, dataset.Columns)
     problems = []
     for frame, group in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
-        number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        segment = _macro(group, shared, "SegmentIdentificationSequence")
+        number = int(segment.ReferencedSegmentNumber)
         corners = grid.to_index(_corners(group, shared))
         where = round(float(corners[0, 0]))
         expected = np.array([[where, 0, 0], [where, 0, 1], [where, 1, 0]])
@@ -220,15 +221,22 @@ def _area(points: np.ndarray) -> float:
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
+def _macro(group: Dataset, shared: Dataset, sequence: str) -> Dataset:
+    """What a frame says, or all frames together (PS3.3 C.7.6.16)."""
+    return (group if sequence in group else shared)[sequence][0]
+
+
 def _corners(group: Dataset, shared: Dataset) -> np.ndarray:
     """Patient positions (3, 3) of a frame's first voxel, the next in its row and in its column."""
-
-    def macro(sequence: str) -> Dataset:
-        return (group if sequence in group else shared)[sequence][0]
-
-    position = np.array(macro("PlanePositionSequence").ImagePositionPatient, dtype=float)
-    cosines = np.array(macro("PlaneOrientationSequence").ImageOrientationPatient, dtype=float)
-    row_mm, column_mm = (float(v) for v in macro("PixelMeasuresSequence").PixelSpacing)
+    position, cosines = (
+        np.array(_macro(group, shared, sequence)[keyword].value, dtype=float)
+        for sequence, keyword in (
+            ("PlanePositionSequence", "ImagePositionPatient"),
+            ("PlaneOrientationSequence", "ImageOrientationPatient"),
+        )
+    )
+    measures = _macro(group, shared, "PixelMeasuresSequence")
+    row_mm, column_mm = (float(v) for v in measures.PixelSpacing)
     return np.stack([position, position + column_mm * cosines[:3], position + row_mm * cosines[3:]])
 
 
