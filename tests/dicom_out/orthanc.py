@@ -16,7 +16,7 @@ import pytest
 import requests
 
 PROGRAM = "Orthanc"
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+PLUGIN = "usr/share/orthanc/plugins/libOrthancDicomWeb.so"  # below / or the folder of test-tools.sh
 USER, PASSWORD = "doctor", "a pass-word"
 OUR_TITLE = "CMFNET"
 
@@ -51,12 +51,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def write_settings(folder: Path, orthanc: Orthanc) -> Path:
+def write_settings(folder: Path, orthanc: Orthanc, plugin: Path, extra: dict[str, object]) -> Path:
     settings = {
         "Name": "test",
+        "Locale": "C",
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
-        "Plugins": [str(PLUGIN)],
+        "Plugins": [str(plugin)],
         "HttpPort": orthanc.http_port,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": True,
@@ -70,19 +71,22 @@ def write_settings(folder: Path, orthanc: Orthanc) -> Path:
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
     path = folder / "orthanc.json"
-    path.write_text(json.dumps(settings))
+    path.write_text(json.dumps({**settings, **extra}))
     return path
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Orthanc]:
+def running(folder: Path, extra: dict[str, object] | None = None) -> Iterator[Orthanc]:
     """Start it, wait until it answers, and end it."""
-    if shutil.which(PROGRAM) is None or not PLUGIN.exists():
-        pytest.skip("no PACS to test with: apt install orthanc orthanc-dicomweb")
+    program = shutil.which(PROGRAM)
+    places = [Path("/")] if program is None else [Path(program).parents[1] / "debian", Path("/")]
+    plugins = [place / PLUGIN for place in places if (place / PLUGIN).exists()]
+    if program is None or not plugins:
+        pytest.skip("no PACS to test with; `make test` fetches Orthanc on Debian and Ubuntu")
     orthanc = Orthanc(free_port(), free_port(), free_port())
-    settings = write_settings(folder, orthanc)
+    settings = write_settings(folder, orthanc, plugins[0], extra or {})
     with open(folder / "orthanc.log", "w") as log:
-        server = subprocess.Popen([PROGRAM, str(settings)], stdout=log, stderr=log)
+        server = subprocess.Popen([program, str(settings)], stdout=log, stderr=log)
     try:
         _wait(orthanc, server, folder / "orthanc.log")
         yield orthanc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,15 +105,18 @@ class DimsePacs:
         entity = _entity(node)
         for context in contexts:
             entity.add_requested_context(*((context,) if isinstance(context, UID) else context))
+        connected: list[evt.Event] = []
+        begin = time.monotonic()
         association = entity.associate(
             node.host,
             node.port,
             ae_title=node.title,
             ext_neg=_identity(node),
             tls_args=_tls(node),
+            evt_handlers=[(evt.EVT_CONN_OPEN, connected.append)],
         )
         if not association.is_established:
-            raise UserError(_why_not(association, node))
+            raise UserError(_why_not(node, bool(connected), time.monotonic() - begin))
         try:
             yield association
         finally:
@@ -182,7 +186,7 @@ def _tls(node: Node) -> tuple[ssl.SSLContext, str] | None:
             context.load_cert_chain(node.cert_file, node.key_file or None)
     except OSError as error:
         raise UserError(
-            f"The certificates for {node.name} cannot be read. Check its files."
+            f"The certificates of {node.name} cannot be read. Check its files."
         ) from error
     return context, node.host
 
@@ -197,15 +201,19 @@ def _identity(node: Node) -> list[UserIdentityNegotiation]:
     return [item]
 
 
-def _why_not(association: Association, node: Node) -> str:
-    if association.is_rejected:
-        return (
-            f"{node.name} ({node.address}) refuses this computer, which calls itself "
-            f"{node.our_title}. Ask those who look after it to add that title, and check theirs."
-        )
+def _why_not(node: Node, connected: bool, seconds: float) -> str:
+    """Why there is no association, after so many seconds.
+
+    A refusal may be lost when the PACS hangs up right behind it; so whoever hangs up refuses.
+    """
+    where = f"{node.name} ({node.address})"
+    if not connected:
+        return f"{where} cannot be reached. Is it on, and are address, port and TLS right?"
+    if seconds >= node.timeout_s:
+        return f"{where} did not answer within {node.timeout_s:g} s. Try again later."
     return (
-        f"{node.name} ({node.address}) cannot be reached, or did not answer within "
-        f"{node.timeout_s:g} s. Is it on, and are address, port and TLS right?"
+        f"{where} refuses this computer, which calls itself {node.our_title}. Ask those who look "
+        "after it to add that title, and check theirs."
     )
 
 

@@ -24,11 +24,22 @@ _BATCH = 8  # files sent at a time
 _NO_ENTRY = (401, 403)
 
 
-class _PlainWildcards(HTTPAdapter):
-    """Leave * and ? of a query as they are, which RFC 3986 allows: Orthanc takes %2A literally."""
+class _Line(HTTPAdapter):
+    """How requests go out.
+
+    The PACS' own CA file counts, also where the variable REQUESTS_CA_BUNDLE names another one,
+    which requests would prefer. And * and ? of a query stay as they are, which RFC 3986 allows:
+    Orthanc takes %2A literally.
+    """
+
+    def __init__(self, ca_file: str) -> None:
+        self._ca_file = ca_file
+        super().__init__()
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         request.url = request.url.replace("%2A", "*").replace("%3F", "?")
+        if self._ca_file:
+            options["verify"] = self._ca_file
         return super().send(request, **options)
 
 
@@ -40,11 +51,13 @@ class WebPacs:
         session = create_session()
         if node.user:
             session = create_session_from_user_pass(node.user, password_of(node))
-        session.verify = node.ca_file or True
+        for file in (node.ca_file, node.cert_file, node.key_file):
+            if file and not Path(file).is_file():
+                raise UserError(f"The certificates of {node.name} cannot be read. Check its files.")
         if node.cert_file:
             session.cert = (node.cert_file, node.key_file or node.cert_file)
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _PlainWildcards())
+            session.mount(scheme, _Line(node.ca_file))
         self._client = DICOMwebClient(node.url, session, timeout=node.timeout_s)
         self._client.set_http_retry_params(retry=False)
 
