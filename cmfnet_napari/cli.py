@@ -311,7 +311,7 @@ def export(
     rois = make_rois(classes_in(labels), name or (), type_ or ())
     receipt = run_export(
         labels,
-        read_reference(reference, series),
+        read_reference(reference, series, labels),
         rois,
         kind,
         out,

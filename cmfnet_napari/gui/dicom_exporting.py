@@ -135,7 +135,7 @@ def _export(contour: Contour, choice: Choice) -> Receipt:
     labels = to_source_image(contour.labels, contour.study)
     return export(
         labels,
-        read_reference(choice.folder),
+        read_reference(choice.folder, labels=labels),
         choice.rois,
         choice.kind,
         Path(choice.out),

@@ -6,15 +6,18 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.config import disable_value_validation
 
+from cmfnet_napari.core.dicom import checker
 from cmfnet_napari.core.dicom import export as export_module
-from cmfnet_napari.core.dicom import receipt as receipts
 from cmfnet_napari.core.dicom.common import Maker
 from cmfnet_napari.core.dicom.export import classes_in, export
 from cmfnet_napari.core.dicom.receipt import Line, structure_set_receipt
+from cmfnet_napari.core.dicom.reference import read_reference
 from cmfnet_napari.core.dicom.roi import Roi, check_rois, make_rois
 from cmfnet_napari.core.dicom.rtstruct_out import new_structure_set, write_structure_set
 from cmfnet_napari.core.errors import UserError
+from tests.dicom_out.conftest import write_ct
 
 ROIS = make_rois([1], ["GTV"])
 
@@ -29,7 +32,7 @@ def judged(reference, labels, label_map, tmp_path):
         write_structure_set(made, tmp_path / "changed.dcm")
         uids = [header.SOPInstanceUID for header in reference.headers]
         placed = reference.place(label_map, "labels")
-        return structure_set_receipt(tmp_path / "changed.dcm", placed, ROIS, uids, None)
+        return structure_set_receipt(tmp_path / "changed.dcm", placed, ROIS, uids)
 
     return judge
 
@@ -111,18 +114,37 @@ def test_a_bad_receipt_writes_nothing(label_map, reference, tmp_path, monkeypatc
 def test_broken_rules_count_and_a_missing_checker_is_said(
     label_map, reference, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(receipts.shutil, "which", lambda name: None)
+    monkeypatch.setattr(checker.shutil, "which", lambda name: None)
     receipt = export(label_map, reference, ROIS, "rtstruct", tmp_path / "a.dcm")
     assert receipt.ok
     assert receipt.dicom == "not checked: dciodvfy is not installed"
-    monkeypatch.setattr(receipts.shutil, "which", lambda name: name)
+    monkeypatch.setattr(checker.shutil, "which", lambda name: name)
     broken = {"draft.dcm": ["Missing attribute X", "Old"], "a.dcm": ["Old"]}
-    monkeypatch.setattr(receipts, "_checker_errors", lambda path: broken[path.name])
+    monkeypatch.setattr(checker, "_errors", lambda path: broken.get(path.name, []))
     rois = make_rois([1], ["New"])
     with pytest.raises(UserError, match=r"\(Missing attribute X\)"):
         export(
             label_map, reference, rois, "rtstruct", tmp_path / "b.dcm", add_to=tmp_path / "a.dcm"
         )
+
+
+@pytest.mark.skipif(checker.shutil.which("dciodvfy") is None, reason="no dciodvfy")
+def test_what_the_series_breaks_already_does_not_count(label_map, tmp_path) -> None:
+    with disable_value_validation():
+        folder = write_ct(tmp_path / "faulty", PatientBirthDate="12 May")
+        receipt = export(label_map, read_reference(folder), ROIS, "rtstruct", tmp_path / "s.dcm")
+    assert receipt.ok
+    errors = checker._errors(tmp_path / "s.dcm")
+    assert any("Birth Date" in error for error in errors)
+    assert not any("12 May" in error for error in errors)  # values may name the patient
+
+
+def test_a_checker_that_does_not_end(tmp_path, monkeypatch) -> None:
+    def never(command, timeout, **options) -> None:
+        raise checker.subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(checker.subprocess, "run", never)
+    assert checker._errors(tmp_path) == ["dciodvfy did not end within 120 s"]
 
 
 def test_nothing_is_overwritten_unasked_and_sources_never(label_map, reference, tmp_path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pydicom
 import pytest
@@ -11,7 +13,7 @@ from pydicom.config import disable_value_validation
 from cmfnet_napari.core.dicom.reference import read_reference
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
-from tests.dicom_out.conftest import SHAPE, SPACING, write_ct
+from tests.dicom_out.conftest import SHAPE, SPACING, slice_header, write_ct
 
 
 def test_grid_is_where_itk_places_the_series(ct_folder, reference) -> None:
@@ -57,6 +59,39 @@ def test_one_of_several_series_is_chosen_by_its_uid(tmp_path) -> None:
     assert chosen.first.PatientID == "P-2"
     with pytest.raises(UserError, match="no such DICOM image series"):
         read_reference(tmp_path, "1.2.3")
+
+
+def test_the_series_of_the_labels_is_found_among_others(tmp_path, label_map) -> None:
+    write_ct(tmp_path / "more" / "a")
+    write_ct(tmp_path / "more" / "b", study="2", PixelSpacing=[2.0, 2.0])
+    write_ct(tmp_path / "more" / "c", slices=range(1), study="3")
+    assert read_reference(tmp_path / "more", labels=label_map).first.PatientID == "P-1"
+    write_ct(tmp_path / "more" / "d", study="4")  # as good
+    with pytest.raises(UserError, match="4 DICOM image series"):
+        read_reference(tmp_path / "more", labels=label_map)
+
+
+def test_copies_of_a_slice_count_once(ct_folder) -> None:
+    shutil.copyfile(ct_folder / "0.dcm", ct_folder / "copy.dcm")
+    assert len(read_reference(ct_folder).headers) == SHAPE[0]
+
+
+def test_sagittal_slices_from_the_left(tmp_path) -> None:
+    for k in range(SHAPE[0]):
+        header = slice_header(k)
+        header.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+        header.ImagePositionPatient = [50 - 3 * k, -20, 30]
+        (tmp_path / "s").mkdir(exist_ok=True)
+        pydicom.dcmwrite(tmp_path / "s" / f"{k}.dcm", header, enforce_file_format=True)
+    reference = read_reference(tmp_path / "s")
+    labels = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / "s"))
+    image = sitk.GetImageFromArray(labels)
+    image.CopyInformation(sitk.ReadImage(names))
+    turned = reference.place(sitk.DICOMOrient(image, "LPS"), "labels")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(turned), labels)
+    (point,) = reference.to_patient(0, np.array([[2.0, 1.0]]))
+    np.testing.assert_allclose(point, [50, -20 + 1.2, 30 - 2 * 0.9])  # the normal is to the right
 
 
 def test_values_too_long_are_cut(tmp_path) -> None:

@@ -133,18 +133,18 @@ def _write(
 ) -> Receipt:
     """Write the draft and read it back."""
     array = sitk.GetArrayFromImage(labels)
+    sources = [reference.files[0], *([] if add_to is None else [Path(add_to)])]
     if kind == "nifti":
         chosen = np.where(np.isin(array, [roi.code for roi in rois]), array, 0).astype(np.uint8)
         write_image(reference.grid.to_image(chosen), draft)
         return image_receipt(read_image(draft), labels, rois)
     if kind == "seg":
         write_segmentation(new_segmentation(reference, array, rois, maker), draft)
-        return segmentation_receipt(draft, labels, rois)
+        return segmentation_receipt(draft, labels, rois, sources)
     if add_to is None:
         structure_set = new_structure_set(reference, array, rois, maker)
     else:
         structure_set = add_to_structure_set(add_to, reference, array, rois, maker)
     write_structure_set(structure_set, draft)
     uids = [str(header.SOPInstanceUID) for header in reference.headers]
-    source = None if add_to is None else Path(add_to)
-    return structure_set_receipt(draft, labels, rois, uids, source)
+    return structure_set_receipt(draft, labels, rois, uids, sources)

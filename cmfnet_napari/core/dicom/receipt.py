@@ -7,8 +7,6 @@ do.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import pydicom
 import SimpleITK as sitk
 from pydicom import Dataset
 
+from cmfnet_napari.core.dicom.checker import CHECKER, broken_rules
 from cmfnet_napari.core.dicom.roi import Roi
 from cmfnet_napari.core.grid import Grid
 
@@ -26,8 +25,6 @@ MIN_DICE = 0.99  # of structures larger than a millilitre
 SMALL_ML = 1.0
 MAX_VOLUME_CHANGE = 0.01
 MAX_SHIFT_MM = 0.1
-CHECKER = "dciodvfy"  # of David Clunie's dicom3tools
-_CHECKER_SECONDS = 120
 NO_ERRORS = "no errors"
 NOT_CHECKED = f"not checked: {CHECKER} is not installed"
 NOT_DICOM = "not a DICOM file"
@@ -114,7 +111,11 @@ class Receipt:
 
 
 def structure_set_receipt(
-    path: Path, labels: sitk.Image, rois: Sequence[Roi], uids: Sequence[str], source: Path | None
+    path: Path,
+    labels: sitk.Image,
+    rois: Sequence[Roi],
+    uids: Sequence[str],
+    sources: Sequence[Path] = (),
 ) -> Receipt:
     """Read a structure set back.
 
@@ -128,8 +129,9 @@ def structure_set_receipt(
         The structures that were written.
     uids : sequence of str
         SOP Instance UIDs of the series' slices, in order.
-    source : Path or None
-        The set that they were added to: what it breaks already is not held against the new one.
+    sources : sequence of Path
+        Files that values were taken over from, such as a slice or the set they were added to: the
+        rules of DICOM that these break already are not held against the new file.
     """
     dataset = pydicom.dcmread(path)
     numbers = {str(i.ROIName): int(i.ROINumber) for i in dataset.StructureSetROISequence}
@@ -148,10 +150,12 @@ def structure_set_receipt(
             found[where] ^= _filled(points, grid.shape[1:])
             area += _area(points)
         lines.append(_line(roi.name, meant == roi.code, found, area * grid.voxel_ml, grid))
-    return _receipt(lines, problems, path, source)
+    return _receipt(lines, problems, path, sources)
 
 
-def segmentation_receipt(path: Path, labels: sitk.Image, rois: Sequence[Roi]) -> Receipt:
+def segmentation_receipt(
+    path: Path, labels: sitk.Image, rois: Sequence[Roi], sources: Sequence[Path] = ()
+) -> Receipt:
     """Read a DICOM SEG back; parameters as `structure_set_receipt`."""
     dataset = pydicom.dcmread(path)
     numbers = {str(s.SegmentLabel): int(s.SegmentNumber) for s in dataset.SegmentSequence}
@@ -171,7 +175,7 @@ def segmentation_receipt(path: Path, labels: sitk.Image, rois: Sequence[Roi]) ->
             continue
         found[number][where] |= frame.astype(bool)
     lines = [_counted(roi, meant, found[numbers[roi.name]], grid) for roi in rois]
-    return _receipt(lines, problems, path, None)
+    return _receipt(lines, problems, path, sources)
 
 
 def image_receipt(image: sitk.Image, labels: sitk.Image, rois: Sequence[Roi]) -> Receipt:
@@ -258,21 +262,9 @@ def _centroid(mask: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _receipt(
-    lines: Sequence[Line], problems: Sequence[str], path: Path, source: Path | None
+    lines: Sequence[Line], problems: Sequence[str], path: Path, sources: Sequence[Path]
 ) -> Receipt:
-    """Add the check of the DICOM rules; those that `source` breaks already do not count."""
-    problems = list(dict.fromkeys(problems))
-    if shutil.which(CHECKER) is None:
-        return Receipt(tuple(lines), tuple(problems), NOT_CHECKED)
-    known = set() if source is None else set(_checker_errors(source))
-    errors = [error for error in _checker_errors(path) if error not in known]
-    words = "; ".join(errors) or NO_ERRORS
-    return Receipt(tuple(lines), (*problems, *errors), words)
-
-
-def _checker_errors(path: Path) -> list[str]:
-    done = subprocess.run(
-        [CHECKER, str(path)], capture_output=True, timeout=_CHECKER_SECONDS, check=False
-    )
-    lines = done.stderr.decode("utf-8", "replace").splitlines()
-    return [line.removeprefix("Error - ") for line in lines if line.startswith("Error")]
+    """Add the check of the DICOM rules."""
+    errors = broken_rules(path, sources)
+    words = NOT_CHECKED if errors is None else "; ".join(errors) or NO_ERRORS
+    return Receipt(tuple(lines), (*dict.fromkeys(problems), *(errors or ())), words)

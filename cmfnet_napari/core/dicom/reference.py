@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ from cmfnet_napari.core.dicom.common import fit_values
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.study import turn
+
+Slices = list[tuple[Dataset, Path]]
 
 _IMAGES = {"CT", "MR", "PT"}
 _NEEDED = (
@@ -129,7 +132,9 @@ class Reference:
         return image
 
 
-def read_reference(folder: str | Path, series: str = "") -> Reference:
+def read_reference(
+    folder: str | Path, series: str = "", labels: sitk.Image | None = None
+) -> Reference:
     """Read the headers of an image series.
 
     Parameters
@@ -138,7 +143,9 @@ def read_reference(folder: str | Path, series: str = "") -> Reference:
         Holds the series' files, also in folders within it; structure sets and others are passed
         over.
     series : str
-        Its Series Instance UID, needed when there are several.
+        Its Series Instance UID, if there are several.
+    labels : sitk.Image, optional
+        Chooses among several series: the one on whose grid it lies.
 
     Raises
     ------
@@ -149,26 +156,49 @@ def read_reference(folder: str | Path, series: str = "") -> Reference:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder. Choose the folder with the DICOM series.")
-    found: dict[str, list[tuple[Dataset, Path]]] = {}
-    for header, path in _headers(sorted(p for p in folder.rglob("*") if p.is_file())):
-        if header.get("Modality") in _IMAGES:
-            found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((header, path))
-    if series:
-        found = {uid: slices for uid, slices in found.items() if uid == series}
+    found = [slices for uid, slices in _series_in(folder).items() if series in ("", uid)]
     if not found:
         raise UserError(f"{folder.name} holds no such DICOM image series. Choose its folder.")
-    if len(found) > 1:
-        counts = ", ".join(str(len(slices)) for slices in found.values())
-        raise UserError(
-            f"{folder.name} holds {len(found)} DICOM image series ({counts} files). Choose the "
-            "folder of the one that was contoured."
-        )
-    (slices,) = found.values()
-    _check_attributes(slices, folder.name)
+    if len(found) == 1:
+        return _stacked(found[0], folder.name)
+    if labels is not None:
+        fitting = _fitting(found, folder.name, labels)
+        if len(fitting) == 1:
+            return fitting[0]
+    counts = ", ".join(str(len(slices)) for slices in found)
+    raise UserError(
+        f"{folder.name} holds {len(found)} DICOM image series ({counts} files). Choose the "
+        "folder of the one that was contoured."
+    )
+
+
+def _series_in(folder: Path) -> dict[str, Slices]:
+    """Slices of each image series by its UID; copies of a slice once."""
+    found: dict[str, dict[str, tuple[Dataset, Path]]] = {}
+    for header, path in _headers(sorted(p for p in folder.rglob("*") if p.is_file())):
+        if header.get("Modality") in _IMAGES:
+            slices = found.setdefault(str(header.get("SeriesInstanceUID", "")), {})
+            slices.setdefault(str(header.get("SOPInstanceUID", path)), (header, path))
+    return {uid: list(slices.values()) for uid, slices in found.items()}
+
+
+def _fitting(found: list[Slices], name: str, labels: sitk.Image) -> list[Reference]:
+    """The series on whose grids labels lie."""
+    fitting = []
+    for slices in found:
+        with suppress(UserError):  # also of series that nothing can be exported for
+            reference = _stacked(slices, name)
+            reference.place(labels, "")
+            fitting.append(reference)
+    return fitting
+
+
+def _stacked(slices: Slices, name: str) -> Reference:
+    _check_attributes(slices, name)
     across, down = _cosines(slices[0][0])
-    slices.sort(key=lambda item: float(_position(item[0]) @ np.cross(across, down)))
-    headers, files = zip(*slices, strict=True)
-    _check_stack(headers, folder.name)
+    ordered = sorted(slices, key=lambda item: float(_position(item[0]) @ np.cross(across, down)))
+    headers, files = zip(*ordered, strict=True)
+    _check_stack(headers, name)
     return Reference(headers, files)
 
 
@@ -181,7 +211,7 @@ def _headers(files: Iterable[Path]) -> Iterable[tuple[Dataset, Path]]:
             continue
 
 
-def _check_attributes(slices: list[tuple[Dataset, Path]], name: str) -> None:
+def _check_attributes(slices: Slices, name: str) -> None:
     for header, path in slices:
         if "NumberOfFrames" in header:
             raise UserError(
