@@ -30,9 +30,9 @@ def judged(reference, labels, label_map, tmp_path):
         made = new_structure_set(reference, labels, ROIS, Maker())
         change(made.ROIContourSequence[0].ContourSequence)
         write_structure_set(made, tmp_path / "changed.dcm")
-        uids = [header.SOPInstanceUID for header in reference.headers]
+        slices = [(header.SOPInstanceUID, 0) for header in reference.headers]
         placed = reference.place(label_map, "labels")
-        return structure_set_receipt(tmp_path / "changed.dcm", placed, ROIS, uids)
+        return structure_set_receipt(tmp_path / "changed.dcm", placed, ROIS, slices)
 
     return judge
 

@@ -11,6 +11,8 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 from pydicom.valuerep import MAX_VALUE_LEN
 
+from cmfnet_napari.core.dicom.frames import frame_number
+
 SOFTWARE = "cmfnet-napari"
 UNICODE = "ISO_IR 192"
 # Patient, General Study and Patient Study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2): empty where
@@ -113,11 +115,13 @@ def new_uid() -> str:
 
 
 def reference_items(headers: Sequence[Dataset]) -> list[Dataset]:
-    """Items that name instances: class and UID of each."""
+    """Items that name slices: class and UID of each, and the frame where there are many in it."""
     items = []
     for header in headers:
         item = Dataset()
         item.ReferencedSOPClassUID = header.SOPClassUID
         item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+        if frame_number(header):
+            item.ReferencedFrameNumber = frame_number(header)
         items.append(item)
     return items

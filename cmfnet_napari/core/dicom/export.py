@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cmfnet_napari.core.dicom.common import Maker
+from cmfnet_napari.core.dicom.frames import frame_number
 from cmfnet_napari.core.dicom.receipt import (
     Receipt,
     image_receipt,
@@ -146,5 +147,5 @@ def _write(
     else:
         structure_set = add_to_structure_set(add_to, reference, array, rois, maker)
     write_structure_set(structure_set, draft)
-    uids = [str(header.SOPInstanceUID) for header in reference.headers]
-    return structure_set_receipt(draft, labels, rois, uids, sources)
+    slices = [(str(h.SOPInstanceUID), frame_number(h)) for h in reference.headers]
+    return structure_set_receipt(draft, labels, rois, slices, sources)

@@ -114,7 +114,7 @@ def structure_set_receipt(
     path: Path,
     labels: sitk.Image,
     rois: Sequence[Roi],
-    uids: Sequence[str],
+    slices: Sequence[tuple[str, int]],
     sources: Sequence[Path] = (),
 ) -> Receipt:
     """Read a structure set back.
@@ -127,8 +127,8 @@ def structure_set_receipt(
         What was meant: segmentation codes, array (slices, rows, columns) in the series' planes.
     rois : sequence of Roi
         The structures that were written.
-    uids : sequence of str
-        SOP Instance UIDs of the series' slices, in order.
+    slices : sequence of (str, int)
+        SOP Instance UID and frame of the series' slices, in order; frame 0 of a single slice.
     sources : sequence of Path
         Files that values were taken over from, such as a slice or the set they were added to: the
         rules of DICOM that these break already are not held against the new file.
@@ -143,7 +143,7 @@ def structure_set_receipt(
         found = np.zeros(grid.shape, dtype=bool)
         area = 0.0
         for contour in contours:
-            where, points, problem = _placed(contour, grid, uids)
+            where, points, problem = _placed(contour, grid, slices)
             if problem:
                 problems.append(f"{roi.name}: {problem}")
                 continue
@@ -189,7 +189,7 @@ def image_receipt(image: sitk.Image, labels: sitk.Image, rois: Sequence[Roi]) ->
 
 
 def _placed(
-    contour: Dataset, grid: Grid, uids: Sequence[str]
+    contour: Dataset, grid: Grid, slices: Sequence[tuple[str, int]]
 ) -> tuple[int, np.ndarray, str]:  # slice, points (n, 2) in voxels, what is wrong
     points = grid.to_index(np.array(contour.ContourData, dtype=float).reshape(-1, 3))
     where = round(float(points[:, 0].mean()))
@@ -197,7 +197,9 @@ def _placed(
         return where, points, "a contour has fewer than 3 points, or not as many as it says"
     if np.abs(points[:, 0] - where).max() > _OFF_GRID or not 0 <= where < grid.shape[0]:
         return where, points, "a contour does not lie in a slice"
-    if contour.ContourImageSequence[0].ReferencedSOPInstanceUID != uids[where]:
+    named = contour.ContourImageSequence[0]
+    frame = int(named.get("ReferencedFrameNumber", 0))
+    if (named.ReferencedSOPInstanceUID, frame) != slices[where]:
         return where, points, "a contour names another slice than it lies in"
     return where, points[:, 1:], ""
 

@@ -16,6 +16,7 @@ from pydicom.config import disable_value_validation
 from pydicom.errors import InvalidDicomError
 
 from cmfnet_napari.core.dicom.common import fit_values
+from cmfnet_napari.core.dicom.frames import frame_number, slices_of
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.study import turn
@@ -47,7 +48,8 @@ class Reference:
     Attributes
     ----------
     headers : tuple of Dataset
-        A slice each, without its pixels.
+        A slice each, without its pixels. Slices of one file (enhanced DICOM) as `slices_of`
+        gives them.
     files : tuple of Path
         Where they lie.
     """
@@ -151,7 +153,7 @@ def read_reference(
     ------
     UserError
         None, several, or a series that contours cannot be exported for: attributes missing,
-        doubled or missing slices, several orientations, a tilted gantry, a multi-frame file.
+        doubled or missing slices, several orientations, a tilted gantry.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -178,7 +180,9 @@ def _series_in(folder: Path) -> dict[str, Slices]:
     for header, path in _headers(sorted(p for p in folder.rglob("*") if p.is_file())):
         if header.get("Modality") in _IMAGES:
             slices = found.setdefault(str(header.get("SeriesInstanceUID", "")), {})
-            slices.setdefault(str(header.get("SOPInstanceUID", path)), (header, path))
+            for one in slices_of(header):
+                uid = f"{header.get('SOPInstanceUID', path)} {frame_number(one)}"
+                slices.setdefault(uid, (one, path))
     return {uid: list(slices.values()) for uid, slices in found.items()}
 
 
@@ -213,11 +217,6 @@ def _headers(files: Iterable[Path]) -> Iterable[tuple[Dataset, Path]]:
 
 def _check_attributes(slices: Slices, name: str) -> None:
     for header, path in slices:
-        if "NumberOfFrames" in header:
-            raise UserError(
-                f"{path.name} in {name} holds many slices in one file (enhanced DICOM); contours "
-                "can be exported for series of single slices only."
-            )
         missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
         if missing:
             raise UserError(

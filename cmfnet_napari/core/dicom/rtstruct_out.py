@@ -219,8 +219,17 @@ def _frame_item(reference: Reference) -> Dataset:
 def _series_item(reference: Reference) -> Dataset:
     item = Dataset()
     item.SeriesInstanceUID = reference.first.SeriesInstanceUID
-    item.ContourImageSequence = reference_items(reference.headers)
+    item.ContourImageSequence = _instances(reference)
     return item
+
+
+def _instances(reference: Reference) -> list[Dataset]:
+    """Items that name the series' files, in the order of their slices."""
+    first = {header.SOPInstanceUID: header for header in reversed(reference.headers)}
+    items = reference_items(list(reversed(first.values())))
+    for item in items:
+        item.pop("ReferencedFrameNumber", None)  # all of its frames
+    return items
 
 
 def _add_series(structure_set: Dataset, reference: Reference) -> None:
@@ -240,8 +249,7 @@ def _add_series(structure_set: Dataset, reference: Reference) -> None:
         return
     images = item.setdefault("ContourImageSequence", []).value
     named = {image.get("ReferencedSOPInstanceUID") for image in images}
-    wanted = reference_items(reference.headers)
-    images.extend(i for i in wanted if i.ReferencedSOPInstanceUID not in named)
+    images.extend(i for i in _instances(reference) if i.ReferencedSOPInstanceUID not in named)
 
 
 def _check_same_patient(structure_set: Dataset, reference: Reference, name: str) -> None:

@@ -16,6 +16,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cmfnet_napari.core.dicom.common import SOFTWARE, UNICODE, Maker, new_uid
+from cmfnet_napari.core.dicom.frames import frame_number
 from cmfnet_napari.core.dicom.reference import Reference
 from cmfnet_napari.core.dicom.roi import Roi
 
@@ -58,10 +59,14 @@ def new_segmentation(
     numbers = np.zeros(labels.shape, dtype=np.uint8)
     for number, roi in enumerate(rois, start=1):
         numbers[labels == roi.code] = number
+    sources = list({header.SOPInstanceUID: header for header in reference.headers}.values())
+    if frame_number(reference.first):  # one file: highdicom wants the order of its frames
+        by_frame = np.argsort([frame_number(header) for header in reference.headers])
+        numbers = numbers[by_frame]
     with disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the series' own values, the patient's name in them
         segmentation = hd.seg.Segmentation(
-            source_images=list(reference.headers),
+            source_images=sources,
             pixel_array=numbers,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_segment(n, roi, maker) for n, roi in enumerate(rois, start=1)],
