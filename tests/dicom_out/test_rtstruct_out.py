@@ -119,6 +119,21 @@ def test_adding_leaves_the_others_and_the_file_alone(written, label_map, referen
     assert len(images.RTReferencedSeriesSequence[0].ContourImageSequence) == 9
 
 
+def test_a_set_with_gaps_can_be_added_to(written, label_map, reference, tmp_path):
+    source = pydicom.dcmread(written)
+    del source.StructureSetROISequence[1].ROIName
+    del source.RTROIObservationsSequence
+    del source.ReferencedFrameOfReferenceSequence
+    source.save_as(written)
+    out = tmp_path / "more.dcm"
+    assert export(label_map, reference, make_rois([1]), "rtstruct", out, add_to=written).ok
+    made = pydicom.dcmread(out)
+    assert [r.ROINumber for r in made.StructureSetROISequence] == [1, 2, 3]
+    assert made.RTROIObservationsSequence[0].ReferencedROINumber == 3
+    frame = made.ReferencedFrameOfReferenceSequence[0]
+    assert frame.FrameOfReferenceUID == f"{ROOT}.1.3"
+
+
 def test_a_name_that_is_taken_is_refused(written, label_map, reference, tmp_path):
     rois = make_rois([1], ["dot"])
     with pytest.raises(UserError, match="already has a structure dot"):

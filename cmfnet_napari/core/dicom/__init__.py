@@ -1,1 +1,1 @@
-"""DICOM in and out: what a clinic has, and what its planning system reads."""
+"""DICOM in and out: series, structure sets, segmentations, registrations."""

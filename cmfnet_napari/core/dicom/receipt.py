@@ -134,8 +134,8 @@ def structure_set_receipt(
         rules of DICOM that these break already are not held against the new file.
     """
     dataset = pydicom.dcmread(path)
-    numbers = {str(i.ROIName): int(i.ROINumber) for i in dataset.StructureSetROISequence}
-    items = {int(i.ReferencedROINumber): i for i in dataset.ROIContourSequence}
+    numbers = {i.get("ROIName"): i.get("ROINumber") for i in dataset.StructureSetROISequence}
+    items = {i.get("ReferencedROINumber"): i for i in dataset.ROIContourSequence}
     grid, meant = Grid.from_image(labels), sitk.GetArrayFromImage(labels)
     lines, problems = [], []
     for roi in rois:

@@ -85,7 +85,9 @@ def add_to_structure_set(
     path = Path(path)
     structure_set = read_structure_set(path)
     _check_same_patient(structure_set, reference, path.name)
-    there = {str(item.ROIName).casefold() for item in structure_set.StructureSetROISequence}
+    there = {
+        str(item.get("ROIName", "")).casefold() for item in structure_set.StructureSetROISequence
+    }
     taken = [roi.name for roi in rois if roi.name.casefold() in there]
     if taken:
         raise UserError(f"{path.name} already has a structure {taken[0]}. Choose another name.")
@@ -137,9 +139,8 @@ def _finish(
     maker: Maker,
 ) -> Dataset:
     """Add the structures, and say when and by what the set was made."""
-    number = max((int(i.ROINumber) for i in structure_set.StructureSetROISequence), default=0)
-    seen = structure_set.RTROIObservationsSequence
-    observation = max((int(item.ObservationNumber) for item in seen), default=0)
+    number = _highest(structure_set.StructureSetROISequence, "ROINumber")
+    observation = _highest(structure_set.RTROIObservationsSequence, "ObservationNumber")
     for k, roi in enumerate(rois, start=1):
         contours = _contour_items(reference, labels == roi.code)
         parts = (
@@ -157,6 +158,11 @@ def _finish(
     structure_set.StructureSetTime = now.strftime("%H%M%S")
     structure_set.ApprovalStatus = "UNAPPROVED"
     return structure_set
+
+
+def _highest(items: Sequence[Dataset], keyword: str) -> int:
+    """Largest number in use; sets of others may lack some."""
+    return max((int(item.get(keyword) or 0) for item in items), default=0)
 
 
 def _roi_item(number: int, roi: Roi, reference: Reference, maker: Maker) -> Dataset:
