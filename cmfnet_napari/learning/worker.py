@@ -186,6 +186,8 @@ class Desk:
         case, (strokes, hooks) = self._case, self._listen()
         folder = inside(case.folder, command.model)
         kept = kept_path(folder, command.step)
+        if not kept.is_file():
+            raise UserError("This preview is not kept any more. Choose another one.")
         self._learnt = load_learnt(folder, case.folder, case.study, strokes, weights=kept)
         choose(self._learnt, device=command.device, names=case.class_names, hooks=hooks)
         release_memory(pick_device(command.device))
