@@ -111,7 +111,7 @@ def fit(
 ) -> None:
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
     from cmfnet_napari.core.case import new_folder
-    from cmfnet_napari.core.config import make_config
+    from cmfnet_napari.core.model_card import read_card, start_config
     from cmfnet_napari.core.runs import STATE_FILE
     from cmfnet_napari.core.scribbles import check_codes
     from cmfnet_napari.core.study import load_labels, open_study
@@ -120,7 +120,8 @@ def fit(
     from cmfnet_napari.progress import fit_progress
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
-    config = make_config(preset, **changes, **_changes(settings))
+    card = None if base is None else read_card(base)
+    config = start_config(preset, card, **changes, **_changes(settings))
     study = open_study(ct, mr)
     strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
     run = out if (out / STATE_FILE).exists() else new_folder(out)
