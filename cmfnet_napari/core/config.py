@@ -125,8 +125,10 @@ class Config(BaseModel):
             raise ValueError(f"Patch {self.patch}: each side must be a multiple of 16")
 
 
-# What makes strokes on one patient enough: classes in balance, a light CRF that rises, the guide.
+# What makes strokes on one patient enough: what they tell by themselves as the first contour and
+# as a guide, classes in balance, a light CRF that rises.
 _ONE_PATIENT: dict[str, Any] = {
+    "stroke_maps": True,
     "normalisation": "instance",
     "class_balance": 1.0,
     "lambda_ct": 0.02,
@@ -217,7 +219,7 @@ def cohort_config(preset: str = "paper", **changes: Any) -> Config:
         As `make_config`.
     """
     cohort: dict[str, Any] = {"region_margin": None, "hold_out": False, "keep_marked": False}
-    cohort |= {"minutes": None, "steps": 2000}
+    cohort |= {"minutes": None, "steps": 2000, "stroke_maps": False}
     if preset != "paper":
         cohort |= _COHORT
     return make_config(preset, **{**cohort, **changes})

@@ -59,6 +59,7 @@ def make_ball() -> Ball:
         steps=60,
         minutes=None,
         crf_radius=2,
+        stroke_maps=False,  # most tests are about what training does
         precision="float32",
         preview_seconds=0.5,
     )
