@@ -202,6 +202,9 @@ def predict(
         typer.Option(help="Strokes on this patient, for a model that reads them; else the run's"),
     ] = None,
     probabilities: Annotated[Path | None, typer.Option(help="Probability to write")] = None,
+    disagreement: Annotated[
+        Path | None, typer.Option(help="How far CT and MR branch are apart, percent, to write")
+    ] = None,
     memory_gib: Annotated[
         float | None, typer.Option(min=0.01, help="Memory it may use; else a share of the free")
     ] = None,
@@ -210,6 +213,7 @@ def predict(
 ) -> None:
     """Contour a study with a trained model."""
     from cmfnet_napari.core.components import volumes_ml
+    from cmfnet_napari.core.doubt import to_percent
     from cmfnet_napari.core.scribbles import check_codes
     from cmfnet_napari.core.study import load_labels, open_study, save_labels
     from cmfnet_napari.learning.checkpoint import load_model
@@ -222,12 +226,16 @@ def predict(
     memory = None if memory_gib is None else memory_gib * 2**30
     file = scribbles or run_scribbles(model, card, study)
     strokes = None if file is None else check_codes(load_labels(file, study.grid), file.name)
-    prediction = predict_study(network, card, study, memory, strokes)
+    asked = disagreement is not None
+    prediction = predict_study(network, card, study, memory, strokes, branches=asked)
     save_labels(prediction.labels, study, out)
     result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
     if probabilities is not None:
         save_labels(prediction.probability, study, probabilities)
         result["probabilities"] = str(probabilities)
+    if disagreement is not None:
+        save_labels(to_percent(prediction.disagreement), study, disagreement)
+        result["disagreement"] = str(disagreement)
     _show(result, as_json)
 
 
@@ -338,8 +346,8 @@ def _numbers(text: str) -> list[int] | None:
 
 def _with_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Event of a run with its files named from here."""
-    for key in ("model", "labels", "probabilities"):
-        values[key] = str(folder / values[key])
+    for key in ("model", "labels", "probabilities", "disagreement"):
+        values[key] = str(folder / values[key]) if values[key] else ""
     values["prediction"] = values.pop("labels")
     return values
 
