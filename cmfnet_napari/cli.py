@@ -264,6 +264,22 @@ def evaluate(
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that is complete")],
+    ct: Ct,
+    out: Annotated[Path, typer.Option(help="PDF to write")],
+    mr: Mr = None,
+    reference: Annotated[Path | None, typer.Option(help="Contour to compare with")] = None,
+    as_json: Json = False,
+) -> None:
+    """One page of PDF: pictures, volumes, agreement, what was looked at."""
+    from cmfnet_napari.core.report_run import report_run
+    from cmfnet_napari.core.study import open_study
+
+    _show({"report": str(report_run(run, open_study(ct, mr), out, reference))}, as_json)
+
+
+@app.command()
 def scribble(
     mask: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
     out: Annotated[Path, typer.Option(help="Scribbles to write, on the mask's grid")],

@@ -11,11 +11,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from cmfnet_napari.core.plane import VIEWS, Plane
-from cmfnet_napari.core.scribbles import BACKGROUND, PALETTE, UNLABELLED, class_color
+from cmfnet_napari.core.scribbles import BACKGROUND, REFERENCE_COLOR, UNLABELLED, class_color
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.core.volume import write_safely
 
-_REFERENCE = PALETTE[2]
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
 
 
@@ -196,7 +195,7 @@ def _voxel_centres(view: Plane) -> tuple[np.ndarray, np.ndarray]:
 
 def _contour_color(code: int, style: str) -> str:
     """The class's colour; the first class's reference gets one of its own."""
-    return _REFERENCE if style == "dashed" and code == 1 else class_color(code + 1)
+    return REFERENCE_COLOR if style == "dashed" and code == 1 else class_color(code + 1)
 
 
 def _legend(
@@ -209,7 +208,7 @@ def _legend(
     if labels.any():
         handles.append(Line2D([], [], color=class_color(2), label="prediction"))
     if reference is not None:
-        handles.append(Line2D([], [], color=_REFERENCE, linestyle="dashed", label="reference"))
+        handles.append(Line2D([], [], color=REFERENCE_COLOR, linestyle="dashed", label="reference"))
     codes = [] if scribbles is None else [c for c in np.unique(scribbles) if c != UNLABELLED]
     for code in codes:
         name = "background strokes" if code == BACKGROUND else f"strokes of class {code - 1}"

@@ -91,7 +91,7 @@ def gather_facts(
     record = record or Record()
     digests = slice_digests(labels)
     slices = {p: (len(record.seen_slices(p, digests)), len(all_)) for p, all_ in digests.items()}
-    states = Counter(record.state_of(place, labels) for place in places)
+    states = Counter(record.state_of(place, labels, study.grid) for place in places)
     states["corrected"] = sum(d.state == "corrected" for d in record.decisions)
     return ReportFacts(
         case=study.content_hash[:16],

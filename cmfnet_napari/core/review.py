@@ -22,7 +22,7 @@ LEAST_DOUBT = 0.1  # uncertainty × disagreement of a voxel that counts, or
 LEAST_UNCERTAINTY = 0.8  # uncertainty alone, where the branches were not compared (p 0.28 … 0.72)
 LEAST_ML = 0.03  # about 3 mm in each direction
 _SMOOTH_MM = 2.0  # doubt as thin as a voxel is the border of every contour, and no place
-_APART_MM = 12.0  # between the centres of two places: one look shows what lies nearer
+APART_MM = 12.0  # between the centres of two places: one look shows what lies nearer
 _MOSTLY = 0.8  # of a place's voxels
 
 
@@ -33,7 +33,7 @@ class Place:
     Attributes
     ----------
     voxel : tuple of int
-        Where it is most doubtful, (z, y, x) on the Study's Grid.
+        Where the doubt, smoothed, is largest: (z, y, x) on the Study's Grid.
     box : Box
         Its extent.
     volume_ml : float
@@ -99,18 +99,19 @@ def find_places(
     unsure = uncertainty(probability[box])
     apart = None if disagreement is None else disagreement[box].astype(np.float32)
     doubt = unsure if apart is None else unsure * apart
-    parts = _part(doubt, least, grid)
+    peaks, parts = _part(doubt, least, grid)
     places = [
-        _place(found, parts[found] == number, box, labels, unsure, apart, doubt, grid)
-        for number, found in enumerate(ndimage.find_objects(parts), start=1)
-        if found is not None
+        _place(peak, found, parts[found] == number, box, labels, unsure, apart, grid)
+        for number, (peak, found) in enumerate(
+            zip(peaks, ndimage.find_objects(parts), strict=True), start=1
+        )
     ]
     places = [place for place in places if place.volume_ml >= LEAST_ML]
     return sorted(places, key=lambda place: (-place.score, place.voxel))[:most]
 
 
-def _part(doubt: np.ndarray, least: float, grid: Grid) -> np.ndarray:
-    """Number of the place that each voxel belongs to, int32; 0: none."""
+def _part(doubt: np.ndarray, least: float, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Peaks (n, 3), and the number 1 … n of the peak that each voxel belongs to; 0: none."""
     sigma = [_SMOOTH_MM / s for s in grid.spacing]
     smooth = ndimage.gaussian_filter(doubt, sigma)
     marked = smooth >= least
@@ -122,40 +123,39 @@ def _part(doubt: np.ndarray, least: float, grid: Grid) -> np.ndarray:
     )
     seeds = np.zeros(doubt.shape, dtype=np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return watershed(-smooth, seeds, mask=marked)
+    return peaks, watershed(-smooth, seeds, mask=marked)
 
 
 def _ball(grid: Grid) -> np.ndarray:
-    """Voxels within `_APART_MM` of the middle one: at least its neighbours."""
-    reach = [max(1, int(_APART_MM / s)) for s in grid.spacing]
+    """Voxels within `APART_MM` of the middle one: at least its neighbours."""
+    reach = [max(1, int(APART_MM / s)) for s in grid.spacing]
     steps = np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij")
     away = sum((s * d) ** 2 for s, d in zip(grid.spacing, steps, strict=True))
-    return away <= _APART_MM**2
+    return away <= APART_MM**2
 
 
 def _place(
+    peak: np.ndarray,
     found: Box,
     mask: np.ndarray,
     box: Box,
     labels: np.ndarray,
     unsure: np.ndarray,
     apart: np.ndarray | None,
-    doubt: np.ndarray,
     grid: Grid,
 ) -> Place:
-    """One part of `_part` as a Place; `found` is its box within the box worked on."""
+    """One part of `_part` as a Place; `found` is its extent within the box worked on."""
     here = tuple(
         slice(inner.start + outer.start, inner.stop + outer.start)
         for inner, outer in zip(found, box, strict=True)
     )
-    peak = np.unravel_index(np.where(mask, doubt[found], -1).argmax(), mask.shape)
     share = float((labels[here][mask] > 0).mean())
     where = "inside" if share >= _MOSTLY else "outside" if share <= 1 - _MOSTLY else "border"
     mean = float(unsure[found][mask].mean())
     between = None if apart is None else float(apart[found][mask].mean())
     size = int(mask.sum()) * prod(grid.spacing)
     return Place(
-        voxel=tuple(int(p) + s.start for p, s in zip(peak, here, strict=True)),
+        voxel=tuple(int(p) + s.start for p, s in zip(peak, box, strict=True)),
         box=here,
         volume_ml=size / 1000,
         uncertainty=mean,

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cmfnet_napari.core.boxes import Box, bounding_box
 from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.plane import VIEWS
-from cmfnet_napari.core.review import Place
+from cmfnet_napari.core.review import APART_MM, Place
 
 REVIEW_FILE = "review.json"
 State = Literal["open", "accepted", "corrected", "dismissed"]
@@ -59,9 +60,10 @@ class Decision(BaseModel):
         """The place's extent."""
         return tuple(slice(a, b) for a, b in zip(self.low, self.high, strict=True))
 
-    def covers(self, place: Place) -> bool:
-        """Whether a place of a later prediction is the same one: its centre lies in the box."""
-        return all(s.start <= v < s.stop for v, s in zip(place.voxel, self.box, strict=True))
+    def covers(self, place: Place, grid: Grid) -> bool:
+        """Whether a place of a later prediction is the same one: their centres are near."""
+        steps = np.subtract(self.voxel, place.voxel) * grid.spacing
+        return float(np.linalg.norm(steps)) < APART_MM / 2
 
 
 class Record(BaseModel):
@@ -96,9 +98,11 @@ class Record(BaseModel):
         slices = self.seen.get(plane, {}) | {index: digest}
         return self.model_copy(update={"seen": self.seen | {plane: slices}})
 
-    def with_decision(self, place: Place, state: Decided, labels: np.ndarray) -> Record:
-        """The record once a place was decided; an earlier decision about it is replaced."""
-        others = tuple(d for d in self.decisions if not d.covers(place))
+    def with_decision(self, place: Place, state: Decided, labels: np.ndarray, grid: Grid) -> Record:
+        """The record once a place was decided; an earlier decision about it is replaced.
+
+        Parameters are as in `state_of`.
+        """
         decision = Decision(
             voxel=place.voxel,
             low=tuple(s.start for s in place.box),
@@ -107,14 +111,15 @@ class Record(BaseModel):
             contour=digest(labels[place.box]),
             run=self.run,
         )
+        others = self.without_decision(place, grid).decisions
         return self.model_copy(update={"decisions": (*others, decision)})
 
-    def without_decision(self, place: Place) -> Record:
+    def without_decision(self, place: Place, grid: Grid) -> Record:
         """The record with a place open again."""
-        others = tuple(d for d in self.decisions if not d.covers(place))
+        others = tuple(d for d in self.decisions if not d.covers(place, grid))
         return self.model_copy(update={"decisions": others})
 
-    def state_of(self, place: Place, labels: np.ndarray) -> State:
+    def state_of(self, place: Place, labels: np.ndarray, grid: Grid) -> State:
         """What was decided about a place; ``open`` where the contour has changed since.
 
         Parameters
@@ -123,8 +128,10 @@ class Record(BaseModel):
             Of the prediction that is shown.
         labels : integer array (z, y, x)
             The contour that is shown.
+        grid : Grid
+            The Study's.
         """
-        decision = next((d for d in reversed(self.decisions) if d.covers(place)), None)
+        decision = next((d for d in self.decisions if d.covers(place, grid)), None)
         if decision is None or decision.contour != digest(labels[decision.box]):
             return "open"
         return decision.state

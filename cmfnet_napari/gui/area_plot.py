@@ -106,5 +106,6 @@ def _legend(areas: Areas | None, unseen: list[int]) -> str:
     if unseen:
         entries.append((_UNSEEN, "●", "not looked at"))
     return "&nbsp; ".join(
-        f'<span style="color: {color}">{sign}</span>&nbsp;{words}' for color, sign, words in entries
+        f'<span style="color: {color}">{sign}</span>&nbsp;{words.replace(" ", "&nbsp;")}'
+        for color, sign, words in entries
     )

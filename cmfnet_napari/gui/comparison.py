@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
@@ -17,7 +18,8 @@ from cmfnet_napari.core.metrics import Evaluation, evaluate
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.study import load_labels
-from cmfnet_napari.gui.classes import class_names
+from cmfnet_napari.gui.classes import class_names, reference_colors
+from cmfnet_napari.gui.layers import OPENED, segmentation_layer
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Comparison(QObject):
         self.kind = "nothing"
         self.other: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
+        self._layer: Labels | None = None
         self._later = QTimer(self, singleShot=True, interval=_WAIT_MS)
         self._later.timeout.connect(self._evaluate)
         session.result.changed.connect(self._on_result)
@@ -106,9 +109,25 @@ class Comparison(QObject):
 
     def _use(self, kind: str, other: np.ndarray | None) -> None:
         self.kind, self.other = kind, other
+        self._show_layer()
         self.changed.emit()
         self._forget()
         self._evaluate()
+
+    def _show_layer(self) -> None:
+        """Show a contour that was read; a sample's own has a layer already."""
+        viewer, layer, self._layer = self._session.viewer, self._layer, None
+        if layer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
+        if self.other is None or self.kind == "sample":
+            return
+        active, grid = viewer.layers.selection.active, self._session.case.study.grid
+        self._layer = segmentation_layer(self.other, grid, reference_colors(), "Compared with")
+        self._layer.metadata[OPENED] = self._session.patient
+        viewer.add_layer(self._layer)
+        below = viewer.layers.index(self._session.scribbles)
+        viewer.layers.move(viewer.layers.index(self._layer), below)
+        viewer.layers.selection.active = active
 
     def _forget(self) -> None:
         self.evaluation = None

@@ -41,6 +41,7 @@ class CmFNetDock(QWidget):
         self.export_panel = ExportPanel(self.session)
         self.result_panel = self.review_panel.result
         self.tabs = QTabWidget()
+        self.tabs.setUsesScrollButtons(False)
         for panel in (
             self.open_panel,
             self.scribble_panel,

@@ -21,7 +21,6 @@ class PlacesPanel(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._review = session.review
-        self._both = "CT and MR"
         self._session = session
         self.summary = text_label()
         self.list = QListWidget()
@@ -61,38 +60,38 @@ class PlacesPanel(QWidget):
 
     def _fill(self) -> None:
         places, left = self._review.places, self._review.open_places
+        with_mr = self._session.mr_layer is not None
         while self.list.count() > len(places):
             self.list.takeItem(self.list.count() - 1)
         while self.list.count() < len(places):
             self.list.addItem("")
         for row_, place in enumerate(places):
             item = self.list.item(row_)
-            item.setText(f"{_MARKS[self._review.state(place)]} {describe(place)}")
-            item.setToolTip(self._explain(place))
+            item.setText(f"{_MARKS[self._review.state(place)]} {describe(place, with_mr)}")
+            item.setToolTip(self._explain(place, with_mr))
         chosen = self._review.current
         self.list.setCurrentRow(places.index(chosen) if chosen in places else -1)
         for widget in (self.list, *self._buttons):
             widget.setEnabled(bool(places))
         self.summary.setText(_summary(len(places), left))
 
-    def _explain(self, place: Place) -> str:
-        state = self._review.state(place)
-        text = f"{state.capitalize()}. The network is {100 * place.uncertainty:.0f} % unsure here"
+    def _explain(self, place: Place, with_mr: bool) -> str:
+        state, slice_ = self._review.state(place), place.voxel[0]
+        text = f"{state.capitalize()}, axial slice {slice_}. The network is "
+        text += f"{100 * place.uncertainty:.0f} % unsure here"
         if place.disagreement is None:
             return f"{text}."
-        case = self._session.patient
-        with_mr = case is not None and case.case.study.mr is not None
-        what = "CT and MR" if with_mr else "its two readings of the CT"
-        return f"{text}; {what} are {100 * place.disagreement:.0f} % apart."
+        what = "what it reads in CT and in MR is" if with_mr else "its two readings of the CT are"
+        return f"{text}; {what} {100 * place.disagreement:.0f} % apart."
 
 
-def describe(place: Place) -> str:
+def describe(place: Place, with_mr: bool) -> str:
     """A place in a few words: how large, where, and why."""
     size = f"{place.volume_ml:.1f} ml" if place.volume_ml >= 0.1 else "under 0.1 ml"
-    text = f"{size} {_WHERE[place.where]}, unsure {100 * place.uncertainty:.0f} %"
-    if place.disagreement is not None:
-        text += f", CT–MR {100 * place.disagreement:.0f} %"
-    return text
+    if place.disagreement is None:
+        return f"{size} {_WHERE[place.where]}: unsure {100 * place.uncertainty:.0f} %"
+    sources = "CT and MR" if with_mr else "two readings"
+    return f"{size} {_WHERE[place.where]}: {sources} {100 * place.disagreement:.0f} % apart"
 
 
 def _summary(count: int, left: int) -> str:

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.plane import VIEWS
 from cmfnet_napari.core.review import Place, find_places
 from cmfnet_napari.core.review_record import (
@@ -65,7 +66,7 @@ class Review(QObject):
 
     def state(self, place: Place) -> State:
         """What was decided about a place."""
-        return self._record.state_of(place, self._labels)
+        return self._record.state_of(place, self._labels, self._grid)
 
     def next_place(self) -> None:
         """Go to the next open place after the current one; start again after the last."""
@@ -96,9 +97,9 @@ class Review(QObject):
         """
         place = self._chosen()
         if self.state(place) == state:
-            self._use(self._record.without_decision(place))
+            self._use(self._record.without_decision(place, self._grid))
         else:
-            self._use(self._record.with_decision(place, state, self._labels))
+            self._use(self._record.with_decision(place, state, self._labels, self._grid))
 
     def correct(self) -> None:
         """Go and draw at the current place; with the first stroke it counts as corrected.
@@ -172,6 +173,10 @@ class Review(QObject):
             self._record = Record()
             show_info(f"{error} It starts anew.")
 
+    @property
+    def _grid(self) -> Grid:
+        return self._session.case.study.grid
+
     def _chosen(self) -> Place:
         if self.current not in self.places:
             raise UserError("Choose a place in the list first, or press N.")
@@ -198,7 +203,8 @@ class Review(QObject):
     def _on_strokes(self) -> None:
         place, self._corrects = self._corrects, None
         if place is not None and self._labels is not None:
-            self._use(self._record.with_decision(place, "corrected", self._labels))
+            decided = self._record.with_decision(place, "corrected", self._labels, self._grid)
+            self._use(decided)
 
     def _on_result(self, volumes: dict[str, float] | None) -> None:
         """Find places and slices of another contour, off the GUI thread."""
@@ -206,7 +212,7 @@ class Review(QObject):
         if volumes is None or not result.exists:
             self._forget()
             return
-        labels, grid, places = result.labels, self._session.case.study.grid, self.places
+        labels, grid, places = result.labels, self._grid, self.places
         doubt = None if result.updating else (result.probability.data, grid, result.apart)
 
         def compute() -> tuple[dict[str, dict[int, str]], str, list[Place]]:

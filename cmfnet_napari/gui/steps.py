@@ -43,7 +43,7 @@ class StepMarks(QObject):
 
     def _mark(self) -> None:
         for index, (name, missing) in enumerate(zip(STEPS, self._missing(), strict=True)):
-            self._tabs.setTabText(index, f"{index + 1} {name}" + ("" if missing else " ✓"))
+            self._tabs.setTabText(index, f"{index + 1 if missing else '✓'} {name}")
             self._tabs.setTabToolTip(index, missing or "Done")
 
     def _missing(self) -> tuple[str, str, str, str, str]:
