@@ -74,7 +74,7 @@ def save_report(
 
 def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
     left, right = part.subfigures(1, 2)
-    _write(left, "\n".join(_review_lines(facts)), y=0.97, size=9, va="top")
+    _write(left, "\n".join(report_lines(facts)), y=0.97, size=9, va="top")
     axes = right.subplots()
     axes.set_axis_off()
     _table(axes, facts)
@@ -93,7 +93,8 @@ def _table(axes: Axes, facts: ReportFacts) -> None:
     table.set_fontsize(8)
 
 
-def _review_lines(facts: ReportFacts) -> list[str]:
+def report_lines(facts: ReportFacts) -> list[str]:
+    """What the report says in words, line by line."""
     lines = ["Volume"]
     lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
     lines += ["", "Agreement with the strokes"]

@@ -112,18 +112,28 @@ def find_places(
 
 def _part(doubt: np.ndarray, least: float, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Peaks (n, 3), and the number 1 … n of the peak that each voxel belongs to; 0: none."""
-    sigma = [_SMOOTH_MM / s for s in grid.spacing]
-    smooth = ndimage.gaussian_filter(doubt, sigma)
+    smooth = ndimage.gaussian_filter(doubt, [_SMOOTH_MM / s for s in grid.spacing])
     marked = smooth >= least
-    peaks = peak_local_max(
-        smooth,
-        labels=marked.astype(np.int32),
-        footprint=_ball(grid),
-        exclude_border=False,
-    )
+    peaks = _peaks(smooth, marked, grid)
     seeds = np.zeros(doubt.shape, dtype=np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     return peaks, watershed(-smooth, seeds, mask=marked)
+
+
+def _peaks(smooth: np.ndarray, marked: np.ndarray, grid: Grid) -> np.ndarray:
+    """Local maxima (n, 3), each `APART_MM` from every higher one; of equals, the first."""
+    if not marked.any():
+        return np.empty((0, 3), dtype=int)
+    found = peak_local_max(
+        smooth, labels=marked.astype(np.int32), footprint=_ball(grid), exclude_border=False
+    )
+    order = np.lexsort((*found.T[::-1], -smooth[tuple(found.T)]))
+    kept: list[np.ndarray] = []
+    for peak in found[order]:
+        away = (np.linalg.norm((peak - other) * grid.spacing) for other in kept)
+        if all(distance >= APART_MM for distance in away):
+            kept.append(peak)
+    return np.array(kept)
 
 
 def _ball(grid: Grid) -> np.ndarray:

@@ -216,8 +216,6 @@ class Result(QObject):
 
 
 def _read(folder: Path, event: Finished, grid: Grid) -> _Arrays:
-    names = event.labels, event.probabilities, event.disagreement
-    labels, probability, apart = (
-        load_labels(inside(folder, name), grid) if name else None for name in names
-    )
-    return labels, probability, None if apart is None else from_percent(apart)
+    names = [event.labels, event.probabilities, *filter(None, [event.disagreement])]
+    labels, probability, *apart = (load_labels(inside(folder, name), grid) for name in names)
+    return labels, probability, from_percent(apart[0]) if apart else None
