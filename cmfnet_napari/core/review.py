@@ -20,7 +20,7 @@ Where = Literal["inside", "border", "outside"]
 MOST_PLACES = 20
 LEAST_DOUBT = 0.1  # uncertainty × disagreement of a voxel that counts, or
 LEAST_UNCERTAINTY = 0.8  # uncertainty alone, where the branches were not compared (p 0.28 … 0.72)
-LEAST_ML = 0.03  # about 3 mm in each direction
+LEAST_ML = 0.1  # about 5 mm in each direction
 _SMOOTH_MM = 2.0  # doubt as thin as a voxel is the border of every contour, and no place
 APART_MM = 12.0  # between the centres of two places: one look shows what lies nearer
 _MOSTLY = 0.8  # of a place's voxels
@@ -124,24 +124,16 @@ def _peaks(smooth: np.ndarray, marked: np.ndarray, grid: Grid) -> np.ndarray:
     """Local maxima (n, 3), each `APART_MM` from every higher one; of equals, the first."""
     if not marked.any():
         return np.empty((0, 3), dtype=int)
-    found = peak_local_max(
-        smooth, labels=marked.astype(np.int32), footprint=_ball(grid), exclude_border=False
-    )
-    order = np.lexsort((*found.T[::-1], -smooth[tuple(found.T)]))
-    kept: list[np.ndarray] = []
-    for peak in found[order]:
-        away = (np.linalg.norm((peak - other) * grid.spacing) for other in kept)
-        if all(distance >= APART_MM for distance in away):
-            kept.append(peak)
-    return np.array(kept)
-
-
-def _ball(grid: Grid) -> np.ndarray:
-    """Voxels within `APART_MM` of the middle one: at least its neighbours."""
-    reach = [max(1, int(APART_MM / s)) for s in grid.spacing]
-    steps = np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij")
-    away = sum((s * d) ** 2 for s, d in zip(grid.spacing, steps, strict=True))
-    return away <= APART_MM**2
+    found = peak_local_max(smooth, labels=marked.astype(np.int32), exclude_border=False)
+    found = found[np.lexsort((*found.T[::-1], -smooth[tuple(found.T)]))]
+    millimetres, kept = found * np.array(grid.spacing), []
+    free = np.ones(len(found), dtype=bool)
+    for number in range(len(found)):
+        if free[number]:
+            kept.append(number)
+            away = np.linalg.norm(millimetres - millimetres[number], axis=1)
+            free &= away >= APART_MM
+    return found[kept]
 
 
 def _place(

@@ -13,6 +13,8 @@ GRID = Grid((20, 60, 50), (3.0, 1.0, 1.2))
 VOXEL = 3.6  # mm³
 LARGE, SMALL, FAR = np.s_[5:9, 10:22, 8:18], np.s_[5:9, 40:48, 30:36], np.s_[14:17, 12:20, 34:42]
 
+MEDIUM = np.s_[5:9, 40:49, 28:38]
+
 
 def volumes(**boxes):
     """Labels, probability and disagreement, with (probability, disagreement) in boxes."""
@@ -74,9 +76,12 @@ def test_where_a_place_lies():
 
 
 def test_runs_without_disagreement_are_ranked_by_uncertainty_and_size():
-    labels, p, _ = volumes(LARGE=(0.5, 0), SMALL=(0.45, 0))
+    labels, p, _ = volumes(LARGE=(0.5, 0), MEDIUM=(0.5, 0))
     places = find_places(labels, p, GRID)
-    assert [inside(one.voxel, b) for one, b in zip(places, (LARGE, SMALL), strict=True)]
+    assert [inside(one.voxel, b) for one, b in zip(places, (LARGE, MEDIUM), strict=True)] == [
+        True,
+        True,
+    ]
     assert {one.disagreement for one in places} == {None}
 
 
@@ -97,7 +102,7 @@ def test_a_long_doubtful_region_becomes_several_places_in_reach():
     assert len(places) >= 2
     centres = np.array([one.voxel for one in places]) * GRID.spacing
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
-    assert apart[apart > 0].min() > 12.0
+    assert apart[apart > 0].min() >= 12.0
 
 
 def test_most_places_least_size_and_nothing():

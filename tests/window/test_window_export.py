@@ -65,7 +65,7 @@ def test_report_and_table_are_written_and_named(predicted, patient, tmp_path, qt
     ]
 
 
-def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, qtbot):
+def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, qtbot, monkeypatch):
     panel = predicted.export_panel
     qtbot.waitUntil(lambda: "axial slices" in panel.missing.text(), timeout=5000)
     assert "not looked at" in panel.missing.text()
@@ -74,34 +74,24 @@ def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, qtbot):
     assert missing_words(0, 0) == ""
     assert missing_words(1, 0).startswith("Not reviewed: 1 axial slice of the contour not looked")
     assert "2 places not decided" in missing_words(0, 2)
-
-
-def test_the_dialog_that_is_cancelled_writes_nothing(predicted, monkeypatch, qtbot):
     answer(monkeypatch, "")
-    for button in (predicted.export_panel.report_button, predicted.export_panel.table_button):
+    for button in (panel.report_button, panel.table_button):
         button.click()
     qtbot.wait(200)
-    assert predicted.export_panel.written.text() == ""
-
-
-def test_a_report_that_cannot_be_written_is_one_sentence(predicted, tmp_path, qtbot):
+    assert panel.written.text() == ""
     notification_manager.records.clear()
     predicted.session.export.save_report(str(tmp_path / "none" / "r.pdf"))
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     assert "r.pdf could not be written" in notification_manager.records[-1].message
 
 
-def test_nothing_to_export_before_there_is_a_contour(opened):
-    panel = opened.export_panel
-    assert not panel.save_button.isEnabled()
-    assert panel.missing.text() == "There is no prediction to save yet."
-    with pytest.raises(UserError, match="no prediction"):
-        opened.session.export.save_report("r.pdf")
-
-
 def test_steps_show_what_is_done(opened, fake, scribble, qtbot, tmp_path):
     assert titles(opened) == ["✓ Open", "2 Scribble", "3 Train", "4 Review", "5 Export"]
     assert "no tumour stroke" in opened.tabs.tabToolTip(1)
+    assert not opened.export_panel.save_button.isEnabled()
+    assert opened.export_panel.missing.text() == "There is no prediction to save yet."
+    with pytest.raises(UserError, match="no prediction"):
+        opened.session.export.save_report("r.pdf")
     fake("good")
     scribble()
     assert titles(opened)[:3] == ["✓ Open", "✓ Scribble", "3 Train"]

@@ -8,17 +8,44 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import SHAPE, image_of
+from napari.utils.notifications import notification_manager
 
+from cmfnet_napari.core.events import Finished, encode
 from cmfnet_napari.core.review_record import REVIEW_FILE
+from cmfnet_napari.core.runs import EVENTS_FILE
+from cmfnet_napari.core.volume import write_image
 from cmfnet_napari.gui.opening import open_files
 from cmfnet_napari.gui.seen import LOOK_MS
 
 INSIDE, OUTSIDE = np.s_[4:7, 8:13, 6:10], np.s_[8:11, 2:6, 11:15]  # fake_worker.DOUBTFUL
+FILES = "labels", "probabilities", "disagreement"
 
 
 @pytest.fixture
-def doubtful(opened, fake, scribble, qtbot):
-    """The dock after a fit that leaves two places to look at, on step Review."""
+def doubtful(opened, qtbot):
+    """The dock on step Review, with a run that left two places to look at."""
+    session = opened.session
+    grid, run = session.case.study.grid, session.case.new_run("quick")
+    labels, percent = np.zeros((2, *SHAPE), np.uint8)
+    labels[4:8, 8:14, 6:11] = labels[1:3, 1:4, 1:4] = 1
+    probability = 0.8 * labels.astype(np.float32)
+    for box, apart in ((INSIDE, 80), (OUTSIDE, 60)):
+        probability[box], percent[box] = 0.5, apart
+    names = {}
+    for name, array in zip(FILES, (labels, probability, percent), strict=True):
+        write_image(grid.to_image(array), run / f"{name}.nrrd")
+        names[name] = f"runs/{run.name}/{name}.nrrd"
+    event = Finished(model="", volumes_ml={}, **names)
+    (run / EVENTS_FILE).write_text(encode(event) + "\n")
+    session.result.read(event)
+    qtbot.waitUntil(lambda: len(session.review.places) == 2, timeout=10000)
+    opened.tabs.setCurrentIndex(3)
+    return opened
+
+
+@pytest.fixture
+def followed(opened, fake, scribble, qtbot):
+    """The same from a worker that goes on listening for strokes."""
     fake("doubts")
     scribble()
     with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
@@ -46,7 +73,7 @@ def look(session, plane, voxel, qtbot, ms=LOOK_MS + 200):
 def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot):
     session, panel = doubtful.session, doubtful.review_panel.places
     review = session.review
-    assert [one.where for one in review.places] == ["inside", "outside"]
+    assert [one.where for one in review.places] == ["border", "outside"]
     assert all(row.startswith("○ ") and "CT and MR" in row for row in rows(doubtful))
     assert panel.summary.text().startswith("2 of 2 places are open")
     hand.press("N")
@@ -72,24 +99,16 @@ def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot
     assert kept["run"] == "runs/0001-quick"
 
 
-def test_a_click_in_the_list_goes_there_in_every_plane(doubtful, hand, qtbot):
-    from qtpy.QtCore import Qt
-
-    session, widget = doubtful.session, doubtful.review_panel.places.list
-    session.planes.show("sagittal")
-    at = widget.visualItemRect(widget.item(1)).center()
-    qtbot.mouseClick(widget.viewport(), Qt.MouseButton.LeftButton, pos=at)
-    voxel = session.review.places[1].voxel
-    assert tuple(session.viewer.dims.current_step) == voxel
-    assert abs(hand.pixel(voxel).x() - hand.canvas.width() / 2) <= 1
-
-
-def test_correct_leads_to_strokes_and_a_changed_contour_is_open_again(doubtful, qtbot):
-    session, review = doubtful.session, doubtful.session.review
+def test_correct_leads_to_strokes_and_a_changed_contour_is_open_again(followed, qtbot):
+    session, review = followed.session, followed.session.review
+    qtbot.waitUntil(lambda: review.coverage("axial") == (0, 6), timeout=5000)
+    for z in (4, 5):
+        look(session, "axial", (z, 10, 8), qtbot)
     review.next_place()
-    doubtful.review_panel.places.correct_button.click()
-    assert doubtful.tabs.currentIndex() == 1
-    assert session.viewer.layers.selection.active is session.scribbles
+    followed.review_panel.places.correct_button.click()
+    session.planes.show("sagittal")  # no axial slice is on the screen
+    assert followed.tabs.currentIndex() == 1
+    assert session.viewer.layers.selection.active == session.scribbles
     assert session.scribbles.mode == "paint"
     place = review.places[0]
     assert review.state(place) == "open"  # not before there is a stroke
@@ -97,7 +116,9 @@ def test_correct_leads_to_strokes_and_a_changed_contour_is_open_again(doubtful, 
     strokes[5, 9, 7:9] = 1
     session.recorder.add(strokes, "hand")
     assert review.state(place) == "corrected"
-    qtbot.waitUntil(lambda: session.result.prediction.data[5, 9, 7] == 0, timeout=15000)
+    qtbot.waitUntil(lambda: 5 in review.unseen("axial"), timeout=15000)
+    assert session.result.prediction.data[5, 9, 7] == 0
+    assert 4 not in review.unseen("axial")  # its contour is what it was
     qtbot.waitUntil(lambda: not session.result.updating, timeout=15000)
     qtbot.waitUntil(lambda: review.state(review.places[0]) == "open", timeout=10000)
     assert [one.state for one in review.record.decisions] == ["corrected"]
@@ -128,45 +149,25 @@ def test_slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
     assert "coronal" in bar.format()
 
 
-def test_a_new_contour_keeps_the_slices_that_did_not_change(doubtful, qtbot):
-    session = doubtful.session
-    for z in (4, 5, 6):
-        look(session, "axial", (z, 10, 8), qtbot)
-    session.planes.show("sagittal")  # no axial slice is on the screen
-    assert not {4, 5, 6} & set(session.review.unseen("axial"))
-    strokes = np.zeros(SHAPE, np.uint8)
-    strokes[6, 2:5, 9:12] = 2
-    session.recorder.add(strokes, "hand")
-    qtbot.waitUntil(lambda: 6 in session.review.unseen("axial"), timeout=15000)
-    assert not {4, 5} & set(session.review.unseen("axial"))
-
-
-def test_it_survives_a_restart_of_the_window(doubtful, patient, qtbot):
+def test_it_survives_a_restart_of_the_window_but_not_damage(doubtful, patient, qtbot):
     session = doubtful.session
     look(session, "axial", (5, 10, 8), qtbot)
     session.review.next_place()
     session.review.decide("accepted")
-    (run,) = session.case.runs()  # the fake worker logs nothing
-    (run / "events.jsonl").write_text(session.result.event.model_dump_json() + "\n")
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(lambda: open_files(patient.ct, patient.mr))
     assert session.review.places == []
     qtbot.waitUntil(lambda: len(session.review.places) == 2, timeout=10000)
     assert session.review.state(session.review.places[0]) == "accepted"
     assert 5 not in session.review.unseen("axial")
-
-
-def test_a_damaged_record_starts_anew(doubtful, patient, qtbot):
-    session = doubtful.session
-    session.review.keep()
     session.review.close()
     (session.case.folder / REVIEW_FILE).write_text('{"format": 1, "decisions": 7}')
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(lambda: open_files(patient.ct, patient.mr))
-    assert session.review.record.decisions == ()
+    assert session.review.record.decisions == ()  # a damaged record starts anew
 
 
-def test_the_curve_shows_areas_and_a_click_goes_to_a_slice(doubtful, hand, qtbot):
+def test_clicks_on_the_curve_and_in_the_list_go_there(doubtful, hand, qtbot):
     from qtpy.QtCore import QPointF, Qt
 
     session, panel = doubtful.session, doubtful.review_panel.slices
@@ -181,6 +182,13 @@ def test_the_curve_shows_areas_and_a_click_goes_to_a_slice(doubtful, hand, qtbot
     qtbot.mouseClick(panel.plot.plot.viewport(), Qt.MouseButton.LeftButton, pos=where)
     qtbot.waitUntil(lambda: session.viewer.dims.current_step[0] == 7, timeout=3000)
     assert panel.plot.here.value() == 7
+    session.planes.show("sagittal")
+    widget = doubtful.review_panel.places.list
+    at = widget.visualItemRect(widget.item(1)).center()
+    qtbot.mouseClick(widget.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    voxel = session.review.places[1].voxel
+    assert tuple(session.viewer.dims.current_step) == voxel
+    assert abs(hand.pixel(voxel).x() - hand.canvas.width() / 2) <= 1
 
 
 def test_a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot):
@@ -204,12 +212,6 @@ def test_a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot):
     panel.choice.activated.emit(0)
     assert layer not in session.viewer.layers
     assert not panel.table.isVisibleTo(panel)
-
-
-def test_what_is_not_there_to_compare_with_is_said(doubtful, qtbot):
-    from napari.utils.notifications import notification_manager
-
-    panel = doubtful.review_panel.slices
     for kind, words in (("previous", "no earlier training"), ("sample", "without a contour")):
         notification_manager.records.clear()
         index = panel.choice.findData(kind)
@@ -219,18 +221,14 @@ def test_what_is_not_there_to_compare_with_is_said(doubtful, qtbot):
         assert panel.choice.currentText() == "Nothing"
 
 
-def test_disagreement_is_a_layer_of_its_own(doubtful):
-    result, box = doubtful.session.result, doubtful.result_panel.disagreement
+def test_layers_are_shown_deleted_and_renamed(doubtful, qtbot):
+    session, result = doubtful.session, doubtful.session.result
     assert result.disagreement.name == "Disagreement of CT and MR"
     assert not result.disagreement.visible
     assert result.disagreement.data.max() == pytest.approx(0.8)
     assert result.disagreement.data[5, 10, 8] == pytest.approx(0.8)
-    box.click()
+    doubtful.result_panel.disagreement.click()
     assert result.disagreement.visible
-
-
-def test_layers_that_are_deleted_or_renamed_break_nothing(doubtful, qtbot):
-    session = doubtful.session
     session.viewer.layers.remove(session.result.disagreement)
     session.result.prediction.name = "mine"
     session.review.next_place()
