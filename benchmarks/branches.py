@@ -74,14 +74,7 @@ def main():
     wrong = (all_three.labels > 0) != contour
     voxel = study.grid.voxel_ml
     print(f"wrong: {wrong.sum() * voxel:.1f} of {contour.sum() * voxel:.1f} ml")
-    if len(sys.argv) > 3:
-        np.savez_compressed(
-            sys.argv[3],
-            l=all_three.labels,
-            p=all_three.probability,
-            d=all_three.disagreement,
-            c=contour,
-        )
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from cmfnet_napari.core.plane import VIEWS, Plane
 from cmfnet_napari.core.scribbles import BACKGROUND, REFERENCE_COLOR, UNLABELLED, class_color
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.core.volume import write_safely
 
+_OUTLINE = [withStroke(linewidth=2.0, foreground="black")]  # white is lost on fat and bone
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
 
 
@@ -123,7 +125,7 @@ def _show(
     for letter, (x, y) in zip(view.letters, places, strict=True):
         axes.text(
             x, y, letter, transform=axes.transAxes, color="white", fontsize=11, ha="center",
-            va="center",
+            va="center", path_effects=_OUTLINE,
         )  # fmt: skip
 
 
@@ -147,10 +149,12 @@ def _scale_bar(axes: Axes) -> None:
     width, height = right - left, bottom - top
     length = max((n for n in (10, 20, 50, 100) if n <= width / 3), default=5)
     end, low = left + 0.96 * width, top + 0.95 * height
-    axes.plot([end - length, end], [low, low], color="white", linewidth=2.5)
+    axes.plot(
+        [end - length, end], [low, low], color="white", linewidth=2.5, path_effects=_OUTLINE
+    )  # fmt: skip
     axes.text(
         end - length / 2, low - 0.015 * height, f"{length} mm", color="white", fontsize=8,
-        ha="center", va="bottom",
+        ha="center", va="bottom", path_effects=_OUTLINE,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def save_report(
     head, pictures, words, foot = figure.subfigures(4, 1, height_ratios=(0.7, 5.6, 4.7, 0.5))
     today = date.today().isoformat()
     _write(head, f"Contour of case {facts.case}", size=15, weight="bold")
-    _write(head, f"Report of {today} · no patient name is kept", y=0.2, size=9)
+    _write(head, f"Report of {today} · without the patient's name", y=0.2, size=9)
     pictures.set_facecolor("black")
     draw_contours(pictures, study, labels, reference, margin_mm=_MARGIN_MM)
     _write_facts(words, facts)
