@@ -205,6 +205,9 @@ def predict(
         typer.Option(help="Strokes on this patient, for a model that reads them; else the run's"),
     ] = None,
     probabilities: Annotated[Path | None, typer.Option(help="Probability to write")] = None,
+    disagreement: Annotated[
+        Path | None, typer.Option(help="How far CT and MR branch are apart, percent, to write")
+    ] = None,
     memory_gib: Annotated[
         float | None, typer.Option(min=0.01, help="Memory it may use; else a share of the free")
     ] = None,
@@ -213,6 +216,7 @@ def predict(
 ) -> None:
     """Contour a study with a trained model."""
     from cmfnet_napari.core.components import volumes_ml
+    from cmfnet_napari.core.doubt import to_percent
     from cmfnet_napari.core.scribbles import check_codes
     from cmfnet_napari.core.study import load_labels, open_study, save_labels
     from cmfnet_napari.learning.checkpoint import load_model
@@ -225,12 +229,16 @@ def predict(
     memory = None if memory_gib is None else memory_gib * 2**30
     file = scribbles or run_scribbles(model, card, study)
     strokes = None if file is None else check_codes(load_labels(file, study.grid), file.name)
-    prediction = predict_study(network, card, study, memory, strokes)
+    asked = disagreement is not None
+    prediction = predict_study(network, card, study, memory, strokes, branches=asked)
     save_labels(prediction.labels, study, out)
     result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
     if probabilities is not None:
         save_labels(prediction.probability, study, probabilities)
         result["probabilities"] = str(probabilities)
+    if disagreement is not None:
+        save_labels(to_percent(prediction.disagreement), study, disagreement)
+        result["disagreement"] = str(disagreement)
     _show(result, as_json)
 
 
@@ -256,6 +264,22 @@ def evaluate(
         _show(result.as_dict(), True)
     else:
         _show_metrics(result.as_dict())
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that is complete")],
+    ct: Ct,
+    out: Annotated[Path, typer.Option(help="PDF to write")],
+    mr: Mr = None,
+    reference: Annotated[Path | None, typer.Option(help="Contour to compare with")] = None,
+    as_json: Json = False,
+) -> None:
+    """One page of PDF: pictures, volumes, agreement, what was looked at."""
+    from cmfnet_napari.core.report_run import report_run
+    from cmfnet_napari.core.study import open_study
+
+    _show({"report": str(report_run(run, open_study(ct, mr), out, reference))}, as_json)
 
 
 @app.command()
@@ -382,8 +406,8 @@ def _numbers(text: str) -> list[int] | None:
 
 def _with_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Event of a run with its files named from here."""
-    for key in ("model", "labels", "probabilities"):
-        values[key] = str(folder / values[key])
+    for key in ("model", "labels", "probabilities", "disagreement"):
+        values[key] = str(folder / values[key]) if values[key] else ""
     values["prediction"] = values.pop("labels")
     return values
 

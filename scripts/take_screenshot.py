@@ -84,7 +84,7 @@ def main() -> None:
     train(dock, minutes)
     dock.result_panel.marked_only.setChecked(True)
     pause(2)
-    dock.session.result.evaluate(str(folder / "gtv.nii.gz"))
+    dock.session.comparison.use_file(str(folder / "gtv.nii.gz"))
     dock.fusion.slider.setValue(100)
     pause(3)
     viewer.window.screenshot(str(TARGET), canvas_only=False, flash=False)

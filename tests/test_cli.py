@@ -62,15 +62,23 @@ def test_fit_predict_evaluate(files, tmp_path, capsys):
     seg, probability = tmp_path / "seg.nrrd", tmp_path / "p.nii.gz"
     status, text, _ = run(
         capsys, "predict", out, files["ct"], "--mr", files["mr"], "--out", seg,
-        "--probabilities", probability, "--json",
+        "--probabilities", probability, "--disagreement", tmp_path / "d.mha", "--json",
     )  # fmt: skip
     assert status == 0
     assert json.loads(text)["prediction"] == str(seg)
+    assert sitk.ReadImage(str(tmp_path / "d.mha")).GetPixelID() == sitk.sitkUInt8
     assert sitk.ReadImage(str(probability)).GetPixelID() == sitk.sitkFloat32
 
     status, text, _ = run(capsys, "evaluate", seg, seg, "--json")
     assert status == 0
     assert json.loads(text)["mean"]["dsc"] in (1.0, None)
+
+    page = tmp_path / "report.pdf"
+    words = ("report", out, files["ct"], "--mr", files["mr"], "--reference", seg, "--out", page)
+    status, text, _ = run(capsys, *words, "--json")
+    assert status == 0
+    assert json.loads(text) == {"report": str(page)}
+    assert page.read_bytes().startswith(b"%PDF")
 
 
 def test_a_run_is_never_overwritten(files, tmp_path, capsys):
@@ -120,6 +128,7 @@ def test_scribble_erodes_a_mask_on_its_own_grid(files, ball, tmp_path, capsys): 
         (["predict", "{ct}", "{ct}", "--out", "{out}.nii"], "damaged"),
         (["predict", "{small}", "{ct}", "--out", "{out}.nii"], "damaged"),
         (["evaluate", "{truth}", "{small}"], "different grids"),
+        (["report", "{out}", "{ct}", "--out", "{out}.pdf"], "no training that is complete"),
         (["scribble", "{truth}", "--out", "{out}.txt"], "must end in"),
         (["scribble", "{truth}", "--out", "{out}.nii", "--classes", "7"], "has no class 7"),
         (["scribble", "{truth}", "--out", "{out}.nii", "--margin-mm", "900"], "margin"),

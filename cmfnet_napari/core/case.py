@@ -6,8 +6,9 @@
     study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one
     strokes.sqlite       the journal
     case.lock            held by the window that writes; in-use.json says who that is
+    review.json          slices looked at, decisions about places
     runs/0001-quick/     config.json, events.jsonl, model.safetensors, preview.npy,
-                         prediction.nii.gz, probabilities.nii.gz
+                         prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz
 
 No patient name, birth date or path is kept.
 """

@@ -144,8 +144,9 @@ class Saved(_Message):
 class Finished(_Message):
     """A fit, a refine or a prediction is complete.
 
-    `labels` and `probabilities` are files on the CT's original grid; paths are relative to the
-    case folder, or to the run when it stands alone.
+    `labels`, `probabilities` and `disagreement` are files on the CT's original grid; paths are
+    relative to the case folder, or to the run when it stands alone. `disagreement` (percent, see
+    `core.doubt`) is empty when the branches were not compared.
     """
 
     event: Literal["finished"] = "finished"
@@ -153,6 +154,7 @@ class Finished(_Message):
     labels: str
     probabilities: str
     volumes_ml: dict[str, float]
+    disagreement: str = ""
     steps: int = 0
     seconds: float = 0.0
     agreement: float = 0.0

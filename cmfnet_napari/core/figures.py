@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from cmfnet_napari.core.plane import VIEWS, Plane
-from cmfnet_napari.core.scribbles import BACKGROUND, PALETTE, UNLABELLED, class_color
+from cmfnet_napari.core.scribbles import BACKGROUND, REFERENCE_COLOR, UNLABELLED, class_color
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.core.volume import write_safely
 
-_REFERENCE = PALETTE[2]
+_OUTLINE = [withStroke(linewidth=2.0, foreground="black")]  # white is lost on fat and bone
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
 
 
@@ -59,20 +60,47 @@ def contour_figure(
     scribbles: np.ndarray | None = None,
 ) -> Figure:
     """The picture of `save_contours`, not yet written."""
-    centre = _centre(labels if labels.any() or reference is None else reference)
+    rows = 1 if study.mr is None else 2
+    figure = _dark_figure(4.0 * len(VIEWS), 4.0 * rows + 0.4)
+    draw_contours(figure, study, labels, reference, scribbles)
+    return figure
+
+
+def draw_contours(
+    figure: Figure | SubFigure,
+    study: Study,
+    labels: np.ndarray,
+    reference: np.ndarray | None = None,
+    scribbles: np.ndarray | None = None,
+    margin_mm: float | None = None,
+) -> None:
+    """Fill a black figure, or a part of one, with the picture of `save_contours`.
+
+    Parameters
+    ----------
+    figure : Figure or SubFigure
+        With constrained layout.
+    study, labels, reference, scribbles
+        As in `save_contours`.
+    margin_mm : float, optional
+        Show so much around the contour; the whole slices when it is not given.
+    """
+    shown = labels if labels.any() or reference is None else reference
+    centre = _centre(shown)
     views = [Plane(a, centre[a], study.grid) for a in range(3)]
     images = [("CT", study.ct.array, _CT_WINDOW)]
     if study.mr is not None:
         inside = study.mr.array[study.mr_fov]
         images.append(("MR", study.mr.array, tuple(np.percentile(inside, (1, 99)))))
-    figure = _dark_figure(4.0 * len(views), 4.0 * len(images) + 0.4)
     rows = figure.subplots(len(images), len(views), squeeze=False)
     for row, (name, array, window) in zip(rows, images, strict=True):
         for axes, view in zip(row, views, strict=True):
             _show(axes, view, array, window, f"{name} {VIEWS[view.axis]}")
             _draw_labels(axes, view, labels, reference, scribbles)
+            if margin_mm is not None:
+                _zoom(axes, view, shown, margin_mm)
+            _scale_bar(axes)
     _legend(figure, labels, reference, scribbles)
-    return figure
 
 
 def _centre(labels: np.ndarray) -> tuple[int, ...]:
@@ -97,19 +125,36 @@ def _show(
     for letter, (x, y) in zip(view.letters, places, strict=True):
         axes.text(
             x, y, letter, transform=axes.transAxes, color="white", fontsize=11, ha="center",
-            va="center",
+            va="center", path_effects=_OUTLINE,
         )  # fmt: skip
-    _scale_bar(axes, view)
 
 
-def _scale_bar(axes: Axes, view: Plane) -> None:
+def _zoom(axes: Axes, view: Plane, labels: np.ndarray, margin_mm: float) -> None:
+    """Show the part around the contour, square where the slice allows it."""
+    rows, columns = np.nonzero(view.cut(labels))
+    if not rows.size:
+        return
+    x, y = _voxel_centres(view)
+    (left, right), (top, bottom) = ((v.min(), v.max()) for v in (x[columns], y[rows]))
+    half = max(right - left, bottom - top) / 2 + margin_mm
     _, width, height, _ = view.extent
+    axes.set_xlim(max((left + right) / 2 - half, 0), min((left + right) / 2 + half, width))
+    axes.set_ylim(min((top + bottom) / 2 + half, height), max((top + bottom) / 2 - half, 0))
+
+
+def _scale_bar(axes: Axes) -> None:
+    """In the lower right corner of what is shown."""
+    left, right = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    width, height = right - left, bottom - top
     length = max((n for n in (10, 20, 50, 100) if n <= width / 3), default=5)
-    right, low = 0.96 * width, 0.95 * height
-    axes.plot([right - length, right], [low, low], color="white", linewidth=2.5)
+    end, low = left + 0.96 * width, top + 0.95 * height
+    axes.plot(
+        [end - length, end], [low, low], color="white", linewidth=2.5, path_effects=_OUTLINE
+    )  # fmt: skip
     axes.text(
-        right - length / 2, low - 0.015 * height, f"{length} mm", color="white", fontsize=8,
-        ha="center", va="bottom",
+        end - length / 2, low - 0.015 * height, f"{length} mm", color="white", fontsize=8,
+        ha="center", va="bottom", path_effects=_OUTLINE,
     )  # fmt: skip
 
 
@@ -154,11 +199,11 @@ def _voxel_centres(view: Plane) -> tuple[np.ndarray, np.ndarray]:
 
 def _contour_color(code: int, style: str) -> str:
     """The class's colour; the first class's reference gets one of its own."""
-    return _REFERENCE if style == "dashed" and code == 1 else class_color(code + 1)
+    return REFERENCE_COLOR if style == "dashed" and code == 1 else class_color(code + 1)
 
 
 def _legend(
-    figure: Figure,
+    figure: Figure | SubFigure,
     labels: np.ndarray,
     reference: np.ndarray | None,
     scribbles: np.ndarray | None,
@@ -167,7 +212,7 @@ def _legend(
     if labels.any():
         handles.append(Line2D([], [], color=class_color(2), label="prediction"))
     if reference is not None:
-        handles.append(Line2D([], [], color=_REFERENCE, linestyle="dashed", label="reference"))
+        handles.append(Line2D([], [], color=REFERENCE_COLOR, linestyle="dashed", label="reference"))
     codes = [] if scribbles is None else [c for c in np.unique(scribbles) if c != UNLABELLED]
     for code in codes:
         name = "background strokes" if code == BACKGROUND else f"strokes of class {code - 1}"

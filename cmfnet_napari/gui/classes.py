@@ -13,6 +13,7 @@ from cmfnet_napari.core.scribbles import (
     BACKGROUND,
     FIRST_CLASS,
     MAX_CODE,
+    REFERENCE_COLOR,
     ScribbleClass,
     class_color,
     segmentation_code,
@@ -70,7 +71,7 @@ def segmentation_colors(classes: Classes) -> DirectLabelColormap:
 
 def reference_colors() -> DirectLabelColormap:
     """One colour for every label of a contour from elsewhere, unlike any class's."""
-    table = defaultdict(lambda: np.zeros(4), {None: "#39ff14", 0: "transparent"})
+    table = defaultdict(lambda: np.zeros(4), {None: REFERENCE_COLOR, 0: "transparent"})
     return DirectLabelColormap(color_dict=table)
 
 

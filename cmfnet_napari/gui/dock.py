@@ -1,4 +1,4 @@
-"""The dock widget: four steps, and the planes."""
+"""The dock widget: five steps, and the planes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSlider, QTabWidget, QWidget
 
 from cmfnet_napari.core.events import Finished
+from cmfnet_napari.gui.export_panel import ExportPanel
 from cmfnet_napari.gui.open_panel import OpenPanel
 from cmfnet_napari.gui.orientation import PLANE_KEYS, PLANES
-from cmfnet_napari.gui.result_panel import ResultPanel
+from cmfnet_napari.gui.review_panel import ReviewPanel
 from cmfnet_napari.gui.scribble_panel import ScribblePanel
 from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.steps import StepMarks
 from cmfnet_napari.gui.training_panel import TrainingPanel
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, row, scrollable, text_label
 
@@ -21,7 +23,7 @@ _WIDTHS = 330, 380  # pixels
 
 
 class CmFNetDock(QWidget):
-    """Open · Scribble · Train · Result.
+    """Open · Scribble · Train · Review · Export.
 
     Parameters
     ----------
@@ -35,15 +37,20 @@ class CmFNetDock(QWidget):
         self.open_panel = OpenPanel(self.session)
         self.scribble_panel = ScribblePanel(self.session)
         self.training_panel = TrainingPanel(self.session)
-        self.result_panel = ResultPanel(self.session)
+        self.review_panel = ReviewPanel(self.session)
+        self.export_panel = ExportPanel(self.session)
+        self.result_panel = self.review_panel.result
         self.tabs = QTabWidget()
-        for title, panel in (
-            ("1 Open", self.open_panel),
-            ("2 Scribble", self.scribble_panel),
-            ("3 Train", self.training_panel),
-            ("4 Result", self.result_panel),
+        self.tabs.setUsesScrollButtons(False)
+        for panel in (
+            self.open_panel,
+            self.scribble_panel,
+            self.training_panel,
+            self.review_panel,
+            self.export_panel,
         ):
-            self.tabs.addTab(scrollable(panel), title)
+            self.tabs.addTab(scrollable(panel), "")
+        self.steps = StepMarks(self.tabs, self.session)
         self.planes = _PlaneButtons(self.session)
         self.fusion = _Fusion(self.session)
         self.notice = text_label()
@@ -58,6 +65,7 @@ class CmFNetDock(QWidget):
         self.session.opened.connect(self._on_opened)
         self.session.closed.connect(self.notice.hide)
         self.session.training.finished.connect(lambda _event: self.tabs.setCurrentIndex(3))
+        self.session.review.correcting.connect(lambda: self.tabs.setCurrentIndex(1))
         QCoreApplication.instance().aboutToQuit.connect(self.session.close)
         # The widget's own methods are gone by then; the session is not.
         self.destroyed.connect(self.session.close)
@@ -76,6 +84,7 @@ class CmFNetDock(QWidget):
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.session.close()
             self.training_panel.close_plots()
+            self.review_panel.slices.plot.close_plot()
             self.deleteLater()
         return super().event(event)
 

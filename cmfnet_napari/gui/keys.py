@@ -1,5 +1,6 @@
-"""Keys that choose a class and undo, beside napari's own E (erase), P (paint), [ and ] (brush).
+"""Keys that choose a class, go to the next place to look at, and undo.
 
+They are beside napari's own E (erase), P (paint), [ and ] (brush).
 Ctrl+Z is the journal's, not napari's: napari forgets its history when the plane changes.
 """
 
@@ -15,7 +16,8 @@ from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
 if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
-BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY = "Q", "W", "N"
+BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY = "Q", "W", "Shift-W"
+NEXT_PLACE_KEY = "N"
 UNDO_KEY = KeyMod.CtrlCmd | KeyCode.KeyZ
 REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
 
@@ -46,6 +48,7 @@ def _actions(session: Session) -> dict[object, Callable[[object], None]]:
         BACKGROUND_KEY: lambda _viewer: session.select_class(BACKGROUND),
         FIRST_CLASS_KEY: lambda _viewer: session.select_class(FIRST_CLASS),
         NEXT_CLASS_KEY: lambda _viewer: session.select_class(_next_code(session)),
+        NEXT_PLACE_KEY: lambda _viewer: session.review.next_place(),
         UNDO_KEY: lambda _viewer: session.undo(),
         REDO_KEY: lambda _viewer: session.redo(),
     }

@@ -10,6 +10,7 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.study import Study
 from cmfnet_napari.gui.classes import reference_colors, scribble_colors
 from cmfnet_napari.gui.opening import Opened
 
@@ -66,12 +67,20 @@ def show_filled(layer: Labels, filled: bool) -> None:
     layer.opacity = 0.4 if filled else 0.9
 
 
-def probability_layer(probability: np.ndarray, grid: Grid, name: str) -> Image:
+def disagreement_layer(apart: np.ndarray, study: Study) -> Image:
+    """Image layer of how far the branches are apart, 0 … 1 (float32, z y x), hidden at first."""
+    name = "Disagreement" if study.mr is None else "Disagreement of CT and MR"
+    return probability_layer(apart, study.grid, name, "viridis")
+
+
+def probability_layer(
+    probability: np.ndarray, grid: Grid, name: str, colormap: str = "inferno"
+) -> Image:
     """Image layer of a probability 0 … 1 (float32, z y x), hidden until it is asked for."""
     return Image(
         probability,
         name=name,
-        colormap="inferno",
+        colormap=colormap,
         contrast_limits=(0.0, 1.0),
         blending="additive",
         opacity=0.4,

@@ -1,9 +1,9 @@
-"""The prediction of a fit: layers, volumes, parts, saving, evaluation. It holds no widget."""
+"""The prediction of a fit: layers, volumes, parts, saving. It holds no widget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,16 +12,17 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.components import drop_unmarked, volumes_ml
+from cmfnet_napari.core.doubt import from_percent
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Finished
 from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.metrics import Evaluation, evaluate
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.study import load_labels, save_labels
 from cmfnet_napari.gui.classes import Classes, class_names, segmentation_colors
 from cmfnet_napari.gui.layers import (
     OPENED,
+    disagreement_layer,
     probability_layer,
     segmentation_layer,
     show_filled,
@@ -32,13 +33,14 @@ from cmfnet_napari.gui.tasks import run_in_background, show_failure
 if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # labels, probability, disagreement
+
 
 class Result(QObject):
     """The newest prediction of the open case."""
 
     created = Signal()  # layers of its own
     changed = Signal(object)  # volumes in ml by class name; None: there is no prediction
-    evaluated = Signal(object)  # Evaluation
     saved = Signal(str)
 
     def __init__(self, session: Session) -> None:
@@ -47,8 +49,14 @@ class Result(QObject):
         self._whole: np.ndarray | None = None  # as predicted, nothing dropped
         self._marked_only = False
         self._reading = 0  # counts; what was asked for before something newer came is not shown
+        self.labels: np.ndarray | None = None  # as shown last, before any edit by hand
+        self.volumes: dict[str, float] = {}
+        self.run = ""  # its folder within the case
+        self.event: Finished | None = None
+        self.updating = False  # the labels are a preview; probability and the like are older
         self.prediction: Labels | None = None
         self.probability: Image | None = None
+        self.disagreement: Image | None = None
         session.opened.connect(self._bring_back)
 
     def read(self, event: Finished, failed: Callable[[Exception], None] = show_failure) -> None:
@@ -57,18 +65,18 @@ class Result(QObject):
         self._reading += 1
         patient, number = self._session.patient, self._reading
 
-        def show(arrays: tuple[np.ndarray, np.ndarray]) -> None:
+        def show(arrays: _Arrays) -> None:
             if self._session.patient is patient and self._reading == number:
+                self.event, self.run = event, str(PurePosixPath(event.labels).parent)
                 self._show(*arrays)
 
-        names = event.labels, event.probabilities
-        run_in_background(_read, folder, *names, grid, done=show, failed=failed)
+        run_in_background(_read, folder, event, grid, done=show, failed=failed)
 
     def follow(self, labels: np.ndarray) -> None:
         """Show labels (uint8, z y x) of a contour that is being updated, in place."""
         if self._is_shown(self.prediction):
             self._reading += 1
-            self._whole = labels
+            self._whole, self.updating = labels, True
             self._refresh()
 
     def keep_marked_only(self, on: bool) -> None:
@@ -87,6 +95,16 @@ class Result(QObject):
         if self.probability is not None:
             self.probability.visible = on
 
+    def show_disagreement(self, on: bool) -> None:
+        """Show or hide the disagreement layer, if there is one."""
+        if self.disagreement is not None:
+            self.disagreement.visible = on
+
+    @property
+    def apart(self) -> np.ndarray | None:
+        """Disagreement of the branches, 0 … 1 (z, y, x); None for runs without it."""
+        return None if self.disagreement is None else self.disagreement.data
+
     def recolor(self, classes: Classes) -> None:
         """Follow the classes' colours."""
         if self.prediction is not None:
@@ -94,24 +112,16 @@ class Result(QObject):
 
     def save(self, path: str) -> None:
         """Write the prediction as it is shown, on the CT's original grid."""
-        labels, study = self._shown(), self._session.case.study
+        study = self._session.case.study
         run_in_background(
-            save_labels, labels, study, path, done=self._on_saved, failed=show_failure
+            save_labels, self.shown(), study, path, done=self.tell_saved, failed=show_failure
         )
-
-    def evaluate(self, path: str) -> None:
-        """Compare the prediction as it is shown with a reference file on the CT's grid."""
-        labels, study = self._shown(), self._session.case.study
-        names = class_names(self._session.case.classes)
-
-        def compare() -> Evaluation:
-            return evaluate(labels, load_labels(path, study.grid), study.grid, names)
-
-        run_in_background(compare, done=self.evaluated.emit, failed=show_failure)
 
     def close(self) -> None:
         """Forget the prediction; its layers go with the patient."""
-        self._whole = self.prediction = self.probability = None
+        self._whole = self.labels = self.event = None
+        self.prediction = self.probability = self.disagreement = None
+        self.run, self.volumes = "", {}
         self.changed.emit(None)
 
     def _bring_back(self) -> None:
@@ -123,33 +133,58 @@ class Result(QObject):
     def _not_brought_back(self, error: Exception) -> None:
         show_info(plain(f"The last prediction could not be read and is not shown. {error}"))
 
-    def _shown(self) -> np.ndarray:
-        if not self._is_shown(self.prediction):
+    @property
+    def exists(self) -> bool:
+        """Whether there is a prediction in the window."""
+        return self.labels is not None and self._is_shown(self.prediction)
+
+    def shown(self) -> np.ndarray:
+        """The contour as it is shown, edits by hand included (uint8, z y x).
+
+        Raises
+        ------
+        UserError
+            There is none.
+        """
+        if not self.exists:
             raise UserError("There is no prediction yet. Train first.")
         return np.asarray(self.prediction.data).astype(np.uint8)
 
-    def _show(self, labels: np.ndarray, probability: np.ndarray) -> None:
+    def _show(self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None) -> None:
         self._session.training.remove_preview()
-        self._whole = labels
-        if self._is_shown(self.prediction) and self._is_shown(self.probability):
+        self._whole, self.updating = labels, False
+        maps = [self.probability] if apart is None else [self.probability, self.disagreement]
+        if all(self._is_shown(layer) for layer in (self.prediction, *maps)):
             self.probability.data = probability  # in place: visibility, colours, order stay
+            if apart is not None:
+                self.disagreement.data = apart
+            else:
+                self._drop(self.disagreement)
+                self.disagreement = None
         else:
-            self._show_anew(labels, probability)
+            self._show_anew(labels, probability, apart)
         self._refresh()
 
     def _is_shown(self, layer: Layer | None) -> bool:
         return layer is not None and layer in self._session.viewer.layers
 
-    def _show_anew(self, labels: np.ndarray, probability: np.ndarray) -> None:
+    def _drop(self, layer: Layer | None) -> None:
+        if self._is_shown(layer):
+            self._session.viewer.layers.remove(layer)
+
+    def _show_anew(
+        self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None
+    ) -> None:
         viewer, case = self._session.viewer, self._session.case
-        for old in (self.prediction, self.probability):
-            if self._is_shown(old):
-                viewer.layers.remove(old)
+        for old in (self.prediction, self.probability, self.disagreement):
+            self._drop(old)
         active = viewer.layers.selection.active
         grid, colors = case.study.grid, segmentation_colors(case.classes)
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
-        for layer in (self.probability, self.prediction):
+        self.disagreement = None if apart is None else disagreement_layer(apart, case.study)
+        layers = (self.probability, self.disagreement, self.prediction)
+        for layer in (layer for layer in layers if layer is not None):
             layer.metadata[OPENED] = self._session.patient
             viewer.add_layer(layer)
             below = viewer.layers.index(self._session.scribbles)
@@ -169,17 +204,18 @@ class Result(QObject):
         def show(answer: tuple[np.ndarray, dict[str, float]]) -> None:
             current = self._whole is whole and self._marked_only == marked_only
             if current and self.prediction is not None:
-                self.prediction.data = answer[0]
-                self.changed.emit(answer[1])
+                self.labels, self.volumes = answer
+                self.prediction.data = self.labels.copy()  # edits by hand are not in `labels`
+                self.changed.emit(self.volumes)
 
         run_in_background(compute, done=show, failed=show_failure)
 
-    def _on_saved(self, path: Path) -> None:
+    def tell_saved(self, path: Path) -> None:
+        """Say that something of the result was written."""
         self.saved.emit(str(path))
 
 
-def _read(
-    folder: Path, labels: str, probabilities: str, grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (inside(folder, name) for name in (labels, probabilities))
-    return load_labels(first, grid), load_labels(second, grid)
+def _read(folder: Path, event: Finished, grid: Grid) -> _Arrays:
+    names = [event.labels, event.probabilities, *filter(None, [event.disagreement])]
+    labels, probability, *apart = (load_labels(inside(folder, name), grid) for name in names)
+    return labels, probability, from_percent(apart[0]) if apart else None

@@ -17,6 +17,8 @@ from cmfnet_napari.core.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
+from cmfnet_napari.gui.comparison import Comparison
+from cmfnet_napari.gui.export import Export
 from cmfnet_napari.gui.history import History
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
@@ -26,6 +28,7 @@ from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
 from cmfnet_napari.gui.refining import Refining
 from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.training import Training
@@ -63,6 +66,9 @@ class Session(QObject):
         self.history = History(self)
         self.base_models = BaseModels(self)
         self.result = Result(self)
+        self.comparison = Comparison(self)
+        self.review = Review(self)
+        self.export = Export(self)
         self.auto_strokes = AutoStrokes(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -156,6 +162,7 @@ class Session(QObject):
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._leave()
+        self.review.watcher.close()
 
     def _show(self, opened: Opened) -> None:
         self.busy.emit("")
@@ -243,6 +250,8 @@ class Session(QObject):
         self.training.close()
         self.refining.close()
         self.auto_strokes.close()
+        self.review.close()
+        self.comparison.close()
         self.result.close()
         if self.patient is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -11,10 +11,13 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGroupBox,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QLineEdit,
     QPushButton,
     QScrollArea,
+    QTableWidget,
+    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -25,6 +28,7 @@ from cmfnet_napari.core.volume import IMAGE_ENDINGS, WRITE_ENDINGS
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.tasks import show_failure
 
+_ROW_HEIGHT = 26
 NOTICE_STYLE = "color: #d55e00"  # what must not be overlooked; told apart by colour-blind people
 
 
@@ -96,6 +100,23 @@ def column(*parts: QWidget | QHBoxLayout) -> QVBoxLayout:
         else:
             layout.addLayout(part)
     return layout
+
+
+def fill_table(
+    table: QTableWidget, names: Sequence[str], rows: Mapping[str, Sequence[str]]
+) -> None:
+    """Show a table as high as its rows: a name a column, a title a row."""
+    table.setColumnCount(len(names))
+    table.setRowCount(len(rows))
+    table.setHorizontalHeaderLabels(list(names))
+    table.setVerticalHeaderLabels(list(rows))
+    for r, values in enumerate(rows.values()):
+        for c, value in enumerate(values):
+            table.setItem(r, c, QTableWidgetItem(value))
+    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    table.setFixedHeight((len(rows) + 1) * _ROW_HEIGHT + 8)
+    table.show()
 
 
 def scrollable(panel: QWidget) -> QScrollArea:

@@ -152,7 +152,7 @@ class FitLoop:
             self._judge()
         if self.rounds.better is not None:
             self.trainer.averaged.load_state_dict(self.rounds.better)
-        prediction = self._predict(keep=self.config.keep_marked)
+        prediction = self._predict(keep=self.config.keep_marked, branches=True)
         self._agreed = agreement(prediction.labels, self.material.scribbles)
         self._save_model()
         written = self.report.write(
@@ -249,7 +249,9 @@ class FitLoop:
         text = f"There was not enough memory: training goes on {words}."
         self.report.tell(events.Notice(step=self.trainer.steps, text=text))
 
-    def _predict(self, keep: bool, inputs: Inputs | None = None) -> Prediction:
+    def _predict(
+        self, keep: bool, inputs: Inputs | None = None, branches: bool = False
+    ) -> Prediction:
         inputs = inputs or self.material.seen(self.classes)
         marked = self.material.scribbles if keep else None
         while True:
@@ -261,6 +263,7 @@ class FitLoop:
                     self.precision,
                     marked,
                     self.budget,
+                    branches=branches,
                 )
             except Exception as error:
                 if not is_out_of_memory(error) or (self.budget or LEAST_BUDGET) < LEAST_BUDGET:

@@ -1,8 +1,13 @@
-"""Prediction through y_mm, on volumes of any shape, within a budget of memory."""
+"""Prediction through y_mm, on volumes of any shape, within a budget of memory.
+
+The other two branches are computed only when it is asked how far the three are apart.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -41,10 +46,14 @@ class Prediction:
         Segmentation codes; background outside the region worked on.
     probability : float32 array (z, y, x) on the Study's Grid
         That the voxel is not background.
+    disagreement : float32 array (z, y, x) on the Study's Grid, or None
+        How far the three branches are apart: the largest of their probabilities that the voxel
+        is not background, less the smallest (0 … 1). None when only y_mm was computed.
     """
 
     labels: np.ndarray
     probability: np.ndarray
+    disagreement: np.ndarray | None = None
 
 
 @torch.inference_mode()
@@ -55,6 +64,8 @@ def predict(
     precision: torch.dtype = torch.float32,
     scribbles: np.ndarray | None = None,
     memory: float | None = None,
+    *,
+    branches: bool = False,
 ) -> Prediction:
     """Predict a study: the whole volume at once, or in tiles where memory does not allow that.
 
@@ -73,6 +84,8 @@ def predict(
     memory : float, optional
         Bytes that may be used beyond model and inputs: of the processor's memory, or of the
         GPU's when the model is on one. None: a share of what is free.
+    branches : bool
+        Compute y_ct and y_mr too, for the disagreement. Labels and probability stay the same.
 
     Raises
     ------
@@ -80,15 +93,16 @@ def predict(
         Not even the smallest tile fits.
     """
     model.eval()
-    room = _find_room(model, inputs, config, precision, memory)
+    room = _find_room(model, inputs, config, precision, memory, branches)
+    ask = partial(_ask, model, config, precision, branches)
     if config.normalisation == "instance":
-        probabilities = _slide(model, inputs, config, precision, room)
+        answers = _slide(ask, inputs, config, room)
     else:
-        probabilities = _paste_tiles(model, inputs, config, precision, room)
-    labels, probability = _finish(probabilities, inputs)
+        answers = _paste_tiles(ask, inputs, room)
+    prediction = _finish(answers, inputs, room.classes)
     if scribbles is not None:
-        labels = drop_unmarked(labels, scribbles)
-    return Prediction(labels, probability)
+        return replace(prediction, labels=drop_unmarked(prediction.labels, scribbles))
+    return prediction
 
 
 def predict_study(
@@ -97,11 +111,14 @@ def predict_study(
     study: Study,
     memory: float | None = None,
     scribbles: np.ndarray | None = None,
+    *,
+    branches: bool = False,
 ) -> Prediction:
     """Predict a study with a loaded model, on the model's working grid.
 
     On the study it was fitted to, the model works on its own region; on another one, on the
-    box around the patient's body. `memory` is as in `predict`, with the inputs included.
+    box around the patient's body. `memory` is as in `predict`, with the inputs included, and
+    `branches` too.
     `scribbles` (uint8, Study's Grid) are needed by a model that reads maps of the strokes, which
     then keeps only parts that hold one.
 
@@ -120,7 +137,7 @@ def predict_study(
         inputs = around.with_maps(inputs.targets(scribbles), card.classes)
     if memory is not None and device.type == "cpu":
         memory -= inputs.ct.nbytes + inputs.mr.nbytes + inputs.fov.nbytes
-    return predict(model, inputs, card.config, precision, scribbles, memory)
+    return predict(model, inputs, card.config, precision, scribbles, memory, branches=branches)
 
 
 def _check_strokes(card: Card, scribbles: np.ndarray | None) -> np.ndarray:
@@ -134,7 +151,12 @@ def _check_strokes(card: Card, scribbles: np.ndarray | None) -> np.ndarray:
 
 
 def _find_room(
-    model: CmFNet, inputs: Inputs, config: Config, precision: torch.dtype, memory: float | None
+    model: CmFNet,
+    inputs: Inputs,
+    config: Config,
+    precision: torch.dtype,
+    memory: float | None,
+    branches: bool,
 ) -> Room:
     """What is left for the network beside the results, which lie in the processor's memory."""
     device, classes = next(model.parameters()).device, _classes(model)
@@ -143,9 +165,10 @@ def _find_room(
     kept = 0
     if device.type == "cpu":
         coarse, fine = inputs.ct.numel(), prod(inputs.frame.shape)
-        kept = 4 * classes * coarse + 5 * fine  # probabilities; labels and probability
+        answers = classes + branches  # probabilities, and how far the branches are apart
+        kept = 4 * answers * coarse + (5 + 4 * branches) * fine  # these, and the prediction
         if config.normalisation == "instance":
-            kept += 4 * (2 * classes + 3) * coarse  # blended scores, weights, both images
+            kept += 4 * (2 * answers + 3) * coarse  # blended scores, weights, both images
     return Room(memory, kept, config.width, classes, precision)
 
 
@@ -160,14 +183,31 @@ def _classes(model: CmFNet) -> int:
     return model.ct.decoder.head[-1].out_channels
 
 
-def _scores(model: CmFNet, images: Tensor, precision: torch.dtype) -> Tensor:
-    """CT, MR and maps (1, 2 + M, z, y, x) → float32 scores (1, classes, z, y, x), same device."""
+def _ask(
+    model: CmFNet, config: Config, precision: torch.dtype, branches: bool, images: Tensor
+) -> Tensor:
+    """CT, MR and maps (1, 2 + M, z, y, x) → the network's answers, float32, on its device.
+
+    Answers (1, classes, z, y, x) are y_mm's calibrated scores; with `branches` one channel more
+    holds the branches' disagreement (`Prediction`), from probabilities calibrated like y_mm's.
+    """
     device = next(model.parameters()).device
     ct, mr, maps = (part.to(device) for part in images.tensor_split((1, 2), dim=1))
     if device.type == "cpu" and precision == torch.bfloat16:
         ct, mr, maps = _channels_last(ct), _channels_last(mr), _channels_last(maps)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        return model.fused(ct, mr, maps).float()
+        if not branches:
+            return config.confidence * model.fused(ct, mr, maps).float()
+        outputs = model(ct, mr, maps)
+    scores = [config.confidence * branch.float() for branch in outputs]
+    classes = torch.cat([1 - branch.softmax(dim=1)[:, :1] for branch in scores], dim=1)
+    return torch.cat([scores[-1], classes.amax(1, True) - classes.amin(1, True)], dim=1)
+
+
+def _softmax(answers: Tensor, classes: int) -> Tensor:
+    """Answers with probabilities in place of the scores."""
+    probabilities = answers[:, :classes].softmax(dim=1)
+    return torch.cat([probabilities, answers[:, classes:]], dim=1)
 
 
 def _images(inputs: Inputs) -> Tensor:
@@ -189,24 +229,22 @@ def _channels_last(image: Tensor) -> Tensor:
     return image.contiguous().as_strided(image.shape, (z * y * x, 1, y * x, x, 1))
 
 
-def _paste_tiles(
-    model: CmFNet, inputs: Inputs, config: Config, precision: torch.dtype, room: Room
-) -> Tensor:
-    """Probabilities (1, classes, z', y', x') on the CPU, tile by tile."""
+def _paste_tiles(ask: Callable[[Tensor], Tensor], inputs: Inputs, room: Room) -> Tensor:
+    """Probabilities and, if asked for, disagreement (1, C, z', y', x') on the CPU, by tiles."""
     size = tuple(inputs.ct.shape[2:])
     tiles = make_tiles(size, room.fits)
     if not tiles:
         room.require(smallest_tile(size))
-    result, images = torch.empty(1, room.classes, *size), _images(inputs)
+    result, images = None, _images(inputs)
     for tile in tiles:
-        scores = _scores(model, images[(..., *tile.cut)], precision)[(..., *tile.inner)]
-        result[(..., *tile.core)] = (config.confidence * scores).softmax(dim=1).cpu()
+        answers = _softmax(ask(images[(..., *tile.cut)])[(..., *tile.inner)], room.classes)
+        if result is None:
+            result = torch.empty(1, answers.shape[1], *size)
+        result[(..., *tile.core)] = answers.cpu()
     return result
 
 
-def _slide(
-    model: CmFNet, inputs: Inputs, config: Config, precision: torch.dtype, room: Room
-) -> Tensor:
+def _slide(ask: Callable[[Tensor], Tensor], inputs: Inputs, config: Config, room: Room) -> Tensor:
     """The same through a window of the training patch.
 
     Instance normalisation takes its statistics from what it is given: a network trained on
@@ -216,27 +254,29 @@ def _slide(
     window = tuple(min(p, n) for p, n in zip(config.patch, images.shape[2:], strict=True))
     room.require(window)
 
-    def scores(window: Tensor) -> Tensor:
-        return _scores(model, window, precision).cpu()
+    def answers(window: Tensor) -> Tensor:
+        return ask(window).cpu()
 
     blended = sliding_window_inference(
-        images, window, 1, scores, overlap=_OVERLAP, mode="gaussian", device="cpu"
+        images, window, 1, answers, overlap=_OVERLAP, mode="gaussian", device="cpu"
     )
-    return (config.confidence * blended).softmax(dim=1)
+    return _softmax(blended, room.classes)
 
 
-def _finish(probabilities: Tensor, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probability of a class on the Study's Grid, refined a slab at a time."""
+def _finish(answers: Tensor, inputs: Inputs, classes: int) -> Prediction:
+    """Answers on the Study's Grid, refined a slab at a time."""
     frame = inputs.frame
     labels = np.zeros(frame.shape, dtype=np.uint8)
-    probability = np.zeros(frame.shape, dtype=np.float32)
-    here = labels[frame.region], probability[frame.region]
-    for first in range(0, probabilities.shape[2], _SLAB):
+    extra = answers.shape[1] - classes  # the disagreement, if it was asked for
+    probability, *apart = np.zeros((1 + extra, *frame.shape), dtype=np.float32)
+    here = [array[frame.region] for array in (labels, probability, *apart)]
+    for first in range(0, answers.shape[2], _SLAB):
         # One slice more on either side: what is interpolated depends on the neighbours.
         low, factor = max(first - 1, 0), frame.factors[0]
-        slab = frame.refine(probabilities[:, :, low : first + _SLAB + 1])
+        slab = frame.refine(answers[:, :, low : first + _SLAB + 1])
         rows = slice(first * factor, (first + _SLAB) * factor)
         part = slab[:, rows.start - low * factor : rows.stop - low * factor]
-        here[0][rows] = part.argmax(dim=0).numpy()[: len(here[0][rows])]
-        here[1][rows] = (1 - part[0]).numpy()[: len(here[1][rows])]
-    return labels, probability
+        found = part[:classes].argmax(dim=0), 1 - part[0], *part[classes:]
+        for array, values in zip(here, found, strict=True):
+            array[rows] = values.numpy()[: len(array[rows])]
+    return Prediction(labels, probability, *apart)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -181,14 +182,18 @@ class _Refinement:
         learnt.scribbles = self.material.scribbles
         self._tell(learnt.prediction.labels)
         self.trainer.load(learnt.weights)
+        # After the contour was shown: it does not wait for this.
+        apart = self._predict(branches=True).disagreement
+        learnt.prediction = replace(learnt.prediction, disagreement=apart)
         with self.interrupter.listening():  # what is written is written whole
             return save_learnt(learnt, self.trainer.model, self.report, self.names)
 
     # --- predictions
 
-    def _predict(self) -> Prediction:
+    def _predict(self, branches: bool = False) -> Prediction:
         marked = self.material.scribbles if self.config.keep_marked else None
-        return predict(self.trainer.model, self._seen, self.config, self._precision, marked)
+        seen, precision = self._seen, self._precision
+        return predict(self.trainer.model, seen, self.config, precision, marked, branches=branches)
 
     def _predict_best(self) -> Prediction:
         """Prediction of the latest weights, or of those of a preview that agreed better."""

@@ -16,6 +16,7 @@ from cmfnet_napari.core import events
 from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.doubt import to_percent
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.kept import kept_path, thin_out
 from cmfnet_napari.core.model_card import MODEL_FILE, Card, model_path
@@ -27,6 +28,7 @@ from cmfnet_napari.learning.cmfnet import CmFNet
 from cmfnet_napari.learning.predictor import Prediction
 
 CONFIG_FILE, PREVIEW_FILE, SCRIBBLES_FILE = "config.json", "preview.npy", "scribbles.nii.gz"
+DISAGREEMENT_FILE = "disagreement.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class RunFolder:
     ----------
     folder : Path
         Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz,
-        probabilities.nii.gz, scribbles.nii.gz, previews/, and state.pt until the run is complete.
+        probabilities.nii.gz, disagreement.nii.gz (when the branches were compared),
+        scribbles.nii.gz, previews/, and state.pt until the run is complete.
     root : Path
         Folder that paths in events are relative to: the run itself, or its case.
     """
@@ -117,8 +120,9 @@ class RunFolder:
         study: Study,
         names: Sequence[str] | None,
     ) -> events.Finished:
-        """Write labels, probability and strokes on the CT's original grid; say what was found."""
+        """Write what was found, and the strokes, on the CT's original grid; say where it is."""
         labels, probabilities = "prediction.nii.gz", "probabilities.nii.gz"
+        apart = self._save_disagreement(prediction.disagreement, study)
         save_labels(scribbles, study, self.folder / SCRIBBLES_FILE)
         save_labels(prediction.labels, study, self.folder / labels)
         save_labels(prediction.probability, study, self.folder / probabilities)
@@ -127,7 +131,14 @@ class RunFolder:
             labels=self.path(labels),
             probabilities=self.path(probabilities),
             volumes_ml=volumes_ml(prediction.labels, study.grid, names),
+            disagreement=apart,
         )
+
+    def _save_disagreement(self, disagreement: np.ndarray | None, study: Study) -> str:
+        if disagreement is None:
+            return ""
+        save_labels(to_percent(disagreement), study, self.folder / DISAGREEMENT_FILE)
+        return self.path(DISAGREEMENT_FILE)
 
 
 def run_scribbles(run_or_model: str | Path, card: Card, study: Study) -> Path | None:

@@ -21,6 +21,9 @@ MESSAGES = [
     events.Stopping(step=3),
     events.Saved(step=3, model="model.safetensors"),
     events.Finished(model="m", labels="l", probabilities="p", volumes_ml={"Tumour α": 1.5}),
+    events.Finished(
+        model="m", labels="l", probabilities="p", volumes_ml={}, disagreement="d.nii.gz"
+    ),
     events.Failed(reason="The loss is no number any more.", model=""),
 ]
 
@@ -55,6 +58,11 @@ def test_round_trip(message):
 def test_junk_lines_are_ignored(line):
     assert events.decode_event(line) is None
     assert events.decode_command(line) is None
+
+
+def test_finished_of_an_earlier_version_is_understood():
+    old = '{"event":"finished","model":"m","labels":"l","probabilities":"p","volumes_ml":{}}'
+    assert events.decode_event(old).disagreement == ""
 
 
 def test_a_reason_with_line_breaks_stays_one_line():

@@ -30,6 +30,7 @@ from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.model_card import read_card
 from cmfnet_napari.core.preview import read_preview
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review_record import read_record
 from cmfnet_napari.core.runs import interrupted_run, newest_prediction
 from cmfnet_napari.core.scribbles import check_codes
 from cmfnet_napari.core.study import Study, load_labels, open_study
@@ -102,6 +103,7 @@ def _case(path: Path) -> None:
             if not read_only:
                 case.journal.undo()
             parse_views(read_json(path / "views.json"))
+            read_record(path)
             interrupted_run(case.runs())
             newest_prediction(case.runs())
             for run in case.runs():

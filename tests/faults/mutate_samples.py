@@ -15,8 +15,11 @@ import torch
 from cmfnet_napari.core import events
 from cmfnet_napari.core.case import create_case, write_json
 from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.journal import Stroke
 from cmfnet_napari.core.model_card import Card
+from cmfnet_napari.core.review import Place
+from cmfnet_napari.core.review_record import Record, write_record
 from cmfnet_napari.core.study import study_from_images
 from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import build
@@ -199,6 +202,7 @@ def _case(folder: Path) -> None:
     case.close()
     (case.folder / "in-use.json").write_text('{"user": "a", "computer": "b", "process": 1}')
     write_json(case.folder / "views.json", VIEWS)
+    write_record(_review(), case.folder)
     write_json(run / "config.json", {"config": SMALLEST.model_dump(mode="json"), "study": "ab"})
     np.save(run / "preview.npy", codes)
     for name in ("prediction.nii.gz", "probabilities.nii.gz"):
@@ -213,6 +217,13 @@ def _case(folder: Path) -> None:
     ]
     text = "".join(events.encode(event) + "\n" for event in said)
     (run / "events.jsonl").write_text(text, encoding="utf-8")
+
+
+def _review() -> Record:
+    labels = np.ones((3, 4, 5), dtype=np.uint8)
+    place = Place((1, 1, 1), np.s_[0:2, 0:2, 0:2], 0.1, 0.9, 0.5, "border", 45.0)
+    record = Record().with_seen("axial", 1, "0123456789abcdef")
+    return record.with_decision(place, "accepted", labels, Grid(labels.shape))
 
 
 def _cohort(folder: Path) -> None:

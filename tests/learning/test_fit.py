@@ -40,6 +40,9 @@ def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
     probability = load_labels(tmp_path / finished.probabilities, ball.study.grid)
     assert probability.dtype == np.float32
     assert ((probability > 0.5) >= (labels > 0)).mean() > 0.999
+    apart = load_labels(tmp_path / finished.disagreement, ball.study.grid)
+    assert apart.dtype == np.uint8  # percent
+    assert 0 < apart.max() <= 100
 
     kinds = [event.event for event in seen]
     assert kinds[0] == "started"

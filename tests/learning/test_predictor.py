@@ -158,3 +158,35 @@ def test_a_study_of_air_alone_is_worked_on_whole():
     study = study_from_images(sitk.GetImageFromArray(air))
     frame = card_frame(make_config(), study, "another", [])
     assert frame.region == (slice(0, 4), slice(0, 6), slice(0, 5))
+
+
+@pytest.mark.parametrize("normalisation", ["none", "instance"])
+def test_disagreement_is_the_span_of_the_branches_and_changes_nothing_else(ball, normalisation):
+    config = ball.config.model_copy(
+        update={"normalisation": normalisation, "confidence": 1.7, "patch": (32, 48, 48)}
+    )
+    inputs = make_inputs(ball.study, make_frame(ball.study.grid, None, config), config)
+    torch.manual_seed(4)
+    model = build(config, 2).eval()
+    alone, result = predict(model, inputs, config), predict(model, inputs, config, branches=True)
+    assert alone.disagreement is None
+    np.testing.assert_array_equal(result.labels, alone.labels)
+    np.testing.assert_allclose(result.probability, alone.probability, atol=1e-6)
+    with torch.no_grad():
+        outputs = model(inputs.ct, inputs.mr)
+    tumour = np.stack([torch.sigmoid(1.7 * (y[0, 1] - y[0, 0])).numpy() for y in outputs])
+    by_hand = tumour.max(axis=0) - tumour.min(axis=0)
+    assert by_hand.max() > 0.01
+    np.testing.assert_allclose(result.disagreement, by_hand, atol=1e-5)
+
+
+def test_disagreement_in_tiles_on_coarser_voxels(ball):
+    config = plain(ball)
+    frame = Frame(ball.study.grid.shape, np.s_[2:18, 3:34, 0:38], (1, 2, 2))
+    inputs, model = make_inputs(ball.study, frame, config), network(ball)
+    result = predict(model, inputs, config, branches=True)
+    assert result.disagreement.shape == ball.study.grid.shape
+    assert result.disagreement.dtype == np.float32
+    assert not result.disagreement[:2].any()
+    assert not result.disagreement[:, :3].any()
+    assert 0 < result.disagreement.max() <= 1

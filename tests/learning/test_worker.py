@@ -79,7 +79,7 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
     again.process.stdout.close()
     again.process.stderr.close()
     assert (finished.steps, finished.agreement) == (whole.steps, whole.agreement)
-    for part in ("labels", "probabilities"):
+    for part in ("labels", "probabilities", "disagreement"):
         one, other = (case.folder / getattr(event, part) for event in (whole, finished))
         assert one.read_bytes() == other.read_bytes()
 

@@ -13,6 +13,7 @@ it. Some modes train as good does, and then
 slow      takes two seconds over a refine
 hesitates says `failed` to every refine
 falls     ends in the middle of a refine
+doubts    is unsure, and its branches disagree, in two places
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from cmfnet_napari.core.volume import write_image
 
 MODE, CASE = sys.argv[1], Path(sys.argv[2])
 RUN = "runs/0001-quick"
+DOUBTFUL = np.s_[4:7, 8:13, 6:10], np.s_[8:11, 2:6, 11:15]
 stopped = threading.Event()
 commands: queue.Queue = queue.Queue()
 
@@ -141,13 +143,19 @@ def with_strokes(case: object) -> np.ndarray:
 def finish(labels: np.ndarray, steps: int, **facts: object) -> None:
     grid, run = open_case(CASE, read_only=True).study.grid, CASE / RUN
     write_image(grid.to_image(labels), run / "prediction.nrrd")
-    write_image(grid.to_image(0.8 * labels.astype(np.float32)), run / "probabilities.nrrd")
+    probability, apart = 0.8 * labels.astype(np.float32), np.zeros(labels.shape, np.uint8)
+    if MODE == "doubts":
+        for box, percent in zip(DOUBTFUL, (80, 60), strict=True):
+            probability[box], apart[box] = 0.5, percent
+        write_image(grid.to_image(apart), run / "disagreement.nrrd")
+    write_image(grid.to_image(probability), run / "probabilities.nrrd")
     say(
         events.Finished(
             model=f"{RUN}/model.safetensors",
             labels=f"{RUN}/prediction.nrrd",
             probabilities=f"{RUN}/probabilities.nrrd",
             volumes_ml={},
+            disagreement=f"{RUN}/disagreement.nrrd" if MODE == "doubts" else "",
             steps=steps,
             **facts,
         )

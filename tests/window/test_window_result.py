@@ -46,13 +46,13 @@ def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot, ending):
 
 
 def test_evaluate_shows_a_table(predicted, patient, qtbot):
-    panel, result = predicted.result_panel, predicted.session.result
+    panel, session = predicted.review_panel, predicted.session
     predicted.tabs.setCurrentIndex(3)
-    panel.marked_only.click()
-    qtbot.waitUntil(lambda: result.prediction.data[1, 1, 1] == 0, timeout=5000)
-    with qtbot.waitSignal(result.evaluated, timeout=5000):
-        result.evaluate(str(patient.tumour))
-    table = panel.table
+    panel.result.marked_only.click()
+    qtbot.waitUntil(lambda: session.result.prediction.data[1, 1, 1] == 0, timeout=5000)
+    session.comparison.use_file(str(patient.tumour))
+    table = panel.slices.table
+    qtbot.waitUntil(table.isVisible, timeout=5000)
     assert table.isVisible()
     rows = [table.verticalHeaderItem(r).text() for r in range(table.rowCount())]
     values = dict(zip(rows, (table.item(r, 0).text() for r in range(len(rows))), strict=True))

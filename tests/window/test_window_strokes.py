@@ -110,7 +110,7 @@ def test_keys_choose_classes(opened, hand):
     layer = opened.session.scribbles
     opened.scribble_panel.classes.add_button.click()
     opened.session.viewer.layers.selection.active = opened.session.viewer.layers["CT"]
-    for key, code in (("Q", 1), ("W", 2), ("N", 3), ("N", 1)):
+    for key, code in (("Q", 1), ("W", 2), ("Shift+W", 3), ("Shift+W", 1)):
         hand.press(key)
         assert (layer.selected_label, layer.mode) == (code, "paint")
         assert opened.session.viewer.layers.selection.active == layer

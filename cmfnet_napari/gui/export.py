@@ -1,0 +1,64 @@
+"""Report and table of the contour as files. It holds no widget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject
+
+from cmfnet_napari.core.report_facts import gather_facts
+from cmfnet_napari.core.report_page import save_report
+from cmfnet_napari.core.score_table import write_scores
+from cmfnet_napari.gui.classes import class_names
+from cmfnet_napari.gui.tasks import run_in_background, show_failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cmfnet_napari.gui.session import Session
+
+
+class Export(QObject):
+    """Writes what the review found; `Result.saved` tells of it."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+
+    def save_report(self, path: str) -> None:
+        """Write one page of PDF about the contour as it is shown.
+
+        Raises
+        ------
+        UserError
+            There is no prediction.
+        """
+        session, result = self._session, self._session.result
+        case, labels = session.case, result.shown()
+        known = {
+            "names": class_names(case.classes),
+            "finished": result.event,
+            "run": case.folder / result.run if result.run else None,
+            "places": tuple(session.review.places),
+            "record": session.review.record,
+            "evaluation": session.comparison.evaluation,
+        }
+        other = session.comparison.other
+
+        def write() -> Path:
+            facts = gather_facts(case.study, labels, **known)
+            return save_report(case.study, labels, facts, path, other)
+
+        run_in_background(write, done=result.tell_saved, failed=show_failure)
+
+    def save_table(self, path: str) -> None:
+        """Write volumes and, if the contour was compared, its scores as CSV."""
+        result, evaluation = self._session.result, self._session.comparison.evaluation
+        run_in_background(
+            write_scores,
+            path,
+            result.volumes,
+            evaluation,
+            done=result.tell_saved,
+            failed=show_failure,
+        )

@@ -1,0 +1,61 @@
+"""Which slices the user has looked at. It holds no widget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from cmfnet_napari.core.plane import VIEWS
+
+if TYPE_CHECKING:
+    from cmfnet_napari.gui.session import Session
+
+LOOK_MS = 300  # a slice that flies by while one scrolls was not looked at
+
+
+class SliceWatcher(QObject):
+    """Says which slice stays on the screen with the contour visible.
+
+    Parameters
+    ----------
+    session : Session
+        With its viewer.
+    """
+
+    looked_at = Signal(str, int)  # plane, slice
+    moved = Signal(str, int)  # the same, at once
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._timer = QTimer(self, singleShot=True, interval=LOOK_MS)
+        self._timer.timeout.connect(self._look)
+        dims = session.viewer.dims
+        dims.events.current_step.connect(self.look_again)
+        dims.events.order.connect(self.look_again)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The plane and the slice on the screen."""
+        dims = self._session.viewer.dims
+        axis = dims.order[0] if len(dims.order) == len(VIEWS) else 0
+        return VIEWS[axis], int(dims.current_step[axis]) if dims.ndim > axis else 0
+
+    def look_again(self) -> None:
+        """Another slice, or another contour on the same one."""
+        if self._session.patient is not None:
+            self._timer.start()
+            self.moved.emit(*self.place)
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self._timer.stop()
+        events = self._session.viewer.dims.events
+        events.current_step.disconnect(self.look_again)
+        events.order.disconnect(self.look_again)
+
+    def _look(self) -> None:
+        layer = self._session.result.prediction
+        if layer is not None and layer.visible and self._session.viewer.dims.ndisplay == 2:
+            self.looked_at.emit(*self.place)

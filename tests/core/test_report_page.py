@@ -1,0 +1,146 @@
+"""One page that says what is true, and nothing of the patient."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core import events
+from cmfnet_napari.core.case import create_case
+from cmfnet_napari.core.doubt import to_percent
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.report_facts import gather_facts
+from cmfnet_napari.core.report_page import report_lines, save_report
+from cmfnet_napari.core.report_run import report_run
+from cmfnet_napari.core.review import find_places
+from cmfnet_napari.core.review_record import Record, slice_digests, write_record
+from cmfnet_napari.core.runs import EVENTS_FILE
+from cmfnet_napari.core.study import save_labels, study_from_images
+
+GRID = Grid((10, 30, 24), (4.0, 1.0, 1.5), (-20.0, 5.0, 60.0))
+DOUBTFUL = np.s_[4:7, 8:16, 8:13]
+
+
+@pytest.fixture(scope="module")
+def study():
+    rng = np.random.default_rng(0)
+    ct = rng.normal(0, 60, GRID.shape).astype(np.float32)
+    mr = rng.uniform(100, 900, GRID.shape).astype(np.float32)
+    return study_from_images(GRID.to_image(ct), GRID.to_image(mr))
+
+
+@pytest.fixture
+def labels():
+    array = np.zeros(GRID.shape, np.uint8)
+    array[3:8, 10:20, 6:16] = 1
+    return array
+
+
+@pytest.fixture
+def case(study, labels, tmp_path):
+    """A case with a run that left its files, one slice looked at and one place decided."""
+    case = create_case(tmp_path / "case", study)
+    run = case.new_run("quick")
+    p = np.where(labels, 0.95, 0.0).astype(np.float32)
+    apart = np.zeros_like(p)
+    p[DOUBTFUL], apart[DOUBTFUL] = 0.5, 0.6
+    files = {"labels": "prediction", "probabilities": "probabilities", "disagreement": "apart"}
+    names = {key: f"runs/{run.name}/{name}.nii.gz" for key, name in files.items()}
+    arrays = labels, p, to_percent(apart)
+    for name, array in zip(names.values(), arrays, strict=True):
+        save_labels(array, study, case.folder / name)
+    finished = events.Finished(
+        model=f"runs/{run.name}/model.safetensors",
+        volumes_ml={"Tumour": 3.0},
+        agreement=0.97,
+        held_out=0.9,
+        **names,
+    )
+    (run / EVENTS_FILE).write_text(events.encode(finished) + "\n")
+    record = Record().with_seen("axial", 5, slice_digests(labels)["axial"][5])
+    (place,) = find_places(labels, p, study.grid, apart)
+    write_record(record.with_decision(place, "accepted", labels, study.grid), case.folder)
+    yield case
+    case.close()
+
+
+def pages(path):
+    return len(re.findall(rb"/Type\s*/Page\b", path.read_bytes()))
+
+
+def text_of(path):
+    """Streams of a PDF, unpacked as far as they can be."""
+    raw = path.read_bytes()
+    parts = [raw]
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", raw, re.DOTALL):
+        try:
+            parts.append(zlib.decompress(stream))
+        except zlib.error:
+            continue
+    return b"".join(parts)
+
+
+def test_facts_of_a_review(study, labels):
+    digests = slice_digests(labels)
+    record = Record().with_seen("axial", 3, digests["axial"][3])
+    record = record.with_seen("coronal", 10, "0" * 16)  # another contour then
+    facts = gather_facts(study, labels, names=["Tumour"], record=record)
+    assert facts.slices == {"axial": (1, 5), "coronal": (0, 10), "sagittal": (0, 10)}
+    assert facts.volumes_ml == pytest.approx({"Tumour": 5 * 10 * 10 * 6.0 / 1000})
+    assert facts.case == study.content_hash[:16]
+    text = "\n".join(report_lines(facts))
+    assert "axial: 1 of 5" in text
+    assert "0 open, 0 accepted" in text
+    assert "all strokes: unknown" in text
+
+
+def test_a_report_of_a_run_in_a_case(case, study, tmp_path):
+    (run,) = case.runs()
+    path = report_run(run, study, tmp_path / "report.pdf")
+    assert path.read_bytes().startswith(b"%PDF")
+    assert pages(path) == 1
+    assert path.stat().st_size < 2_000_000
+    assert str(tmp_path).encode() not in text_of(path)
+
+
+def test_what_a_run_report_says(case, study, labels, tmp_path, monkeypatch):
+    said = {}
+
+    def note(_study, _labels, facts, path, other):
+        said.update(facts=facts, other=other)
+        return path
+
+    monkeypatch.setattr("cmfnet_napari.core.report_run.save_report", note)
+    reference = tmp_path / "reference.nii.gz"
+    save_labels(labels, study, reference)
+    report_run(case.runs()[0], study, tmp_path / "r.pdf", reference)
+    facts = said["facts"]
+    assert facts.slices["axial"] == (1, 5)
+    assert facts.places == {"accepted": 1, "corrected": 0}
+    assert (facts.strokes, facts.held_out) == (0.97, 0.9)
+    assert facts.evaluation.classes["Tumour"].dsc == 1.0
+    assert facts.model == "unknown"  # it left no model
+    np.testing.assert_array_equal(said["other"], labels)
+
+
+def test_an_empty_contour_many_classes_and_no_mr(study, tmp_path):
+    alone = replace(study, mr=None, mr_fov=None)
+    empty = np.zeros(GRID.shape, np.uint8)
+    names = [f"An organ with a long name {n} $x_1$" for n in range(12)]
+    path = save_report(alone, empty, gather_facts(alone, empty, names=names), tmp_path / "r.pdf")
+    assert pages(path) == 1
+
+
+def test_errors_in_words(case, study, tmp_path):
+    with pytest.raises(UserError, match="no training that is complete"):
+        report_run(tmp_path, study, tmp_path / "r.pdf")
+    with pytest.raises(UserError, match=r"r\.pdf could not be written"):
+        report_run(case.runs()[0], study, tmp_path / "none" / "r.pdf")
+    (case.runs()[0] / "prediction.nii.gz").unlink()
+    with pytest.raises(UserError):
+        report_run(case.runs()[0], study, tmp_path / "r.pdf")
