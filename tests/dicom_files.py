@@ -182,3 +182,47 @@ def rewrite(path: Path, change: Callable[[Dataset], object]) -> None:
     data = pydicom.dcmread(path)
     change(data)
     data.save_as(path, enforce_file_format=True)
+
+
+CT_GRID = Grid((14, 30, 34), (3.0, 2.0, 1.8), (-30.0, -28.0, 40.0))
+MR_GRID = Grid((12, 26, 28), (3.3, 1.9, 2.1), (-28.0, -24.0, 42.0))
+CENTRE = np.array([2.0, 1.0, 60.0])
+RADIUS_MM = 11.0
+
+
+def write_patient(folder: Path, mr_frame: str = "frame", mr_shift: tuple = (0, 0, 0)) -> Path:
+    """CT and MR of a made-up patient with a ball of a tumour, and a structure set on each.
+
+    The MR and what is drawn on it lie `mr_shift` (x, y, z) mm away, in a frame of their own when
+    `mr_frame` is another one.
+    """
+    shift = np.array(mr_shift, dtype=float)
+    ct = np.where(_within(CT_GRID, CENTRE, 25), 40, -1000)
+    ct = np.where(_within(CT_GRID, CENTRE, RADIUS_MM), 90, ct).astype(np.int16)
+    mr = np.where(_within(MR_GRID, CENTRE, 25), 300, 5)
+    mr = np.where(_within(MR_GRID, CENTRE, RADIUS_MM), 700, mr).astype(np.uint16)
+    mr_grid = Grid(MR_GRID.shape, MR_GRID.spacing, tuple(MR_GRID.origin + shift))
+    write_slices(folder / "ct", ct, CT_GRID, "CT", series="planning CT")
+    write_slices(folder / "mr", mr, mr_grid, "MR", series="T1", frame=mr_frame)
+    on_ct = {"name": "GTV CT", "contours": circles(CT_GRID, CENTRE), "color": [0, 158, 115]}
+    on_mr = {"name": "GTV MR", "contours": circles(mr_grid, CENTRE + shift)}
+    write_structures(folder / "rs-ct.dcm", [on_ct])
+    write_structures(folder / "rs-mr.dcm", [on_mr], frame=mr_frame)
+    return folder
+
+
+def circles(grid: Grid, centre: np.ndarray, radius: float = RADIUS_MM) -> list[np.ndarray]:
+    """Where the slices of an axial grid cut a ball."""
+    angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    rings = []
+    for z in grid.to_patient(np.array([(k, 0, 0) for k in range(grid.shape[0])]))[:, 2]:
+        rest = radius**2 - (z - centre[2]) ** 2
+        if rest > 4:
+            around = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1) * np.sqrt(rest)
+            rings.append(around + np.array([centre[0], centre[1], z]))
+    return rings
+
+
+def _within(grid: Grid, centre: np.ndarray, radius: float) -> np.ndarray:
+    places = grid.to_patient(np.stack(np.indices(grid.shape), -1))
+    return np.linalg.norm(places - centre, axis=-1) <= radius

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from cmfnet_napari.core.dicom.found import Scan
 from cmfnet_napari.core.dicom.headers import read_header, slices_of
-from cmfnet_napari.core.dicom.scan import Scan, scan
+from cmfnet_napari.core.dicom.scan import scan
 from cmfnet_napari.core.dicom.series import read_stack
 from cmfnet_napari.core.dicom.stacks import split
 from cmfnet_napari.core.dicom_check import check_lengths

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from cmfnet_napari.core.dicom.scan import ImageSeries, Scan
+from cmfnet_napari.core.dicom.found import ImageSeries, Scan
 from cmfnet_napari.core.grid import Grid
 
 _FEW_SLICES = 6  # fewer are a scout

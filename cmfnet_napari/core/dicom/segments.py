@@ -13,6 +13,7 @@ from skimage.color import lab2rgb
 from cmfnet_napari.core.dicom_check import check_lengths
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.study import rigid
 
 _COLOR = "#ff0000"
 _INSIDE = 0.5  # of a fractional segmentation
@@ -55,16 +56,12 @@ class Segment:
         UserError
             Nothing of it lies there.
         """
-        move = sitk.AffineTransform(3)
-        if matrix is not None:
-            move.SetMatrix(matrix[:3, :3].ravel())
-            move.SetTranslation(matrix[:3, 3])
         target = sitk.Image(grid.shape[::-1], sitk.sitkUInt8)
         target.SetOrigin(grid.origin)
         target.SetSpacing(grid.spacing[::-1])
         target.SetDirection(grid.direction)
         image = sitk.Resample(
-            self.grid.to_image(self.mask), target, move, sitk.sitkNearestNeighbor, 0
+            self.grid.to_image(self.mask), target, rigid(matrix), sitk.sitkNearestNeighbor, 0
         )
         mask = sitk.GetArrayFromImage(image).astype(bool)
         if not mask.any():
