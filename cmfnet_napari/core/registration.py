@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.registration_check import Likeness, doubts, likeness
-from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.study import Study, has_data
 
 FILE = "registration.json"
 FORMAT = 1
@@ -121,7 +121,7 @@ class Fit:
     Attributes
     ----------
     overlap : float
-        Share of the MR's own voxels that lie within the CT.
+        Share of the MR's data that lies within the CT.
     covered : float
         Share of the patient in the CT that the MR covers.
     likeness : Likeness or None
@@ -168,9 +168,9 @@ def judge(study: Study, registration: Registration, before: Registration | None 
 def _overlap(study: Study) -> float:
     if study.mr_source is None:
         return 1.0
-    own = study.mr_source.grid
-    total = own.voxel_ml * np.prod(own.shape)
-    return min(1.0, float(study.mr_fov.sum() * study.grid.voxel_ml / total))
+    own = study.mr_source
+    total = has_data(own.array).sum() * own.grid.voxel_ml
+    return min(1.0, float(study.mr_fov.sum() * study.grid.voxel_ml / total)) if total else 0.0
 
 
 def _motion(matrix: np.ndarray, study: Study) -> tuple[float, float]:

@@ -18,12 +18,13 @@ from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
-from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
+from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
 from cmfnet_napari.gui.refining import Refining
+from cmfnet_napari.gui.registering import Registering
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
@@ -62,6 +63,7 @@ class Session(QObject):
         self.base_models = BaseModels(self)
         self.result = Result(self)
         self.auto_strokes = AutoStrokes(self)
+        self.registering = Registering(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -194,7 +196,7 @@ class Session(QObject):
         for own in self.viewer.layers:
             if own.metadata.get(OPENED) is opened:
                 own.name = own.metadata[ROLE]  # without the number that a predecessor cost it
-                if own.name == "Contour":
+                if own.metadata.get(LINE):
                     show_filled(own, False)
         self._arrange(layer, opened)
         self.views = ViewKeeper(self)
@@ -241,6 +243,7 @@ class Session(QObject):
         self.training.close()
         self.refining.close()
         self.auto_strokes.close()
+        self.registering.close()
         self.result.close()
         if self.patient is None:
             return

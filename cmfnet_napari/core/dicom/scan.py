@@ -122,8 +122,13 @@ def _origin(header: Dataset) -> Origin:
         study=str(header.get("StudyDescription") or "").strip(),
         date=f"{date[:4]}-{date[4:6]}-{date[6:8]}" if len(date) >= 8 else "",
         patient="|".join((number, "" if number else name, "" if number else born)),
-        patient_name=" ".join(filter(None, (name.replace("^", " ").strip(), number))) or "No name",
+        patient_name=_shown(name, number),
     )
+
+
+def _shown(name: str, number: str) -> str:
+    words = name.replace("^", " ").strip()
+    return " ".join(dict.fromkeys(filter(None, (words, number)))) or "No name"
 
 
 def _frame(header: Dataset, modality: str) -> str:
