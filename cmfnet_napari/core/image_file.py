@@ -65,8 +65,8 @@ def read_series(folder: Path) -> sitk.Image:
     if len(images) > 1:
         counts = ", ".join(str(len(image.stack.slices)) for image in images)
         raise UserError(
-            f"{folder.name} holds {len(images)} DICOM image series ({counts} files). Put each "
-            "into a folder of its own and choose one."
+            f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
+            "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
         )
     return read_stack(images[0].stack, images[0].origin.modality, folder.name)
 

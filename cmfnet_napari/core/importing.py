@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cmfnet_napari.core.case import create_case
 from cmfnet_napari.core.case_structures import save_structures
 from cmfnet_napari.core.dicom.found import REGISTRATION, Scan
@@ -135,7 +137,7 @@ def _from_files(paths: Sequence[Path], automatic: bool, progress: Progress) -> L
         return Loaded(study_from_images(ct), None)
     mr, registration = read_image(paths[1]), None
     if automatic:
-        matrix = register(ct, mr, None, lambda share: progress("Registering the MR", share))
+        matrix = register(ct, mr, np.eye(4), lambda share: progress("Registering the MR", share))
         registration = Registration.of(matrix, "automatic")
     matrix = None if registration is None else registration.array
     return Loaded(study_from_images(ct, mr, matrix), registration)

@@ -24,7 +24,7 @@ _BINS = 40
 _CT_WINDOW = -200.0, 300.0  # HU: what MR tells apart too
 _SHIFTS_MM = -60.0, -30.0, 0.0, 30.0, 60.0  # along each axis, tried where no place is known
 _TRIED = 3  # of the best starts
-_LEAST_OVERLAP = 0.5  # of the MR, for a start
+_LEAST_OVERLAP = 0.3  # of the MR, for a start
 _SEED = 7
 
 
@@ -41,8 +41,9 @@ def register(
     ct, mr : Image
         As they were read; HU; each in its own place.
     start : float array (4, 4), optional
-        Where to begin; takes CT points to MR points, LPS, mm. When not given, the places of both
-        images mean nothing to each other: their middles are put together, and shifts around.
+        Where to begin; takes CT points to MR points, LPS, mm. When it is not given, or the images
+        hardly meet there, their places mean nothing to each other: the search begins with their
+        middles together, and shifts around.
     progress : callable, optional
         Asked after every step.
 
@@ -54,7 +55,7 @@ def register(
     Raises
     ------
     UserError
-        The images do not overlap enough to compare them.
+        There is nothing to compare.
     CancelledError
         `progress` answered False.
     """
@@ -64,16 +65,13 @@ def register(
     moving = sitk.Clamp(sitk.Cast(ct, sitk.sitkFloat32), sitk.sitkFloat32, *_CT_WINDOW)
     search = _Search(fixed, mask, moving, progress or (lambda _share: True))
     try:
-        if start is None:
-            transform = search.from_anywhere()
-        else:
-            transform = search.refine(_euler(np.linalg.inv(start), _middle(fixed)), 0)
+        transform = search.begin(start)
         for level in range(1, len(_LEVELS_MM)):
             transform = search.refine(transform, level)
     except RuntimeError as error:
         raise UserError(
-            "CT and MR do not overlap enough to be registered by the computer. Move the MR near "
-            "its place by hand first, then register again."
+            "CT and MR cannot be compared: they hardly overlap, or one of them shows nothing. Move "
+            "the MR near its place by hand, then register again."
         ) from error
     return np.linalg.inv(matrix_of(transform))
 
@@ -87,33 +85,50 @@ class _Search:
         self._fixed, self._mask, self._moving = fixed, mask, moving
         self._progress = progress
 
-    def from_anywhere(self) -> sitk.Euler3DTransform:
-        """The best of some starts, at the coarsest level."""
+    def begin(self, start: np.ndarray | None) -> sitk.Euler3DTransform:
+        """The place at the coarsest level, from a start if the images meet there."""
+        if start is not None:
+            transform = _euler(np.linalg.inv(start), _middle(self._fixed))
+            if self._overlap(transform) >= _LEAST_OVERLAP:
+                return self.refine(transform, 0)
+        return self._from_anywhere()
+
+    def _from_anywhere(self) -> sitk.Euler3DTransform:
+        """The best of some starts."""
         middle = _middle(self._fixed)
         apart = np.array(_middle(self._moving)) - middle
-        method, images = self._method(0), self._images(0)
         values = []
         for shift in product(_SHIFTS_MM, repeat=3):
             start = sitk.Euler3DTransform(middle, 0, 0, 0, tuple(apart + shift))
             if self._overlap(start) >= _LEAST_OVERLAP or not any(shift):
-                method.SetInitialTransform(start, inPlace=False)
-                values.append((method.MetricEvaluate(*images), shift))
+                values.append((self._value(start), shift))
         found = []
-        for _, shift in sorted(values)[:_TRIED]:
+        best = sorted(values)[:_TRIED]
+        for number, (_, shift) in enumerate(best):
             start = sitk.Euler3DTransform(middle, 0, 0, 0, tuple(apart + shift))
-            transform = self.refine(start, 0)
-            method.SetInitialTransform(transform, inPlace=False)
-            found.append((method.MetricEvaluate(*images), transform))
-        return min(found, key=lambda pair: pair[0])[1]
+            found.append(self.refine(start, 0, (number / len(best), 1 / len(best))))
+        return min(found, key=self._value)
 
-    def refine(self, start: sitk.Euler3DTransform, level: int) -> sitk.Euler3DTransform:
-        """Climb from a start at one level."""
+    def _value(self, transform: sitk.Euler3DTransform) -> float:
+        """How badly a place fits, at the coarsest level."""
+        method = self._method(0)
+        method.SetInitialTransform(transform, inPlace=False)
+        return method.MetricEvaluate(*self._images(0))
+
+    def refine(
+        self,
+        start: sitk.Euler3DTransform,
+        level: int,
+        part: tuple[float, float] = (0.0, 1.0),
+    ) -> sitk.Euler3DTransform:
+        """Climb from a start at one level; `part`: what of it was done before, and what this is."""
         method, transform = self._method(level), sitk.Euler3DTransform(start)
         method.SetInitialTransform(transform, inPlace=True)
         stopped = []
 
         def ask() -> None:
-            share = (level + method.GetOptimizerIteration() / _STEPS) / len(_LEVELS_MM)
+            own = part[0] + part[1] * method.GetOptimizerIteration() / _STEPS
+            share = (level + own) / len(_LEVELS_MM)
             if not stopped and not self._progress(min(share, 1.0)):
                 stopped.append(True)
                 method.StopRegistration()

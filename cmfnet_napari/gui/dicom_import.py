@@ -10,8 +10,8 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.dicom.found import Scan
 from cmfnet_napari.core.dicom.patient import Choice
 from cmfnet_napari.core.dicom.scan import scan
+from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.opening import open_dicom
-from cmfnet_napari.gui.steps import Steps
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.register import register
 from cmfnet_napari.core.registration import Fit, How, Registration, judge
 from cmfnet_napari.core.study import Study
+from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.classes import one_color
 from cmfnet_napari.gui.layers import OPENED, segmentation_layer
 from cmfnet_napari.gui.nudge import KEYS, nudged
 from cmfnet_napari.gui.opening import reopen
-from cmfnet_napari.gui.steps import Steps
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.widgets import said
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
 _EDGE_COLOR = "#f0e442"  # yellow, told from grey and from the classes
-_KNOWN_PLACE = 0.3  # of the MR within the CT: near enough to begin there
 
 
 class Registering(QObject):
@@ -70,7 +69,7 @@ class Registering(QObject):
         return self._steps is not None
 
     def start(self) -> None:
-        """Look for the place, from where the MR lies or, when it is far off, from anywhere."""
+        """Look for the place, beginning where the MR lies."""
         self._check()
         study, begin = self._session.case.study, self.current
         steps = self._steps = Steps(self)
@@ -78,17 +77,14 @@ class Registering(QObject):
         self.moved.emit("Registering the MR", 0.0)
         self.changed.emit()
 
-        def find() -> np.ndarray:
-            near = judge(study.moved(begin.array), begin).overlap >= _KNOWN_PLACE
-            return register(
-                study.ct.image(),
-                study.mr_source.image(),
-                begin.array if near else None,
-                partial(steps, "Registering the MR"),
-            )
-
         run_in_background(
-            find, done=partial(self._on_found, steps), failed=partial(self._on_failed, steps)
+            register,
+            study.ct.image(),
+            study.mr_source.image(),
+            begin.array,
+            partial(steps, "Registering the MR"),
+            done=partial(self._on_found, steps),
+            failed=partial(self._on_failed, steps),
         )
 
     def cancel(self) -> None:

@@ -91,10 +91,18 @@ def test_it_can_be_ended(pair):
         register(*pair, np.eye(4), lambda share: share < 0.1)
 
 
-def test_images_that_never_meet(pair):
+def test_a_start_where_the_images_do_not_meet_is_not_taken(pair):
     ct, mr = pair
-    with pytest.raises(UserError, match="do not overlap enough"):
-        register(ct, moved(mr, motion((0, 0, 0), (900, 0, 0), middle(mr))), np.eye(4))
+    truth = motion((0, 0, 0), (900, 0, 0), middle(mr))
+    mm, degrees = apart(register(ct, moved(mr, truth), np.eye(4)), truth, middle(mr))
+    assert mm < 1
+    assert degrees < 1
+
+
+def test_an_mr_that_shows_nothing(pair):
+    ct, mr = pair
+    with pytest.raises(UserError, match="cannot be compared"):
+        register(ct, mr * 0.0)
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ def place(
         return Registration.of(given, "registration object")
     raise UserError(
         "CT and MR do not share a frame of reference, and no registration (REG) of them was found. "
-        "Have the MR registered when it is opened."
+        "Open it with 'DICOM folder…' and tick 'Register the MR', or import it with --register."
     )
 
 
