@@ -127,6 +127,16 @@ def test_contours_outside_the_image():
         rasterise([beyond], GRID, "GTV")
 
 
+def test_contours_that_reach_far_beyond_an_oblique_image_need_no_memory():
+    """A corner that was written wrong: 100 km of pixels would not fit."""
+    other = Grid((40, 40, 40), (1.5, 1.0, 1.0), (-30.0, 20.0, 180.0), rotation(-20, 15, 4))
+    corners = [(10, 10), (10, 30), (30, 30), (1e8, 10)]
+    contours = [points(other, k, corners) for k in range(15, 25)]
+    mask, note = rasterise(contours, GRID, "GTV")
+    assert mask.any()
+    assert "10 of 10 contours lie outside" in note
+
+
 def test_contours_that_cannot_be_filled():
     with pytest.raises(UserError, match="GTV is empty"):
         rasterise([], GRID, "GTV")

@@ -127,8 +127,8 @@ def _between_planes(contours: list[np.ndarray], grid: Grid, name: str) -> np.nda
         )
     pixel = _FINE * min(grid.spacing)
     every = np.concatenate(turned)
-    low = every[:, 1:].min(axis=0) - 3 * pixel
-    shape = tuple(np.ceil((every[:, 1:].max(axis=0) - low) / pixel).astype(int) + 4)
+    low, high = _within(every[:, 1:], grid, axes[1:], 3 * pixel)
+    shape = tuple(np.ceil((high - low) / pixel).astype(int) + 1)
     places, masks = [], []
     for place, group in _planes(turned):
         places.append(place)
@@ -143,6 +143,16 @@ def _between_planes(contours: list[np.ndarray], grid: Grid, name: str) -> np.nda
     mask = np.zeros(grid.shape, dtype=bool)
     mask[box] = ndimage.map_coordinates(depths, index, order=1, mode="nearest") > 0
     return mask
+
+
+def _within(
+    points: np.ndarray, grid: Grid, axes: np.ndarray, margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest (row, column) of points, mm; what lies beyond the Grid is not needed."""
+    corners = np.array(np.meshgrid(*[(-1, n) for n in grid.shape])).reshape(3, -1).T
+    box = grid.to_patient(corners) @ axes.T
+    low = np.maximum(points.min(axis=0), box.min(axis=0)) - margin
+    return low, np.maximum(np.minimum(points.max(axis=0), box.max(axis=0)) + margin, low)
 
 
 def _axes(contours: list[np.ndarray], grid: Grid) -> np.ndarray:

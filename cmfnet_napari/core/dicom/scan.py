@@ -56,7 +56,7 @@ def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
             raise CancelledError
         try:
             _sort_in(path, origins, slices, objects)
-        except ValueError:
+        except Exception:  # pydicom converts what it is asked for, and raises what it likes
             damaged.append(path.name)
     images = [image for origin, own in slices.items() for image in _images(origin, own)]
     if not images and not objects:
@@ -143,16 +143,13 @@ def _frame(header: Dataset, modality: str) -> str:
 
 
 def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
-    try:
-        rois = header.get("StructureSetROISequence") or []
-        segments = header.get("SegmentSequence") or []
-        names = [str(roi.get("ROIName") or "") for roi in rois]
-        names += [str(segment.get("SegmentLabel") or "") for segment in segments]
-        label = str(header.get("StructureSetLabel") or origin.description)
-        series = tuple(sorted(set(_series(header))))
-        return DicomObject(path, str(header.SOPInstanceUID), origin, label, tuple(names), series)
-    except (AttributeError, KeyError, IndexError, TypeError) as error:
-        raise ValueError("a damaged structure set") from error
+    rois = header.get("StructureSetROISequence") or []
+    segments = header.get("SegmentSequence") or []
+    names = [str(roi.get("ROIName") or "") for roi in rois]
+    names += [str(segment.get("SegmentLabel") or "") for segment in segments]
+    label = str(header.get("StructureSetLabel") or origin.description)
+    series = tuple(sorted(set(_series(header))))
+    return DicomObject(path, str(header.SOPInstanceUID), origin, label, tuple(names), series)
 
 
 def _series(header: Dataset) -> Iterator[str]:

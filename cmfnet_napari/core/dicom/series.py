@@ -75,7 +75,9 @@ def read_stack(
     _check(stack, name)
     try:
         image = _image(stack, modality, progress or (lambda _share: True))
-    except (RuntimeError, OSError, ValueError, NotImplementedError, AttributeError) as error:
+    except (UserError, CancelledError):
+        raise
+    except Exception as error:  # GDCM, pydicom and highdicom raise what they stumble over
         raise UserError(
             f"{name} cannot be read: the pixels of a slice are damaged or packed in a way that "
             f"this program does not know ({UID(stack.slices[0].syntax).name}). Export the series "
