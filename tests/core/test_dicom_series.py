@@ -331,6 +331,18 @@ def test_a_file_cut_off_is_named(tmp_path, array):
     assert f"{paths[1].name} is damaged or cut off" in problem(tmp_path)
 
 
+def test_a_slice_whose_pixels_are_damaged_is_named(tmp_path, array):
+    paths = write_slices(tmp_path / "S", array, AXIAL)
+    for path in paths:
+        rewrite(path, lambda data: data.compress(JPEGLSLossless, generate_instance_uid=False))
+    raw = paths[4].read_bytes()
+    at = raw.index(b"\xff\xd8\xff")  # where the picture begins
+    paths[4].write_bytes(raw[:at] + bytes(60) + raw[at + 60 :])
+    sentence = problem(tmp_path)
+    assert f"the pixels of {paths[4].name} are damaged" in sentence
+    assert "JPEG-LS" in sentence
+
+
 def test_a_damaged_header_is_counted_and_not_forgotten(tmp_path, array):
     paths = write_slices(tmp_path / "S", array, AXIAL)
     rewrite(paths[5], lambda data: delattr(data, "PixelSpacing"))

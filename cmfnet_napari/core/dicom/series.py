@@ -39,6 +39,7 @@ _GDCM_READS = {
         ".5",  # RLE
     )
 }
+_GDCM = "GDCMImageIO"
 _FRAMES_AT_ONCE = 16
 
 
@@ -79,9 +80,9 @@ def read_stack(
         raise
     except Exception as error:  # GDCM, pydicom and highdicom raise what they stumble over
         raise UserError(
-            f"{name} cannot be read: the pixels of a slice are damaged or packed in a way that "
-            f"this program does not know ({UID(stack.slices[0].syntax).name}). Export the series "
-            "again, without compression."
+            f"{name} cannot be read: the pixels of {_first_bad(stack)} are damaged or packed in a "
+            f"way that this program does not know ({UID(stack.slices[0].syntax).name}). Export the "
+            "series again, without compression."
         ) from error
     if stack.shear != (0.0, 0.0):
         array, grid = _straighten(sitk.GetArrayFromImage(image), stack.grid, stack.shear)
@@ -117,6 +118,7 @@ def _image(stack: Stack, modality: str, progress: Progress) -> sitk.Image:
     if modality == "CT" and any(s.photometric == "MONOCHROME1" for s in stack.slices):
         return grid.to_image(_as_stored(stack, progress))  # GDCM would turn Hounsfield units round
     reader = sitk.ImageSeriesReader()
+    reader.SetImageIO(_GDCM)  # ITK would try all its readers in turn
     reader.SetFileNames([str(s.path) for s in stack.slices])
     if len({s.rescale for s in stack.slices}) > 1 or first.rescale[0] % 1:
         reader.SetOutputPixelType(sitk.sitkFloat32)  # else the first slice's type is all slices'
@@ -142,6 +144,19 @@ def _image(stack: Stack, modality: str, progress: Progress) -> sitk.Image:
     image.SetSpacing(grid.spacing[::-1])
     image.SetDirection(grid.direction)
     return image
+
+
+def _first_bad(stack: Stack) -> str:
+    """Which file it is, once something is known to be wrong."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_GDCM)
+    for one in stack.slices:
+        reader.SetFileName(str(one.path))
+        try:
+            reader.Execute()
+        except RuntimeError:
+            return one.path.name
+    return "a slice"
 
 
 def _as_stored(stack: Stack, progress: Progress) -> np.ndarray:
