@@ -136,7 +136,12 @@ class Fit:
     warnings: tuple[str, ...]
 
 
-def judge(study: Study, registration: Registration, before: Registration | None = None) -> Fit:
+def judge(
+    study: Study,
+    registration: Registration,
+    before: Registration | None = None,
+    body: np.ndarray | None = None,
+) -> Fit:
     """Judge a study whose MR lies as a registration says.
 
     Parameters
@@ -147,9 +152,11 @@ def judge(study: Study, registration: Registration, before: Registration | None 
         The place.
     before : Registration, optional
         Where it lay before, from which it should not be far.
+    body : bool array (z, y, x), optional
+        The patient in the CT, where it is known already.
     """
     overlap = _overlap(study)
-    body = study.body
+    body = study.body if body is None else body
     covered = float(study.mr_fov[body].mean()) if body.any() else 0.0
     found = likeness(study)
     warnings = [doubts(found)] if doubts(found) else []

@@ -238,9 +238,7 @@ class Registering(QObject):
 
     def _show(self, study: Study, fit: Fit, edges: np.ndarray | None) -> None:
         layer, shown = self._session.mr_layer, self._session.case.study.mr.array
-        if layer is not None and (
-            self.trial is not None or not np.array_equal(shown, study.mr.array)
-        ):
+        if layer is not None and study.mr.array is not shown:
             np.copyto(shown, study.mr.array)
             layer.data = layer.data  # the same array, or what is made from it, drawn anew
         if self.edges is not None and edges is not None:
@@ -265,7 +263,7 @@ def _look(
 ) -> tuple[Study, Fit, np.ndarray | None]:
     """The study with its MR at a place, what is to be said of it, and the MR's edges there."""
     moved = study if as_opened else study.moved(wanted.array)
-    return moved, judge(moved, wanted, kept), mr_edges(moved) if edges else None
+    return moved, judge(moved, wanted, kept, study.body), mr_edges(moved) if edges else None
 
 
 def how_in_words(how: How) -> str:
