@@ -306,6 +306,38 @@ def scribble(
     _show(scribble_masks(mask, out, ct, _numbers(classes), background, foreground), as_json)
 
 
+@app.command("import")
+def import_(
+    paths: Annotated[
+        list[Path], typer.Argument(help="DICOM folders or files; or a CT file and an MR file")
+    ],
+    case: Annotated[Path, typer.Option(help="New case folder")],
+    ct: Annotated[str | None, typer.Option(help="UID of the CT series; else proposed")] = None,
+    mr: Annotated[str | None, typer.Option(help="UID of the MR series, or none")] = None,
+    structures: Annotated[
+        bool, typer.Option("--structures", help="Load structure sets and segmentations too")
+    ] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register the MR to the CT, rigidly")
+    ] = False,
+    any_frame: Annotated[
+        bool,
+        typer.Option("--any-frame", help="Place contours of another frame of reference as written"),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """A case folder from a patient's DICOM: CT, MR, registration, structures."""
+    from cmfnet_napari.core.importing import import_patient, read_patient
+    from cmfnet_napari.progress import step_progress
+
+    with step_progress() as progress:
+        loaded, series = read_patient(paths, ct, mr, structures, register, any_frame, progress)
+    result = {"series": series, **import_patient(loaded, case)}
+    for warning in result.get("registration", {}).get("warnings", []):
+        print(f"cmfnet: warning: {warning}", file=sys.stderr)
+    _show(result, as_json)
+
+
 @app.command()
 def export(
     segmentation: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],

@@ -6,14 +6,16 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cmfnet_napari.core import events
-from cmfnet_napari.learning.hooks import Request
-from cmfnet_napari.learning.split import Hooks
+
+if TYPE_CHECKING:
+    from cmfnet_napari.learning.hooks import Request
+    from cmfnet_napari.learning.split import Hooks
 
 
 class FitProgress:
@@ -61,6 +63,8 @@ def fit_progress() -> Iterator[FitProgress]:
 @contextmanager
 def training_progress() -> Iterator[Hooks]:
     """Bar of a cohort training; Ctrl-C, and SLURM's SIGTERM, become the wish to stop."""
+    from cmfnet_napari.learning.split import Hooks
+
     wishes: list[int] = []
 
     def interrupted(number: int, frame: FrameType | None) -> Any:
@@ -74,6 +78,19 @@ def training_progress() -> Iterator[Hooks]:
             show=lambda share, note: bar.update(task, completed=share, note=note),
             stop=lambda: bool(wishes),
         )
+
+
+@contextmanager
+def step_progress() -> Iterator[Callable[[str, float], bool]]:
+    """Bar of named steps, such as those of an import; Ctrl-C ends the command at once."""
+    with _bar() as bar:
+        task = bar.add_task("", total=1.0, note="")
+
+        def show(what: str, share: float) -> bool:
+            bar.update(task, description=what, completed=share)
+            return True
+
+        yield show
 
 
 @contextmanager

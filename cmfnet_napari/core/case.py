@@ -3,7 +3,9 @@
 ::
 
     case.json            format, classes, hash of the study, the CT's original grid
-    study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one
+    study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one,
+                         mr_source.nrrd as it was read
+    registration.json    how the MR lies to the CT, once that was changed
     strokes.sqlite       the journal
     case.lock            held by the window that writes; in-use.json says who that is
     review.json          slices looked at, decisions about places
@@ -25,13 +27,21 @@ import numpy as np
 from platformdirs import user_data_path
 
 from cmfnet_napari.core.case_card import CaseCard, parse_card
+from cmfnet_napari.core.case_images import read_study, write_study
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.journal import Journal
 from cmfnet_napari.core.lock import CaseInUseError, CaseLock
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.registration import (
+    AS_IT_WAS,
+    Registration,
+    Registrations,
+    parse_registrations,
+)
+from cmfnet_napari.core.registration import FILE as REGISTRATION_FILE
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import Volume, from_image, read_image, write_image, write_safely
+from cmfnet_napari.core.volume import write_safely
 
 CASES_VARIABLE = "CMFNET_CASES"
 
@@ -97,6 +107,26 @@ class Case:
         card = _read_card(self.folder).model_copy(update={"classes": classes})
         write_json(self.folder / "case.json", card.model_dump(mode="json"))
 
+    @property
+    def registrations(self) -> Registrations:
+        """Where the MR lies, and lay before."""
+        return _read_registrations(self.folder)
+
+    def register(self, entry: Registration) -> None:
+        """Put the MR elsewhere from now on; the images in the folder stay as they are."""
+        self._keep(self.registrations.added(entry))
+
+    def undo_registration(self) -> None:
+        """Put the MR back where it lay before; UserError when it was never moved."""
+        self._keep(self.registrations.undone())
+
+    def _keep(self, registrations: Registrations) -> None:
+        if self.read_only:
+            raise UserError("This case is open in another window; its MR is moved there.")
+        study = self.study.moved(registrations.current.array)
+        write_json(self.folder / REGISTRATION_FILE, registrations.model_dump(mode="json"))
+        self.study = study
+
     def new_run(self, name: str) -> Path:
         """Make the folder of the next run, ``runs/NNNN-name``."""
         runs = self.folder / "runs"
@@ -129,14 +159,17 @@ def cases_folder() -> Path:
     return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "cases"
 
 
-def case_for(study: Study, folder: str | Path | None = None) -> Case:
+def case_for(
+    study: Study, folder: str | Path | None = None, registration: Registration | None = None
+) -> Case:
     """Return the case of a study: the one it already has, with its strokes, or a new one.
 
-    A case that another window has open comes read-only.
+    A case that another window has open comes read-only. `registration` says how the MR of a new
+    case was placed.
     """
     folder = Path(folder) if folder else cases_folder() / study.content_hash[:16]
     if not (folder / "case.json").exists():
-        return create_case(folder, study)
+        return create_case(folder, study, registration)
     try:
         return open_case(folder, study)
     except CaseInUseError as error:
@@ -145,8 +178,8 @@ def case_for(study: Study, folder: str | Path | None = None) -> Case:
         return case
 
 
-def create_case(folder: str | Path, study: Study) -> Case:
-    """Write a study into a new case folder.
+def create_case(folder: str | Path, study: Study, registration: Registration | None = None) -> Case:
+    """Write a study into a new case folder; `registration` says how its MR was placed.
 
     Raises
     ------
@@ -160,8 +193,10 @@ def create_case(folder: str | Path, study: Study) -> Case:
         (folder / "study").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The case folder {folder} cannot be made ({error.strerror}).") from error
-    for name, volume in _volumes(study).items():
-        write_image(volume.image(), folder / "study" / f"{name}.nrrd")
+    write_study(folder, study)
+    if registration is not None:
+        entries = Registrations(entries=(registration,))
+        write_json(folder / REGISTRATION_FILE, entries.model_dump(mode="json"))
     card = CaseCard(
         study=study.content_hash, source_grid=study.source_grid, classes=DEFAULT_CLASSES
     )
@@ -184,9 +219,12 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
     _check_links(folder)
     card = _read_card(folder)
     if study is None:
-        study = _read_study(folder, card)
+        study = read_study(folder, card)
     elif study.content_hash != card.study:
         raise UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
+    registrations = _read_registrations(folder)
+    if len(registrations.entries) > 1:
+        study = study.moved(registrations.current.array)
     return Case(folder, study, read_only)
 
 
@@ -230,34 +268,13 @@ def _read_card(folder: Path) -> CaseCard:
     return parse_card(read_json(folder / "case.json"), folder.name)
 
 
+def _read_registrations(folder: Path) -> Registrations:
+    path = folder / REGISTRATION_FILE
+    return parse_registrations(read_json(path), folder.name) if path.exists() else AS_IT_WAS
+
+
 def _check_links(folder: Path) -> None:
     """Refuse a case that somebody sends with links out of it: what they lead to is not ours."""
     for path in folder.rglob("*"):
         if path.is_symlink():
             inside(folder, path.relative_to(folder).as_posix())
-
-
-def _volumes(study: Study) -> dict[str, Volume]:
-    volumes = {"ct": study.ct}
-    if study.mr is not None:
-        volumes["mr"] = study.mr
-        volumes["mr_fov"] = Volume(study.mr_fov, study.grid)
-    return volumes
-
-
-def _read_study(folder: Path, card: CaseCard) -> Study:
-    def read(name: str, modality: str) -> Volume | None:
-        path = folder / "study" / f"{name}.nrrd"
-        return from_image(read_image(path), modality) if path.exists() else None
-
-    ct, mr, fov = read("ct", "CT"), read("mr", "MR"), read("mr_fov", "")
-    if ct is None:
-        raise UserError(f"The case {folder.name} has lost its CT (study/ct.nrrd).")
-    images = [volume for volume in (ct, mr, fov) if volume is not None]
-    together = (mr is None) == (fov is None) and all(v.grid.same_place(ct.grid) for v in images)
-    if not together or sorted(card.source_grid.shape) != sorted(ct.grid.shape):
-        raise UserError(
-            f"The images of the case {folder.name} do not belong together. Bring the folder back "
-            "from a backup, or open the images as a new case."
-        )
-    return Study(ct, mr, None if fov is None else fov.array.astype(bool), card.source_grid)

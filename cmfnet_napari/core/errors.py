@@ -8,3 +8,7 @@ class UserError(Exception):
     things disagree, and what to do. The command line prints it and exits with 1; the window
     shows it as a notification; the worker sends it as a ``failed`` event.
     """
+
+
+class CancelledError(Exception):
+    """The user ended something that was going on; there is nothing to say of it."""

@@ -48,21 +48,43 @@ def check_promise(reader: sitk.ImageFileReader, path: Path, files: int = 1) -> N
         No voxels, or too many.
     """
     size = reader.GetSize()
-    shown = "×".join(str(n) for n in size)
-    if min(size) < 1:
-        raise UserError(f"{path.name} is no image: its header says {shown} voxels.")
     values = prod(size) * max(1, reader.GetNumberOfComponents())
     promised = values * _PIXEL_BYTES.get(reader.GetPixelID(), 1)
     held = path.stat().st_size + sum(other.stat().st_size for other in _detached(path))
+    check_size(path.name, size, promised, held, files)
+
+
+def check_size(name: str, size: tuple[int, ...], promised: int, held: int, files: int = 1) -> None:
+    """Refuse an image of no voxels, of more than its file can hold, or than there is memory for.
+
+    Parameters
+    ----------
+    name : str
+        The file's name.
+    size : tuple of int
+        Voxels along each axis, as the header says.
+    promised, held : int
+        Bytes of all voxels; of the file.
+    files : int
+        How many files of this size the image has.
+
+    Raises
+    ------
+    UserError
+        As said.
+    """
+    shown = "×".join(str(n) for n in size)
+    if min(size) < 1:
+        raise UserError(f"{name} is no image: its header says {shown} voxels.")
     if promised > held * _MOST_PACKED:
         raise UserError(
-            f"{path.name} is damaged: its header says {shown} voxels, but the file has only "
+            f"{name} is damaged: its header says {shown} voxels, but the file has only "
             f"{held} bytes. Copy or export it again."
         )
     free = psutil.virtual_memory().available
     if promised * files > free:
         raise UserError(
-            f"{path.name} needs {promised * files / 2**30:.1f} GiB of memory and "
+            f"{name} needs {promised * files / 2**30:.1f} GiB of memory and "
             f"{free / 2**30:.1f} GiB are free. Close other programs, or use a smaller image."
         )
 

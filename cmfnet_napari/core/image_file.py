@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.dicom.found import Scan
+from cmfnet_napari.core.dicom.headers import read_header, slices_of
+from cmfnet_napari.core.dicom.scan import scan
+from cmfnet_napari.core.dicom.series import read_stack
+from cmfnet_napari.core.dicom.stacks import split
 from cmfnet_napari.core.dicom_check import check_lengths
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.image_check import check_detached, check_promise
 from cmfnet_napari.core.text_headers import check_text_header
 
 DICOM = "GDCMImageIO"
-_IMAGE_MODALITIES = {"CT", "MR", "PT", "OT"}
-_UNEVEN_SLICES = 0.01  # of the median slice distance
 
 
 def read_file(path: Path, kind: str) -> sitk.Image:
@@ -35,67 +37,59 @@ def read_file(path: Path, kind: str) -> sitk.Image:
         What ITK says of a file that it cannot read.
     """
     check_text_header(path)
+    check_detached(path)
     if kind == DICOM:
         check_lengths(path)
-    check_detached(path)
+        image = _frames(path)
+        if image is not None:
+            return image
     reader = _header(str(path), kind)
     check_promise(reader, path)
     return reader.Execute()
 
 
 def read_series(folder: Path) -> sitk.Image:
-    """Read a folder with one DICOM series; as `read_file`, also for slices that are uneven."""
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+    """Read a folder with one DICOM series; as `read_file`, also for a series with a fault."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for file in files:
         check_lengths(file)
-    reader = sitk.ImageSeriesReader()
-    series = {}
-    for uid in reader.GetGDCMSeriesIDs(str(folder)):
-        files = reader.GetGDCMSeriesFileNames(str(folder), uid)
-        if _modality(files[0]) in _IMAGE_MODALITIES:
-            series[uid] = files
-    if not series:
-        raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")
-    if len(series) > 1:
-        counts = ", ".join(str(len(files)) for files in series.values())
+    found = scan(files) if files else Scan(())
+    images = found.images
+    if found.damaged:
         raise UserError(
-            f"{folder.name} holds {len(series)} DICOM image series ({counts} files). Put each "
-            "into a folder of its own and choose one."
+            f"{found.damaged[0]} in {folder.name} is a damaged DICOM file. Export it again, or "
+            "take it out of the folder."
         )
-    (files,) = series.values()
-    if len(files) == 1:
-        return read_file(Path(files[0]), DICOM)
-    _check_slices(files, folder.name)
-    reader.SetFileNames(files)
-    return reader.Execute()
+    if not images:
+        raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")
+    if len(images) > 1:
+        counts = ", ".join(str(len(image.stack.slices)) for image in images)
+        raise UserError(
+            f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
+            "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
+        )
+    return read_stack(images[0].stack, images[0].origin.modality, folder.name)
 
 
-def _header(file: str, kind: str = DICOM) -> sitk.ImageFileReader:
+def _frames(path: Path) -> sitk.Image | None:
+    """An enhanced DICOM object, whose frames say where they lie; None if it is none."""
+    header = read_header(path)
+    slices = slices_of(header, path) if header is not None else []
+    if len(slices) < 2:
+        return None
+    stacks = split(slices)
+    if len(stacks) > 1:
+        names = ", ".join(stack.name for stack in stacks)
+        raise UserError(
+            f"{path.name} holds {len(stacks)} images ({names}). Import it as a DICOM folder and "
+            "choose one."
+        )
+    return read_stack(stacks[0], str(header.get("Modality")), path.name)
+
+
+def _header(file: str, kind: str) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetImageIO(kind)  # ITK would try all its readers in turn
     reader.SetFileName(file)
     reader.ReadImageInformation()
     return reader
-
-
-def _modality(file: str) -> str:
-    try:
-        return _header(file).GetMetaData("0008|0060").strip()
-    except RuntimeError:  # a structure set or a report has no pixels
-        return ""
-
-
-def _check_slices(files: tuple[str, ...], name: str) -> None:
-    """Refuse a series whose slices do not follow each other evenly (missing or doubled)."""
-    headers = [_header(file) for file in files]
-    for header, file in zip(headers, files, strict=True):
-        check_promise(header, Path(file), len(files))
-    normal = np.array(headers[0].GetDirection()).reshape(3, 3)[:, 2]
-    gaps = np.abs(np.diff([np.dot(h.GetOrigin(), normal) for h in headers]))
-    usual = float(np.median(gaps))
-    uneven = np.flatnonzero(np.abs(gaps - usual) > _UNEVEN_SLICES * max(usual, 0.01))
-    if uneven.size:
-        at = int(uneven[0])
-        raise UserError(
-            f"{name}: slices {at + 1} and {at + 2} are {gaps[at]:.2f} mm apart, the others "
-            f"{usual:.2f} mm: a slice is missing or doubled. Export the whole series again."
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -35,12 +35,16 @@ class Study:
         Where the MR has data.
     source_grid : Grid
         The CT's Grid as it lies in its file: what is saved is saved on it.
+    mr_source : Volume or None
+        The MR as it was read, on its own Grid, so that it can be registered anew; None also in a
+        case of an earlier version.
     """
 
     ct: Volume
     mr: Volume | None
     mr_fov: np.ndarray | None
     source_grid: Grid
+    mr_source: Volume | None = None
 
     @property
     def grid(self) -> Grid:
@@ -65,6 +69,26 @@ class Study:
                 digest.update(np.ascontiguousarray(volume.array).data)
         return digest.hexdigest()
 
+    def moved(self, matrix: np.ndarray) -> Study:
+        """The same study with its MR at another place, resampled from the MR as it was read.
+
+        Parameters
+        ----------
+        matrix : float array (4, 4)
+            Takes points of the CT (LPS, mm) to points of the MR.
+
+        Raises
+        ------
+        UserError
+            There is no MR as it was read, or it does not meet the CT there.
+        """
+        if self.mr_source is None:
+            raise UserError(
+                "This case keeps no MR on its own grid. Open CT and MR anew to register them."
+            )
+        mr, fov = _resample_mr(self.mr_source.image(), self.ct, matrix)
+        return replace(self, mr=mr, mr_fov=fov)
+
 
 def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
     """Read a CT and, if given, an MR and put both on the CT's Grid.
@@ -79,15 +103,25 @@ def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
     return study_from_images(ct_image, mr_image)
 
 
-def study_from_images(ct: sitk.Image, mr: sitk.Image | None = None) -> Study:
-    """Put a CT and an MR image on one Grid; see `open_study`."""
+def study_from_images(
+    ct: sitk.Image, mr: sitk.Image | None = None, matrix: np.ndarray | None = None
+) -> Study:
+    """Put a CT and an MR image on one Grid; see `open_study`.
+
+    Parameters
+    ----------
+    ct, mr : Image
+        In their own places.
+    matrix : float array (4, 4), optional
+        Takes points of the CT (LPS, mm) to points of the MR; when not given, both share them.
+    """
     volume = from_image(turn(ct), "CT")
     check_values(volume.array, "The CT")
     if mr is None:
         return Study(volume, None, None, Grid.from_image(ct))
     check_values(sitk.GetArrayViewFromImage(mr), "The MR")
-    resampled, fov = _resample_mr(mr, volume)
-    return Study(volume, resampled, fov, Grid.from_image(ct))
+    resampled, fov = _resample_mr(mr, volume, matrix)
+    return Study(volume, resampled, fov, Grid.from_image(ct), from_image(mr, "MR"))
 
 
 def turn(image: sitk.Image, orientation: str = ORIENTATION) -> sitk.Image:
@@ -151,25 +185,45 @@ def to_source_image(labels: np.ndarray, study: Study) -> sitk.Image:
     return source.to_image(sitk.GetArrayFromImage(image))
 
 
-def _resample_mr(mr: sitk.Image, ct: Volume) -> tuple[Volume, np.ndarray]:
-    mr = sitk.Cast(mr, sitk.sitkFloat32)
+def rigid(matrix: np.ndarray | None) -> sitk.Transform:
+    """A homogeneous matrix (4, 4) of points in mm as ITK's transform; None is the identity."""
+    transform = sitk.AffineTransform(3)
+    if matrix is not None:
+        transform.SetMatrix(np.asarray(matrix)[:3, :3].ravel().tolist())
+        transform.SetTranslation(np.asarray(matrix)[:3, 3].tolist())
+    return transform
+
+
+def _resample_mr(
+    mr: sitk.Image, ct: Volume, matrix: np.ndarray | None = None
+) -> tuple[Volume, np.ndarray]:
+    mr, target, move = sitk.Cast(mr, sitk.sitkFloat32), ct.image(), rigid(matrix)
     data = from_image(mr)
-    has_data = data.grid.to_image(_has_data(data.array))
-    target = ct.image()
+    known = data.grid.to_image(has_data(data.array))
     fov = sitk.GetArrayFromImage(
-        sitk.Resample(has_data, target, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+        sitk.Resample(known, target, move, sitk.sitkNearestNeighbor, 0)
     ).astype(bool)
     if fov.mean() < _MIN_OVERLAP:
         raise UserError(
             f"The MR covers {100 * fov.mean():.2g} % of the CT (CT {ct.grid}; MR {data.grid}). "
             "Check that both are of one patient and registered."
         )
-    array = sitk.GetArrayFromImage(sitk.Resample(mr, target, sitk.Transform(), sitk.sitkLinear, 0))
+    array = sitk.GetArrayFromImage(sitk.Resample(mr, target, move, sitk.sitkLinear, 0))
     return Volume(np.where(fov, array, np.float32(0)), ct.grid, "MR"), fov
 
 
-def _has_data(array: np.ndarray) -> np.ndarray:
-    """Everywhere but in the padding: voxels of the lowest value that hang together with a face."""
+def has_data(array: np.ndarray) -> np.ndarray:
+    """Everywhere but in the padding: voxels of the lowest value that hang together with a face.
+
+    Parameters
+    ----------
+    array : array (z, y, x)
+        An MR.
+
+    Returns
+    -------
+    bool array (z, y, x)
+    """
     parts, count = ndimage.label(array == array.min())
     faces = [np.take(parts, i, axis) for axis in range(3) for i in (0, -1)]
     padding = np.zeros(count + 1, dtype=bool)

@@ -75,6 +75,11 @@ def reference_colors() -> DirectLabelColormap:
     return DirectLabelColormap(color_dict=table)
 
 
+def one_color(color: str) -> DirectLabelColormap:
+    """One colour (``#rrggbb``) for label 1 of a structure."""
+    return _colormap({1: color})
+
+
 def _colormap(colors: dict[int, str]) -> DirectLabelColormap:
     """Codes without a class are magenta: seen, and nobody's colour."""
     table: defaultdict[int | None, object] = defaultdict(lambda: np.zeros(4))

@@ -8,15 +8,17 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
+from cmfnet_napari.core.case_structures import Structure
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.gui.classes import reference_colors, scribble_colors
+from cmfnet_napari.gui.classes import one_color, reference_colors, scribble_colors
 from cmfnet_napari.gui.opening import Opened
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 OPENED = "cmfnet"  # metadata key under which a layer carries its `Opened`
 ROLE = "cmfnet_role"  # metadata key of its name when it was made: users rename layers
+LINE = "cmfnet_line"  # metadata key of layers that are shown as a line
 CONTOUR_WIDTH = 1  # voxels
 
 
@@ -31,13 +33,14 @@ def placement(grid: Grid) -> dict[str, Any]:
 
 
 def case_layers(opened: Opened) -> list[LayerData]:
-    """Layer data of CT, MR and contour (when there are) and scribbles, bottom to top."""
+    """Layer data of CT, MR, contour, structures (when there are), scribbles, bottom to top."""
     study = opened.case.study
     layers = [_ct(opened)]
     if study.mr is not None:
         layers.append(_mr(opened))
     if opened.contour is not None:
         layers.append(_contour(opened))
+    layers += [_structure(opened, structure) for structure in opened.structures]
     scribbles = {
         **placement(study.grid),
         "name": "Scribbles",
@@ -124,9 +127,20 @@ def _contour(opened: Opened) -> LayerData:
         "name": "Contour",
         "colormap": reference_colors(),
         "visible": False,
-        "metadata": _metadata(opened, "Contour"),
+        "metadata": {**_metadata(opened, "Contour"), LINE: True},
     }
     return opened.contour, shown, "labels"
+
+
+def _structure(opened: Opened, structure: Structure) -> LayerData:
+    """Shown as a line; *Automatic strokes from a contour* can erode it."""
+    shown = {
+        **placement(opened.case.study.grid),
+        "name": f"{structure.name} (structure)",
+        "colormap": one_color(structure.color),
+        "metadata": {**_metadata(opened, f"{structure.name} (structure)"), LINE: True},
+    }
+    return structure.mask.astype(np.uint8), shown, "labels"
 
 
 def _metadata(opened: Opened, role: str) -> dict[str, Any]:

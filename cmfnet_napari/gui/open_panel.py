@@ -5,21 +5,40 @@ from __future__ import annotations
 from functools import partial
 from html import escape
 
-from qtpy.QtWidgets import QProgressBar, QWidget
+from qtpy.QtWidgets import QFileDialog, QProgressBar, QWidget
 
+from cmfnet_napari.core.dicom.found import Scan
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import Study
+from cmfnet_napari.gui.dicom_dialog import DicomDialog
+from cmfnet_napari.gui.dicom_import import DicomImport
 from cmfnet_napari.gui.opening import open_files, open_phantom, open_sample_patient
+from cmfnet_napari.gui.registration_panel import RegistrationPanel
 from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.widgets import PathField, button, column, group, large_button, text_label
+from cmfnet_napari.gui.widgets import (
+    PathField,
+    button,
+    column,
+    group,
+    large_button,
+    row,
+    text_label,
+)
 
 
 class OpenPanel(QWidget):
-    """CT, MR and scribbles, or a sample."""
+    """A DICOM folder; CT, MR and scribbles; or a sample."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
+        self.dicom = DicomImport(session)
+        self.dicom_button = large_button(
+            "DICOM folder…",
+            self._choose_dicom,
+            "Look through an export, choose CT, MR and structures",
+        )
+        self.chooser: DicomDialog | None = None
         self.ct = PathField("CT", "needed", folders=True)
         self.mr = PathField("MR", "optional", folders=True)
         self.scribbles = PathField("Scribbles", "optional")
@@ -32,17 +51,25 @@ class OpenPanel(QWidget):
         )
         self._busy = QProgressBar()
         self._busy.setRange(0, 0)
-        self._busy.setTextVisible(False)
-        self._busy.hide()
+        self.cancel_button = button("Cancel", self._cancel)
+        self._work = QWidget()
+        self._work.setLayout(row(self._busy, self.cancel_button, stretch=0))
+        self._work.hide()
         self.info = text_label("No patient is open.", rich=True)
+        self.registration = RegistrationPanel(session)
         layout = column(
+            self.dicom_button,
             group("Files", self.ct, self.mr, self.scribbles, self.open_button),
             group("Or try a sample", self.synthetic, self.real),
-            self._busy,
+            self._work,
             group("Patient", self.info),
+            self.registration,
         )
         layout.addStretch()
         self.setLayout(layout)
+        self.dicom.found.connect(self._choose)
+        self.dicom.moved.connect(self._show_step)
+        session.registering.moved.connect(self._show_step)
         session.busy.connect(self._show_busy)
         session.opened.connect(self._describe)
         session.closed.connect(lambda: self.info.setText("No patient is open."))
@@ -53,9 +80,39 @@ class OpenPanel(QWidget):
         load = partial(open_files, self.ct.path, self.mr.path, self.scribbles.path)
         self._session.open(load)
 
+    def _choose_dicom(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a DICOM export")
+        if folder:
+            self.dicom.look_through(folder)
+
+    def _choose(self, found: Scan) -> None:
+        """Ask what is to be opened; the window goes on meanwhile."""
+        dialog = self.chooser = DicomDialog(found, self)
+        dialog.accepted.connect(lambda: self.dicom.read(dialog.choice, found))
+        dialog.finished.connect(self._forget_chooser)
+        dialog.open()
+
+    def _forget_chooser(self) -> None:
+        self.chooser = None
+
+    def _cancel(self) -> None:
+        self.dicom.cancel()
+        self._session.registering.cancel()
+
+    def _show_step(self, what: str, share: float) -> None:
+        """A share that is known, with what it is of; nothing ends it."""
+        self._work.setVisible(bool(what))
+        self._busy.setRange(0, 100 if what else 0)
+        self._busy.setTextVisible(bool(what))
+        self._busy.setFormat(f"{what} … %p %")
+        self._busy.setValue(round(100 * share))
+        self.cancel_button.setVisible(bool(what))
+        self.dicom_button.setEnabled(not what)
+
     def _show_busy(self, what: str) -> None:
-        self._busy.setVisible(bool(what))
-        for widget in (self.open_button, self.synthetic, self.real):
+        self._work.setVisible(bool(what))
+        self.cancel_button.hide()
+        for widget in (self.dicom_button, self.open_button, self.synthetic, self.real):
             widget.setEnabled(not what)
         if what:
             self.info.setText(what)

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.case import Case, case_for
+from cmfnet_napari.core.case import Case, case_for, open_case
+from cmfnet_napari.core.case_structures import Structure, load_structures, save_structures
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.dicom.found import Scan
+from cmfnet_napari.core.dicom.patient import Choice, Progress, load
 from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.scribbles import MAX_CODE, check_codes
 from cmfnet_napari.core.study import Study, load_labels, open_study, study_from_images, turn
@@ -37,6 +40,8 @@ class Opened:
         One sentence for the user, or empty.
     contour : integer array (z, y, x) or None
         A sample's true or published contour, to compare with.
+    structures : tuple of Structure
+        Structures that came with the patient.
     """
 
     case: Case
@@ -47,6 +52,7 @@ class Opened:
     credit: str = ""
     notice: str = ""
     contour: np.ndarray | None = None
+    structures: tuple[Structure, ...] = ()
 
 
 def open_files(
@@ -64,6 +70,28 @@ def open_files(
     if scribbles is not None:
         strokes = check_codes(load_labels(scribbles, study.grid), Path(scribbles).name)
     return prepare(study, strokes)
+
+
+def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
+    """Read what was chosen of a DICOM folder; its structures are kept with the case.
+
+    Raises
+    ------
+    UserError, CancelledError
+        As `patient.load`.
+    """
+    loaded = load(choice, found, progress)
+    case = case_for(loaded.study, registration=loaded.registration)
+    if loaded.structures and not case.read_only:
+        save_structures(case, loaded.structures)
+    opened = prepare_case(case)
+    return replace(opened, notice=" ".join(filter(None, (opened.notice, *loaded.notes))))
+
+
+def reopen(opened: Opened) -> Opened:
+    """Read an open case anew, as after its MR was moved."""
+    again = prepare_case(open_case(opened.case.folder), opened.title, opened.credit)
+    return replace(again, contour=opened.contour)
 
 
 def open_phantom() -> Opened:
@@ -100,10 +128,9 @@ def prepare(
 ) -> Opened:
     """Find or make the case of a study; strokes are imported only into a case without any."""
     case = case_for(study)
-    scribbles = case.scribbles()
-    notice = case.notice
+    notice = ""
     if strokes is not None and not case.read_only:
-        stroke = difference(scribbles, strokes, "import")
+        stroke = difference(case.scribbles(), strokes, "import")
         if case.journal.last_id() and stroke is not None:
             notice = (
                 "This patient already has strokes, which were kept; the scribbles file was not "
@@ -111,9 +138,23 @@ def prepare(
             )
         elif stroke is not None:
             case.journal.append(stroke)
-            scribbles = strokes
-    counts = np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1)
-    return Opened(case, scribbles, counts, _mr_limits(study), title, credit, notice)
+    opened = prepare_case(case, title, credit)
+    return replace(opened, notice=notice) if notice else opened
+
+
+def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened:
+    """Make a case ready to be shown."""
+    scribbles = case.scribbles()
+    return Opened(
+        case=case,
+        scribbles=scribbles,
+        counts=np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1),
+        mr_limits=_mr_limits(case.study),
+        title=title,
+        credit=credit,
+        notice=case.notice,
+        structures=tuple(load_structures(case)),
+    )
 
 
 def _mr_limits(study: Study) -> tuple[float, float] | None:

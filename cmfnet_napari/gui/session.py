@@ -21,12 +21,13 @@ from cmfnet_napari.gui.comparison import Comparison
 from cmfnet_napari.gui.export import Export
 from cmfnet_napari.gui.history import History
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
-from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
+from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
 from cmfnet_napari.gui.refining import Refining
+from cmfnet_napari.gui.registering import Registering
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.scribbling import StrokeRecorder
@@ -70,6 +71,7 @@ class Session(QObject):
         self.review = Review(self)
         self.export = Export(self)
         self.auto_strokes = AutoStrokes(self)
+        self.registering = Registering(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -203,7 +205,7 @@ class Session(QObject):
         for own in self.viewer.layers:
             if own.metadata.get(OPENED) is opened:
                 own.name = own.metadata[ROLE]  # without the number that a predecessor cost it
-                if own.name == "Contour":
+                if own.metadata.get(LINE):
                     show_filled(own, False)
         self._arrange(layer, opened)
         self.views = ViewKeeper(self)
@@ -252,6 +254,7 @@ class Session(QObject):
         self.auto_strokes.close()
         self.review.close()
         self.comparison.close()
+        self.registering.close()
         self.result.close()
         if self.patient is None:
             return

@@ -9,7 +9,7 @@ from typing import Any
 from napari.utils.notifications import show_error
 from superqt.utils import create_worker
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.privacy import redact, redacted_traceback
 from cmfnet_napari.gui.markup import plain
 
@@ -41,6 +41,8 @@ def run_in_background(
 
 def show_failure(error: Exception) -> None:
     """Say a failure in one sentence; what nobody foresaw goes to the log, without paths."""
+    if isinstance(error, CancelledError):
+        return
     if isinstance(error, UserError):
         show_error(plain(str(error)))
         return

@@ -175,7 +175,8 @@ def test_nothing_in_it_tells_where_the_images_lay(tmp_path, study):
     text = (case.folder / "case.json").read_text()
     assert str(tmp_path) not in text
     assert set(json.loads(text)) == {"format", "study", "source_grid", "classes"}
-    assert sorted(os.listdir(case.folder / "study")) == ["ct.nrrd", "mr.nrrd", "mr_fov.nrrd"]
+    images = ["ct.nrrd", "mr.nrrd", "mr_fov.nrrd", "mr_source.nrrd"]
+    assert sorted(os.listdir(case.folder / "study")) == images
 
 
 def test_a_json_file_half_written_does_not_replace_a_good_one(tmp_path):

@@ -21,9 +21,12 @@ import psutil
 import torch
 
 from cmfnet_napari.core.case import Case, open_case, read_json
+from cmfnet_napari.core.case_structures import load_structures
 from cmfnet_napari.core.cohort import read_cohort
 from cmfnet_napari.core.cohort_images import load_cohort
 from cmfnet_napari.core.config import parse_config
+from cmfnet_napari.core.dicom.rasterise import rasterise
+from cmfnet_napari.core.dicom.structures import read_structures
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Finished, Preview, decode_event
 from cmfnet_napari.core.grid import Grid
@@ -59,6 +62,13 @@ def _structures(path: Path) -> None:
         open_study(path / "RS.dcm")
     except UserError:
         _check(open_study(path))
+    grid = Grid.from_image(ct())
+    for roi in read_structures(path / "RS.dcm"):
+        try:
+            mask, _ = rasterise(roi.contours, grid, roi.name)
+        except UserError:  # such as: outside the image
+            continue
+        assert mask.any()
 
 
 def _check(study: Study) -> None:
@@ -99,6 +109,7 @@ def _case(path: Path) -> None:
             _check(case.study)
             assert case.scribbles().shape == case.study.grid.shape == case.study.mr.array.shape
             assert case.classes[0].code == 1
+            assert all(s.mask.shape == case.study.grid.shape for s in load_structures(case))
             assert len(case.class_names) == len(case.classes) - 1
             if not read_only:
                 case.journal.undo()

@@ -14,10 +14,12 @@ import torch
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.case import create_case, write_json
+from cmfnet_napari.core.case_structures import Structure, save_structures
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.journal import Stroke
 from cmfnet_napari.core.model_card import Card
+from cmfnet_napari.core.registration import Registration
 from cmfnet_napari.core.review import Place
 from cmfnet_napari.core.review_record import Record, write_record
 from cmfnet_napari.core.study import study_from_images
@@ -198,6 +200,8 @@ def _case(folder: Path) -> None:
     case.journal.append(Stroke(voxels, np.zeros(voxels.size, np.uint8), codes.ravel()[voxels]))
     case.journal.undo()
     case.journal.redo()
+    case.register(Registration.of(np.eye(4), "by hand"))
+    save_structures(case, [Structure("GTV", "#ff0000", case.scribbles() > 1)])
     run = case.new_run("quick")
     case.close()
     (case.folder / "in-use.json").write_text('{"user": "a", "computer": "b", "process": 1}')

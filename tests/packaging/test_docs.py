@@ -12,7 +12,7 @@ import typer.main
 
 from cmfnet_napari.cli import app
 
-DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/architecture.md")
+DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/architecture.md", "docs/dicom.md")
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
 
 

@@ -1,0 +1,206 @@
+"""Headers of DICOM files: what an object is, and where each of its images lies.
+
+Classic objects hold one image a file, enhanced ones many frames; both become `Slice` here, so
+that nothing after it tells them apart. Pixels are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+
+IMAGES = ("CT", "MR", "PT", "OT")  # modalities that are offered as images
+ENHANCED = (
+    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
+    "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR Image Storage
+    "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR
+)
+# What may tell acquisitions of one series apart, in the order it is tried: elements, its name.
+SPLITS = {
+    "EchoTime": (("EffectiveEchoTime", "EchoTime"), "echo time"),
+    "DiffusionBValue": (("DiffusionBValue",), "b-value"),
+    "TemporalPosition": (("TemporalPositionIndex", "TemporalPositionIdentifier"), "time point"),
+    "StackID": (("StackID",), "stack"),
+    "ImageType": (("FrameType", "ImageType"), "image type"),
+    "AcquisitionNumber": (("FrameAcquisitionNumber", "AcquisitionNumber"), "acquisition"),
+    "AcquisitionTime": (("AcquisitionTime",), "acquisition time"),
+}
+_BINARY = (
+    "EffectiveEchoTime",
+    "DiffusionBValue",
+    "TemporalPositionIndex",
+    "FrameAcquisitionNumber",
+)
+# fmt: off
+_TAGS = [tag_for_keyword(word) for word in (
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID",
+    "StudyInstanceUID", "SeriesDescription", "StudyDescription", "StudyDate", "SeriesDate",
+    "AcquisitionDate", "SeriesNumber", "PatientID", "PatientName", "PatientBirthDate",
+    "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
+    "RescaleSlope", "RescaleIntercept", "InstanceNumber", "ImageType", "EchoTime",
+    "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime",
+    "NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
+    "StructureSetLabel", "StructureSetROISequence", "SegmentSequence",
+    "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "RegistrationSequence",
+)]
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image in space.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    frame : int
+        Its number within an enhanced object, from 1; 0 where the file is one image.
+    uid : str
+        SOP instance UID of the object.
+    position : tuple of float
+        Centre of the first voxel, LPS, mm (Image Position (Patient), PS3.3 C.7.6.2.1.1).
+    orientation : tuple of float
+        Cosines of the row's and the column's direction (Image Orientation (Patient)).
+    spacing : tuple of float
+        Distance of rows, distance of columns, mm (Pixel Spacing).
+    size : tuple of int
+        Rows, columns.
+    rescale : tuple of float
+        Slope and intercept.
+    splits : dict
+        Values of `SPLITS`.
+    photometric, syntax : str
+        Photometric interpretation; UID of the transfer syntax.
+    sample_bytes : int
+        Bytes a pixel.
+    samples : int
+        Values a pixel.
+    """
+
+    path: Path
+    frame: int
+    uid: str
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, ...]
+    size: tuple[int, int]
+    rescale: tuple[float, float] = (1.0, 0.0)
+    splits: dict[str, str] = field(default_factory=dict)
+    photometric: str = "MONOCHROME2"
+    syntax: str = ""
+    sample_bytes: int = 2
+    samples: int = 1
+
+
+def read_header(path: Path) -> Dataset | None:
+    """Read what is needed of a DICOM header; None when the file is no DICOM.
+
+    Raises
+    ------
+    ValueError
+        It is DICOM by its first bytes, but damaged.
+    """
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        _ = header.get("SOPClassUID"), header.file_meta.get("TransferSyntaxUID")
+    except (InvalidDicomError, IsADirectoryError, PermissionError):
+        return None
+    except Exception as error:  # pydicom raises what it happens to stumble over
+        raise ValueError("a damaged DICOM header") from error
+    return header if "SOPClassUID" in header and "SeriesInstanceUID" in header else None
+
+
+def slices_of(header: Dataset, path: Path) -> list[Slice]:
+    """Images of an object, in the order of its frames; none where it says no place in space.
+
+    Raises
+    ------
+    ValueError
+        A value that cannot be read.
+    """
+    try:
+        if header.SOPClassUID in ENHANCED:
+            return list(_frames(header, path))
+        return [_one(header, path, 0, (header,))] if "ImagePositionPatient" in header else []
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError("an image that does not say where it lies") from error
+
+
+def _frames(header: Dataset, path: Path) -> Iterator[Slice]:
+    shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    for number, own in enumerate(header.PerFrameFunctionalGroupsSequence, start=1):
+        parts = [item[0] for group in (own, shared[0]) for item in _groups(group)]
+        yield _one(header, path, number, (*parts, header))
+
+
+def _groups(group: Dataset) -> list[Any]:
+    """Functional groups: sequences of one item (PS3.3 C.7.6.16)."""
+    return [element.value for element in group if element.VR == "SQ" and len(element.value)]
+
+
+def _one(header: Dataset, path: Path, frame: int, places: tuple[Dataset, ...]) -> Slice:
+    def find(*names: str) -> list[str]:
+        for name in names:
+            for place in places:
+                if found := words(place, name):
+                    return found
+        return []
+
+    slope, intercept = find("RescaleSlope"), find("RescaleIntercept")
+    return Slice(
+        path=path,
+        frame=frame,
+        uid=words(header, "SOPInstanceUID")[0],
+        position=_numbers(find("ImagePositionPatient"), 3),
+        orientation=_numbers(find("ImageOrientationPatient"), 6),
+        spacing=_numbers(find("PixelSpacing"), 2),
+        size=(int(header.Rows), int(header.Columns)),
+        rescale=(_numbers(slope or ["1"], 1)[0], _numbers(intercept or ["0"], 1)[0]),
+        splits={split: " ".join(find(*names)) for split, (names, _) in SPLITS.items()},
+        photometric=" ".join(words(header, "PhotometricInterpretation")) or "MONOCHROME2",
+        syntax=str(header.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")),
+        sample_bytes=max(1, int(header.get("BitsAllocated", 16)) // 8),
+        samples=int(header.get("SamplesPerPixel", 1)),
+    )
+
+
+def words(place: Dataset, name: str) -> list[str]:
+    """Values of an element as texts; empty when it is missing or empty.
+
+    Texts are taken as they lie in the file: pydicom's conversion takes longer than reading it.
+    """
+    element = place.get_item(_tag(name))
+    if element is None:
+        return []
+    if isinstance(element, RawDataElement) and name not in _BINARY:
+        text = (element.value or b"").decode("ascii", "replace").strip(" \0")
+        return [part.strip() for part in text.split("\\")] if text else []
+    value = place[name].value
+    if value is None or value == "":
+        return []
+    return [str(v) for v in value] if isinstance(value, MultiValue) else [str(value)]
+
+
+@cache
+def _tag(name: str) -> int:
+    return tag_for_keyword(name)
+
+
+def _numbers(values: list[str], count: int) -> tuple[float, ...]:
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) != count or not all(abs(number) < 1e6 for number in numbers):
+        raise ValueError(f"{count} numbers are needed")
+    return numbers

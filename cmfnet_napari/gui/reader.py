@@ -1,0 +1,102 @@
+"""Files and folders dropped onto napari, or opened from its menu: layers in millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+import numpy as np
+
+from cmfnet_napari.core.dicom.found import SEGMENTATION, STRUCTURES, DicomObject
+from cmfnet_napari.core.dicom.pair import propose
+from cmfnet_napari.core.dicom.patient import Choice
+from cmfnet_napari.core.dicom.rasterise import rasterise
+from cmfnet_napari.core.dicom.scan import scan
+from cmfnet_napari.core.dicom.segments import read_segments
+from cmfnet_napari.core.dicom.structures import read_structures
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.study import Study, turn
+from cmfnet_napari.core.volume import file_ending, from_image, read_image
+from cmfnet_napari.gui.classes import one_color
+from cmfnet_napari.gui.layers import OPENED, LayerData, case_layers, placement
+from cmfnet_napari.gui.opening import open_dicom
+
+_LABELS = 64  # values at most, and no negative ones: labels
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """npe2 reader: image files, DICOM folders, structure sets and segmentations."""
+    paths = [path] if isinstance(path, str) else path
+    known = all(Path(p).is_dir() or file_ending(p) or p.lower().endswith(".dcm") for p in paths)
+    return read if known and paths else None
+
+
+def read(path: str | list[str]) -> list[LayerData]:
+    """Layers of files and folders.
+
+    A folder with a CT opens as a patient: the proposed CT and MR, the case with its strokes.
+    Contours are placed on the patient that is open.
+
+    Raises
+    ------
+    UserError
+        Nothing that can be read; napari shows the sentence.
+    """
+    paths = [Path(path)] if isinstance(path, str) else [Path(p) for p in path]
+    return [layer for one in paths for layer in _layers(one)]
+
+
+def _layers(path: Path) -> list[LayerData]:
+    if not path.is_dir() and file_ending(path):
+        return [_image(path, may_be_labels=True)]
+    found = scan([path])
+    ct, mr = propose(found)
+    if ct is not None:
+        layers = case_layers(open_dicom(Choice(ct, mr), found, lambda _what, _share: True))
+        viewer = napari.current_viewer()
+        if viewer is not None:
+            viewer.window.add_plugin_dock_widget("cmfnet-napari", "CmFNet")
+        return layers
+    if found.images:
+        return [_image(path)]
+    return [layer for entry in found.objects for layer in _contours(entry)]
+
+
+def _image(path: Path, may_be_labels: bool = False) -> LayerData:
+    volume = from_image(turn(read_image(path)))
+    shown = {**placement(volume.grid), "name": path.name.split(".")[0]}
+    whole = may_be_labels and np.issubdtype(volume.array.dtype, np.integer)
+    if whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS:
+        return volume.array, shown, "labels"
+    return volume.array, {**shown, "colormap": "gray"}, "image"
+
+
+def _contours(entry: DicomObject) -> list[LayerData]:
+    study = _open_study()
+    if entry.origin.modality == STRUCTURES:
+        parts = [
+            (roi, rasterise(roi.contours, study.grid, roi.name)[0])
+            for roi in read_structures(entry.path)
+        ]
+    elif entry.origin.modality == SEGMENTATION:
+        parts = [(segment, segment.on(study.grid)) for segment in read_segments(entry.path)]
+    else:
+        raise UserError(f"{entry.path.name} is a registration: open the folder with its images.")
+    return [
+        (
+            mask.astype(np.uint8),
+            {**placement(study.grid), "name": part.name, "colormap": one_color(part.color)},
+            "labels",
+        )
+        for part, mask in parts
+    ]
+
+
+def _open_study() -> Study:
+    """The study that is shown: contours alone have no voxels."""
+    viewer = napari.current_viewer()
+    for layer in viewer.layers if viewer is not None else ():
+        if OPENED in layer.metadata:
+            return layer.metadata[OPENED].case.study
+    raise UserError("Open the CT of these contours first; they are placed on it.")

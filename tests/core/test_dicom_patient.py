@@ -1,0 +1,234 @@
+"""From DICOM folders to a case: the proposed pair, its registration, its structures."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cmfnet_napari.cli import app
+from cmfnet_napari.core.case import open_case
+from cmfnet_napari.core.case_structures import Structure, load_structures, save_structures
+from cmfnet_napari.core.dicom.found import STRUCTURES
+from cmfnet_napari.core.dicom.pair import propose
+from cmfnet_napari.core.dicom.patient import (
+    Choice,
+    load,
+    needs_registration,
+    other_frames,
+)
+from cmfnet_napari.core.dicom.scan import scan
+from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.importing import import_patient, read_patient
+from cmfnet_napari.core.study import save_labels
+from tests.dicom_files import (
+    CENTRE,
+    CT_GRID,
+    RADIUS_MM,
+    circles,
+    rewrite,
+    uid,
+    write_patient,
+    write_registration,
+    write_slices,
+    write_structures,
+)
+
+BALL_ML = 4 / 3 * np.pi * RADIUS_MM**3 / 1000
+
+
+def middle(mask, grid):
+    return grid.to_patient(np.argwhere(mask).mean(axis=0))
+
+
+def test_the_pair_of_one_patient_in_one_frame_is_proposed(tmp_path):
+    write_patient(tmp_path)
+    small = np.random.default_rng(0).integers(0, 99, CT_GRID.shape).astype(np.int16)
+    write_slices(tmp_path / "x", small, CT_GRID, "MR", series="other frame", frame="another")
+    write_slices(tmp_path / "y", small, CT_GRID, "MR", series="somebody", patient="P2")
+    more = np.concatenate([small, small])
+    longer = type(CT_GRID)(more.shape, (1.5, 2.0, 1.8), CT_GRID.origin)
+    write_slices(tmp_path / "z", more, longer, "CT", series="of somebody", patient="P3")
+    found = scan([tmp_path])
+    ct, mr = propose(found)
+    assert (ct.origin.description, mr.origin.description) == ("planning CT", "T1")
+    assert ct.origin.date == "2020-01-02"
+    assert ct.stack.grid.shape == CT_GRID.shape
+    sets = {s.names: s.series for s in found.of_kind(STRUCTURES)}
+    assert set(sets) == {("GTV CT",), ("GTV MR",)}
+
+
+def test_without_a_ct_nothing_is_proposed(tmp_path):
+    write_patient(tmp_path)
+    assert propose(scan([tmp_path / "mr"])) == (None, None)
+
+
+def test_structures_of_ct_and_mr_lie_on_the_ct(tmp_path):
+    loaded, series = read_patient([write_patient(tmp_path)], structures=True)
+    assert series == [uid("series", "planning CT"), uid("series", "T1")]
+    assert loaded.registration.how == "frame of reference"
+    grid = loaded.study.grid
+    for structure in loaded.structures:
+        np.testing.assert_allclose(middle(structure.mask, grid), CENTRE, atol=0.5)
+        assert structure.mask.sum() * grid.voxel_ml == pytest.approx(BALL_ML, rel=0.08)
+    assert [s.name for s in loaded.structures] == ["GTV CT", "GTV MR"]
+    assert loaded.structures[0].color == "#009e73"
+    tumour = loaded.study.mr.array[loaded.structures[0].mask]
+    assert np.median(tumour) == 700
+
+
+def test_a_registration_object_places_the_mr_and_what_is_drawn_on_it(tmp_path):
+    shift = (400.0, -37.0, 12.0)
+    write_patient(tmp_path, "mr frame", shift)
+    found = scan([tmp_path])
+    assert needs_registration(*propose(found), found)
+    with pytest.raises(UserError, match="do not share a frame of reference"):
+        read_patient([tmp_path])
+    back = np.eye(4)
+    back[:3, 3] = -np.array(shift)  # from the MR's frame to the CT's
+    write_registration(tmp_path / "reg.dcm", [("mr frame", [back])], to="frame")
+    found = scan([tmp_path])
+    assert not needs_registration(*propose(found), found)
+    loaded, _ = read_patient([tmp_path], structures=True)
+    assert loaded.registration.how == "registration object"
+    for structure in loaded.structures:
+        np.testing.assert_allclose(middle(structure.mask, loaded.study.grid), CENTRE, atol=0.5)
+    assert np.median(loaded.study.mr.array[loaded.structures[0].mask]) == 700
+
+
+def test_contours_in_another_frame_are_asked_about(tmp_path):
+    write_patient(tmp_path)
+    (tmp_path / "rs-mr.dcm").unlink()
+    write_structures(tmp_path / "far.dcm", [{"name": "Far", "contours": _ball()}], frame="unknown")
+    with pytest.raises(UserError, match="PLAN lies in another frame of reference"):
+        read_patient([tmp_path], structures=True)
+    loaded, _ = read_patient([tmp_path], structures=True, any_frame=True)
+    assert {s.name for s in loaded.structures} == {"GTV CT", "Far"}
+    found = scan([tmp_path])
+    ct, mr = propose(found)
+    asked = other_frames(Choice(ct, mr, tuple(found.of_kind(STRUCTURES))))
+    assert [entry.names for entry in asked] == [("Far",)]
+
+
+def _ball(aside=0.0):
+    return circles(CT_GRID, CENTRE + np.array([aside, 0, 0]))
+
+
+def test_structures_of_another_patient_are_refused(tmp_path):
+    write_patient(tmp_path / "a")
+    rewrite(tmp_path / "a" / "rs-ct.dcm", lambda data: setattr(data, "PatientID", "P9"))
+    found = scan([tmp_path])
+    ct, mr = propose(found)
+    with pytest.raises(UserError, match="of another patient than the CT"):
+        load(Choice(ct, mr, tuple(found.of_kind(STRUCTURES))), found)
+    loaded, _ = read_patient([tmp_path], structures=True)  # takes the patient's own only
+    assert [s.name for s in loaded.structures] == ["GTV MR"]
+
+
+def test_only_the_structures_that_were_chosen_and_what_could_not_be_placed_is_said(tmp_path):
+    write_patient(tmp_path)
+    far = _ball(500.0)
+    path = write_structures(
+        tmp_path / "more.dcm",
+        [
+            {"name": "GTV CT", "contours": _ball()},
+            {"name": "Empty", "contours": []},
+            {"name": "Far", "contours": far},
+            {"name": "Unwanted", "contours": _ball()},
+        ],
+    )
+    found = scan([tmp_path])
+    ct, mr = propose(found)
+    sets = tuple(entry for entry in found.of_kind(STRUCTURES) if "Unwanted" in entry.names)
+    (entry,) = sets
+    assert entry.path == path
+    names = frozenset((entry.uid, name) for name in ("GTV CT", "Empty", "Far"))
+    loaded = load(Choice(ct, mr, sets, names), found)
+    assert [s.name for s in loaded.structures] == ["GTV CT"]
+    assert "The structure Empty is empty" in loaded.notes[0]
+    assert "The structure Far lies outside the image" in loaded.notes[1]
+
+
+def test_structures_of_one_name_keep_apart_and_come_back_with_the_case(tmp_path):
+    write_patient(tmp_path / "d")
+    write_structures(tmp_path / "d" / "b.dcm", [{"name": "GTV CT", "contours": _ball()}])
+    loaded, _ = read_patient([tmp_path / "d"], structures=True)
+    assert sorted(s.name for s in loaded.structures) == ["GTV CT", "GTV CT (PLAN)", "GTV MR"]
+    import_patient(loaded, tmp_path / "case")
+    case = open_case(tmp_path / "case")
+    again = load_structures(case)
+    assert [s.name for s in again] == [s.name for s in loaded.structures]
+    for kept, given in zip(again, loaded.structures, strict=True):
+        np.testing.assert_array_equal(kept.mask, given.mask)
+        assert kept.color == given.color
+    empty = Structure("GTV MR", "#000000", np.zeros(case.study.grid.shape, bool))
+    save_structures(case, [empty])
+    assert len(load_structures(case)) == 3  # replaced, not added
+    assert not load_structures(case)[-1].mask.any() or not load_structures(case)[1].mask.any()
+    (case.folder / "structures" / "structures.json").write_text('{"structures": [{"name": 3}]}')
+    with pytest.raises(UserError, match=r"structures\.json in case is damaged"):
+        load_structures(case)
+    case.close()
+
+
+def test_nothing_of_the_patient_gets_into_the_case_or_the_log(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    loaded, _ = read_patient([write_patient(tmp_path / "Secret^Name")], structures=True)
+    import_patient(loaded, tmp_path / "case")
+    for path in (tmp_path / "case").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for word in (b"Made^Up", b"P1", b"20200102", b"Secret", uid("series", "T1").encode()):
+                assert word not in content or path.suffix == ".gz", path
+    assert "Made" not in caplog.text
+    assert "Secret" not in caplog.text
+    assert "Made^Up" not in repr(scan([tmp_path / "Secret^Name"]).images[0].origin)
+
+
+def test_import_can_be_ended(tmp_path):
+    write_patient(tmp_path)
+    with pytest.raises(CancelledError):
+        read_patient([tmp_path], progress=lambda what, _share: what != "Reading the MR")
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_command(tmp_path):
+    folder = write_patient(tmp_path / "d")
+    result = run("import", folder, "--case", tmp_path / "case", "--structures", "--json")
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout.splitlines()[-1])
+    assert values["series"] == [uid("series", "planning CT"), uid("series", "T1")]
+    assert values["registration"]["how"] == "frame of reference"
+    assert values["structures_ml"]["GTV CT"] == pytest.approx(BALL_ML, rel=0.08)
+    case = open_case(tmp_path / "case")
+    assert case.registrations.current.how == "frame of reference"
+    assert len(load_structures(case)) == 2
+    case.close()
+    again = run("import", folder, "--case", tmp_path / "case")
+    assert "already holds a case" in str(again.exception)
+
+
+def test_command_with_chosen_series(tmp_path):
+    folder = write_patient(tmp_path / "d")
+    key = uid("series", "planning CT")
+    result = run("import", folder, "--case", tmp_path / "c", "--ct", key, "--mr", "none", "--json")
+    assert json.loads(result.stdout.splitlines()[-1])["series"] == [key]
+    wrong = run("import", folder, "--case", tmp_path / "d2", "--ct", "1.2.3")
+    assert f"There are: {key} (CT planning CT)" in str(wrong.exception)
+
+
+def test_command_with_files(tmp_path):
+    loaded, _ = read_patient([write_patient(tmp_path / "d")])
+    study = loaded.study
+    for name, volume in (("ct", study.ct), ("mr", study.mr)):
+        save_labels(volume.array, study, tmp_path / f"{name}.nii.gz")
+    files = tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz"
+    result = run("import", *files, "--case", tmp_path / "case", "--json")
+    assert result.exit_code == 0, result.output
+    assert open_case(tmp_path / "case").study.mr is not None

@@ -1,0 +1,58 @@
+"""Files and folders dropped onto napari."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.study import turn
+from cmfnet_napari.core.volume import from_image, read_image
+from cmfnet_napari.gui.reader import get_reader, read
+from tests.dicom_files import CENTRE, write_patient
+
+
+def test_an_image_lies_in_millimetres(patient):
+    (data, meta, kind), (labels, _, labels_kind) = read([str(patient.ct), str(patient.tumour)])
+    volume = from_image(turn(read_image(patient.ct)))
+    assert (kind, labels_kind) == ("image", "labels")
+    np.testing.assert_array_equal(data, volume.array)
+    np.testing.assert_array_equal(labels, patient.arrays["tumour"])
+    assert meta["scale"] == volume.grid.spacing
+    assert meta["translate"] == volume.grid.translate
+    assert meta["units"] == ("mm", "mm", "mm")
+
+
+def test_what_is_not_ours_is_left_to_others(tmp_path):
+    assert get_reader("a.tif") is None
+    assert get_reader([]) is None
+    assert get_reader(str(tmp_path)) is read
+    assert get_reader(["a.nii.gz", "B.MHA", "c.dcm"]) is read
+
+
+def test_contours_need_a_patient(tmp_path):
+    write_patient(tmp_path)
+    with pytest.raises(UserError, match="Open the CT of these contours first"):
+        read(str(tmp_path / "rs-ct.dcm"))
+
+
+def test_a_dropped_folder_opens_the_patient_and_a_dropped_set_its_contours(dock, tmp_path, qtbot):
+    viewer, session = dock.session.viewer, dock.session
+    folder = write_patient(tmp_path)
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        viewer.open(str(folder), plugin="cmfnet-napari")
+    assert [layer.name for layer in viewer.layers] == ["CT", "MR", "Scribbles"]
+    viewer.open(str(folder / "rs-mr.dcm"), plugin="cmfnet-napari")
+    layer = viewer.layers["GTV MR"]
+    grid = session.case.study.grid
+    middle = grid.to_patient(np.argwhere(layer.data).mean(axis=0))
+    np.testing.assert_allclose(middle, CENTRE, atol=0.5)
+    assert layer in session.auto_strokes.masks()
+
+
+def test_a_series_without_a_ct_is_an_image(tmp_path):
+    write_patient(tmp_path)
+    ((data, _, kind),) = read(str(tmp_path / "mr"))
+    assert kind == "image"
+    assert data.shape == sitk.GetArrayFromImage(read_image(tmp_path / "mr")).shape
