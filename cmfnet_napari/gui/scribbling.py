@@ -16,36 +16,15 @@ from napari.layers import Labels
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.boxes import Box
+from cmfnet_napari.core.changes import changed_at, changed_in, changed_slices
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.journal import Journal, Source, Stroke
 from cmfnet_napari.core.scribbles import MAX_CODE, UNLABELLED
 from cmfnet_napari.gui.tasks import run_in_background
 
-Region = tuple[slice, slice, slice]
-
 _LOOK_AFTER_MS = 100  # redrawing also happens while one scrolls; do not compare each time
 _RETRY_MS = 2000  # after a stroke could not be written
-
-
-def changed_slices(before: np.ndarray, after: np.ndarray) -> Region | None:
-    """The slab of slices (z) that holds every difference; None when there is none."""
-    slices = [z for z in range(len(before)) if not np.array_equal(before[z], after[z])]
-    return (slice(slices[0], slices[-1] + 1), slice(None), slice(None)) if slices else None
-
-
-def changed_voxels(
-    before: np.ndarray, after: np.ndarray, region: Region, source: Source
-) -> Stroke | None:
-    """`journal.difference`, looking at a part only."""
-    starts = [part.indices(n)[0] for part, n in zip(region, before.shape, strict=True)]
-    differs = before[region] != after[region]
-    at = np.flatnonzero(differs)  # many times faster than nonzero in three dimensions
-    if not at.size:
-        return None
-    inside = np.unravel_index(at, differs.shape)
-    index = tuple(axis + start for axis, start in zip(inside, starts, strict=True))
-    voxels = np.ravel_multi_index(index, before.shape)
-    return Stroke(voxels, before[index], after[index], source)
 
 
 class StrokeRecorder(QObject):
@@ -145,6 +124,18 @@ class StrokeRecorder(QObject):
         """Bring back what was undone last; None when there is nothing."""
         return self._step(self._journal.redo)
 
+    def begin(self) -> None:
+        """A stroke is being drawn: nothing is recorded until its `end`."""
+        self._drawing = True
+
+    def end(self, voxels: np.ndarray) -> None:
+        """Record a stroke whose voxels (flat indices, each once) are known."""
+        self._drawing = False
+        self._stroke_ended.stop()
+        earlier = bool(self._complaint)
+        self._try(self.record if earlier else lambda: self._keep(self._drawn(voxels)))
+        self._later()
+
     def close(self) -> None:
         """Record what is left and stop listening."""
         self._try(self.record)
@@ -167,8 +158,10 @@ class StrokeRecorder(QObject):
             )
         return after
 
-    def _record(self, region: Region, source: Source = "hand") -> Stroke | None:
-        stroke = changed_voxels(self._before, self._data(), region, source)
+    def _record(self, region: Box, source: Source = "hand") -> Stroke | None:
+        return self._keep(changed_in(self._before, self._data(), region, source))
+
+    def _keep(self, stroke: Stroke | None) -> Stroke | None:
         if stroke is None:
             return None
         if stroke.new.max() > MAX_CODE:
@@ -179,6 +172,9 @@ class StrokeRecorder(QObject):
         self._journal.append(stroke)
         self._take(stroke)
         return stroke
+
+    def _drawn(self, voxels: np.ndarray) -> Stroke | None:
+        return changed_at(self._before, self._data(), voxels, "hand")
 
     def _step(self, step: Callable[[], Stroke | None]) -> Stroke | None:
         self.record()
@@ -225,7 +221,7 @@ class StrokeRecorder(QObject):
         self._try(self.record if earlier else lambda: self._record(self._shown()))
         self._later()
 
-    def _shown(self) -> Region:
+    def _shown(self) -> Box:
         """The plane on the screen; with a ball for a brush, as thick as the ball."""
         region = [slice(None)] * 3
         if self._dims.ndisplay == 2:
@@ -251,7 +247,7 @@ class StrokeRecorder(QObject):
             changed_slices, self._before, after, done=self._found, failed=self.failed.emit
         )
 
-    def _found(self, region: Region | None) -> None:
+    def _found(self, region: Box | None) -> None:
         self._looking = False
         if self._closed or region is None:
             return

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from cmfnet_napari.core.appearance import appearance
 from cmfnet_napari.core.grid import Triple
-from cmfnet_napari.core.race import race
+from cmfnet_napari.core.race import LOOKS_EDGE_MM, race
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.learning.prepare import Inputs
 
 FAR_MM = 1e4  # cost given to a class that no path reaches
-_EDGE_MM = 200.0  # of the race that knows how the classes look
 _MAP_MM = 30.0  # cost at which a map is one half
 _MAP_SOFTNESS_MM = 5.0
 
@@ -74,7 +73,7 @@ def find_clues(
     looks = appearance(images, targets[0].numpy(), classes)
     races = (
         race(images, starts, classes, spacing),
-        race(images, starts, classes, spacing, _EDGE_MM, looks),
+        race(images, starts, classes, spacing, LOOKS_EDGE_MM, looks),
     )
     plain, informed = (torch.from_numpy(costs).clamp(max=FAR_MM)[None] for costs in races)
     return Clues(plain, informed, torch.from_numpy(looks)[None])

@@ -177,6 +177,7 @@ class Hand:
         self.session = dock.session
         self.qtbot = qtbot
         self.canvas = dock.window().centralWidget().findChild(QOpenGLWidget)
+        self.holds = ""
 
     def pixel(self, voxel: tuple[int, int, int]) -> object:
         from qtpy.QtCore import QPoint
@@ -200,16 +201,28 @@ class Hand:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        left = Qt.MouseButton.LeftButton
+        left, held = Qt.MouseButton.LeftButton, self._held()
         points = [self.pixel(voxel) for voxel in voxels]
         QTest.mouseMove(self.canvas, points[0])
-        QTest.mousePress(self.canvas, left, pos=points[0])
+        QTest.mousePress(self.canvas, left, held, points[0])
         for point in (*points[1:], points[-1]):  # napari may still hold the last one back
             self.qtbot.wait(20)  # moves that follow faster are dropped by vispy
             self._move(point)
             self.qtbot.wait(20)
-        QTest.mouseRelease(self.canvas, left, pos=points[-1])
+        QTest.mouseRelease(self.canvas, left, held, points[-1])
         self.qtbot.wait(30)
+
+    @contextlib.contextmanager
+    def holding(self, key: str) -> Iterator[None]:
+        """Hold a key, for example Shift, while the mouse does something."""
+        self.holds = key
+        yield
+        self.holds = ""
+
+    def _held(self) -> object:
+        from qtpy.QtCore import Qt
+
+        return getattr(Qt.KeyboardModifier, f"{self.holds or 'No'}Modifier")
 
     def _move(self, point: object) -> None:
         """QTest.mouseMove holds no button; a drag does."""
@@ -219,9 +232,7 @@ class Hand:
 
         left = Qt.MouseButton.LeftButton
         here, everywhere = QPointF(point), QPointF(self.canvas.mapToGlobal(point))
-        event = QMouseEvent(
-            QEvent.Type.MouseMove, here, everywhere, left, left, Qt.KeyboardModifier.NoModifier
-        )
+        event = QMouseEvent(QEvent.Type.MouseMove, here, everywhere, left, left, self._held())
         QApplication.sendEvent(self.canvas, event)
 
     def press(self, key: str) -> None:
