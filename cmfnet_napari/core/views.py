@@ -48,6 +48,8 @@ class Views(BaseModel):
         Scribble code in use.
     protect : bool
         Whether strokes of other classes were kept.
+    provisional : bool
+        Whether a provisional contour was shown while one drew; earlier versions had none.
     preset : str
         What the next fit was to be begun with; views of earlier versions have none.
     layers : dict
@@ -63,6 +65,7 @@ class Views(BaseModel):
     brush: float = Field(ge=0.01, le=1000)
     selected: int = Field(alias="class", ge=0, le=255)
     protect: bool = Field(alias="keep other classes")
+    provisional: bool = Field(True, alias="provisional contour")
     preset: str = ""
     layers: dict[str, Look]
 

@@ -68,10 +68,23 @@ def segmentation_colors(classes: Classes) -> DirectLabelColormap:
     return _colormap({segmentation_code(e.code): e.color for e in classes if e.code >= FIRST_CLASS})
 
 
+def provisional_colors(classes: Classes) -> DirectLabelColormap:
+    """Colours of a contour that is not the network's: each class's, paler."""
+    return _colormap(
+        {segmentation_code(e.code): _pale(e.color) for e in classes if e.code >= FIRST_CLASS}
+    )
+
+
 def reference_colors() -> DirectLabelColormap:
     """One colour for every label of a contour from elsewhere, unlike any class's."""
     table = defaultdict(lambda: np.zeros(4), {None: "#39ff14", 0: "transparent"})
     return DirectLabelColormap(color_dict=table)
+
+
+def _pale(color: str) -> str:
+    """Half way to white, #rrggbb."""
+    parts = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)
 
 
 def _colormap(colors: dict[int, str]) -> DirectLabelColormap:

@@ -11,6 +11,7 @@ from cmfnet_napari.core.scribbles import check_codes
 from cmfnet_napari.core.study import load_labels, save_labels
 from cmfnet_napari.gui.background_panel import BackgroundPanel
 from cmfnet_napari.gui.classes_panel import ClassesPanel
+from cmfnet_napari.gui.instant_panel import InstantPanel
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
@@ -36,6 +37,7 @@ class ScribblePanel(QWidget):
         self.classes = ClassesPanel(session)
         self.auto = BackgroundPanel(session)
         self.tools = ToolsPanel(session)
+        self.instant = InstantPanel(session)
         self.message = text_label()
         self.unsaved = text_label()
         self.unsaved.setStyleSheet(NOTICE_STYLE)
@@ -48,8 +50,8 @@ class ScribblePanel(QWidget):
             ),
             self.message,
         )
-        self._needs_patient = (self.classes, self.tools, self.auto, files)
-        layout = column(self.classes, self.tools, self.unsaved, self.auto, files)
+        self._needs_patient = (self.classes, self.tools, self.instant, self.auto, files)
+        layout = column(self.classes, self.tools, self.unsaved, self.instant, self.auto, files)
         layout.addStretch()
         self.setLayout(layout)
         session.opened.connect(self._on_opened)

@@ -64,6 +64,11 @@ class StrokeRecorder(QObject):
         """The codes that have a stroke, uint8."""
         return np.flatnonzero(self.counts).astype(np.uint8)
 
+    @property
+    def recorded_scribbles(self) -> np.ndarray:
+        """The scribbles as they are recorded, uint8 (z, y, x): to look at, they go on changing."""
+        return self._before
+
     def snapshot(self) -> np.ndarray:
         """A copy of the scribbles as they are recorded, uint8 (z, y, x)."""
         self._try(self.record)

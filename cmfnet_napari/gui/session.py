@@ -18,6 +18,7 @@ from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.drawing import Drawing
+from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.markup import plain
@@ -62,6 +63,7 @@ class Session(QObject):
         self.result = Result(self)
         self.auto_strokes = AutoStrokes(self)
         self.drawing = Drawing(self)
+        self.instant = Instant(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -241,6 +243,7 @@ class Session(QObject):
         self.training.close()
         self.refining.close()
         self.auto_strokes.close()
+        self.instant.close()
         self.result.close()
         if self.patient is None:
             return

@@ -79,6 +79,7 @@ class ViewKeeper(QObject):
             "brush": self._session.drawing.size_mm / self._voxel_mm,
             "class": int(scribbles.selected_label),
             "keep other classes": bool(scribbles.preserve_labels),
+            "provisional contour": self._session.instant.enabled,
             "preset": self._session.preset,
             "layers": {role: _look(layer) for role, layer in self._layers().items()},
         }
@@ -97,6 +98,7 @@ class ViewKeeper(QObject):
         if views.selected in [entry.code for entry in self._session.case.classes]:
             scribbles.selected_label = views.selected
         scribbles.preserve_labels = views.protect
+        self._session.instant.enabled = views.provisional
         if views.preset in PRESETS:
             self._session.preset = views.preset
         layers = self._layers()
