@@ -63,8 +63,8 @@ class Drawing(QObject):
         """Draw with a tool from now on; who was erasing goes on erasing, with it."""
         self.tool = tool
         layer = self._session.scribbles
-        if layer is not None and layer.mode != "erase":
-            self.set_mode("paint")
+        if layer is not None:
+            self.set_mode("erase" if layer.mode == "erase" else "paint")
         self._show()
 
     def set_mode(self, mode: str) -> None:

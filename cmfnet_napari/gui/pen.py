@@ -8,7 +8,7 @@ than one way to draw. napari's brush has a whole, odd number of voxels across: 4
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +50,7 @@ class Pen:
         if self.layer.mode not in _MODES:
             return
         callbacks = self.layer.mouse_drag_callbacks
-        callbacks[:] = [call for call in callbacks if getattr(call, "__name__", "") != "draw"]
+        callbacks[:] = [call for call in callbacks if not _is_naparis_brush(call)]
         self.layer.cursor = "cross" if self._drawing.tool == "lasso" else "circle"
         self.layer.cursor_size = self._drawing.size_mm
 
@@ -103,3 +103,9 @@ class Pen:
             return False
         across = [axis for axis in range(3) if axis not in plane]
         return np.array_equal(np.round(place)[across], np.round(self._last)[across])
+
+
+def _is_naparis_brush(call: Callable[..., object]) -> bool:
+    """Whether a drag callback is the one that napari adds when one paints or erases."""
+    module, name = getattr(call, "__module__", ""), getattr(call, "__name__", "")
+    return name == "draw" and module.startswith("napari.layers.labels")
