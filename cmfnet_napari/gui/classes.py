@@ -69,9 +69,9 @@ def segmentation_colors(classes: Classes) -> DirectLabelColormap:
 
 
 def provisional_colors(classes: Classes) -> DirectLabelColormap:
-    """Colours of a contour that is not the network's: each class's, paler."""
+    """Colours of a contour that is not the network's: seen on fat and on air, unlike its own."""
     return _colormap(
-        {segmentation_code(e.code): _pale(e.color) for e in classes if e.code >= FIRST_CLASS}
+        {segmentation_code(e.code): _reddened(e.color) for e in classes if e.code >= FIRST_CLASS}
     )
 
 
@@ -81,10 +81,10 @@ def reference_colors() -> DirectLabelColormap:
     return DirectLabelColormap(color_dict=table)
 
 
-def _pale(color: str) -> str:
-    """Half way to white, #rrggbb."""
-    parts = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)
+def _reddened(color: str) -> str:
+    """Half way to magenta, #rrggbb."""
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"#{(red + 255) // 2:02x}{green // 2:02x}{(blue + 255) // 2:02x}"
 
 
 def _colormap(colors: dict[int, str]) -> DirectLabelColormap:

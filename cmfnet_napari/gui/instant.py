@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 QUIET_MS = 100  # after a stroke: who draws several in a row is not interrupted by each
 NAME = "Provisional contour"
-_OPACITY = 0.7
+_OPACITY = 0.8
 _NEEDS = "It appears when there are strokes inside and outside."
 _REPLACED = "The network's contour has taken its place."
 _NOTHING = "No part of the image is nearer to the inner strokes than to the others."
