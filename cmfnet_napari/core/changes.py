@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmfnet_napari.core.boxes import Box
+from cmfnet_napari.core.boxes import Box as Region
 from cmfnet_napari.core.journal import Source, Stroke
 
 
-def changed_slices(before: np.ndarray, after: np.ndarray) -> Box | None:
+def changed_slices(before: np.ndarray, after: np.ndarray) -> Region | None:
     """The slab of slices (z) that holds every difference; None when there is none."""
     slices = [z for z in range(len(before)) if not np.array_equal(before[z], after[z])]
     return (slice(slices[0], slices[-1] + 1), slice(None), slice(None)) if slices else None
 
 
-def changed_in(before: np.ndarray, after: np.ndarray, region: Box, source: Source) -> Stroke | None:
+def changed_in(
+    before: np.ndarray, after: np.ndarray, region: Region, source: Source
+) -> Stroke | None:
     """`journal.difference`, looking at a part only."""
     starts = [part.indices(n)[0] for part, n in zip(region, before.shape, strict=True)]
     differs = before[region] != after[region]

@@ -96,6 +96,8 @@ class Drawing(QObject):
     def fill_between(self) -> None:
         """Draw the slices between the nearest drawn ones, in the class in use."""
         session, axis = self._session, self._axis
+        if not session.writable:
+            return
         mask = self._strokes()
         if not mask.any():
             show_info(_NOTHING_DRAWN)

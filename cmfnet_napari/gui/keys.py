@@ -22,22 +22,24 @@ REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key, what it does in a clinician's words, and the deed on the open session."""
+class Shortcut:
+    """A key, what it does in a clinician's words, and the doing."""
 
-    key: str
+    key: object  # as napari's bind_key takes it
     title: str
-    act: Callable[[Session], None]
+    do: Callable[[Session], object]
 
 
-DRAWING_KEYS = {
-    "free": Key("D", "Draw a free line", lambda on: on.drawing.choose("free")),
-    "straight": Key("S", "Draw a straight line", lambda on: on.drawing.choose("straight")),
-    "lasso": Key("O", "Outline an area and fill it", lambda on: on.drawing.choose("lasso")),
-    "between": Key("I", "Fill the slices between drawn ones", lambda on: on.drawing.fill_between()),
-    "next": Key(".", "Next slice without a stroke of the class", lambda on: on.drawing.step(1)),
-    "previous": Key(
-        ",", "Previous slice without a stroke of the class", lambda on: on.drawing.step(-1)
+DRAWING = {
+    "free": Shortcut("D", "Draw a free line", lambda s: s.drawing.choose("free")),
+    "straight": Shortcut("S", "Draw a straight line", lambda s: s.drawing.choose("straight")),
+    "lasso": Shortcut("O", "Outline an area and fill it", lambda s: s.drawing.choose("lasso")),
+    "between": Shortcut(
+        "I", "Fill the slices between drawn ones", lambda s: s.drawing.fill_between()
+    ),
+    "next": Shortcut(".", "Next slice without a stroke of the class", lambda s: s.drawing.step(1)),
+    "previous": Shortcut(
+        ",", "Previous slice without a stroke of the class", lambda s: s.drawing.step(-1)
     ),
 }
 
@@ -70,13 +72,13 @@ def _actions(session: Session) -> dict[object, Callable[[object], None]]:
         NEXT_CLASS_KEY: lambda _viewer: session.select_class(_next_code(session)),
         UNDO_KEY: lambda _viewer: session.undo(),
         REDO_KEY: lambda _viewer: session.redo(),
-        **{entry.key: _deed(entry, session) for entry in DRAWING_KEYS.values()},
+        **{entry.key: _action(entry, session) for entry in DRAWING.values()},
     }
 
 
-def _deed(entry: Key, session: Session) -> Callable[[object], None]:
+def _action(entry: Shortcut, session: Session) -> Callable[[object], None]:
     """What napari calls; it wants a function that has a name."""
-    return lambda _viewer: entry.act(session) if session.writable else None
+    return lambda _viewer: entry.do(session)
 
 
 def _next_code(session: Session) -> int:

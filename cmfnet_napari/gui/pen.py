@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.gui.drawing import Drawing
 
 _MODES = ("paint", "erase")
+_JOIN = "Control"  # Qt's name: Ctrl, and Cmd on a Mac
 
 
 class Pen:
@@ -68,7 +69,7 @@ class Pen:
     def _on_press(self, layer: Labels, event: object) -> Iterator[None]:
         """One stroke, from press to release; other buttons and keys are others' business."""
         plane = tuple(event.dims_displayed)
-        ours = event.button == 1 and set(event.modifiers) <= {"Shift"}
+        ours = event.button == 1 and set(event.modifiers) <= {_JOIN}
         if layer.mode not in _MODES or not ours or len(plane) != 2:
             return
         self._recorder.begin()
@@ -83,7 +84,7 @@ class Pen:
 
     def _follow(self, marks: Marks, event: object, plane: tuple[int, ...]) -> Iterator[None]:
         here = self._place(event)
-        joined = "Shift" in event.modifiers and self._same_slice(here, plane)
+        joined = _JOIN in event.modifiers and self._same_slice(here, plane)
         tool = "straight" if joined else self._drawing.tool
         start = self._last if joined else here
         way = begin(tool, self.layer, marks, start, plane, self._drawing.size_mm)

@@ -16,8 +16,7 @@ from napari.layers import Labels
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.boxes import Box
-from cmfnet_napari.core.changes import changed_at, changed_in, changed_slices
+from cmfnet_napari.core.changes import Region, changed_at, changed_in, changed_slices
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.journal import Journal, Source, Stroke
 from cmfnet_napari.core.scribbles import MAX_CODE, UNLABELLED
@@ -121,14 +120,6 @@ class StrokeRecorder(QObject):
         voxels = np.flatnonzero(self._before.reshape(-1) != scribbles.reshape(-1))
         return self.write(voxels, scribbles.reshape(-1)[voxels], "import")
 
-    def undo(self) -> Stroke | None:
-        """Take the newest stroke back, of this session or an earlier one; None: there is none."""
-        return self._step(self._journal.undo)
-
-    def redo(self) -> Stroke | None:
-        """Bring back what was undone last; None when there is nothing."""
-        return self._step(self._journal.redo)
-
     def begin(self) -> None:
         """A stroke is being drawn: nothing is recorded until its `end`."""
         self._drawing = True
@@ -140,6 +131,14 @@ class StrokeRecorder(QObject):
         earlier = bool(self._complaint)
         self._try(self.record if earlier else lambda: self._keep(self._drawn(voxels)))
         self._later()
+
+    def undo(self) -> Stroke | None:
+        """Take the newest stroke back, of this session or an earlier one; None: there is none."""
+        return self._step(self._journal.undo)
+
+    def redo(self) -> Stroke | None:
+        """Bring back what was undone last; None when there is nothing."""
+        return self._step(self._journal.redo)
 
     def close(self) -> None:
         """Record what is left and stop listening."""
@@ -163,7 +162,7 @@ class StrokeRecorder(QObject):
             )
         return after
 
-    def _record(self, region: Box, source: Source = "hand") -> Stroke | None:
+    def _record(self, region: Region, source: Source = "hand") -> Stroke | None:
         return self._keep(changed_in(self._before, self._data(), region, source))
 
     def _keep(self, stroke: Stroke | None) -> Stroke | None:
@@ -226,7 +225,7 @@ class StrokeRecorder(QObject):
         self._try(self.record if earlier else lambda: self._record(self._shown()))
         self._later()
 
-    def _shown(self) -> Box:
+    def _shown(self) -> Region:
         """The plane on the screen; with a ball for a brush, as thick as the ball."""
         region = [slice(None)] * 3
         if self._dims.ndisplay == 2:
@@ -252,7 +251,7 @@ class StrokeRecorder(QObject):
             changed_slices, self._before, after, done=self._found, failed=self.failed.emit
         )
 
-    def _found(self, region: Box | None) -> None:
+    def _found(self, region: Region | None) -> None:
         self._looking = False
         if self._closed or region is None:
             return

@@ -8,7 +8,7 @@ from functools import partial
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGroupBox, QLabel, QPushButton
 
 from cmfnet_napari.gui.drawing import LARGEST_MM, SMALLEST_MM
-from cmfnet_napari.gui.keys import DRAWING_KEYS
+from cmfnet_napari.gui.keys import DRAWING
 from cmfnet_napari.gui.marks import TOOLS
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import button, column, row
@@ -18,9 +18,9 @@ _MODES = {
     "erase": ("Erase", "Take strokes away (E)"),
     "pan_zoom": ("Move", "Move the image with the mouse (Z, or hold the space bar)"),
 }
-_SHIFT = "With Shift, a straight line from where the last stroke ended"
+_JOINED = "With Ctrl (Cmd), a straight line from where the last stroke ended"
 _TOOLS = {
-    "free": ("Free", _SHIFT),
+    "free": ("Free", _JOINED),
     "straight": ("Straight", "Press where it begins, let go where it ends"),
     "lasso": ("Lasso", "Draw around an area; it is filled when you let go"),
 }
@@ -40,7 +40,7 @@ class ToolsPanel(QGroupBox):
             tool: _choice(
                 _TOOLS[tool][0],
                 partial(session.drawing.choose, tool),
-                f"{DRAWING_KEYS[tool].title} ({DRAWING_KEYS[tool].key}). {_TOOLS[tool][1]}",
+                f"{DRAWING[tool].title} ({DRAWING[tool].key}). {_TOOLS[tool][1]}",
             )
             for tool in TOOLS
         }
@@ -67,7 +67,7 @@ class ToolsPanel(QGroupBox):
 
     def _lay_out(self) -> None:
         act = {name: partial(self._act, name) for name in ("previous", "next", "between")}
-        tips = {name: f"{DRAWING_KEYS[name].title} ({DRAWING_KEYS[name].key})" for name in act}
+        tips = {name: f"{DRAWING[name].title} ({DRAWING[name].key})" for name in act}
         self.previous = button("◀", act["previous"], tips["previous"])
         self.next = button("▶", act["next"], tips["next"])
         self.between = button("Fill between slices", act["between"], tips["between"])
@@ -88,7 +88,7 @@ class ToolsPanel(QGroupBox):
         )
 
     def _act(self, name: str) -> None:
-        DRAWING_KEYS[name].act(self._session)
+        DRAWING[name].do(self._session)
 
     def _protect(self, on: bool) -> None:
         if self._session.scribbles is not None:

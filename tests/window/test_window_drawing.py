@@ -21,9 +21,9 @@ def journal(opened):
 def draw(opened, hand, journal, qtbot):
     """Drag, wait until it is recorded, and give the stroke."""
 
-    def do(*voxels):
+    def do(*voxels, modifier="No"):
         before = journal.last_id()
-        hand.drag(*voxels)
+        hand.drag(*voxels, modifier=modifier)
         qtbot.waitUntil(lambda: journal.last_id() == before + 1, timeout=1000)
         qtbot.wait(150)  # nothing more is found when everything is compared
         assert journal.last_id() == before + 1
@@ -98,18 +98,16 @@ def test_straight_line_follows_the_mouse_until_it_is_let_go(opened, hand, draw):
     assert set(stroke.new) == {2}
 
 
-def test_shift_joins_to_where_the_last_stroke_ended(opened, hand, draw):
+def test_ctrl_joins_to_where_the_last_stroke_ended(opened, hand, draw):
     hand.look_at("axial", (5, 10, 8))
     opened.session.scribbles.brush_size = 1
     hand.press("D")
     draw((5, 6, 4))
-    with hand.holding("Shift"):
-        draw((5, 6, 12))
+    draw((5, 6, 12), modifier="Control")
     assert (data(opened)[5, 6, 4:13] == 2).all()
     assert (data(opened) > 0).sum() == 9
     hand.look_at("axial", (6, 10, 8))
-    with hand.holding("Shift"):  # on another slice there is nothing to join to
-        draw((6, 6, 12))
+    draw((6, 6, 12), modifier="Control")  # on another slice there is nothing to join to
     assert (data(opened)[6] > 0).sum() == 1
 
 
