@@ -145,7 +145,7 @@ class Drawing(QObject):
         """Strokes of the class in use, bool (z, y, x)."""
         code = self._session.scribbles.selected_label
         layer = np.asarray(self._session.scribbles.data)
-        return (layer == code) & (layer != UNLABELLED)
+        return (layer == code) & (code != UNLABELLED)
 
     def _show(self) -> None:
         for pen in self._pens:
