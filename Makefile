@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-b
 	--constraint constraints.txt $(PIP_ARGS)
 READY := .venv/.ready
 
-.PHONY: help demo test system
+.PHONY: help demo test test-tools system
 
 help:
 	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
@@ -20,11 +20,15 @@ demo: $(READY)
 	@$(BIN)/cmfnet demo --out demo-output
 
 # Two threads for torch: what the tests' time limits are set for.
-test: $(READY)
+test: $(READY) test-tools
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache --no-logo
-	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+# A PACS and a checker of DICOM's rules, which only tests need.
+test-tools: $(READY)
+	@sh scripts/test-tools.sh .venv
 
 system:
 	@sh scripts/system-libraries.sh $(PYTHON)

@@ -15,12 +15,12 @@ from skimage.segmentation import random_walker
 from sklearn.ensemble import RandomForestClassifier
 
 from cmfnet_napari.core.body import body_mask
+from cmfnet_napari.core.clues import chances, find_clues, with_air
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.race import race as minimum_costs
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.learning.guide import with_air
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
 
 VOXEL_MM = 2.0
@@ -31,10 +31,18 @@ _CONFIG = make_config("quick", spacing=VOXEL_MM, region_margin=MARGIN_MM)
 def race(study: Study, scribbles: np.ndarray) -> np.ndarray:
     """Minimum cost paths from both stroke sets over the gradients of CT and MR; air is outside."""
     inputs, targets = _prepare(study, scribbles)
-    starts = with_air(targets, inputs.frame.coarsen(body_mask(study.ct)))[0].numpy()
-    images = [image[0, 0].numpy() for image in (inputs.ct, inputs.mr)]
-    costs = minimum_costs(images, starts, 2, inputs.frame.spacing(study.grid))
+    starts = with_air(targets[0].numpy(), _body(inputs, study))
+    costs = minimum_costs(_images(inputs), starts, 2, inputs.frame.spacing(study.grid))
     return _finish(inputs, scribbles, costs[0] - costs[1])
+
+
+def clues(study: Study, scribbles: np.ndarray) -> np.ndarray:
+    """Where the guide of the presets (core/clues.py) says tumour, on the voxels of `quick`."""
+    config = make_config("quick")
+    inputs = make_inputs(study, make_frame(study.grid, scribbles, config), config)
+    strokes, spacing = inputs.targets(scribbles)[0].numpy(), inputs.frame.spacing(study.grid)
+    found = chances(find_clues(_images(inputs), strokes, _body(inputs, study), 2, spacing))
+    return _finish(inputs, scribbles, found[1] - found[0])
 
 
 def walker(study: Study, scribbles: np.ndarray) -> np.ndarray:
@@ -75,6 +83,7 @@ def forest(study: Study, scribbles: np.ndarray) -> np.ndarray:
 
 METHODS: dict[str, Callable[[Study, np.ndarray], np.ndarray]] = {
     "race": race,
+    "clues": clues,
     "walker": walker,
     "forest": forest,
 }
@@ -83,6 +92,14 @@ METHODS: dict[str, Callable[[Study, np.ndarray], np.ndarray]] = {
 def _prepare(study: Study, scribbles: np.ndarray) -> tuple[Inputs, object]:
     inputs = make_inputs(study, make_frame(study.grid, scribbles, _CONFIG), _CONFIG)
     return inputs, inputs.targets(scribbles)
+
+
+def _images(inputs: Inputs) -> list[np.ndarray]:
+    return [image[0, 0].numpy() for image in (inputs.ct, inputs.mr)]
+
+
+def _body(inputs: Inputs, study: Study) -> np.ndarray:
+    return inputs.frame.coarsen(body_mask(study.ct))[0, 0].numpy() >= 0.5
 
 
 def _finish(inputs: Inputs, scribbles: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ from strokes import STYLES, draw
 
 from cmfnet_napari.core.config import PRESETS, make_config
 from cmfnet_napari.core.metrics import evaluate
-from cmfnet_napari.core.model_card import MODEL_FILE
+from cmfnet_napari.core.model_card import MODEL_FILE, read_card, start_config
 from cmfnet_napari.core.study import Study, load_labels, open_study
 from cmfnet_napari.learning.checkpoint import load_model
 from cmfnet_napari.learning.fit import fit
@@ -118,7 +118,7 @@ def _method(name: str, seconds: float | None, model: Path | None) -> Method:
         return partial(_first, model, name.removeprefix("first").strip("-") or "mm")
     minutes = {} if seconds is None else {"minutes": seconds / 60}
     if name == "base":
-        return partial(_fit, make_config("quick", **minutes), model)
+        return partial(_fit, start_config("quick", read_card(model), **minutes), model)
     if name not in PRESETS:
         raise SystemExit(f"no method {name!r}")
     return partial(_fit, make_config(name, **minutes), None)

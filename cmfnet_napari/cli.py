@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmfnet_napari.cli_pacs import pacs
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(pacs, name="pacs")
 
 Ct = Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA/MHD or a DICOM series folder")]
 Mr = Annotated[Path | None, typer.Option(help="MR of the same patient, registered to the CT")]
@@ -109,7 +111,7 @@ def fit(
 ) -> None:
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
     from cmfnet_napari.core.case import new_folder
-    from cmfnet_napari.core.config import make_config
+    from cmfnet_napari.core.model_card import read_card, start_config
     from cmfnet_napari.core.runs import STATE_FILE
     from cmfnet_napari.core.scribbles import check_codes
     from cmfnet_napari.core.study import load_labels, open_study
@@ -118,7 +120,8 @@ def fit(
     from cmfnet_napari.progress import fit_progress
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
-    config = make_config(preset, **changes, **_changes(settings))
+    card = None if base is None else read_card(base)
+    config = start_config(preset, card, **changes, **_changes(settings))
     study = open_study(ct, mr)
     strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
     run = out if (out / STATE_FILE).exists() else new_folder(out)
@@ -277,6 +280,47 @@ def scribble(
     background = Erosion(margin_mm, coverage / 100, whole, seed)
     foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
     _show(scribble_masks(mask, out, ct, _numbers(classes), background, foreground), as_json)
+
+
+@app.command()
+def export(
+    segmentation: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
+    reference: Annotated[Path, typer.Option(help="Folder with the DICOM series it was drawn on")],
+    out: Annotated[Path, typer.Option(help="File to write: .dcm, or .nii.gz for nifti")],
+    kind: Annotated[str, typer.Option("--format", help="rtstruct, seg or nifti")] = "rtstruct",
+    add_to: Annotated[
+        Path | None, typer.Option(help="Structure set to take over; that file stays as it is")
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Structure's name; one a class")] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help="GTV, CTV, PTV, ORGAN, AVOIDANCE, EXTERNAL")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name of the model that made it")] = "CmFNet",
+    series: Annotated[str, typer.Option(help="Series Instance UID, if there are several")] = "",
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write contours as a structure set or DICOM SEG, once they read back as they should."""
+    from cmfnet_napari.core.dicom.common import Maker
+    from cmfnet_napari.core.dicom.export import classes_in
+    from cmfnet_napari.core.dicom.export import export as run_export
+    from cmfnet_napari.core.dicom.reference import read_reference
+    from cmfnet_napari.core.dicom.roi import make_rois
+    from cmfnet_napari.core.volume import read_image
+
+    labels = read_image(segmentation)
+    rois = make_rois(classes_in(labels), name or (), type_ or ())
+    receipt = run_export(
+        labels,
+        read_reference(reference, series, labels),
+        rois,
+        kind,
+        out,
+        Maker(model),
+        add_to=add_to,
+        overwrite=overwrite,
+    )
+    _show({"written": str(out), **receipt.as_dict()}, as_json)
 
 
 @app.command()

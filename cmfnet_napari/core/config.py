@@ -52,7 +52,7 @@ class Config(BaseModel):
     )
     width: int = _field(16, "Channels of the first stage", ge=2, le=64)
     stroke_maps: bool = _field(
-        False, "The network also sees how far every voxel is from the strokes, along the images"
+        False, "The network also sees what the strokes tell of every voxel, and begins with that"
     )
     normalisation: Literal["none", "instance"] = _field("none", "After every convolution")
     dropout: float = _field(0.5, "Share of features dropped at the bottoms", ge=0, lt=1)
@@ -74,12 +74,11 @@ class Config(BaseModel):
     )
 
     guide: float = _field(
-        0.0, "Weight of the geodesic guide, a soft first guess from the same strokes", ge=0, le=10
+        0.0, "Weight of the guide, a soft first guess from the same strokes", ge=0, le=10
     )
     guide_end: float = _field(
         1.0, "Share of the guide's weight that is left at the end of the fit", ge=0, le=1
     )
-    guide_softness: float = _field(5.0, "How unsure the guide is around its contour", "mm", gt=0)
 
     # Training
     patch: tuple[int, int, int] = _field((16, 96, 96), "Patch (z, y, x)", "voxels")

@@ -55,6 +55,18 @@ class Refine(_Message):
     device: str = "auto"
 
 
+class Choose(_Message):
+    """Go back to a preview that a run has kept: its model becomes the run's, and predicts anew.
+
+    `model` is the folder of the run, relative to the case; `step` is the preview's.
+    """
+
+    command: Literal["choose"] = "choose"
+    model: str
+    step: int
+    device: str = "auto"
+
+
 class Quit(_Message):
     """Stop, write a checkpoint and leave."""
 
@@ -157,7 +169,7 @@ class Failed(_Message):
     model: str = ""
 
 
-Command = Annotated[Fit | Stop | Predict | Refine | Quit, Field(discriminator="command")]
+Command = Annotated[Fit | Stop | Predict | Refine | Choose | Quit, Field(discriminator="command")]
 Event = Annotated[
     Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed,
     Field(discriminator="event"),

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from cmfnet_napari.core.appearance import appearance
 from cmfnet_napari.core.boxes import Box, bounding_box, grow
+from cmfnet_napari.core.clues import FAR_MM, with_air
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.grid import Triple
@@ -26,7 +27,6 @@ from cmfnet_napari.core.study import Study
 MARGIN_MM = 30.0  # around the strokes of the classes
 VOXEL_MM = 2.0  # at least; coarser where there would be too many
 MOST_VOXELS = 120_000  # each class marches through all of them; what the second allows
-_FAR_MM = 1e4
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ def provisional_contour(
     cut = np.array(scribbles[region])
     steps = _steps(cut.shape, grid.spacing, most_voxels)
     strokes = _coarse_targets(cut, steps)
-    air = _coarse(study.body[region], steps) < 0.5
-    targets = np.where(air & (strokes == IGNORE), 0, strokes)
+    targets = with_air(strokes, _coarse(study.body[region], steps) >= 0.5)
     if not (targets == 0).any():
         return None
     spacing = tuple(s * n for s, n in zip(grid.spacing, steps, strict=True))
@@ -122,15 +121,15 @@ def march(cost: np.ndarray, starts: np.ndarray, spacing: Triple) -> np.ndarray:
         mm · cost; very large everywhere when there is no start.
     """
     if not starts.any():
-        return np.full(cost.shape, _FAR_MM, np.float32)
+        return np.full(cost.shape, FAR_MM, np.float32)
     rim = starts & ~ndimage.binary_erosion(starts, border_value=1)
     speed = sitk.GetImageFromArray(np.where(starts & ~rim, 1e6, 1 / cost).astype(np.float32))
     speed.SetSpacing(spacing[::-1])
     front = sitk.FastMarchingImageFilter()
     front.SetTrialPoints(np.argwhere(rim if rim.any() else starts)[:, ::-1].tolist())
-    front.SetStoppingValue(_FAR_MM)
+    front.SetStoppingValue(FAR_MM)
     costs = sitk.GetArrayFromImage(front.Execute(speed))
-    return np.where(starts, 0, np.minimum(costs, _FAR_MM)).astype(np.float32)
+    return np.where(starts, 0, np.minimum(costs, FAR_MM)).astype(np.float32)
 
 
 def _images(study: Study, region: Box, mr_limits: tuple[float, float] | None) -> list[np.ndarray]:

@@ -12,12 +12,13 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 
-from cmfnet_napari.core.config import FROM_BASE, PRESETS, READS_STROKES, Config, parse_config
+from cmfnet_napari.core.config import FROM_BASE, READS_STROKES, Config, make_config, parse_config
 from cmfnet_napari.core.errors import UserError
 
 FORMAT = "cmfnet-1"
@@ -188,21 +189,29 @@ def check_base(card: Card, classes: int, name: str) -> None:
         )
 
 
-def with_base(config: Config, card: Card) -> Config:
-    """Return a fit's configuration with the base model's input and network.
+def start_config(preset: str, card: Card | None = None, **changes: Any) -> Config:
+    """Return the configuration of a fit: a preset, the model it starts from, and what was changed.
 
-    A preset for one patient also takes the gentler training of `config.FROM_BASE`, none at all
-    with a model that reads strokes (`config.READS_STROKES`), but for what was changed by hand.
+    From a model, a preset for one patient trains gently (`config.FROM_BASE`), and not at all where
+    the model reads strokes (`config.READS_STROKES`), unless `changes` says otherwise. Input and
+    network are always the model's.
+
+    Raises
+    ------
+    UserError
+        As `config.make_config`.
     """
+    if card is None:
+        return make_config(preset, **changes)
+    gentle = {} if preset == "paper" else dict(FROM_BASE)
+    if gentle and card.config.stroke_maps:
+        gentle |= READS_STROKES
+    return with_network(make_config(preset, **{**gentle, **changes}), card)
+
+
+def with_network(config: Config, card: Card) -> Config:
+    """Return a configuration with the input and the network of a model."""
     own = {field: getattr(card.config, field) for field in INPUT_AND_NETWORK}
-    preset = PRESETS[config.preset]
-    gentle = FROM_BASE | (READS_STROKES if card.config.stroke_maps else {})
-    if config.preset != "paper":
-        own |= {
-            field: value
-            for field, value in gentle.items()
-            if getattr(config, field) == getattr(preset, field)
-        }
     return parse_config({**config.model_dump(), **own})
 
 

@@ -23,12 +23,15 @@ class RunRecord:
         The last step that was told of, and how many there were to be; 0 when not known.
     finished : Finished or None
         How it ended, when it did.
+    previews : tuple of Preview
+        What was told of the fit's previews, oldest first.
     """
 
     folder: Path
     step: int = 0
     steps: int = 0
     finished: events.Finished | None = None
+    previews: tuple[events.Preview, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -40,6 +43,7 @@ def read_run(folder: Path) -> RunRecord:
     """Read a run's events; lines that are cut or foreign are passed over."""
     step = steps = 0
     finished = None
+    previews: dict[int, events.Preview] = {}
     try:
         lines = (folder / EVENTS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -50,9 +54,11 @@ def read_run(folder: Path) -> RunRecord:
                 step, steps, finished = event.from_step, event.steps, None
             case events.Step() as event:
                 step = event.step
+            case events.Preview() as event:
+                previews.setdefault(event.step, event)  # a refine may tell of the same step again
             case events.Finished() as event:
                 finished = event
-    return RunRecord(folder, step, steps, finished)
+    return RunRecord(folder, step, steps, finished, tuple(previews.values()))
 
 
 def interrupted_run(runs: Sequence[Path]) -> RunRecord | None:

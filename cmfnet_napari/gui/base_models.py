@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
+from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import (
     BUILT_IN,
@@ -19,6 +20,8 @@ from cmfnet_napari.core.model_card import (
     models_folder,
     read_card,
 )
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
@@ -69,6 +72,18 @@ def list_models() -> list[BaseModel]:
         except UserError:
             continue
     return models
+
+
+def own_model(case: Case) -> BaseModel | None:
+    """The model of the patient's last training that is complete, if it is there."""
+    event = newest_prediction(case.runs())
+    if event is None:
+        return None
+    try:
+        path = inside(case.folder, event.model)
+        return BaseModel(path, read_card(path))
+    except UserError:
+        return None
 
 
 def add_model(run_or_model: str | Path) -> Path:

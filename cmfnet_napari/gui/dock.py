@@ -75,7 +75,7 @@ class CmFNetDock(QWidget):
         """End everything when napari takes the widget out of its closed dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.session.close()
-            self.training_panel.plot.close_plot()
+            self.training_panel.close_plots()
             self.deleteLater()
         return super().event(event)
 

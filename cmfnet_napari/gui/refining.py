@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.events import Failed, Finished, Paused, Preview, Refine
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.events import Choose, Failed, Finished, Paused, Preview, Refine
 from cmfnet_napari.core.model_card import MODEL_FILE
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.gui.previews import load_preview
@@ -64,6 +65,11 @@ class Refining(QObject):
         session.training.stepped.connect(self._on_fit_goes_on)
 
     @property
+    def run(self) -> Path | None:
+        """Folder of the run whose contour is shown; None: there is none, or without its model."""
+        return self._session.case.folder / self._run if self._run else None
+
+    @property
     def process_id(self) -> int:
         """Number of the worker's process; 0 when there is none."""
         return 0 if self._client is None else self._client.process_id
@@ -87,6 +93,21 @@ class Refining(QObject):
         self.enabled = on
         if not on:
             self.rest()
+
+    def choose(self, step: int) -> None:
+        """Go back to a preview that the run has kept: it becomes the contour.
+
+        Raises
+        ------
+        UserError
+            The contour is being computed, or the case is open for looking only.
+        """
+        if not self._session.writable:
+            raise UserError(self._session.case.notice)
+        if self.state != "ready" or self._session.training.running:
+            raise UserError("The contour is being computed. Choose when it is there.")
+        self._session.recorder.record()
+        self._send(Choose(model=self._run, step=step, device=self._device))
 
     def rest(self) -> None:
         """Let the worker go; a contour that was being updated stays as it was."""
@@ -130,12 +151,15 @@ class Refining(QObject):
             return
         if self.state == "updating":
             return
+        self._send(Refine(model=self._run, device=self._device))
+
+    def _send(self, command: Refine | Choose) -> None:
         if self._client is None:
             folder = self._session.case.folder
             self._hold(WorkerClient(self._session.training.command(folder)))
         self._late = False
         self._set_state("updating")
-        self._client.send(Refine(model=self._run, device=self._device))
+        self._client.send(command)
 
     def _hold(self, client: WorkerClient) -> None:
         self._client = client

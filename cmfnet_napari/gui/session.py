@@ -18,6 +18,7 @@ from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.drawing import Drawing
+from cmfnet_napari.gui.history import History
 from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
@@ -59,6 +60,7 @@ class Session(QObject):
         self.ended = False
         self.training = Training(self)
         self.refining = Refining(self)
+        self.history = History(self)
         self.base_models = BaseModels(self)
         self.result = Result(self)
         self.auto_strokes = AutoStrokes(self)

@@ -9,12 +9,14 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
 from cmfnet_napari.core.case import Case
-from cmfnet_napari.core.config import PRESETS, Config
-from cmfnet_napari.core.model_card import with_base
+from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.model_card import Card, start_config
 from cmfnet_napari.core.scribbles import FIRST_CLASS
-from cmfnet_napari.gui.base_models import BaseModel, list_models, model_words
+from cmfnet_napari.gui.base_models import BaseModel, list_models, model_words, own_model
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.settings_form import SettingsForm
 from cmfnet_napari.gui.widgets import ask_model, button, text_label
 
 _ORDER = ("quick", "standard", "paper")
@@ -25,6 +27,7 @@ _WORDS = {
 }
 _SHOWN = 26  # letters of a name that fit at the dock's least width
 _NOTHING = "Strokes alone (from nothing)"
+_OWN = "This patient's last training"
 _START_TIP = (
     "Training can begin with a model that has learnt from other patients. It then needs fewer "
     "strokes and less time, if it was trained on the same kind of images and structures."
@@ -50,9 +53,11 @@ class StartPanel(QWidget):
         self.base.setToolTip(_START_TIP)
         self.add_button = button("Add a model…", self._ask_model, _ADD_TIP)
         self.help = text_label()
+        self.settings = SettingsForm()
         self._lay_out()
         self.preset.currentIndexChanged.connect(self._explain)
         self.base.currentIndexChanged.connect(self._explain)
+        self.settings.changed.connect(self._say)
         session.base_models.added.connect(self._offer)
         session.opened.connect(self._follow)
         self._offer()
@@ -66,7 +71,7 @@ class StartPanel(QWidget):
     @property
     def config(self) -> Config:
         """What the fit will be done with."""
-        return start_config(self.preset.currentData(), self._model)
+        return start_config(self.preset.currentData(), self._card, **self.settings.changes)
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         """Offer the models that are there by now."""
@@ -76,6 +81,10 @@ class StartPanel(QWidget):
     @property
     def _model(self) -> BaseModel | None:
         return self.base.currentData()
+
+    @property
+    def _card(self) -> Card | None:
+        return None if self._model is None else self._model.card
 
     def _lay_out(self) -> None:
         for box in (self.preset, self.base):  # long names must not widen the dock
@@ -87,6 +96,7 @@ class StartPanel(QWidget):
         form.addRow("Start from", self.base)
         form.addRow("", self.add_button)
         form.addRow(self.help)
+        form.addRow(self.settings)
 
     def _follow(self) -> None:
         """Show the preset that was kept with the case, and propose a model that fits it."""
@@ -99,8 +109,9 @@ class StartPanel(QWidget):
         self.base.blockSignals(True)
         self.base.clear()
         self.base.addItem(_NOTHING, None)
-        for model in list_models():
-            self.base.addItem(_short(model.name), model)
+        own = None if self._session.patient is None else own_model(self._session.case)
+        for model in (*([] if own is None else [own]), *list_models()):
+            self.base.addItem(_OWN if model is own else _short(model.name), model)
             index = self.base.count() - 1
             self.base.setItemData(index, plain(model_words(model)), Qt.ItemDataRole.ToolTipRole)
             if model.path == chosen:
@@ -114,8 +125,17 @@ class StartPanel(QWidget):
             self._session.base_models.add(path)
 
     def _explain(self) -> None:
+        """Show the settings of another preset or model."""
         self._session.preset = self.preset.currentData()
-        self.help.setText(start_words(self.preset.currentData(), self._model))
+        self.settings.show_preset(start_config(self.preset.currentData(), self._card))
+
+    def _say(self) -> None:
+        """What will be done, in words; settings that do not go together are said at once."""
+        try:
+            self.help.setText(start_words(self.config, self._model))
+        except UserError as error:
+            self.help.setText(str(error))
+            return
         self.changed.emit()
 
 
@@ -128,20 +148,13 @@ def proposed(case: Case) -> Path | None:
     return next((model.path for model in fitting), None)
 
 
-def start_config(preset: str, model: BaseModel | None) -> Config:
-    """A preset, with the input and the network of the model it starts from."""
-    config: Config = PRESETS[preset]
-    return config if model is None else with_base(config, model.card)
-
-
-def start_words(preset: str, model: BaseModel | None) -> str:
-    """A preset in one line, and the model in another."""
-    config = start_config(preset, model)
+def start_words(config: Config, model: BaseModel | None) -> str:
+    """A configuration in one line, and the model in another."""
     limit = f"at most {config.minutes:g} min" if config.minutes else "no time limit"
     voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the CT's own voxels"
     if not config.steps:
         return f"No training: the model contours from your strokes at once.\n\n{model_words(model)}"
-    words = f"{_WORDS[preset]}: {config.steps} steps, {limit}, {voxels}."
+    words = f"{_WORDS[config.preset]}: {config.steps} steps, {limit}, {voxels}."
     return words if model is None else f"{words}\n\nStarts from {model_words(model)}"
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import (
     Failed,
@@ -23,7 +22,7 @@ from cmfnet_napari.core.events import (
     Stop,
     Stopping,
 )
-from cmfnet_napari.core.model_card import check_base, model_name, read_card
+from cmfnet_napari.core.model_card import check_base, model_name, read_card, start_config
 from cmfnet_napari.core.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.gui.classes import segmentation_colors
@@ -43,6 +42,8 @@ class Training(QObject):
     ----------
     state : str
         ``idle``, ``starting``, ``training`` or ``stopping``.
+    follow : bool
+        Whether new previews are shown; not while the user looks at an earlier one.
     """
 
     state_changed = Signal(str)
@@ -64,6 +65,7 @@ class Training(QObject):
         self._killed, self._device = False, "auto"
         self.command = worker_command
         self.state = "idle"
+        self.follow = True
         self.interrupted: RunRecord | None = None
         self.watchdog = Watchdog(self.silent.emit)
         session.opened.connect(self._look_for_interrupted)
@@ -91,9 +93,10 @@ class Training(QObject):
             base model that cannot be used for them.
         """
         classes = self._check_ready()
-        if base is not None:
-            check_base(read_card(base), classes, model_name(base))
-        config = make_config(preset, **changes)
+        card = None if base is None else read_card(base)
+        if card is not None:
+            check_base(card, classes, model_name(base))
+        config = start_config(preset, card, **changes)
         path = "" if base is None else str(base.absolute())
         self._launch(Fit(config=config.model_dump(mode="json"), device=device, base=path))
 
@@ -129,6 +132,18 @@ class Training(QObject):
         self.watchdog.stop()
         self.remove_preview()
         self._set_state("idle")
+
+    def show_preview(self, labels: np.ndarray) -> None:
+        """Show labels (uint8, z y x) as an area below the strokes."""
+        viewer, case = self._session.viewer, self._session.case
+        if self._preview is not None and self._preview in viewer.layers:
+            self._preview.data = labels
+            return
+        colors = segmentation_colors(case.classes)
+        layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
+        layer.metadata[OPENED] = self._session.patient
+        insert_below(viewer, layer, self._session.scribbles)
+        self._preview = layer
 
     def remove_preview(self) -> None:
         """Take the preview layer away."""
@@ -225,19 +240,10 @@ class Training(QObject):
 
     def _read_preview(self, event: Preview) -> None:
         def show(labels: np.ndarray) -> None:
-            if self.running:
-                self._show_preview(labels)
-                self.previewed.emit(event)
+            if not self.running:
+                return
+            if self.follow:
+                self.show_preview(labels)
+            self.previewed.emit(event)
 
         load_preview(self._session, event, show)
-
-    def _show_preview(self, labels: np.ndarray) -> None:
-        viewer, case = self._session.viewer, self._session.case
-        if self._preview is not None and self._preview in viewer.layers:
-            self._preview.data = labels
-            return
-        colors = segmentation_colors(case.classes)
-        layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
-        layer.metadata[OPENED] = self._session.patient
-        insert_below(viewer, layer, self._session.scribbles)
-        self._preview = layer

@@ -6,13 +6,14 @@ from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QProgressBar, QPushButton,
 
 from cmfnet_napari.core.events import Finished, Preview, Started, Step
 from cmfnet_napari.gui.continue_panel import ContinuePanel
-from cmfnet_napari.gui.loss_plot import LossPlot
+from cmfnet_napari.gui.history_panel import HistoryPanel
+from cmfnet_napari.gui.loss_plot import AgreementPlot, LossPlot
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.preflight import Preflight
 from cmfnet_napari.gui.preflight_panel import PreflightPanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.start_panel import StartPanel
-from cmfnet_napari.gui.widgets import button, column, large_button, text_label
+from cmfnet_napari.gui.widgets import agreement_words, button, column, large_button, text_label
 
 _UPDATE_TIP = (
     "Once there is a contour, every stroke is learnt for a few seconds and the contour changes "
@@ -32,6 +33,7 @@ class TrainingPanel(QWidget):
         preflight = Preflight(session, lambda: self.begin.config)
         preflight.setParent(self)
         self.begin.changed.connect(preflight.refresh)
+        self.begin.changed.connect(self._name_button)
         self.findings = PreflightPanel(preflight)
         self.train_button = large_button("Train", self._start)
         self.stop_button = button("Stop (keeps the best so far)", session.training.stop)
@@ -43,7 +45,8 @@ class TrainingPanel(QWidget):
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.time = text_label()
-        self.plot = LossPlot(session.viewer)
+        self.plot, self.agreement = LossPlot(session.viewer), AgreementPlot(session.viewer)
+        self.history = HistoryPanel(session)
         self.message = text_label()
         self.details_button = QPushButton("Details")
         self.details_button.setCheckable(True)
@@ -58,9 +61,11 @@ class TrainingPanel(QWidget):
             self.findings,
             self.progress,
             self.time,
-            self.plot,
             self.stop_button,
             self.message,
+            self.history,
+            self.agreement,
+            self.plot,
             self.details_button,
             self.details,
         )
@@ -69,6 +74,11 @@ class TrainingPanel(QWidget):
         self._connect()
         self._show_failure_details("")
         self._on_state(session.training.state)
+
+    def close_plots(self) -> None:
+        """Let go of the viewer."""
+        self.plot.close_plot()
+        self.agreement.close_plot()
 
     def _connect(self) -> None:
         training = self._session.training
@@ -84,12 +94,20 @@ class TrainingPanel(QWidget):
         self._session.opened.connect(lambda: self._on_state(training.state))
 
     def _start(self) -> None:
-        self._session.training.start(self.begin.preset.currentData(), base=self.begin.base_path)
+        begin = self.begin
+        self._session.training.start(
+            begin.preset.currentData(), base=begin.base_path, **begin.settings.changes
+        )
         self._reset()
         self.message.setText("The training program starts …")
 
+    def _name_button(self) -> None:
+        trains = self.begin.config.steps > 0
+        self.train_button.setText("Train" if trains else "Make the contour")
+
     def _reset(self) -> None:
         self.plot.clear()
+        self.agreement.clear()
         self.progress.setValue(0)
         self.time.clear()
         self.message.clear()
@@ -128,6 +146,7 @@ class TrainingPanel(QWidget):
         self.plot.add(event)
 
     def _on_preview(self, event: Preview) -> None:
+        self.agreement.add(event)
         self.message.setText(f"Preview after {event.step} steps: {agreement_words(event)}.")
 
     def _on_finished(self, event: Finished) -> None:
@@ -147,14 +166,6 @@ class TrainingPanel(QWidget):
         self.details_button.setChecked(False)
         self.details_button.setVisible(bool(details))
         self.details.setVisible(False)
-
-
-def agreement_words(event: Preview | Finished) -> str:
-    """How far a contour agrees with the strokes, and with those that were held out."""
-    words = f"agreement with your strokes {100 * event.agreement:.1f} %"
-    if event.held_out is None:
-        return words
-    return f"{words}; {100 * event.held_out:.1f} % with strokes while they were held out"
 
 
 def clock(seconds: float) -> str:

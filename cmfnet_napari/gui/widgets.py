@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.events import Finished, Preview
 from cmfnet_napari.core.volume import IMAGE_ENDINGS, WRITE_ENDINGS
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.tasks import show_failure
@@ -159,3 +160,11 @@ def ask_target(parent: QWidget, title: str, name: str) -> str:
     """Ask where to write an image; empty when the user thinks better of it."""
     kinds = " ".join(f"*{ending}" for ending in WRITE_ENDINGS)
     return QFileDialog.getSaveFileName(parent, title, name, f"Images ({kinds})")[0]
+
+
+def agreement_words(event: Preview | Finished) -> str:
+    """How far a contour agrees with the strokes, and with those that were held out."""
+    words = f"agreement with your strokes {100 * event.agreement:.1f} %"
+    if event.held_out is None:
+        return words
+    return f"{words}; {100 * event.held_out:.1f} % with strokes while they were held out"

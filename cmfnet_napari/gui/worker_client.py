@@ -9,7 +9,16 @@ from pathlib import Path
 from pydantic import BaseModel
 from qtpy.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 
-from cmfnet_napari.core.events import Failed, Finished, Fit, Quit, Refine, decode_event, encode
+from cmfnet_napari.core.events import (
+    Choose,
+    Failed,
+    Finished,
+    Fit,
+    Quit,
+    Refine,
+    decode_event,
+    encode,
+)
 
 _LOG_LINES = 200
 _GRACE_MS = 15_000  # for the last checkpoint, then the process is killed
@@ -74,7 +83,7 @@ class WorkerClient(QObject):
 
     def send(self, command: BaseModel) -> None:
         """Send a command; a process that has ended is not told."""
-        if isinstance(command, Fit | Refine):
+        if isinstance(command, Fit | Refine | Choose):
             self._settled = False
         if self.running:
             self._process.write((encode(command) + "\n").encode())

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from cmfnet_napari.core.config import Config
+from cmfnet_napari.learning.guide import first_scores, map_count
 from cmfnet_napari.learning.layers import Conv, Normalisation, Stage
 from cmfnet_napari.learning.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
@@ -87,7 +88,8 @@ class CmFNet(nn.Module):
         ``"cff"``, the whole network; ``"cfe"``, without the convolutions that fuse; ``"none"``,
         without the cross-modal branch: y_mm is then the mean of y_ct and y_mr (Table VI).
     maps : int
-        Maps of the strokes that both branches see beside their image; 0 in the paper.
+        Maps of the strokes that both branches see beside their image, and whose chances all
+        scores begin with (`guide.first_scores`); 0 in the paper.
     checkpointing : bool
         Keep only the inputs of encoders and decoders in training and compute the rest again
         on the way back.
@@ -108,6 +110,7 @@ class CmFNet(nn.Module):
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
+        self.classes, self.maps = classes, maps
         self.ct = VNet(1 + maps, classes, ct_stages, width, normalisation, dropout)
         self.mr = VNet(1 + maps, classes, mr_stages, width, normalisation, dropout)
         self.mm = (
@@ -115,6 +118,10 @@ class CmFNet(nn.Module):
             if fusion != "none"
             else None
         )
+        if maps:  # without training it says what the strokes say
+            for decoder in self._decoders():
+                nn.init.zeros_(decoder.head[-1].weight)
+                nn.init.zeros_(decoder.head[-1].bias)
 
     def forward(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Outputs:
         """Scores of all branches, for training.
@@ -126,7 +133,7 @@ class CmFNet(nn.Module):
         maps : tensor (B, maps, z, y, x), optional
             In [0, 1]; may be left out when there are none.
         """
-        size = ct.shape[2:]
+        size, first = ct.shape[2:], self._first(maps)
         ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
         ct_features, ct_lead = self._run(self.ct.encoder, _pad(ct))
         mr_features, mr_lead = self._run(self.mr.encoder, _pad(mr))
@@ -137,17 +144,24 @@ class CmFNet(nn.Module):
             if self.mm is None
             else self._run(self.mm, ct_features, mr_features)
         )
-        return Outputs(*(_crop(scores, size) for scores in (y_ct, y_mr, y_mm)))
+        return Outputs(*(_crop(scores, size) + first for scores in (y_ct, y_mr, y_mm)))
 
     def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
         """Scores of y_mm alone, for inference: the branches' bottoms and decoders stay unused."""
         if self.mm is None:
             return self(ct, mr, maps).mm
-        size = ct.shape[2:]
+        size, first = ct.shape[2:], self._first(maps)
         ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
         ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
         mr_features = self.mr.encoder.features(_pad(mr), FUSED_STAGES)
-        return _crop(self.mm(ct_features, mr_features), size)
+        return _crop(self.mm(ct_features, mr_features), size) + first
+
+    def _first(self, maps: Tensor | None) -> Tensor | float:
+        """What all scores begin with."""
+        return first_scores(maps, self.classes) if self.maps else 0.0
+
+    def _decoders(self) -> list[Decoder]:
+        return [part.decoder for part in (self.ct, self.mr, self.mm) if part is not None]
 
     def _run(self, part: Callable[..., Any], *inputs: Tensor | list[Tensor]) -> Any:
         if self.checkpointing and self.training and torch.is_grad_enabled():
@@ -168,11 +182,6 @@ def build(config: Config, classes: int) -> CmFNet:
         maps=map_count(classes) if config.stroke_maps else 0,
         checkpointing=config.checkpointing,
     )
-
-
-def map_count(classes: int) -> int:
-    """Number of maps (`guide.make_maps`) for so many outputs, background included."""
-    return classes + 3 * (classes - 1)
 
 
 def _with_maps(image: Tensor, maps: Tensor | None) -> Tensor:

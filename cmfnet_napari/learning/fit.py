@@ -15,7 +15,7 @@ from cmfnet_napari.core.model_card import (
     check_base,
     model_name,
     read_card,
-    with_base,
+    with_network,
 )
 from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.core.scribbles import check_trainable
@@ -57,7 +57,7 @@ def fit(
         preview.npy, prediction.nii.gz and probabilities.nii.gz (on the CT's original grid), and
         state.pt until it is complete.
     config : Config
-        Everything else.
+        Everything else; from a base model best made by `model_card.start_config`.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
     base : path, optional
@@ -89,7 +89,7 @@ def fit(
     if base is not None:
         card = read_card(base)
         check_base(card, check_trainable(scribbles), model_name(base))
-        config = with_base(config, card)
+        config = with_network(config, card)
         data = tuple(dict.fromkeys(card.data + data))
     folder = RunFolder(run, root or run)
     if (run / STATE_FILE).exists():

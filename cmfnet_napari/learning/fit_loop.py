@@ -196,6 +196,7 @@ class FitLoop:
         self._agreed = agreement(labels, self.material.scribbles)
         self._save_model()
         path = self.report.write(lambda: self.run.save_preview(labels), labels.nbytes)
+        self.run.keep_preview(self.trainer.steps, labels)
         self.report.tell(
             events.Preview(
                 step=self.trainer.steps,

@@ -64,8 +64,12 @@ def keep_learnt(
     return Learnt(run, card, model.state_dict(), material, material.scribbles, prediction)
 
 
-def load_learnt(folder: Path, root: Path, study: Study, scribbles: np.ndarray) -> Learnt:
+def load_learnt(
+    folder: Path, root: Path, study: Study, scribbles: np.ndarray, weights: Path | None = None
+) -> Learnt:
     """Read a run's model from disk, to learn from these strokes.
+
+    `weights` is another model file of the run, as of a preview that it kept.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def load_learnt(folder: Path, root: Path, study: Study, scribbles: np.ndarray) -
         It is missing, damaged or of another study, or the strokes do not do.
     """
     check_trainable(scribbles)
-    model, card = load_model(folder, torch.device("cpu"))
+    model, card = load_model(weights or folder, torch.device("cpu"))
     if card.study != study.content_hash:
         raise UserError(f"The run {folder.name} was trained on another CT and MR. Train anew.")
     known = run_scribbles(folder, card, study)

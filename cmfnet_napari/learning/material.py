@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.clues import Clues
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.held_out import deal_strokes
 from cmfnet_napari.core.scribbles import UNLABELLED
@@ -76,6 +77,10 @@ class Material:
             for code in set(learnt.unique().tolist()) - set(shown.unique().tolist()):
                 shown = torch.where(learnt == code, learnt, shown)  # no code is ever without
         return self._around.volumes(learnt, classes, self._around.guide(learnt, classes), [shown])
+
+    def clues(self, classes: int) -> Clues:
+        """What all strokes tell, on the working grid."""
+        return self._around.clues(self._targets(classes), classes)
 
     def seen(self, classes: int, learnt: bool = False) -> Inputs:
         """What the network sees to predict: images, and maps of the strokes if it reads them.

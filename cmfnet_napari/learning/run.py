@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.kept import kept_path, thin_out
 from cmfnet_napari.core.model_card import MODEL_FILE, Card, model_path
 from cmfnet_napari.core.runs import EVENTS_FILE
 from cmfnet_napari.core.study import Study, save_labels
@@ -34,7 +37,7 @@ class RunFolder:
     ----------
     folder : Path
         Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz,
-        probabilities.nii.gz, scribbles.nii.gz, and state.pt until the run is complete.
+        probabilities.nii.gz, scribbles.nii.gz, previews/, and state.pt until the run is complete.
     root : Path
         Folder that paths in events are relative to: the run itself, or its case.
     """
@@ -90,6 +93,23 @@ class RunFolder:
         write_safely(self.folder / PREVIEW_FILE, ".npy", lambda part: np.save(part, labels))
         return self.path(PREVIEW_FILE)
 
+    def keep_preview(self, step: int, labels: np.ndarray) -> None:
+        """Keep a preview's labels, and the model that was saved with it, to come back to.
+
+        Only where somebody may look back: in a case. Nobody needs it to go on, so without room
+        for it there is none.
+        """
+        if self.root == self.folder:
+            return
+        archive, model = kept_path(self.folder, step, ".npz"), kept_path(self.folder, step)
+        try:
+            archive.parent.mkdir(exist_ok=True)
+            write_safely(archive, ".npz", lambda part: np.savez_compressed(part, labels=labels))
+            _link(self.folder / MODEL_FILE, model)
+            thin_out(self.folder)
+        except (OSError, UserError):
+            archive.unlink(missing_ok=True)
+
     def save_prediction(
         self,
         prediction: Prediction,
@@ -114,6 +134,15 @@ def run_scribbles(run_or_model: str | Path, card: Card, study: Study) -> Path | 
     """The strokes that a run's prediction of this study was made from, if there are any."""
     file = model_path(run_or_model).parent / SCRIBBLES_FILE
     return file if card.study == study.content_hash and file.is_file() else None
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system knows no links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _ingredients(config: Config, study: Study, scribbles: np.ndarray) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.clues import Clues, find_clues
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.fewer import fewer_strokes
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.learning.guide import Clues, find_clues, make_guide, make_maps
+from cmfnet_napari.learning.guide import make_guide, make_maps
 from cmfnet_napari.learning.losses import Batch
 from cmfnet_napari.learning.prepare import Inputs
 
@@ -43,8 +44,9 @@ class Surroundings:
         for known, count, clues in self._last:
             if count == classes and torch.equal(known, strokes):
                 return clues
-        body = self._inputs.frame.coarsen(self._study.body)
-        found = find_clues(self._inputs, strokes, body, classes, self._spacing)
+        images = [image[0, 0].numpy() for image in (self._inputs.ct, self._inputs.mr)]
+        body = self._inputs.frame.coarsen(self._study.body)[0, 0].numpy() >= 0.5
+        found = find_clues(images, strokes[0].numpy(), body, classes, self._spacing)
         self._last = [(strokes, classes, found), *self._last[: _REMEMBERED - 1]]
         return found
 
@@ -63,7 +65,7 @@ class Surroundings:
             return self._inputs.ct[:, :0]
         if strokes is None:
             return torch.full((1, classes, *self._inputs.ct.shape[2:]), 1 / classes)
-        return make_guide(self.clues(strokes, classes), self._config.guide_softness)
+        return make_guide(self.clues(strokes, classes))
 
     def volumes(
         self, targets: Tensor, classes: int, guide: Tensor, shown: Iterable[Tensor]

@@ -23,9 +23,11 @@ from cmfnet_napari.core import events
 from cmfnet_napari.core.case import Case, open_case
 from cmfnet_napari.core.config import parse_config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.kept import forget_previews, kept_path
 from cmfnet_napari.core.model_card import MODEL_FILE, model_path
 from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.learning.checkpoint import load_model
+from cmfnet_napari.learning.choose import choose
 from cmfnet_napari.learning.device import pick_device
 from cmfnet_napari.learning.fit import fit, go_on
 from cmfnet_napari.learning.hooks import Hooks, Request
@@ -137,7 +139,7 @@ class Desk:
         self._case, self._inbox, self._out = case, inbox, out
         self._learnt: Learnt | None = None
 
-    def work(self, command: events.Fit | events.Predict | events.Refine) -> None:
+    def work(self, command: events.Command) -> None:
         """Do what a command says."""
         match command:
             case events.Fit():
@@ -146,6 +148,8 @@ class Desk:
                 self._predict(command)
             case events.Refine():
                 self._refine(command)
+            case events.Choose():
+                self._choose(command)
 
     def _fit(self, command: events.Fit) -> None:
         case, self._learnt = self._case, None  # what was kept makes room
@@ -165,6 +169,9 @@ class Desk:
             finished = fit(case.study, strokes, run, config, base=base, **common)
         if self._learnt is not None:
             self._learnt.finished = finished
+        for earlier in case.runs():  # only the newest run is gone back in
+            if earlier != run:
+                forget_previews(earlier)
 
     def _refine(self, command: events.Refine) -> None:
         case, (strokes, hooks) = self._case, self._listen()
@@ -173,6 +180,16 @@ class Desk:
             self._learnt = load_learnt(folder, case.folder, case.study, strokes)
         names = case.class_names
         refine(self._learnt, strokes, device=command.device, names=names, hooks=hooks)
+        release_memory(pick_device(command.device))
+
+    def _choose(self, command: events.Choose) -> None:
+        case, (strokes, hooks) = self._case, self._listen()
+        folder = inside(case.folder, command.model)
+        kept = kept_path(folder, command.step)
+        if not kept.is_file():
+            raise UserError("This preview is not kept any more. Choose another one.")
+        self._learnt = load_learnt(folder, case.folder, case.study, strokes, weights=kept)
+        choose(self._learnt, device=command.device, names=case.class_names, hooks=hooks)
         release_memory(pick_device(command.device))
 
     def _predict(self, command: events.Predict) -> None:

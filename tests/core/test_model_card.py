@@ -21,7 +21,7 @@ from cmfnet_napari.core.model_card import (
     models_folder,
     read_card,
     software_versions,
-    with_base,
+    start_config,
 )
 
 
@@ -135,7 +135,7 @@ def test_any_preset_takes_the_input_and_network_of_a_base_model(preset):
         mr_percentiles=(2, 98),
         patch=(32, 64, 64),
     )
-    config = with_base(make_config(preset, seed=5), Card(config=base, classes=2))
+    config = start_config(preset, Card(config=base, classes=2), seed=5)
     for field in type(config).model_fields:
         if field in FROM_BASE and preset != "paper":
             assert getattr(config, field) == FROM_BASE[field]
@@ -146,15 +146,16 @@ def test_any_preset_takes_the_input_and_network_of_a_base_model(preset):
 
 def test_a_model_that_reads_strokes_is_taken_as_it_is():
     card = Card(config=make_config("quick", stroke_maps=True), classes=2)
-    config = with_base(make_config("quick"), card)
+    config = start_config("quick", card)
     assert (config.steps, config.region_margin) == (0, 60.0)
-    assert with_base(make_config("quick", steps=20), card).steps == 20
-    assert with_base(make_config("paper"), card).steps == make_config("paper").steps
+    usual = make_config("quick").steps
+    assert start_config("quick", card, steps=usual).steps == usual  # given by hand
+    assert start_config("paper", card).steps == make_config("paper").steps
 
 
 def test_what_was_changed_by_hand_stays_as_it_is():
     card = Card(config=make_config("quick"), classes=2)
-    config = with_base(make_config("quick", learning_rate=1e-4, minutes=5), card)
+    config = start_config("quick", card, learning_rate=1e-4, minutes=5)
     assert (config.learning_rate, config.minutes) == (1e-4, 5)
     assert config.steps == FROM_BASE["steps"]
 

@@ -10,6 +10,7 @@ import numpy as np
 from cmfnet_napari.core import events
 from cmfnet_napari.core.case import open_case
 from cmfnet_napari.core.journal import difference
+from cmfnet_napari.core.kept import kept_previews, read_kept
 from cmfnet_napari.core.model_card import Card, read_card
 from cmfnet_napari.core.runs import STATE_FILE
 from cmfnet_napari.core.study import load_labels
@@ -81,6 +82,28 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
     for part in ("labels", "probabilities"):
         one, other = (case.folder / getattr(event, part) for event in (whole, finished))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_kept_preview_becomes_the_contour(ball, case, worker):
+    worker.say(fit_command(ball.config, steps=12, preview_seconds=0.1))
+    last = worker.until("finished")[-1]
+    run = case.folder / "runs" / "0001-quick"
+    kept = kept_previews(run)[0]
+    assert kept.event.step < last.steps
+    worker.say(events.Choose(model="runs/0001-quick", step=kept.event.step))
+    chosen = worker.until("finished")[-1]
+    assert chosen.steps == kept.event.step
+    assert read_card(run / "model.safetensors").steps == kept.event.step
+    labels = load_labels(case.folder / chosen.labels, ball.study.grid)
+    shown = read_kept(kept.labels, ball.study.grid.shape)
+    assert (labels <= shown).all()  # what is kept drops parts without a stroke
+    assert labels.any()
+    worker.say(events.Choose(model="runs/0001-quick", step=999))
+    assert "not kept any more" in worker.until("failed")[-1].reason
+    worker.say(fit_command(ball.config, steps=2))
+    worker.until("finished")
+    assert worker.end() == 0
+    assert kept_previews(run) == []  # only the newest run is gone back in
 
 
 def test_sigterm_saves_the_state(ball, case, worker):

@@ -27,6 +27,8 @@ import numpy as np
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.case import open_case
+from cmfnet_napari.core.kept import kept_path
+from cmfnet_napari.core.runs import EVENTS_FILE
 from cmfnet_napari.core.volume import write_image
 
 MODE, CASE = sys.argv[1], Path(sys.argv[2])
@@ -36,6 +38,9 @@ commands: queue.Queue = queue.Queue()
 
 
 def say(event: object) -> None:
+    if (CASE / RUN).is_dir():
+        with open(CASE / RUN / EVENTS_FILE, "a", encoding="utf-8") as file:
+            file.write(events.encode(event) + "\n")
     print(events.encode(event), flush=True)
 
 
@@ -75,7 +80,7 @@ def fit(command: events.Fit) -> None:
     grid = case.study.grid
     run = CASE / "runs" / "0001-quick"
     run.mkdir(parents=True, exist_ok=True)
-    say(events.Started(run=str(run), device="cpu", precision="float32", steps=5, parameters=8000))
+    say(events.Started(run=RUN, device="cpu", precision="float32", steps=5, parameters=8000))
     print("a library prints something", flush=True)
     (CASE / "command.json").write_text(command.model_dump_json())
     labels = boxes(grid.shape)
@@ -89,12 +94,25 @@ def fit(command: events.Fit) -> None:
             say(events.Paused(reason="The disk is full."))
             time.sleep(1.5)
         if number == 2:
+            keep(run, labels)
             say(events.Preview(step=2, labels="runs/0001-quick/preview.npy", agreement=0.5))
         time.sleep(0.05)
     if stopped.is_set():
         say(events.Stopping(step=number))
     facts = {"seconds": 0.1 * number, "agreement": 0.9, "stopped": MODE == "endless"}
     finish(labels, number, **facts)
+
+
+def keep(run: Path, labels: np.ndarray) -> None:
+    """The preview after two steps has less than the prediction."""
+    kept_path(run, 2).parent.mkdir(exist_ok=True)
+    kept_path(run, 2).write_bytes(b"weights")
+    np.savez(kept_path(run, 2, ".npz"), labels=labels * (np.indices(labels.shape)[0] >= 6))
+
+
+def choose(command: events.Choose) -> None:
+    with np.load(kept_path(CASE / RUN, command.step, ".npz")) as file:
+        finish(file["labels"], command.step, agreement=0.5)
 
 
 def refine(command: events.Refine) -> None:
@@ -138,7 +156,7 @@ def finish(labels: np.ndarray, steps: int, **facts: object) -> None:
 
 def main() -> None:
     first = events.decode_command(sys.stdin.readline())
-    assert isinstance(first, events.Fit | events.Refine), first
+    assert isinstance(first, events.Fit | events.Refine | events.Choose), first
     if MODE == "dies":
         sys.exit(print("CUDA error: the driver fell over", file=sys.stderr) or 3)
     if MODE == "refuses":
@@ -150,7 +168,7 @@ def main() -> None:
     threading.Thread(target=listen, daemon=True).start()
     command = first
     while command is not None:
-        fit(command) if isinstance(command, events.Fit) else refine(command)
+        {events.Fit: fit, events.Refine: refine, events.Choose: choose}[type(command)](command)
         command = commands.get(timeout=60)
 
 

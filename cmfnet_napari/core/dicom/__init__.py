@@ -1,0 +1,1 @@
+"""DICOM in and out: series, structure sets, segmentations, registrations."""

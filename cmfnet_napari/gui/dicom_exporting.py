@@ -1,0 +1,149 @@
+"""Export to DICOM and on to a PACS, off the GUI thread. It holds no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from cmfnet_napari.core.dicom import pacs
+from cmfnet_napari.core.dicom.common import Maker
+from cmfnet_napari.core.dicom.export import export
+from cmfnet_napari.core.dicom.pacs_nodes import Node, save_node
+from cmfnet_napari.core.dicom.receipt import Receipt
+from cmfnet_napari.core.dicom.reference import read_reference
+from cmfnet_napari.core.dicom.roi import Roi, check_rois
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.study import Study, to_source_image
+from cmfnet_napari.gui.classes import Classes
+from cmfnet_napari.gui.tasks import run_in_background, show_failure
+
+
+@dataclass(frozen=True)
+class Contour:
+    """What is exported.
+
+    Attributes
+    ----------
+    labels : integer array (z, y, x)
+        Segmentation codes on the Study's Grid.
+    study : Study
+        Where it lies.
+    classes : tuple of ScribbleClass
+        Names and colours.
+    model : str
+        Name of the model that made it.
+    """
+
+    labels: np.ndarray
+    study: Study
+    classes: Classes
+    model: str = Maker.model
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How it is exported: structures, folder of the DICOM series, format, file, set to add to."""
+
+    rois: tuple[Roi, ...]
+    folder: str
+    kind: str
+    out: str
+    add_to: str = ""
+
+
+class DicomExporting(QObject):
+    """Exports what a callable returns, and sends what was exported."""
+
+    exported = Signal(str, object)  # file, Receipt
+    refused = Signal(str)  # why nothing was written
+    progress = Signal(int, int)  # files sent, of how many
+    sent = Signal(str)  # what has happened, in a sentence
+    not_sent = Signal(str)  # why
+
+    def __init__(self, contour: Callable[[], Contour], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._contour = contour
+        self.file = ""  # the last one exported
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of what would be exported; none when there is nothing yet."""
+        try:
+            return self._contour().classes
+        except UserError:
+            return ()
+
+    def export(self, choice: Choice) -> None:
+        """Write a file, unless it reads back differently.
+
+        Raises
+        ------
+        UserError
+            There is no contour, no folder, or no structure was chosen.
+        """
+        if not choice.folder:
+            raise UserError("Choose the folder with the DICOM series that was contoured.")
+        if not choice.rois:
+            raise UserError("Choose at least one structure to export.")
+        check_rois(choice.rois)
+        contour = self._contour()
+
+        def done(receipt: Receipt) -> None:
+            self.file = choice.out
+            self.exported.emit(choice.out, receipt)
+
+        run_in_background(_export, contour, choice, done=done, failed=self._on_refused)
+
+    def send(self, node: Node) -> None:
+        """Send the last file exported to a PACS."""
+
+        def done(count: int) -> None:
+            self.sent.emit(f"{node.name} has it.")
+
+        paths = [self.file]
+        run_in_background(
+            pacs.send, node, paths, self.progress.emit, done=done, failed=self._on_not_sent
+        )
+
+    def test(self, node: Node) -> None:
+        """Ask a PACS whether it is there."""
+
+        def done(answer: object) -> None:
+            self.sent.emit(f"{node.name} answers.")
+
+        run_in_background(_echo, node, done=done, failed=self._on_not_sent)
+
+    def add_node(self, node: Node, password: str) -> None:
+        """Add a PACS to the known ones."""
+        save_node(node, password)
+
+    def _on_refused(self, error: Exception) -> None:
+        self.refused.emit(str(error) if isinstance(error, UserError) else "")
+        show_failure(error)
+
+    def _on_not_sent(self, error: Exception) -> None:
+        self.not_sent.emit(str(error) if isinstance(error, UserError) else "Nothing was sent.")
+        if not isinstance(error, UserError):
+            show_failure(error)
+
+
+def _export(contour: Contour, choice: Choice) -> Receipt:
+    labels = to_source_image(contour.labels, contour.study)
+    return export(
+        labels,
+        read_reference(choice.folder, labels=labels),
+        choice.rois,
+        choice.kind,
+        Path(choice.out),
+        Maker(contour.model),
+        add_to=choice.add_to or None,
+        overwrite=True,  # the file dialog has asked
+    )
+
+
+def _echo(node: Node) -> None:
+    pacs.connect(node).echo()

@@ -1,0 +1,126 @@
+"""The previews that a training has kept: looked at again, and one chosen. It holds no widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.events import Started
+from cmfnet_napari.core.kept import Kept, kept_previews, read_kept
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.runs import read_run
+from cmfnet_napari.gui.tasks import run_in_background, show_failure
+
+if TYPE_CHECKING:
+    from cmfnet_napari.gui.session import Session
+
+
+class History(QObject):
+    """Earlier contours of the training that goes on, or of the one whose contour is shown.
+
+    Attributes
+    ----------
+    previews : list of Kept
+        Oldest first; the newest contour is not among them.
+    place : int
+        Which one is looked at; the length of the list: the newest contour.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._run: Path | None = None
+        self.previews: list[Kept] = []
+        self.place = 0
+        session.training.started.connect(self._on_started)
+        session.training.previewed.connect(self._look)
+        session.training.finished.connect(self._look)
+        session.training.failed.connect(self._on_failed)
+        session.refining.state_changed.connect(lambda _state: self.changed.emit())
+        session.refining.finished.connect(self._look)
+        session.opened.connect(self._on_opened)
+        session.closed.connect(self._forget)
+
+    @property
+    def at_newest(self) -> bool:
+        """Whether nothing earlier is looked at."""
+        return self.place >= len(self.previews)
+
+    @property
+    def can_choose(self) -> bool:
+        """Whether the one that is looked at can become the contour now."""
+        session = self._session
+        free = session.refining.state == "ready" and not session.training.running
+        return free and session.writable and not self.at_newest
+
+    def show(self, place: int) -> None:
+        """Look at an earlier contour, or at the newest again."""
+        self.place = place
+        training, patient = self._session.training, self._session.patient
+        training.follow = self.at_newest
+        if self.at_newest:
+            if not training.running:
+                training.remove_preview()
+            self.changed.emit()
+            return
+        kept, shape = self.previews[place], self._session.case.study.grid.shape
+
+        def done(labels: np.ndarray) -> None:
+            if self._session.patient is patient and self.place == place:
+                training.show_preview(labels)
+
+        run_in_background(read_kept, kept.labels, shape, done=done, failed=show_failure)
+        self.changed.emit()
+
+    def choose(self) -> None:
+        """Make the one that is looked at the contour, and its model the run's.
+
+        Raises
+        ------
+        UserError
+            The newest is looked at, or as `Refining.choose`.
+        """
+        if self.at_newest:
+            raise UserError("The newest contour is shown already. Move the slider to go back.")
+        self._session.refining.choose(self.previews[self.place].event.step)
+
+    def _on_started(self, event: Started) -> None:
+        self._use(inside(self._session.case.folder, event.run))
+
+    def _on_failed(self, _reason: str, _details: str) -> None:
+        self._use(self._session.refining.run)
+
+    def _on_opened(self) -> None:
+        self._use(self._session.refining.run)
+
+    def _use(self, run: Path | None) -> None:
+        self._run, self.previews, self.place = run, [], 0
+        self._look()
+
+    def _look(self, _event: object = None) -> None:
+        """See what is there; who looks at the newest goes on to do so."""
+        if self._run is None:
+            self._forget()
+            return
+        newest = self.at_newest
+        looked_at = None if newest else self.previews[self.place].event.step
+        ended = read_run(self._run).finished
+        last = None if ended is None else ended.steps
+        self.previews = [kept for kept in kept_previews(self._run) if kept.event.step != last]
+        if self._session.training.running:
+            self.previews = self.previews[:-1]  # the last is the one that is shown
+        steps = [kept.event.step for kept in self.previews]
+        self.place = steps.index(looked_at) if looked_at in steps else len(steps)
+        self._session.training.follow = self.at_newest
+        self.changed.emit()
+
+    def _forget(self) -> None:
+        self._run, self.previews, self.place = None, [], 0
+        self._session.training.follow = True
+        self.changed.emit()

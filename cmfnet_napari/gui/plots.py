@@ -1,0 +1,76 @@
+"""A plot in the viewer's colours, with its legend below."""
+
+from __future__ import annotations
+
+from html import escape
+
+import napari
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+# Okabe and Ito; told apart by colour-blind people.
+COLORS = ("#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#f0e442")
+_BELOW = 6  # pixels; without them pyqtgraph cuts the descenders of the axis label
+
+
+class ThemedPlot(QWidget):
+    """Named curves over one axis.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose theme it follows.
+    across, up : str
+        Labels of the axes.
+    height : int
+        Of the plot without its legend, pixels.
+    """
+
+    def __init__(self, viewer: napari.Viewer, across: str, up: str, height: int) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._curves: dict[str, pg.PlotDataItem] = {}
+        self.plot = pg.PlotWidget()
+        self.plot.setFixedHeight(height)
+        self.plot.setLabel("bottom", across)
+        self.plot.setLabel("left", up)
+        self.plot.getPlotItem().layout.setContentsMargins(1, 1, 1, _BELOW)
+        self.plot.setMenuEnabled(False)
+        self.plot.hideButtons()
+        self.legend = QLabel()  # beside the plot, so that it never covers a curve
+        self.legend.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.plot)
+        layout.addWidget(self.legend)
+        viewer.events.theme.connect(self._follow_theme)
+        self._follow_theme()
+
+    def draw(self, name: str, across: list[float], up: list[float], width: float = 2.0) -> None:
+        """Draw a curve, or draw it anew; a new one has the next colour and a line in the legend."""
+        if name not in self._curves:
+            color = COLORS[len(self._curves) % len(COLORS)]
+            self._curves[name] = self.plot.plot([], [], pen=pg.mkPen(color, width=width))
+            entry = f'<span style="color: {color}">▬</span>&nbsp;{escape(name)}'
+            self.legend.setText("&nbsp; ".join(filter(None, (self.legend.text(), entry))))
+        self._curves[name].setData(across, up)
+
+    def clear(self) -> None:
+        """Forget all curves."""
+        for curve in self._curves.values():
+            self.plot.removeItem(curve)
+        self._curves.clear()
+        self.legend.clear()
+
+    def close_plot(self) -> None:
+        """Let go of the viewer."""
+        self._viewer.events.theme.disconnect(self._follow_theme)
+
+    def _follow_theme(self) -> None:
+        theme = get_theme(self._viewer.theme)
+        text = theme.text.as_hex()
+        self.plot.setBackground(theme.background.as_hex())
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).setPen(text)
+            self.plot.getAxis(side).setTextPen(text)
