@@ -16,11 +16,10 @@ from scipy.special import softmax
 
 from cmfnet_napari.core.appearance import appearance
 from cmfnet_napari.core.grid import Triple
-from cmfnet_napari.core.race import race
+from cmfnet_napari.core.race import LOOKS_EDGE_MM, race
 from cmfnet_napari.core.scribbles import IGNORE
 
 FAR_MM = 1e4  # cost given to a class that no path reaches
-_EDGE_MM = 200.0  # of the race that knows how the classes look
 _NEAR_MM = 3.0  # costs below this are alike
 _SMOOTH_MM = 3.0  # over which looks are averaged
 _LEAST = 1e-3  # chance of a look that is never believed to be 0
@@ -78,7 +77,7 @@ def find_clues(
     starts = with_air(strokes, body)
     looks = appearance(images, strokes, classes)
     plain = race(images, starts, classes, spacing)
-    informed = race(images, starts, classes, spacing, _EDGE_MM, looks)
+    informed = race(images, starts, classes, spacing, LOOKS_EDGE_MM, looks)
     sigma = [0.0, *(_SMOOTH_MM / mm for mm in spacing)]
     smooth = gaussian_filter(looks, sigma)
     return Clues(np.minimum(plain, FAR_MM), np.minimum(informed, FAR_MM), looks, smooth)

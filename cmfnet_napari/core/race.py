@@ -15,6 +15,9 @@ from skimage.graph import MCP_Geometric
 
 from cmfnet_napari.core.grid import Triple
 
+EDGE_MM = 100.0  # what an edge of the whole range costs
+LOOKS_EDGE_MM = 200.0  # the same where the looks count too
+UNLIKE = 3.0
 _SMOOTH_MM = 1.5  # of the images before their gradient is taken
 
 
@@ -40,9 +43,9 @@ def race(
     targets: np.ndarray,
     classes: int,
     spacing: Triple,
-    edge: float = 100.0,
+    edge: float = EDGE_MM,
     looks: np.ndarray | None = None,
-    unlike: float = 3.0,
+    unlike: float = UNLIKE,
 ) -> np.ndarray:
     """Cost from the strokes of each class to every voxel.
 

@@ -43,11 +43,13 @@ class Views(BaseModel):
     center, zoom : numbers
         The camera's, in mm and pixels a mm.
     brush : float
-        Size of the brush in voxels.
+        Diameter of the brush in voxels, counted in the shortest side.
     selected : int
         Scribble code in use.
     protect : bool
         Whether strokes of other classes were kept.
+    provisional : bool
+        Whether a provisional contour was shown while one drew; earlier versions had none.
     preset : str
         What the next fit was to be begun with; views of earlier versions have none.
     layers : dict
@@ -60,9 +62,10 @@ class Views(BaseModel):
     slices: tuple[int, int, int]
     center: tuple[_Place, _Place, _Place]
     zoom: float = Field(ge=1e-3, le=1e4)
-    brush: float = Field(ge=1, le=1000)
+    brush: float = Field(ge=0.01, le=1000)
     selected: int = Field(alias="class", ge=0, le=255)
     protect: bool = Field(alias="keep other classes")
+    provisional: bool = Field(True, alias="provisional contour")
     preset: str = ""
     layers: dict[str, Look]
 

@@ -16,7 +16,7 @@ from cmfnet_napari.core.journal import Source
 from cmfnet_napari.core.scribbles import BACKGROUND, check_codes, segmentation_code
 from cmfnet_napari.core.study import Study, load_labels
 from cmfnet_napari.gui.classes import reference_colors, scribble_colors
-from cmfnet_napari.gui.layers import OPENED, placement, segmentation_layer
+from cmfnet_napari.gui.layers import OPENED, insert_below, placement, segmentation_layer
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:
@@ -165,12 +165,7 @@ class AutoStrokes(QObject):
         self._add(self.preview)
 
     def _add(self, layer: Labels) -> None:
-        """Below the scribbles, and what was selected stays so."""
-        layers = self._session.viewer.layers
-        active = layers.selection.active
-        layers.append(layer)
-        layers.move(layers.index(layer), layers.index(self._session.scribbles))
-        layers.selection.active = active
+        insert_below(self._session.viewer, layer, self._session.scribbles)
 
 
 def compute_strokes(

@@ -27,7 +27,7 @@ class BackgroundPanel(QGroupBox):
         self.contour = ComboBox(choices=lambda _widget: session.auto_strokes.masks(), nullable=True)
         self.margin = _spin(0.0, 200.0, 1, " mm")
         self.coverage = _spin(0.001, 100.0, 3, " %")
-        self.whole = QCheckBox("the whole region, not sparse strokes")
+        self.whole = QCheckBox("The whole region, not sparse strokes")
         self.preview = QCheckBox("Preview")
         self.apply_button = button("Apply", self._apply, "Draw the proposed strokes")
         self.message = text_label()
@@ -51,7 +51,7 @@ class BackgroundPanel(QGroupBox):
         form.addRow("Contour", mask)
         form.addRow("Margin", self.margin)
         form.addRow("Coverage", self.coverage)
-        form.addRow("", self.whole)
+        form.addRow(self.whole)
         form.addRow(row(self.preview, self.apply_button, stretch=1))
         form.addRow(self.message)
 

@@ -69,6 +69,13 @@ def segmentation_colors(classes: Classes) -> DirectLabelColormap:
     return _colormap({segmentation_code(e.code): e.color for e in classes if e.code >= FIRST_CLASS})
 
 
+def provisional_colors(classes: Classes) -> DirectLabelColormap:
+    """Colours of a contour that is not the network's: seen on fat and on air, unlike its own."""
+    return _colormap(
+        {segmentation_code(e.code): _reddened(e.color) for e in classes if e.code >= FIRST_CLASS}
+    )
+
+
 def reference_colors() -> DirectLabelColormap:
     """One colour for every label of a contour from elsewhere, unlike any class's."""
     table = defaultdict(lambda: np.zeros(4), {None: REFERENCE_COLOR, 0: "transparent"})
@@ -78,6 +85,12 @@ def reference_colors() -> DirectLabelColormap:
 def one_color(color: str) -> DirectLabelColormap:
     """One colour (``#rrggbb``) for label 1 of a structure."""
     return _colormap({1: color})
+
+
+def _reddened(color: str) -> str:
+    """Half way to magenta, #rrggbb."""
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"#{(red + 255) // 2:02x}{green // 2:02x}{(blue + 255) // 2:02x}"
 
 
 def _colormap(colors: dict[int, str]) -> DirectLabelColormap:

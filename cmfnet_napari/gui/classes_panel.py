@@ -8,14 +8,16 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QHeaderView,
+    QProgressBar,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
 )
 
-from cmfnet_napari.core.scribbles import PAPER_COVERAGE, ScribbleClass
+from cmfnet_napari.core.scribbles import BACKGROUND, PAPER_COVERAGE, ScribbleClass
 from cmfnet_napari.gui.classes import add_class, change_class
 from cmfnet_napari.gui.keys import NEXT_CLASS_KEY, class_key
+from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import button, column, row, said, text_label
 
@@ -34,14 +36,13 @@ class ClassesPanel(QWidget):
         self.table.itemChanged.connect(said(self._on_edit))
         self.add_button = button("Add class", self._add)
         self.color_button = button("Colour…", self._recolor, "Colour of the class in use")
-        paper = ", ".join(f"{name} {share:g} %" for name, share in PAPER_COVERAGE.items())
         layout = column(
             self.table,
             row(self.add_button, self.color_button),
             text_label(
                 f"Click a class to paint it; double-click its name to rename it. "
-                f"{NEXT_CLASS_KEY}: next class.\nIn the paper strokes cover: {paper} of all "
-                "voxels."
+                f"{NEXT_CLASS_KEY}: next class. A full bar: strokes cover as much of the image as "
+                "in the paper."
             ),
         )
         layout.setContentsMargins(0, 0, 0, 0)
@@ -69,6 +70,7 @@ class ClassesPanel(QWidget):
             self.table.item(index, _NAME).setText(entry.name)
             self.table.item(index, _NAME).setData(Qt.ItemDataRole.UserRole, entry.code)
             self.table.item(index, _KEY).setText(class_key(entry.code))
+            self.table.setCellWidget(index, _PERCENT, _bar(entry.color))
         rows = min(max(len(classes), 2), 6)
         header = self.table.horizontalHeader().sizeHint().height()
         self.table.setFixedHeight(rows * _ROW_HEIGHT + header + 4)
@@ -85,7 +87,7 @@ class ClassesPanel(QWidget):
         for index, entry in enumerate(self._classes()):
             voxels = int(recorder.counts[entry.code])
             self.table.item(index, _VOXELS).setText(f"{voxels:,}".replace(",", "\u2009"))
-            self.table.item(index, _PERCENT).setText(f"{100 * voxels / total:.3f}")
+            _fill_bar(self.table.cellWidget(index, _PERCENT), entry, 100 * voxels / total)
         self.table.blockSignals(False)
 
     def _follow_selection(self) -> None:
@@ -130,9 +132,31 @@ def _swatch(color: str) -> QIcon:
     return icon
 
 
+def _bar(color: str) -> QProgressBar:
+    """How much of the paper's coverage a class has; the figure is the share of the image."""
+    bar = QProgressBar()
+    bar.setRange(0, 100)
+    bar.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    bar.setStyleSheet(
+        "QProgressBar { background: transparent; border: none; margin: 2px; padding-right: 4px; }"
+        f"QProgressBar::chunk {{ background: {QColor(color).darker(200).name()}; }}"
+    )
+    return bar
+
+
+def _fill_bar(bar: QProgressBar, entry: ScribbleClass, percent: float) -> None:
+    paper = PAPER_COVERAGE["background" if entry.code == BACKGROUND else "tumour"]
+    bar.setValue(min(100, round(100 * percent / paper)))
+    bar.setFormat(f"{percent:.3f}")
+    bar.setToolTip(
+        f"Strokes of {plain(entry.name)} cover {percent:.3f} % of the image; in the paper "
+        f"{paper:g} % on average."
+    )
+
+
 def _table() -> QTableWidget:
     table = QTableWidget(0, 5)
-    table.setHorizontalHeaderLabels(["", "Class", "Key", "Voxels", "%"])
+    table.setHorizontalHeaderLabels(["", "Class", "Key", "Voxels", "% image"])
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -140,7 +164,7 @@ def _table() -> QTableWidget:
     header = table.horizontalHeader()
     header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
     header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-    for cell, width in ((_COLOR, 26), (_KEY, 36), (_VOXELS, 62), (_PERCENT, 54)):
+    for cell, width in ((_COLOR, 26), (_KEY, 36), (_VOXELS, 58), (_PERCENT, 76)):
         table.setColumnWidth(cell, width)
     return table
 

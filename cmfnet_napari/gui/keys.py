@@ -1,12 +1,11 @@
-"""Keys that choose a class, go to the next place to look at, and undo.
+"""Keys to choose a class, draw and undo, beside napari's E (erase), P (paint), [ and ] (brush).
 
-They are beside napari's own E (erase), P (paint), [ and ] (brush).
-Ctrl+Z is the journal's, not napari's: napari forgets its history when the plane changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app_model.types import KeyCode, KeyMod
@@ -20,6 +19,29 @@ BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY = "Q", "W", "Shift-W"
 NEXT_PLACE_KEY = "N"
 UNDO_KEY = KeyMod.CtrlCmd | KeyCode.KeyZ
 REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A key, what it does in a clinician's words, and the doing."""
+
+    key: object  # as napari's bind_key takes it
+    title: str
+    do: Callable[[Session], object]
+
+
+DRAWING = {
+    "free": Shortcut("D", "Draw a free line", lambda s: s.drawing.choose("free")),
+    "straight": Shortcut("S", "Draw a straight line", lambda s: s.drawing.choose("straight")),
+    "lasso": Shortcut("O", "Outline an area and fill it", lambda s: s.drawing.choose("lasso")),
+    "between": Shortcut(
+        "I", "Fill the slices between drawn ones", lambda s: s.drawing.fill_between()
+    ),
+    "next": Shortcut(".", "Next slice without a stroke of the class", lambda s: s.drawing.step(1)),
+    "previous": Shortcut(
+        ",", "Previous slice without a stroke of the class", lambda s: s.drawing.step(-1)
+    ),
+}
 
 
 def class_key(code: int) -> str:
@@ -51,7 +73,13 @@ def _actions(session: Session) -> dict[object, Callable[[object], None]]:
         NEXT_PLACE_KEY: lambda _viewer: session.review.next_place(),
         UNDO_KEY: lambda _viewer: session.undo(),
         REDO_KEY: lambda _viewer: session.redo(),
+        **{entry.key: _action(entry, session) for entry in DRAWING.values()},
     }
+
+
+def _action(entry: Shortcut, session: Session) -> Callable[[object], None]:
+    """What napari calls; it wants a function that has a name."""
+    return lambda _viewer: entry.do(session)
 
 
 def _next_code(session: Session) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 
 from cmfnet_napari.core.case_structures import Structure
@@ -49,6 +50,13 @@ def case_layers(opened: Opened) -> list[LayerData]:
         "metadata": _metadata(opened, "Scribbles"),
     }
     return [*layers, (opened.scribbles, scribbles, "labels")]
+
+
+def insert_below(viewer: ViewerModel, layer: Layer, other: Layer) -> None:
+    """Show a layer below another; what was selected stays so."""
+    active = viewer.layers.selection.active
+    viewer.layers.insert(viewer.layers.index(other), layer)
+    viewer.layers.selection.active = active
 
 
 def segmentation_layer(

@@ -16,36 +16,14 @@ from napari.layers import Labels
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.changes import Region, changed_at, changed_in, changed_slices
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.journal import Journal, Source, Stroke
 from cmfnet_napari.core.scribbles import MAX_CODE, UNLABELLED
 from cmfnet_napari.gui.tasks import run_in_background
 
-Region = tuple[slice, slice, slice]
-
 _LOOK_AFTER_MS = 100  # redrawing also happens while one scrolls; do not compare each time
 _RETRY_MS = 2000  # after a stroke could not be written
-
-
-def changed_slices(before: np.ndarray, after: np.ndarray) -> Region | None:
-    """The slab of slices (z) that holds every difference; None when there is none."""
-    slices = [z for z in range(len(before)) if not np.array_equal(before[z], after[z])]
-    return (slice(slices[0], slices[-1] + 1), slice(None), slice(None)) if slices else None
-
-
-def changed_voxels(
-    before: np.ndarray, after: np.ndarray, region: Region, source: Source
-) -> Stroke | None:
-    """`journal.difference`, looking at a part only."""
-    starts = [part.indices(n)[0] for part, n in zip(region, before.shape, strict=True)]
-    differs = before[region] != after[region]
-    at = np.flatnonzero(differs)  # many times faster than nonzero in three dimensions
-    if not at.size:
-        return None
-    inside = np.unravel_index(at, differs.shape)
-    index = tuple(axis + start for axis, start in zip(inside, starts, strict=True))
-    voxels = np.ravel_multi_index(index, before.shape)
-    return Stroke(voxels, before[index], after[index], source)
 
 
 class StrokeRecorder(QObject):
@@ -84,6 +62,11 @@ class StrokeRecorder(QObject):
     def present(self) -> np.ndarray:
         """The codes that have a stroke, uint8."""
         return np.flatnonzero(self.counts).astype(np.uint8)
+
+    @property
+    def recorded_scribbles(self) -> np.ndarray:
+        """The scribbles as they are recorded, uint8 (z, y, x): to look at, they go on changing."""
+        return self._before
 
     def snapshot(self) -> np.ndarray:
         """A copy of the scribbles as they are recorded, uint8 (z, y, x)."""
@@ -137,6 +120,18 @@ class StrokeRecorder(QObject):
         voxels = np.flatnonzero(self._before.reshape(-1) != scribbles.reshape(-1))
         return self.write(voxels, scribbles.reshape(-1)[voxels], "import")
 
+    def begin(self) -> None:
+        """A stroke is being drawn: nothing is recorded until its `end`."""
+        self._drawing = True
+
+    def end(self, voxels: np.ndarray) -> None:
+        """Record a stroke whose voxels (flat indices, each once) are known."""
+        self._drawing = False
+        self._stroke_ended.stop()
+        earlier = bool(self._complaint)
+        self._try(self.record if earlier else lambda: self._keep(self._drawn(voxels)))
+        self._later()
+
     def undo(self) -> Stroke | None:
         """Take the newest stroke back, of this session or an earlier one; None: there is none."""
         return self._step(self._journal.undo)
@@ -168,7 +163,9 @@ class StrokeRecorder(QObject):
         return after
 
     def _record(self, region: Region, source: Source = "hand") -> Stroke | None:
-        stroke = changed_voxels(self._before, self._data(), region, source)
+        return self._keep(changed_in(self._before, self._data(), region, source))
+
+    def _keep(self, stroke: Stroke | None) -> Stroke | None:
         if stroke is None:
             return None
         if stroke.new.max() > MAX_CODE:
@@ -179,6 +176,9 @@ class StrokeRecorder(QObject):
         self._journal.append(stroke)
         self._take(stroke)
         return stroke
+
+    def _drawn(self, voxels: np.ndarray) -> Stroke | None:
+        return changed_at(self._before, self._data(), voxels, "hand")
 
     def _step(self, step: Callable[[], Stroke | None]) -> Stroke | None:
         self.record()

@@ -18,8 +18,10 @@ from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.comparison import Comparison
+from cmfnet_napari.gui.drawing import Drawing
 from cmfnet_napari.gui.export import Export
 from cmfnet_napari.gui.history import History
+from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.markup import plain
@@ -34,8 +36,6 @@ from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.views import ViewKeeper
-
-_BRUSH_MM = 3.0
 
 
 class Session(QObject):
@@ -72,6 +72,8 @@ class Session(QObject):
         self.export = Export(self)
         self.auto_strokes = AutoStrokes(self)
         self.registering = Registering(self)
+        self.drawing = Drawing(self)
+        self.instant = Instant(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -223,7 +225,7 @@ class Session(QObject):
         middle[0] = int(marked.argmax()) if marked.any() else middle[0]
         self.viewer.dims.current_step = tuple(middle)
         self.planes.show("axial")
-        layer.brush_size = max(1, round(_BRUSH_MM / min(grid.spacing)))
+        self.drawing.open()
         layer.selected_label = FIRST_CLASS
         layer.editable = not opened.case.read_only
         self.viewer.layers.selection.active = layer
@@ -255,10 +257,12 @@ class Session(QObject):
         self.review.close()
         self.comparison.close()
         self.registering.close()
+        self.instant.close()
         self.result.close()
         if self.patient is None:
             return
         unbind_keys(self)
+        self.drawing.close()
         self.recorder.close()
         self.views.close()
         self.planes.close()

@@ -26,7 +26,7 @@ from cmfnet_napari.core.model_card import check_base, model_name, read_card, sta
 from cmfnet_napari.core.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.gui.classes import segmentation_colors
-from cmfnet_napari.gui.layers import OPENED, segmentation_layer
+from cmfnet_napari.gui.layers import OPENED, insert_below, segmentation_layer
 from cmfnet_napari.gui.previews import load_preview
 from cmfnet_napari.gui.watchdog import Watchdog
 from cmfnet_napari.gui.worker_client import WorkerClient, worker_command
@@ -139,13 +139,10 @@ class Training(QObject):
         if self._preview is not None and self._preview in viewer.layers:
             self._preview.data = labels
             return
-        active = viewer.layers.selection.active
         colors = segmentation_colors(case.classes)
         layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
         layer.metadata[OPENED] = self._session.patient
-        viewer.add_layer(layer)
-        viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(self._session.scribbles))
-        viewer.layers.selection.active = active
+        insert_below(viewer, layer, self._session.scribbles)
         self._preview = layer
 
     def remove_preview(self) -> None:

@@ -59,6 +59,10 @@ class ViewKeeper(QObject):
         self._timer.stop()
         self.keep()
 
+    @property
+    def _voxel_mm(self) -> float:
+        return min(self._session.case.study.grid.spacing)
+
     def _layers(self) -> dict[str, Layer]:
         """The case's own layers that are there, by role."""
         layers = self._session.viewer.layers
@@ -72,9 +76,10 @@ class ViewKeeper(QObject):
             "slices": [int(step) for step in viewer.dims.current_step],
             "center": [float(value) for value in viewer.scene.camera.center],
             "zoom": float(viewer.scene.camera.zoom),
-            "brush": float(scribbles.brush_size),
+            "brush": self._session.drawing.size_mm / self._voxel_mm,
             "class": int(scribbles.selected_label),
             "keep other classes": bool(scribbles.preserve_labels),
+            "provisional contour": self._session.instant.enabled,
             "preset": self._session.preset,
             "layers": {role: _look(layer) for role, layer in self._layers().items()},
         }
@@ -89,10 +94,11 @@ class ViewKeeper(QObject):
 
     def _apply(self, views: Views) -> None:
         viewer, scribbles = self._session.viewer, self._session.scribbles
-        scribbles.brush_size = views.brush
+        self._session.drawing.set_size(views.brush * self._voxel_mm)
         if views.selected in [entry.code for entry in self._session.case.classes]:
             scribbles.selected_label = views.selected
         scribbles.preserve_labels = views.protect
+        self._session.instant.enabled = views.provisional
         if views.preset in PRESETS:
             self._session.preset = views.preset
         layers = self._layers()

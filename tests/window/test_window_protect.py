@@ -14,7 +14,7 @@ def drawn(opened, hand):
     strokes[5, 8, 6:10], strokes[5, 8, 10:14] = 1, 2
     opened.session.recorder.add(strokes, "import")
     hand.look_at("axial", (5, 8, 6))
-    opened.scribble_panel.protect.setChecked(True)
+    opened.scribble_panel.tools.protect.setChecked(True)
     opened.session.select_class(2)
     opened.session.scribbles.brush_size = 1
     return strokes[5, 8]
@@ -29,7 +29,7 @@ def test_filling_changes_nothing_of_another_class(opened, hand, drawn):
     layer.mode = "fill"
     hand.drag((5, 8, 7))
     np.testing.assert_array_equal(row(opened.session), drawn)
-    opened.scribble_panel.protect.setChecked(False)
+    opened.scribble_panel.tools.protect.setChecked(False)
     hand.drag((5, 8, 7))
     np.testing.assert_array_equal(row(opened.session)[6:14], [2] * 8)
 

@@ -68,7 +68,7 @@ def test_views_come_back(opened, again):
     layers["MR"].visible, layers["MR"].opacity = True, 0.4
     session.select_class(1)
     session.scribbles.brush_size = 5
-    opened.scribble_panel.protect.setChecked(True)
+    opened.scribble_panel.tools.protect.setChecked(True)
     preset = opened.training_panel.begin.preset
     preset.setCurrentIndex(preset.findData("standard"))
     session.views.close()
@@ -82,7 +82,7 @@ def test_views_come_back(opened, again):
     assert tuple(layers["CT"].contrast_limits) == (-50.0, 150.0)
     assert (layers["MR"].visible, layers["MR"].opacity) == (True, 0.4)
     assert (session.scribbles.selected_label, session.scribbles.brush_size) == (1, 5)
-    assert opened.scribble_panel.protect.isChecked()
+    assert opened.scribble_panel.tools.protect.isChecked()
     assert session.scribbles.preserve_labels
     assert preset.currentData() == "standard"
     assert not said()  # after a proper end nothing is said
@@ -107,10 +107,10 @@ def test_other_classes_are_kept_when_one_says_so(opened, hand, qtbot):
     hand.look_at("axial", (5, 8, 6))
     session.select_class(2)
     session.scribbles.brush_size = 1
-    opened.scribble_panel.protect.setChecked(True)
+    opened.scribble_panel.tools.protect.setChecked(True)
     hand.drag((5, 8, 6), (5, 8, 12))
     np.testing.assert_array_equal(session.scribbles.data[5, 8, 6:13], [2, 2, 1, 1, 2, 2, 2])
-    opened.scribble_panel.protect.setChecked(False)
+    opened.scribble_panel.tools.protect.setChecked(False)
     hand.drag((5, 8, 6), (5, 8, 12))
     assert set(session.scribbles.data[5, 8, 6:13]) == {2}
 

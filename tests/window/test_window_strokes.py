@@ -134,14 +134,9 @@ def test_coverage_is_counted(opened, hand, qtbot, journal):
     wait_for(qtbot, journal, 1)
     table = opened.scribble_panel.classes.table
     assert table.item(1, 3).text() == "5"
-    assert table.item(1, 4).text() == "0.130"  # 5 of 3840
-
-
-def test_brush_is_in_millimetres(opened):
-    opened.scribble_panel.brush.setValue(4.5)  # 0.9 mm is the finest side in the axial plane
-    assert opened.session.scribbles.brush_size == 5
-    opened.session.scribbles.brush_size = 2
-    assert opened.scribble_panel.brush.value() == pytest.approx(1.8)
+    bar = table.cellWidget(1, 4)
+    assert (bar.text(), bar.value()) == ("0.130", 100)  # 5 of 3840; the paper has 0.04 %
+    assert table.cellWidget(0, 4).value() == 0
 
 
 def test_save_and_load(opened, tmp_path, qtbot, scribble, patient):
