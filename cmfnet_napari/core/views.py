@@ -50,6 +50,14 @@ class Views(BaseModel):
         Whether strokes of other classes were kept.
     preset : str
         What the next fit was to be begun with; views of earlier versions have none.
+    layout : str
+        A name of `gui.layouts.LAYOUTS`; views of earlier versions lack it and the next three.
+    blend : int
+        Percent of the MR over the CT.
+    board : bool
+        Whether CT and MR were a checkerboard.
+    crosshair : bool
+        Whether the crosshair was shown where there are several views.
     layers : dict
         How each of the case's layers was shown.
     """
@@ -64,6 +72,10 @@ class Views(BaseModel):
     selected: int = Field(alias="class", ge=0, le=255)
     protect: bool = Field(alias="keep other classes")
     preset: str = ""
+    layout: str = "one"
+    blend: int = Field(default=0, ge=0, le=100)
+    board: bool = Field(alias="checkerboard", default=False)
+    crosshair: bool = True
     layers: dict[str, Look]
 
 

@@ -1,11 +1,12 @@
-"""Keys that choose a class and undo, beside napari's own E (erase), P (paint), [ and ] (brush).
+"""Every key of the window beside napari's own E (erase), P (paint), [ and ] (brush).
 
 Ctrl+Z is the journal's, not napari's: napari forgets its history when the plane changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app_model.types import KeyCode, KeyMod
@@ -18,6 +19,40 @@ if TYPE_CHECKING:
 BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY = "Q", "W", "N"
 UNDO_KEY = KeyMod.CtrlCmd | KeyCode.KeyZ
 REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
+PLANE_KEYS = {"axial": "Shift-A", "sagittal": "Shift-S", "coronal": "Shift-C"}
+LAYOUT_KEY, CHECKERBOARD_KEY, FLICKER_KEY, CROSSHAIR_KEY = "G", "K", "T", "H"
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A key, what it does in a clinician's words, and the doing."""
+
+    key: object  # as napari's bind_key takes it
+    title: str
+    do: Callable[[Session], object]
+    let_go: Callable[[Session], object] | None = None  # for keys that are held
+
+
+SHORTCUTS = (
+    Shortcut(BACKGROUND_KEY, "Draw background", lambda s: s.select_class(BACKGROUND)),
+    Shortcut(FIRST_CLASS_KEY, "Draw the first class", lambda s: s.select_class(FIRST_CLASS)),
+    Shortcut(NEXT_CLASS_KEY, "Draw the next class", lambda s: s.select_class(_next_code(s))),
+    Shortcut(UNDO_KEY, "Take the last stroke back", lambda s: s.undo()),
+    Shortcut(REDO_KEY, "Bring the stroke back", lambda s: s.redo()),
+    Shortcut(PLANE_KEYS["axial"], "Axial plane", lambda s: s.planes.show("axial")),
+    Shortcut(PLANE_KEYS["sagittal"], "Sagittal plane", lambda s: s.planes.show("sagittal")),
+    Shortcut(PLANE_KEYS["coronal"], "Coronal plane", lambda s: s.planes.show("coronal")),
+    Shortcut(LAYOUT_KEY, "Next arrangement of the views", lambda s: s.layouts.show_next()),
+    Shortcut(CHECKERBOARD_KEY, "CT and MR as a checkerboard", lambda s: s.fusion.switch_board()),
+    Shortcut(
+        FLICKER_KEY,
+        "Hold: the other of CT and MR",
+        lambda s: s.fusion.flicker(True),
+        let_go=lambda s: s.fusion.flicker(False),
+    ),
+    Shortcut(CROSSHAIR_KEY, "Crosshair on and off", lambda s: s.navigator.switch_crosshair()),
+)
+_ON_LAYER = (UNDO_KEY, REDO_KEY)  # where napari has its own
 
 
 def class_key(code: int) -> str:
@@ -27,28 +62,30 @@ def class_key(code: int) -> str:
 
 def bind_keys(session: Session) -> None:
     """Register the keys with the viewer; undo also with the layer, where napari has its own."""
-    for key, action in _actions(session).items():
-        session.viewer.bind_key(key, action, overwrite=True)
-    session.scribbles.bind_key(UNDO_KEY, lambda _layer: session.undo(), overwrite=True)
-    session.scribbles.bind_key(REDO_KEY, lambda _layer: session.redo(), overwrite=True)
+    for shortcut in SHORTCUTS:
+        session.viewer.bind_key(shortcut.key, _action(shortcut, session), overwrite=True)
+        if shortcut.key in _ON_LAYER:
+            session.scribbles.bind_key(shortcut.key, _action(shortcut, session), overwrite=True)
 
 
 def unbind_keys(session: Session) -> None:
     """Give the keys back."""
-    for key in _actions(session):
-        session.viewer.bind_key(key, None)
-    for key in (UNDO_KEY, REDO_KEY):
+    for shortcut in SHORTCUTS:
+        session.viewer.bind_key(shortcut.key, None)
+    for key in _ON_LAYER:
         session.scribbles.bind_key(key, None)
 
 
-def _actions(session: Session) -> dict[object, Callable[[object], None]]:
-    return {
-        BACKGROUND_KEY: lambda _viewer: session.select_class(BACKGROUND),
-        FIRST_CLASS_KEY: lambda _viewer: session.select_class(FIRST_CLASS),
-        NEXT_CLASS_KEY: lambda _viewer: session.select_class(_next_code(session)),
-        UNDO_KEY: lambda _viewer: session.undo(),
-        REDO_KEY: lambda _viewer: session.redo(),
-    }
+def _action(shortcut: Shortcut, session: Session) -> Callable[[object], object]:
+    if shortcut.let_go is None:
+        return lambda _shown: shortcut.do(session)
+
+    def hold(_shown: object) -> Iterator[None]:
+        shortcut.do(session)
+        yield
+        shortcut.let_go(session)
+
+    return hold
 
 
 def _next_code(session: Session) -> int:

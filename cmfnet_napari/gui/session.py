@@ -17,9 +17,12 @@ from cmfnet_napari.core.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
+from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import OPENED, ROLE, case_layers, show_filled
+from cmfnet_napari.gui.layouts import Layouts
 from cmfnet_napari.gui.markup import plain
+from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
@@ -29,6 +32,7 @@ from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.views import ViewKeeper
+from cmfnet_napari.gui.windowing import Windowing
 
 _BRUSH_MM = 3.0
 
@@ -62,6 +66,10 @@ class Session(QObject):
         self.base_models = BaseModels(self)
         self.result = Result(self)
         self.auto_strokes = AutoStrokes(self)
+        self.navigator = Navigator(self)
+        self.fusion = Fusion(self)
+        self.windowing = Windowing(self)
+        self.layouts = Layouts(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -154,6 +162,7 @@ class Session(QObject):
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._leave()
+        self.navigator.close()
 
     def _show(self, opened: Opened) -> None:
         self.busy.emit("")
