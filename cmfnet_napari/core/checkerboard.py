@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-SQUARE_MM = 25.0
+_LARGEST_MM, _FEWEST = 25.0, 4  # squares: large enough to compare, and some in every direction
 
 
 class Checkerboard:
@@ -26,8 +26,10 @@ class Checkerboard:
     def __init__(self, image: np.ndarray, spacing: tuple[float, float, float]) -> None:
         self.image = image
         self.shape, self.size = image.shape, image.size
+        extent = np.array(image.shape) * np.array(spacing)
+        square = min(_LARGEST_MM, float(extent.min()) / _FEWEST)
         self._odd = [
-            (np.arange(n) * step // SQUARE_MM % 2).astype(bool)
+            (np.arange(n) * step // square % 2).astype(bool)
             for n, step in zip(image.shape, spacing, strict=True)
         ]
 

@@ -48,8 +48,8 @@ class LinkedView:
         turn(self.model, plane, self._grid)
 
     def twin(self, layer: Layer) -> Twin | None:
-        """The twin of a layer of the main viewer."""
-        return next((twin for twin in self._twins if twin.original is layer), None)
+        """The twin of a layer of the main viewer, which napari hands to plugins in a wrapper."""
+        return next((twin for twin in self._twins if twin.original == layer), None)
 
     def close(self) -> None:
         """Let go of the main viewer."""

@@ -49,7 +49,7 @@ def turn(view: ViewerModel, plane: str, grid: Grid) -> None:
     view.scene.camera.orientation = (_DEPTH[plane], vertical, "right")
     letters = border_letters(grid, rows, columns)
     for border, position in _BORDERS.items():
-        write_on(view, border, letters[border], position, size=14)
+        write_on(view, border, letters[border], position, size=14, box=True)
 
 
 def write_on(

@@ -35,6 +35,9 @@ class Marks:
         self.crosshair = Crosshair(qt_viewer)
         self._readout = Readout(session, view)
         self.mouse = CanvasMouse(session, view, qt_viewer.canvas.native, image, keys)
+        view.scene.camera.events.zoom.connect(self._fit_bar)
+        view.canvas.events.size.connect(self._fit_bar)
+        self._fit_bar()
 
     def update(self, crosshair: bool) -> None:
         """Follow the place of the planes."""
@@ -47,6 +50,11 @@ class Marks:
         """Take everything off the canvas."""
         self.mouse.close()
         self.crosshair.close()
+        self._view.scene.camera.events.zoom.disconnect(self._fit_bar)
+        self._view.canvas.events.size.disconnect(self._fit_bar)
+
+    def _fit_bar(self) -> None:
+        self._readout.fit_bar()
 
 
 class Pane:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
 _SIZE = 9  # points
+_BAR_PIXELS, _BAR_SHARE = 150, 0.3
 _LETTERS = ("RL", "AP", "IS")  # of negative and positive LPS x, y, z
 
 
@@ -59,6 +61,21 @@ def value_text(study: Study, place: np.ndarray) -> str:
     return f"{values}\n{where} mm"
 
 
+def bar_length(zoom: float, width: int) -> float:
+    """Length of a scale bar, mm, that leaves the letter at the border's middle alone.
+
+    Parameters
+    ----------
+    zoom : float
+        Pixels a mm.
+    width : int
+        Of the canvas, pixels.
+    """
+    longest = min(_BAR_PIXELS, _BAR_SHARE * width) / zoom
+    power = 10.0 ** math.floor(math.log10(longest))
+    return max(step * power for step in (1, 2, 5) if step * power <= longest)
+
+
 class Readout:
     """Writes both on a view's canvas.
 
@@ -77,6 +94,11 @@ class Readout:
         """Say where the plane lies; `image` is named where the view shows one alone."""
         text = plane_text(self._view, self._session.case.study, image)
         write_on(self._view, "plane", text, "top_left", _SIZE, box=True)
+
+    def fit_bar(self) -> None:
+        """Give the scale bar a length that fits."""
+        zoom, width = self._view.scene.camera.zoom, self._view.canvas.size[1]
+        self._view.canvas.overlays.scale_bar.length = bar_length(zoom, width)
 
     def show_value(self, place: np.ndarray | None) -> None:
         """Say what is at a place (mm along the study's axes); None when the mouse has left."""

@@ -9,14 +9,14 @@ from napari.layers import Labels, Layer, Surface
 from qtpy.QtCore import QTimer
 
 from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.surface import surfaces
+from cmfnet_napari.core.surface import Mesh, meshes, shade
 from cmfnet_napari.gui.layers import ROLE
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 _WAIT_MS = 300
 _RIGHT_HANDED = ("away", "down", "right")  # of z, y, x: the patient, not the mirror image
 _FROM_THE_FRONT, _HEAD_UP = (0, 1, 0), (1, 0, 0)  # z, y, x
-Solids = dict[int, tuple[np.ndarray, np.ndarray]]
+Solids = dict[int, Mesh]
 _NOTHING = "The contour will be\nseen here in 3D."
 
 
@@ -90,9 +90,10 @@ class SolidView:
         layers = self.model.layers
         old = list(layers)
         for solid, colormap in zip(solids, colormaps, strict=True):
-            for label, (vertices, faces) in solid.items():
-                colors = np.tile(np.asarray(colormap.map(label)), (len(vertices), 1))
-                layers.append(Surface((vertices, faces), vertex_colors=colors, shading="smooth"))
+            for label, mesh in solid.items():
+                colors = shade(mesh, colormap.map(label))
+                triangles = mesh.vertices, mesh.faces
+                layers.append(Surface(triangles, vertex_colors=colors, shading="none"))
         new = len(layers) > len(old)
         for layer in old:
             layers.remove(layer)
@@ -102,10 +103,10 @@ class SolidView:
 
     def _fit(self, turn: bool) -> None:
         """Show all of it, until the user has chosen how near to look."""
-        self.model.fit_to_view()
         camera = self.model.scene.camera
         if turn:
             camera.set_view_direction(_FROM_THE_FRONT, _HEAD_UP)
+        self.model.fit_to_view()
         self._fitted = camera.zoom
 
 
@@ -118,4 +119,4 @@ def _changes(layer: Labels) -> tuple[object, ...]:
 
 
 def _solids(arrays: list[np.ndarray], grid: Grid) -> list[Solids]:
-    return [surfaces(labels, grid) for labels in arrays]
+    return [meshes(labels, grid) for labels in arrays]

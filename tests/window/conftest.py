@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from copy import copy
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,12 +177,19 @@ class Hand:
 
         self.session = dock.session
         self.qtbot = qtbot
+        self.viewer = dock.session.viewer
         self.canvas = dock.window().centralWidget().findChild(QOpenGLWidget)
+
+    def over(self, pane: object) -> Hand:
+        """The same hand over a view beside the main one."""
+        other = copy(self)
+        other.viewer, other.canvas = pane.view.model, pane.widget.canvas.native
+        return other
 
     def pixel(self, voxel: tuple[int, int, int]) -> object:
         from qtpy.QtCore import QPoint
 
-        viewer, grid = self.session.viewer, self.session.case.study.grid
+        viewer, grid = self.viewer, self.session.case.study.grid
         world = np.array(voxel) * grid.spacing + grid.translate
         camera = viewer.scene.camera
         rows, columns = viewer.dims.displayed
@@ -196,32 +204,34 @@ class Hand:
         self.session.viewer.dims.current_step = voxel
         self.qtbot.wait(100)
 
-    def drag(self, *voxels: tuple[int, int, int]) -> None:
+    def drag(
+        self, *voxels: tuple[int, int, int], button: str = "left", modifier: str = "No"
+    ) -> None:
+        self.drag_pixels(*[self.pixel(voxel) for voxel in voxels], button=button, modifier=modifier)
+
+    def drag_pixels(self, *points: object, button: str = "left", modifier: str = "No") -> None:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        left = Qt.MouseButton.LeftButton
-        points = [self.pixel(voxel) for voxel in voxels]
+        held = getattr(Qt.MouseButton, f"{button.capitalize()}Button")
+        keys = getattr(Qt.KeyboardModifier, f"{modifier}Modifier")
         QTest.mouseMove(self.canvas, points[0])
-        QTest.mousePress(self.canvas, left, pos=points[0])
+        QTest.mousePress(self.canvas, held, keys, points[0])
         for point in (*points[1:], points[-1]):  # napari may still hold the last one back
             self.qtbot.wait(20)  # moves that follow faster are dropped by vispy
-            self._move(point)
+            self._move(point, held, keys)
             self.qtbot.wait(20)
-        QTest.mouseRelease(self.canvas, left, pos=points[-1])
+        QTest.mouseRelease(self.canvas, held, keys, points[-1])
         self.qtbot.wait(30)
 
-    def _move(self, point: object) -> None:
+    def _move(self, point: object, button: object, keys: object) -> None:
         """QTest.mouseMove holds no button; a drag does."""
-        from qtpy.QtCore import QEvent, QPointF, Qt
+        from qtpy.QtCore import QEvent, QPointF
         from qtpy.QtGui import QMouseEvent
         from qtpy.QtWidgets import QApplication
 
-        left = Qt.MouseButton.LeftButton
         here, everywhere = QPointF(point), QPointF(self.canvas.mapToGlobal(point))
-        event = QMouseEvent(
-            QEvent.Type.MouseMove, here, everywhere, left, left, Qt.KeyboardModifier.NoModifier
-        )
+        event = QMouseEvent(QEvent.Type.MouseMove, here, everywhere, button, button, keys)
         QApplication.sendEvent(self.canvas, event)
 
     def press(self, key: str) -> None:
