@@ -135,10 +135,10 @@ class CanvasMouse(QObject):
             way = event.position() - begun
             self._session.windowing.drag(image, limits, way.x(), way.y())
             return True
-        place = self._place(event)
-        self._readout.show_value(place)
         if self._pointing:
-            self._session.navigator.go_to(place)
+            self._session.navigator.go_to(self._place(event))
+        elif event.buttons() == Qt.MouseButton.NoButton:  # strokes come first
+            self._readout.show_value(self._place(event))
         return self._pointing
 
     def _release(self, event: QMouseEvent) -> bool:

@@ -29,9 +29,13 @@ class Crosshair:
         self._line.order = _ABOVE_ALL
         self._line.set_gl_state("translucent", depth_test=False)
         self._line.visible = False
+        self._at: tuple[float, float] | None = None
 
     def show(self, at: tuple[float, float] | None) -> None:
         """Move it to a place (down, across; mm in the plane), or hide it."""
+        if at == self._at:
+            return  # nothing to draw anew
+        self._at = at
         self._line.visible = at is not None
         if at is not None:
             down, across = at

@@ -41,8 +41,8 @@ class Fusion(QObject):
 
     @property
     def available(self) -> bool:
-        """Whether there is an MR to see."""
-        return self._mr is not None
+        """Whether there is an MR to see over the CT, and not beside it."""
+        return self._mr is not None and not self._parted
 
     @property
     def front(self) -> str:

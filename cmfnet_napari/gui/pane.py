@@ -42,9 +42,11 @@ class Marks:
     def update(self, crosshair: bool) -> None:
         """Follow the place of the planes."""
         self._readout.show_plane(self.image)
-        place = self._session.navigator.place
-        shown = crosshair and self._view.dims.ndisplay == 2
-        self.crosshair.show(tuple(place[list(self._view.dims.displayed)]) if shown else None)
+        if crosshair and self._view.dims.ndisplay == 2:
+            down, across = self._session.navigator.place[list(self._view.dims.displayed)]
+            self.crosshair.show((float(down), float(across)))
+        else:
+            self.crosshair.show(None)
 
     def close(self) -> None:
         """Take everything off the canvas."""

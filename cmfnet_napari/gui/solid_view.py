@@ -57,7 +57,7 @@ class SolidView:
         self.model.layers.clear()
 
     def _follow_layers(self, _event: object = None) -> None:
-        self._watch([layer for layer in self._main.layers if _is_contour(layer)])
+        self._watch([layer for layer in self._main.layers if _is_contour(layer, self._grid)])
         self._soon()
 
     def _watch(self, layers: list[Labels]) -> None:
@@ -110,8 +110,9 @@ class SolidView:
         self._fitted = camera.zoom
 
 
-def _is_contour(layer: Layer) -> bool:
-    return type(layer) is Labels and layer.ndim == 3 and layer.metadata.get(ROLE) != "Scribbles"
+def _is_contour(layer: Layer, grid: Grid) -> bool:
+    on_grid = type(layer) is Labels and layer.data.shape == grid.shape
+    return on_grid and layer.metadata.get(ROLE) != "Scribbles"
 
 
 def _changes(layer: Labels) -> tuple[object, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
 _REDRAW_MS = 40
+_OTHERS_MS = 100  # while one scrolls, every canvas that is drawn anew costs frames
 
 
 class ViewGrid(QObject):
@@ -55,7 +56,9 @@ class ViewGrid(QObject):
         session.opened.connect(self._on_opened)
         session.closed.connect(self._on_closed)
         session.layouts.changed.connect(self._arrange)
-        session.navigator.moved.connect(self._update)
+        self._later = QTimer(self, singleShot=True, interval=_OTHERS_MS)
+        self._later.timeout.connect(self._update_panes)
+        session.navigator.moved.connect(self._follow_place)
         session.navigator.crosshair_changed.connect(self._update)
 
     @property
@@ -75,6 +78,7 @@ class ViewGrid(QObject):
     def _on_closed(self) -> None:
         self._timer.stop()
         self._settled.stop()
+        self._later.stop()
         self._painted.clear()
         self._shown.clear()
         for pane in self._panes.values():
@@ -127,14 +131,26 @@ class ViewGrid(QObject):
                 if pane in self._shown:
                     pane.show(cell.plane(plane))
 
+    def _follow_place(self) -> None:
+        """The main view at once; crosshairs and words of the others ten times a second."""
+        if self._marks is not None and self._session.patient is not None:
+            self._marks.update(self._crosshair)
+            if self._shown and not self._later.isActive():
+                self._later.start()
+
     def _update(self) -> None:
-        """Move crosshairs and slice positions to where the planes go through."""
-        if self._marks is None or self._session.patient is None:
-            return
-        crosshair = self._session.navigator.crosshair and bool(self._shown)
-        self._marks.update(crosshair)
+        """All views at once."""
+        if self._marks is not None and self._session.patient is not None:
+            self._marks.update(self._crosshair)
+            self._update_panes()
+
+    def _update_panes(self) -> None:
         for pane in self._shown:
-            pane.update(crosshair)
+            pane.update(self._crosshair)
+
+    @property
+    def _crosshair(self) -> bool:
+        return self._session.navigator.crosshair and bool(self._shown)
 
     # --- strokes
 

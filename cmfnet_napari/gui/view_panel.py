@@ -93,6 +93,7 @@ class LayoutChooser(QComboBox):
         )
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # after a click, keys are the image's again
         self.activated.connect(lambda _index: session.layouts.show(self.currentData()))
         session.opened.connect(self._on_opened)
         session.layouts.changed.connect(self._mark)

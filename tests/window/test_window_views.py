@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import SHAPE
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.views import VIEWS_FILE
 
 
@@ -63,6 +64,8 @@ def test_a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(op
     assert central.layout().itemAt(0).widget() is canvas
     assert opened.session.layouts.name == "one"
     assert not opened.view_panel.isEnabled()
+    with pytest.raises(UserError, match="No patient is open"):
+        opened.session.navigator.look_at((1, 2, 3))
 
 
 def test_strokes_go_from_every_view_to_all_and_to_the_journal(show, opened, hand, qtbot):
@@ -149,7 +152,9 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     assert ct_layer.contrast_limits == pytest.approx([-160, 240])
     assert mr.view.twin(session.mr_layer).shown.contrast_limits == pytest.approx(limits)
 
+    assert not opened.view_panel.fusion.isEnabled()  # there is nothing to blend
     show("one")
+    assert opened.view_panel.fusion.isEnabled()
     assert session.mr_layer.visible
     assert session.mr_layer.opacity == pytest.approx(0.7)
 
