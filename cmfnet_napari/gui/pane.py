@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.components import ViewerModel
 from napari.qt import QtViewer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.gui.canvas_mouse import CanvasMouse
@@ -35,9 +36,11 @@ class Marks:
         self.crosshair = Crosshair(qt_viewer)
         self._readout = Readout(session, view)
         self.mouse = CanvasMouse(session, view, qt_viewer.canvas.native, image, keys)
-        view.scene.camera.events.zoom.connect(self._fit_bar)
-        view.canvas.events.size.connect(self._fit_bar)
-        self._fit_bar()
+        self._scale = 0.0, 0
+        self._drawn = QTimer(self.mouse, singleShot=True, interval=0)
+        self._drawn.timeout.connect(self._readout.fit_bar)
+        self._draw = qt_viewer.canvas.events.draw
+        self._draw.connect(self._on_draw)
 
     def update(self, crosshair: bool) -> None:
         """Follow the place of the planes."""
@@ -52,11 +55,15 @@ class Marks:
         """Take everything off the canvas."""
         self.mouse.close()
         self.crosshair.close()
-        self._view.scene.camera.events.zoom.disconnect(self._fit_bar)
-        self._view.canvas.events.size.disconnect(self._fit_bar)
+        self._drawn.stop()
+        self._draw.disconnect(self._on_draw)
 
-    def _fit_bar(self) -> None:
-        self._readout.fit_bar()
+    def _on_draw(self, _event: object) -> None:
+        """Only then does napari know the scale of a canvas of another size, and says nothing."""
+        scale = self._view.scene.camera.zoom, self._view.canvas.size[1]
+        if scale != self._scale:
+            self._scale = scale
+            self._drawn.start()
 
 
 class Pane:

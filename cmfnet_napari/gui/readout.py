@@ -54,11 +54,11 @@ def value_text(study: Study, place: np.ndarray) -> str:
     if study.mr is not None:
         inside = bool(study.mr_fov[voxel])
         values += f"\nMR {study.mr.array[voxel]:.4g}" if inside else "\nMR: none here"
-    where = " ".join(
+    x, y, z = (
         f"{letters[int(value >= 0)]} {abs(value):.0f}"
         for letters, value in zip(_LETTERS, np.round(grid.to_patient(index)), strict=True)
     )
-    return f"{values}\n{where} mm"
+    return f"{values}\n{x}  {y}\n{z} mm"
 
 
 def bar_length(zoom: float, width: int) -> float:
@@ -98,7 +98,10 @@ class Readout:
     def fit_bar(self) -> None:
         """Give the scale bar a length that fits."""
         zoom, width = self._view.scene.camera.zoom, self._view.canvas.size[1]
-        self._view.canvas.overlays.scale_bar.length = bar_length(zoom, width)
+        bar, length = self._view.canvas.overlays.scale_bar, bar_length(zoom, width)
+        if bar.length != length:
+            bar.length = length
+            bar.events.font_size.emit(bar.font_size, bar.font_size)  # napari draws it only then
 
     def show_value(self, place: np.ndarray | None) -> None:
         """Say what is at a place (mm along the study's axes); None when the mouse has left."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
 _REDRAW_MS = 40
+_SIZED_MS = 50  # Qt gives new canvases their size in several events
 _OTHERS_MS = 100  # while one scrolls, every canvas that is drawn anew costs frames
 
 
@@ -51,7 +52,7 @@ class ViewGrid(QObject):
         self._timer = QTimer(self, singleShot=True, interval=_REDRAW_MS)
         self._timer.timeout.connect(self._redraw_painted)
         self._set_cameras: Callable[[], None] = session.navigator.fit
-        self._settled = QTimer(self, singleShot=True, interval=0)
+        self._settled = QTimer(self, singleShot=True, interval=_SIZED_MS)
         self._settled.timeout.connect(lambda: self._set_cameras())
         session.opened.connect(self._on_opened)
         session.closed.connect(self._on_closed)

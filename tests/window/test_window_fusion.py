@@ -110,7 +110,7 @@ def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
     assert lines[1] == f"MR {patient.arrays['mr'][4, 9, 7]:.4g}"
     x, y, z = study.grid.to_patient(np.array([4, 9, 7]))
     assert (x < 0, y > 0, z < 0) == (True, True, True)
-    assert lines[2] == f"R {-x:.0f} P {y:.0f} I {-z:.0f} mm"
+    assert lines[2:] == [f"R {-x:.0f}  P {y:.0f}", f"I {-z:.0f} mm"]
 
 
 def test_without_an_mr_there_is_nothing_to_blend(dock, patient, qtbot):
@@ -128,3 +128,12 @@ def test_without_an_mr_there_is_nothing_to_blend(dock, patient, qtbot):
     dock.session.fusion.flicker(True)
     dock.session.layouts.show("pair")
     assert dock.session.layouts.name == "one"
+
+
+def test_scale_bars_are_round_and_short_enough():
+    from cmfnet_napari.gui.readout import bar_length
+
+    assert bar_length(zoom=2.35, width=276) == 20  # 82.8 pixels are 35 mm
+    assert bar_length(zoom=1.4, width=276) == 50
+    assert bar_length(zoom=1.0, width=2000) == 100  # 150 pixels at most
+    assert bar_length(zoom=300.0, width=276) == pytest.approx(0.2)
