@@ -50,7 +50,7 @@ SHORTCUTS = (
         lambda s: s.fusion.flicker(True),
         let_go=lambda s: s.fusion.flicker(False),
     ),
-    Shortcut(CROSSHAIR_KEY, "Crosshair on and off", lambda s: s.navigator.switch_crosshair()),
+    Shortcut(CROSSHAIR_KEY, "Show or hide the crosshair", lambda s: s.navigator.switch_crosshair()),
 )
 _ON_LAYER = (UNDO_KEY, REDO_KEY)  # where napari has its own
 
