@@ -1,6 +1,6 @@
 """Every benchmark in one command: a table, and JSON.
 
-python benchmarks/run.py [crf step inference drawing painting] [--json FILE]
+python benchmarks/run.py [crf step inference drawing painting scrolling] [--json FILE]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer
 from report import Row, machine, table, write_json
 from rich.console import Console
 
-SECTIONS = ("crf", "step", "inference", "drawing", "painting")
+SECTIONS = ("crf", "step", "inference", "drawing", "painting", "scrolling")
 
 
 def main(

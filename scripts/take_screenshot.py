@@ -85,7 +85,7 @@ def main() -> None:
     dock.result_panel.marked_only.setChecked(True)
     pause(2)
     dock.session.comparison.use_file(str(folder / "gtv.nii.gz"))
-    dock.fusion.slider.setValue(100)
+    dock.view_panel.fusion.slider.setValue(100)
     pause(3)
     viewer.window.screenshot(str(TARGET), canvas_only=False, flash=False)
     viewer.close()

@@ -55,3 +55,21 @@ class Plane:
         if self.axis != 0:
             down = down[::-1]
         return (*across, *down)
+
+
+def place_text(grid: Grid, axis: int, mm: float) -> str:
+    """A position along an array axis in a clinician's words, as ``S 12.5 mm``.
+
+    Parameters
+    ----------
+    grid : Grid
+        Whose patient letters are used.
+    axis : int
+        Array axis (0 z, 1 y, 2 x).
+    mm : float
+        Position along the array's own axis, mm (`Grid.translate`); of an axis-aligned grid that
+        is the patient coordinate.
+    """
+    low, high = grid.axis_letters[axis]
+    rounded = round(mm, 1)
+    return f"{high if rounded >= 0 else low} {abs(rounded):.1f} mm"

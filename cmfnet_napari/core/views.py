@@ -52,6 +52,14 @@ class Views(BaseModel):
         Whether a provisional contour was shown while one drew; earlier versions had none.
     preset : str
         What the next fit was to be begun with; views of earlier versions have none.
+    layout : str
+        A name of `gui.layouts.LAYOUTS`; views of earlier versions lack it and the next three.
+    blend : int
+        Percent of the MR over the CT.
+    board : bool
+        Whether CT and MR were a checkerboard.
+    crosshair : bool
+        Whether the crosshair was shown where there are several views.
     layers : dict
         How each of the case's layers was shown.
     """
@@ -67,6 +75,10 @@ class Views(BaseModel):
     protect: bool = Field(alias="keep other classes")
     provisional: bool = Field(True, alias="provisional contour")
     preset: str = ""
+    layout: str = "one"
+    blend: int = Field(default=0, ge=0, le=100)
+    board: bool = Field(alias="checkerboard", default=False)
+    crosshair: bool = True
     layers: dict[str, Look]
 
 

@@ -1,23 +1,22 @@
-"""The dock widget: five steps, and the planes."""
+"""The dock widget: how it is looked at, and five steps."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import napari
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSlider, QTabWidget, QWidget
+from qtpy.QtCore import QCoreApplication, QEvent, QObject
+from qtpy.QtWidgets import QTabWidget, QWidget
 
 from cmfnet_napari.core.events import Finished
 from cmfnet_napari.gui.export_panel import ExportPanel
 from cmfnet_napari.gui.open_panel import OpenPanel
-from cmfnet_napari.gui.orientation import PLANE_KEYS, PLANES
 from cmfnet_napari.gui.review_panel import ReviewPanel
 from cmfnet_napari.gui.scribble_panel import ScribblePanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.steps import StepMarks
 from cmfnet_napari.gui.training_panel import TrainingPanel
-from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, row, scrollable, text_label
+from cmfnet_napari.gui.view_grid import ViewGrid
+from cmfnet_napari.gui.view_panel import ViewPanel
+from cmfnet_napari.gui.widgets import NOTICE_STYLE, column, scrollable, text_label
 
 _WIDTHS = 330, 380  # pixels
 
@@ -51,15 +50,13 @@ class CmFNetDock(QWidget):
         ):
             self.tabs.addTab(scrollable(panel), "")
         self.steps = StepMarks(self.tabs, self.session)
-        self.planes = _PlaneButtons(self.session)
-        self.fusion = _Fusion(self.session)
+        self.view_panel = ViewPanel(self.session)
+        self.view_grid = ViewGrid(self.session, self)
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)
         self.notice.hide()
         self.update_status = _UpdateStatus(self.session)
-        self.setLayout(
-            column(self.notice, self.planes, self.fusion, self.tabs, self.update_status.label)
-        )
+        self.setLayout(column(self.notice, self.view_panel, self.tabs, self.update_status.label))
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
         self.session.opened.connect(self._on_opened)
@@ -87,33 +84,6 @@ class CmFNetDock(QWidget):
             self.review_panel.slices.plot.close_plot()
             self.deleteLater()
         return super().event(event)
-
-
-class _Fusion(QWidget):
-    """A slider from the CT to the MR."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self._session = session
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setRange(0, 100)
-        self.slider.setToolTip("From the CT to the MR")
-        self.slider.valueChanged.connect(self._blend)
-        layout = row(QLabel("CT"), self.slider, QLabel("MR"), stretch=1)
-        self.setLayout(layout)
-        session.opened.connect(self._on_opened)
-        session.closed.connect(lambda: self.setEnabled(False))
-        self.setEnabled(False)
-
-    def _blend(self, percent: int) -> None:
-        layer = self._session.mr_layer
-        if layer is not None:
-            layer.visible = percent > 0
-            layer.opacity = percent / 100
-
-    def _on_opened(self) -> None:
-        self.setEnabled(self._session.mr_layer is not None)
-        self.slider.setValue(0)
 
 
 class _UpdateStatus(QObject):
@@ -146,35 +116,3 @@ class _UpdateStatus(QObject):
     def _show(self, text: str) -> None:
         self.label.setText(text)
         self.label.setVisible(bool(text))
-
-
-class _PlaneButtons(QWidget):
-    """Axial, sagittal, coronal."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self._session = session
-        self._group = QButtonGroup(self)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.buttons = {}
-        for plane in PLANES:
-            widget = button(plane.capitalize(), partial(self._show, plane), PLANE_KEYS[plane])
-            widget.setCheckable(True)
-            self._group.addButton(widget)
-            layout.addWidget(widget)
-            self.buttons[plane] = widget
-        session.opened.connect(self._on_opened)
-        session.closed.connect(lambda: self.setEnabled(False))
-        self.setEnabled(False)
-
-    def _show(self, plane: str) -> None:
-        self._session.planes.show(plane)
-
-    def _on_opened(self) -> None:
-        self.setEnabled(True)
-        self._session.planes.changed.connect(self._mark)
-        self._mark(self._session.planes.plane)
-
-    def _mark(self, plane: str) -> None:
-        self.buttons[plane].setChecked(True)

@@ -7,6 +7,7 @@ columns run to the right and rows run down, except that the head points up.
 from __future__ import annotations
 
 import napari
+from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from qtpy.QtCore import QObject, Signal
 
@@ -14,7 +15,6 @@ from cmfnet_napari.core.grid import Grid
 
 HEAD_AXIS = 0
 PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
-PLANE_KEYS = {"axial": "Shift-A", "sagittal": "Shift-S", "coronal": "Shift-C"}
 # Which way the axis across the slices points, so that 3D views are not mirrored.
 _DEPTH = {"axial": "away", "sagittal": "towards", "coronal": "away"}
 _BORDERS = {
@@ -23,6 +23,7 @@ _BORDERS = {
     "left": "middle_left",
     "right": "middle_right",
 }
+_OVERLAYS = "cmfnet_"
 
 
 def border_letters(grid: Grid, rows: int, columns: int) -> dict[str, str]:
@@ -39,6 +40,34 @@ def border_letters(grid: Grid, rows: int, columns: int) -> dict[str, str]:
     top, bottom = (high, low) if rows == HEAD_AXIS else (low, high)
     left, right = grid.axis_letters[columns]
     return {"top": top, "bottom": bottom, "left": left, "right": right}
+
+
+def turn(view: ViewerModel, plane: str, grid: Grid) -> None:
+    """Put a view's camera upright for a plane, with the patient's letters at the borders."""
+    _, rows, columns = PLANES[plane]
+    vertical = "up" if rows == HEAD_AXIS else "down"
+    view.scene.camera.orientation = (_DEPTH[plane], vertical, "right")
+    letters = border_letters(grid, rows, columns)
+    for border, position in _BORDERS.items():
+        write_on(view, border, letters[border], position, size=14, box=True)
+
+
+def write_on(
+    view: ViewerModel, name: str, text: str, position: str, size: int, box: bool = False
+) -> None:
+    """Show a line of text on a view's canvas, or change it; empty text is hidden."""
+    overlays, key = view.canvas.overlays, f"{_OVERLAYS}{name}"
+    if key not in overlays:
+        overlays[key] = TextOverlay(position=position, font_size=size, box=box)
+    if overlays[key].text != text:
+        overlays[key].text = text
+    overlays[key].visible = bool(text) and view.dims.ndisplay == 2
+
+
+def wipe(view: ViewerModel) -> None:
+    """Take all our text off a view's canvas."""
+    for key in [key for key in view.canvas.overlays if key.startswith(_OVERLAYS)]:
+        view.canvas.overlays.pop(key)
 
 
 class PlaneKeeper(QObject):
@@ -59,8 +88,6 @@ class PlaneKeeper(QObject):
         self._viewer = viewer
         self._grid = grid
         self.plane = "axial"
-        for name, key in PLANE_KEYS.items():
-            viewer.bind_key(key, lambda _viewer, name=name: self.show(name), overwrite=True)
         viewer.dims.events.order.connect(self._follow)
         viewer.dims.events.ndisplay.connect(self._follow)
         self._follow()
@@ -69,7 +96,7 @@ class PlaneKeeper(QObject):
         """Show ``axial``, ``sagittal`` or ``coronal`` and fit it to the canvas."""
         self.plane = plane
         self._viewer.dims.order = PLANES[plane]
-        self._turn()
+        turn(self._viewer, plane, self._grid)
         self._viewer.fit_to_view()
         self.changed.emit(plane)
 
@@ -77,10 +104,7 @@ class PlaneKeeper(QObject):
         """Let go of the viewer."""
         self._viewer.dims.events.order.disconnect(self._follow)
         self._viewer.dims.events.ndisplay.disconnect(self._follow)
-        for key in PLANE_KEYS.values():
-            self._viewer.bind_key(key, None)
-        for border in _BORDERS:
-            self._viewer.canvas.overlays.pop(_overlay_key(border), None)
+        wipe(self._viewer)
 
     def _follow(self) -> None:
         """Answer napari's own roll and transpose buttons with the next upright plane."""
@@ -93,20 +117,3 @@ class PlaneKeeper(QObject):
             slices_along = 0 if rolled_on else order[0]
             order = next(o for o in PLANES.values() if o[0] == slices_along)
         self.show(next(name for name, o in PLANES.items() if o == order))
-
-    def _turn(self) -> None:
-        _, rows, columns = PLANES[self.plane]
-        vertical = "up" if rows == HEAD_AXIS else "down"
-        self._viewer.scene.camera.orientation = (_DEPTH[self.plane], vertical, "right")
-        letters = border_letters(self._grid, rows, columns)
-        overlays = self._viewer.canvas.overlays
-        for border, position in _BORDERS.items():
-            key = _overlay_key(border)
-            if key not in overlays:
-                overlays[key] = TextOverlay(position=position, font_size=14)
-            overlays[key].text = letters[border]
-            overlays[key].visible = self._viewer.dims.ndisplay == 2
-
-
-def _overlay_key(border: str) -> str:
-    return f"cmfnet_{border}"

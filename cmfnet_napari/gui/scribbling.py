@@ -9,6 +9,7 @@ everywhere, for whatever else may have changed it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from napari.components import Dims
@@ -48,13 +49,14 @@ class StrokeRecorder(QObject):
         super().__init__()
         self.layer = layer
         self.counts = counts.copy()
-        self._journal, self._dims = journal, dims
+        self._journal = journal
         self._before = np.array(layer.data, dtype=np.uint8)
         self._drawing = self._looking = self._closed = False
         self._complaint = ""
         self._stroke_ended, self._redrawn = self._timer(self._look_here), self._timer(self._look)
-        layer.mouse_drag_callbacks.append(self._follow_drag)
-        layer.events.paint.connect(self._soon)
+        self._painted: dict[Labels, tuple[Dims, Callable[[object], None]]] = {}
+        self._last = layer  # painted last
+        self.listen(layer, dims)
         for event in self._redrawing():
             event.connect(self._later)
 
@@ -140,14 +142,30 @@ class StrokeRecorder(QObject):
         """Bring back what was undone last; None when there is nothing."""
         return self._step(self._journal.redo)
 
+    def listen(self, layer: Labels, dims: Dims) -> None:
+        """Hear of strokes painted into the same array in another view.
+
+        Parameters
+        ----------
+        layer : Labels
+            The view's layer; it holds the recorder's array.
+        dims : napari.components.Dims
+            The view's: which plane is painted.
+        """
+        painted = partial(self._soon, layer)
+        layer.mouse_drag_callbacks.append(self._follow_drag)
+        layer.events.paint.connect(painted)
+        self._painted[layer] = dims, painted
+
     def close(self) -> None:
         """Record what is left and stop listening."""
         self._try(self.record)
         self._closed = True
         self._stroke_ended.stop()
         self._redrawn.stop()
-        self.layer.mouse_drag_callbacks.remove(self._follow_drag)
-        self.layer.events.paint.disconnect(self._soon)
+        for layer, (_, painted) in self._painted.items():
+            layer.mouse_drag_callbacks.remove(self._follow_drag)
+            layer.events.paint.disconnect(painted)
         for event in self._redrawing():
             event.disconnect(self._later)
 
@@ -211,8 +229,9 @@ class StrokeRecorder(QObject):
         finally:
             self._drawing = False
 
-    def _soon(self) -> None:
+    def _soon(self, layer: Labels, _event: object) -> None:
         """After the event: napari tells of a stroke before the last voxels are in."""
+        self._last = layer
         self._stroke_ended.start(0)
 
     def _later(self) -> None:
@@ -226,11 +245,12 @@ class StrokeRecorder(QObject):
         self._later()
 
     def _shown(self) -> Region:
-        """The plane on the screen; with a ball for a brush, as thick as the ball."""
+        """The plane that was painted; with a ball for a brush, as thick as the ball."""
         region = [slice(None)] * 3
-        if self._dims.ndisplay == 2:
-            axis = self._dims.order[0]
-            at = round(float(self.layer.world_to_data(self._dims.point)[axis]))
+        dims, _ = self._painted[self._last]
+        if dims.ndisplay == 2:
+            axis = dims.order[0]
+            at = round(float(self.layer.world_to_data(dims.point)[axis]))
             reach = self.layer.brush_size if self.layer.n_edit_dimensions == 3 else 0
             region[axis] = slice(max(at - reach, 0), max(at + reach + 1, 0))
         return tuple(region)

@@ -20,11 +20,14 @@ from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.comparison import Comparison
 from cmfnet_napari.gui.drawing import Drawing
 from cmfnet_napari.gui.export import Export
+from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.history import History
 from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_filled
+from cmfnet_napari.gui.layouts import Layouts
 from cmfnet_napari.gui.markup import plain
+from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.opening import Opened
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
@@ -36,6 +39,7 @@ from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.views import ViewKeeper
+from cmfnet_napari.gui.windowing import Windowing
 
 
 class Session(QObject):
@@ -74,6 +78,10 @@ class Session(QObject):
         self.registering = Registering(self)
         self.drawing = Drawing(self)
         self.instant = Instant(self)
+        self.navigator = Navigator(self)
+        self.fusion = Fusion(self)
+        self.windowing = Windowing(self)
+        self.layouts = Layouts(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -167,6 +175,7 @@ class Session(QObject):
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._leave()
         self.review.watcher.close()
+        self.navigator.close()
 
     def _show(self, opened: Opened) -> None:
         self.busy.emit("")

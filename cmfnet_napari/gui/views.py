@@ -81,6 +81,10 @@ class ViewKeeper(QObject):
             "keep other classes": bool(scribbles.preserve_labels),
             "provisional contour": self._session.instant.enabled,
             "preset": self._session.preset,
+            "layout": self._session.layouts.name,
+            "blend": self._session.fusion.blend,
+            "checkerboard": self._session.fusion.board,
+            "crosshair": self._session.navigator.crosshair,
             "layers": {role: _look(layer) for role, layer in self._layers().items()},
         }
 
@@ -105,6 +109,10 @@ class ViewKeeper(QObject):
         for role, look in views.layers.items():
             if role in layers:
                 _show(layers[role], look)
+        self._session.fusion.bring_back(views.blend, views.board)
+        self._session.layouts.show(views.layout)
+        if self._session.navigator.crosshair != views.crosshair:
+            self._session.navigator.switch_crosshair()
         if views.plane in PLANES:
             self._session.planes.show(views.plane)
         shape = self._session.case.study.grid.shape

@@ -26,6 +26,12 @@ BROKEN = [
     {"class": -1},
     {"class": 300},
     {"class": float("inf")},
+    {"layout": 5},
+    {"layout": "mosaic"},
+    {"blend": 101},
+    {"blend": float("nan")},
+    {"checkerboard": 3},
+    {"crosshair": None},
     {"layers": 3},
     {"layers": {"ct": {"visible": 1, "opacity": 9, "limits": [5, 5]}}},
     {"layers": {"ct": {"visible": 1, "opacity": 1, "limits": [float("nan"), 5]}}},
@@ -42,6 +48,8 @@ def test_damaged_views_are_passed_over(opened, qtbot):
         path.write_text(json.dumps({**good, **change} if change else {}))
         views = ViewKeeper(session)
         views.close()
+        assert session.layouts.name == "one", change
+        assert 0 <= session.fusion.blend <= 100, change
         camera = session.viewer.scene.camera
         assert 0.001 < camera.zoom < 1e6, change
         assert np.isfinite(camera.center).all(), change

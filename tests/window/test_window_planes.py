@@ -34,7 +34,7 @@ def marked(dock, tmp_path, qtbot):
     ],
 )
 def test_marker_is_on_the_right_side(marked, qtbot, plane, vertical, horizontal):
-    marked.planes.buttons[plane].click()
+    marked.view_panel.planes.buttons[plane].click()
     qtbot.wait(100)
     viewer = marked.session.viewer
     for name in list(viewer.canvas.overlays):
@@ -62,7 +62,7 @@ def test_keys_and_buttons_follow_each_other(opened, hand):
     for key, plane in (("Shift+S", "sagittal"), ("Shift+C", "coronal"), ("Shift+A", "axial")):
         hand.press(key)
         assert opened.session.planes.plane == plane
-        assert opened.planes.buttons[plane].isChecked()
+        assert opened.view_panel.planes.buttons[plane].isChecked()
 
 
 def test_rolling_goes_through_three_upright_planes(opened):
@@ -102,4 +102,4 @@ def test_keys_and_letters_go_when_the_patient_does(opened):
     viewer.layers.remove(opened.session.scribbles)
     assert not [name for name in viewer.canvas.overlays if name.startswith("cmfnet")]
     assert opened.session.patient is None
-    assert not opened.planes.isEnabled()
+    assert not opened.view_panel.isEnabled()
