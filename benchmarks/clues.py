@@ -82,7 +82,7 @@ def _samples(folder: Path, styles: list[str]) -> Iterator[Sample]:
         material = Material(study, scribbles, make_config("quick"))
         frame = material.inputs.frame
         share = frame.coarsen(truth.astype(np.float32))[0, 0].numpy().ravel()
-        seen = features(material.clues(2), 1)
+        seen = features(material.clues(2))
         outside = (truth.sum() - truth[frame.region].sum()) / np.prod(frame.factors)
         found = race(study, scribbles)
         overlap = 2 * (found & truth).sum() / (found.sum() + truth.sum())

@@ -22,6 +22,8 @@ from cmfnet_napari.core.scribbles import IGNORE
 FAR_MM = 1e4  # cost given to a class that no path reaches
 _NEAR_MM = 3.0  # costs below this are alike
 _SMOOTH_MM = 3.0  # over which looks are averaged
+_ONE_CLASS = 2  # codes, with the background
+_SOFT_MM = 5.0  # difference of costs at which one class is e times as likely as the other
 _LEAST = 1e-3  # chance of a look that is never believed to be 0
 # Logistic regression of the contour on the features of careful and hasty simulated strokes on the
 # 24 development patients (benchmarks/clues.py; cross-validated in docs/measurements.md).
@@ -91,25 +93,26 @@ def with_air(strokes: np.ndarray, body: np.ndarray) -> np.ndarray:
 def chances(clues: Clues) -> np.ndarray:
     """Probability of every class from all clues together, float32 (classes, z, y, x).
 
-    A logistic regression for each class against whatever else is nearest.
+    For one class beside the background a logistic regression. Its weights know one tumour, not
+    several structures beside each other: between those the informed race decides.
     """
+    if len(clues.plain) > _ONE_CLASS:
+        return softmax(-clues.informed / _SOFT_MM, axis=0)
     scores = np.zeros_like(clues.plain)
-    for code in range(1, len(scores)):
-        scores[code] = _CONSTANT + np.tensordot(_WEIGHTS, features(clues, code), axes=1)
+    scores[1] = _CONSTANT + np.tensordot(_WEIGHTS, features(clues), axes=1)
     return softmax(scores, axis=0)
 
 
-def features(clues: Clues, code: int) -> np.ndarray:
-    """What the chance of a class is computed from, float32 (features, z, y, x).
+def features(clues: Clues) -> np.ndarray:
+    """What the chance of the one class is computed from, float32 (features, z, y, x).
 
-    Logarithms of both races' costs to the nearest other class and to this one, the logit of the
-    look, and that of its neighbourhood, by itself and growing with the distance from all strokes;
-    the last is the advantage in the informed race, cubed.
+    Logarithms of both races' costs to background and to the class, the logit of the look, and
+    that of its neighbourhood, by itself and growing with the distance from all strokes; the last
+    is the advantage in the informed race, cubed.
     """
-    other = [k for k in range(len(clues.plain)) if k != code]
-    far, near = (_log(race[other].min(axis=0)) for race in (clues.plain, clues.informed))
-    own, informed = _log(clues.plain[code]), _log(clues.informed[code])
-    look, smooth = _logit(clues.looks[code]), _logit(clues.smooth[code])
+    far, own = (_log(cost) for cost in clues.plain)
+    near, informed = (_log(cost) for cost in clues.informed)
+    look, smooth = _logit(clues.looks[1]), _logit(clues.smooth[1])
     lost = look * (far + own)
     return np.stack([far, own, near, informed, look, smooth, lost, (near - informed) ** 3])
 
