@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import napari
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabWidget, QWidget
 
 from cmfnet_napari.core.events import Finished
 from cmfnet_napari.gui.export_panel import ExportPanel
+from cmfnet_napari.gui.key_sheet import KeySheet
 from cmfnet_napari.gui.open_panel import OpenPanel
 from cmfnet_napari.gui.review_panel import ReviewPanel
 from cmfnet_napari.gui.scribble_panel import ScribblePanel
@@ -16,7 +18,7 @@ from cmfnet_napari.gui.steps import StepMarks
 from cmfnet_napari.gui.training_panel import TrainingPanel
 from cmfnet_napari.gui.view_grid import ViewGrid
 from cmfnet_napari.gui.view_panel import ViewPanel
-from cmfnet_napari.gui.widgets import NOTICE_STYLE, column, scrollable, text_label
+from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, scrollable, text_label
 
 _WIDTHS = 330, 380  # pixels
 
@@ -49,9 +51,14 @@ class CmFNetDock(QWidget):
             self.export_panel,
         ):
             self.tabs.addTab(scrollable(panel), "")
+        self.tabs.setCornerWidget(button("?", self._show_keys, "What every key does"))
+        QShortcut(QKeySequence("?"), self, activated=self._show_keys)
         self.steps = StepMarks(self.tabs, self.session)
         self.view_panel = ViewPanel(self.session)
         self.view_grid = ViewGrid(self.session, self)
+        self.view_grid.scribbles_shown.connect(
+            lambda layer, _dims: self.session.drawing.attach(layer)
+        )
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)
         self.notice.hide()
@@ -59,6 +66,7 @@ class CmFNetDock(QWidget):
         self.setLayout(column(self.notice, self.view_panel, self.tabs, self.update_status.label))
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
+        self.session.keys_asked.connect(self._show_keys)
         self.session.opened.connect(self._on_opened)
         self.session.closed.connect(self.notice.hide)
         self.session.training.finished.connect(lambda _event: self.tabs.setCurrentIndex(3))
@@ -70,6 +78,11 @@ class CmFNetDock(QWidget):
     def reset_choices(self) -> None:
         """Follow the viewer's layers; napari calls it."""
         self.scribble_panel.auto.reset_choices()
+
+    def _show_keys(self) -> None:
+        sheet = self.findChild(KeySheet) or KeySheet(self)
+        sheet.show()
+        sheet.raise_()
 
     def _on_opened(self) -> None:
         self.tabs.setCurrentIndex(1)

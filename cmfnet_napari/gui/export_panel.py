@@ -6,6 +6,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from cmfnet_napari.gui.dicom_export import DicomExport
+from cmfnet_napari.gui.dicom_exporting import Contour, DicomExporting
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import (
     NOTICE_STYLE,
@@ -36,19 +38,29 @@ class ExportPanel(QWidget):
         self.written = text_label()
         self._buttons = [self.save_button, self.report_button, self.table_button]
         self._files = group("Files", self.missing, *self._buttons, self.written)
-        layout = column(self._files)
+        self.dicom = DicomExport(DicomExporting(self._contour, session))
+        layout = column(self._files, self.dicom)
         layout.addStretch()
         self.setLayout(layout)
         session.result.changed.connect(self._on_changed)
         session.result.saved.connect(self._on_saved)
         session.review.changed.connect(self._show_missing)
         session.closed.connect(self.written.clear)
+        session.classes_changed.connect(self.dicom.refresh)
+        session.opened.connect(lambda: self.dicom.folder.setText(session.patient.ct_folder))
         self._on_changed(None)
 
     def _on_changed(self, volumes: dict[str, float] | None) -> None:
         for widget in self._buttons:
             widget.setEnabled(volumes is not None)
+        self.dicom.refresh()
         self._show_missing()
+
+    def _contour(self) -> Contour:
+        """What is exported: the contour as it is shown."""
+        session = self._session
+        labels, case = session.result.shown(), session.case
+        return Contour(labels, case.study, case.classes, session.result.model_name)
 
     def _show_missing(self) -> None:
         text = missing_words(

@@ -1,6 +1,7 @@
 """Every key of the window beside napari's own E (erase), P (paint), [ and ] (brush).
 
-Ctrl+Z is the journal's, not napari's: napari forgets its history when the plane changes.
+They are actions of napari, so its preferences list them and can change them. Ctrl+Z is the
+journal's, not napari's: napari forgets its history when the plane changes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app_model.types import KeyCode, KeyMod
+from napari.components import ViewerModel
+from napari.settings import get_settings
+from napari.utils.action_manager import action_manager
 
 from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
 
@@ -22,6 +26,7 @@ UNDO_KEY = KeyMod.CtrlCmd | KeyCode.KeyZ
 REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
 PLANE_KEYS = {"axial": "Shift-A", "sagittal": "Shift-S", "coronal": "Shift-C"}
 LAYOUT_KEY, CHECKERBOARD_KEY, FLICKER_KEY, CROSSHAIR_KEY = "G", "K", "T", "H"
+SHEET_KEY = "Shift-H"  # and a question mark, which napari's keys do not know
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,16 @@ class Shortcut:
     title: str
     do: Callable[[Session], object]
     let_go: Callable[[Session], object] | None = None  # for keys that are held
+
+    @property
+    def name(self) -> str:
+        """What napari calls the action."""
+        return f"cmfnet-napari:{self.title.lower().replace(':', '').replace(' ', '_')}"
+
+    @property
+    def keys(self) -> list[object]:
+        """The keys as they are: those of napari's preferences, if they were changed there."""
+        return get_settings().shortcuts.shortcuts.get(self.name, [self.key])
 
 
 DRAWING = {
@@ -66,8 +81,10 @@ SHORTCUTS = (
     ),
     Shortcut(CROSSHAIR_KEY, "Show or hide the crosshair", lambda s: s.navigator.switch_crosshair()),
     Shortcut(NEXT_PLACE_KEY, "Next place to review", lambda s: s.review.next_place()),
+    Shortcut(SHEET_KEY, "Show all keys", lambda s: s.keys_asked.emit()),
 )
 _ON_LAYER = (UNDO_KEY, REDO_KEY)  # where napari has its own
+_open: list[Session] = []  # with a patient
 
 
 def class_key(code: int) -> str:
@@ -76,31 +93,57 @@ def class_key(code: int) -> str:
 
 
 def bind_keys(session: Session) -> None:
-    """Register the keys with the viewer; undo also with the layer, where napari has its own."""
+    """Let the keys act on a session; undo also on its layer, where napari has its own."""
+    _register()
+    _open.append(session)
     for shortcut in SHORTCUTS:
-        session.viewer.bind_key(shortcut.key, _action(shortcut, session), overwrite=True)
         if shortcut.key in _ON_LAYER:
-            session.scribbles.bind_key(shortcut.key, _action(shortcut, session), overwrite=True)
+            session.scribbles.bind_key(
+                shortcut.key, lambda _layer, do=shortcut.do: do(session), overwrite=True
+            )
 
 
 def unbind_keys(session: Session) -> None:
-    """Give the keys back."""
-    for shortcut in SHORTCUTS:
-        session.viewer.bind_key(shortcut.key, None)
+    """Let them act on it no more."""
+    _open.remove(session)
     for key in _ON_LAYER:
         session.scribbles.bind_key(key, None)
 
 
-def _action(shortcut: Shortcut, session: Session) -> Callable[[object], object]:
-    if shortcut.let_go is None:
-        return lambda _shown: shortcut.do(session)
+def _register() -> None:
+    """Make the keys known to napari, which keeps what its user changes; twice is once."""
+    for shortcut in SHORTCUTS:
+        action_manager.register_action(
+            shortcut.name, _action(shortcut), shortcut.title, ViewerModel
+        )
+        for key in shortcut.keys:
+            action_manager.bind_shortcut(shortcut.name, key)
 
-    def hold(_shown: object) -> Iterator[None]:
+
+def _action(shortcut: Shortcut) -> Callable[[ViewerModel], object]:
+    if shortcut.let_go is None:
+
+        def act(viewer: ViewerModel) -> None:
+            if (session := _session_of(viewer)) is not None:
+                shortcut.do(session)
+
+        return act
+
+    def hold(viewer: ViewerModel) -> Iterator[None]:
+        session = _session_of(viewer)
+        if session is None:
+            return
         shortcut.do(session)
         yield
         shortcut.let_go(session)
 
     return hold
+
+
+def _session_of(viewer: ViewerModel) -> Session | None:
+    """The session with a patient in a viewer; plugins get a proxy of theirs (wrapt)."""
+    shown = ((getattr(s.viewer, "__wrapped__", s.viewer), s) for s in _open)
+    return next((session for own, session in shown if own is viewer), None)
 
 
 def _next_code(session: Session) -> int:

@@ -83,6 +83,11 @@ class Layouts(QObject):
         session.closed.connect(lambda: self.show("one"))
 
     @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The views beside the main one."""
+        return LAYOUTS[self.name].cells
+
+    @property
     def offered(self) -> tuple[str, ...]:
         """Names of the arrangements that this patient has images for."""
         has_mr = self._session.mr_layer is not None

@@ -42,6 +42,8 @@ class Opened:
         A sample's true or published contour, to compare with.
     structures : tuple of Structure
         Structures that came with the patient.
+    ct_folder : str
+        Where the CT's DICOM files were read from, or empty; kept in memory only.
     """
 
     case: Case
@@ -53,6 +55,7 @@ class Opened:
     notice: str = ""
     contour: np.ndarray | None = None
     structures: tuple[Structure, ...] = ()
+    ct_folder: str = ""
 
 
 def open_files(
@@ -69,7 +72,8 @@ def open_files(
     strokes = None
     if scribbles is not None:
         strokes = check_codes(load_labels(scribbles, study.grid), Path(scribbles).name)
-    return prepare(study, strokes)
+    folder = str(ct) if Path(ct).is_dir() else ""
+    return replace(prepare(study, strokes), ct_folder=folder)
 
 
 def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
@@ -85,13 +89,15 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     if loaded.structures and not case.read_only:
         save_structures(case, loaded.structures)
     opened = prepare_case(case)
-    return replace(opened, notice=" ".join(filter(None, (opened.notice, *loaded.notes))))
+    notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
+    folder = str(choice.ct.stack.slices[0].path.parent)
+    return replace(opened, notice=notice, ct_folder=folder)
 
 
 def reopen(opened: Opened) -> Opened:
     """Read an open case anew, as after its MR was moved."""
     again = prepare_case(open_case(opened.case.folder), opened.title, opened.credit)
-    return replace(again, contour=opened.contour)
+    return replace(again, contour=opened.contour, ct_folder=opened.ct_folder)
 
 
 def open_phantom() -> Opened:

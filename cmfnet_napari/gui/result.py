@@ -105,6 +105,12 @@ class Result(QObject):
         """Disagreement of the branches, 0 … 1 (z, y, x); None for runs without it."""
         return None if self.disagreement is None else self.disagreement.data
 
+    @property
+    def model_name(self) -> str:
+        """What made the contour, for files that leave the case."""
+        preset = self.run.rpartition("-")[2]
+        return f"CmFNet {preset}".strip()
+
     def recolor(self, classes: Classes) -> None:
         """Follow the classes' colours."""
         if self.prediction is not None:

@@ -84,7 +84,7 @@ class Review(QObject):
     def go_to(self, place: Place) -> None:
         """Show a place in the middle of the screen."""
         self.current = place
-        look_at(self._session, place.voxel)
+        self._session.navigator.look_at(place.voxel)
         self.changed.emit()
 
     def decide(self, state: Decided) -> None:
@@ -110,7 +110,7 @@ class Review(QObject):
             As `decide`.
         """
         self._corrects = self._chosen()
-        look_at(self._session, self._corrects.voxel)
+        self._session.navigator.look_at(self._corrects.voxel)
         self._session.select_class(self._session.scribbles.selected_label)
         self.correcting.emit()
 
@@ -236,14 +236,3 @@ class Review(QObject):
         self._record = self._record.bound_to(self._session.result.run, name)
         self.changed.emit()
         self.watcher.look_again()
-
-
-def look_at(session: Session, voxel: tuple[int, int, int]) -> None:
-    """Show a voxel (z, y, x of the Study's Grid) in the middle of the screen."""
-    viewer, grid = session.viewer, session.case.study.grid
-    viewer.dims.current_step = voxel
-    if viewer.dims.ndisplay == 2:
-        place = np.array(voxel) * grid.spacing + grid.translate
-        rows, columns = viewer.dims.displayed
-        depth = viewer.scene.camera.center[0]
-        viewer.scene.camera.center = (depth, float(place[rows]), float(place[columns]))

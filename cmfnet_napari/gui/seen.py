@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.plane import VIEWS
+from cmfnet_napari.gui.orientation import PLANES
 
 if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
@@ -34,12 +35,24 @@ class SliceWatcher(QObject):
         dims = session.viewer.dims
         dims.events.current_step.connect(self.look_again)
         dims.events.order.connect(self.look_again)
+        session.layouts.changed.connect(self.look_again)
 
     @property
     def place(self) -> tuple[str, int]:
-        """The plane and the slice on the screen."""
+        """The plane and the slice of the main view."""
         dims = self._session.viewer.dims
         axis = dims.order[0] if len(dims.order) == len(VIEWS) else 0
+        return self._slice(axis)
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """The planes and slices of all views."""
+        main = self._session.planes.plane
+        others = {c.plane(main) for c in self._session.layouts.cells if not c.solid} - {main}
+        return [self.place, *(self._slice(PLANES[plane][0]) for plane in sorted(others))]
+
+    def _slice(self, axis: int) -> tuple[str, int]:
+        dims = self._session.viewer.dims
         return VIEWS[axis], int(dims.current_step[axis]) if dims.ndim > axis else 0
 
     def look_again(self) -> None:
@@ -58,4 +71,5 @@ class SliceWatcher(QObject):
     def _look(self) -> None:
         layer = self._session.result.prediction
         if layer is not None and layer.visible and self._session.viewer.dims.ndisplay == 2:
-            self.looked_at.emit(*self.place)
+            for plane, index in self.places:
+                self.looked_at.emit(plane, index)

@@ -56,6 +56,7 @@ class Session(QObject):
     closed = Signal()
     strokes_changed = Signal()
     classes_changed = Signal()
+    keys_asked = Signal()  # to be shown what every key does
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -71,6 +72,10 @@ class Session(QObject):
         self.history = History(self)
         self.base_models = BaseModels(self)
         self.result = Result(self)
+        self.navigator = Navigator(self)
+        self.fusion = Fusion(self)
+        self.windowing = Windowing(self)
+        self.layouts = Layouts(self)
         self.comparison = Comparison(self)
         self.review = Review(self)
         self.export = Export(self)
@@ -78,10 +83,6 @@ class Session(QObject):
         self.registering = Registering(self)
         self.drawing = Drawing(self)
         self.instant = Instant(self)
-        self.navigator = Navigator(self)
-        self.fusion = Fusion(self)
-        self.windowing = Windowing(self)
-        self.layouts = Layouts(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):

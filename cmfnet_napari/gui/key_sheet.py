@@ -1,0 +1,72 @@
+"""All keys and mouse gestures on one sheet."""
+
+from __future__ import annotations
+
+from html import escape
+
+from napari.utils.key_bindings import coerce_keybinding
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+
+from cmfnet_napari.gui.keys import SHORTCUTS
+from cmfnet_napari.gui.nudge import KEYS as NUDGE_KEYS
+
+_NAPARIS = (
+    ("P", "Paint"),
+    ("E", "Erase"),
+    ("Z, or hold the space bar", "Move the image"),
+    ("[ and ]", "Smaller and larger brush"),
+    ("← and →", "Previous and next slice"),
+)
+_MOUSE = (
+    ("Left button", "Draw, in any view"),
+    ("Ctrl and left button", "Join the stroke to the last one by a straight line"),
+    ("Right button, dragged", "Window (right: wider) and level (down: darker)"),
+    ("Shift and left button", "Put all planes through this place"),
+    ("Wheel; Ctrl and wheel", "Zoom; change the slice"),
+)
+_SIZE = 460, 640  # pixels
+
+
+class KeySheet(QDialog):
+    """What every key does; stays open beside the work."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Keys")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.text = QTextBrowser()
+        self.text.setHtml(sheet())
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.text)
+        self.resize(*_SIZE)
+
+
+def sheet() -> str:
+    """The sheet as HTML."""
+    ours = [(_readable(entry.keys), entry.title) for entry in SHORTCUTS]
+    nudges = ", ".join(_readable([key]) for key in NUDGE_KEYS)
+    parts = (
+        ("Keys", ours),
+        ("napari's own", _NAPARIS),
+        ("Mouse", _MOUSE),
+        ("While the MR is moved by hand", ((nudges, "Move and turn the MR"),)),
+    )
+    note = "<p>The first group can be changed in napari: <i>File → Preferences → Shortcuts</i>.</p>"
+    return "".join(_table(title, rows) for title, rows in parts) + note
+
+
+def _table(title: str, rows: object) -> str:
+    cells = "".join(
+        f"<tr><td><b>{escape(keys)}</b>&nbsp;&nbsp;</td><td>{escape(what)}</td></tr>"
+        for keys, what in rows
+    )
+    return f"<h3>{title}</h3><table>{cells}</table>"
+
+
+def _readable(keys: list[object]) -> str:
+    """As this platform writes keys."""
+    words = (QKeySequence(str(coerce_keybinding(key))) for key in keys)
+    native = QKeySequence.SequenceFormat.NativeText
+    return " or ".join(key.toString(native) for key in words) or "no key"

@@ -1,0 +1,74 @@
+"""Keys: on one sheet, known to napari's preferences, and only where a patient is open."""
+
+from __future__ import annotations
+
+import pytest
+from napari.settings import get_settings
+from napari.utils.action_manager import action_manager
+from qtpy.QtTest import QTest
+
+from cmfnet_napari.gui.key_sheet import KeySheet
+from cmfnet_napari.gui.keys import BACKGROUND_KEY, FIRST_CLASS_KEY, SHORTCUTS
+
+
+@pytest.fixture
+def changed():
+    """Give a key of ours another one, as napari's preferences do; put back afterwards."""
+    settings = get_settings().shortcuts
+    before = dict(settings.shortcuts)
+
+    def change(shortcut, key):
+        action_manager.unbind_shortcut(shortcut.name)
+        action_manager.bind_shortcut(shortcut.name, key)
+        settings.shortcuts = {**settings.shortcuts, shortcut.name: [key]}
+
+    yield change
+    for shortcut in SHORTCUTS:
+        if shortcut.name in settings.shortcuts:
+            action_manager.unbind_shortcut(shortcut.name)
+    settings.shortcuts = before
+
+
+def test_no_key_is_given_twice():
+    keys = [str(shortcut.key) for shortcut in SHORTCUTS]
+    assert len(keys) == len(set(keys))
+    names = [shortcut.name for shortcut in SHORTCUTS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("key", ["?", "Shift+H"])
+def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot, key):
+    opened.window().activateWindow()
+    QTest.qWaitForWindowActive(opened.window(), 2000)
+    hand.press(key)
+    qtbot.waitUntil(lambda: opened.findChild(KeySheet) is not None)
+    sheet = opened.findChild(KeySheet)
+    assert sheet.isVisible()
+    text = sheet.text.toPlainText()
+    for shortcut in SHORTCUTS:
+        assert shortcut.title in text
+    assert "Ctrl+Z" in text
+    sheet.close()
+
+
+def test_a_key_that_was_changed_in_napari_counts(opened, hand, changed, qtbot):
+    session = opened.session
+    first = next(s for s in SHORTCUTS if s.key == FIRST_CLASS_KEY)
+    hand.press(BACKGROUND_KEY)
+    assert session.scribbles.selected_label == 1
+    changed(first, "J")
+    assert [str(key) for key in first.keys] == ["J"]
+    hand.press(FIRST_CLASS_KEY)
+    assert session.scribbles.selected_label == 1
+    hand.press("J")
+    assert session.scribbles.selected_label == 2
+
+
+def test_without_a_patient_keys_do_nothing(opened, hand, qtbot):
+    session = opened.session
+    session.viewer.layers.remove(session.scribbles)
+    qtbot.wait(50)
+    assert session.patient is None
+    hand.press(FIRST_CLASS_KEY)
+    hand.press("G")
+    assert session.layouts.name == "one"
