@@ -80,7 +80,9 @@ def find_places(
     grid : Grid
         Of all three.
     disagreement : float array (z, y, x), optional
-        Between the branches, 0 … 1. Without it uncertainty and size alone rank.
+        Between the branches, 0 … 1. Without it, or where they nowhere disagree on what is
+        unsure, uncertainty and size alone rank: branches that begin with the same clues of the
+        strokes agree for long.
     most : int
         Places at most.
 
@@ -91,9 +93,11 @@ def find_places(
     """
     least = LEAST_UNCERTAINTY if disagreement is None else LEAST_DOUBT
     candidate = uncertainty(probability) > least
+    if disagreement is not None:
+        candidate &= uncertainty(probability) * disagreement > least
     box = bounding_box(candidate)
     if box is None:
-        return []
+        return [] if disagreement is None else find_places(labels, probability, grid, None, most)
     reach = tuple(int(np.ceil(3 * _SMOOTH_MM / s)) for s in grid.spacing)
     box = grow(box, reach, grid.shape)
     unsure = uncertainty(probability[box])
@@ -107,6 +111,8 @@ def find_places(
         )
     ]
     places = [place for place in places if place.volume_ml >= LEAST_ML]
+    if not places and disagreement is not None:
+        return find_places(labels, probability, grid, None, most)
     return sorted(places, key=lambda place: (-place.score, place.voxel))[:most]
 
 

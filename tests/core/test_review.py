@@ -85,6 +85,13 @@ def test_runs_without_disagreement_are_ranked_by_uncertainty_and_size():
     assert {one.disagreement for one in places} == {None}
 
 
+def test_where_the_branches_agree_uncertainty_alone_ranks():
+    labels, p, agreeing = volumes(LARGE=(0.5, 0.02))
+    (place,) = find_places(labels, p, GRID, agreeing)
+    assert place.disagreement is None
+    assert [place] == find_places(labels, p, GRID)
+
+
 def test_the_thin_shell_around_a_sure_contour_is_no_place():
     z, y, x = np.indices(GRID.shape)
     away = np.sqrt((3 * (z - 10)) ** 2 + (y - 30.0) ** 2 + (1.2 * (x - 25)) ** 2)
