@@ -30,6 +30,7 @@ from cmfnet_napari.learning.trainer import DivergedError, Trainer
 LEARNING_RATE = 3e-4  # Adam's step; small, since the model is good already
 CPU_SECONDS, GPU_SECONDS = 3.0, 0.5  # of training after the last stroke, at most
 SHOW_SECONDS = 1.0  # between previews of the strokes' surroundings
+_FOLLOWED = 0.7  # agreement with new strokes of a model that has taken them up by reading
 _ALWAYS = 2**62  # a step that is never reached
 
 
@@ -140,14 +141,8 @@ class _Refinement:
                 self._tell(self._predict_old().labels)
 
     def _train(self) -> None:
-        """Steps until the last strokes have had their time, or a stop.
-
-        None for a model that reads strokes: it has taken them up by reading them, and training
-        on one patient's strokes made its contours worse (docs/measurements.md).
-        """
-        began = time.monotonic()
-        limit = CPU_SECONDS if self.device.type == "cpu" else GPU_SECONDS
-        limit = 0.0 if self.config.stroke_maps else limit
+        """Steps until the last strokes have had their time, or a stop."""
+        began, limit = time.monotonic(), self._limit()
         while True:
             match self._request():
                 case "quit":
@@ -156,7 +151,9 @@ class _Refinement:
                     return
                 case "again":
                     self._take_strokes()
-                    began = time.monotonic()
+                    if self.config.stroke_maps:
+                        self._answer()
+                    began, limit = time.monotonic(), self._limit()
             if time.monotonic() - began >= limit:
                 return
             try:
@@ -168,6 +165,19 @@ class _Refinement:
                 continue
             except DivergedError:
                 return  # the weights are the last good ones
+
+    def _limit(self) -> float:
+        """Seconds of training after strokes.
+
+        None for a model that reads strokes and follows the new ones: training on one patient's
+        strokes made its contours worse (docs/measurements.md).
+        """
+        if self.config.stroke_maps:
+            fresh = np.where(self._fresh, self.material.scribbles, UNLABELLED)
+            followed = agreement(self._labels, fresh)
+            if np.isnan(followed) or followed >= _FOLLOWED:
+                return 0.0
+        return CPU_SECONDS if self.device.type == "cpu" else GPU_SECONDS
 
     def _finish(self, old: Prediction, new: Prediction) -> events.Finished:
         """Keep the new weights if they agree with the strokes at least as well; write."""

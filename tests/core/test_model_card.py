@@ -154,7 +154,7 @@ def test_a_model_that_reads_strokes_is_taken_as_it_is():
 
 
 def test_what_was_changed_by_hand_stays_as_it_is():
-    card = Card(config=make_config("quick"), classes=2)
+    card = Card(config=make_config("quick", stroke_maps=False), classes=2)
     config = start_config("quick", card, learning_rate=1e-4, minutes=5)
     assert (config.learning_rate, config.minutes) == (1e-4, 5)
     assert config.steps == FROM_BASE["steps"]

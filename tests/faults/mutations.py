@@ -125,6 +125,7 @@ class Reader:
                 "HOME": home,
                 "TMPDIR": home,
                 "XDG_DATA_HOME": home,
+                "MPLCONFIGDIR": f"{home}-matplotlib",  # it makes a folder when it is imported
             },
         )
         self._lines: queue.Queue[str] = queue.Queue()

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def saved(tmp_path):
-    config = make_config("quick", width=2)
+    config = make_config("quick", width=2, stroke_maps=False)
     model = build(config, 3).eval()
     card = Card(config=config, classes=3, study="abc", region=[[0, 4], [1, 5], [2, 6]], steps=7)
     return model, card, save_model(model, card, tmp_path / MODEL_FILE)
@@ -62,7 +62,7 @@ def test_an_empty_folder_holds_no_model(tmp_path):
 
 
 def test_weights_of_another_architecture_are_named_so(tmp_path):
-    config = make_config("quick", width=2)
+    config = make_config("quick", width=2, stroke_maps=False)
     card = Card(config=config.model_copy(update={"ct_stages": 4}), classes=2)
     path = save_model(build(config, 2), card, tmp_path / "odd.safetensors")
     with pytest.raises(UserError, match=r"odd\.safetensors were made with another architecture"):

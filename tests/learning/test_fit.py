@@ -6,8 +6,8 @@ import torch
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.components import drop_unmarked
-from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.model_card import read_card, start_config
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.learning import fit_loop
 from cmfnet_napari.learning.checkpoint import load_model
@@ -183,7 +183,7 @@ def test_a_base_model_that_reads_strokes_contours_at_once(ball, tmp_path):
     base, run = tmp_path / "base", tmp_path / "run"
     base.mkdir(), run.mkdir()
     fit(ball.study, ball.scribbles, base, config.model_copy(update={"steps": 30}))
-    quick = make_config("quick", precision="float32", spacing=None)
+    quick = start_config("quick", read_card(base), precision="float32", spacing=None)
     seen = []
     finished = fit(ball.study, ball.scribbles, run, quick, base=base, hooks=Hooks(seen.append))
     assert finished.steps == 0

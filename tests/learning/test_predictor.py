@@ -62,7 +62,10 @@ def test_labels_are_the_likelier_class_on_the_whole_grid(ball):
 
 
 def test_tiles_of_a_small_budget_agree_with_the_whole_volume():
-    config, inputs = make_config(width=4, normalisation="none"), long_inputs((24, 60, 250))
+    config, inputs = (
+        make_config(stroke_maps=False, width=4, normalisation="none"),
+        long_inputs((24, 60, 250)),
+    )
     torch.manual_seed(4)
     model = build(config, 2).eval()
     whole = predict(model, inputs, config)
@@ -76,7 +79,10 @@ def test_tiles_of_a_small_budget_agree_with_the_whole_volume():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of resident memory is Linux's")
 def test_the_budget_is_kept_and_the_whole_volume_would_not_have_kept_it():
-    config, inputs = make_config(width=4, normalisation="none"), long_inputs((32, 128, 256))
+    config, inputs = (
+        make_config(stroke_maps=False, width=4, normalisation="none"),
+        long_inputs((32, 128, 256)),
+    )
     model = build(config, 2).eval()
     budget = 400 * MIB
     assert peak_of(lambda: predict(model, inputs, config, memory=budget)) < budget
@@ -91,7 +97,7 @@ def test_a_budget_too_small_for_any_tile_is_refused_with_both_figures(ball):
 
 
 def test_the_fine_grid_is_reached_slab_by_slab_as_at_once():
-    config = make_config(width=2, normalisation="none")
+    config = make_config(stroke_maps=False, width=2, normalisation="none")
     coarse = long_inputs((37, 16, 32))
     region = (slice(1, 74), slice(0, 31), slice(2, 34))
     inputs = replace(coarse, frame=Frame((76, 40, 40), region, (2, 2, 1)))
@@ -143,7 +149,7 @@ def test_on_another_study_only_the_box_around_the_body_is_worked_on():
     image = sitk.GetImageFromArray(ct)
     image.SetSpacing((2, 4, 5))
     study = study_from_images(image)
-    config = make_config(width=2, normalisation="none", spacing=None)
+    config = make_config(stroke_maps=False, width=2, normalisation="none", spacing=None)
     frame = card_frame(config, study, "another", [])
     # 10 mm of air around: 2 slices, 3 rows, 5 columns
     assert frame.region == (slice(3, 17), slice(9, 33), slice(15, 45))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
@@ -222,6 +223,20 @@ def test_a_network_that_reads_maps_answers_before_it_learns(ball, tmp_path, monk
     finished = refine(learnt, strokes, hooks=Hooks(said.append))
     assert said[0].step == 5  # nothing was learnt yet
     assert finished.agreement >= said[0].agreement
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_network_that_reads_maps_learns_only_if_it_does_not_follow(
+    ball, tmp_path, monkeypatch, stubborn
+):
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
+    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
+    fit(ball.study, ball.scribbles, tmp_path, config)
+    learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)
+    if stubborn:  # background everywhere, whatever the maps say
+        learnt.weights["mm.decoder.head.2.bias"] = torch.tensor([20.0, -20.0])
+    finished = refine(learnt, corrected(ball.scribbles))
+    assert (finished.steps > 2) is stubborn
 
 
 def test_the_place_of_a_stroke_is_shown_first(ball, learnt, monkeypatch):

@@ -182,11 +182,11 @@ def test_the_order_of_what_is_given_up(config):
 def test_prediction_out_of_memory_takes_a_smaller_budget(ball, config, tmp_path, monkeypatch):
     predict, budgets = fit_loop.predict, []
 
-    def fails(*args):
+    def fails(*args, **options):
         budgets.append(args[-1])
         if len(budgets) < 3:
             raise MemoryError
-        return predict(*args)
+        return predict(*args, **options)
 
     monkeypatch.setattr(fit_loop, "predict", fails)
     fit(ball.study, ball.scribbles, tmp_path, config)
@@ -270,10 +270,10 @@ def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkey
 def test_quit_breaks_a_prediction_off_and_it_is_made_later(ball, config, tmp_path, monkeypatch):
     hooks, predict = Counted(), fit_loop.predict
 
-    def at_the_end(*args):
+    def at_the_end(*args, **options):
         hooks.request = lambda: "quit"
         work.interrupter._request = hooks.request
-        return predict(*args)
+        return predict(*args, **options)
 
     work = None
     go = fit_loop.FitLoop.go
@@ -299,7 +299,7 @@ def test_time_is_counted_over_breaks(ball, config, tmp_path, counting):
     time.sleep(0.5)
     finished = go_on(ball.study, ball.scribbles, tmp_path, hooks=counting(Counted()))
     assert 3.0 <= finished.seconds < 3.0 + 2.0
-    assert before < 3.0
+    assert before < finished.seconds
 
 
 def test_a_class_that_was_added_meanwhile_waits(ball, config, tmp_path, counting):

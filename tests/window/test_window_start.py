@@ -24,7 +24,9 @@ NOTHING = "Strokes alone (from nothing)"
 def write(path, classes=2, **values):
     """A model file; the weights do not matter here."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    card = Card(config=make_config("quick", spacing=2.5), classes=classes, **values)
+    card = Card(
+        config=make_config("quick", spacing=2.5, stroke_maps=False), classes=classes, **values
+    )
     weights = {"weight": np.zeros(4, np.float32)}
     save_file(weights, path, {"format": FORMAT, "card": card.model_dump_json()})
     return path
