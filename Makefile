@@ -19,12 +19,12 @@ help:
 demo: $(READY)
 	@$(BIN)/cmfnet demo --out demo-output
 
-# Two threads for torch: what the tests' time limits are set for.
+# Two tests at once, of different files, each with one thread for torch.
 test: $(READY) test-tools
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache --no-logo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # A PACS and a checker of DICOM's rules, which only tests need.
 test-tools: $(READY)

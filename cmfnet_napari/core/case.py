@@ -61,6 +61,8 @@ class Case:
         Another window writes it; this one looks on.
     notice : str
         Who has it, when this one looks on.
+    closed : bool
+        It was let go of: open it again to go on.
     unclean : bool
         The window that had it last was not closed but killed.
     """
@@ -70,6 +72,7 @@ class Case:
         self.study = study
         self.read_only = read_only
         self.notice = ""
+        self.closed = False
         self._lock = None if read_only else CaseLock(folder)
         self.unclean = self._lock is not None and self._lock.unclean
         try:
@@ -144,6 +147,7 @@ class Case:
 
     def close(self) -> None:
         """Release the journal and the case. Twice is once."""
+        self.closed = True
         self.journal.close()
         self._release()
 

@@ -135,7 +135,7 @@ _ONE_PATIENT: dict[str, Any] = {
     "lambda_mr": 0.02,
     "ramp": 0.5,
     "guide": 2.0,
-    "guide_end": 0.1,
+    "guide_end": 1.0,
     "schedule": "cosine",
     "hold_out": True,
     "keep_marked": True,
@@ -161,7 +161,7 @@ PRESETS: dict[str, Config] = {
         dropout=0.1,
         patch=(48, 96, 96),
         batch=2,
-        learning_rate=1e-3,
+        learning_rate=3e-4,
         average=0.99,
         steps=2000,
         minutes=10.0,
@@ -175,7 +175,7 @@ PRESETS: dict[str, Config] = {
         dropout=0.0,
         patch=(32, 48, 48),
         batch=1,
-        learning_rate=3e-3,
+        learning_rate=3e-4,
         average=0.95,
         steps=300,
         minutes=2.0,
@@ -202,7 +202,6 @@ _COHORT: dict[str, Any] = {
     "clip": 1.0,
     "batch": 2,
     "augment": True,
-    "guide_end": 1.0,
 }
 
 

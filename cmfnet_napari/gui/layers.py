@@ -18,6 +18,7 @@ from cmfnet_napari.gui.opening import Opened
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 OPENED = "cmfnet"  # metadata key under which a layer carries its `Opened`
+GRID = "cmfnet_grid"  # metadata key of the Grid of a layer that was read from a file
 ROLE = "cmfnet_role"  # metadata key of its name when it was made: users rename layers
 LINE = "cmfnet_line"  # metadata key of layers that are shown as a line
 CONTOUR_WIDTH = 1  # voxels

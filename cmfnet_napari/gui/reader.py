@@ -19,7 +19,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import Study, turn
 from cmfnet_napari.core.volume import file_ending, from_image, read_image
 from cmfnet_napari.gui.classes import one_color
-from cmfnet_napari.gui.layers import OPENED, LayerData, case_layers, placement
+from cmfnet_napari.gui.layers import GRID, OPENED, LayerData, case_layers, placement
 from cmfnet_napari.gui.opening import open_dicom
 
 _LABELS = 64  # values at most, and no negative ones: labels
@@ -66,6 +66,7 @@ def _layers(path: Path) -> list[LayerData]:
 def _image(path: Path, may_be_labels: bool = False) -> LayerData:
     volume = from_image(turn(read_image(path)))
     shown = {**placement(volume.grid), "name": path.name.split(".")[0]}
+    shown["metadata"] = {GRID: volume.grid}
     whole = may_be_labels and np.issubdtype(volume.array.dtype, np.integer)
     if whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS:
         return volume.array, shown, "labels"
@@ -86,7 +87,12 @@ def _contours(entry: DicomObject) -> list[LayerData]:
     return [
         (
             mask.astype(np.uint8),
-            {**placement(study.grid), "name": part.name, "colormap": one_color(part.color)},
+            {
+                **placement(study.grid),
+                "name": part.name,
+                "colormap": one_color(part.color),
+                "metadata": {GRID: study.grid},
+            },
             "labels",
         )
         for part, mask in parts

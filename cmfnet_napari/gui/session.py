@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import FIRST_CLASS
+from cmfnet_napari.gui.activity import Activity
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
@@ -28,7 +29,7 @@ from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_fille
 from cmfnet_napari.gui.layouts import Layouts
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.navigation import Navigator
-from cmfnet_napari.gui.opening import Opened
+from cmfnet_napari.gui.opening import Opened, reopen
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
 from cmfnet_napari.gui.refining import Refining
@@ -69,6 +70,7 @@ class Session(QObject):
         self.ended = False
         self.training = Training(self)
         self.refining = Refining(self)
+        self.activity = Activity(self)
         self.history = History(self)
         self.base_models = BaseModels(self)
         self.result = Result(self)
@@ -185,7 +187,7 @@ class Session(QObject):
             return
         if self.patient is not None:
             self._leave()
-            self._remove_case_layers()
+        self._remove_case_layers()  # also those that a panel which was closed has left
         for data, meta, kind in case_layers(opened):
             self.viewer.add_layer(Layer.create(data, meta, kind))
 
@@ -204,6 +206,10 @@ class Session(QObject):
     def _adopt(self, layer: Labels) -> None:
         opened = layer.metadata[OPENED]
         if self.ended or layer not in self.viewer.layers or opened is self.patient:
+            return
+        if opened.case.closed:  # the panel was closed, and is open again
+            if self.patient is None:
+                self.open(partial(reopen, opened))
             return
         if self.patient is not None:  # a sample from napari's menu, over an open patient
             self._leave()

@@ -1,0 +1,113 @@
+"""napari's own ways: saving layers, the Layers menu, the activity dock, a dock that is reopened."""
+
+from __future__ import annotations
+
+import napari
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import SHAPE, image_of
+from napari.layers import Labels
+from test_window_training import train
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.gui.commands import background_from_layer, export, review
+from cmfnet_napari.gui.reader import read
+from cmfnet_napari.gui.writer import write_layer
+
+
+def saved(layer, path):
+    return write_layer(str(path), *layer.as_layer_data_tuple()[:2])
+
+
+def test_a_layer_of_the_case_is_saved_on_the_files_own_grid(opened, patient, tmp_path, scribble):
+    scribble()
+    out = tmp_path / "scribbles.nii.gz"
+    assert saved(opened.session.scribbles, out) == [str(out)]
+    written, source = sitk.ReadImage(str(out)), sitk.ReadImage(str(patient.ct))
+    assert written.GetSize() == source.GetSize()
+    np.testing.assert_allclose(written.GetDirection(), source.GetDirection(), atol=1e-6)
+    np.testing.assert_allclose(written.GetOrigin(), source.GetOrigin(), atol=1e-4)
+    turned = sitk.GetArrayFromImage(sitk.DICOMOrient(written, "LPS"))
+    np.testing.assert_array_equal(turned, opened.session.scribbles.data)
+
+
+def test_what_was_read_is_saved_where_it_was(dock, tmp_path):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[4:8, 8:14, 6:11] = 1
+    sitk.WriteImage(image_of(mask), str(tmp_path / "mask.nrrd"))
+    ((data, shown, kind),) = read(str(tmp_path / "mask.nrrd"))
+    assert kind == "labels"
+    saved(Labels(data, **shown), tmp_path / "again.nrrd")
+    before, after = (sitk.ReadImage(str(tmp_path / f"{n}.nrrd")) for n in ("mask", "again"))
+    back = sitk.Resample(after, before, sitk.Transform(), sitk.sitkNearestNeighbor)
+    assert (sitk.GetArrayFromImage(back) == sitk.GetArrayFromImage(before)).all()
+
+
+def test_another_layer_is_placed_by_its_scale(tmp_path):
+    layer = Labels(np.ones((2, 3, 4), np.uint8), scale=(3, 2, 1.5), translate=(10, 20, 30))
+    saved(layer, tmp_path / "own.mha")
+    image = sitk.ReadImage(str(tmp_path / "own.mha"))
+    assert (image.GetSpacing(), image.GetOrigin()) == ((1.5, 2, 3), (30, 20, 10))
+    layer.rotate = (10, 0, 0)
+    with pytest.raises(UserError, match="turned or sheared"):
+        saved(layer, tmp_path / "turned.mha")
+    with pytest.raises(UserError, match="2 dimensions"):
+        write_layer(str(tmp_path / "flat.mha"), np.ones((2, 3)), {})
+    assert [path.name for path in tmp_path.glob("*.mha")] == ["own.mha"]
+
+
+def test_layers_menu_leads_to_the_steps(opened, monkeypatch):
+    viewer = opened.session.viewer
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    with pytest.raises(UserError, match="Choose the layer of a contour"):
+        background_from_layer()  # the scribbles are chosen
+    mask = Labels(np.zeros(SHAPE, np.uint8), **_placed(opened.session.scribbles))
+    viewer.add_layer(mask)
+    viewer.layers.selection.active = mask
+    background_from_layer()
+    assert opened.tabs.currentIndex() == 1
+    assert opened.scribble_panel.auto.contour.value == mask
+    review()
+    assert opened.tabs.currentIndex() == 3
+    export()
+    assert opened.tabs.currentIndex() == 4
+
+
+def _placed(layer):
+    return {"scale": layer.scale, "translate": layer.translate, "units": layer.units}
+
+
+def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scribble, qtbot):
+    fake("good")
+    scribble()
+    shares = []
+    activity = opened.session.activity
+    opened.session.training.stepped.connect(lambda _event: shares.append(activity.share))
+    assert activity.share is None
+    train(opened, qtbot)
+    assert shares == [20, 40, 60, 80, 100]
+    assert activity.share is None
+
+
+def test_a_dock_that_is_closed_and_opened_again_has_lost_nothing(opened, scribble, fake, qtbot):
+    from cmfnet_napari.gui.app import add_dock
+
+    fake("good")
+    scribble()
+    train(opened, qtbot)
+    qtbot.waitUntil(lambda: opened.session.result.exists, timeout=5000)
+    viewer = opened.session.viewer
+    strokes, contour = opened.session.case.scribbles(), opened.session.result.labels.copy()
+    viewer.window.remove_dock_widget("all")
+    qtbot.wait(100)
+    again = add_dock(viewer)
+    qtbot.waitUntil(lambda: again.session.patient is not None, timeout=20000)
+    qtbot.waitUntil(lambda: again.session.result.exists, timeout=5000)
+    np.testing.assert_array_equal(again.session.case.scribbles(), strokes)
+    np.testing.assert_array_equal(again.session.result.labels, contour)
+    names = [layer.name for layer in viewer.layers]
+    assert len(names) == len(set(names))  # nothing is there twice
+    assert again.session.writable
+    again.session.close()
+    qtbot.wait(50)
