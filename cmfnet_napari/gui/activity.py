@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils import progress
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from cmfnet_napari.core.events import Step
 
@@ -16,26 +16,41 @@ _WHOLE = 100  # per cent
 
 
 class Activity(QObject):
-    """One bar while a fit runs. It holds no widget of its own."""
+    """One bar while a fit runs. It holds no widget of its own.
+
+    Attributes
+    ----------
+    share : int
+        Per cent that are done.
+    """
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._bar: progress | None = None
+        self.share = 0
+        # napari's bar lets waiting events in when it moves: never while one is being handled.
+        self._moves = QTimer(self, singleShot=True, interval=0)
+        self._moves.timeout.connect(self._move)
         session.training.state_changed.connect(self._on_state)
         session.training.stepped.connect(self._on_step)
 
     @property
-    def share(self) -> int | None:
-        """Per cent that are done; None: no training runs."""
-        return None if self._bar is None else self._bar.n
+    def shown(self) -> bool:
+        """Whether there is a bar."""
+        return self._bar is not None
 
     def _on_state(self, state: str) -> None:
         if state == "idle" and self._bar is not None:
-            self._bar.close()
-            self._bar = None
+            bar, self._bar = self._bar, None
+            bar.close()
         elif state != "idle" and self._bar is None:
+            self.share = 0
             self._bar = progress(total=_WHOLE, desc="CmFNet trains")
 
     def _on_step(self, event: Step) -> None:
+        self.share = round(_WHOLE * event.progress)
+        self._moves.start()
+
+    def _move(self) -> None:
         if self._bar is not None:
-            self._bar.update(round(_WHOLE * event.progress) - self._bar.n)
+            self._bar.update(self.share - self._bar.n)

@@ -27,7 +27,10 @@ def background_from_layer() -> None:
     layer = dock.session.viewer.layers.selection.active
     if not isinstance(layer, Labels) or layer == dock.session.scribbles:
         raise UserError("Choose the layer of a contour in the layer list first.")
-    _ = dock.session.case  # says what is missing
+    if not dock.session.writable:
+        raise UserError(dock.session.case.notice)
+    if layer not in dock.session.auto_strokes.masks():
+        raise UserError("This layer is not on the CT's grid, so no strokes can be made from it.")
     dock.scribble_panel.auto.contour.value = layer
     dock.tabs.setCurrentIndex(SCRIBBLE)
 

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Started
+from cmfnet_napari.core.events import Finished, Started
 from cmfnet_napari.core.kept import Kept, kept_previews, read_kept
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import read_run
@@ -43,7 +43,7 @@ class History(QObject):
         session.training.finished.connect(self._look)
         session.training.failed.connect(self._on_failed)
         session.refining.state_changed.connect(lambda _state: self.changed.emit())
-        session.refining.finished.connect(self._look)
+        session.refining.finished.connect(self._on_refined)
         session.opened.connect(self._on_opened)
         session.closed.connect(self._forget)
 
@@ -95,6 +95,11 @@ class History(QObject):
 
     def _on_failed(self, _reason: str, _details: str) -> None:
         self._use(self._session.refining.run)
+
+    def _on_refined(self, _event: Finished) -> None:
+        """The newest contour has taken the place of what was looked at."""
+        self.place = len(self.previews)
+        self._look()
 
     def _on_opened(self) -> None:
         self._use(self._session.refining.run)

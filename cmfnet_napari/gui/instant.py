@@ -147,7 +147,7 @@ class Instant(QObject):
         if self._region is not None:
             labels[self._region] = 0
         labels[found.region], self._region = found.labels, found.region
-        self.layer.refresh()
+        self.layer.data = labels  # told to the other views, which a refresh is not
         case = self._session.case
         volumes = volumes_ml(found.labels, case.study.grid, class_names(case.classes))
         text = ", ".join(f"{name} {ml:.1f} ml" for name, ml in volumes.items())

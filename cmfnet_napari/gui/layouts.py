@@ -104,4 +104,5 @@ class Layouts(QObject):
     def show_next(self) -> None:
         """Show the next arrangement."""
         offered = self.offered
-        self.show(offered[(offered.index(self.name) + 1) % len(offered)])
+        now = offered.index(self.name) if self.name in offered else -1  # the MR may be gone
+        self.show(offered[(now + 1) % len(offered)])

@@ -12,10 +12,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.config import Config
-from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.expected import Expected, expect
 from cmfnet_napari.core.journal import Journal
 from cmfnet_napari.core.preflight import Finding, StudyLook, look_at, preflight
+from cmfnet_napari.core.privacy import redacted_traceback
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background
@@ -134,8 +134,7 @@ class Preflight(QObject):
     def _fail(self, error: Exception) -> None:
         """Nobody asked, so nobody is told: training says it again when it matters."""
         self._end()
-        known = isinstance(error, UserError)
-        _log.warning("The preflight failed: %s", error, exc_info=None if known else error)
+        _log.warning("The preflight failed.\n%s", redacted_traceback(error))
 
     def _end(self) -> None:
         self._looking = False

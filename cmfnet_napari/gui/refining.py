@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Choose, Failed, Finished, Paused, Preview, Refine
-from cmfnet_napari.core.model_card import MODEL_FILE
+from cmfnet_napari.core.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.gui.previews import load_preview
 from cmfnet_napari.gui.worker_client import WorkerClient
@@ -129,8 +129,15 @@ class Refining(QObject):
         event = None if case.read_only else newest_prediction(case.runs())
         if event is not None:
             run = case.folder / PurePosixPath(event.labels).parent
-            if (run / MODEL_FILE).is_file():
+            if self._knows(run / MODEL_FILE):
                 self._offer(event)
+
+    def _knows(self, model: Path) -> bool:
+        """Whether a model is there and of this study: an MR that was moved makes another one."""
+        try:
+            return read_card(model).study == self._session.case.study.content_hash
+        except UserError:
+            return False
 
     def _offer(self, event: Finished) -> None:
         self._run, self._last = str(PurePosixPath(event.labels).parent), event
@@ -194,7 +201,9 @@ class Refining(QObject):
                     self._last = event
                     self._session.result.read(event)
                 self.finished.emit(event)
-                if self._late:  # after the worker looked for strokes for the last time, maybe
+                if (
+                    self._late and self.enabled
+                ):  # after the worker looked for strokes for the last time, maybe
                     self._quiet.start()
             case Failed():
                 self._set_state("ready")

@@ -30,7 +30,7 @@ class SettingsForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._preset = Config()
+        self._preset: Config | None = None
         self.fields: dict[str, ValueWidget] = {}
         rows = QFormLayout()
         rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
@@ -55,7 +55,10 @@ class SettingsForm(QWidget):
         return {n: value for n, value in values.items() if value != getattr(self._preset, n)}
 
     def show_preset(self, config: Config) -> None:
-        """Show the values of a preset; changes are forgotten."""
+        """Show the values of a preset; changes of another one are forgotten."""
+        if config == self._preset:
+            self.changed.emit()
+            return
         self._preset = config
         self.reset()
 

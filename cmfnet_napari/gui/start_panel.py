@@ -101,8 +101,8 @@ class StartPanel(QWidget):
     def _follow(self) -> None:
         """Show the preset that was kept with the case, and propose a model that fits it."""
         self.preset.setCurrentIndex(_ORDER.index(self._session.preset))
-        if self.base_path is None:
-            self._offer(proposed(self._session.case))
+        kept = self.base_path if self.base_path in [m.path for m in list_models()] else None
+        self._offer(kept or proposed(self._session.case))
 
     def _offer(self, chosen: Path | None = None) -> None:
         """Fill the list anew and choose a model."""

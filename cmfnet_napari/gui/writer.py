@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cmfnet_napari.core.checkerboard import Checkerboard
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.study import save_labels
@@ -28,7 +29,7 @@ def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         Not three-dimensional, turned or sheared in napari, or it cannot be written; napari shows
         the sentence.
     """
-    array = np.asarray(data)
+    array = np.asarray(data.image if isinstance(data, Checkerboard) else data)
     if array.ndim != _DIMENSIONS:
         raise UserError(f"The layer has {array.ndim} dimensions; medical images have three.")
     metadata = attributes.get("metadata", {})

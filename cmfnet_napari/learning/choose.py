@@ -48,7 +48,7 @@ def choose(
     try:
         with interrupter.listening("quit"):
             seen = learnt.material.seen(card.classes)
-            learnt.prediction = predict(model, seen, card.config, precision, marked)
+            learnt.prediction = predict(model, seen, card.config, precision, marked, branches=True)
     except InterruptedFitError:
         return None
     learnt.scribbles = strokes

@@ -135,7 +135,8 @@ class RunFolder:
         )
 
     def _save_disagreement(self, disagreement: np.ndarray | None, study: Study) -> str:
-        if disagreement is None:
+        if disagreement is None:  # nor is there one of an earlier prediction
+            (self.folder / DISAGREEMENT_FILE).unlink(missing_ok=True)
             return ""
         save_labels(to_percent(disagreement), study, self.folder / DISAGREEMENT_FILE)
         return self.path(DISAGREEMENT_FILE)

@@ -188,8 +188,9 @@ class Desk:
         kept = kept_path(folder, command.step)
         if not kept.is_file():
             raise UserError("This preview is not kept any more. Choose another one.")
-        self._learnt = load_learnt(folder, case.folder, case.study, strokes, weights=kept)
-        choose(self._learnt, device=command.device, names=case.class_names, hooks=hooks)
+        chosen = load_learnt(folder, case.folder, case.study, strokes, weights=kept)
+        if choose(chosen, device=command.device, names=case.class_names, hooks=hooks) is not None:
+            self._learnt = chosen
         release_memory(pick_device(command.device))
 
     def _predict(self, command: events.Predict) -> None:

@@ -34,6 +34,15 @@ def test_a_kept_preview_is_looked_at_and_chosen(opened, fake, scribble, qtbot):
 
     QTest.keyClick(panel.slider, Qt.Key.Key_Left)
     qtbot.waitUntil(lambda: bool(preview(session)), timeout=5000)
+    more = np.zeros(session.scribbles.data.shape, np.uint8)
+    more[6, 10, 8] = 2
+    with qtbot.waitSignal(session.refining.finished, timeout=20000):
+        session.recorder.add(more, "import")  # the contour follows, and is what is shown
+    assert panel.slider.value() == panel.slider.maximum()
+    qtbot.waitUntil(lambda: not preview(session), timeout=5000)
+
+    QTest.keyClick(panel.slider, Qt.Key.Key_Left)
+    qtbot.waitUntil(lambda: bool(preview(session)), timeout=5000)
     with qtbot.waitSignal(session.refining.finished, timeout=20000):
         QTest.mouseClick(panel.keep_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: (session.result.prediction.data == earlier).all(), timeout=5000)
@@ -72,4 +81,10 @@ def test_settings_come_from_the_configuration_and_reach_the_worker(opened, fake,
     form.fields["ct_low"].native.setValue(500)  # above the high end
     assert "CT window: low 500 HU is not below high 240 HU" in begin.help.text()
     form.reset()
+    assert form.changes == {}
+    steps.native.setValue(7)
+    opened.tabs.setCurrentIndex(1)
+    opened.tabs.setCurrentIndex(2)  # looking elsewhere forgets nothing
+    assert form.changes == {"steps": 7}
+    begin.preset.setCurrentIndex(1)
     assert form.changes == {}

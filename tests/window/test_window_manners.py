@@ -57,11 +57,24 @@ def test_another_layer_is_placed_by_its_scale(tmp_path):
     assert [path.name for path in tmp_path.glob("*.mha")] == ["own.mha"]
 
 
+def test_the_mr_is_saved_whole_while_it_is_shown_as_squares(opened, patient, tmp_path):
+    opened.session.fusion.switch_board()
+    saved(opened.session.mr_layer, tmp_path / "mr.nii.gz")
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "mr.nii.gz")))
+    whole = sitk.GetArrayFromImage(sitk.ReadImage(str(patient.mr)))
+    np.testing.assert_allclose(written, whole, atol=1e-3)
+
+
 def test_layers_menu_leads_to_the_steps(opened, monkeypatch):
     viewer = opened.session.viewer
     monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
     with pytest.raises(UserError, match="Choose the layer of a contour"):
         background_from_layer()  # the scribbles are chosen
+    finer = Labels(np.zeros(SHAPE, np.uint8))
+    viewer.add_layer(finer)
+    viewer.layers.selection.active = finer
+    with pytest.raises(UserError, match="not on the CT's grid"):
+        background_from_layer()
     mask = Labels(np.zeros(SHAPE, np.uint8), **_placed(opened.session.scribbles))
     viewer.add_layer(mask)
     viewer.layers.selection.active = mask
@@ -84,10 +97,11 @@ def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scrib
     shares = []
     activity = opened.session.activity
     opened.session.training.stepped.connect(lambda _event: shares.append(activity.share))
-    assert activity.share is None
+    assert not activity.shown
+    opened.session.training.started.connect(lambda _event: shares.append(activity.shown))
     train(opened, qtbot)
-    assert shares == [20, 40, 60, 80, 100]
-    assert activity.share is None
+    assert shares == [True, 20, 40, 60, 80, 100]
+    assert not activity.shown
 
 
 def test_a_dock_that_is_closed_and_opened_again_has_lost_nothing(opened, scribble, fake, qtbot):
