@@ -166,6 +166,21 @@ def test_a_fetch_that_is_stopped_keeps_nothing(dock, ask, stored, slow, places, 
     assert dialog.fetch_button.isEnabled()  # the study is still chosen
 
 
+def test_the_window_is_closed_while_it_fetches(dock, ask, web, slow, tmp_path, places, qtbot):  # noqa: F811
+    pacs.send(web, [write_ct(tmp_path / "ct")])
+    first, go_on = slow
+    dialog = ask()
+    dialog.patient_id.setText("P-1")
+    search(dialog, qtbot)
+    qtbot.mouseClick(dialog.fetch_button, LEFT)
+    qtbot.waitUntil(first.is_set, timeout=20000)
+    dock.session.close()
+    go_on.set()
+    qtbot.waitUntil(lambda: fetched(places) == [], timeout=20000)
+    qtbot.waitUntil(lambda: not dialog.cancel_button.isVisible(), timeout=20000)
+    assert dock.open_panel.chooser is None
+
+
 def test_a_fetched_study_that_is_not_opened_goes(dock, ask, web, tmp_path, places, qtbot):  # noqa: F811
     pacs.send(web, [write_ct(tmp_path / "ct")])
     dialog = ask()
