@@ -12,13 +12,14 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.dicom import pacs
 from cmfnet_napari.core.dicom.common import Maker
 from cmfnet_napari.core.dicom.export import export
-from cmfnet_napari.core.dicom.pacs_nodes import Node, save_node
+from cmfnet_napari.core.dicom.pacs_nodes import Node
 from cmfnet_napari.core.dicom.receipt import Receipt
 from cmfnet_napari.core.dicom.reference import read_reference
 from cmfnet_napari.core.dicom.roi import Roi, check_rois
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import Study, to_source_image
 from cmfnet_napari.gui.classes import Classes
+from cmfnet_napari.gui.known_pacs import KnownPacs
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 
@@ -67,6 +68,7 @@ class DicomExporting(QObject):
     def __init__(self, contour: Callable[[], Contour], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._contour = contour
+        self.known = KnownPacs(self)
         self.file = ""  # the last one exported
 
     @property
@@ -109,18 +111,6 @@ class DicomExporting(QObject):
             pacs.send, node, paths, self.progress.emit, done=done, failed=self._on_not_sent
         )
 
-    def test(self, node: Node) -> None:
-        """Ask a PACS whether it is there."""
-
-        def done(answer: object) -> None:
-            self.sent.emit(f"{node.name} answers.")
-
-        run_in_background(_echo, node, done=done, failed=self._on_not_sent)
-
-    def add_node(self, node: Node, password: str) -> None:
-        """Add a PACS to the known ones."""
-        save_node(node, password)
-
     def _on_refused(self, error: Exception) -> None:
         self.refused.emit(str(error) if isinstance(error, UserError) else "")
         show_failure(error)
@@ -143,7 +133,3 @@ def _export(contour: Contour, choice: Choice) -> Receipt:
         add_to=choice.add_to or None,
         overwrite=True,  # the file dialog has asked
     )
-
-
-def _echo(node: Node) -> None:
-    pacs.connect(node).echo()

@@ -13,6 +13,8 @@ from cmfnet_napari.core.study import Study
 from cmfnet_napari.gui.dicom_dialog import DicomDialog
 from cmfnet_napari.gui.dicom_import import DicomImport
 from cmfnet_napari.gui.opening import open_files, open_phantom, open_sample_patient
+from cmfnet_napari.gui.pacs_fetch_dialog import PacsFetchDialog
+from cmfnet_napari.gui.pacs_fetching import PacsFetching
 from cmfnet_napari.gui.registration_panel import RegistrationPanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import (
@@ -38,7 +40,12 @@ class OpenPanel(QWidget):
             self._choose_dicom,
             "Look through an export, choose CT, MR and structures",
         )
+        self.pacs = PacsFetching(session)
+        self.pacs_button = button(
+            "From PACS…", self._ask_pacs, "Look for a study in a PACS, fetch it, choose from it"
+        )
         self.chooser: DicomDialog | None = None
+        self.pacs_dialog: PacsFetchDialog | None = None
         self.ct = PathField("CT", "needed", folders=True)
         self.mr = PathField("MR", "optional", folders=True)
         self.scribbles = PathField("Scribbles", "optional")
@@ -59,6 +66,7 @@ class OpenPanel(QWidget):
         self.registration = RegistrationPanel(session)
         layout = column(
             self.dicom_button,
+            self.pacs_button,
             group("Files", self.ct, self.mr, self.scribbles, self.open_button),
             group("Or try a sample", self.synthetic, self.real),
             self._work,
@@ -68,6 +76,7 @@ class OpenPanel(QWidget):
         layout.addStretch()
         self.setLayout(layout)
         self.dicom.found.connect(self._choose)
+        self.pacs.fetched.connect(self.dicom.look_through)
         self.dicom.moved.connect(self._show_step)
         session.registering.moved.connect(self._show_step)
         session.busy.connect(self._show_busy)
@@ -89,11 +98,20 @@ class OpenPanel(QWidget):
         """Ask what is to be opened; the window goes on meanwhile."""
         dialog = self.chooser = DicomDialog(found, self)
         dialog.accepted.connect(lambda: self.dicom.read(dialog.choice, found))
+        dialog.rejected.connect(self.pacs.forget)
         dialog.finished.connect(self._forget_chooser)
         dialog.open()
 
     def _forget_chooser(self) -> None:
         self.chooser = None
+
+    def _ask_pacs(self) -> None:
+        self.pacs_dialog = PacsFetchDialog(self.pacs, self)
+        self.pacs_dialog.finished.connect(self._forget_pacs)
+        self.pacs_dialog.open()
+
+    def _forget_pacs(self) -> None:
+        self.pacs_dialog = None
 
     def _cancel(self) -> None:
         self.dicom.cancel()
@@ -108,11 +126,13 @@ class OpenPanel(QWidget):
         self._busy.setValue(round(100 * share))
         self.cancel_button.setVisible(bool(what))
         self.dicom_button.setEnabled(not what)
+        self.pacs_button.setEnabled(not what)
 
     def _show_busy(self, what: str) -> None:
         self._work.setVisible(bool(what))
         self.cancel_button.hide()
-        for widget in (self.dicom_button, self.open_button, self.synthetic, self.real):
+        sources = self.dicom_button, self.pacs_button, self.open_button, self.synthetic, self.real
+        for widget in sources:
             widget.setEnabled(not what)
         if what:
             self.info.setText(what)

@@ -15,10 +15,10 @@ from pydicom.uid import RLELossless
 from cmfnet_napari.core.dicom import pacs
 from cmfnet_napari.core.dicom.export import export
 from cmfnet_napari.core.dicom.pacs_nodes import Node, make_node
-from cmfnet_napari.core.dicom.pacs_query import Query
+from cmfnet_napari.core.dicom.pacs_query import Query, name_pattern
 from cmfnet_napari.core.dicom.reference import read_reference
 from cmfnet_napari.core.dicom.roi import make_rois
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import CancelledError, UserError
 from tests.dicom_out.conftest import ROOT, write_ct
 from tests.dicom_out.orthanc import free_port
 
@@ -58,6 +58,28 @@ def test_send_find_fetch_and_send_back(node, orthanc, ct_folder, label_map, tmp_
     pacs.fetch(node, study.uid, tmp_path / "back", series=found.uid)
     (file,) = (tmp_path / "back").rglob("*.dcm")
     assert pydicom.dcmread(file) == pydicom.dcmread(out)
+
+
+def test_names_as_people_type_them(node, ct_folder) -> None:
+    pacs.send(node, [ct_folder])
+    for words, count in {"mül": 1, "Müller, E": 1, "M*^Eva": 1, "Müller, F": 0, "Eva": 0}.items():
+        query = Query(patient_name=name_pattern(words))
+        assert len(pacs.find(node, query)) == count, words
+    assert name_pattern(" ") == ""
+
+
+def test_a_fetch_that_is_ended_keeps_nothing(node, ct_folder, tmp_path) -> None:
+    def end(came: int, of: int) -> None:
+        told.append(came)
+        if came == 2:
+            raise CancelledError
+
+    told: list[int] = []
+    pacs.send(node, [ct_folder])
+    with pytest.raises(CancelledError):
+        pacs.fetch(node, f"{ROOT}.1", tmp_path / "in", progress=end)
+    assert told == [1, 2]
+    assert list((tmp_path / "in").iterdir()) == []
 
 
 def test_a_real_study_in_and_out(web, orthanc, test_data, tmp_path) -> None:

@@ -62,7 +62,7 @@ def test_a_computer_without_a_keyring(passwords) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"name": "a"}, "needs either a url .* or host, port and title"),
+        ({"name": "a"}, r"needs a DICOMweb address .url., or computer"),
         ({"name": "a", "url": "pacs.example"}, "must begin with https"),
         ({"name": "a", "url": "https://eva:secret@pacs.example"}, "may hold no password"),
         ({**WEB, "url": "http://pacs.example/"}, "for all to read"),

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from cmfnet_napari.core.dicom import export as export_module
+from cmfnet_napari.core.dicom.pacs_nodes import find_node
 from cmfnet_napari.core.dicom.rtstruct_out import write_structure_set
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
@@ -145,8 +146,8 @@ def test_sent_to_a_pacs(panel, press_export, web, orthanc, tmp_path, qtbot):  # 
     press_export(tmp_path / "out.dcm")
     dialog = PacsDialog(panel._exporting, panel)
     dialog.show()
-    assert dialog.nodes.currentText() == "web"
-    qtbot.mouseClick(dialog.test_button, Qt.MouseButton.LeftButton)
+    assert dialog.chooser.name == "web"
+    qtbot.mouseClick(dialog.chooser.test_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dialog.said.text() == "web answers.", timeout=10000)
     qtbot.mouseClick(dialog.send_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dialog.said.text() == "web has it.", timeout=10000)
@@ -160,11 +161,20 @@ def test_a_pacs_is_added_by_the_form_and_is_away(panel, press_export, passwords,
     dialog = PacsDialog(panel._exporting, panel)
     dialog.show()
     assert not dialog.send_button.isEnabled()
-    dialog.form.name.setText("klinik")
-    dialog.form.host.setText("127.0.0.1")
-    dialog.form.port.setValue(free_port())
-    dialog.form.title.setText("PACS")
-    qtbot.mouseClick(dialog.add_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dialog.chooser.add_button, Qt.MouseButton.LeftButton)
+    form = dialog.chooser.form
+    form.name.setText("klinik")
+    form.host.setText("127.0.0.1")
+    form.port.setValue(free_port())
+    qtbot.mouseClick(form.add_button, Qt.MouseButton.LeftButton)
+    assert "needs a DICOMweb address" in form.said.text()
+    form.title.setText("PACS")
+    form.our_port.setValue(4242)
+    form.ca_file.setText("clinic-ca.pem")
+    form.timeout.setValue(5)
+    qtbot.mouseClick(form.add_button, Qt.MouseButton.LeftButton)
+    node = find_node("klinik")
+    assert (node.our_port, node.ca_file, node.timeout_s) == (4242, "clinic-ca.pem", 5.0)
     assert dialog.said.text() == "klinik was added."
     qtbot.mouseClick(dialog.send_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "cannot be reached" in dialog.said.text(), timeout=10000)

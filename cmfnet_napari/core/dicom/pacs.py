@@ -78,7 +78,7 @@ def fetch(
     folder : path
         New or empty; appears only when everything has come.
     progress : callable, optional
-        Is told how many files have come, and of how many.
+        Is told how many files have come, and of how many; what it raises ends the fetch.
 
     Returns
     -------

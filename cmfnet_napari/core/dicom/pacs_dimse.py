@@ -24,7 +24,7 @@ from pynetdicom.sop_class import (
 
 from cmfnet_napari.core.dicom.pacs_nodes import Node, password_of
 from cmfnet_napari.core.dicom.pacs_query import SERIES_FIELDS, STUDY_FIELDS, Query
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import CancelledError, UserError
 
 _FIND = StudyRootQueryRetrieveInformationModelFind
 _MOVE = StudyRootQueryRetrieveInformationModelMove
@@ -124,16 +124,21 @@ class DimsePacs:
                 association.release()
 
     @contextmanager
-    def _receiving(self, keep: Callable[[Dataset], None]) -> Iterator[list[UserError]]:
-        """Wait for files on our port; what could not be kept is in the list afterwards."""
-        failures: list[UserError] = []
+    def _receiving(self, keep: Callable[[Dataset], None]) -> Iterator[list[Exception]]:
+        """Wait for files on our port; why one was not kept is in the list afterwards.
+
+        None is taken after it; the PACS may offer the rest.
+        """
+        failures: list[Exception] = []
 
         def store(event: evt.Event) -> int:
+            if failures:
+                return _OUT_OF_RESOURCES
             dataset = event.dataset
             dataset.file_meta = event.file_meta
             try:
                 keep(dataset)
-            except UserError as error:
+            except (UserError, CancelledError) as error:
                 failures.append(error)
                 return _OUT_OF_RESOURCES
             return 0x0000

@@ -74,7 +74,9 @@ class Node(BaseModel):
         if parts.password or parts.username:
             raise ValueError("its address may hold no password; give the user by itself")
         if not self.url and not (self.host and self.title):
-            raise ValueError("it needs either a url (DICOMweb), or host, port and title")
+            raise ValueError(
+                "it needs a DICOMweb address (url), or computer (host), port and AE title"
+            )
         open_line = parts.scheme == "http" if self.url else not self.tls
         if self.user and open_line and not _is_here(parts.hostname or self.host):
             raise ValueError("a password would go over the network for all to read: use https/TLS")

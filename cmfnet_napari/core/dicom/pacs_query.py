@@ -36,6 +36,15 @@ class Query:
         }
 
 
+def name_pattern(words: str) -> str:
+    """A name as people type it, as DICOM looks for it: a comma parts family and given name.
+
+    Unless * or ? say otherwise, it may go on ("Mül" finds Müller; PS3.4 C.2.2.2.4).
+    """
+    name = "^".join(part.strip() for part in words.split(","))
+    return f"{name}*" if name and not set(name) & set("*?") else name
+
+
 STUDY_FIELDS = ("StudyInstanceUID", "StudyDescription", "NumberOfStudyRelatedInstances")
 SERIES_FIELDS = (
     "SeriesInstanceUID",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from cmfnet_napari.core.errors import UserError
 
 _PAGE = 500  # answers asked for at a time
 _BATCH = 8  # files sent at a time
+_NEEDS_CODE = re.compile(r"[^A-Za-z0-9._~*?-]")  # what RFC 3986 has percent-encoded
 _NO_ENTRY = (401, 403)
 
 
@@ -67,7 +71,20 @@ class WebPacs:
             self._client.search_for_studies(limit=1)
 
     def find(self, query: Query) -> list[Dataset]:
-        """Studies that match."""
+        """Studies that match.
+
+        Orthanc 1.10 does not decode what it is asked, and so knows no name with ^, a space or an
+        umlaut. When nothing is found, * stands for such letters, and the answers are gone through.
+        """
+        plainer = replace(query, patient_name=_NEEDS_CODE.sub("*", query.patient_name))
+        found = self._studies(query)
+        if found or plainer == query:
+            return found
+        name = query.patient_name.casefold()
+        more = self._studies(plainer)
+        return [one for one in more if fnmatchcase(str(one.get("PatientName")).casefold(), name)]
+
+    def _studies(self, query: Query) -> list[Dataset]:
         filters = {key: value for key, value in query.keys().items() if value}
         return self._all(
             lambda **page: self._client.search_for_studies(
