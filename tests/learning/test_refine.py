@@ -229,7 +229,7 @@ def test_a_network_that_reads_maps_answers_before_it_learns(ball, tmp_path, monk
 def test_a_network_that_reads_maps_learns_only_if_it_does_not_follow(
     ball, tmp_path, monkeypatch, stubborn
 ):
-    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
+    monkeypatch.setattr(refining, "CPU_SECONDS", 3.0)
     config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
     fit(ball.study, ball.scribbles, tmp_path, config)
     learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)

@@ -85,7 +85,7 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
 
 
 def test_a_kept_preview_becomes_the_contour(ball, case, worker):
-    worker.say(fit_command(ball.config, steps=12, preview_seconds=0.1))
+    worker.say(fit_command(ball.config, steps=12, preview_seconds=0.1, stroke_maps=True))
     last = worker.until("finished")[-1]
     run = case.folder / "runs" / "0001-quick"
     kept = kept_previews(run)[0]
