@@ -233,8 +233,8 @@ def test_a_network_that_reads_maps_learns_only_if_it_does_not_follow(
     config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
     fit(ball.study, ball.scribbles, tmp_path, config)
     learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)
-    if stubborn:  # background everywhere, whatever the maps say
-        learnt.weights["mm.decoder.head.2.bias"] = torch.tensor([20.0, -20.0])
+    if stubborn:  # tumour everywhere, whatever the maps say
+        learnt.weights["mm.decoder.head.2.bias"] = torch.tensor([-20.0, 20.0])
     finished = refine(learnt, corrected(ball.scribbles))
     assert (finished.steps > 2) is stubborn
 
