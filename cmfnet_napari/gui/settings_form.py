@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from decimal import Decimal
 from typing import Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -10,7 +11,7 @@ from magicgui.widgets import create_widget
 from magicgui.widgets.bases import ValueWidget
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QFormLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QWidget
 from superqt import QCollapsible
 
 from cmfnet_napari.core.config import Config
@@ -18,6 +19,7 @@ from cmfnet_napari.gui.widgets import button, column
 
 _HIDDEN = {"preset", "stroke_maps", "confidence"}  # chosen elsewhere, or a part of the model
 _LARGEST = 2**31 - 1
+_SHORT = {"ct": "CT", "mr": "MR", "crf": "CRF"}
 
 
 class SettingsForm(QWidget):
@@ -66,7 +68,10 @@ class SettingsForm(QWidget):
         """Forget all changes."""
         with QSignalBlocker(self):
             for name, widget in self.fields.items():
-                widget.value = getattr(self._preset, name) or 0
+                value = getattr(self._preset, name) or 0
+                if isinstance(widget.native, QDoubleSpinBox):
+                    widget.native.setDecimals(_decimals(value))
+                widget.value = value
         self.changed.emit()
 
 
@@ -79,16 +84,19 @@ def _make_widget(info: FieldInfo) -> ValueWidget:
         options |= {"min": kind(0 if optional else low), "max": kind(high)}
     widget = create_widget(annotation=kind, options=options)
     if kind is float:
-        box = widget.native
-        box.setDecimals(6)
-        box.textFromValue = lambda value: f"{value:g}"
-        box.setSpecialValueText("none" if optional else "")
+        widget.native.setSpecialValueText("none" if optional else "")
     return widget
+
+
+def _decimals(value: float) -> int:
+    """Two more than a value needs."""
+    return max(2, -Decimal(repr(float(value))).normalize().as_tuple().exponent + 1)
 
 
 def _title(name: str, info: FieldInfo) -> str:
     unit = (info.json_schema_extra or {}).get("unit")
-    words = name.replace("_", " ").capitalize()
+    words = " ".join(_SHORT.get(word, word) for word in name.split("_"))
+    words = words[0].upper() + words[1:]
     return f"{words}, {unit}" if unit else words
 
 
