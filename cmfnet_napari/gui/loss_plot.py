@@ -31,6 +31,8 @@ class LossPlot(ThemedPlot):
     def add(self, event: Step) -> None:
         """Continue the lines with a step."""
         for name, value in sorted(event.losses.items(), key=lambda item: item[0] != "total"):
+            if not value:  # a term that is switched off
+                continue
             steps, values = self.terms.setdefault(name, ([], []))
             steps.append(event.step)
             values.append(max(value, _FLOOR))
