@@ -127,9 +127,7 @@ class Review(QObject):
 
     def go_to_slice(self, plane: str, index: int) -> None:
         """Show a slice of the plane that is on the screen."""
-        step = list(self._session.viewer.dims.current_step)
-        step[VIEWS.index(plane)] = index
-        self._session.viewer.dims.current_step = tuple(step)
+        self._session.navigator.go_to_slice(VIEWS.index(plane), index)
 
     # --- the record
 

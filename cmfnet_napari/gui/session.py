@@ -250,7 +250,7 @@ class Session(QObject):
         marked = (layer.data >= FIRST_CLASS).sum(axis=(1, 2))
         middle = [n // 2 for n in grid.shape]
         middle[0] = int(marked.argmax()) if marked.any() else middle[0]
-        self.viewer.dims.current_step = tuple(middle)
+        self.navigator.go_to_voxel(tuple(middle))
         self.planes.show("axial")
         self.drawing.open()
         layer.selected_label = FIRST_CLASS
