@@ -109,7 +109,10 @@ class Journal:
             if not read_only:
                 self._prepare()
                 self._disk = _Disk(uri)
-            self._done, self._undone = self._read_history()
+            self._last = 0
+            self._done: dict[int, None] = {}  # what stands; the newest is the last
+            self._undone: dict[int, None] = {}
+            self._catch_up()
         except (sqlite3.Error, ValueError) as error:
             raise UserError(
                 f"The stroke journal {self._path.name} cannot be opened ({_why(error)})."
@@ -134,6 +137,8 @@ class Journal:
         )
         try:
             with self._db:
+                self._db.execute("BEGIN IMMEDIATE")  # nobody writes between the two
+                self._catch_up()
                 cursor = self._db.execute(
                     f"INSERT INTO strokes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row
                 )
@@ -142,7 +147,7 @@ class Journal:
                 f"The stroke could not be saved ({_why(error)}). Free some disk space, then paint "
                 "again."
             ) from error
-        number = int(cursor.lastrowid)
+        number = self._last = int(cursor.lastrowid)
         _take(number, stroke.source, stroke.target, self._done, self._undone)
         if self._disk is not None:
             self._disk.sync()
@@ -156,9 +161,10 @@ class Journal:
         Stroke or None
             What to apply to the scribbles; None when nothing is left to undo.
         """
+        self._checked(self._catch_up)
         if not self._done:
             return None
-        target = self._done[-1]
+        target = next(reversed(self._done))
         stroke = self._stroke(target)
         back = Stroke(stroke.voxels, stroke.new, stroke.old, "undo", target=target)
         self.append(back)
@@ -166,9 +172,10 @@ class Journal:
 
     def redo(self) -> Stroke | None:
         """Record that the stroke undone last stands again; as `undo`."""
+        self._checked(self._catch_up)
         if not self._undone:
             return None
-        target = self._undone[-1]
+        target = next(reversed(self._undone))
         stroke = self._stroke(target)
         again = Stroke(stroke.voxels, stroke.old, stroke.new, "redo", target=target)
         self.append(again)
@@ -181,8 +188,7 @@ class Journal:
 
     def last_id(self) -> int:
         """Number of the newest stroke; 0 when there is none."""
-        query = "SELECT COALESCE(MAX(id), 0) FROM strokes"
-        return int(self._checked(lambda: self._db.execute(query).fetchone())[0])
+        return self._checked(self._newest)
 
     def strokes(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
         """Numbers and strokes in order, those after a number only.
@@ -245,12 +251,17 @@ class Journal:
             if "target" not in columns:  # cases of 2026-11, from before undo was recorded
                 self._db.execute("ALTER TABLE strokes ADD COLUMN target INTEGER")
 
-    def _read_history(self) -> tuple[list[int], list[int]]:
-        done: list[int] = []
-        undone: list[int] = []
+    def _newest(self) -> int:
+        return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM strokes").fetchone()[0])
+
+    def _catch_up(self) -> None:
+        """Follow strokes that another journal of the same case has written meanwhile."""
+        if self._newest() == self._last:
+            return
+        self._done, self._undone = {}, {}
         for row in self._db.execute("SELECT id, source, target FROM strokes ORDER BY id"):
-            _take(*row, done, undone)
-        return done, undone
+            _take(*row, self._done, self._undone)
+            self._last = int(row[0])
 
     def _stroke(self, number: int) -> Stroke:
         return next(self.strokes(after=number - 1))[1]
@@ -311,18 +322,28 @@ def _why(error: Exception) -> str:
     return printable(" ".join(str(error).split())[:80])
 
 
-def _take(number: int, source: str, target: int | None, done: list[int], undone: list[int]) -> None:
-    """Follow what stands and what can be redone, one row of the journal on."""
+def _take(
+    number: int,
+    source: str,
+    target: int | None,
+    done: dict[int, None],
+    undone: dict[int, None],
+) -> None:
+    """Follow what stands and what can be redone, one row of the journal on.
+
+    Out of order, as two windows on one case may once have written it, it is followed as well: what
+    one sees, the fold of all rows, does not depend on the order, and must stay within reach.
+    """
     if source == "undo":
-        if not done or done[-1] != target:
-            raise ValueError(f"stroke {number} undoes stroke {target} out of order")
-        undone.append(done.pop())
+        if target in done:
+            del done[target]
+            undone[target] = None
     elif source == "redo":
-        if not undone or undone[-1] != target:
-            raise ValueError(f"stroke {number} redoes stroke {target} out of order")
-        done.append(undone.pop())
+        if target in undone:
+            del undone[target]
+            done[target] = None
     else:
-        done.append(number)
+        done[number] = None
         undone.clear()
 
 

@@ -98,7 +98,7 @@ class CanvasMouse(QObject):
         if kind == QEvent.Type.Leave:
             self._readout.show_value(None)
             return False
-        if self._view.dims.ndisplay != 2:
+        if self._view.dims.ndisplay != 2 or self._view.dims.ndim != 3:  # a layer with more axes
             return False
         if kind in (_PRESS, _TWICE):
             return self._press(event)

@@ -117,7 +117,7 @@ class Drawing(QObject):
         beyond = round(_BEYOND_MM / grid.spacing[axis])
         at = next_undrawn(drawn, self._here, direction, beyond, grid.shape[axis])
         if at is not None:
-            self._session.viewer.dims.set_current_step(axis, at)
+            self._session.navigator.go_to_slice(axis, at)
         elif len(drawn):
             show_info("There is no further slice without a stroke of this class this way.")
         else:
@@ -139,7 +139,7 @@ class Drawing(QObject):
 
     @property
     def _here(self) -> int:
-        return int(self._session.viewer.dims.current_step[self._axis])
+        return self._session.navigator.voxel()[self._axis]
 
     def _strokes(self) -> np.ndarray:
         """Strokes of the class in use, bool (z, y, x)."""

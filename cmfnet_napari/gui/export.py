@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
+from cmfnet_napari.core.components import volumes_ml
+from cmfnet_napari.core.metrics import evaluate
 from cmfnet_napari.core.report_facts import gather_facts
 from cmfnet_napari.core.report_page import save_report
 from cmfnet_napari.core.score_table import write_scores
@@ -52,13 +54,19 @@ class Export(QObject):
         run_in_background(write, done=result.tell_saved, failed=show_failure)
 
     def save_table(self, path: str) -> None:
-        """Write volumes and, if the contour was compared, its scores as CSV."""
-        result, evaluation = self._session.result, self._session.comparison.evaluation
-        run_in_background(
-            write_scores,
-            path,
-            result.volumes,
-            evaluation,
-            done=result.tell_saved,
-            failed=show_failure,
-        )
+        """Write volumes and, if it is compared, scores of the contour as it is shown, as CSV.
+
+        Raises
+        ------
+        UserError
+            There is no prediction.
+        """
+        session, result = self._session, self._session.result
+        case, other = session.case, session.comparison.other
+        labels, grid, names = result.shown(), case.study.grid, class_names(case.classes)
+
+        def write() -> Path:
+            scores = None if other is None else evaluate(labels, other, grid, names)
+            return write_scores(path, volumes_ml(labels, grid, names), scores)
+
+        run_in_background(write, done=result.tell_saved, failed=show_failure)

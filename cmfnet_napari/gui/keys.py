@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import unwrap
 from typing import TYPE_CHECKING
 
 from app_model.types import KeyCode, KeyMod
@@ -16,6 +17,7 @@ from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 
 from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.gui.widgets import said
 
 if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
@@ -99,7 +101,7 @@ def bind_keys(session: Session) -> None:
     for shortcut in SHORTCUTS:
         if shortcut.key in _ON_LAYER:
             session.scribbles.bind_key(
-                shortcut.key, lambda _layer, do=shortcut.do: do(session), overwrite=True
+                shortcut.key, lambda _layer, do=shortcut.do: said(do)(session), overwrite=True
             )
 
 
@@ -125,7 +127,7 @@ def _action(shortcut: Shortcut) -> Callable[[ViewerModel], object]:
 
         def act(viewer: ViewerModel) -> None:
             if (session := _session_of(viewer)) is not None:
-                shortcut.do(session)
+                said(shortcut.do)(session)
 
         return act
 
@@ -133,17 +135,16 @@ def _action(shortcut: Shortcut) -> Callable[[ViewerModel], object]:
         session = _session_of(viewer)
         if session is None:
             return
-        shortcut.do(session)
+        said(shortcut.do)(session)
         yield
-        shortcut.let_go(session)
+        said(shortcut.let_go)(session)
 
     return hold
 
 
 def _session_of(viewer: ViewerModel) -> Session | None:
     """The session with a patient in a viewer; plugins get a proxy of theirs (wrapt)."""
-    shown = ((getattr(s.viewer, "__wrapped__", s.viewer), s) for s in _open)
-    return next((session for own, session in shown if own is viewer), None)
+    return next((s for s in _open if unwrap(s.viewer) is unwrap(viewer)), None)
 
 
 def _next_code(session: Session) -> int:

@@ -44,8 +44,23 @@ class Navigator(QObject):
         """Where the planes go through, mm along the study's own axes (z, y, x)."""
         return np.array(self._main.dims.point[-3:])
 
-    def look_at(self, voxel: tuple[int, int, int]) -> None:
-        """Go to a voxel and centre it in every view, whatever plane it shows.
+    def voxel(self) -> tuple[int, int, int]:
+        """The voxel (z, y, x) of the Study's Grid that the planes go through, or the nearest.
+
+        napari's own steps do not say it: they are as fine as the finest of all layers.
+
+        Raises
+        ------
+        UserError
+            No patient is open.
+        """
+        grid = self._session.case.study.grid
+        index = np.rint((self.place - np.array(grid.translate)) / np.array(grid.spacing))
+        z, y, x = (int(i) for i in np.clip(index, 0, np.array(grid.shape) - 1))
+        return z, y, x
+
+    def go_to_voxel(self, voxel: tuple[int, int, int]) -> np.ndarray:
+        """Put the planes through a voxel, the picture unmoved; return its place (mm, z y x).
 
         Parameters
         ----------
@@ -61,6 +76,17 @@ class Navigator(QObject):
         index = np.clip(voxel, 0, np.array(grid.shape) - 1)
         place = np.array(grid.translate) + index * np.array(grid.spacing)
         self.go_to(place)
+        return place
+
+    def go_to_slice(self, axis: int, index: int) -> None:
+        """Show a slice across an axis (0 z, 1 y, 2 x); as `go_to_voxel`."""
+        voxel = list(self.voxel())
+        voxel[axis] = index
+        self.go_to_voxel(tuple(voxel))
+
+    def look_at(self, voxel: tuple[int, int, int]) -> None:
+        """Go to a voxel and centre it in every view, whatever plane it shows; as `go_to_voxel`."""
+        place = self.go_to_voxel(voxel)
         with self.still():
             for view in self._flat():
                 rows, columns = view.dims.displayed
@@ -68,7 +94,8 @@ class Navigator(QObject):
 
     def go_to(self, place: np.ndarray) -> None:
         """Put the planes through a place (mm along the study's own axes), the picture unmoved."""
-        self._main.dims.point = tuple(float(value) for value in place)
+        last = range(self._main.dims.ndim)[-3:]  # others are of a layer that is not ours
+        self._main.dims.set_point(last, [float(value) for value in place])
 
     def switch_crosshair(self) -> None:
         """Show or hide the crosshair."""
@@ -126,7 +153,7 @@ class Navigator(QObject):
 
     def _flat(self) -> list[ViewerModel]:
         """The views that show a plane."""
-        return [view for view in (self._main, *self._views) if view.dims.ndisplay == 2]
+        return [view for view in (self._main, *self._views) if _is_flat(view)]
 
     def _tell(self) -> None:
         self.moved.emit()
@@ -156,7 +183,7 @@ class Navigator(QObject):
 
     def _follow_camera(self, source: ViewerModel, _event: object = None) -> None:
         """Pan the others along the axes they share with a view, and zoom them as it is."""
-        if self._following or source.dims.ndisplay != 2 or not self._views:
+        if self._following or not _is_flat(source) or not self._views:
             return
         camera = source.scene.camera
         shared = dict(zip(source.dims.displayed, camera.center[-2:], strict=True))
@@ -171,3 +198,8 @@ class Navigator(QObject):
                     other.center = 0.0, *center
                 if not np.isclose(other.zoom, camera.zoom, rtol=_SAME):
                     other.zoom = camera.zoom
+
+
+def _is_flat(view: ViewerModel) -> bool:
+    """Whether a view shows a plane of the study: no volume, and no layer with a fourth axis."""
+    return view.dims.ndisplay == 2 and view.dims.ndim == 3

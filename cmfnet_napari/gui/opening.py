@@ -154,13 +154,18 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
     return Opened(
         case=case,
         scribbles=scribbles,
-        counts=np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1),
+        counts=code_counts(scribbles),
         mr_limits=_mr_limits(case.study),
         title=title,
         credit=credit,
         notice=case.notice,
         structures=tuple(load_structures(case)),
     )
+
+
+def code_counts(scribbles: np.ndarray) -> np.ndarray:
+    """Voxels of each code (MAX_CODE + 1,) in uint8 scribbles (z, y, x)."""
+    return np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1)
 
 
 def _mr_limits(study: Study) -> tuple[float, float] | None:

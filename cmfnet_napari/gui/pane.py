@@ -43,7 +43,10 @@ class Marks:
         self._draw.connect(self._on_draw)
 
     def update(self, crosshair: bool) -> None:
-        """Follow the place of the planes."""
+        """Follow the place of the planes; with a fourth axis there is none to show."""
+        if self._view.dims.ndim != 3:
+            self.crosshair.show(None)
+            return
         self._readout.show_plane(self.image)
         if crosshair and self._view.dims.ndisplay == 2:
             down, across = self._session.navigator.place[list(self._view.dims.displayed)]

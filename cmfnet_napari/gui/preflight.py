@@ -85,14 +85,9 @@ class Preflight(QObject):
             return
         if finding.plane and finding.plane != session.planes.plane:
             session.planes.show(finding.plane)
-        viewer, grid = session.viewer, session.case.study.grid
-        viewer.dims.current_step = finding.voxel
-        world = np.array(finding.voxel) * grid.spacing + grid.translate
-        if viewer.dims.ndisplay == 2:
-            rows, columns = viewer.dims.displayed
-            viewer.scene.camera.center = (0.0, float(world[rows]), float(world[columns]))
+        session.navigator.look_at(finding.voxel)
         session.scribbles.visible = True
-        viewer.layers.selection.active = session.scribbles
+        session.viewer.layers.selection.active = session.scribbles
 
     def _on_opened(self) -> None:
         self._look = None

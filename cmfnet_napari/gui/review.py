@@ -9,8 +9,10 @@ import numpy as np
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.boxes import grow
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.journal import Stroke
 from cmfnet_napari.core.plane import VIEWS
 from cmfnet_napari.core.review import Place, find_places
 from cmfnet_napari.core.review_record import (
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.gui.session import Session
 
 _KEEP_MS = 1000  # after a change, before review.json is written
+_NEAR_MM = 5.0  # a stroke so near to a place corrects it
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +63,6 @@ class Review(QObject):
         self.watcher.looked_at.connect(self._on_looked_at)
         session.opened.connect(self._bring_back)
         session.result.changed.connect(self._on_result)
-        session.strokes_changed.connect(self._on_strokes)
 
     # --- places
 
@@ -82,8 +84,10 @@ class Review(QObject):
         self.go_to(place)
 
     def go_to(self, place: Place) -> None:
-        """Show a place in the middle of the screen."""
+        """Show a place in the middle of the screen; another one is no longer corrected."""
         self.current = place
+        if place != self._corrects:
+            self._corrects = None
         self._session.navigator.look_at(place.voxel)
         self.changed.emit()
 
@@ -102,7 +106,7 @@ class Review(QObject):
             self._use(self._record.with_decision(place, state, self._labels, self._grid))
 
     def correct(self) -> None:
-        """Go and draw at the current place; with the first stroke it counts as corrected.
+        """Go and draw at the current place; with the first stroke there it counts as corrected.
 
         Raises
         ------
@@ -127,9 +131,7 @@ class Review(QObject):
 
     def go_to_slice(self, plane: str, index: int) -> None:
         """Show a slice of the plane that is on the screen."""
-        step = list(self._session.viewer.dims.current_step)
-        step[VIEWS.index(plane)] = index
-        self._session.viewer.dims.current_step = tuple(step)
+        self._session.navigator.go_to_slice(VIEWS.index(plane), index)
 
     # --- the record
 
@@ -167,6 +169,7 @@ class Review(QObject):
         self._record = Record()
 
     def _bring_back(self) -> None:
+        self._session.recorder.recorded.connect(self._on_stroke)
         try:
             self._record = read_record(self._session.case.folder)
         except UserError as error:
@@ -200,11 +203,12 @@ class Review(QObject):
         if now is not None and self._record.seen.get(plane, {}).get(index) != now:
             self._use(self._record.with_seen(plane, index, now))
 
-    def _on_strokes(self) -> None:
-        place, self._corrects = self._corrects, None
-        if place is not None and self._labels is not None:
-            decided = self._record.with_decision(place, "corrected", self._labels, self._grid)
-            self._use(decided)
+    def _on_stroke(self, stroke: Stroke) -> None:
+        place = self._corrects
+        if place is None or self._labels is None or not _drawn_at(place, stroke, self._grid):
+            return
+        self._corrects = None
+        self._use(self._record.with_decision(place, "corrected", self._labels, self._grid))
 
     def _on_result(self, volumes: dict[str, float] | None) -> None:
         """Find places and slices of another contour, off the GUI thread."""
@@ -236,3 +240,12 @@ class Review(QObject):
         self._record = self._record.bound_to(self._session.result.run, name)
         self.changed.emit()
         self.watcher.look_again()
+
+
+def _drawn_at(place: Place, stroke: Stroke, grid: Grid) -> bool:
+    """Whether a stroke is by hand and, in part, in or near a place."""
+    reach = tuple(int(np.ceil(_NEAR_MM / mm)) for mm in grid.spacing)
+    box = grow(place.box, reach, grid.shape)
+    at = np.unravel_index(stroke.voxels, grid.shape)
+    inside = [(i >= s.start) & (i < s.stop) for i, s in zip(at, box, strict=True)]
+    return stroke.source == "hand" and bool(np.logical_and.reduce(inside).any())

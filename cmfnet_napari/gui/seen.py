@@ -52,8 +52,7 @@ class SliceWatcher(QObject):
         return [self.place, *(self._slice(PLANES[plane][0]) for plane in sorted(others))]
 
     def _slice(self, axis: int) -> tuple[str, int]:
-        dims = self._session.viewer.dims
-        return VIEWS[axis], int(dims.current_step[axis]) if dims.ndim > axis else 0
+        return VIEWS[axis], self._session.navigator.voxel()[axis]
 
     def look_again(self) -> None:
         """Another slice, or another contour on the same one."""

@@ -29,7 +29,7 @@ from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_fille
 from cmfnet_napari.gui.layouts import Layouts
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.navigation import Navigator
-from cmfnet_napari.gui.opening import Opened, reopen
+from cmfnet_napari.gui.opening import Opened, code_counts, reopen
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
 from cmfnet_napari.gui.refining import Refining
@@ -123,8 +123,7 @@ class Session(QObject):
 
     def open(self, load: Callable[[], Opened]) -> None:
         """Read a patient in the background and show it; `load` is one of `opening`'s functions."""
-        if self.training.running:
-            show_warning("Training is running. Stop it before you open another patient.")
+        if self._refused():
             return
         self.busy.emit("Reading the images …")
         run_in_background(load, done=self._show, failed=self._not_opened)
@@ -182,7 +181,7 @@ class Session(QObject):
 
     def _show(self, opened: Opened) -> None:
         self.busy.emit("")
-        if self.ended:
+        if self.ended or self._refused():
             opened.case.close()
             return
         if self.patient is not None:
@@ -190,6 +189,12 @@ class Session(QObject):
         self._remove_case_layers()  # also those that a panel which was closed has left
         for data, meta, kind in case_layers(opened):
             self.viewer.add_layer(Layer.create(data, meta, kind))
+
+    def _refused(self) -> bool:
+        """Whether a fit runs, which another patient would end; if so it is said."""
+        if self.training.running:
+            show_warning("Training is running. Stop it before you open another patient.")
+        return self.training.running
 
     def _not_opened(self, error: Exception) -> None:
         self.busy.emit("")
@@ -207,6 +212,10 @@ class Session(QObject):
         opened = layer.metadata[OPENED]
         if self.ended or layer not in self.viewer.layers or opened is self.patient:
             return
+        if self._refused():  # a sample, or files that were dropped
+            self._remove_case_layers(but=self.patient)
+            opened.case.close()
+            return
         if opened.case.closed:  # the panel was closed, and is open again
             if self.patient is None:
                 self.open(partial(reopen, opened))
@@ -214,10 +223,12 @@ class Session(QObject):
         if self.patient is not None:  # a sample from napari's menu, over an open patient
             self._leave()
             self._remove_case_layers(but=opened)
+        counts = opened.counts
         if opened.case.journal.last_id():  # strokes drawn while it was read
             opened.case.journal.fold(layer.data)
+            counts = code_counts(layer.data)
         self.patient = opened
-        self.recorder = StrokeRecorder(layer, opened.case.journal, opened.counts, self.viewer.dims)
+        self.recorder = StrokeRecorder(layer, opened.case.journal, counts, self.viewer.dims)
         self.recorder.recorded.connect(self._on_recorded)
         self.recorder.failed.connect(show_failure)
         for own in self.viewer.layers:
@@ -239,7 +250,7 @@ class Session(QObject):
         marked = (layer.data >= FIRST_CLASS).sum(axis=(1, 2))
         middle = [n // 2 for n in grid.shape]
         middle[0] = int(marked.argmax()) if marked.any() else middle[0]
-        self.viewer.dims.current_step = tuple(middle)
+        self.navigator.go_to_voxel(tuple(middle))
         self.planes.show("axial")
         self.drawing.open()
         layer.selected_label = FIRST_CLASS

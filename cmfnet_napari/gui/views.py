@@ -73,7 +73,7 @@ class ViewKeeper(QObject):
         viewer, scribbles = self._session.viewer, self._session.scribbles
         return {
             "plane": self._session.planes.plane,
-            "slices": [int(step) for step in viewer.dims.current_step],
+            "slices": list(self._session.navigator.voxel()),
             "center": [float(value) for value in viewer.scene.camera.center],
             "zoom": float(viewer.scene.camera.zoom),
             "brush": self._session.drawing.size_mm / self._voxel_mm,
@@ -115,10 +115,7 @@ class ViewKeeper(QObject):
             self._session.navigator.switch_crosshair()
         if views.plane in PLANES:
             self._session.planes.show(views.plane)
-        shape = self._session.case.study.grid.shape
-        viewer.dims.current_step = tuple(
-            min(max(step, 0), size - 1) for step, size in zip(views.slices, shape, strict=True)
-        )
+        self._session.navigator.go_to_voxel(views.slices)
         viewer.scene.camera.center = views.center
         viewer.scene.camera.zoom = views.zoom
 

@@ -65,6 +65,23 @@ def test_report_and_table_are_written_and_named(predicted, patient, tmp_path, qt
     ]
 
 
+def test_the_table_is_about_the_contour_with_its_edits_by_hand(predicted, patient, tmp_path, qtbot):
+    session = predicted.session
+    layer = session.result.prediction
+    session.comparison.use_file(str(patient.tumour))
+    qtbot.waitUntil(lambda: session.comparison.evaluation is not None, timeout=5000)
+    layer.data[1:3] = 0  # the small box is erased
+    table = str(tmp_path / "table.csv")
+    for compared in (True, False):
+        if not compared:
+            session.comparison.use_nothing()
+        saved(predicted, qtbot, lambda: session.export.save_table(table))
+        with open(table, newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert float(row["volume_ml"]) == pytest.approx(120 * 3.0 * 0.9 * 1.1 / 1000, rel=1e-3)
+        assert not compared or float(row["dsc"]) == 1
+
+
 def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, qtbot, monkeypatch):
     panel = predicted.export_panel
     qtbot.waitUntil(lambda: "axial slices" in panel.missing.text(), timeout=5000)

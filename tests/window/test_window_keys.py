@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
+from napari.utils.notifications import notification_manager
 from qtpy.QtTest import QTest
+from wrapt import ObjectProxy
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.key_sheet import KeySheet
-from cmfnet_napari.gui.keys import BACKGROUND_KEY, FIRST_CLASS_KEY, SHORTCUTS
+from cmfnet_napari.gui.keys import BACKGROUND_KEY, FIRST_CLASS_KEY, SHORTCUTS, _action
 
 
 @pytest.fixture
@@ -72,3 +75,26 @@ def test_without_a_patient_keys_do_nothing(opened, hand, qtbot):
     hand.press(FIRST_CLASS_KEY)
     hand.press("G")
     assert session.layouts.name == "one"
+
+
+def test_a_key_also_finds_its_session_by_a_proxy_of_the_viewer(opened):
+    session = opened.session
+    session.select_class(2)
+    shortcut = next(s for s in SHORTCUTS if s.key == BACKGROUND_KEY)
+    _action(shortcut)(ObjectProxy(session.viewer))
+    assert session.scribbles.selected_label == 1
+
+
+@pytest.mark.parametrize("key", ["Ctrl+Z", "I"])
+def test_what_a_key_cannot_do_is_said(opened, hand, scribble, monkeypatch, key):
+    scribble()
+
+    def full(*_):
+        raise UserError("The stroke could not be saved (disk full).")
+
+    monkeypatch.setattr(opened.session.recorder, "undo", full)
+    monkeypatch.setattr(opened.session.recorder, "add", full)
+    notification_manager.records.clear()
+    hand.press(key)
+    said = [(record.severity.value, record.message) for record in notification_manager.records]
+    assert said == [("error", "The stroke could not be saved (disk full).")]

@@ -124,6 +124,30 @@ def test_correct_leads_to_strokes_and_a_changed_contour_is_open_again(followed, 
     assert [one.state for one in review.record.decisions] == ["corrected"]
 
 
+def strokes_in(box, code=1):
+    out = np.zeros(SHAPE, np.uint8)
+    out[box] = code
+    return out
+
+
+def test_only_a_stroke_by_hand_near_the_place_corrects_it(doubtful):
+    session, review = doubtful.session, doubtful.session.review
+    inside, outside = review.places
+    near_inside, near_outside = np.s_[5, 9, 7:9], np.s_[8, 8, 12:14]  # 2.7 mm before its border
+    review.go_to(inside)
+    review.correct()
+    session.recorder.add(strokes_in(np.s_[0, 0, 0:2]), "hand")  # far away
+    session.recorder.add(strokes_in(np.s_[5, 10, 7:9]), "auto-background")
+    session.undo()
+    assert review.state(inside) == "open"
+    review.go_to(outside)  # and not to be corrected any more
+    session.recorder.add(strokes_in(near_inside), "hand")
+    assert review.state(inside) == "open"
+    review.correct()
+    session.recorder.add(strokes_in(near_outside), "hand")
+    assert [review.state(place) for place in (inside, outside)] == ["open", "corrected"]
+
+
 def test_slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
     session, bar = doubtful.session, doubtful.review_panel.slices.bar
     look(session, "axial", (4, 10, 8), qtbot)

@@ -238,3 +238,15 @@ def test_a_stroke_in_three_dimensions(opened, journal, qtbot):
     opened.session.scribbles.paint((5, 8, 8), 2)
     wait_for(qtbot, journal, 1)
     agrees(opened)
+
+
+def test_strokes_drawn_while_a_patient_was_read_are_counted(opened, patient, qtbot):
+    session = opened.session
+    again = open_files(patient.ct, patient.mr)
+    strokes = np.zeros(SHAPE, np.uint8)
+    strokes[5, 8, 6:10] = 2
+    session.recorder.add(strokes, "hand")
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        session.open(lambda: again)
+    assert list(session.recorder.counts[:3]) == [strokes.size - 4, 0, 4]
+    assert list(session.recorder.present) == [0, 2]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
 import psutil
 import pytest
+from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from test_window_real_worker import ended
 
 from cmfnet_napari.gui import worker_client
+from cmfnet_napari.gui.layers import OPENED, case_layers
+from cmfnet_napari.gui.opening import open_files
 
 
 def train(opened, qtbot, until="finished", timeout=30000):
@@ -164,3 +168,42 @@ def test_another_patient_is_not_opened_meanwhile(opened, fake, scribble, qtbot):
     notification_manager.records.clear()
     opened.open_panel.synthetic.click()
     assert "Stop it before" in notification_manager.records[-1].message
+
+
+def test_layers_of_another_patient_do_not_end_a_fit(opened, fake, scribble, patient, qtbot):
+    fake("endless")
+    scribble()
+    train(opened, qtbot, until="started")
+    session, own = opened.session, opened.session.patient
+    other = open_files(patient.ct)
+    notification_manager.records.clear()
+    for data, shown, kind in case_layers(other):  # as napari adds a sample's
+        session.viewer.add_layer(Layer.create(data, shown, kind))
+    qtbot.waitUntil(lambda: other.case.closed, timeout=3000)
+    assert "Stop it before" in notification_manager.records[-1].message
+    shown = [layer.metadata.get(OPENED) for layer in session.viewer.layers]
+    assert own in shown
+    assert other not in shown
+    assert session.training.running
+    session.recorder.add(_one(1), "hand")  # the patient is still written
+
+
+def test_a_fit_that_began_while_a_patient_was_read_goes_on(opened, fake, scribble, patient, qtbot):
+    fake("endless")
+    scribble()
+    session, own, ready = opened.session, opened.session.patient, threading.Event()
+    others = []
+
+    def load():
+        ready.wait(20)
+        others.append(open_files(patient.ct))
+        return others[0]
+
+    session.open(load)
+    train(opened, qtbot, until="started")
+    notification_manager.records.clear()
+    ready.set()
+    qtbot.waitUntil(lambda: bool(others) and others[0].case.closed, timeout=10000)
+    assert "Stop it before" in notification_manager.records[-1].message
+    assert session.patient is own
+    assert session.training.running
