@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,9 @@ class Opened:
         Structures that came with the patient.
     ct_folder : str
         Where the CT's DICOM files were read from, or empty; kept in memory only.
+    images : Choice or None
+        The DICOM series that CT and MR are, whose headers name the patient; in memory only. None
+        where they were opened as files.
     """
 
     case: Case
@@ -56,6 +59,7 @@ class Opened:
     contour: np.ndarray | None = None
     structures: tuple[Structure, ...] = ()
     ct_folder: str = ""
+    images: Choice | None = field(default=None, repr=False)
 
 
 def open_files(
@@ -91,13 +95,15 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     opened = prepare_case(case)
     notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
     folder = str(choice.ct.stack.slices[0].path.parent)
-    return replace(opened, notice=notice, ct_folder=folder)
+    images = Choice(choice.ct, choice.mr)
+    return replace(opened, notice=notice, ct_folder=folder, images=images)
 
 
 def reopen(opened: Opened) -> Opened:
     """Read an open case anew, as after its MR was moved."""
     again = prepare_case(open_case(opened.case.folder), opened.title, opened.credit)
-    return replace(again, contour=opened.contour, ct_folder=opened.ct_folder)
+    kept = {"ct_folder": opened.ct_folder, "images": opened.images}
+    return replace(again, contour=opened.contour, **kept)
 
 
 def open_phantom() -> Opened:
