@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from cmfnet_napari.core.case_structures import Structure, load_structures, save_
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.dicom.found import Scan
 from cmfnet_napari.core.dicom.patient import Choice, Progress, load
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.scribbles import MAX_CODE, check_codes
 from cmfnet_napari.core.study import Study, load_labels, open_study, study_from_images, turn
@@ -90,9 +93,10 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     """
     loaded = load(choice, found, progress)
     case = case_for(loaded.study, registration=loaded.registration)
-    if loaded.structures and not case.read_only:
-        save_structures(case, loaded.structures)
-    opened = prepare_case(case)
+    with _let_go_on_failure(case):
+        if loaded.structures and not case.read_only:
+            save_structures(case, loaded.structures)
+        opened = prepare_case(case)
     notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
     folder = str(choice.ct.stack.slices[0].path.parent)
     images = Choice(choice.ct, choice.mr)
@@ -140,33 +144,61 @@ def prepare(
 ) -> Opened:
     """Find or make the case of a study; strokes are imported only into a case without any."""
     case = case_for(study)
-    notice = ""
-    if strokes is not None and not case.read_only:
-        stroke = difference(case.scribbles(), strokes, "import")
-        if case.journal.last_id() and stroke is not None:
-            notice = (
-                "This patient already has strokes, which were kept; the scribbles file was not "
-                "loaded. Use Scribble → Load to replace them."
-            )
-        elif stroke is not None:
-            case.journal.append(stroke)
-    opened = prepare_case(case, title, credit)
-    return replace(opened, notice=notice) if notice else opened
+    with _let_go_on_failure(case):
+        notice = "" if strokes is None else _import_strokes(case, strokes)
+        opened = prepare_case(case, title, credit)
+    return replace(opened, notice=" ".join(filter(None, (notice, opened.notice))))
 
 
 def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened:
-    """Make a case ready to be shown."""
-    scribbles = case.scribbles()
-    return Opened(
-        case=case,
-        scribbles=scribbles,
-        counts=np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1),
-        mr_limits=_mr_limits(case.study),
-        title=title,
-        credit=credit,
-        notice=case.notice,
-        structures=tuple(load_structures(case)),
-    )
+    """Make a case ready to be shown; it is closed when that fails."""
+    with _let_go_on_failure(case):
+        scribbles = case.scribbles()
+        structures, fault = _structures(case)
+        return Opened(
+            case=case,
+            scribbles=scribbles,
+            counts=np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1),
+            mr_limits=_mr_limits(case.study),
+            title=title,
+            credit=credit,
+            notice=" ".join(filter(None, (case.notice, fault))),
+            structures=structures,
+        )
+
+
+@contextmanager
+def _let_go_on_failure(case: Case) -> Iterator[None]:
+    """Others may write a case that cannot be shown here."""
+    try:
+        yield
+    except BaseException:
+        case.close()
+        raise
+
+
+def _import_strokes(case: Case, strokes: np.ndarray) -> str:
+    """Put strokes into a case without any; else why not, in a sentence."""
+    if case.read_only:
+        return ""
+    stroke = difference(case.scribbles(), strokes, "import")
+    if stroke is None:
+        return ""
+    if case.journal.last_id():
+        return (
+            "This patient already has strokes, which were kept; the scribbles file was not "
+            "loaded. Use Scribble → Load to replace them."
+        )
+    case.journal.append(stroke)
+    return ""
+
+
+def _structures(case: Case) -> tuple[tuple[Structure, ...], str]:
+    """Structures of a case, or none and why: the patient can be worked on without them."""
+    try:
+        return tuple(load_structures(case)), ""
+    except UserError as error:
+        return (), f"Opened without its structures. {error}"
 
 
 def _mr_limits(study: Study) -> tuple[float, float] | None:
