@@ -8,10 +8,11 @@ from pathlib import Path
 
 import napari
 import numpy as np
+import SimpleITK as sitk
 from napari.utils.notifications import show_info
 
 from cmfnet_napari.core.case_structures import Structure
-from cmfnet_napari.core.dicom.found import REGISTRATION, STRUCTURES, DicomObject
+from cmfnet_napari.core.dicom.found import REGISTRATION, STRUCTURES, DicomObject, Scan
 from cmfnet_napari.core.dicom.pair import propose
 from cmfnet_napari.core.dicom.patient import (
     Choice,
@@ -22,6 +23,7 @@ from cmfnet_napari.core.dicom.patient import (
 from cmfnet_napari.core.dicom.rasterise import rasterise
 from cmfnet_napari.core.dicom.scan import scan
 from cmfnet_napari.core.dicom.segments import read_segments
+from cmfnet_napari.core.dicom.series import read_stack
 from cmfnet_napari.core.dicom.structures import read_structures
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import Study, turn
@@ -53,28 +55,51 @@ def read(path: str | list[str]) -> list[LayerData]:
         Nothing that can be read; napari shows the sentence.
     """
     paths = [Path(path)] if isinstance(path, str) else [Path(p) for p in path]
-    return [layer for one in paths for layer in _layers(one)]
+    slices = [one for one in paths if not (one.is_dir() or file_ending(one))]
+    layers = [layer for one in paths if one not in slices for layer in _layers(one)]
+    return layers + (_of_files(slices) if slices else [])
 
 
 def _layers(path: Path) -> list[LayerData]:
-    if not path.is_dir() and file_ending(path):
-        return [_image(path, may_be_labels=True)]
+    if not path.is_dir():
+        return [_layer(read_image(path), path.name.split(".")[0], may_be_labels=True)]
     found = scan([path])
+    if found.images and propose(found)[0] is None:
+        return [_layer(read_image(path), path.name.split(".")[0])]
+    return _of_scan(found)
+
+
+def _of_files(paths: list[Path]) -> list[LayerData]:
+    """Layers of DICOM files, looked at together: a series is many files."""
+    found = scan(paths)
+    if found.images and all(len(image.stack.slices) == 1 for image in found.images):
+        raise UserError(
+            f"{found.images[0].stack.slices[0].path.name} is one slice of a series. Drop the "
+            "folder that holds all of its slices."
+        )
+    if found.images and propose(found)[0] is None:
+        return [
+            _layer(read_stack(image.stack, image.origin.modality, image.name), image.name)
+            for image in found.images
+        ]
+    return _of_scan(found)
+
+
+def _of_scan(found: Scan) -> list[LayerData]:
+    """Layers of the proposed CT and MR with their case; without images, of contours."""
     ct, mr = propose(found)
-    if ct is not None:
-        layers = case_layers(open_dicom(Choice(ct, mr), found, lambda _what, _share: True))
-        viewer = napari.current_viewer()
-        if viewer is not None:
-            viewer.window.add_plugin_dock_widget("cmfnet-napari", "CmFNet")
-        return layers
-    if found.images:
-        return [_image(path)]
-    return [layer for entry in found.objects for layer in _contours(entry)]
+    if ct is None:
+        return [layer for entry in found.objects for layer in _contours(entry)]
+    layers = case_layers(open_dicom(Choice(ct, mr), found, lambda _what, _share: True))
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        viewer.window.add_plugin_dock_widget("cmfnet-napari", "CmFNet")
+    return layers
 
 
-def _image(path: Path, may_be_labels: bool = False) -> LayerData:
-    volume = from_image(turn(read_image(path)))
-    shown = {**placement(volume.grid), "name": path.name.split(".")[0]}
+def _layer(image: sitk.Image, name: str, may_be_labels: bool = False) -> LayerData:
+    volume = from_image(turn(image))
+    shown = {**placement(volume.grid), "name": name}
     shown["metadata"] = {GRID: volume.grid}
     whole = may_be_labels and np.issubdtype(volume.array.dtype, np.integer)
     if whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS:

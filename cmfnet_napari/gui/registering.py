@@ -19,7 +19,7 @@ from cmfnet_napari.core.registration import Fit, How, Registration, judge
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.classes import one_color
-from cmfnet_napari.gui.layers import OPENED, segmentation_layer
+from cmfnet_napari.gui.layers import NO_CONTOUR, OPENED, segmentation_layer
 from cmfnet_napari.gui.nudge import KEYS, nudged
 from cmfnet_napari.gui.opening import Opened, reopen
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
@@ -139,7 +139,7 @@ class Registering(QObject):
             grid = self._session.case.study.grid
             empty = np.zeros(grid.shape, np.uint8)
             self.edges = segmentation_layer(empty, grid, one_color(_EDGE_COLOR), "MR edges", True)
-            self.edges.metadata[OPENED] = self._session.patient
+            self.edges.metadata.update({OPENED: self._session.patient, NO_CONTOUR: True})
             self.edges.editable = False
             scribbles = self._session.viewer.layers.index(self._session.scribbles)
             self._session.viewer.layers.insert(scribbles, self.edges)

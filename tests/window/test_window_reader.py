@@ -11,6 +11,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.study import open_study, turn
 from cmfnet_napari.core.volume import from_image, read_image
+from cmfnet_napari.gui.layers import OPENED
 from cmfnet_napari.gui.reader import get_reader, read
 from tests.dicom_files import (
     CENTRE,
@@ -111,3 +112,20 @@ def test_on_a_patient_without_headers_the_place_is_doubted(opened, tmp_path, pat
     ((_, meta, kind),) = read(str(path))
     assert (meta["name"], kind) == ("GTV", "labels")
     assert "Placed by position alone" in notification_manager.records[-1].message
+
+
+def test_the_slices_of_a_series_are_looked_at_together(tmp_path):
+    folder = write_patient(tmp_path)
+    layers = read([str(path) for path in (folder / "ct").iterdir()])
+    assert [meta["name"] for _, meta, _ in layers] == ["CT", "Scribbles"]
+    layers[0][1]["metadata"][OPENED].case.close()
+    ((data, meta, kind),) = read([str(path) for path in (folder / "mr").iterdir()])
+    assert kind == "image"
+    assert "T1" in meta["name"]
+    np.testing.assert_array_equal(data, read(str(folder / "mr"))[0][0])
+
+
+def test_one_slice_asks_for_its_folder(tmp_path):
+    path = next((write_patient(tmp_path) / "ct").iterdir())
+    with pytest.raises(UserError, match=f"{path.name} is one slice of a series. Drop the folder"):
+        read(str(path))
