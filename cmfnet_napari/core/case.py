@@ -93,6 +93,11 @@ class Case:
         return _read_card(self.folder).classes
 
     @property
+    def key(self) -> str:
+        """Names the case, not the patient: 16 digits of the hash of its study as it was read."""
+        return _read_card(self.folder).study[:16]
+
+    @property
     def class_names(self) -> list[str]:
         """Names of the classes 1, 2, … of a segmentation, without the background."""
         return [entry.name for entry in self.classes if entry.code >= FIRST_CLASS]

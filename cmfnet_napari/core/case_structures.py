@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.study import load_labels, save_labels
 
 FOLDER, LIST = "structures", "structures.json"
+_FILES = "[0-9]" * 4 + ".nii.gz"
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -37,6 +39,8 @@ class Structure:
 def save_structures(case: Case, structures: list[Structure]) -> None:
     """Keep structures with a case, after those it has; one of the same name is replaced.
 
+    A damaged list is begun anew; the files it named stay.
+
     Raises
     ------
     UserError
@@ -46,9 +50,11 @@ def save_structures(case: Case, structures: list[Structure]) -> None:
         raise UserError("This case is open in another window; structures are added there.")
     folder = case.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    kept = {entry["name"]: entry for entry in _entries(case)}
+    kept: dict[str, dict[str, str]] = {}
+    with suppress(UserError):
+        kept = {entry["name"]: entry for entry in _entries(case)}
     for structure in structures:
-        number = 1 + max((int(e["file"][:4]) for e in kept.values()), default=0)
+        number = 1 + max((int(path.name[:4]) for path in folder.glob(_FILES)), default=0)
         entry = kept.get(structure.name, {"file": f"{number:04d}.nii.gz"})
         save_labels(structure.mask, case.study, folder / entry["file"])
         kept[structure.name] = {**entry, "name": structure.name, "color": structure.color}

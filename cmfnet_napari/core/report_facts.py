@@ -28,7 +28,7 @@ class ReportFacts:
     Attributes
     ----------
     case : str
-        First 16 digits of the study's hash, which name the case folder too.
+        First 16 digits of the study's hash as it was read, which name the case folder too.
     volumes_ml : dict
         By class.
     strokes, held_out : float or None
@@ -66,6 +66,7 @@ def gather_facts(
     places: Sequence[Place] = (),
     record: Record | None = None,
     evaluation: Evaluation | None = None,
+    case: str = "",
 ) -> ReportFacts:
     """Gather what a report says.
 
@@ -87,6 +88,8 @@ def gather_facts(
         What was looked at.
     evaluation : Evaluation, optional
         The contour against another one.
+    case : str, optional
+        `Case.key`, where there is a case: a study whose MR was moved has another hash.
     """
     record = record or Record()
     digests = slice_digests(labels)
@@ -94,7 +97,7 @@ def gather_facts(
     states = Counter(record.state_of(place, labels, study.grid) for place in places)
     states["corrected"] = sum(d.state == "corrected" for d in record.decisions)
     return ReportFacts(
-        case=study.content_hash[:16],
+        case=case or study.content_hash[:16],
         volumes_ml=volumes_ml(labels, study.grid, names),
         strokes=None if finished is None else finished.agreement,
         held_out=None if finished is None else finished.held_out,

@@ -16,7 +16,13 @@ from cmfnet_napari.core.journal import Source
 from cmfnet_napari.core.scribbles import BACKGROUND, check_codes, segmentation_code
 from cmfnet_napari.core.study import Study, load_labels
 from cmfnet_napari.gui.classes import reference_colors, scribble_colors
-from cmfnet_napari.gui.layers import OPENED, insert_below, placement, segmentation_layer
+from cmfnet_napari.gui.layers import (
+    NO_CONTOUR,
+    OPENED,
+    insert_below,
+    placement,
+    segmentation_layer,
+)
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:
@@ -68,16 +74,15 @@ class AutoStrokes(QObject):
         self.preview: Labels | None = None
 
     def masks(self) -> list[Labels]:
-        """Layers that can serve as mask: Labels on the Study's Grid, but not the scribbles."""
+        """Layers that can serve as mask: Labels on the Study's Grid, but no strokes or edges."""
         if self._session.patient is None:
             return []
         grid = self._session.case.study.grid
-        own = (self._session.scribbles, self.preview)
         return [
             layer
             for layer in self._session.viewer.layers
             if isinstance(layer, Labels)
-            and layer not in own
+            and not layer.metadata.get(NO_CONTOUR)
             and layer.data.shape == grid.shape
             and np.allclose(layer.scale, grid.spacing)
             and np.allclose(layer.translate, grid.translate)
@@ -159,7 +164,7 @@ class AutoStrokes(QObject):
             name="Proposed strokes",
             colormap=scribble_colors(case.classes),
             opacity=0.6,
-            metadata={OPENED: self._session.patient},
+            metadata={OPENED: self._session.patient, NO_CONTOUR: True},
             **placement(case.study.grid),
         )
         self._add(self.preview)

@@ -64,6 +64,8 @@ class DicomDialog(QDialog):
         self.resize(900, 520)
         self.choice: Choice | None = None
         self._found = found
+        self._pair: tuple[ImageSeries | None, ...] = ()
+        self._wish: bool | None = None  # what the user clicked: register, or not; None: nothing
         self.tree = QTreeWidget()
         self.register = QCheckBox("Register the MR to the CT when it is opened")
         self.register.setToolTip("Rigid, by mutual information; look at the result before you draw")
@@ -75,6 +77,7 @@ class DicomDialog(QDialog):
         self._lay_out()
         self._fill()
         self.tree.itemChanged.connect(self._on_ticked)
+        self.register.clicked.connect(self._on_wish)
         self.buttons.accepted.connect(self._open)
         self.buttons.rejected.connect(self.reject)
         self._refresh()
@@ -184,6 +187,9 @@ class DicomDialog(QDialog):
                     self._clear(other)
         self._refresh()
 
+    def _on_wish(self, on: bool) -> None:
+        self._wish = on
+
     def _clear(self, item: QTreeWidgetItem) -> None:
         if item.checkState(0) == _TICKED:  # others have no box
             item.setCheckState(0, _CLEAR)
@@ -193,7 +199,10 @@ class DicomDialog(QDialog):
         ct, mr = self._picked("CT"), self._picked("MR")
         needed = ct is not None and mr is not None and needs_registration(ct, mr, self._found)
         self.register.setEnabled(mr is not None)
-        self.register.setChecked(needed or (self.register.isChecked() and mr is not None))
+        if (ct, mr) != self._pair and self._wish is False:
+            self._wish = None  # it was said of another pair
+        self._pair = ct, mr
+        self.register.setChecked(mr is not None and (needed if self._wish is None else self._wish))
         notes = []
         if ct is None:
             notes.append("Tick a CT. The contour is drawn on it.")

@@ -98,6 +98,14 @@ class DicomExport(QWidget):
         self.receipt.hide()
         self.pacs_button.setEnabled(False)
 
+    def forget(self) -> None:
+        """The patient is left."""
+        self._exporting.forget()
+        self.folder.clear()
+        self.add_to.clear()
+        self.export_button.setEnabled(True)
+        self.refresh()
+
     @property
     def rois(self) -> tuple[Roi, ...]:
         """The structures that are ticked."""

@@ -70,6 +70,7 @@ class DicomExporting(QObject):
         self._contour = contour
         self.known = KnownPacs(self)
         self.file = ""  # the last one exported
+        self._asked: Choice | None = None  # the answer to others is too late
 
     @property
     def classes(self) -> Classes:
@@ -93,12 +94,23 @@ class DicomExporting(QObject):
             raise UserError("Choose at least one structure to export.")
         check_rois(choice.rois)
         contour = self._contour()
+        self._asked = choice
 
         def done(receipt: Receipt) -> None:
-            self.file = choice.out
-            self.exported.emit(choice.out, receipt)
+            if self._asked is choice:
+                self.file = choice.out
+                self.exported.emit(choice.out, receipt)
 
-        run_in_background(_export, contour, choice, done=done, failed=self._on_refused)
+        def failed(error: Exception) -> None:
+            if self._asked is choice:
+                self.refused.emit(str(error) if isinstance(error, UserError) else "")
+            show_failure(error)
+
+        run_in_background(_export, contour, choice, done=done, failed=failed)
+
+    def forget(self) -> None:
+        """The patient is left: its file is not sent any more, nor is one that is being written."""
+        self.file, self._asked = "", None
 
     def send(self, node: Node) -> None:
         """Send the last file exported to a PACS."""
@@ -110,10 +122,6 @@ class DicomExporting(QObject):
         run_in_background(
             pacs.send, node, paths, self.progress.emit, done=done, failed=self._on_not_sent
         )
-
-    def _on_refused(self, error: Exception) -> None:
-        self.refused.emit(str(error) if isinstance(error, UserError) else "")
-        show_failure(error)
 
     def _on_not_sent(self, error: Exception) -> None:
         self.not_sent.emit(str(error) if isinstance(error, UserError) else "Nothing was sent.")

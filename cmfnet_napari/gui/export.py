@@ -38,6 +38,7 @@ class Export(QObject):
         session, result = self._session, self._session.result
         case, labels = session.case, result.shown()
         known = {
+            "case": case.key,
             "names": class_names(case.classes),
             "finished": result.event,
             "run": case.folder / result.run if result.run else None,

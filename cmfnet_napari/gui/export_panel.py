@@ -46,6 +46,7 @@ class ExportPanel(QWidget):
         session.result.saved.connect(self._on_saved)
         session.review.changed.connect(self._show_missing)
         session.closed.connect(self.written.clear)
+        session.closed.connect(self.dicom.forget)
         session.classes_changed.connect(self.dicom.refresh)
         session.opened.connect(lambda: self.dicom.folder.setText(session.patient.ct_folder))
         self._on_changed(None)

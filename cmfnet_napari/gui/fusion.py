@@ -12,6 +12,7 @@ from cmfnet_napari.core.checkerboard import Checkerboard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from napari.layers import Image
 
     from cmfnet_napari.gui.session import Session
@@ -34,7 +35,7 @@ class Fusion(QObject):
         super().__init__(session)
         self._session = session
         self._mr: Image | None = None
-        self._whole: object = None  # the MR layer's own array
+        self._whole: np.ndarray | None = None  # the MR where it is shown
         self._forget()
         session.opened.connect(self._on_opened)
         session.closed.connect(self._forget)
@@ -71,6 +72,13 @@ class Fusion(QObject):
     def bring_back(self, blend: int, board: bool) -> None:
         """Begin as the patient was last seen; to be called before it is shown."""
         self.blend, self.board = blend, board
+
+    def show_mr(self, array: np.ndarray) -> None:
+        """Show the MR as it lies elsewhere: an array (z, y, x) on the Study's Grid."""
+        if self._mr is None or self._whole is array:
+            return
+        self._whole = array
+        self._mr.data = self._squares() if isinstance(self._mr.data, Checkerboard) else array
 
     def part(self, on: bool) -> None:
         """Show the CT alone, since the MR has a view of its own beside it."""
@@ -111,12 +119,14 @@ class Fusion(QObject):
         with self._unheard():
             board = self.board and not (self._flicker or self._parted)
             if board != isinstance(self._mr.data, Checkerboard):
-                grid = self._session.case.study.grid
-                self._mr.data = Checkerboard(self._whole, grid.spacing) if board else self._whole
+                self._mr.data = self._squares() if board else self._whole
             if share:
                 self._mr.opacity = share / 100
             self._mr.visible = share > 0
         self.changed.emit()
+
+    def _squares(self) -> Checkerboard:
+        return Checkerboard(self._whole, self._session.case.study.grid.spacing)
 
     def _follow(self) -> None:
         """The MR's eye and opacity in napari's own list are the same blend."""

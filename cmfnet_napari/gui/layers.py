@@ -21,6 +21,7 @@ OPENED = "cmfnet"  # metadata key under which a layer carries its `Opened`
 GRID = "cmfnet_grid"  # metadata key of the Grid of a layer that was read from a file
 ROLE = "cmfnet_role"  # metadata key of its name when it was made: users rename layers
 LINE = "cmfnet_line"  # metadata key of layers that are shown as a line
+NO_CONTOUR = "cmfnet_no_contour"  # metadata key of labels that are none: strokes, edges
 CONTOUR_WIDTH = 1  # voxels
 
 
@@ -48,7 +49,7 @@ def case_layers(opened: Opened) -> list[LayerData]:
         "name": "Scribbles",
         "colormap": scribble_colors(opened.case.classes),
         "opacity": 0.9,
-        "metadata": _metadata(opened, "Scribbles"),
+        "metadata": {**_metadata(opened, "Scribbles"), NO_CONTOUR: True},
     }
     return [*layers, (opened.scribbles, scribbles, "labels")]
 

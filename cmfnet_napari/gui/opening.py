@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from cmfnet_napari.core.case_structures import Structure, load_structures, save_
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.dicom.found import Scan
 from cmfnet_napari.core.dicom.patient import Choice, Progress, load
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.scribbles import MAX_CODE, check_codes
 from cmfnet_napari.core.study import Study, load_labels, open_study, study_from_images, turn
@@ -44,6 +47,9 @@ class Opened:
         Structures that came with the patient.
     ct_folder : str
         Where the CT's DICOM files were read from, or empty; kept in memory only.
+    images : Choice or None
+        The DICOM series that CT and MR are, whose headers name the patient; in memory only. None
+        where they were opened as files.
     """
 
     case: Case
@@ -56,6 +62,7 @@ class Opened:
     contour: np.ndarray | None = None
     structures: tuple[Structure, ...] = ()
     ct_folder: str = ""
+    images: Choice | None = field(default=None, repr=False)
 
 
 def open_files(
@@ -86,18 +93,21 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     """
     loaded = load(choice, found, progress)
     case = case_for(loaded.study, registration=loaded.registration)
-    if loaded.structures and not case.read_only:
-        save_structures(case, loaded.structures)
-    opened = prepare_case(case)
+    with _let_go_on_failure(case):
+        if loaded.structures and not case.read_only:
+            save_structures(case, loaded.structures)
+        opened = prepare_case(case)
     notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
     folder = str(choice.ct.stack.slices[0].path.parent)
-    return replace(opened, notice=notice, ct_folder=folder)
+    images = Choice(choice.ct, choice.mr)
+    return replace(opened, notice=notice, ct_folder=folder, images=images)
 
 
 def reopen(opened: Opened) -> Opened:
     """Read an open case anew, as after its MR was moved."""
     again = prepare_case(open_case(opened.case.folder), opened.title, opened.credit)
-    return replace(again, contour=opened.contour, ct_folder=opened.ct_folder)
+    kept = {"ct_folder": opened.ct_folder, "images": opened.images}
+    return replace(again, contour=opened.contour, **kept)
 
 
 def open_phantom() -> Opened:
@@ -134,33 +144,61 @@ def prepare(
 ) -> Opened:
     """Find or make the case of a study; strokes are imported only into a case without any."""
     case = case_for(study)
-    notice = ""
-    if strokes is not None and not case.read_only:
-        stroke = difference(case.scribbles(), strokes, "import")
-        if case.journal.last_id() and stroke is not None:
-            notice = (
-                "This patient already has strokes, which were kept; the scribbles file was not "
-                "loaded. Use Scribble → Load to replace them."
-            )
-        elif stroke is not None:
-            case.journal.append(stroke)
-    opened = prepare_case(case, title, credit)
-    return replace(opened, notice=notice) if notice else opened
+    with _let_go_on_failure(case):
+        notice = "" if strokes is None else _import_strokes(case, strokes)
+        opened = prepare_case(case, title, credit)
+    return replace(opened, notice=" ".join(filter(None, (notice, opened.notice))))
 
 
 def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened:
-    """Make a case ready to be shown."""
-    scribbles = case.scribbles()
-    return Opened(
-        case=case,
-        scribbles=scribbles,
-        counts=code_counts(scribbles),
-        mr_limits=_mr_limits(case.study),
-        title=title,
-        credit=credit,
-        notice=case.notice,
-        structures=tuple(load_structures(case)),
-    )
+    """Make a case ready to be shown; it is closed when that fails."""
+    with _let_go_on_failure(case):
+        scribbles = case.scribbles()
+        structures, fault = _structures(case)
+        return Opened(
+            case=case,
+            scribbles=scribbles,
+            counts=code_counts(scribbles),
+            mr_limits=_mr_limits(case.study),
+            title=title,
+            credit=credit,
+            notice=" ".join(filter(None, (case.notice, fault))),
+            structures=structures,
+        )
+
+
+@contextmanager
+def _let_go_on_failure(case: Case) -> Iterator[None]:
+    """Others may write a case that cannot be shown here."""
+    try:
+        yield
+    except BaseException:
+        case.close()
+        raise
+
+
+def _import_strokes(case: Case, strokes: np.ndarray) -> str:
+    """Put strokes into a case without any; else why not, in a sentence."""
+    if case.read_only:
+        return ""
+    stroke = difference(case.scribbles(), strokes, "import")
+    if stroke is None:
+        return ""
+    if case.journal.last_id():
+        return (
+            "This patient already has strokes, which were kept; the scribbles file was not "
+            "loaded. Use Scribble → Load to replace them."
+        )
+    case.journal.append(stroke)
+    return ""
+
+
+def _structures(case: Case) -> tuple[tuple[Structure, ...], str]:
+    """Structures of a case, or none and why: the patient can be worked on without them."""
+    try:
+        return tuple(load_structures(case)), ""
+    except UserError as error:
+        return (), f"Opened without its structures. {error}"
 
 
 def code_counts(scribbles: np.ndarray) -> np.ndarray:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import napari
 import numpy as np
+import SimpleITK as sitk
+from napari.utils.notifications import show_info
 
-from cmfnet_napari.core.dicom.found import SEGMENTATION, STRUCTURES, DicomObject
+from cmfnet_napari.core.case_structures import Structure
+from cmfnet_napari.core.dicom.found import REGISTRATION, STRUCTURES, DicomObject, Scan
 from cmfnet_napari.core.dicom.pair import propose
-from cmfnet_napari.core.dicom.patient import Choice
+from cmfnet_napari.core.dicom.patient import (
+    Choice,
+    check_objects,
+    other_frames,
+    place_structures,
+)
 from cmfnet_napari.core.dicom.rasterise import rasterise
 from cmfnet_napari.core.dicom.scan import scan
 from cmfnet_napari.core.dicom.segments import read_segments
+from cmfnet_napari.core.dicom.series import read_stack
 from cmfnet_napari.core.dicom.structures import read_structures
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.study import Study, turn
 from cmfnet_napari.core.volume import file_ending, from_image, read_image
 from cmfnet_napari.gui.classes import one_color
 from cmfnet_napari.gui.layers import GRID, OPENED, LayerData, case_layers, placement
-from cmfnet_napari.gui.opening import open_dicom
+from cmfnet_napari.gui.markup import plain
+from cmfnet_napari.gui.opening import Opened, open_dicom
 
 _LABELS = 64  # values at most, and no negative ones: labels
 
@@ -44,28 +55,51 @@ def read(path: str | list[str]) -> list[LayerData]:
         Nothing that can be read; napari shows the sentence.
     """
     paths = [Path(path)] if isinstance(path, str) else [Path(p) for p in path]
-    return [layer for one in paths for layer in _layers(one)]
+    slices = [one for one in paths if not (one.is_dir() or file_ending(one))]
+    layers = [layer for one in paths if one not in slices for layer in _layers(one)]
+    return layers + (_of_files(slices) if slices else [])
 
 
 def _layers(path: Path) -> list[LayerData]:
-    if not path.is_dir() and file_ending(path):
-        return [_image(path, may_be_labels=True)]
+    if not path.is_dir():
+        return [_layer(read_image(path), path.name.split(".")[0], may_be_labels=True)]
     found = scan([path])
+    if found.images and propose(found)[0] is None:
+        return [_layer(read_image(path), path.name.split(".")[0])]
+    return _of_scan(found)
+
+
+def _of_files(paths: list[Path]) -> list[LayerData]:
+    """Layers of DICOM files, looked at together: a series is many files."""
+    found = scan(paths)
+    if found.images and all(len(image.stack.slices) == 1 for image in found.images):
+        raise UserError(
+            f"{found.images[0].stack.slices[0].path.name} is one slice of a series. Drop the "
+            "folder that holds all of its slices."
+        )
+    if found.images and propose(found)[0] is None:
+        return [
+            _layer(read_stack(image.stack, image.origin.modality, image.name), image.name)
+            for image in found.images
+        ]
+    return _of_scan(found)
+
+
+def _of_scan(found: Scan) -> list[LayerData]:
+    """Layers of the proposed CT and MR with their case; without images, of contours."""
     ct, mr = propose(found)
-    if ct is not None:
-        layers = case_layers(open_dicom(Choice(ct, mr), found, lambda _what, _share: True))
-        viewer = napari.current_viewer()
-        if viewer is not None:
-            viewer.window.add_plugin_dock_widget("cmfnet-napari", "CmFNet")
-        return layers
-    if found.images:
-        return [_image(path)]
-    return [layer for entry in found.objects for layer in _contours(entry)]
+    if ct is None:
+        return [layer for entry in found.objects for layer in _contours(entry)]
+    layers = case_layers(open_dicom(Choice(ct, mr), found, lambda _what, _share: True))
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        viewer.window.add_plugin_dock_widget("cmfnet-napari", "CmFNet")
+    return layers
 
 
-def _image(path: Path, may_be_labels: bool = False) -> LayerData:
-    volume = from_image(turn(read_image(path)))
-    shown = {**placement(volume.grid), "name": path.name.split(".")[0]}
+def _layer(image: sitk.Image, name: str, may_be_labels: bool = False) -> LayerData:
+    volume = from_image(turn(image))
+    shown = {**placement(volume.grid), "name": name}
     shown["metadata"] = {GRID: volume.grid}
     whole = may_be_labels and np.issubdtype(volume.array.dtype, np.integer)
     if whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS:
@@ -74,35 +108,65 @@ def _image(path: Path, may_be_labels: bool = False) -> LayerData:
 
 
 def _contours(entry: DicomObject) -> list[LayerData]:
-    study = _open_study()
-    if entry.origin.modality == STRUCTURES:
-        parts = [
-            (roi, rasterise(roi.contours, study.grid, roi.name)[0])
-            for roi in read_structures(entry.path)
-        ]
-    elif entry.origin.modality == SEGMENTATION:
-        parts = [(segment, segment.on(study.grid)) for segment in read_segments(entry.path)]
-    else:
+    patient = _open_patient()
+    study = patient.case.study
+    if entry.origin.modality == REGISTRATION:
         raise UserError(f"{entry.path.name} is a registration: open the folder with its images.")
+    structures = _placed(entry, patient) if patient.images else _by_position(entry, study)
     return [
         (
-            mask.astype(np.uint8),
+            structure.mask.astype(np.uint8),
             {
                 **placement(study.grid),
-                "name": part.name,
-                "colormap": one_color(part.color),
+                "name": structure.name,
+                "colormap": one_color(structure.color),
                 "metadata": {GRID: study.grid},
             },
             "labels",
         )
-        for part, mask in parts
+        for structure in structures
     ]
 
 
-def _open_study() -> Study:
-    """The study that is shown: contours alone have no voxels."""
+def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
+    """Structures of the patient whose CT and MR are open, in one of their frames of reference."""
+    choice = replace(patient.images, objects=(entry,))
+    if other_frames(choice) and entry.origin.patient == choice.ct.origin.patient:
+        raise UserError(
+            f"{entry.label or entry.path.name} lies in another frame of reference than the CT and "
+            "the MR: its contours may be at the wrong place. Open its folder with 'DICOM folder…' "
+            "and choose it there, if it was drawn on these images."
+        )
+    check_objects(choice)
+    matrix = patient.case.registrations.current.array
+    structures, notes = place_structures(choice, patient.case.study, matrix)
+    if not structures:
+        raise UserError(" ".join(notes))
+    for note in notes:
+        show_info(plain(note))
+    return structures
+
+
+def _by_position(entry: DicomObject, study: Study) -> list[Structure]:
+    """Structures on a CT of which nothing is known but where it lies."""
+    if entry.origin.modality == STRUCTURES:
+        structures = [
+            Structure(roi.name, roi.color, rasterise(roi.contours, study.grid, roi.name)[0])
+            for roi in read_structures(entry.path)
+        ]
+    else:
+        structures = [
+            Structure(segment.name, segment.color, segment.on(study.grid))
+            for segment in read_segments(entry.path)
+        ]
+    show_info("Placed by position alone: check that it belongs to this patient.")
+    return structures
+
+
+def _open_patient() -> Opened:
+    """The patient that is shown: contours alone have no voxels."""
     viewer = napari.current_viewer()
     for layer in viewer.layers if viewer is not None else ():
         if OPENED in layer.metadata:
-            return layer.metadata[OPENED].case.study
+            return layer.metadata[OPENED]
     raise UserError("Open the CT of these contours first; they are placed on it.")

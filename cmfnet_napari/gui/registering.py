@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
 from napari.layers import Labels
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.edges import mr_edges
@@ -19,9 +19,9 @@ from cmfnet_napari.core.registration import Fit, How, Registration, judge
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.classes import one_color
-from cmfnet_napari.gui.layers import OPENED, segmentation_layer
+from cmfnet_napari.gui.layers import NO_CONTOUR, OPENED, segmentation_layer
 from cmfnet_napari.gui.nudge import KEYS, nudged
-from cmfnet_napari.gui.opening import reopen
+from cmfnet_napari.gui.opening import Opened, reopen
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.widgets import said
 
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 _EDGE_COLOR = "#f0e442"  # yellow, told from grey and from the classes
 
+_MOVED = "The MR lies elsewhere now: a contour made before may no longer fit it."
+
 
 class Registering(QObject):
     """Places of the MR that are tried, and the one that is kept.
 
     While one is tried, the MR layer shows it; the case and its study do not change until it is
-    kept. The layer's array is written in place, so that other views of it follow.
+    kept: the layer gets an array of its own, and the study's back when the trial is over.
     """
 
     changed = Signal()  # what is tried, or what may be done
@@ -106,7 +108,7 @@ class Registering(QObject):
         """Move the MR right, down, to higher slices (mm) and clockwise (degrees) as it is seen."""
         self._check()
         study, dims = self._session.case.study, self._session.viewer.dims
-        centre = study.grid.to_patient(np.argwhere(study.mr_fov[::4, ::4, ::4]).mean(axis=0) * 4)
+        centre = study.grid.to_patient(_middle(study.mr_fov))
         matrix = nudged(self.current.array, study.grid, tuple(dims.order), centre, step)
         self._try(Registration.of(matrix, "by hand"))
 
@@ -137,7 +139,7 @@ class Registering(QObject):
             grid = self._session.case.study.grid
             empty = np.zeros(grid.shape, np.uint8)
             self.edges = segmentation_layer(empty, grid, one_color(_EDGE_COLOR), "MR edges", True)
-            self.edges.metadata[OPENED] = self._session.patient
+            self.edges.metadata.update({OPENED: self._session.patient, NO_CONTOUR: True})
             self.edges.editable = False
             scribbles = self._session.viewer.layers.index(self._session.scribbles)
             self._session.viewer.layers.insert(scribbles, self.edges)
@@ -153,7 +155,9 @@ class Registering(QObject):
         self.cancel()
         self.move_by_keys(False)
         self.show_edges(False)
-        self.trial = None
+        if self.trial is not None:
+            self.trial = None
+            self._session.fusion.show_mr(self._session.case.study.mr.array)
         self._end()
 
     def _check(self) -> None:
@@ -237,32 +241,36 @@ class Registering(QObject):
             self.changed.emit()
 
     def _show(self, study: Study, fit: Fit, edges: np.ndarray | None) -> None:
-        layer, shown = self._session.mr_layer, self._session.case.study.mr.array
-        if layer is not None and study.mr.array is not shown:
-            np.copyto(shown, study.mr.array)
-            layer.data = layer.data  # the same array, or what is made from it, drawn anew
+        self._session.fusion.show_mr(study.mr.array)
         if self.edges is not None and edges is not None:
             self.edges.data = edges
         self.judged.emit(fit)
         self.changed.emit()
 
-    def _reopen(self, change: object) -> None:
+    def _reopen(self, change: Callable[[], None]) -> None:
         session, patient = self._session, self._session.patient
 
-        def read() -> object:
+        def read() -> Opened:
             change()
-            return reopen(patient)
+            again = reopen(patient)
+            return replace(again, notice=" ".join(filter(None, (_MOVED, again.notice))))
 
         self.move_by_keys(False)
         session.open(read)
-        show_info("The MR lies elsewhere now: a contour made before may no longer fit it.")
+
+
+def _middle(mask: np.ndarray) -> np.ndarray:
+    """Middle voxel (z, y, x) of the box around a mask that is not empty."""
+    others = [tuple({0, 1, 2} - {axis}) for axis in range(3)]
+    inside = [np.flatnonzero(mask.any(axis=axes)) for axes in others]
+    return np.array([(found[0] + found[-1]) / 2 for found in inside])
 
 
 def _look(
     study: Study, wanted: Registration, kept: Registration, edges: bool, as_opened: bool
 ) -> tuple[Study, Fit, np.ndarray | None]:
     """The study with its MR at a place, what is to be said of it, and the MR's edges there."""
-    moved = study if as_opened else study.moved(wanted.array)
+    moved = study if as_opened or wanted == kept else study.moved(wanted.array)
     return moved, judge(moved, wanted, kept, study.body), mr_edges(moved) if edges else None
 
 

@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.surface import Mesh, meshes, shade
-from cmfnet_napari.gui.layers import ROLE
+from cmfnet_napari.gui.layers import NO_CONTOUR
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 _WAIT_MS = 300
@@ -21,7 +21,7 @@ _NOTHING = "The contour will be\nseen here in 3D."
 
 
 class SolidView:
-    """Surfaces of all visible contours of the main viewer; strokes are left out.
+    """Surfaces of all visible contours of the main viewer; strokes and the MR's edges are left out.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class SolidView:
 
 def _is_contour(layer: Layer, grid: Grid) -> bool:
     on_grid = type(layer) is Labels and layer.data.shape == grid.shape
-    return on_grid and layer.metadata.get(ROLE) != "Scribbles"
+    return on_grid and not layer.metadata.get(NO_CONTOUR)
 
 
 def _changes(layer: Labels) -> tuple[object, ...]:

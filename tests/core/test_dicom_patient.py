@@ -171,6 +171,9 @@ def test_structures_of_one_name_keep_apart_and_come_back_with_the_case(tmp_path)
     (case.folder / "structures" / "structures.json").write_text('{"structures": [{"name": 3}]}')
     with pytest.raises(UserError, match=r"structures\.json in case is damaged"):
         load_structures(case)
+    save_structures(case, [empty])  # the message asks for it
+    assert [s.name for s in load_structures(case)] == ["GTV MR"]
+    assert len(list((case.folder / "structures").glob("*.nii.gz"))) == 4  # none written over
     case.close()
 
 

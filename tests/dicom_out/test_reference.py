@@ -10,7 +10,9 @@ import pytest
 import SimpleITK as sitk
 from pydicom.config import disable_value_validation
 
+from cmfnet_napari.core.dicom.export import export
 from cmfnet_napari.core.dicom.reference import read_reference
+from cmfnet_napari.core.dicom.roi import make_rois
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from tests.dicom_out.conftest import SHAPE, SPACING, slice_header, write_ct
@@ -126,7 +128,7 @@ def test_mixed_orientations_and_a_tilted_gantry_are_refused(tmp_path) -> None:
     header = pydicom.dcmread(path)
     header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     header.save_as(path)
-    with pytest.raises(UserError, match="several orientations"):
+    with pytest.raises(UserError, match="different directions"):
         read_reference(folder)
     folder = write_ct(tmp_path / "tilted")
     for path in folder.iterdir():
@@ -141,3 +143,61 @@ def test_mixed_orientations_and_a_tilted_gantry_are_refused(tmp_path) -> None:
 def test_no_folder(tmp_path) -> None:
     with pytest.raises(UserError, match="is no folder"):
         read_reference(tmp_path / "nowhere")
+
+
+def change(folder, k, **values):
+    """Change slice k (from 0) of a written series."""
+    path = next(p for p in folder.iterdir() if pydicom.dcmread(p).InstanceNumber == k + 1)
+    header = pydicom.dcmread(path)
+    for keyword, value in values.items():
+        setattr(header, keyword, value)
+    header.save_as(path)
+
+
+def test_scouts_in_the_series_are_left_out(ct_folder, label_map) -> None:
+    scout = slice_header(3)
+    scout.SOPInstanceUID += ".9"
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    scout.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    pydicom.dcmwrite(ct_folder / "scout.dcm", scout, enforce_file_format=True)
+    report = slice_header(3)  # lies nowhere
+    report.SOPInstanceUID += ".8"
+    del report.ImagePositionPatient
+    pydicom.dcmwrite(ct_folder / "report.dcm", report, enforce_file_format=True)
+    reference = read_reference(ct_folder, labels=label_map)
+    reference.place(label_map, "labels")
+    assert [header.InstanceNumber for header in reference.headers] == list(range(1, 10))
+
+
+def test_a_slice_that_came_twice_counts_once(ct_folder) -> None:
+    twice = slice_header(3)
+    twice.SOPInstanceUID += ".9"
+    pydicom.dcmwrite(ct_folder / "twice.dcm", twice, enforce_file_format=True)
+    assert len(read_reference(ct_folder).headers) == SHAPE[0]
+
+
+def test_rounded_positions_are_no_missing_slice(ct_folder, label_map) -> None:
+    for k, aside in ((2, 0.009), (5, -0.009)):  # gaps differ by 0.02 mm in a stack of 1 mm
+        place = np.array(slice_header(k).ImagePositionPatient, float)
+        normal = np.cross(*np.reshape(slice_header(k).ImageOrientationPatient, (2, 3)))
+        change(ct_folder, k, ImagePositionPatient=[round(v, 6) for v in place + aside * normal])
+    reference = read_reference(ct_folder, labels=label_map)
+    receipt = export(label_map, reference, make_rois([1]), "rtstruct", ct_folder / "out.dcm")
+    assert receipt.lines[0].dice == 1.0
+
+
+def test_of_several_acquisitions_the_one_of_the_labels_is_taken(ct_folder, label_map) -> None:
+    for k in range(SHAPE[0]):
+        other = slice_header(k)
+        other.SOPInstanceUID += ".9"
+        other.AcquisitionNumber = 2
+        place = np.add(np.array(other.ImagePositionPatient, float), (0, 0, 1.5))
+        other.ImagePositionPatient = [round(float(v), 6) for v in place]
+        pydicom.dcmwrite(ct_folder / f"second-{k}.dcm", other, enforce_file_format=True)
+    reference = read_reference(ct_folder, labels=label_map)
+    assert {int(header.AcquisitionNumber) for header in reference.headers} == {1}
+    label_map.SetOrigin(np.add(label_map.GetOrigin(), (0, 0, 1.5)))
+    reference = read_reference(ct_folder, labels=label_map)
+    assert {int(header.AcquisitionNumber) for header in reference.headers} == {2}
+    with pytest.raises(UserError, match="2 images of one series"):
+        read_reference(ct_folder)

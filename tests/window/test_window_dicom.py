@@ -8,6 +8,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialogButtonBox, QFileDialog, QMessageBox
 
+from cmfnet_napari.core.grid import Grid
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,
@@ -125,6 +126,30 @@ def test_two_frames_of_reference_are_registered(dock, choose, tmp_path, qtbot):
     with qtbot.waitSignal(dock.session.opened, timeout=30000):
         open_button(dialog).click()
     assert dock.session.case.registrations.current.how == "automatic"
+
+
+def test_to_register_is_proposed_for_each_mr_and_then_up_to_the_user(choose, tmp_path):
+    folder = write_patient(tmp_path)
+    far = np.full((8, 20, 20), 5, np.uint16)
+    far[2:6, 5:15, 5:15] = 300
+    grid = Grid(far.shape, (4.0, 2.0, 2.0), (-20.0, -20.0, 45.0))
+    write_slices(folder / "far", far, grid, "MR", series="far", frame="mr frame")
+    dialog = choose(folder)
+    assert not dialog.register.isChecked()
+    tick(dialog, "far")
+    assert dialog.register.isChecked()
+    tick(dialog, "T1")
+    assert not dialog.register.isChecked()
+    tick(dialog, "far")
+    dialog.register.click()  # no
+    tick(dialog, "GTV CT")
+    assert not dialog.register.isChecked()
+    tick(dialog, "T1")
+    dialog.register.click()  # all the same
+    tick(dialog, "GTV MR")
+    assert dialog.register.isChecked()
+    tick(dialog, "far")
+    assert dialog.register.isChecked()
 
 
 def test_contours_of_another_frame_are_asked_about(dock, choose, tmp_path, qtbot, monkeypatch):

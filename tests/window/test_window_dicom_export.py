@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 import pydicom
 import pytest
@@ -14,6 +16,7 @@ from cmfnet_napari.core.dicom.rtstruct_out import write_structure_set
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
 from cmfnet_napari.core.study import open_study
+from cmfnet_napari.gui import dicom_exporting
 from cmfnet_napari.gui.dicom_export import DicomExport
 from cmfnet_napari.gui.dicom_exporting import Contour, DicomExporting
 from cmfnet_napari.gui.pacs_dialog import PacsDialog
@@ -131,6 +134,47 @@ def test_another_contour_keeps_what_was_chosen(panel, press_export, tmp_path):
     assert panel.rois[0].name == "GTV"
     assert not panel.receipt.isVisible()
     assert not panel.pacs_button.isEnabled()
+
+
+def test_what_was_exported_is_forgotten_with_its_patient(
+    panel, press_export, tmp_path, qtbot, monkeypatch
+):
+    press_export(tmp_path / "first.dcm")
+    assert panel.pacs_button.isEnabled()
+    panel.forget()
+    assert panel._exporting.file == ""
+    assert not panel.pacs_button.isEnabled()
+
+    go_on, ended = Event(), Event()
+
+    def slow(*arguments):
+        go_on.wait(10)
+        receipt = export(*arguments)
+        ended.set()
+        return receipt
+
+    export = dicom_exporting._export
+    monkeypatch.setattr(dicom_exporting, "_export", slow)
+    panel.folder.setText(str(tmp_path / "window-ct"))
+    panel.export(str(tmp_path / "late.dcm"))
+    panel.forget()  # another patient is opened while it is written
+    go_on.set()
+    qtbot.waitUntil(ended.is_set, timeout=20000)
+    qtbot.wait(100)
+    assert (tmp_path / "late.dcm").exists()
+    assert panel._exporting.file == ""
+    assert panel.export_button.isEnabled()
+    assert not panel.pacs_button.isEnabled()
+    assert panel.said.text() == ""
+
+
+def test_a_patient_that_is_left_takes_its_export_along(opened, qtbot):
+    dicom = opened.export_panel.dicom
+    dicom._exporting.file = "earlier.dcm"
+    dicom.add_to.setText("earlier-set.dcm")
+    opened.session.close()
+    assert dicom._exporting.file == ""
+    assert dicom.add_to.text() == ""
 
 
 def test_without_a_contour_there_is_nothing_to_press(qtbot):

@@ -7,7 +7,9 @@ import pytest
 from conftest import SHAPE, SPACING
 from napari.utils.notifications import notification_manager
 
+from cmfnet_napari.core.case_structures import Structure, save_structures
 from cmfnet_napari.core.study import open_study
+from cmfnet_napari.gui.opening import open_files
 
 
 def test_layers_lie_on_the_grid(opened, patient):
@@ -105,3 +107,31 @@ def test_manifest_is_valid():
     contributions = manifest.contributions
     assert [widget.display_name for widget in contributions.widgets] == ["CmFNet"]
     assert [sample.key for sample in contributions.sample_data] == ["synthetic", "real"]
+
+
+@pytest.mark.parametrize("name", ["structures.json", "0001.nii.gz"])
+def test_damaged_structures_do_not_keep_the_patient_shut(patient, name):
+    first = open_files(patient.ct)
+    mask = patient.arrays["tumour"] > 0
+    save_structures(first.case, [Structure("GTV", "#ff0000", mask)])
+    first.case.close()
+    (first.case.folder / "structures" / name).write_bytes(b"damaged")
+    again = open_files(patient.ct)
+    assert again.structures == ()
+    assert "Opened without its structures." in again.notice
+    assert name in again.notice
+    again.case.close()
+
+
+def test_a_case_that_cannot_be_shown_is_let_go_of(patient, monkeypatch):
+    first = open_files(patient.ct)
+    folder = first.case.folder
+    first.case.close()
+
+    def full(_case):
+        raise OSError("no memory")
+
+    monkeypatch.setattr("cmfnet_napari.gui.opening.load_structures", full)
+    with pytest.raises(OSError, match="no memory"):
+        open_files(patient.ct)
+    assert not (folder / "in-use.json").exists()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+from conftest import SHAPE
 from napari.utils.notifications import notification_manager
 
+from cmfnet_napari.core.checkerboard import Checkerboard
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.study import study_from_images
 from cmfnet_napari.core.volume import read_image
@@ -71,7 +74,7 @@ def test_a_turn_is_clockwise_on_the_screen(oblique_grid):
         np.testing.assert_allclose(back[:3], centre + 10 * way, atol=1e-9)  # right goes down
 
 
-def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient):
+def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient, monkeypatch):
     session, panel = opened.session, opened.open_panel.registration
     before = shown(session)
     hand.look_at("axial", (5, 10, 8))
@@ -82,12 +85,23 @@ def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient):
     assert "Tried, not yet kept: moved by hand" in panel.state.text()
     tried = shown(session)
     assert not np.array_equal(tried, before)
+    notification_manager.records.clear()
     with qtbot.waitSignal(session.opened, timeout=15000):
         panel.keep_button.click()
     settle()
+    assert "The MR lies elsewhere now" in notification_manager.records[-1].message
     assert [e.how for e in session.case.registrations.entries] == ["frame of reference", "by hand"]
     np.testing.assert_allclose(shown(session), tried, atol=1e-3)
     assert not panel.by_keys.isChecked()
+    named = []
+    monkeypatch.setattr(
+        "cmfnet_napari.gui.export.save_report",
+        lambda _study, _labels, facts, path, _other: named.append(facts.case) or path,
+    )
+    monkeypatch.setattr(session.result, "shown", lambda: np.zeros(SHAPE, np.uint8))
+    session.export.save_report("report.pdf")
+    qtbot.waitUntil(lambda: bool(named), timeout=10000)
+    assert named == [session.case.folder.name]  # not the hash of what it is now
 
     with qtbot.waitSignal(session.opened, timeout=15000):  # the same files find the same place
         session.open(partial(open_files, patient.ct, patient.mr))
@@ -110,11 +124,25 @@ def test_looked_at_tried_and_discarded(opened, settle):
     session.registering.nudge((4, 0, 0, 0))
     settle()
     assert not np.array_equal(shown(session), before)
+    np.testing.assert_array_equal(session.case.study.mr.array, before)  # nothing is kept yet
     panel.discard_button.click()
     settle()
     np.testing.assert_allclose(shown(session), before, atol=1e-3)
+    assert session.mr_layer.data is session.case.study.mr.array
     assert not panel.trial.isVisibleTo(panel)
     assert session.registering.trial is None
+
+
+def test_a_trial_is_seen_in_squares_and_ends_with_the_patient(opened, settle):
+    session = opened.session
+    layer, kept = session.mr_layer, session.case.study.mr.array
+    session.fusion.set_board(True)
+    session.registering.nudge((4, 0, 0, 0))
+    settle()
+    assert isinstance(layer.data, Checkerboard)
+    assert not np.array_equal(layer.data.image, kept)
+    session.close()
+    assert layer.data is kept
 
 
 def test_registered_by_the_computer(opened, settle, qtbot, monkeypatch):
@@ -182,6 +210,33 @@ def test_no_mr_no_panel(dock, patient, qtbot):
     assert not dock.open_panel.registration.isVisibleTo(dock.open_panel)
     dock.open_panel.registration.by_keys.setChecked(True)
     assert not dock.session.registering.by_keys
+
+
+def test_a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot, monkeypatch):
+    session = opened.session
+    session.registering.nudge((4, 0, 0, 0))
+    settle()
+
+    def full(_entry):
+        raise UserError("The disk is full.")
+
+    monkeypatch.setattr(session.case, "register", full)
+    notification_manager.records.clear()
+    session.registering.keep()
+    qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
+    assert [record.message for record in notification_manager.records] == ["The disk is full."]
+
+
+def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
+    session = opened.session
+    fov = np.zeros(SHAPE, bool)
+    fov[5:8, 2:19, 3:14] = True
+    monkeypatch.setattr(session.patient.case, "study", replace(session.case.study, mr_fov=fov))
+    session.registering.nudge((0, 0, 0, 90))
+    centre = session.case.study.grid.to_patient(np.array([6.0, 10.0, 8.0]))
+    matrix = session.registering.trial.array
+    np.testing.assert_allclose((matrix @ [*centre, 1])[:3], centre, atol=1e-6)
+    settle()
 
 
 def test_training_shows_the_place_that_is_kept(opened, settle, fake, scribble, qtbot):

@@ -220,6 +220,19 @@ def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, pati
     assert session.viewer.scene.camera.zoom == pytest.approx(5.5, rel=1e-3)
 
 
+def test_strokes_and_edges_are_no_contours(show, opened, qtbot):
+    session, solid = opened.session, show("planes")[2].view
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3:8, 5:12, 6:11] = 1
+    session.registering.show_edges(True)
+    session.recorder.add(labels, "import")
+    session.auto_strokes._show(labels)
+    qtbot.waitUntil(lambda: not session.registering._resampling, timeout=15000)
+    assert session.registering.edges.data.any()
+    assert session.auto_strokes.masks() == []
+    assert solid._watched == []
+
+
 def test_the_contour_is_seen_in_3d(show, opened, qtbot):
     from cmfnet_napari.gui.layers import segmentation_layer
 

@@ -92,7 +92,7 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
     CancelledError
         `progress` answered False.
     """
-    _check_patient(choice)
+    check_objects(choice)
     notes = [f"{i.name}: {note}" for i in (choice.ct, choice.mr) if i for note in i.stack.notes]
     if found.damaged:
         notes.append(f"Not read, since damaged: {', '.join(found.damaged[:3])}.")
@@ -103,8 +103,39 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
         registration = place(choice, found, ct, mr, progress)
     matrix = None if registration is None else registration.array
     study = study_from_images(ct, mr, matrix)
+    structures, more = place_structures(choice, study, matrix, progress)
+    return Loaded(study, registration, structures, notes + more)
+
+
+def place_structures(
+    choice: Choice,
+    study: Study,
+    matrix: np.ndarray | None,
+    progress: Progress = lambda _what, _share: True,
+) -> tuple[list[Structure], list[str]]:
+    """Put the chosen structures on the Study's Grid.
+
+    Parameters
+    ----------
+    choice : Choice
+        The CT and the MR of the study, and what is to be placed.
+    study : Study
+        Where it is placed.
+    matrix : float array (4, 4) or None
+        Takes points of the CT (LPS, mm) to points of the MR: what is drawn in the MR's frame of
+        reference goes where the MR went.
+    progress : callable
+        Told how far it is.
+
+    Returns
+    -------
+    structures : list of Structure
+    notes : list of str
+        What was left out, in sentences.
+    """
+    notes: list[str] = []
     structures = list(_structures(choice, study, matrix, notes, progress))
-    return Loaded(study, registration, structures, notes)
+    return structures, notes
 
 
 def other_frames(choice: Choice) -> list[DicomObject]:
@@ -168,7 +199,14 @@ def _from_object(choice: Choice, found: Scan) -> np.ndarray | None:
     return None
 
 
-def _check_patient(choice: Choice) -> None:
+def check_objects(choice: Choice) -> None:
+    """Refuse images and structures of two patients, and a frame of reference that is neither's.
+
+    Raises
+    ------
+    UserError
+        Says which.
+    """
     own = choice.ct.origin.patient
     if choice.mr is not None and choice.mr.origin.patient != own:
         raise UserError("CT and MR are of two patients. Choose both of one patient.")

@@ -17,11 +17,15 @@ from pydicom.errors import InvalidDicomError
 
 from cmfnet_napari.core.dicom.common import fit_values
 from cmfnet_napari.core.dicom.frames import frame_number, slices_of
+from cmfnet_napari.core.dicom.headers import read_header
+from cmfnet_napari.core.dicom.headers import slices_of as images_of
+from cmfnet_napari.core.dicom.stacks import Stack, split
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.study import turn
 
-Slices = list[tuple[Dataset, Path]]
+Entry = tuple[Dataset, Path]
+Slices = list[Entry]
 
 _IMAGES = {"CT", "MR", "PT"}
 _NEEDED = (
@@ -36,9 +40,6 @@ _NEEDED = (
     "Rows",
     "Columns",
 )
-_COSINES = 1e-4  # difference at which two slices have another orientation
-_APART = 0.01  # of the slice distance, that slices may be unevenly spaced
-_TILT_MM = 0.1  # that the first and the last slice may be shifted within their planes
 
 
 @dataclass(frozen=True, repr=False)  # the headers name the patient
@@ -147,13 +148,14 @@ def read_reference(
     series : str
         Its Series Instance UID, if there are several.
     labels : sitk.Image, optional
-        Chooses among several series: the one on whose grid it lies.
+        Chooses among several series, and acquisitions of one series: the one on whose grid it
+        lies. Of acquisitions on one grid, such as echoes, the first is taken.
 
     Raises
     ------
     UserError
-        None, several, or a series that contours cannot be exported for: attributes missing,
-        doubled or missing slices, several orientations, a tilted gantry.
+        None, several, or a series that contours cannot be exported for: attributes missing, a
+        fault that it is not read with either (`stacks.split`), a tilted gantry.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -162,7 +164,7 @@ def read_reference(
     if not found:
         raise UserError(f"{folder.name} holds no such DICOM image series. Choose its folder.")
     if len(found) == 1:
-        return _stacked(found[0], folder.name)
+        return _of_series(found[0], folder.name, labels)
     if labels is not None:
         fitting = _fitting(found, folder.name, labels)
         if len(fitting) == 1:
@@ -176,7 +178,7 @@ def read_reference(
 
 def _series_in(folder: Path) -> dict[str, Slices]:
     """Slices of each image series by its UID; copies of a slice once."""
-    found: dict[str, dict[str, tuple[Dataset, Path]]] = {}
+    found: dict[str, dict[str, Entry]] = {}
     for header, path in _headers(sorted(p for p in folder.rglob("*") if p.is_file())):
         if header.get("Modality") in _IMAGES:
             slices = found.setdefault(str(header.get("SeriesInstanceUID", "")), {})
@@ -191,19 +193,56 @@ def _fitting(found: list[Slices], name: str, labels: sitk.Image) -> list[Referen
     fitting = []
     for slices in found:
         with suppress(UserError):  # also of series that nothing can be exported for
-            reference = _stacked(slices, name)
+            reference = _of_series(slices, name, labels)
             reference.place(labels, "")
             fitting.append(reference)
     return fitting
 
 
-def _stacked(slices: Slices, name: str) -> Reference:
-    _check_attributes(slices, name)
-    across, down = _cosines(slices[0][0])
-    ordered = sorted(slices, key=lambda item: float(_position(item[0]) @ np.cross(across, down)))
-    headers, files = zip(*ordered, strict=True)
-    _check_stack(headers, name)
-    return Reference(headers, files)
+def _of_series(slices: Slices, name: str, labels: sitk.Image | None) -> Reference:
+    """The image of a series; of several acquisitions, the first on whose grid labels lie."""
+    stacks = _stacks(slices, name)
+    if len(stacks) == 1:
+        return _reference(stacks[0], slices, name)
+    for stack in stacks if labels is not None else ():
+        with suppress(UserError):
+            reference = _reference(stack, slices, name)
+            reference.place(labels, "")
+            return reference
+    names = ", ".join(stack.name for stack in stacks)
+    raise UserError(
+        f"{name} holds {len(stacks)} images of one series ({names}), and the contour lies on "
+        "none of them. Choose the series that it was drawn on."
+    )
+
+
+def _stacks(slices: Slices, name: str) -> list[Stack]:
+    """The images of a series as the import reads them."""
+    placed = [(header, path) for header, path in slices if "ImagePositionPatient" in header]
+    _check_attributes(placed or slices, name)
+    whole = dict.fromkeys(path for _, path in placed)
+    try:
+        return split([one for path in whole for one in images_of(read_header(path), path)])
+    except (ValueError, TypeError, IndexError) as error:
+        raise UserError(
+            f"{name} holds an image that does not say where it lies: contours cannot be placed on "
+            "it. Export the series again from the scanner or the PACS."
+        ) from error
+
+
+def _reference(stack: Stack, slices: Slices, name: str) -> Reference:
+    if stack.problem:
+        raise UserError(f"{name}: {stack.problem}")
+    if len(stack.slices) < 2:
+        raise UserError(f"{name} holds one slice only; a series has two at least.")
+    if stack.shear != (0.0, 0.0):
+        raise UserError(
+            f"{name} was taken with a tilted gantry: its slices are shifted against each other. "
+            "Contours cannot be exported for it; use a series without tilt."
+        )
+    entries = {(path, frame_number(header)): header for header, path in slices}
+    headers = tuple(entries[one.path, one.frame] for one in stack.slices)
+    return Reference(headers, tuple(one.path for one in stack.slices))
 
 
 def _headers(files: Iterable[Path]) -> Iterable[tuple[Dataset, Path]]:
@@ -223,34 +262,6 @@ def _check_attributes(slices: Slices, name: str) -> None:
                 f"{path.name} in {name} lacks {', '.join(missing)}: contours cannot be placed on "
                 "it. Export the series again from the scanner or the PACS."
             )
-
-
-def _check_stack(headers: tuple[Dataset, ...], name: str) -> None:
-    """Refuse what is no even stack of parallel slices of one size."""
-    if len(headers) < 2:
-        raise UserError(f"{name} holds one slice only; a series has two at least.")
-    first = headers[0]
-    for header in headers:
-        same = np.abs(np.subtract(_cosines(header), _cosines(first))).max() < _COSINES
-        if not same or any(header[k].value != first[k].value for k in ("Rows", "Columns")):
-            raise UserError(f"{name} holds slices of several orientations or sizes.")
-    positions = np.array([_position(header) for header in headers])
-    normal = np.cross(*_cosines(first))
-    gaps = np.diff(positions @ normal)
-    usual = float(np.median(gaps))
-    uneven = np.flatnonzero(np.abs(gaps - usual) > _APART * max(usual, _APART))
-    if uneven.size:
-        at = int(uneven[0])
-        raise UserError(
-            f"{name}: slices {at + 1} and {at + 2} are {gaps[at]:.2f} mm apart, the others "
-            f"{usual:.2f} mm: a slice is missing or doubled. Export the whole series again."
-        )
-    along = positions[-1] - positions[0]
-    if np.linalg.norm(along - (along @ normal) * normal) > _TILT_MM:
-        raise UserError(
-            f"{name} was taken with a tilted gantry: its slices are shifted against each other. "
-            "Contours cannot be exported for it; use a series without tilt."
-        )
 
 
 def _position(header: Dataset) -> np.ndarray:
