@@ -212,9 +212,11 @@ class StrokeRecorder(QObject):
         self.layer.refresh()
 
     def _take(self, stroke: Stroke) -> None:
-        self._before.reshape(-1)[stroke.voxels] = stroke.new
+        before = self._before.reshape(-1)
+        old = before[stroke.voxels]  # not the stroke's: another window's may be undone here
         self.counts += np.bincount(stroke.new, minlength=self.counts.size)
-        self.counts -= np.bincount(stroke.old, minlength=self.counts.size)
+        self.counts -= np.bincount(old, minlength=self.counts.size)
+        before[stroke.voxels] = stroke.new
         self.recorded.emit(stroke)
 
     # --- when to look, and where

@@ -10,6 +10,7 @@ from conftest import SHAPE
 from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.journal import Stroke
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.gui.opening import open_files
 
@@ -250,3 +251,19 @@ def test_strokes_drawn_while_a_patient_was_read_are_counted(opened, patient, qtb
         session.open(lambda: again)
     assert list(session.recorder.counts[:3]) == [strokes.size - 4, 0, 4]
     assert list(session.recorder.present) == [0, 2]
+
+
+def test_undo_takes_back_a_stroke_of_another_window_in_this_program(opened, patient):
+    session = opened.session
+    strokes = np.zeros(SHAPE, np.uint8)
+    strokes[5, 8, 6:10] = 2
+    session.recorder.add(strokes, "hand")
+    other = open_files(patient.ct, patient.mr).case
+    other.journal.append(Stroke(np.arange(3), np.zeros(3, np.uint8), np.full(3, 1, np.uint8)))
+    session.undo()
+    agrees(opened)
+    assert list(session.recorder.counts[:3]) == [strokes.size - 4, 0, 4]
+    session.undo()
+    agrees(opened)
+    other.close()
+    assert list(session.recorder.present) == [0]
