@@ -5,19 +5,17 @@ from __future__ import annotations
 import napari
 import numpy as np
 import pyqtgraph as pg
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from cmfnet_napari.core.scribbles import PALETTE
 from cmfnet_napari.core.slice_areas import Areas
+from cmfnet_napari.gui.plots import ThemedPlot
 
 _AREA, _OTHER, _CHANGE, _UNSEEN = PALETTE[1], PALETTE[2], PALETTE[3], PALETTE[5]
 _HEIGHT = 150
-_BELOW = 6  # pixels; without them pyqtgraph cuts the descenders of the axis label
 
 
-class AreaPlot(QWidget):
+class AreaPlot(ThemedPlot):
     """Area of the contour, of what it is compared with, and of where the two differ.
 
     Parameters
@@ -29,17 +27,9 @@ class AreaPlot(QWidget):
     clicked = Signal(int)  # slice
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer, "slice", "cm²", _HEIGHT)
         self._slices = 0
-        self.plot = pg.PlotWidget()
-        self.plot.setFixedHeight(_HEIGHT)
-        self.plot.setLabel("bottom", "slice")
-        self.plot.setLabel("left", "cm²")
-        self.plot.getPlotItem().layout.setContentsMargins(1, 1, 1, _BELOW)
-        self.plot.setMenuEnabled(False)
         self.plot.setMouseEnabled(False, False)
-        self.plot.hideButtons()
         self.plot.setToolTip("Click to go to a slice")
         self.area = self.plot.plot([], [], pen=pg.mkPen(_AREA, width=2))
         dashed = pg.mkPen(_OTHER, width=1.5, style=Qt.PenStyle.DashLine)
@@ -49,16 +39,7 @@ class AreaPlot(QWidget):
         self.unseen = self.plot.plot([], [], symbolBrush=_UNSEEN, **dots)
         self.here = pg.InfiniteLine(angle=90, pen=pg.mkPen("#808080"))
         self.plot.addItem(self.here, ignoreBounds=True)
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.plot)
-        layout.addWidget(self.legend)
         self.plot.scene().sigMouseClicked.connect(self._on_click)
-        viewer.events.theme.connect(self._follow_theme)
-        self._follow_theme()
         self.show_areas(None, [])
 
     def show_areas(self, areas: Areas | None, unseen: list[int]) -> None:
@@ -78,23 +59,11 @@ class AreaPlot(QWidget):
         """Mark the slice on the screen."""
         self.here.setValue(index)
 
-    def close_plot(self) -> None:
-        """Let go of the viewer."""
-        self._viewer.events.theme.disconnect(self._follow_theme)
-
     def _on_click(self, event: object) -> None:
         place = self.plot.getPlotItem().vb.mapSceneToView(event.scenePos())
         index = round(place.x())
         if 0 <= index < self._slices:
             self.clicked.emit(index)
-
-    def _follow_theme(self) -> None:
-        theme = get_theme(self._viewer.theme)
-        text = theme.text.as_hex()
-        self.plot.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(text)
-            self.plot.getAxis(side).setTextPen(text)
 
 
 def _legend(areas: Areas | None, unseen: list[int]) -> str:

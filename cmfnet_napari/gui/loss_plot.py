@@ -5,7 +5,7 @@ from __future__ import annotations
 import napari
 
 from cmfnet_napari.core.events import Preview, Step
-from cmfnet_napari.gui.plots import ThemedPlot
+from cmfnet_napari.gui.plots import CurvePlot
 
 _WORDS = {"ssl": "strokes (ssl)", "imr": "image (imr)", "imc": "branches agree (imc)"}
 _MAX_POINTS = 2000
@@ -13,7 +13,7 @@ _FLOOR = 1e-6  # the axis is logarithmic
 _ALL, _HELD_OUT = "all strokes", "strokes while held out"
 
 
-class LossPlot(ThemedPlot):
+class LossPlot(CurvePlot):
     """One line a loss term over the steps; hidden until there is one."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
@@ -43,7 +43,7 @@ class LossPlot(ThemedPlot):
         self.show()
 
 
-class AgreementPlot(ThemedPlot):
+class AgreementPlot(CurvePlot):
     """Agreement of the previews with all strokes and with held-out ones; hidden until there is one.
 
     Attributes

@@ -1,4 +1,4 @@
-"""A plot in the viewer's colours, with its legend below."""
+"""Plots in the viewer's colours, with their legend below."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BELOW = 6  # pixels; without them pyqtgraph cuts the descenders of the axis lab
 
 
 class ThemedPlot(QWidget):
-    """Named curves over one axis.
+    """A plot that follows the theme.
 
     Parameters
     ----------
@@ -30,7 +30,6 @@ class ThemedPlot(QWidget):
     def __init__(self, viewer: napari.Viewer, across: str, up: str, height: int) -> None:
         super().__init__()
         self._viewer = viewer
-        self._curves: dict[str, pg.PlotDataItem] = {}
         self.plot = pg.PlotWidget()
         self.plot.setFixedHeight(height)
         self.plot.setLabel("bottom", across)
@@ -42,10 +41,31 @@ class ThemedPlot(QWidget):
         self.legend.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
         layout.addWidget(self.plot)
         layout.addWidget(self.legend)
         viewer.events.theme.connect(self._follow_theme)
         self._follow_theme()
+
+    def close_plot(self) -> None:
+        """Let go of the viewer."""
+        self._viewer.events.theme.disconnect(self._follow_theme)
+
+    def _follow_theme(self) -> None:
+        theme = get_theme(self._viewer.theme)
+        text = theme.text.as_hex()
+        self.plot.setBackground(theme.background.as_hex())
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).setPen(text)
+            self.plot.getAxis(side).setTextPen(text)
+
+
+class CurvePlot(ThemedPlot):
+    """Named curves that come as they are drawn, each with a colour of its own."""
+
+    def __init__(self, viewer: napari.Viewer, across: str, up: str, height: int) -> None:
+        super().__init__(viewer, across, up, height)
+        self._curves: dict[str, pg.PlotDataItem] = {}
 
     def draw(self, name: str, across: list[float], up: list[float], width: float = 2.0) -> None:
         """Draw a curve, or draw it anew; a new one has the next colour and a line in the legend."""
@@ -62,15 +82,3 @@ class ThemedPlot(QWidget):
             self.plot.removeItem(curve)
         self._curves.clear()
         self.legend.clear()
-
-    def close_plot(self) -> None:
-        """Let go of the viewer."""
-        self._viewer.events.theme.disconnect(self._follow_theme)
-
-    def _follow_theme(self) -> None:
-        theme = get_theme(self._viewer.theme)
-        text = theme.text.as_hex()
-        self.plot.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(text)
-            self.plot.getAxis(side).setTextPen(text)
