@@ -33,6 +33,15 @@ class BackgroundPanel(QGroupBox):
         self.message = text_label()
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(said(self._propose))
+        for widget, tip in (
+            (self.kind, "Background outside a contour, or a class inside it"),
+            (self.contour.native, "A labels layer on the CT's grid, such as an older contour"),
+            (self.margin, "How far from the contour the strokes keep"),
+            (self.coverage, "Share of the image that the strokes are to cover"),
+            (self.whole, "Label all that is far enough from the contour"),
+            (self.preview, "Show the strokes before they are drawn"),
+        ):
+            widget.setToolTip(tip)
         self._lay_out()
         self._connect()
         self._fill_kinds()
@@ -47,7 +56,13 @@ class BackgroundPanel(QGroupBox):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Draw", self.kind)
         mask = QWidget()
-        mask.setLayout(row(self.contour.native, button("File…", self._ask_mask), stretch=0))
+        mask.setLayout(
+            row(
+                self.contour.native,
+                button("File…", self._ask_mask, "A contour from a file"),
+                stretch=0,
+            )
+        )
         form.addRow("Contour", mask)
         form.addRow("Margin", self.margin)
         form.addRow("Coverage", self.coverage)

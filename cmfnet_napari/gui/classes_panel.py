@@ -34,7 +34,7 @@ class ClassesPanel(QWidget):
         self.table = _table()
         self.table.cellClicked.connect(self._on_click)
         self.table.itemChanged.connect(said(self._on_edit))
-        self.add_button = button("Add class", self._add)
+        self.add_button = button("Add class", self._add, "One more structure to contour")
         self.color_button = button("Colour…", self._recolor, "Colour of the class in use")
         layout = column(
             self.table,

@@ -22,7 +22,9 @@ class ContinuePanel(QWidget):
         self.end_button = button(
             "End it now", self._training.end_now, "End the training program; Continue goes on"
         )
-        self.wait_button = button("Go on waiting", self._training.watchdog.wait_on)
+        self.wait_button = button(
+            "Go on waiting", self._training.watchdog.wait_on, "Ask again after a while"
+        )
         ways = row(self.wait_button, self.end_button)
         layout = column(self.label, self.continue_button, self.silence, ways)
         layout.setContentsMargins(0, 0, 0, 0)

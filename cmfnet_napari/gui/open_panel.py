@@ -49,8 +49,12 @@ class OpenPanel(QWidget):
         self.ct = PathField("CT", "needed", folders=True)
         self.mr = PathField("MR", "optional", folders=True)
         self.scribbles = PathField("Scribbles", "optional")
-        self.open_button = large_button("Open", self._open)
-        self.synthetic = button("Synthetic CT/MR patient", partial(session.open, open_phantom))
+        self.open_button = large_button("Open", self._open, "Open these files")
+        self.synthetic = button(
+            "Synthetic CT/MR patient",
+            partial(session.open, open_phantom),
+            "A made-up patient, to try the program",
+        )
         self.real = button(
             "Real patient (soft-tissue sarcoma, download)",
             partial(session.open, open_sample_patient),
@@ -58,7 +62,7 @@ class OpenPanel(QWidget):
         )
         self._busy = QProgressBar()
         self._busy.setRange(0, 0)
-        self.cancel_button = button("Cancel", self._cancel)
+        self.cancel_button = button("Cancel", self._cancel, "Stop reading; nothing is opened")
         self._work = QWidget()
         self._work.setLayout(row(self._busy, self.cancel_button, stretch=0))
         self._work.hide()

@@ -30,11 +30,16 @@ class RegistrationPanel(QGroupBox):
         )
         self.undo_button = button("Undo", self._registering.undo, "Where it lay before")
         self.edges = QCheckBox("Edges of the MR on the CT")
+        self.edges.setToolTip("Lines where the MR changes: they should follow the CT's borders")
         self.by_keys = QCheckBox("Move the MR by keys")
         self.by_keys.setToolTip(_KEYS)
         self.keys = text_label(_KEYS)
-        self.keep_button = button("Keep this place", self._registering.keep)
-        self.discard_button = button("Discard", self._registering.discard)
+        self.keep_button = button(
+            "Keep this place", self._registering.keep, "Use it from now on; it can be undone"
+        )
+        self.discard_button = button(
+            "Discard", self._registering.discard, "Back to where the MR lay"
+        )
         self.trial = QWidget()
         self.trial.setLayout(row(self.keep_button, self.discard_button))
         self.setLayout(

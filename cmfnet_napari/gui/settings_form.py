@@ -45,6 +45,7 @@ class SettingsForm(QWidget):
         inside = QWidget()
         inside.setLayout(column(reset, rows))
         self.folded = QCollapsible("All settings")
+        self.folded.setToolTip("Every number of the training, as the preset has it")
         self.folded.addWidget(inside)
         layout = column(self.folded)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -49,6 +49,7 @@ class StartPanel(QWidget):
         self.preset = QComboBox()
         for name in _ORDER:
             self.preset.addItem(name.capitalize(), name)
+        self.preset.setToolTip("How thoroughly to train; the line below says what it means")
         self.base = QComboBox()
         self.base.setToolTip(_START_TIP)
         self.add_button = button("Add a model…", self._ask_model, _ADD_TIP)

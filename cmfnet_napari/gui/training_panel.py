@@ -15,6 +15,7 @@ from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.start_panel import StartPanel
 from cmfnet_napari.gui.widgets import agreement_words, button, column, large_button, text_label
 
+_TRAIN_TIP = "Contour this patient from your strokes; you can go on drawing meanwhile"
 _UPDATE_TIP = (
     "Once there is a contour, every stroke is learnt for a few seconds and the contour changes "
     "where you drew. Only the contour changes, never your strokes. Switch this off to keep the "
@@ -36,7 +37,11 @@ class TrainingPanel(QWidget):
         self.begin.changed.connect(self._name_button)
         self.findings = PreflightPanel(preflight)
         self.train_button = large_button("Train", self._start)
-        self.stop_button = button("Stop (keeps the best so far)", session.training.stop)
+        self.stop_button = button(
+            "Stop (keeps the best so far)",
+            session.training.stop,
+            "The contour so far is the result",
+        )
         self.update_box = QCheckBox("Update the contour while I draw")
         self.update_box.setToolTip(_UPDATE_TIP)
         self.update_box.setChecked(session.refining.enabled)
@@ -49,6 +54,7 @@ class TrainingPanel(QWidget):
         self.history = HistoryPanel(session)
         self.message = text_label()
         self.details_button = QPushButton("Details")
+        self.details_button.setToolTip("What the training program wrote, for who helps you")
         self.details_button.setCheckable(True)
         self.details = QPlainTextEdit(readOnly=True)
         self.details.setMinimumHeight(120)
@@ -117,7 +123,7 @@ class TrainingPanel(QWidget):
         case = None if self._session.patient is None else self._session.case
         looking = case is not None and case.read_only
         self.train_button.setEnabled(state == "idle" and not looking)
-        self.train_button.setToolTip(plain(case.notice) if looking else "")
+        self.train_button.setToolTip(plain(case.notice) if looking else _TRAIN_TIP)
         self.begin.setEnabled(state == "idle")
         self.stop_button.setEnabled(state in ("starting", "training"))
         if state == "stopping":

@@ -134,13 +134,14 @@ class PathField(QWidget):
 
     def __init__(self, label: str, hint: str, folders: bool = False) -> None:
         super().__init__()
-        self._label = label
+        self._label, self._tip = label, f"Where the {label} lies"
         self._line = QLineEdit()
+        self._line.setToolTip(self._tip)
         self._line.setPlaceholderText(hint)
         self._line.setClearButtonEnabled(True)
         name = QLabel(label)
         name.setFixedWidth(68)
-        parts = [name, self._line, button("File…", self._choose_file)]
+        parts = [name, self._line, button("File…", self._choose_file, f"Choose the {label} file")]
         if folders:
             parts.append(button("Folder…", self._choose_folder, "Folder with one DICOM series"))
         self.setLayout(row(*parts, stretch=1))
@@ -153,7 +154,7 @@ class PathField(QWidget):
     @path.setter
     def path(self, path: str | None) -> None:
         self._line.setText(path or "")
-        self._line.setToolTip(plain(path or ""))
+        self._line.setToolTip(plain(path or self._tip))
 
     def _choose_file(self) -> None:
         path = ask_file(self, f"Choose the {self._label} file")

@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import SHAPE, image_of
 from napari.layers import Labels
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider
 from test_window_training import train
 
 from cmfnet_napari.core.errors import UserError
@@ -125,3 +126,24 @@ def test_a_dock_that_is_closed_and_opened_again_has_lost_nothing(opened, scribbl
     assert again.session.writable
     again.session.close()
     qtbot.wait(50)
+
+
+def test_every_control_says_what_it_does(opened):
+    """A tooltip on every button, box and field, of its own or of what it stands in."""
+    kinds = QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QSlider
+    silent = []
+    for kind in kinds:
+        for control in opened.findChildren(kind):
+            if control.objectName().startswith("qt_"):  # parts of Qt's own widgets
+                continue
+            around, tip = control, ""
+            while around is not opened and around is not None and not tip:
+                tip, around = around.toolTip(), around.parentWidget()
+            if not tip:
+                silent.append(f"{type(control).__name__} {_words(control)}")
+    assert not silent, "\n".join(silent)
+
+
+def _words(control):
+    said = (getattr(control, name, None) for name in ("text", "placeholderText", "currentText"))
+    return " ".join(str(word()) for word in said if word is not None)
