@@ -40,7 +40,7 @@ class TrainingPanel(QWidget):
         self.stop_button = button(
             "Stop (keeps the best so far)",
             session.training.stop,
-            "The contour so far is the result",
+            "Its contour is the result",
         )
         self.update_box = QCheckBox("Update the contour while I draw")
         self.update_box.setToolTip(_UPDATE_TIP)
