@@ -70,7 +70,7 @@ class User:
             for step in range(4):
                 at[dims.order[2]] = min(at[dims.order[2]] + step, shape[dims.order[2]] - 1)
                 layer.paint(tuple(at), code)
-        self.tell("stroke")
+        QTimer.singleShot(0, lambda: self.tell("stroke"))  # when the event that drew it has ended
 
     def erase(self) -> None:
         self.paint(0)

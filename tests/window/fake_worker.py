@@ -98,6 +98,7 @@ def fit(command: events.Fit) -> None:
         if number == 2:
             keep(run, labels)
             say(events.Preview(step=2, labels="runs/0001-quick/preview.npy", agreement=0.5))
+            time.sleep(0.3)  # the window reads it while the training still runs
         time.sleep(0.05)
     if stopped.is_set():
         say(events.Stopping(step=number))
