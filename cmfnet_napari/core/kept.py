@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +42,16 @@ def kept_path(run: Path, step: int, ending: str = ENDING) -> Path:
     return run / _FOLDER / f"{step:08d}{ending}"
 
 
-def kept_previews(run: Path) -> list[Kept]:
-    """Previews of a run that can be gone back to, oldest first."""
+def kept_previews(run: Path, told: Iterable[events.Preview] | None = None) -> list[Kept]:
+    """Previews of a run that can be gone back to, oldest first.
+
+    `told` is what was told of them, for who has heard it; without it the run's log is read, which
+    after hours of training is long.
+    """
+    told = read_run(run).previews if told is None else told
     kept = (
         Kept(event, kept_path(run, event.step, ".npz"), kept_path(run, event.step))
-        for event in read_run(run).previews
+        for event in told
     )
     return [one for one in kept if one.labels.is_file() and one.model.is_file()]
 

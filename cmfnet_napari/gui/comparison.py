@@ -19,7 +19,7 @@ from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.gui.classes import class_names, reference_colors
-from cmfnet_napari.gui.layers import OPENED, segmentation_layer
+from cmfnet_napari.gui.layers import OPENED, insert_below, segmentation_layer
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:
@@ -121,13 +121,10 @@ class Comparison(QObject):
             viewer.layers.remove(layer)
         if self.other is None or self.kind == "sample":
             return
-        active, grid = viewer.layers.selection.active, self._session.case.study.grid
+        grid = self._session.case.study.grid
         self._layer = segmentation_layer(self.other, grid, reference_colors(), "Compared with")
         self._layer.metadata[OPENED] = self._session.patient
-        viewer.add_layer(self._layer)
-        below = viewer.layers.index(self._session.scribbles)
-        viewer.layers.move(viewer.layers.index(self._layer), below)
-        viewer.layers.selection.active = active
+        insert_below(viewer, self._layer, self._session.scribbles)
 
     def _forget(self) -> None:
         self.evaluation = None

@@ -9,10 +9,10 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Finished, Started
+from cmfnet_napari.core.events import Finished, Preview, Started
 from cmfnet_napari.core.kept import Kept, kept_previews, read_kept
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.core.runs import read_run
+from cmfnet_napari.core.runs import RunRecord, read_run
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ class History(QObject):
         super().__init__(session)
         self._session = session
         self._run: Path | None = None
+        self._told: dict[int, Preview] = {}  # of the run, by step
+        self._last: int | None = None  # step of its contour
         self.previews: list[Kept] = []
         self.place = 0
         session.training.started.connect(self._on_started)
-        session.training.previewed.connect(self._look)
-        session.training.finished.connect(self._look)
+        session.training.previewed.connect(self._on_previewed)
+        session.training.finished.connect(self._on_finished)
         session.training.failed.connect(self._on_failed)
         session.refining.state_changed.connect(lambda _state: self.changed.emit())
         session.refining.finished.connect(self._on_refined)
@@ -96,28 +98,39 @@ class History(QObject):
     def _on_failed(self, _reason: str, _details: str) -> None:
         self._use(self._session.refining.run)
 
-    def _on_refined(self, _event: Finished) -> None:
+    def _on_previewed(self, event: Preview) -> None:
+        self._told.setdefault(event.step, event)
+        self._look()
+
+    def _on_finished(self, event: Finished) -> None:
+        self._last = event.steps
+        self._look()
+
+    def _on_refined(self, event: Finished) -> None:
         """The newest contour has taken the place of what was looked at."""
         self.place = len(self.previews)
-        self._look()
+        self._on_finished(event)
 
     def _on_opened(self) -> None:
         self._use(self._session.refining.run)
 
     def _use(self, run: Path | None) -> None:
+        """Go on with a run's previews; its log is read once, what comes later is heard."""
+        record = RunRecord(Path()) if run is None else read_run(run)
+        self._told = {event.step: event for event in record.previews}
+        self._last = None if record.finished is None else record.finished.steps
         self._run, self.previews, self.place = run, [], 0
         self._look()
 
-    def _look(self, _event: object = None) -> None:
+    def _look(self) -> None:
         """See what is there; who looks at the newest goes on to do so."""
         if self._run is None:
             self._forget()
             return
         newest = self.at_newest
         looked_at = None if newest else self.previews[self.place].event.step
-        ended = read_run(self._run).finished
-        last = None if ended is None else ended.steps
-        self.previews = [kept for kept in kept_previews(self._run) if kept.event.step != last]
+        earlier = (event for step, event in self._told.items() if step != self._last)
+        self.previews = kept_previews(self._run, earlier)
         if self._session.training.running:
             self.previews = self.previews[:-1]  # the last is the one that is shown
         steps = [kept.event.step for kept in self.previews]

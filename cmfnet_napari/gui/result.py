@@ -23,6 +23,7 @@ from cmfnet_napari.gui.classes import Classes, class_names, segmentation_colors
 from cmfnet_napari.gui.layers import (
     OPENED,
     disagreement_layer,
+    insert_below,
     probability_layer,
     segmentation_layer,
     show_filled,
@@ -184,7 +185,6 @@ class Result(QObject):
         viewer, case = self._session.viewer, self._session.case
         for old in (self.prediction, self.probability, self.disagreement):
             self._drop(old)
-        active = viewer.layers.selection.active
         grid, colors = case.study.grid, segmentation_colors(case.classes)
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
@@ -192,10 +192,7 @@ class Result(QObject):
         layers = (self.probability, self.disagreement, self.prediction)
         for layer in (layer for layer in layers if layer is not None):
             layer.metadata[OPENED] = self._session.patient
-            viewer.add_layer(layer)
-            below = viewer.layers.index(self._session.scribbles)
-            viewer.layers.move(viewer.layers.index(layer), below)
-        viewer.layers.selection.active = active
+            insert_below(viewer, layer, self._session.scribbles)
         self.created.emit()
 
     def _refresh(self) -> None:
