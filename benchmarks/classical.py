@@ -15,10 +15,12 @@ from skimage.segmentation import random_walker
 from sklearn.ensemble import RandomForestClassifier
 
 from cmfnet_napari.core.body import body_mask
-from cmfnet_napari.core.clues import chances, find_clues, with_air
+from cmfnet_napari.core.clue_features import Scene, Weights
+from cmfnet_napari.core.clues import find_clues
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.race import race as minimum_costs
+from cmfnet_napari.core.race import with_air
 from cmfnet_napari.core.scribbles import IGNORE
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
@@ -36,13 +38,21 @@ def race(study: Study, scribbles: np.ndarray) -> np.ndarray:
     return _finish(inputs, scribbles, costs[0] - costs[1])
 
 
-def clues(study: Study, scribbles: np.ndarray) -> np.ndarray:
+def clues(
+    study: Study, scribbles: np.ndarray, weights: tuple[Weights, Weights] | None = None
+) -> np.ndarray:
     """Where the guide of the presets (core/clues.py) says tumour, on the voxels of `quick`."""
+    inputs, seen = scene(study, scribbles)
+    found = find_clues(seen.images, seen.strokes, seen.body, 2, seen.spacing, weights).chances
+    return _finish(inputs, scribbles, found[1] - found[0])
+
+
+def scene(study: Study, scribbles: np.ndarray) -> tuple[Inputs, Scene]:
+    """What `quick` sees, and what the clues are made from."""
     config = make_config("quick")
     inputs = make_inputs(study, make_frame(study.grid, scribbles, config), config)
     strokes, spacing = inputs.targets(scribbles)[0].numpy(), inputs.frame.spacing(study.grid)
-    found = chances(find_clues(_images(inputs), strokes, _body(inputs, study), 2, spacing))
-    return _finish(inputs, scribbles, found[1] - found[0])
+    return inputs, Scene(_images(inputs), strokes, _body(inputs, study), spacing)
 
 
 def walker(study: Study, scribbles: np.ndarray) -> np.ndarray:

@@ -15,12 +15,18 @@ from scipy import ndimage
 
 from cmfnet_napari.core.appearance import appearance
 from cmfnet_napari.core.boxes import Box, bounding_box, grow
-from cmfnet_napari.core.clues import FAR_MM, with_air
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.grid import Triple
 from cmfnet_napari.core.normalise import ct_to_unit
-from cmfnet_napari.core.race import EDGE_MM, LOOKS_EDGE_MM, UNLIKE, edge_strength
+from cmfnet_napari.core.race import (
+    EDGE_MM,
+    FAR_MM,
+    LOOKS_EDGE_MM,
+    UNLIKE,
+    edge_strength,
+    with_air,
+)
 from cmfnet_napari.core.scribbles import FIRST_CLASS, IGNORE, to_targets
 from cmfnet_napari.core.study import Study
 

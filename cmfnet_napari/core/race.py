@@ -14,11 +14,18 @@ from scipy import ndimage
 from skimage.graph import MCP_Geometric
 
 from cmfnet_napari.core.grid import Triple
+from cmfnet_napari.core.scribbles import IGNORE
 
 EDGE_MM = 100.0  # what an edge of the whole range costs
 LOOKS_EDGE_MM = 200.0  # the same where the looks count too
 UNLIKE = 3.0
+FAR_MM = 1e4  # cost given to a class that no path reaches
 _SMOOTH_MM = 1.5  # of the images before their gradient is taken
+
+
+def with_air(strokes: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Strokes (codes, or `IGNORE`) with all that is not the patient as background."""
+    return np.where(~body & (strokes == IGNORE), 0, strokes)
 
 
 def edge_strength(images: Sequence[np.ndarray], spacing: Triple) -> np.ndarray:
@@ -69,13 +76,14 @@ def race(
     Returns
     -------
     float32 array (classes, z, y, x)
-        Cost in mm; infinite for a class without a stroke.
+        Cost in mm, at most `FAR_MM`: that of a class without a stroke.
     """
     cost = 1 + edge * edge_strength(images, spacing)
-    costs = np.full((classes, *targets.shape), np.inf, dtype=np.float32)
+    costs = np.full((classes, *targets.shape), FAR_MM, dtype=np.float32)
     for code in range(classes):
         starts = np.argwhere(targets == code)
         if len(starts):
             own = cost if looks is None else cost + unlike * (1 - looks[code])
-            costs[code] = MCP_Geometric(own, sampling=spacing).find_costs(starts)[0]
+            found = MCP_Geometric(own, sampling=spacing).find_costs(starts)[0]
+            costs[code] = np.minimum(found, FAR_MM)
     return costs

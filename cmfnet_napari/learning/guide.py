@@ -17,7 +17,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from cmfnet_napari.core.clues import Clues, chances
+from cmfnet_napari.core.clues import Clues
 
 _MAP_MM = 30.0  # cost at which a map is one half
 _MAP_SOFTNESS_MM = 5.0  # difference of costs at which one class is e times as likely as the other
@@ -26,7 +26,7 @@ _LEAST = 1e-3  # of a chance: a score that the network can still overcome
 
 def make_guide(clues: Clues) -> Tensor:
     """Probability of each class, (1, C, z, y, x), float32."""
-    return torch.from_numpy(chances(clues))[None]
+    return torch.from_numpy(clues.chances)[None]
 
 
 def make_maps(clues: Clues) -> Tensor:
@@ -36,7 +36,7 @@ def make_maps(clues: Clues) -> Tensor:
     class but the background its probability by either race, by look, and by all together.
     """
     races = [_chance(costs) for costs in (clues.plain, clues.informed)]
-    found = [part[1:] for part in (*races, clues.looks, chances(clues))]
+    found = [part[1:] for part in (*races, clues.looks, clues.chances)]
     return torch.from_numpy(np.concatenate([1 / (1 + clues.plain / _MAP_MM), *found]))[None]
 
 

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.clues import FAR_MM, Clues, chances, features, find_clues, with_air
+from cmfnet_napari.core.clue_features import Scene, features, find_races
+from cmfnet_napari.core.clues import find_clues, load_weights
+from cmfnet_napari.core.race import FAR_MM, with_air
 from cmfnet_napari.core.scribbles import IGNORE
 
 SPACING = (3.0, 1.5, 1.0)
+ALL = load_weights()[1]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def clues(ball):
 
 def test_chances_sum_to_one_and_find_the_ball(ball, clues):
     truth, _, strokes, _ = ball
-    found = chances(clues)
+    found = clues.chances
     np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
     assert (found[1][strokes == 1] > 0.5).all()
     assert (found[0][strokes == 0] > 0.5).all()
@@ -50,20 +53,16 @@ def test_what_a_stroke_does_not_look_like_is_further_from_it(ball, clues):
     assert longer[~truth].mean() > 5 * longer[truth].mean()
 
 
-def test_features_compare_the_class_with_the_background():
-    costs = np.array([[7.0, 1.0], [0.0, 97.0]]).reshape(2, 1, 1, 2)
-    third = np.stack([np.full((1, 1, 2), 2 / 3), np.full((1, 1, 2), 1 / 3)])
-    far, own, near, informed, look, smooth, lost, cubed = features(
-        Clues(costs, 2 * costs, third, third)
-    )
-    np.testing.assert_allclose(far[0, 0], np.log([10, 4]))
-    np.testing.assert_allclose(own[0, 0], np.log([3, 100]))
-    np.testing.assert_allclose(near[0, 0], np.log([17, 5]))
-    np.testing.assert_allclose(informed[0, 0], np.log([3, 197]))
-    np.testing.assert_allclose(look, -np.log(2), rtol=1e-6)  # the logit of a third
-    np.testing.assert_allclose(smooth, look)
-    np.testing.assert_allclose(lost, look * (far + own))
-    np.testing.assert_allclose(cubed, (near - informed) ** 3)
+def test_weights_may_be_those_of_others(ball):
+    """With one feature alone, the chance is its logistic function."""
+    _, image, strokes, body = ball
+    scene = Scene([image, image], strokes, body, SPACING)
+    found = dict(features(scene, find_races(scene, 2), dict.fromkeys(ALL, 0.0)))
+    second = dict.fromkeys(ALL, 0.0) | {"depth": 0.2, "constant": 1.0}
+    chance = find_clues(
+        [image, image], strokes, body, 2, SPACING, (dict.fromkeys(ALL, 0.0), second)
+    ).chances[1]
+    np.testing.assert_allclose(chance, 1 / (1 + np.exp(-1 - 0.2 * found["depth"])), rtol=1e-5)
 
 
 def test_between_several_classes_the_informed_race_decides(ball):
@@ -71,7 +70,7 @@ def test_between_several_classes_the_informed_race_decides(ball):
     two = strokes.copy()
     two[7, 12:15, 16:19] = 2
     found = find_clues([image, image], two, body, 4, SPACING)
-    chance = chances(found)
+    chance = found.chances
     np.testing.assert_allclose(chance.sum(axis=0), 1, rtol=1e-5)
     reached = found.informed[:3]
     assert (chance.argmax(axis=0) == reached.argmin(axis=0)).all()
@@ -86,3 +85,16 @@ def test_air_is_background_but_no_stroke_is_overruled(ball):
     drawn = strokes != IGNORE
     assert (everything[drawn] == strokes[drawn]).all()
     assert (everything[~drawn] == 0).all()
+
+
+@pytest.mark.parametrize("drawn", ["a voxel", "no background"])
+def test_few_strokes_still_give_chances(ball, drawn):
+    """A background stroke may lie outside the region that is looked at: then air is outside."""
+    _, image, strokes, body = ball
+    few = np.where(strokes == 1, 1, IGNORE).astype(np.uint8)
+    if drawn == "a voxel":
+        few[:] = IGNORE
+        few[7, 13, 15], few[2, 13, 15] = 1, 0
+    found = find_clues([image, image], few, body, 2, SPACING).chances
+    np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
+    assert found[1, 7, 13, 15] > found[1, 7, 2, 3]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.race import edge_strength, race
+from cmfnet_napari.core.race import FAR_MM, edge_strength, race
 
 
 def test_without_edges_the_cost_is_the_distance_in_mm():
@@ -35,7 +35,7 @@ def test_edge_strength_of_a_ramp_is_its_slope_per_mm():
 def test_a_class_without_a_stroke_is_never_reached():
     targets = np.full((3, 4, 5), 255)
     targets[1, 1, 1] = 0
-    assert np.isinf(race([np.zeros((3, 4, 5))], targets, 2, (1.0, 1.0, 1.0))[1]).all()
+    assert (race([np.zeros((3, 4, 5))], targets, 2, (1.0, 1.0, 1.0))[1] == FAR_MM).all()
 
 
 def test_what_does_not_look_like_the_class_costs_more():

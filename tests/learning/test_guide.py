@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.core.clues import Clues, chances
+from cmfnet_napari.core.clues import Clues
 from cmfnet_napari.learning.cmfnet import build
 from cmfnet_napari.learning.guide import first_scores, make_guide, make_maps, map_count
 
@@ -12,7 +12,8 @@ def clues():
     """Three voxels: at a background stroke, as far from both strokes, at a tumour stroke."""
     costs = np.array([[0.0, 30.0, 1e4], [1e4, 30.0, 0.0]], np.float32).reshape(2, 1, 1, 3)
     looks = np.broadcast_to(np.array([0.3, 0.7], np.float32).reshape(2, 1, 1, 1), costs.shape)
-    return Clues(costs, costs, looks, looks)
+    chances = np.array([[0.9, 0.4, 0.2], [0.1, 0.6, 0.8]], np.float32).reshape(costs.shape)
+    return Clues(costs, costs, looks, chances)
 
 
 def test_maps_are_one_at_strokes_and_one_half_at_thirty_millimetres(clues):
@@ -24,11 +25,11 @@ def test_maps_are_one_at_strokes_and_one_half_at_thirty_millimetres(clues):
         torch.testing.assert_close(chance[1], torch.tensor(0.5))  # as far from both
         assert chance[0] < 0.01 < 0.99 < chance[2]
     torch.testing.assert_close(maps[0, 4, 0, 0], torch.full((3,), 0.7))
-    np.testing.assert_allclose(maps[0, 5], chances(clues)[1])
+    torch.testing.assert_close(maps[0, 5, 0, 0], torch.tensor([0.1, 0.6, 0.8]))
 
 
 def test_guide_is_the_chances(clues):
-    np.testing.assert_allclose(make_guide(clues)[0], chances(clues))
+    np.testing.assert_allclose(make_guide(clues)[0], clues.chances)
 
 
 def test_scores_begin_with_the_chances_of_all_classes():

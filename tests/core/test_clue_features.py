@@ -1,0 +1,132 @@
+"""Features of the clues, by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.clue_features import (
+    Races,
+    Scene,
+    contour_features,
+    features,
+    race_features,
+    stroke_features,
+    weigh,
+)
+from cmfnet_napari.core.clues import load_weights
+from cmfnet_napari.core.scribbles import IGNORE
+
+SPACING = (3.0, 2.0, 1.0)
+SHAPE = (12, 14, 20)
+
+
+@pytest.fixture
+def scene():
+    """A stroke of the class along x, of background beside it; the last columns are air."""
+    strokes = np.full(SHAPE, IGNORE, np.uint8)
+    strokes[6, 7, 5:12] = 1
+    strokes[6, 2, 5:12] = 0
+    body = np.ones(SHAPE, bool)
+    body[..., 18:] = False
+    rng = np.random.default_rng(0)
+    images = [rng.random(SHAPE).astype(np.float32) for _ in range(2)]
+    return Scene(images, strokes, body, SPACING)
+
+
+def test_race_features_compare_the_class_with_the_background():
+    costs = np.array([[7.0, 1.0], [0.0, 97.0]]).reshape(2, 1, 1, 2)
+    third = np.stack([np.full((1, 1, 2), 2 / 3), np.full((1, 1, 2), 1 / 3)])
+    nowhere = np.zeros((1, 1, 2), bool)
+    empty = Scene([], nowhere, nowhere, SPACING)
+    found = dict(race_features(empty, Races(costs, 2 * costs, third)))
+    far, own = found["far"], found["own"]
+    np.testing.assert_allclose(far[0, 0], np.log([10, 4]))
+    np.testing.assert_allclose(own[0, 0], np.log([3, 100]))
+    np.testing.assert_allclose(found["far informed"][0, 0], np.log([17, 5]))
+    np.testing.assert_allclose(found["own informed"][0, 0], np.log([3, 197]))
+    np.testing.assert_allclose(found["look"], -np.log(2), rtol=1e-6)  # the log-odds of a third
+    np.testing.assert_allclose(found["look around"], found["look"])
+    np.testing.assert_allclose(found["look far off"], found["look"] * (far + own))
+    lead = found["far informed"] - found["own informed"]
+    np.testing.assert_allclose(found["lead cubed"], lead**3)
+
+
+def test_stroke_features_are_distances_in_mm_and_how_the_user_draws(scene):
+    costs = np.stack([np.full(SHAPE, 500.0), np.zeros(SHAPE)])
+    costs[0, 6, 7, 5:12] = [1, 2, 3, 37, 40, 41, 42]
+    found = dict(stroke_features(scene, Races(costs, 2 * costs, costs)))
+    assert found["far mm"][0, 0, 0] == 100  # at most
+    assert found["far mm"][6, 7, 8] == 37
+    assert found["far mm informed"][6, 7, 8] == 74
+    assert found["gap"] == pytest.approx(np.log(37))  # the median along the stroke
+    assert found["gap informed"] == pytest.approx(np.log(74))
+    assert found["line mm"][6, 7, 8] == 10  # five rows of 2 mm
+    assert found["line mm"][6, 2, 5] == 0
+    # air begins 13 … 7 mm to the right: nearer than the line for the last stroke voxels only
+    assert found["gap line"] == pytest.approx(np.log(10))
+
+
+def test_a_first_contour_gives_depth_and_volume_of_the_part_with_a_stroke(scene):
+    score = np.full(SHAPE, -8.0)
+    score[4:9, 5:10, 3:14] = 8.0
+    score[0, 0, 0] = 8.0  # a part without a stroke
+    found = dict(contour_features(scene, score))
+    depth = found["depth"]
+    assert depth[6, 7, 8] == pytest.approx(6.0)  # out through y: three rows of 2 mm
+    assert depth[6, 5, 8] == pytest.approx(2.0)
+    assert depth[6, 4, 8] == pytest.approx(-2.0)
+    assert depth[0, 0, 0] < -10
+    assert found["depth around 6"][6, 7, 8] < depth[6, 7, 8]
+    assert abs(found["depth around 12"]).max() < abs(found["depth around 6"]).max()
+
+
+def test_numbers_stay_within_what_the_weights_have_seen(scene):
+    """A stroke of 6 mm and a contour of 1.65 ml are taken for the least that was seen."""
+    costs = np.stack([np.full(SHAPE, 9000.0), np.zeros(SHAPE)])
+    found = dict(stroke_features(scene, Races(costs, costs, costs)))
+    assert found["reach"] == pytest.approx(np.log(15))
+    assert found["gap"] == pytest.approx(np.log(133))
+    long = replace(scene, spacing=(3.0, 2.0, 50.0))
+    found = dict(stroke_features(long, Races(costs, costs, costs)))
+    assert found["reach"] == pytest.approx(np.log(6 * 50 / 3))  # along x alone, of three axes
+    score = np.full(SHAPE, -8.0)
+    score[4:9, 5:10, 3:14] = 8.0
+    assert dict(contour_features(scene, score))["volume"] == pytest.approx(np.log(28))
+    large = dict(contour_features(long, score))["volume"]
+    assert large == pytest.approx(np.log(5 * 5 * 11 * 300 / 1000))
+
+
+def test_looks_are_learnt_again_from_the_contour(scene):
+    """Strokes on a dull part say little; the first contour holds the bright part too."""
+    inside = np.zeros(SHAPE, bool)
+    inside[4:9, 5:10, 3:14] = True
+    bright = inside.copy()
+    bright[6, 7, 5:12] = False
+    image = np.where(bright, 0.9, 0.2).astype(np.float32)
+    image += np.random.default_rng(0).normal(0, 0.02, SHAPE).astype(np.float32)
+    same = Scene([image, image], scene.strokes, scene.body, SPACING)
+    found = dict(contour_features(same, np.where(inside, 4.0, -4.0)))
+    look = found["look again"]
+    assert look[bright].mean() > 2
+    assert look[~inside & scene.body].mean() < -2
+
+
+def test_without_a_first_contour_everything_is_outside(scene):
+    found = dict(contour_features(scene, np.full(SHAPE, -1.0)))
+    assert (found["depth"] == -30).all()
+    assert found["volume"] == pytest.approx(np.log(28))
+    assert all(np.isfinite(value).all() for value in found.values())
+
+
+def test_every_feature_has_a_weight_and_every_weight_a_feature(scene):
+    costs = np.ones((2, *SHAPE))
+    first, second = load_weights()
+    races = Races(costs, costs, costs / 2)
+    assert {name for name, _ in features(scene, races)} | {"constant"} == set(first)
+    assert {name for name, _ in features(scene, races, first)} | {"constant"} == set(second)
+
+
+def test_weighing_adds_weight_times_feature_and_the_constant():
+    found = [("a", np.array([1.0, 2.0])), ("b", 10.0)]
+    np.testing.assert_allclose(weigh(found, {"a": 3.0, "b": 0.5, "constant": -1.0}), [7.0, 10.0])
