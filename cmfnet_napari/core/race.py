@@ -81,9 +81,18 @@ def race(
     cost = 1 + edge * edge_strength(images, spacing)
     costs = np.full((classes, *targets.shape), FAR_MM, dtype=np.float32)
     for code in range(classes):
-        starts = np.argwhere(targets == code)
-        if len(starts):
+        starts = targets == code
+        if starts.any():
             own = cost if looks is None else cost + unlike * (1 - looks[code])
-            found = MCP_Geometric(own, sampling=spacing).find_costs(starts)[0]
-            costs[code] = np.minimum(found, FAR_MM)
+            costs[code] = _costs_from(starts, own, spacing)
     return costs
+
+
+def _costs_from(starts: np.ndarray, cost: np.ndarray, spacing: Triple) -> np.ndarray:
+    """Cost of paths from a set of voxels; they begin at its rim, for what is inside costs none."""
+    inside = ndimage.binary_erosion(starts, np.ones((3, 3, 3)), border_value=1)
+    rim = np.argwhere(starts & ~inside)
+    if not len(rim):
+        return np.zeros(cost.shape)
+    found, _ = MCP_Geometric(np.where(inside, -1, cost), sampling=spacing).find_costs(rim)
+    return np.where(starts, 0, np.minimum(found, FAR_MM))

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from skimage.graph import MCP_Geometric
 
-from cmfnet_napari.core.race import FAR_MM, edge_strength, race
+from cmfnet_napari.core.race import EDGE_MM, FAR_MM, edge_strength, race
 
 
 def test_without_edges_the_cost_is_the_distance_in_mm():
@@ -48,3 +49,19 @@ def test_what_does_not_look_like_the_class_costs_more():
     costs = race([flat], targets, 1, (3.0, 2.0, 1.0), looks=looks, unlike=3.0)
     # between neighbours the mean of both: 2 steps at 1, one at (1 + 4) / 2, 3 at 4
     assert costs[0, 1, 4, 8] == pytest.approx(2 * 1 + 2.5 + 3 * 4)
+
+
+def test_strokes_that_fill_a_part_cost_what_all_their_voxels_would():
+    """Paths begin at the rim of a stroke; the same from every voxel of it, one by one."""
+    rng = np.random.default_rng(0)
+    image, spacing = rng.random((6, 9, 10)), (3.0, 1.5, 1.0)
+    targets = np.full(image.shape, 255)
+    targets[1:5, 2:7, :4] = 0
+    targets[2, 4, 8] = 1
+    cost = 1 + EDGE_MM * edge_strength([image], spacing)
+    starts = np.argwhere(targets == 0)
+    each = [MCP_Geometric(cost, sampling=spacing).find_costs([start])[0] for start in starts]
+    outside = targets != 0
+    found = race([image], targets, 2, spacing)[0]
+    np.testing.assert_allclose(found[outside], np.min(each, axis=0)[outside], rtol=1e-5)
+    assert (found[~outside] == 0).all()
