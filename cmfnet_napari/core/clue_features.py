@@ -179,19 +179,36 @@ def contour_features(scene: Scene, score: np.ndarray) -> Iterator[Feature]:
         Depth inside the contour (mm, negative outside), as it is and averaged; volume; look
         and race anew, once looks are learnt from the contour too.
     """
-    scribbles = to_scribbles(scene.strokes, scene.strokes != IGNORE)
-    inside = drop_unmarked((score > 0).astype(np.uint8), scribbles) > 0
+    inside = _contour(scene, score)
     depth = scene.distance(~inside) - scene.distance(inside)
     depth = depth.clip(-_DEEPEST_MM, _DEEPEST_MM)
     yield "depth", depth
     for mm in _DEPTHS_MM:
         yield f"depth around {mm:g}", scene.smooth(depth, mm)
-    yield "volume", _number(inside.sum() * np.prod(scene.spacing) / 1000, _VOLUMES_ML)
+    yield "volume", _number(_volume_ml(scene, inside), _VOLUMES_ML)
     looks = appearance(scene.images, _more_strokes(scene, inside, depth, score), 2)
     yield "look again", _log_odds(looks[1])
     yield "look again around", _log_odds(scene.smooth(looks[1], _SMOOTH_MM))
     far, own = scene.race(2, LOOKS_EDGE_MM, looks)
     yield from (("far again", _log(far)), ("own again", _log(own)))
+
+
+def known_size(scene: Scene, score: np.ndarray) -> float:
+    """How far the contour of a first score is as large as those the weights were found on.
+
+    1 from the least of these on; less in proportion for smaller ones.
+    """
+    return min(1.0, _volume_ml(scene, _contour(scene, score)) / _VOLUMES_ML[0])
+
+
+def _contour(scene: Scene, score: np.ndarray) -> np.ndarray:
+    """Where a score is above 0, in parts with a stroke."""
+    scribbles = to_scribbles(scene.strokes, scene.strokes != IGNORE)
+    return drop_unmarked((score > 0).astype(np.uint8), scribbles) > 0
+
+
+def _volume_ml(scene: Scene, inside: np.ndarray) -> float:
+    return float(inside.sum() * np.prod(scene.spacing) / 1000)
 
 
 def _more_strokes(

@@ -22,6 +22,7 @@ from cmfnet_napari.core.clue_features import (
     Weights,
     features,
     find_races,
+    known_size,
     weigh,
 )
 from cmfnet_napari.core.grid import Triple
@@ -57,8 +58,9 @@ def find_clues(
     """Clues of strokes.
 
     For one class beside the background the chances come from two logistic regressions, the second
-    of which sees the contour of the first. Their weights know one tumour, not several structures
-    beside each other: between those the informed race decides.
+    of which sees the contour of the first, and counts the less the smaller that is than any it
+    was found on. Their weights know one tumour, not several structures beside each other: between
+    those the informed race decides.
 
     Parameters
     ----------
@@ -81,8 +83,9 @@ def find_clues(
     if classes > _ONE_CLASS:
         return Clues(*known, softmax(-races.informed / _SOFT_MM, axis=0))
     first, second = weights or load_weights()
-    score = weigh(features(scene, races, first), second)
-    chance = expit(score).astype(np.float32)
+    before = weigh(features(scene, races), first)
+    after = weigh(features(scene, races, first), second)
+    chance = expit(before + known_size(scene, before) * (after - before)).astype(np.float32)
     return Clues(*known, np.stack([1 - chance, chance]))
 
 

@@ -57,12 +57,24 @@ def test_weights_may_be_those_of_others(ball):
     """With one feature alone, the chance is its logistic function."""
     _, image, strokes, body = ball
     scene = Scene([image, image], strokes, body, SPACING)
-    found = dict(features(scene, find_races(scene, 2), dict.fromkeys(ALL, 0.0)))
-    second = dict.fromkeys(ALL, 0.0) | {"depth": 0.2, "constant": 1.0}
-    chance = find_clues(
-        [image, image], strokes, body, 2, SPACING, (dict.fromkeys(ALL, 0.0), second)
-    ).chances[1]
-    np.testing.assert_allclose(chance, 1 / (1 + np.exp(-1 - 0.2 * found["depth"])), rtol=1e-5)
+    first = dict.fromkeys(ALL, 0.0) | {"constant": 2.0}  # all of it is inside, 49 ml
+    look = dict(features(scene, find_races(scene, 2), first))["look"]
+    second = dict.fromkeys(ALL, 0.0) | {"look": 0.2, "constant": 1.0}
+    found = find_clues([image, image], strokes, body, 2, SPACING, (first, second))
+    np.testing.assert_allclose(found.chances[1], 1 / (1 + np.exp(-1 - 0.2 * look)), rtol=1e-5)
+
+
+def test_the_second_regression_counts_less_for_what_is_smaller_than_any_it_knows(ball):
+    """The first finds all of it, 28 ml; where that is 7 ml, a quarter of the second counts."""
+    _, image, strokes, body = ball
+    first = dict.fromkeys(ALL, 0.0) | {"constant": 2.0}
+    second = dict.fromkeys(ALL, 0.0) | {"constant": -6.0}
+    ml = strokes.size * np.prod(SPACING) / 1000
+    for share in (1.0, 0.25):
+        scale = (28 * share / ml) ** (1 / 3)
+        spacing = tuple(scale * mm for mm in SPACING)
+        found = find_clues([image, image], strokes, body, 2, spacing, (first, second))
+        np.testing.assert_allclose(found.chances[1], 1 / (1 + np.exp(-2 + 8 * share)), rtol=1e-4)
 
 
 def test_between_several_classes_the_informed_race_decides(ball):
