@@ -43,7 +43,7 @@ def clues(
 ) -> np.ndarray:
     """Where the guide of the presets (core/clues.py) says tumour, on the voxels of `quick`."""
     inputs, seen = scene(study, scribbles)
-    found = find_clues(seen.images, seen.strokes, seen.body, 2, seen.spacing, weights).chances
+    found = find_clues(seen, 2, weights).chances
     return _finish(inputs, scribbles, found[1] - found[0])
 
 

@@ -103,19 +103,16 @@ def find_races(scene: Scene, classes: int) -> Races:
     return Races(scene.race(classes), scene.race(classes, LOOKS_EDGE_MM, looks), looks)
 
 
-def features(scene: Scene, races: Races, first: Weights | None = None) -> Iterator[Feature]:
-    """All features: those of the first regression, and with its weights those of the second.
+def second_features(scene: Scene, races: Races, score: np.ndarray) -> Iterator[Feature]:
+    """What the second regression sees beside `race_features`; `score` is that of the first.
 
     Yields
     ------
     name, array (z, y, x) or number
         One at a time, since together they need much memory. Numbers are of the whole patient.
     """
-    known = list(race_features(scene, races))
-    yield from known
-    if first is not None:
-        yield from stroke_features(scene, races)
-        yield from contour_features(scene, weigh(known, first))
+    yield from stroke_features(scene, races)
+    yield from contour_features(scene, score)
 
 
 def weigh(found: Iterable[Feature], weights: Weights) -> np.ndarray:

@@ -8,9 +8,9 @@ them together.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,12 @@ from cmfnet_napari.core.clue_features import (
     Races,
     Scene,
     Weights,
-    features,
     find_races,
     known_size,
+    race_features,
+    second_features,
     weigh,
 )
-from cmfnet_napari.core.grid import Triple
 
 # Two logistic regressions of the contour on simulated strokes of the development patients, by
 # feature (benchmarks/clues.py; cross-validated in docs/measurements.md).
@@ -47,14 +47,7 @@ class Clues(Races):
     chances: np.ndarray
 
 
-def find_clues(
-    images: Sequence[np.ndarray],
-    strokes: np.ndarray,
-    body: np.ndarray,
-    classes: int,
-    spacing: Triple,
-    weights: tuple[Weights, Weights] | None = None,
-) -> Clues:
+def find_clues(scene: Scene, classes: int, weights: tuple[Weights, Weights] | None = None) -> Clues:
     """Clues of strokes.
 
     For one class beside the background the chances come from two logistic regressions, the second
@@ -64,27 +57,21 @@ def find_clues(
 
     Parameters
     ----------
-    images : sequence of float arrays (z, y, x)
-        CT and MR in [0, 1].
-    strokes : integer array (z, y, x)
-        Segmentation codes at strokes, `IGNORE` elsewhere.
-    body : bool array (z, y, x)
-        What is the patient: the air around is background without a stroke.
+    scene : Scene
+        Images and strokes.
     classes : int
         Outputs, background included.
-    spacing : tuple of float
-        Of the arrays (z, y, x), mm.
     weights : two mappings, optional
         Weights of the features, with a "constant"; those of `WEIGHTS` when not given.
     """
-    scene = Scene(images, strokes, body, spacing)
     races = find_races(scene, classes)
     known = (races.plain, races.informed, races.looks)
     if classes > _ONE_CLASS:
         return Clues(*known, softmax(-races.informed / _SOFT_MM, axis=0))
     first, second = weights or load_weights()
-    before = weigh(features(scene, races), first)
-    after = weigh(features(scene, races, first), second)
+    seen = list(race_features(scene, races))
+    before = weigh(seen, first)
+    after = weigh(chain(seen, second_features(scene, races, before)), second)
     chance = expit(before + known_size(scene, before) * (after - before)).astype(np.float32)
     return Clues(*known, np.stack([1 - chance, chance]))
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.clue_features import Scene
 from cmfnet_napari.core.clues import Clues, find_clues
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.fewer import fewer_strokes
@@ -46,7 +47,7 @@ class Surroundings:
                 return clues
         images = [image[0, 0].numpy() for image in (self._inputs.ct, self._inputs.mr)]
         body = self._inputs.frame.coarsen(self._study.body)[0, 0].numpy() >= 0.5
-        found = find_clues(images, strokes[0].numpy(), body, classes, self._spacing)
+        found = find_clues(Scene(images, strokes[0].numpy(), body, self._spacing), classes)
         self._last = [(strokes, classes, found), *self._last[: _REMEMBERED - 1]]
         return found
 

@@ -9,8 +9,8 @@ from cmfnet_napari.core.clue_features import (
     Races,
     Scene,
     contour_features,
-    features,
     race_features,
+    second_features,
     stroke_features,
     weigh,
 )
@@ -123,8 +123,10 @@ def test_every_feature_has_a_weight_and_every_weight_a_feature(scene):
     costs = np.ones((2, *SHAPE))
     first, second = load_weights()
     races = Races(costs, costs, costs / 2)
-    assert {name for name, _ in features(scene, races)} | {"constant"} == set(first)
-    assert {name for name, _ in features(scene, races, first)} | {"constant"} == set(second)
+    known = dict(race_features(scene, races))
+    assert known.keys() | {"constant"} == set(first)
+    more = dict(second_features(scene, races, weigh(known.items(), first)))
+    assert known.keys() | more.keys() | {"constant"} == set(second)
 
 
 def test_weighing_adds_weight_times_feature_and_the_constant():

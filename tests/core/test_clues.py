@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.clue_features import Scene, features, find_races
+from cmfnet_napari.core.clue_features import Scene, find_races, race_features
 from cmfnet_napari.core.clues import find_clues, load_weights
 from cmfnet_napari.core.race import FAR_MM, with_air
 from cmfnet_napari.core.scribbles import IGNORE
@@ -29,7 +29,7 @@ def ball():
 @pytest.fixture(scope="module")
 def clues(ball):
     _, image, strokes, body = ball
-    return find_clues([image, image], strokes, body, 2, SPACING)
+    return find_clues(Scene([image, image], strokes, body, SPACING), 2)
 
 
 def test_chances_sum_to_one_and_find_the_ball(ball, clues):
@@ -58,9 +58,9 @@ def test_weights_may_be_those_of_others(ball):
     _, image, strokes, body = ball
     scene = Scene([image, image], strokes, body, SPACING)
     first = dict.fromkeys(ALL, 0.0) | {"constant": 2.0}  # all of it is inside, 49 ml
-    look = dict(features(scene, find_races(scene, 2), first))["look"]
+    look = dict(race_features(scene, find_races(scene, 2)))["look"]
     second = dict.fromkeys(ALL, 0.0) | {"look": 0.2, "constant": 1.0}
-    found = find_clues([image, image], strokes, body, 2, SPACING, (first, second))
+    found = find_clues(scene, 2, (first, second))
     np.testing.assert_allclose(found.chances[1], 1 / (1 + np.exp(-1 - 0.2 * look)), rtol=1e-5)
 
 
@@ -73,7 +73,7 @@ def test_the_second_regression_counts_less_for_what_is_smaller_than_any_it_knows
     for share in (1.0, 0.25):
         scale = (28 * share / ml) ** (1 / 3)
         spacing = tuple(scale * mm for mm in SPACING)
-        found = find_clues([image, image], strokes, body, 2, spacing, (first, second))
+        found = find_clues(Scene([image, image], strokes, body, spacing), 2, (first, second))
         np.testing.assert_allclose(found.chances[1], 1 / (1 + np.exp(-2 + 8 * share)), rtol=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_between_several_classes_the_informed_race_decides(ball):
     _, image, strokes, body = ball
     two = strokes.copy()
     two[7, 12:15, 16:19] = 2
-    found = find_clues([image, image], two, body, 4, SPACING)
+    found = find_clues(Scene([image, image], two, body, SPACING), 4)
     chance = found.chances
     np.testing.assert_allclose(chance.sum(axis=0), 1, rtol=1e-5)
     reached = found.informed[:3]
@@ -107,6 +107,6 @@ def test_few_strokes_still_give_chances(ball, drawn):
     if drawn == "a voxel":
         few[:] = IGNORE
         few[7, 13, 15], few[2, 13, 15] = 1, 0
-    found = find_clues([image, image], few, body, 2, SPACING).chances
+    found = find_clues(Scene([image, image], few, body, SPACING), 2).chances
     np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
     assert found[1, 7, 13, 15] > found[1, 7, 2, 3]

@@ -149,13 +149,18 @@ def slow(monkeypatch):
     return first, go_on
 
 
-def test_a_fetch_that_is_stopped_keeps_nothing(dock, ask, stored, slow, places, qtbot):
-    first, go_on = slow
-    dialog = ask()
-    dialog.patient_id.setText("P1")
+def begin(dialog, patient, first, qtbot):
+    """Fetch the first study of a patient, up to where the slow fetch has something."""
+    dialog.patient_id.setText(patient)
     search(dialog, qtbot)
     qtbot.mouseClick(dialog.fetch_button, LEFT)
     qtbot.waitUntil(first.is_set, timeout=20000)
+
+
+def test_a_fetch_that_is_stopped_keeps_nothing(dock, ask, stored, slow, places, qtbot):
+    first, go_on = slow
+    dialog = ask()
+    begin(dialog, "P1", first, qtbot)
     assert not dialog.search_button.isEnabled()
     qtbot.mouseClick(dialog.cancel_button, LEFT)
     assert dialog.said.text() == "Stopping…"
@@ -170,10 +175,7 @@ def test_the_window_is_closed_while_it_fetches(dock, ask, web, slow, tmp_path, p
     pacs.send(web, [write_ct(tmp_path / "ct")])
     first, go_on = slow
     dialog = ask()
-    dialog.patient_id.setText("P-1")
-    search(dialog, qtbot)
-    qtbot.mouseClick(dialog.fetch_button, LEFT)
-    qtbot.waitUntil(first.is_set, timeout=20000)
+    begin(dialog, "P-1", first, qtbot)
     dock.session.close()
     go_on.set()
     qtbot.waitUntil(lambda: fetched(places) == [], timeout=20000)
