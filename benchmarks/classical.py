@@ -6,7 +6,8 @@ region around the strokes, on voxels of about `VOXEL_MM`, as the presets do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -27,6 +28,7 @@ from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
 
 VOXEL_MM = 2.0
 MARGIN_MM = 30.0
+BOTH = slice(None)  # of CT and MR, in this order
 _CONFIG = make_config("quick", spacing=VOXEL_MM, region_margin=MARGIN_MM)
 
 
@@ -39,20 +41,30 @@ def race(study: Study, scribbles: np.ndarray) -> np.ndarray:
 
 
 def clues(
-    study: Study, scribbles: np.ndarray, weights: tuple[Weights, Weights] | None = None
+    study: Study,
+    scribbles: np.ndarray,
+    weights: tuple[Weights, Weights] | None = None,
+    images: slice = BOTH,
 ) -> np.ndarray:
     """Where the guide of the presets (core/clues.py) says tumour, on the voxels of `quick`."""
-    inputs, seen = scene(study, scribbles)
+    inputs, seen = scene(study, scribbles, images=images)
     found = find_clues(seen, 2, weights).chances
     return _finish(inputs, scribbles, found[1] - found[0])
 
 
-def scene(study: Study, scribbles: np.ndarray) -> tuple[Inputs, Scene]:
-    """What `quick` sees, and what the clues are made from."""
+def scene(
+    study: Study,
+    scribbles: np.ndarray,
+    begin: Sequence[int] = (0, 0, 0),
+    images: slice = BOTH,
+) -> tuple[Inputs, Scene]:
+    """What `quick` sees, so many voxels (z, y, x) further in, and what the clues are made from."""
     config = make_config("quick")
-    inputs = make_inputs(study, make_frame(study.grid, scribbles, config), config)
+    frame = make_frame(study.grid, scribbles, config)
+    region = tuple(slice(s.start + b, s.stop) for s, b in zip(frame.region, begin, strict=True))
+    inputs = make_inputs(study, replace(frame, region=region), config)
     strokes, spacing = inputs.targets(scribbles)[0].numpy(), inputs.frame.spacing(study.grid)
-    return inputs, Scene(_images(inputs), strokes, _body(inputs, study), spacing)
+    return inputs, Scene(_images(inputs)[images], strokes, _body(inputs, study), spacing)
 
 
 def walker(study: Study, scribbles: np.ndarray) -> np.ndarray:

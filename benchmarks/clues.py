@@ -1,18 +1,21 @@
 """The weights of core/clues.py, and how well the clues alone contour patients they never saw.
 
-    python benchmarks/clues.py [--cases 24] [--write]
+    python benchmarks/clues.py [--cases 24] [--images both] [--rows FILE] [--blind FILE] [--write]
 
 Simulated strokes on the development patients: one user of every style, a second careful and hasty
-one, and some who draw like none of these; what the last teach is shrunk by chance, so that small
-structures are known too. Two logistic regressions of the contour on the features
-of every voxel of the working grid, the second on what the first makes of them. By patient: a third
-is held out in turn, and contoured with both regressions from the rest. Last, and with --write into
-the package, the weights from all patients. Takes a quarter of an hour on two cores.
+one, and some who draw like none of these. Blocks of voxels begin by chance; what the last users
+teach is shrunk by chance, so that small structures are known too. Two logistic regressions of the
+contour on the features of every voxel of the working grid, the second on what the first makes of
+them. By patient: a third is held out in turn, and contoured with both regressions from the rest.
+--images ct and --images mr look at one image alone (the race sees both). --rows takes a line a
+patient and style; --blind the weights for every patient from the others, for one_click.py; --write
+puts the weights from all patients into the package. Takes a quarter of an hour on two cores.
 Data: CMFNET_TEST_DATA, or ../shared/data.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Iterator
@@ -23,7 +26,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from classical import clues, race, scene
+from classical import BOTH, clues, race, scene
 from joblib import Parallel, delayed
 from scipy.stats import bootstrap
 from sklearn.linear_model import LogisticRegression
@@ -45,16 +48,22 @@ AGAIN = ("careful", "hasty")  # a second user of these
 OTHER = "other"
 OTHERS = 3  # users of no style with a name
 SMALLEST = 0.3  # of the size that there is, for what these teach
+_BLOCK = 3  # voxels that may be left out before the first block that is averaged
 _VOXELS = 4000  # of a user, for the regression
 _SHIFT = 0.2  # of the second constant: DSC is best where voxels count from 0.45 on
 
 
 User = tuple[str, np.ndarray]  # style, scribbles
 Table = dict[str, np.ndarray]  # features of some voxels, and whether they are "inside"
+Found = dict[str, list[list[float]]]  # by style, DSC of clues and race for every user
+IMAGES = {"both": BOTH, "ct": slice(0, 1), "mr": slice(1, 2)}
 
 
 def main(
     cases: Annotated[int | None, typer.Option(min=3, help="The first so many; else all")] = None,
+    images: Annotated[str, typer.Option(help=", ".join(IMAGES))] = "both",
+    rows: Annotated[Path | None, typer.Option(help="CSV file for every patient")] = None,
+    blind: Annotated[Path | None, typer.Option(help="JSON file for weights from others")] = None,
     write: Annotated[bool, typer.Option(help="Put the weights into the package")] = False,
 ) -> None:
     """Contour patients with weights from others; print means by style."""
@@ -62,18 +71,25 @@ def main(
     if not folders:
         raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
     at_once = Parallel(n_jobs=2)
-    first_rows = at_once(delayed(_rows)(folder, [None]) for folder in folders)
+    first_rows = at_once(delayed(_rows)(folder, [None], IMAGES[images]) for folder in folders)
     known = [_others(folders, fold) for fold in range(FOLDS)] + [range(len(folders))]
     first = [_regress([first_rows[n][0] for n in some]) for some in known]
-    second_rows = at_once(delayed(_rows)(folder, first) for folder in folders)
+    second_rows = at_once(delayed(_rows)(folder, first, IMAGES[images]) for folder in folders)
     second = [
         _regress([second_rows[n][fold] for n in some], _SHIFT) for fold, some in enumerate(known)
     ]
     found = at_once(
-        delayed(_judge)(folder, (first[n % FOLDS], second[n % FOLDS]))
+        delayed(_judge)(folder, (first[n % FOLDS], second[n % FOLDS]), IMAGES[images])
         for n, folder in enumerate(folders)
     )
     _show(found)
+    if rows:
+        _write_rows(rows, folders, found)
+    if blind:
+        by_case = {
+            folder.name: (first[n % FOLDS], second[n % FOLDS]) for n, folder in enumerate(folders)
+        }
+        blind.write_text(json.dumps(by_case), encoding="utf-8")
     if write:
         words = json.dumps([first[-1], second[-1]], indent=1)
         WEIGHTS.write_text(words + "\n", encoding="utf-8")
@@ -98,13 +114,13 @@ def _users(folder: Path, study: Study, truth: np.ndarray) -> Iterator[User]:
         yield OTHER, draw(truth, study, any_style(rng), number)
 
 
-def _rows(folder: Path, firsts: list[Weights | None]) -> list[list[Table]]:
+def _rows(folder: Path, firsts: list[Weights | None], images: slice) -> list[list[Table]]:
     """For each of the first regressions, or none: the rows of all users of one patient."""
     study, truth = _open(folder)
     found: list[list[Table]] = [[] for _ in firsts]
     for number, (style, scribbles) in enumerate(_users(folder, study, truth)):
-        inputs, seen = scene(study, scribbles)
         rng = np.random.default_rng(number)
+        inputs, seen = scene(study, scribbles, rng.integers(0, _BLOCK, 3), images)
         if style == OTHER:
             shrunk = rng.uniform(SMALLEST, 1)
             seen = replace(seen, spacing=tuple(shrunk * mm for mm in seen.spacing))
@@ -134,12 +150,12 @@ def _regress(tables: list[list[Table]], shift: float = 0.0) -> dict[str, float]:
     return {name: float(f"{value:.5g}") for name, value in found.items()}
 
 
-def _judge(folder: Path, weights: tuple[Weights, Weights]) -> dict[str, list[list[float]]]:
+def _judge(folder: Path, weights: tuple[Weights, Weights], images: slice) -> Found:
     """By style: DSC of the clues and DSC of the race for every user of one patient."""
     study, truth = _open(folder)
-    found: dict[str, list[list[float]]] = {}
+    found: Found = {}
     for style, scribbles in _users(folder, study, truth):
-        masks = (clues(study, scribbles, weights), race(study, scribbles))
+        masks = (clues(study, scribbles, weights, images), race(study, scribbles))
         found.setdefault(style, []).append([_dsc(mask, truth) for mask in masks])
     return found
 
@@ -148,7 +164,17 @@ def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:
     return float(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
 
 
-def _show(patients: list[dict[str, list[list[float]]]]) -> None:
+def _write_rows(path: Path, folders: list[Path], patients: list[Found]) -> None:
+    """Means over the users of each patient and style."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["case", "style", "clues", "race"])
+        for folder, found in zip(folders, patients, strict=True):
+            for style, scores in found.items():
+                table.writerow([folder.name, style, *np.mean(scores, axis=0)])
+
+
+def _show(patients: list[Found]) -> None:
     """Means by style over patients, and the paired difference with its 95 % interval."""
     for style in patients[0]:
         own, races = np.array([np.mean(found[style], axis=0) for found in patients]).T

@@ -1,13 +1,14 @@
 """The same strokes for every method, on real patients: who draws the better contour?
 
     python benchmarks/one_click.py OUT [--methods race,quick,first,base] [--styles careful,hasty]
-        [--seeds 1] [--cases 24] [--seconds S] [--models TRAINING]
+        [--seeds 1] [--cases 24] [--seconds S] [--models TRAINING] [--blind FILE]
 
 Methods: race, walker, forest (`classical.py`); a preset, from the strokes alone; with --models,
 the folder of a `cmfnet train --folds`: `first`, the base model's contour without any training,
 `first-ct` and `first-mr`, the same by its branches of one modality, and `base`, the preset quick
-that starts from it. Every patient gets the model of the fold that held it
-out. --seconds is the training time of a fit.
+that starts from it. Every patient gets the model of the fold that held it out, and with --blind
+(a file of `clues.py --blind`) weights of the clues from other patients; those in the package know
+all of them. --seconds is the training time of a fit.
 
 OUT/rows.csv takes one row a patient, style, seed and method; rows that are there are not made
 again, so that a long run can be broken off. At the end: means, and the paired difference to the
@@ -17,13 +18,16 @@ race with its 95 % interval (bootstrap over patients). Data: CMFNET_TEST_DATA, o
 from __future__ import annotations
 
 import csv
+import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
+from unittest import mock
 
 import numpy as np
 import torch
@@ -59,6 +63,7 @@ def main(
     only: Annotated[str, typer.Option(help="These patients, separated by commas")] = "",
     seconds: Annotated[float | None, typer.Option(help="Training time of a fit")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of a training with folds")] = None,
+    blind: Annotated[Path | None, typer.Option(help="Weights of the clues from others")] = None,
 ) -> None:
     """Measure what is not measured yet, then show the table."""
     out.mkdir(parents=True, exist_ok=True)
@@ -74,8 +79,17 @@ def main(
             if key not in done
         ]
         if wanted:
-            _measure(folder, wanted, out, seconds, models)
+            with _weights(folder.name, blind):
+                _measure(folder, wanted, out, seconds, models)
     _show(_read(out))
+
+
+def _weights(case: str, blind: Path | None) -> AbstractContextManager:
+    """The clues of a patient weighted by others, wherever they are asked for in this process."""
+    if blind is None:
+        return nullcontext()
+    first, second = json.loads(blind.read_text(encoding="utf-8"))[case]
+    return mock.patch("cmfnet_napari.core.clues.load_weights", return_value=(first, second))
 
 
 def _keys(

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.stats import gmean
 
 from cmfnet_napari.core.appearance import appearance
+from cmfnet_napari.core.between import drawn_slices
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.grid import Triple
 from cmfnet_napari.core.race import EDGE_MM, FAR_MM, LOOKS_EDGE_MM, race, with_air
@@ -26,6 +28,8 @@ _NEAR_MM = 3.0  # costs below this are alike
 _LEAST = 1e-3  # chance that is never believed to be 0
 _FARTHEST_MM = 100.0  # of costs as they are
 _FARTHEST_LINE_MM = 40.0
+_END_MM = 15.0  # from the last drawn slice to where a tumour ends, when nothing says so
+_FARTHEST_PAST_END = 2.0
 _DEEPEST_MM = 30.0
 _DEPTHS_MM = (6.0, 12.0)  # over which the depth is averaged
 _SAMPLED = 4000  # voxels whose look is learnt again
@@ -145,19 +149,55 @@ def stroke_features(scene: Scene, races: Races) -> Iterator[Feature]:
 
     Yields
     ------
-    name, array (z, y, x) or number
-        Numbers: how far background lies from strokes of the class (gap), and how far these reach.
+    name, array that broadcasts to (z, y, x), or number
+        Share of the way past the last drawn slice to where the tumour ends. Numbers: how far
+        background lies from strokes of the class (gap), and how far these reach.
     """
     own, other = scene.strokes == FIRST_CLASS - 1, scene.strokes == BACKGROUND - 1
     line = scene.distance(other)
     for name, costs in (("", races.plain), (" informed", races.informed)):
         yield f"far mm{name}", costs[0].clip(max=_FARTHEST_MM)
-        yield f"gap{name}", _number(np.median(costs[0][own]), _GAPS[name])
+        yield f"gap{name}", _number(gmean(costs[0][own]), _GAPS[name])
     yield "line mm", line.clip(max=_FARTHEST_LINE_MM)
     nearest = np.minimum(line, scene.distance(~scene.body))
-    yield "gap line", _number(np.median(nearest[own]), _LINES_MM)
+    yield "gap line", _number(gmean(nearest[own]), _LINES_MM)
     places = np.argwhere(own) * scene.spacing
     yield "reach", _number(np.ptp(places, axis=0).mean(), _REACHES_MM)
+    yield "past end", _past_end(own, other, scene.spacing)
+
+
+def _past_end(own: np.ndarray, other: np.ndarray, spacing: Triple) -> np.ndarray:
+    """How far past the last drawn slice of the class, as a share of the way to its end.
+
+    0 between the drawn slices, 1 at the next slice with background, at most
+    `_FARTHEST_PAST_END`. Without such a slice the end is as far as drawn slices are apart.
+    """
+    axis = _drawn_across(own)
+    drawn, marked = drawn_slices(own, axis), drawn_slices(other, axis)
+    steps = np.diff(drawn)[np.diff(drawn) > 1]
+    usual = steps.mean() if len(steps) else _END_MM / spacing[axis]
+    at = np.arange(own.shape[axis])
+    past = np.zeros(len(at))
+    for side, last in ((-1, drawn[0]), (1, drawn[-1])):
+        beyond = side * (marked - last)
+        way = min(beyond[beyond > 0], default=usual)
+        past = np.maximum(past, side * (at - last) / way)
+    shape = [-1 if a == axis else 1 for a in range(3)]
+    return past.clip(max=_FARTHEST_PAST_END).reshape(shape)
+
+
+def _drawn_across(strokes: np.ndarray) -> int:
+    """The axis of the slices that were drawn on: strokes leave out most of those they reach over.
+
+    Of axes alike the one with the fewest slices.
+    """
+
+    def left(axis: int) -> tuple[float, int]:
+        drawn = drawn_slices(strokes, axis)
+        reach = drawn[-1] - drawn[0] + 1
+        return len(drawn) / reach, reach
+
+    return min(range(3), key=left)
 
 
 def contour_features(scene: Scene, score: np.ndarray) -> Iterator[Feature]:

@@ -54,17 +54,59 @@ def test_race_features_compare_the_class_with_the_background():
 
 def test_stroke_features_are_distances_in_mm_and_how_the_user_draws(scene):
     costs = np.stack([np.full(SHAPE, 500.0), np.zeros(SHAPE)])
-    costs[0, 6, 7, 5:12] = [1, 2, 3, 37, 40, 41, 42]
+    costs[0, 6, 7, 5:12] = [20, 40, 80, 40, 80, 20, 40]
     found = dict(stroke_features(scene, Races(costs, 2 * costs, costs)))
     assert found["far mm"][0, 0, 0] == 100  # at most
-    assert found["far mm"][6, 7, 8] == 37
-    assert found["far mm informed"][6, 7, 8] == 74
-    assert found["gap"] == pytest.approx(np.log(37))  # the median along the stroke
-    assert found["gap informed"] == pytest.approx(np.log(74))
+    assert found["far mm"][6, 7, 8] == 40
+    assert found["far mm informed"][6, 7, 8] == 80
+    assert found["gap"] == pytest.approx(np.log(40))  # the geometric mean along the stroke
+    assert found["gap informed"] == pytest.approx(np.log(80))
     assert found["line mm"][6, 7, 8] == 10  # five rows of 2 mm
     assert found["line mm"][6, 2, 5] == 0
-    # air begins 13 … 7 mm to the right: nearer than the line for the last stroke voxels only
-    assert found["gap line"] == pytest.approx(np.log(10))
+    wide = dict(
+        stroke_features(replace(scene, spacing=(3.0, 4.0, 2.0)), Races(costs, costs, costs))
+    )
+    # the line is 20 mm off; air begins 26 … 14 mm to the right: nearer than that from the fifth on
+    mm = np.array([20, 20, 20, 20, 18, 16, 14])
+    assert wide["gap line"] == pytest.approx(np.log(mm).mean())
+
+
+def past_end(strokes):
+    costs = np.ones((2, *SHAPE))
+    scene = Scene([], strokes, np.ones(SHAPE, bool), SPACING)
+    return dict(stroke_features(scene, Races(costs, costs, costs)))["past end"]
+
+
+def test_past_the_last_drawn_slice_is_a_share_of_the_way_to_the_next_with_background():
+    strokes = np.full(SHAPE, IGNORE, np.uint8)
+    strokes[[4, 7], 7, 5:12] = 1
+    strokes[[1, 4, 7, 9], 2, 5:12] = 0
+    found = past_end(strokes)
+    expected = [4 / 3, 1, 2 / 3, 1 / 3, 0, 0, 0, 0, 1 / 2, 1, 3 / 2, 2]
+    np.testing.assert_allclose(found.ravel(), expected)
+    assert np.broadcast_to(found, SHAPE)[0, 0, 0] == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize("turn", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
+def test_slices_may_be_drawn_in_any_direction(turn):
+    strokes = np.full((20, 20, 20), IGNORE, np.uint8)
+    strokes[[5, 11], 7, 5:12] = 1
+    strokes[14, 7, 5:12] = 0
+    scene = Scene([], strokes.transpose(turn), np.ones((20, 20, 20), bool), (1.0, 1.0, 1.0))
+    costs = np.ones((2, 20, 20, 20))
+    found = dict(stroke_features(scene, Races(costs, costs, costs)))["past end"]
+    along = np.array([(5 - k) / 6 if k < 5 else max(0, k - 11) / 3 for k in range(20)])
+    np.testing.assert_allclose(found.ravel(), along.clip(max=2))
+    assert (
+        found.shape[turn.index(0)] == 20
+    )  # above nothing says so: 6 slices, as between drawn ones
+
+
+def test_one_drawn_slice_and_no_background_beyond_ends_after_a_centimetre_and_a_half():
+    strokes = np.full(SHAPE, IGNORE, np.uint8)
+    strokes[6, 7, 5:12] = 1
+    found = past_end(strokes)  # slices of 3 mm
+    np.testing.assert_allclose(found.ravel()[:7], np.arange(6, -1, -1) / 5)
 
 
 def test_a_first_contour_gives_depth_and_volume_of_the_part_with_a_stroke(scene):
