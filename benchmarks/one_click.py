@@ -3,12 +3,13 @@
     python benchmarks/one_click.py OUT [--methods race,quick,first,base] [--styles careful,hasty]
         [--seeds 1] [--cases 24] [--seconds S] [--models TRAINING] [--blind FILE]
 
-Methods: race, walker, forest (`classical.py`); a preset, from the strokes alone; with --models,
-the folder of a `cmfnet train --folds`: `first`, the base model's contour without any training,
-`first-ct` and `first-mr`, the same by its branches of one modality, and `base`, the preset quick
-that starts from it. Every patient gets the model of the fold that held it out, and with --blind
-(a file of `clues.py --blind`) weights of the clues from other patients; those in the package know
-all of them. --seconds is the training time of a fit.
+Methods: race, clues, walker, forest (`classical.py`); a preset, from the strokes alone; with
+--models: `first`, the base model's contour without any training, `first-ct` and `first-mr`, the
+same by its branches of one modality, and `base`, the preset quick that starts from it. --models
+is the folder of a `cmfnet train --folds`, of which every patient gets the model of the fold that
+held it out, or one model for all patients, that may know them. With --blind (a file of
+`clues.py --blind`) weights of the clues are from other patients; those in the package know all.
+--seconds is the training time of a fit.
 
 OUT/rows.csv takes one row a patient, style, seed and method; rows that are there are not made
 again, so that a long run can be broken off. At the end: means, and the paired difference to the
@@ -62,7 +63,7 @@ def main(
     cases: Annotated[int | None, typer.Option(min=1, help="The first so many; else all")] = None,
     only: Annotated[str, typer.Option(help="These patients, separated by commas")] = "",
     seconds: Annotated[float | None, typer.Option(help="Training time of a fit")] = None,
-    models: Annotated[Path | None, typer.Option(help="Folder of a training with folds")] = None,
+    models: Annotated[Path | None, typer.Option(help="Training with folds, or a model")] = None,
     blind: Annotated[Path | None, typer.Option(help="Weights of the clues from others")] = None,
 ) -> None:
     """Measure what is not measured yet, then show the table."""
@@ -152,7 +153,9 @@ def _first(model: Path, branch: str, study: Study, scribbles: np.ndarray) -> np.
 
 
 def _model_of(case: str, training: Path) -> Path:
-    """The model whose training never saw the patient."""
+    """The model whose training never saw the patient; of one for all, that one."""
+    if not training.is_dir():
+        return training
     for results in sorted(training.glob(f"fold-*/{RESULTS_FILE}")):
         if case in {result.case for result in read_results(results)}:
             return results.parent / MODEL_FILE
