@@ -2,18 +2,19 @@
 
     python benchmarks/one_click.py OUT [--methods race,quick,first,base] [--styles careful,hasty]
         [--seeds 1] [--cases 24] [--seconds S] [--models TRAINING] [--blind FILE]
+        [--against race]
 
-Methods: race, clues, walker, forest (`classical.py`); a preset, from the strokes alone; with
---models: `first`, the base model's contour without any training, `first-ct` and `first-mr`, the
-same by its branches of one modality, and `base`, the preset quick that starts from it. --models
-is the folder of a `cmfnet train --folds`, of which every patient gets the model of the fold that
-held it out, or one model for all patients, that may know them. With --blind (a file of
-`clues.py --blind`) weights of the clues are from other patients; those in the package know all.
---seconds is the training time of a fit.
+Methods: race, clues, walker, forest (`classical.py`); a preset, from the strokes alone, with
+settings changed by + (`quick+guide=0+stroke_maps=false`); with --models: `first`, the base model's
+contour without any training, `first-ct` and `first-mr`, the same by its branches of one modality,
+and `base`, the preset quick that starts from it. --models is the folder of a `cmfnet train
+--folds`, of which every patient gets the model of the fold that held it out, or one model for all
+patients, that may know them. With --blind (a file of `clues.py --blind`) weights of the clues are
+from other patients; those in the package know all. --seconds is the training time of a fit.
 
 OUT/rows.csv takes one row a patient, style, seed and method; rows that are there are not made
-again, so that a long run can be broken off. At the end: means, and the paired difference to the
-race with its 95 % interval (bootstrap over patients). Data: CMFNET_TEST_DATA, or ../shared/data.
+again, so that a long run can be broken off. At the end: means, and the paired difference to one
+method with its 95 % interval (bootstrap over patients). Data: CMFNET_TEST_DATA, or ../shared/data.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def main(
     seconds: Annotated[float | None, typer.Option(help="Training time of a fit")] = None,
     models: Annotated[Path | None, typer.Option(help="Training with folds, or a model")] = None,
     blind: Annotated[Path | None, typer.Option(help="Weights of the clues from others")] = None,
+    against: Annotated[str, typer.Option(help="Method that the others are compared with")] = "race",
 ) -> None:
     """Measure what is not measured yet, then show the table."""
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ def main(
         if wanted:
             with _weights(folder.name, blind):
                 _measure(folder, wanted, out, seconds, models)
-    _show(_read(out))
+    _show(_read(out), against)
 
 
 def _weights(case: str, blind: Path | None) -> AbstractContextManager:
@@ -134,9 +136,11 @@ def _method(name: str, seconds: float | None, model: Path | None) -> Method:
     minutes = {} if seconds is None else {"minutes": seconds / 60}
     if name == "base":
         return partial(_fit, start_config("quick", read_card(model), **minutes), model)
-    if name not in PRESETS:
+    preset, *changes = name.split("+")
+    if preset not in PRESETS:
         raise SystemExit(f"no method {name!r}")
-    return partial(_fit, make_config(name, **minutes), None)
+    changed = {field: json.loads(value) for field, value in (c.split("=") for c in changes)}
+    return partial(_fit, make_config(preset, **minutes, **changed), None)
 
 
 def _fit(config: object, base: Path | None, study: Study, scribbles: np.ndarray) -> np.ndarray:
@@ -182,13 +186,12 @@ def _read(out: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _show(rows: list[Row]) -> None:
-    shown = Table(
-        "style", "method", "patients", "DSC", "ASD", "HD95", "surface", "s", "to the race", "below"
-    )
+def _show(rows: list[Row], against: str) -> None:
+    columns = ("style", "method", "patients", "DSC", "ASD", "HD95", "surface", "s")
+    shown = Table(*columns, f"to {against}", "below")
     for style in dict.fromkeys(row["style"] for row in rows):
         here = [row for row in rows if row["style"] == style]
-        race = _by_case(here, "race", "dsc")
+        other = _by_case(here, against, "dsc")
         for method in dict.fromkeys(row["method"] for row in here):
             own = [row for row in here if row["method"] == method]
             means = [f"{_mean(own, name):.3g}" for name in (*SCORES, "seconds")]
@@ -197,7 +200,7 @@ def _show(rows: list[Row]) -> None:
                 method,
                 str(len({row["case"] for row in own})),
                 *means,
-                *_against(_by_case(own, method, "dsc"), race),
+                *_against(_by_case(own, method, "dsc"), other),
             )
     Console(width=120).print(shown)
 
@@ -215,9 +218,9 @@ def _mean(rows: list[Row], score: str) -> float:
     return float(np.mean([float(row[score] or "nan") for row in rows]))
 
 
-def _against(own: dict[str, float], race: dict[str, float]) -> tuple[str, str]:
+def _against(own: dict[str, float], other: dict[str, float]) -> tuple[str, str]:
     """Mean paired difference with its interval, and how many patients are below."""
-    apart = np.array([own[case] - race[case] for case in own if case in race])
+    apart = np.array([own[case] - other[case] for case in own if case in other])
     if len(apart) < 3 or not apart.any():
         return "", ""
     interval = bootstrap((apart,), np.mean, rng=np.random.default_rng(0)).confidence_interval
