@@ -52,7 +52,6 @@ class Result(QObject):
         self._reading = 0  # counts; what was asked for before something newer came is not shown
         self.labels: np.ndarray | None = None  # as shown last, before any edit by hand
         self.volumes: dict[str, float] = {}
-        self.corrected_ml = 0.0  # painted onto the prediction by hand, when it was shown last
         self.run = ""  # its folder within the case
         self.event: Finished | None = None
         self.updating = False  # the labels are a preview; probability and the like are older
@@ -113,18 +112,6 @@ class Result(QObject):
         preset = self.run.rpartition("-")[2]
         return f"CmFNet {preset}".strip()
 
-    def drop_corrections(self) -> None:
-        """Show the prediction as it was made, without what was painted onto it by hand.
-
-        Raises
-        ------
-        UserError
-            There is no prediction.
-        """
-        self.shown()
-        self.prediction.data, self.corrected_ml = self.labels.copy(), 0.0
-        self.changed.emit(self.volumes)
-
     def recolor(self, classes: Classes) -> None:
         """Follow the classes' colours."""
         if self.prediction is not None:
@@ -141,7 +128,7 @@ class Result(QObject):
         """Forget the prediction; its layers go with the patient."""
         self._whole = self.labels = self.event = None
         self.prediction = self.probability = self.disagreement = None
-        self.run, self.volumes, self.corrected_ml = "", {}, 0.0
+        self.run, self.volumes = "", {}
         self.changed.emit(None)
 
     def _bring_back(self) -> None:
@@ -201,7 +188,6 @@ class Result(QObject):
         grid, colors = case.study.grid, segmentation_colors(case.classes)
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
-        self.labels = labels
         self.disagreement = None if apart is None else disagreement_layer(apart, case.study)
         layers = (self.probability, self.disagreement, self.prediction)
         for layer in (layer for layer in layers if layer is not None):
@@ -221,20 +207,11 @@ class Result(QObject):
         def show(answer: tuple[np.ndarray, dict[str, float]]) -> None:
             current = self._whole is whole and self._marked_only == marked_only
             if current and self.prediction is not None:
-                labels, self.volumes = answer
-                self._replace(labels)
+                self.labels, self.volumes = answer
+                self.prediction.data = self.labels.copy()  # edits by hand are not in `labels`
                 self.changed.emit(self.volumes)
 
         run_in_background(compute, done=show, failed=show_failure)
-
-    def _replace(self, labels: np.ndarray) -> None:
-        """Show other labels; what was painted by hand onto those before stays."""
-        shown = np.asarray(self.prediction.data)
-        by_hand = shown != self.labels
-        count = np.count_nonzero(by_hand)
-        self.corrected_ml = float(count * self._session.case.study.grid.voxel_ml)
-        self.labels = labels
-        self.prediction.data = np.where(by_hand, shown, labels) if count else labels.copy()
 
     def tell_saved(self, path: Path) -> None:
         """Say that something of the result was written."""

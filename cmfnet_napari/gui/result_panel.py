@@ -7,7 +7,7 @@ from html import escape
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.widgets import button, column, group, row, text_label
+from cmfnet_napari.gui.widgets import column, group, row, text_label
 
 
 class ResultPanel(QWidget):
@@ -29,16 +29,9 @@ class ResultPanel(QWidget):
         self.disagreement = QCheckBox("Disagreement")
         self.disagreement.setToolTip("Bright: the CT alone and the MR alone give other contours")
         self.disagreement.toggled.connect(self._show_disagreement)
-        self.corrected = text_label()
-        self.drop = button(
-            "Drop corrections",
-            session.result.drop_corrections,
-            "Show the prediction without what you painted onto it",
-        )
         self._shown = group(
             "Prediction",
             self.volumes,
-            row(self.corrected, self.drop, stretch=0),
             row(self.marked_only, self.filled),
             row(self.probability, self.disagreement),
         )
@@ -52,11 +45,6 @@ class ResultPanel(QWidget):
     def _on_changed(self, volumes: dict[str, float] | None) -> None:
         self._shown.setEnabled(volumes is not None)
         self.disagreement.setEnabled(self._session.result.disagreement is not None)
-        ml = self._session.result.corrected_ml
-        size = f"{ml:.1f} ml" if ml >= 0.1 else "less than 0.1 ml"
-        self.corrected.setText(f"Your corrections by hand are kept: {size}.")
-        for part in (self.corrected, self.drop):
-            part.setVisible(ml > 0)
         if volumes is None:
             self.volumes.setText("There is no prediction yet.")
             return

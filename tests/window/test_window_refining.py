@@ -87,42 +87,6 @@ def test_a_stroke_changes_the_contour_in_place(fitted, opened, qtbot):
     np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
 
 
-def test_corrections_by_hand_stay_until_they_are_dropped(fitted, opened, qtbot):
-    session = fitted()
-    layer, panel = session.result.prediction, opened.result_panel
-    opened.tabs.setCurrentIndex(3)
-    assert not panel.corrected.isVisible()
-    predicted = layer.data[1, 1, 1]
-    assert predicted == 1
-    layer.data_setitem(tuple(np.array([[1, 0], [1, 0], [1, 0]])), np.array([0, 1]))
-    updated(session, qtbot, lambda: stroke(session))
-    qtbot.waitUntil(lambda: (shown(session) == 1).all(), timeout=5000)
-    assert (layer.data[1, 1, 1], layer.data[0, 0, 0]) == (0, 1)
-    two = 2 * session.case.study.grid.voxel_ml
-    assert session.result.corrected_ml == pytest.approx(two)
-    qtbot.waitUntil(panel.corrected.isVisible, timeout=5000)
-    assert panel.corrected.text() == "Your corrections by hand are kept: less than 0.1 ml."
-    opened.result_panel.marked_only.click()  # without the part at (1, 1, 1) and its neighbours
-    qtbot.waitUntil(lambda: layer.data[1, 1, 2] == 0, timeout=5000)
-    assert layer.data[0, 0, 0] == 1
-    opened.result_panel.marked_only.click()
-    qtbot.waitUntil(lambda: layer.data[1, 1, 2] == 1, timeout=5000)
-    panel.drop.click()
-    assert (layer.data[1, 1, 1], layer.data[0, 0, 0]) == (1, 0)
-    np.testing.assert_array_equal(layer.data, session.result.labels)
-    assert not panel.corrected.isVisible()
-
-
-def test_a_new_fit_keeps_corrections_too(fitted, opened, qtbot):
-    session = fitted()
-    session.result.prediction.data_setitem((np.array([0]),) * 3, 1)
-    with qtbot.waitSignal(session.training.finished, timeout=30000):
-        opened.training_panel.train_button.click()
-    qtbot.waitUntil(lambda: session.result.corrected_ml > 0, timeout=10000)
-    assert session.result.prediction.data[0, 0, 0] == 1
-    assert session.result.labels[0, 0, 0] == 0
-
-
 def test_undo_and_redo_count_as_strokes(fitted, qtbot):
     session = fitted()
     updated(session, qtbot, lambda: stroke(session))
