@@ -58,10 +58,14 @@ def scene(
     begin: Sequence[int] = (0, 0, 0),
     images: slice = BOTH,
 ) -> tuple[Inputs, Scene]:
-    """What `quick` sees, so many voxels (z, y, x) further in, and what the clues are made from."""
+    """What `quick` sees, and what the clues are made from.
+
+    Blocks of voxels that are averaged begin so many voxels (z, y, x) later, less than a block.
+    """
     config = make_config("quick")
     frame = make_frame(study.grid, scribbles, config)
-    region = tuple(slice(s.start + b, s.stop) for s, b in zip(frame.region, begin, strict=True))
+    later = (b % f for b, f in zip(begin, frame.factors, strict=True))
+    region = tuple(slice(s.start + b, s.stop) for s, b in zip(frame.region, later, strict=True))
     inputs = make_inputs(study, replace(frame, region=region), config)
     strokes, spacing = inputs.targets(scribbles)[0].numpy(), inputs.frame.spacing(study.grid)
     return inputs, Scene(_images(inputs)[images], strokes, _body(inputs, study), spacing)

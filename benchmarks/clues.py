@@ -3,13 +3,14 @@
     python benchmarks/clues.py [--cases 24] [--images both] [--rows FILE] [--blind FILE] [--write]
 
 Simulated strokes on the development patients: one user of every style, a second careful and hasty
-one, and some who draw like none of these. Blocks of voxels begin by chance; what the last users
-teach is shrunk by chance, so that small structures are known too. Two logistic regressions of the
-contour on the features of every voxel of the working grid, the second on what the first makes of
-them. By patient: a third is held out in turn, and contoured with both regressions from the rest.
---images ct and --images mr look at one image alone (the race sees both). --rows takes a line a
-patient and style; --blind the weights for every patient from the others, for one_click.py; --write
-puts the weights from all patients into the package. Takes a quarter of an hour on two cores.
+one, and three who draw like none of these: on axial slices, on coronal ones, and on axial and
+sagittal ones. Blocks of voxels begin by chance; what the last three teach is shrunk by chance, so
+that small structures are known too. Two logistic regressions of the contour on the features of
+every voxel of the working grid, the second on what the first makes of them. By patient: a third is
+held out in turn, and contoured with both regressions from the rest. --images ct and --images mr
+look at one image alone (the race sees both). --rows takes a line a patient and style; --blind the
+weights for every patient from the others, for one_click.py; --write puts the weights from all
+patients into the package. Takes ten minutes on two idle cores.
 Data: CMFNET_TEST_DATA, or ../shared/data.
 """
 
@@ -45,8 +46,8 @@ from cmfnet_napari.core.study import Study, load_labels, open_study
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 FOLDS = 3
 AGAIN = ("careful", "hasty")  # a second user of these
-OTHER = "other"
-OTHERS = 3  # users of no style with a name
+# Users of no style with a name: across which axes they draw.
+OTHERS = {"other": (0,), "coronal": (1,), "two planes": (0, 2)}
 SMALLEST = 0.3  # of the size that there is, for what these teach
 _BLOCK = 3  # voxels that may be left out before the first block that is averaged
 _VOXELS = 4000  # of a user, for the regression
@@ -67,6 +68,8 @@ def main(
     write: Annotated[bool, typer.Option(help="Put the weights into the package")] = False,
 ) -> None:
     """Contour patients with weights from others; print means by style."""
+    if images not in IMAGES or (write and (images != "both" or cases)):
+        raise SystemExit("--images is both, ct or mr; only both, from all patients, is written.")
     folders = sorted((DATA / "sts" / "cases").glob("STS_*"))[:cases]
     if not folders:
         raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
@@ -109,9 +112,12 @@ def _users(folder: Path, study: Study, truth: np.ndarray) -> Iterator[User]:
     for name, style in STYLES.items():
         for seed in range(2 if name in AGAIN else name != "thorough"):
             yield name, draw(truth, study, style, seed)
-    for number in range(OTHERS):
+    for number, (name, axes) in enumerate(OTHERS.items()):
         rng = np.random.default_rng([int(folder.name[-3:]), number])
-        yield OTHER, draw(truth, study, any_style(rng), number)
+        one, *more = (draw(truth, study, any_style(rng, axis), number) for axis in axes)
+        for other in more:
+            one = np.where(one > 0, one, other)
+        yield name, one
 
 
 def _rows(folder: Path, firsts: list[Weights | None], images: slice) -> list[list[Table]]:
@@ -121,7 +127,7 @@ def _rows(folder: Path, firsts: list[Weights | None], images: slice) -> list[lis
     for number, (style, scribbles) in enumerate(_users(folder, study, truth)):
         rng = np.random.default_rng(number)
         inputs, seen = scene(study, scribbles, rng.integers(0, _BLOCK, 3), images)
-        if style == OTHER:
+        if style in OTHERS:
             shrunk = rng.uniform(SMALLEST, 1)
             seen = replace(seen, spacing=tuple(shrunk * mm for mm in seen.spacing))
         races = find_races(seen, 2)

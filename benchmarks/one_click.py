@@ -5,12 +5,13 @@
         [--against race]
 
 Methods: race, clues, walker, forest (`classical.py`); a preset, from the strokes alone, with
-settings changed by + (`quick+guide=0+stroke_maps=false`); with --models: `first`, the base model's
-contour without any training, `first-ct` and `first-mr`, the same by its branches of one modality,
-and `base`, the preset quick that starts from it. --models is the folder of a `cmfnet train
---folds`, of which every patient gets the model of the fold that held it out, or one model for all
-patients, that may know them. With --blind (a file of `clues.py --blind`) weights of the clues are
-from other patients; those in the package know all. --seconds is the training time of a fit.
+settings changed by + (values in JSON: `quick+guide=0+stroke_maps=false`); with --models: `first`,
+the base model's contour without any training, `first-ct` and `first-mr`, the same by its branches
+of one modality, and `base`, the preset quick that starts from it. --models is the folder of a
+`cmfnet train --folds`, of which every patient gets the model of the fold that held it out, or one
+model for all patients, that may know them. With --blind (a file of `clues.py --blind`) weights of
+the clues are from other patients; those in the package know all. --seconds is the training time
+of a fit.
 
 OUT/rows.csv takes one row a patient, style, seed and method; rows that are there are not made
 again, so that a long run can be broken off. At the end: means, and the paired difference to one
@@ -74,6 +75,7 @@ def main(
     folders = [f for f in folders if not only or f.name in only.split(",")]
     if not folders:
         raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
+    _check_options(out, seconds=seconds, models=str(models), blind=str(blind))
     done = {tuple(row[key] for key in KEYS) for row in _read(out)}
     for folder in folders:
         wanted = [
@@ -87,11 +89,24 @@ def main(
     _show(_read(out), against)
 
 
+def _check_options(out: Path, **options: object) -> None:
+    """Rows of one folder are made with the same options."""
+    file = out / "options.json"
+    if not file.exists():
+        file.write_text(json.dumps(options), encoding="utf-8")
+    before = json.loads(file.read_text(encoding="utf-8"))
+    if before != options:
+        raise SystemExit(f"{out} was begun with {before}, not {options}; choose another folder")
+
+
 def _weights(case: str, blind: Path | None) -> AbstractContextManager:
     """The clues of a patient weighted by others, wherever they are asked for in this process."""
     if blind is None:
         return nullcontext()
-    first, second = json.loads(blind.read_text(encoding="utf-8"))[case]
+    of_cases = json.loads(blind.read_text(encoding="utf-8"))
+    if case not in of_cases:
+        raise SystemExit(f"{blind} has no weights for {case}")
+    first, second = of_cases[case]
     return mock.patch("cmfnet_napari.core.clues.load_weights", return_value=(first, second))
 
 
@@ -140,7 +155,7 @@ def _method(name: str, seconds: float | None, model: Path | None) -> Method:
     if preset not in PRESETS:
         raise SystemExit(f"no method {name!r}")
     changed = {field: json.loads(value) for field, value in (c.split("=") for c in changes)}
-    return partial(_fit, make_config(preset, **minutes, **changed), None)
+    return partial(_fit, make_config(preset, **{**minutes, **changed}), None)
 
 
 def _fit(config: object, base: Path | None, study: Study, scribbles: np.ndarray) -> np.ndarray:

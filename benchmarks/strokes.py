@@ -54,6 +54,8 @@ class Style:
         Whether background marks where the tumour ends above and below.
     automatic : bool
         Whether background comes from eroding a first mask as well: the reference, grown.
+    across : int
+        Array axis that the slices drawn on follow each other on: 0 for axial ones.
     """
 
     slices: int = 5
@@ -70,6 +72,7 @@ class Style:
     thick: int = 1
     ends: bool = True
     automatic: bool = False
+    across: int = 0
 
 
 _HASTY = Style(tumour=0.3, rim=0.0, straight=3, rim_mm=14.0, shake_mm=5.0)
@@ -96,8 +99,8 @@ STYLES: dict[str, Style] = {
 }
 
 
-def any_style(rng: np.random.Generator) -> Style:
-    """A user who draws like none of those with a name."""
+def any_style(rng: np.random.Generator, across: int = 0) -> Style:
+    """A user who draws like none of those with a name, on slices across an axis."""
     along = rng.random() < 0.5  # the outline; else only straight strokes
     return Style(
         slices=int(rng.integers(1, 10)),
@@ -113,6 +116,7 @@ def any_style(rng: np.random.Generator) -> Style:
         slips=0.2 if rng.random() < 0.3 else 0.0,
         thick=int(rng.integers(0, 4)),
         ends=rng.random() < 0.8,
+        across=across,
     )
 
 
@@ -137,12 +141,15 @@ def draw(truth: np.ndarray, study: Study, style: Style, seed: int = 0) -> np.nda
     """
     rng = np.random.default_rng(seed)
     scribbles = np.zeros(truth.shape, dtype=np.uint8)
-    levels = np.flatnonzero(truth.any(axis=(1, 2)))
+    turned, mask = (np.moveaxis(array, style.across, 0) for array in (scribbles, truth))
+    mm = list(study.grid.spacing)
+    thickness = mm.pop(style.across)
+    levels = np.flatnonzero(mask.any(axis=(1, 2)))
     inner = np.linspace(levels[0], levels[-1], min(style.slices, len(levels)) + 2)[1:-1]
-    for z in np.unique(inner.round().astype(int)):
-        _draw_slice(scribbles[z], truth[z], study.grid.spacing[1:], style, rng)
+    for level in np.unique(inner.round().astype(int)):
+        _draw_slice(turned[level], mask[level], tuple(mm), style, rng)
     if style.ends:
-        _mark_ends(scribbles, truth, levels, study.grid.spacing[0])
+        _mark_ends(turned, mask, levels, thickness)
     if style.automatic:
         grown = ndimage.binary_dilation(truth, iterations=3)
         scribbles |= propose_background(scribbles, [grown], study, seed=seed)

@@ -16,6 +16,7 @@ from scipy.stats import gmean
 
 from cmfnet_napari.core.appearance import appearance
 from cmfnet_napari.core.between import drawn_slices
+from cmfnet_napari.core.boxes import bounding_box, grow
 from cmfnet_napari.core.components import drop_unmarked
 from cmfnet_napari.core.grid import Triple
 from cmfnet_napari.core.race import EDGE_MM, FAR_MM, LOOKS_EDGE_MM, race, with_air
@@ -28,8 +29,10 @@ _NEAR_MM = 3.0  # costs below this are alike
 _LEAST = 1e-3  # chance that is never believed to be 0
 _FARTHEST_MM = 100.0  # of costs as they are
 _FARTHEST_LINE_MM = 40.0
-_END_MM = 15.0  # from the last drawn slice to where a tumour ends, when nothing says so
+_END_MM = 10.0  # from the last drawn slice to where a tumour ends at least, when nothing says so
+_BESIDE_MM = 5.0  # background further beside the strokes of the class does not say where it ends
 _FARTHEST_PAST_END = 2.0
+_SPARSE = 0.5  # share of the slices between the outermost that are drawn on, at most
 _DEEPEST_MM = 30.0
 _DEPTHS_MM = (6.0, 12.0)  # over which the depth is averaged
 _SAMPLED = 4000  # voxels whose look is learnt again
@@ -112,7 +115,7 @@ def second_features(scene: Scene, races: Races, score: np.ndarray) -> Iterator[F
 
     Yields
     ------
-    name, array (z, y, x) or number
+    name, array that broadcasts to (z, y, x), or number
         One at a time, since together they need much memory. Numbers are of the whole patient.
     """
     yield from stroke_features(scene, races)
@@ -150,32 +153,40 @@ def stroke_features(scene: Scene, races: Races) -> Iterator[Feature]:
     Yields
     ------
     name, array that broadcasts to (z, y, x), or number
-        Share of the way past the last drawn slice to where the tumour ends. Numbers: how far
-        background lies from strokes of the class (gap), and how far these reach.
+        Arrays: distances to background; share of the way from the last drawn slice to where the
+        class ends. Numbers: how far background lies from strokes of the class (gap), and how far
+        these reach.
     """
     own, other = scene.strokes == FIRST_CLASS - 1, scene.strokes == BACKGROUND - 1
     line = scene.distance(other)
     for name, costs in (("", races.plain), (" informed", races.informed)):
         yield f"far mm{name}", costs[0].clip(max=_FARTHEST_MM)
-        yield f"gap{name}", _number(gmean(costs[0][own]), _GAPS[name])
+        yield f"gap{name}", _number(_gap(costs[0][own]), _GAPS[name])
     yield "line mm", line.clip(max=_FARTHEST_LINE_MM)
     nearest = np.minimum(line, scene.distance(~scene.body))
-    yield "gap line", _number(gmean(nearest[own]), _LINES_MM)
+    yield "gap line", _number(_gap(nearest[own]), _LINES_MM)
     places = np.argwhere(own) * scene.spacing
     yield "reach", _number(np.ptp(places, axis=0).mean(), _REACHES_MM)
     yield "past end", _past_end(own, other, scene.spacing)
 
 
+def _gap(mm: np.ndarray) -> float:
+    """Geometric mean: it moves less than a median with how strokes fall on voxels."""
+    return float(gmean(mm.clip(min=_NEAR_MM)))
+
+
 def _past_end(own: np.ndarray, other: np.ndarray, spacing: Triple) -> np.ndarray:
     """How far past the last drawn slice of the class, as a share of the way to its end.
 
-    0 between the drawn slices, 1 at the next slice with background, at most
-    `_FARTHEST_PAST_END`. Without such a slice the end is as far as drawn slices are apart.
+    0 between the drawn slices, 1 at the next slice with background over or below the strokes, at
+    most `_FARTHEST_PAST_END`. Without such a slice the end is as far as drawn slices are apart.
     """
     axis = _drawn_across(own)
-    drawn, marked = drawn_slices(own, axis), drawn_slices(other, axis)
-    steps = np.diff(drawn)[np.diff(drawn) > 1]
-    usual = steps.mean() if len(steps) else _END_MM / spacing[axis]
+    column = list(grow(bounding_box(own), [round(_BESIDE_MM / mm) for mm in spacing], own.shape))
+    column[axis] = slice(None)
+    drawn, marked = drawn_slices(own, axis), drawn_slices(other[tuple(column)], axis)
+    apart = np.diff(drawn).mean() if len(drawn) > 1 else 0.0
+    usual = max(apart, _END_MM / spacing[axis])
     at = np.arange(own.shape[axis])
     past = np.zeros(len(at))
     for side, last in ((-1, drawn[0]), (1, drawn[-1])):
@@ -187,17 +198,13 @@ def _past_end(own: np.ndarray, other: np.ndarray, spacing: Triple) -> np.ndarray
 
 
 def _drawn_across(strokes: np.ndarray) -> int:
-    """The axis of the slices that were drawn on: strokes leave out most of those they reach over.
+    """The first axis across which strokes leave out most slices that they reach over; else 0."""
 
-    Of axes alike the one with the fewest slices.
-    """
-
-    def left(axis: int) -> tuple[float, int]:
+    def filled(axis: int) -> float:
         drawn = drawn_slices(strokes, axis)
-        reach = drawn[-1] - drawn[0] + 1
-        return len(drawn) / reach, reach
+        return (len(drawn) - 1) / (drawn[-1] - drawn[0] + 1)
 
-    return min(range(3), key=left)
+    return next((axis for axis in range(3) if filled(axis) < _SPARSE), 0)
 
 
 def contour_features(scene: Scene, score: np.ndarray) -> Iterator[Feature]:

@@ -54,13 +54,13 @@ def test_race_features_compare_the_class_with_the_background():
 
 def test_stroke_features_are_distances_in_mm_and_how_the_user_draws(scene):
     costs = np.stack([np.full(SHAPE, 500.0), np.zeros(SHAPE)])
-    costs[0, 6, 7, 5:12] = [20, 40, 80, 40, 80, 20, 40]
+    costs[0, 6, 7, 5:12] = [10, 20, 80, 40, 80, 80, 80]
     found = dict(stroke_features(scene, Races(costs, 2 * costs, costs)))
     assert found["far mm"][0, 0, 0] == 100  # at most
     assert found["far mm"][6, 7, 8] == 40
     assert found["far mm informed"][6, 7, 8] == 80
-    assert found["gap"] == pytest.approx(np.log(40))  # the geometric mean along the stroke
-    assert found["gap informed"] == pytest.approx(np.log(80))
+    assert found["gap"] == pytest.approx(np.log(10 * 2 ** (15 / 7)))  # the geometric mean
+    assert found["gap informed"] == pytest.approx(np.log(20 * 2 ** (15 / 7)))
     assert found["line mm"][6, 7, 8] == 10  # five rows of 2 mm
     assert found["line mm"][6, 2, 5] == 0
     wide = dict(
@@ -71,42 +71,75 @@ def test_stroke_features_are_distances_in_mm_and_how_the_user_draws(scene):
     assert wide["gap line"] == pytest.approx(np.log(mm).mean())
 
 
-def past_end(strokes):
+def test_a_stroke_over_the_skin_does_not_close_the_gap(scene):
+    """The body ends at one of its voxels, which counts 3 mm; the line is 40 mm off."""
     costs = np.ones((2, *SHAPE))
-    scene = Scene([], strokes, np.ones(SHAPE, bool), SPACING)
+    wide = replace(scene, spacing=(3.0, 8.0, 6.0))
+    wide.body[6, 7, 5] = False
+    found = dict(stroke_features(wide, Races(costs, costs, costs)))["gap line"]
+    assert found == pytest.approx(np.log([3, 6, 12, 18, 24, 30, 36]).mean())
+
+
+def past_end(strokes, spacing=SPACING):
+    costs = np.ones((2, *strokes.shape))
+    scene = Scene([], strokes, np.ones(strokes.shape, bool), spacing)
     return dict(stroke_features(scene, Races(costs, costs, costs)))["past end"]
 
 
+def nothing(*shape):
+    return np.full(shape, IGNORE, np.uint8)
+
+
 def test_past_the_last_drawn_slice_is_a_share_of_the_way_to_the_next_with_background():
-    strokes = np.full(SHAPE, IGNORE, np.uint8)
+    strokes = nothing(*SHAPE)
     strokes[[4, 7], 7, 5:12] = 1
-    strokes[[1, 4, 7, 9], 2, 5:12] = 0
+    strokes[[1, 9], 8, 5:12] = strokes[[4, 7], 2, 5:12] = 0
     found = past_end(strokes)
     expected = [4 / 3, 1, 2 / 3, 1 / 3, 0, 0, 0, 0, 1 / 2, 1, 3 / 2, 2]
     np.testing.assert_allclose(found.ravel(), expected)
     assert np.broadcast_to(found, SHAPE)[0, 0, 0] == pytest.approx(4 / 3)
 
 
-@pytest.mark.parametrize("turn", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
-def test_slices_may_be_drawn_in_any_direction(turn):
-    strokes = np.full((20, 20, 20), IGNORE, np.uint8)
-    strokes[[5, 11], 7, 5:12] = 1
+def test_background_beside_the_strokes_is_no_end():
+    """A margin of 5 mm counts as over them: two rows of 2 mm."""
+    strokes = nothing(*SHAPE)
+    strokes[[4, 7], 7, 5:12] = 1
+    strokes[8, 3, 5:12] = strokes[8, 7, 18] = 0  # 8 mm and 7 mm beside
+    strokes[10, 5, 5:12] = 0
+    np.testing.assert_allclose(past_end(strokes).ravel()[7:], [0, 1 / 3, 2 / 3, 1, 4 / 3])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_may_be_drawn_across_any_axis(axis):
+    strokes = nothing(20, 22, 24)
+    strokes[[5, 6, 11], 7:9, 5:12] = 1
     strokes[14, 7, 5:12] = 0
-    scene = Scene([], strokes.transpose(turn), np.ones((20, 20, 20), bool), (1.0, 1.0, 1.0))
-    costs = np.ones((2, 20, 20, 20))
-    found = dict(stroke_features(scene, Races(costs, costs, costs)))["past end"]
-    along = np.array([(5 - k) / 6 if k < 5 else max(0, k - 11) / 3 for k in range(20)])
+    found = past_end(np.moveaxis(strokes, 0, axis), (2.0, 2.0, 2.0))
+    # below nothing says where it ends: then 10 mm away, which is more than drawn slices are apart
+    along = np.array([(5 - k) / 5 if k < 5 else max(0, k - 11) / 3 for k in range(20)])
     np.testing.assert_allclose(found.ravel(), along.clip(max=2))
-    assert (
-        found.shape[turn.index(0)] == 20
-    )  # above nothing says so: 6 slices, as between drawn ones
+    assert found.shape[axis] == 20
 
 
-def test_one_drawn_slice_and_no_background_beyond_ends_after_a_centimetre_and_a_half():
-    strokes = np.full(SHAPE, IGNORE, np.uint8)
-    strokes[6, 7, 5:12] = 1
-    found = past_end(strokes)  # slices of 3 mm
-    np.testing.assert_allclose(found.ravel()[:7], np.arange(6, -1, -1) / 5)
+def test_one_slice_drawn_on_and_no_end_marked():
+    strokes = nothing(*SHAPE)
+    strokes[6, 7, 3:6] = strokes[6, 8, 14:17] = 1  # apart, but not because slices are left out
+    np.testing.assert_allclose(past_end(strokes).ravel()[:7], 0.3 * np.arange(6, -1, -1))
+
+
+def test_strokes_in_two_planes_reach_as_far_as_either():
+    strokes = nothing(*SHAPE)
+    strokes[[4, 8], 6:9, 4:15] = 1
+    strokes[2:10, 5:10, 9] = 1  # across another axis: no slice is left out
+    strokes[[0, 11], 7, 9] = 0
+    np.testing.assert_allclose(past_end(strokes).ravel(), [1, 0.5] + [0] * 8 + [0.5, 1])
+
+
+def test_slices_far_apart_end_as_far_away():
+    strokes = nothing(30, 8, 8)
+    strokes[[8, 14, 20], 3:5, 3:5] = 1
+    found = past_end(strokes).ravel()  # every 18 mm
+    np.testing.assert_allclose(found[[0, 2, 20, 23, 26, 29]], [8 / 6, 1, 0, 0.5, 1, 1.5])
 
 
 def test_a_first_contour_gives_depth_and_volume_of_the_part_with_a_stroke(scene):
