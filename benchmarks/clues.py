@@ -73,25 +73,21 @@ def main(
     folders = sorted((DATA / "sts" / "cases").glob("STS_*"))[:cases]
     if not folders:
         raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
-    at_once = Parallel(n_jobs=2)
-    first_rows = at_once(delayed(_rows)(folder, [None], IMAGES[images]) for folder in folders)
+    at_once, seen = Parallel(n_jobs=2), IMAGES[images]
+    first_rows = at_once(delayed(_rows)(folder, [None], seen) for folder in folders)
     known = [_others(folders, fold) for fold in range(FOLDS)] + [range(len(folders))]
     first = [_regress([first_rows[n][0] for n in some]) for some in known]
-    second_rows = at_once(delayed(_rows)(folder, first, IMAGES[images]) for folder in folders)
+    second_rows = at_once(delayed(_rows)(folder, first, seen) for folder in folders)
     second = [
         _regress([second_rows[n][fold] for n in some], _SHIFT) for fold, some in enumerate(known)
     ]
-    found = at_once(
-        delayed(_judge)(folder, (first[n % FOLDS], second[n % FOLDS]), IMAGES[images])
-        for n, folder in enumerate(folders)
-    )
+    of_others = {folder: (first[n % FOLDS], second[n % FOLDS]) for n, folder in enumerate(folders)}
+    found = at_once(delayed(_judge)(folder, weights, seen) for folder, weights in of_others.items())
     _show(found)
     if rows:
         _write_rows(rows, folders, found)
     if blind:
-        by_case = {
-            folder.name: (first[n % FOLDS], second[n % FOLDS]) for n, folder in enumerate(folders)
-        }
+        by_case = {folder.name: weights for folder, weights in of_others.items()}
         blind.write_text(json.dumps(by_case), encoding="utf-8")
     if write:
         words = json.dumps([first[-1], second[-1]], indent=1)

@@ -5,7 +5,7 @@
         [--against race]
 
 Methods: race, clues, walker, forest (`classical.py`); a preset, from the strokes alone, with
-settings changed by + (values in JSON: `quick+guide=0+stroke_maps=false`); with --models: `first`,
+settings changed by + (`quick+guide=0+stroke_maps=false`); with --models: `first`,
 the base model's contour without any training, `first-ct` and `first-mr`, the same by its branches
 of one modality, and `base`, the preset quick that starts from it. --models is the folder of a
 `cmfnet train --folds`, of which every patient gets the model of the fold that held it out, or one
@@ -41,6 +41,7 @@ from rich.table import Table
 from scipy.stats import bootstrap
 from strokes import STYLES, draw
 
+from cmfnet_napari.cli import read_settings
 from cmfnet_napari.core.config import PRESETS, make_config
 from cmfnet_napari.core.metrics import evaluate
 from cmfnet_napari.core.model_card import MODEL_FILE, read_card, start_config
@@ -154,8 +155,7 @@ def _method(name: str, seconds: float | None, model: Path | None) -> Method:
     preset, *changes = name.split("+")
     if preset not in PRESETS:
         raise SystemExit(f"no method {name!r}")
-    changed = {field: json.loads(value) for field, value in (c.split("=") for c in changes)}
-    return partial(_fit, make_config(preset, **{**minutes, **changed}), None)
+    return partial(_fit, make_config(preset, **{**minutes, **read_settings(changes)}), None)
 
 
 def _fit(config: object, base: Path | None, study: Study, scribbles: np.ndarray) -> np.ndarray:

@@ -121,7 +121,7 @@ def fit(
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
     card = None if base is None else read_card(base)
-    config = start_config(preset, card, **changes, **_changes(settings))
+    config = start_config(preset, card, **changes, **read_settings(settings))
     study = open_study(ct, mr)
     strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
     run = out if (out / STATE_FILE).exists() else new_folder(out)
@@ -156,7 +156,7 @@ def train(
 
     given = {"seed": seed, "steps": steps, "minutes": minutes}
     changes = {name: value for name, value in given.items() if value is not None}
-    config = cohort_config(preset, **{**changes, **_changes(settings)})
+    config = cohort_config(preset, **{**changes, **read_settings(settings)})
     with training_progress() as hooks:
         result = run_training(
             cohort,
@@ -412,8 +412,14 @@ def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> N
             print(f"cmfnet: warning: {finding.text}", file=sys.stderr)
 
 
-def _changes(settings: list[str] | None) -> dict[str, Any]:
-    """``["width=8", "fusion=none"]`` → {"width": 8, "fusion": "none"}; values are JSON or text."""
+def read_settings(settings: list[str] | None) -> dict[str, Any]:
+    """``["width=8", "fusion=none"]`` → {"width": 8, "fusion": "none"}; values are JSON or text.
+
+    Raises
+    ------
+    typer.BadParameter
+        A text without an equals sign.
+    """
     changes: dict[str, Any] = {}
     for text in settings or []:
         field, equals, value = text.partition("=")
