@@ -6,38 +6,51 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off \
-	--constraint constraints.txt $(PIP_ARGS)
-READY := .venv/.ready
+INSTALL := sh scripts/install.sh $(BIN)/python $(PIP_ARGS) --only-binary :all:
+PRODUCT := .venv/.product
+TESTS := .venv/.tests
 
-.PHONY: help demo test test-tools system
+.PHONY: help demo test product system test-system test-tools
 
 help:
 	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
 	@echo "make test   the whole test suite, style and import rules"
 
-demo: $(READY)
+demo: $(PRODUCT)
 	@$(BIN)/cmfnet demo --out demo-output
 
 # Two tests at once, of different files, each with one thread for torch.
-test: $(READY) test-tools
+test: $(TESTS) test-tools
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+product: $(PRODUCT)
+
+# What the demo needs and nothing else, from wheels alone. The backend that builds this package
+# comes first, pinned like the rest, so that nothing is fetched unpinned.
+$(PRODUCT): pyproject.toml constraints.txt | system
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed; none was found." >&2; exit 1; fi
+	@if [ ! -x $(BIN)/pip ]; then echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; fi
+	@echo "Installing the pinned packages into .venv (several minutes the first time)"
+	@$(INSTALL) hatchling editables
+	@$(INSTALL) --no-build-isolation --editable '.[all]'
+	@touch $@
+
+# dcmrtstruct2nii has no wheel: it is built here, with the pinned setuptools.
+$(TESTS): $(PRODUCT) | test-system
+	@echo "Installing what the tests need besides"
+	@$(INSTALL) setuptools
+	@$(INSTALL) --no-binary dcmrtstruct2nii --no-build-isolation --editable '.[all,test,dev]'
+	@touch $@
+
 # A PACS and a checker of DICOM's rules, which only tests need.
-test-tools: $(READY)
+test-tools: $(TESTS)
 	@sh scripts/test-tools.sh .venv
 
 system:
 	@sh scripts/system-libraries.sh $(PYTHON)
 
-# The build backend comes first, pinned like the rest, so that nothing is fetched unpinned.
-$(READY): pyproject.toml constraints.txt | system
-	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed; none was found." >&2; exit 1; fi
-	@if [ ! -x $(BIN)/pip ]; then echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; fi
-	@echo "Installing the pinned packages into .venv (several minutes the first time)"
-	@$(PIP) hatchling editables
-	@$(PIP) --no-build-isolation --editable '.[all,test,dev]'
-	@touch $@
+test-system:
+	@sh scripts/system-libraries.sh $(PYTHON) xvfb xauth

@@ -1,19 +1,22 @@
 #!/bin/sh
-# Debian and Ubuntu: install the system libraries that Qt, OpenGL and the tests' virtual screen
-# need, when some are missing. As root it installs them; otherwise it prints the line to run.
-# Usage: system-libraries.sh PYTHON
+# Debian and Ubuntu: install the system libraries that Qt and OpenGL need, and any packages named,
+# when some are missing. As root it installs them; otherwise it prints the line to run.
+# Usage: system-libraries.sh PYTHON [PACKAGE...]
 set -eu
 
 command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 || exit 0
 
-# What PyQt6's xcb plugin links to (ldd libqxcb.so), OpenGL in software, Xvfb, and xvfb-run's xauth.
+python=${1:-python3}
+[ $# -eq 0 ] || shift
+
+# What PyQt6's xcb plugin links to (ldd libqxcb.so), and OpenGL in software.
 needed="libdbus-1-3 libegl1 libfontconfig1 libfreetype6 libgl1 libgl1-mesa-dri libglib2.0-0
 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0
 libxcb-render-util0 libxcb-render0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0
-libxcb-xkb1 libxkbcommon-x11-0 xauth xvfb"
+libxcb-xkb1 libxkbcommon-x11-0 $*"
 
 # Debian keeps a part of Python, which `python3 -m venv` needs, in a package of its own.
-"${1:-python3}" -c 'import ensurepip' 2>/dev/null || needed="$needed python3-venv"
+"$python" -c 'import ensurepip' 2>/dev/null || needed="$needed python3-venv"
 
 # Names a package provides count too: libglib2.0-0 is libglib2.0-0t64 on newer releases.
 installed=$(dpkg-query --show --showformat='${db:Status-Abbrev}|${Package}, ${Provides}\n' |

@@ -12,9 +12,10 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.packaging.demo_setup import required
 
 BINDINGS = {"pyqt5", "pyqt6", "pyside2", "pyside6"}
 WINDOW_ONLY = {"app-model", "napari", "vispy"}  # come with the extra `all`
@@ -100,18 +101,6 @@ def test_pins_satisfy_what_is_declared(project: dict, pins: dict[str, str]) -> N
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the pins are those of a set-up on Linux")
 def test_everything_the_set_up_installs_is_pinned(pins: dict[str, str]) -> None:
-    waiting, seen = [("cmfnet-napari", frozenset({"all", "test", "dev"}))], set()
-    while waiting:
-        name, extras = waiting.pop()
-        if (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        for requirement in map(Requirement, metadata.requires(name) or []):
-            wanted = (requirement.marker is None) or any(
-                requirement.marker.evaluate({**default_environment(), "extra": extra})
-                for extra in extras | {""}
-            )
-            if wanted:
-                waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
-    unpinned = {name for name, _ in seen} - set(pins) - {"cmfnet-napari"}
+    everything = required("cmfnet-napari", frozenset({"all", "test", "dev"}))
+    unpinned = everything - set(pins) - {"cmfnet-napari"}
     assert not unpinned

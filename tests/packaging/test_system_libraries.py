@@ -19,8 +19,14 @@ def machine(tmp_path: Path, root: Path):
     script = root / "scripts" / "system-libraries.sh"
     needed = re.search(r'^needed="(.*?)"', script.read_text(), re.MULTILINE | re.DOTALL)
 
-    def run(without: set[str], user: int = 0, stale: bool = False, provides: str = ""):
-        here = set(needed.group(1).split()) - without
+    def run(
+        without: set[str],
+        user: int = 0,
+        stale: bool = False,
+        provides: str = "",
+        asked: tuple[str, ...] = ("xauth", "xvfb"),
+    ):
+        here = {*needed.group(1).split(), "xauth", "xvfb"} - without
         listing = "".join(f"ii |{name}, \n" for name in sorted(here)) + provides
         (tmp_path / "listing").write_text(listing)
         tools = {
@@ -34,7 +40,7 @@ def machine(tmp_path: Path, root: Path):
             tool.write_text(f"#!/bin/sh\n{body}\n")
             tool.chmod(0o755)
         environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        command = ["sh", str(script), sys.executable]
+        command = ["sh", str(script), sys.executable, *asked]
         done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8")
         calls = tmp_path / "calls"
         return done, calls.read_text().splitlines() if calls.exists() else []
@@ -44,6 +50,11 @@ def machine(tmp_path: Path, root: Path):
 
 def test_nothing_missing_nothing_said(machine) -> None:
     done, calls = machine(without=set(), user=1000)
+    assert (done.returncode, done.stdout, done.stderr, calls) == (0, "", "", [])
+
+
+def test_the_demo_asks_for_no_virtual_screen(machine) -> None:
+    done, calls = machine(without={"xvfb", "xauth"}, user=1000, asked=())
     assert (done.returncode, done.stdout, done.stderr, calls) == (0, "", "", [])
 
 
