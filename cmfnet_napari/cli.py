@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 DEBUG_VARIABLE = "CMFNET_DEBUG"
 
 app = typer.Typer(
-    help="From a few scribbles on a patient's CT and MR to a 3D tumour contour.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -62,6 +62,22 @@ def main() -> None:
     sys.exit(1)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"cmfnet {version('cmfnet-napari')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version_: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit"),
+    ] = False,
+) -> None:
+    """From a few scribbles on a patient's CT and MR to a 3D tumour contour."""
+
+
 @app.command()
 def demo(
     headless: Annotated[bool, typer.Option(help="Without a window; write files instead")] = False,
@@ -69,7 +85,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """The main job on the built-in synthetic patient, end to end."""
-    from cmfnet_napari.demo import has_display, run_demo
+    from cmfnet_napari.demo import has_display, run_demo, show_demo
 
     if not headless and has_display():
         from cmfnet_napari.gui.app import open_window
@@ -80,16 +96,23 @@ def demo(
 
     with fit_progress() as progress:
         result = run_demo(out, progress)
-    _show(result, as_json)
+    if as_json:
+        _show(result, True)
+    else:
+        show_demo(result)
 
 
 @app.command("open")
 def open_(
-    ct: Ct,
+    ct: Annotated[
+        Path | None, typer.Argument(help="CT file or DICOM series folder; else an empty window")
+    ] = None,
     mr: Mr = None,
     scribbles: Annotated[Path | None, typer.Option(help="Scribbles drawn before")] = None,
 ) -> None:
-    """The window on a study."""
+    """The window on a study, or the empty window."""
+    if ct is None and (mr is not None or scribbles is not None):
+        raise typer.BadParameter("an MR or scribbles are opened together with their CT: name it")
     from cmfnet_napari.gui.app import open_window
 
     open_window(ct, mr, scribbles)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from cmfnet_napari.core import events
 from cmfnet_napari.core.case import case_for, write_json
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.curves import save_losses
@@ -19,6 +25,8 @@ from cmfnet_napari.core.study import load_labels, open_study, save_labels
 from cmfnet_napari.learning.fit import fit
 from cmfnet_napari.learning.hooks import Hooks
 from cmfnet_napari.progress import FitProgress
+
+_SHOWN = (("dsc", 3), ("hd95_mm", 1), ("volume_ml", 1))
 
 
 def has_display() -> bool:
@@ -42,39 +50,89 @@ def run_demo(out: Path, progress: FitProgress) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``dsc`` and the other metrics of the tumour, times, and the paths written.
+        ``dsc`` and the other ``metrics`` of the tumour; the same of the ``first`` contour, shown
+        before any training; seconds and steps; a ``warning`` when few steps fitted into the time;
+        the paths written.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be made, or the demo was ended.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {out} cannot be made ({error.strerror}).") from error
+    began = time.monotonic()
     files = write_phantom(out)
     study = open_study(files["ct"], files["mr"])
     case = case_for(study, out / "case")
     drawn = load_labels(files["scribbles"], study.grid)
+    truth = load_labels(files["truth"], study.grid)
+    pictures = out / "contours.png"
     if stroke := difference(case.scribbles(), drawn, "import"):
         case.journal.append(stroke)
+
+    def judge(labels: np.ndarray) -> dict[str, Any]:
+        """Draw a contour and score it."""
+        save_contours(study, labels, pictures, reference=truth, scribbles=drawn)
+        scores = evaluate(labels, truth, study.grid, ["Tumour"]).as_dict()
+        return {"after_s": round(time.monotonic() - began, 1), "metrics": scores}
+
+    first: dict[str, Any] = {}
+
+    def show(event: events.Event) -> None:
+        progress.show(event)
+        if isinstance(event, events.Preview) and not first:
+            first.update(judge(np.load(case.folder / event.labels)))
+            text = f"The first contour, after {first['after_s']:.0f} s, is in {pictures}."
+            progress.show(events.Notice(step=event.step, text=f"{text} Now it trains."))
+
     config = make_config("quick")
-    hooks = Hooks(emit=progress.show, request=progress.request)
     finished = fit(
-        study, case.scribbles(), case.new_run("quick"), config, hooks=hooks, root=case.folder
+        study,
+        case.scribbles(),
+        case.new_run("quick"),
+        config,
+        hooks=Hooks(emit=show, request=progress.request),
+        root=case.folder,
     )
+    if finished is None:
+        raise UserError("The demo was ended before its contour was complete.")
     labels = load_labels(case.folder / finished.labels, study.grid)
     case.close()
-
-    truth = load_labels(files["truth"], study.grid)
-    metrics = evaluate(labels, truth, study.grid, ["Tumour"]).as_dict()
-    prediction = save_labels(labels, study, out / "prediction.nii.gz")
-    save_contours(study, labels, out / "contours.png", reference=truth, scribbles=drawn)
+    trained = judge(labels)
     save_losses(progress.steps, out / "losses.png")
     result = {
-        "dsc": metrics["mean"]["dsc"],
-        "metrics": metrics,
+        "dsc": trained["metrics"]["mean"]["dsc"],
+        "metrics": trained["metrics"],
+        "first": first,
+        "after_s": trained["after_s"],
         "steps": finished.steps,
+        "planned_steps": config.steps,
         "seconds": finished.seconds,
-        "prediction": str(prediction),
-        "contours": str(out / "contours.png"),
+        "warning": finished.warning,
+        "prediction": str(save_labels(labels, study, out / "prediction.nii.gz")),
+        "contours": str(pictures),
         "losses": str(out / "losses.png"),
     }
     write_json(out / "metrics.json", result)
     return result
+
+
+def show_demo(result: dict[str, Any]) -> None:
+    """Print what `run_demo` returned: a small table, and where the pictures are."""
+    table = Table("", box=None)
+    for heading in ("DSC", "HD95 mm", "volume ml", "after s"):
+        table.add_column(heading, justify="right")
+    for name, contour in (("first contour", result["first"]), ("trained", result)):
+        if contour:
+            scores = contour["metrics"]["classes"]["Tumour"]
+            cells = (f"{scores[key]:.{digits}f}" for key, digits in _SHOWN)
+            table.add_row(name, *cells, f"{contour['after_s']:.0f}")
+    reference = result["metrics"]["classes"]["Tumour"]["reference_ml"]
+    table.add_row("reference", "", "", f"{reference:.1f}", "")
+    Console(markup=False, highlight=False).print(table)
+    print(result["warning"] or f"{result['steps']} of {result['planned_steps']} steps.")
+    print(f"Pictures: {result['contours']}, {result['losses']}")
+    print(f"Contour: {result['prediction']}")

@@ -34,11 +34,14 @@ class FitProgress:
             note = f"step {event.step}, loss {event.losses['total']:.3f}"
             self._bar.update(self._task, completed=event.progress, note=note)
         elif isinstance(event, events.Notice):
-            self._bar.console.print(event.text, markup=False, highlight=False)
+            self._say(event.text)
         elif isinstance(event, events.Paused):
-            self._bar.console.print(event.reason, markup=False, highlight=False)
+            self._say(event.reason)
         elif isinstance(event, events.Finished):
             self._bar.update(self._task, completed=1.0)
+
+    def _say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def request(self) -> Request:
         """``stop`` after the first Ctrl-C, ``quit`` after SIGTERM."""

@@ -1,6 +1,8 @@
 """The command line as a script meets it: exit status, stderr in one line, JSON last."""
 
 import json
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +167,49 @@ def test_every_command_has_help(name):
     result = CliRunner().invoke(cli.app, [name, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+def test_version(capsys):
+    status, out, _ = run(capsys, "--version")
+    assert (status, out) == (0, f"cmfnet {metadata.version('cmfnet-napari')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "opened"),
+    [
+        ((), 0, (None, None, None)),
+        (("a.nii",), 0, (Path("a.nii"), None, None)),
+        (("--mr", "b.nii"), 2, None),  # an MR, or strokes, without the CT they belong to
+        (("--scribbles", "s.nii"), 2, None),
+    ],
+)
+def test_open_without_a_file_is_the_empty_window(monkeypatch, words, status, opened):
+    seen = []
+    monkeypatch.setattr("cmfnet_napari.gui.app.open_window", lambda *paths: seen.append(paths))
+    assert CliRunner().invoke(cli.app, ["open", *words]).exit_code == status
+    assert seen == ([] if opened is None else [opened])
+
+
+@pytest.mark.slow
+def test_demo_shows_a_contour_first_and_ends_with_a_table(capsys, monkeypatch, tmp_path):
+    quick = PRESETS["quick"].model_copy(update={"steps": 1, "width": 2})
+    monkeypatch.setitem(PRESETS, "quick", quick)
+    status, out, err = run(capsys, "demo", "--headless", "--out", tmp_path)
+    assert status == 0
+    pictures = tmp_path / "contours.png"
+    assert f"is in {pictures}. Now it trains." in err
+    first, trained, reference = (
+        next(line.split() for line in out.splitlines() if line.strip().startswith(name))
+        for name in ("first contour", "trained", "reference")
+    )
+    assert float(first[2]) > 0.8  # DSC, before any training
+    assert float(trained[1]) > 0.8
+    assert float(reference[1]) == pytest.approx(75.4)
+    assert "1 of 1 steps." in out
+    assert "{" not in out
+    for name in ("contours.png", "losses.png", "prediction.nii.gz"):
+        assert str(tmp_path / name) in out
+        assert (tmp_path / name).stat().st_size > 1000
 
 
 def test_an_unexpected_error_is_no_traceback(capsys, monkeypatch):

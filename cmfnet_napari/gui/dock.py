@@ -18,6 +18,7 @@ from cmfnet_napari.gui.steps import StepMarks
 from cmfnet_napari.gui.training_panel import TrainingPanel
 from cmfnet_napari.gui.view_grid import ViewGrid
 from cmfnet_napari.gui.view_panel import ViewPanel
+from cmfnet_napari.gui.welcome import Welcome
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, scrollable, text_label
 
 _WIDTHS = 330, 380  # pixels
@@ -55,6 +56,7 @@ class CmFNetDock(QWidget):
         QShortcut(QKeySequence("?"), self, activated=self._show_keys)
         self.steps = StepMarks(self.tabs, self.session)
         self.view_panel = ViewPanel(self.session)
+        self.welcome = Welcome(napari_viewer)
         self.view_grid = ViewGrid(self.session, self)
         self.view_grid.scribbles_shown.connect(
             lambda layer, _dims: self.session.drawing.attach(layer)
@@ -93,6 +95,7 @@ class CmFNetDock(QWidget):
         """End everything when napari takes the widget out of its closed dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.session.close()
+            self.welcome.close()
             self.training_panel.close_plots()
             self.review_panel.slices.plot.close_plot()
             self.deleteLater()

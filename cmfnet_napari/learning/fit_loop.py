@@ -41,6 +41,11 @@ from cmfnet_napari.learning.trainer import MAX_SKIPPED, DivergedError, Trainer
 
 LEAST_BUDGET = 2**26  # bytes; a prediction that does not get along with less is given up
 CLASS_ADDED = "A class was added after training began: train again to include it."
+_SHORT_OF_TIME = (
+    "Only {steps} of {planned} steps fitted into the time, in {precision} on {where}. So the "
+    "contour is mostly what the strokes tell by themselves. More minutes or a GPU let the network "
+    "learn more; more strokes help either way."
+)
 FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 
 
@@ -113,7 +118,8 @@ class FitLoop:
     # --- stages
 
     def _train(self) -> Request:
-        if self.from_base and not self.trainer.steps:  # it has something to show at once
+        knows = self.from_base or self.config.stroke_maps  # something to show at once
+        if knows and not self.trainer.steps:
             with contextlib.suppress(InterruptedFitError), self.interrupter.listening("quit"):
                 self._preview()
         while (progress := self.pace.progress(self.trainer.steps)) < 1:
@@ -167,7 +173,7 @@ class FitLoop:
                 "agreement": self._agreed,
                 "held_out": self.rounds.agreement,
                 "stopped": stopped,
-                "warning": self.warning,
+                "warning": self.warning or ("" if stopped else self._short_of_time()),
             }
         )
         self.report.tell(finished)
@@ -221,6 +227,15 @@ class FitLoop:
         self.sampler.use(self.material.volumes(self.classes))
         self.sampler.prefer(self.material.inputs.touched(fresh), self.trainer.steps + FRESH_STEPS)
         self.pace.strokes_came()
+
+    def _short_of_time(self) -> str:
+        """What it means that the time ended the fit before half of its steps; else empty."""
+        steps, planned = self.trainer.steps, self.config.steps
+        if 2 * steps >= planned:
+            return ""
+        where = "the processor" if self.device.type == "cpu" else "the GPU"
+        precision = str(self.precision).removeprefix("torch.")
+        return _SHORT_OF_TIME.format(steps=steps, planned=planned, precision=precision, where=where)
 
     # --- memory
 

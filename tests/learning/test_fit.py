@@ -205,3 +205,33 @@ def test_no_steps_from_nothing_is_refused(ball, tmp_path):
     with pytest.raises(UserError, match="0 steps says nothing without a base model"):
         fit(ball.study, ball.scribbles, tmp_path, ball.config.model_copy(update={"steps": 0}))
     assert not any(tmp_path.iterdir())
+
+
+def test_a_network_that_reads_strokes_shows_its_contour_before_any_step(ball, tmp_path):
+    seen = []
+    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=Hooks(seen.append))
+    kinds = [event.event for event in seen]
+    assert kinds.index("preview") < kinds.index("step")
+    first = seen[kinds.index("preview")]
+    assert (first.step, first.agreement > 0.9) == (0, True)
+
+
+@pytest.mark.parametrize(("steps", "said"), [(4, True), (5, False)])
+def test_it_is_said_when_time_ends_a_fit_before_half_of_its_steps(
+    ball, tmp_path, monkeypatch, steps, said
+):
+    monkeypatch.setattr(fit_loop.Pace, "progress", lambda pace, done: done / steps)  # the time
+    config = ball.config.model_copy(update={"steps": 10})
+    finished = fit(ball.study, ball.scribbles, tmp_path, config)
+    assert finished.steps == steps
+    words = "Only 4 of 10 steps fitted into the time, in float32 on the processor."
+    assert finished.warning.startswith(words) == said
+    assert bool(finished.warning) == said
+
+
+def test_a_fit_that_was_stopped_is_not_short_of_time(ball, tmp_path):
+    finished = fit(
+        ball.study, ball.scribbles, tmp_path, ball.config, hooks=Hooks(request=lambda: "stop")
+    )
+    assert (finished.stopped, finished.warning) == (True, "")

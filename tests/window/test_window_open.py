@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from conftest import SHAPE, SPACING
@@ -135,3 +137,18 @@ def test_a_case_that_cannot_be_shown_is_let_go_of(patient, monkeypatch):
     with pytest.raises(OSError, match="no memory"):
         open_files(patient.ct)
     assert not (folder / "in-use.json").exists()
+
+
+def test_an_empty_window_says_what_to_do(dock, patient, qtbot):
+    overlays = dock.session.viewer.canvas.overlays
+
+    def welcome():
+        (text,) = (overlays[key] for key in overlays if key.endswith("welcome"))
+        return text.text if text.visible else ""
+
+    assert dock.open_panel.dicom_button.text() in welcome()  # the button that the words name
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.session.open(partial(open_files, patient.ct))
+    assert welcome() == ""
+    dock.session.viewer.layers.clear()
+    assert welcome()
