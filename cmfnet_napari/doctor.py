@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cmfnet_napari.core.case import cases_folder
+from cmfnet_napari.core.isolation import python_command
 
 Facts = dict[str, Any]
 
@@ -155,7 +155,7 @@ def _window() -> Facts:
 
 def _opengl() -> tuple[Facts | None, str]:
     """What OpenGL says of itself in a process of its own, or None and why not."""
-    command = [sys.executable, "-m", "cmfnet_napari.gui.opengl"]
+    command = python_command("-m", "cmfnet_napari.gui.opengl")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=OPENGL_SECONDS)
     except subprocess.TimeoutExpired:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.isolation import python_command
 
 if TYPE_CHECKING:
     import napari
@@ -96,7 +97,7 @@ def _check_qt() -> None:
     )
     try:
         result = subprocess.run(
-            [sys.executable, "-c", probe], capture_output=True, timeout=60, check=False
+            python_command("-c", probe), capture_output=True, timeout=60, check=False
         )
     except subprocess.TimeoutExpired:
         return  # a slow display is still one

@@ -6,9 +6,7 @@ import copy
 import io
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -144,16 +142,6 @@ def test_chosen_cases_folder_is_named_though_it_is_not_there_yet(
     cases = doctor._cases()
     assert cases["folder"] == str(tmp_path / "not" / "yet")
     assert cases["free_gib"] > 0
-
-
-@pytest.fixture
-def xvfb() -> Iterator[str]:
-    """A virtual screen of the test's own."""
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    yield f":{server.stdout.readline().decode().strip()}"
-    server.terminate()
-    server.wait(10)
 
 
 @pytest.mark.window
