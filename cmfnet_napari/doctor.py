@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cmfnet_napari.core.case import cases_folder
+from cmfnet_napari.core.isolation import python_command
+from cmfnet_napari.gui.opengl import advice, last_words
 
 Facts = dict[str, Any]
 
@@ -29,6 +30,7 @@ LOW_DISK_GIB = 2.0  # a case with a few runs
 OPENGL_SECONDS = 20.0
 PACKAGES = ("cmfnet-napari", "monai", "numpy", "scipy", "scikit-image", "SimpleITK", "vispy")
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+OLD_OPENGL = ("1.", "2.0")  # napari draws with shaders, which came with 2.0 and 2.1
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swrast", "GDI Generic", "Microsoft Basic Render")
 
 
@@ -155,15 +157,16 @@ def _window() -> Facts:
 
 def _opengl() -> tuple[Facts | None, str]:
     """What OpenGL says of itself in a process of its own, or None and why not."""
-    command = [sys.executable, "-m", "cmfnet_napari.gui.opengl"]
+    command = python_command("-m", "cmfnet_napari.gui.opengl")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=OPENGL_SECONDS)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=OPENGL_SECONDS
+        )
     except subprocess.TimeoutExpired:
         return None, f"the graphics driver did not answer within {OPENGL_SECONDS:.0f} s"
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1]), ""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return None, lines[0] if lines else f"the test ended with code {done.returncode}"
+    return None, last_words(done.stderr) or f"the test ended with code {done.returncode}"
 
 
 def _on_window(window: Facts) -> str:
@@ -175,8 +178,16 @@ def _on_window(window: Facts) -> str:
             f'`pip install "cmfnet-napari[all]"`. {headless}'
         )
     if window["opengl"] is None:
-        return f"The window cannot open: no display with OpenGL ({window['why']}). {headless}"
-    renderer = window["opengl"]["renderer"]
+        why = window["why"]
+        said = f"The window cannot open: no display with OpenGL ({why}). {advice(why)}"
+        return said + headless
+    renderer, number = window["opengl"]["renderer"], window["opengl"]["version"]
+    if number.startswith(OLD_OPENGL):
+        return (
+            f"The window cannot open: OpenGL {number} of {renderer} is too old, 2.1 is needed. "
+            "Install the graphics driver; a remote desktop may hide it, then sit down at the "
+            f"computer itself. {headless}"
+        )
     if any(name.lower() in renderer.lower() for name in SOFTWARE_RENDERERS):
         return f"The window can open. The processor draws it ({renderer}): 3D views are slow."
     return f"The window can open. It is drawn by {renderer}."
@@ -184,7 +195,10 @@ def _on_window(window: Facts) -> str:
 
 def _on_training(torch: Facts) -> str:
     if "error" in torch:
-        return f"Training cannot run: torch cannot be loaded ({torch['error']}). Install it again."
+        why = torch["error"]
+        return (
+            f"Training cannot run: torch cannot be loaded ({why}). {advice(why)}Install it again."
+        )
     if torch["device"].startswith("cuda"):
         return f"Training runs on the GPU {_cuda_text(torch['cuda'][0])}."
     said = f"Training runs on the processor ({_processor_text(torch)}): choose the preset quick."

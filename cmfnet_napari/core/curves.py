@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.events import Step
 from cmfnet_napari.core.scribbles import PALETTE
@@ -16,6 +17,7 @@ from cmfnet_napari.core.volume import write_safely
 Curve = dict[str, list[float]]
 
 
+@style_context("default")  # whatever a matplotlibrc in the current folder says
 def save_losses(events: Sequence[Step], path: str | Path) -> Path:
     """Write a PNG of every loss term over the steps of a fit.
 
@@ -48,6 +50,7 @@ def save_losses(events: Sequence[Step], path: str | Path) -> Path:
     return _save(figure, path)
 
 
+@style_context("default")  # whatever a matplotlibrc in the current folder says
 def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -> Path:
     """Write a PNG of the total loss and the held-out DSC of every split of a cohort training.
 

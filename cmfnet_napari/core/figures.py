@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.plane import VIEWS, Plane
 from cmfnet_napari.core.scribbles import BACKGROUND, REFERENCE_COLOR, UNLABELLED, class_color
@@ -20,6 +21,7 @@ _OUTLINE = [withStroke(linewidth=2.0, foreground="black")]  # white is lost on f
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
 
 
+@style_context("default")  # whatever a matplotlibrc in the current folder says
 def save_contours(
     study: Study,
     labels: np.ndarray,

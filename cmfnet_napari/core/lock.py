@@ -81,7 +81,7 @@ def _me() -> dict[str, str | int]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name
+    except (ImportError, OSError, KeyError):  # an account without a name; on Windows, ImportError
         return "somebody"
 
 

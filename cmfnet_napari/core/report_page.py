@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.figures import draw_contours
 from cmfnet_napari.core.report_facts import ReportFacts
@@ -27,6 +28,7 @@ _DISCLAIMER = (
 _STATES = ("open", "accepted", "corrected", "dismissed")
 
 
+@style_context("default")  # whatever a matplotlibrc in the current folder says
 def save_report(
     study: Study,
     labels: np.ndarray,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from cmfnet_napari.core.nifti import check_complete
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
+_PATIENCE_SECONDS = 2.0  # for others to read a file and close it
 _READERS = {
     ".nii": "NiftiImageIO",
     ".nii.gz": "NiftiImageIO",
@@ -157,13 +159,32 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
         write(part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
+        replace(part, path)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path.name} could not be written: {_why_not(path, error)}") from error
     finally:
         with suppress(OSError):  # the error above says it better
             part.unlink(missing_ok=True)
     return path
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file or folder over what is there; on Windows, wait until nobody reads that.
+
+    Raises
+    ------
+    OSError
+        It cannot be renamed, or somebody does not let go of it.
+    """
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:  # as when the worker writes a preview that the window reads
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def file_ending(path: str | Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> str | None:
@@ -212,5 +233,7 @@ def _why_not(path: Path, error: Exception) -> str:
     if code == errno.ENOSPC or shutil.disk_usage(path.parent).free < 1_000_000:
         return "the disk is full. Free some space and save again."
     if not os.access(path.parent, os.W_OK) or code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if code == errno.EACCES and path.exists() and os.access(path.parent, os.W_OK):
+            return "it is open in another program. Close it there, or choose another name."
         return f"the folder {path.parent} is read-only. Choose another one."
     return f"{_reason(error)}."

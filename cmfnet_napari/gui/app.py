@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.isolation import python_command
+from cmfnet_napari.gui.opengl import advice, last_words
 
 if TYPE_CHECKING:
     import napari
@@ -96,20 +98,20 @@ def _check_qt() -> None:
     )
     try:
         result = subprocess.run(
-            [sys.executable, "-c", probe], capture_output=True, timeout=60, check=False
+            python_command("-c", probe), capture_output=True, timeout=60, check=False
         )
     except subprocess.TimeoutExpired:
         return  # a slow display is still one
     if result.returncode == 7:
         raise UserError(
-            "This display has no OpenGL, which napari needs. Install a graphics driver, or on "
-            "Linux set LIBGL_ALWAYS_SOFTWARE=1."
+            "This display has no OpenGL, which napari needs. Install a graphics driver"
+            + (", or set LIBGL_ALWAYS_SOFTWARE=1." if sys.platform.startswith("linux") else ".")
         )
     if result.returncode:
-        reason = (result.stderr.decode(errors="replace").strip().splitlines() or ["no reason"])[-1]
+        reason = last_words(result.stderr.decode(errors="replace")) or "it does not say why"
         raise UserError(
-            f"Qt cannot open a window here ({reason}). Check the display, or on Debian and Ubuntu "
-            "install: libgl1 libegl1 libxcb-cursor0 libxkbcommon-x11-0."
+            f"Qt cannot open a window here ({reason}). {advice(reason) or 'Check the display. '}"
+            "'cmfnet doctor' tells more."
         )
 
 

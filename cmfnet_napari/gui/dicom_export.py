@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from qtpy.QtCore import Qt
@@ -183,7 +184,7 @@ class DicomExport(QWidget):
             self.add_to.setText(path)
 
     def _ask_target(self) -> None:
-        name = f"{self.rois[0].name if self.rois else 'contours'}.dcm".replace("/", "-")
+        name = file_name(self.rois[0].name if self.rois else "contours")
         path = QFileDialog.getSaveFileName(self, "Export", name, "DICOM (*.dcm)")[0]
         if path:
             self.export(path if Path(path).suffix else f"{path}.dcm")
@@ -199,6 +200,11 @@ def _boxed(*widgets: QWidget) -> QWidget:
     box = QWidget()
     box.setLayout(row(*widgets, stretch=0))
     return box
+
+
+def file_name(structure: str) -> str:
+    """A file's name for a structure's, without signs that Windows or others forbid in one."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", structure) + ".dcm"
 
 
 def _table(titles: list[str]) -> QTableWidget:

@@ -8,6 +8,22 @@ from __future__ import annotations
 
 import json
 
+_DEBIAN = "On Debian and Ubuntu install: libgl1 libegl1 libxcb-cursor0 libxkbcommon-x11-0. "
+_WINDOWS = "Install the Microsoft Visual C++ Redistributable (x64). "
+
+
+def last_words(stderr: str) -> str:
+    """The line that says why a program ended: Qt says it first, Python last; empty: none does."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or [""]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
+def advice(reason: str) -> str:
+    """What to install when a reason names a missing library of the system; empty: it does not."""
+    if "dll" in reason.lower() or "WinError" in reason:
+        return _WINDOWS
+    return _DEBIAN if ".so" in reason or "is needed to load" in reason else ""
+
 
 def main() -> None:
     """Make an invisible OpenGL context, as the window will, and print what it says of itself."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from cmfnet_napari.core.events import (
     decode_event,
     encode,
 )
+from cmfnet_napari.core.isolation import python_command
 
 _LOG_LINES = 200
 _GRACE_MS = 15_000  # for the last checkpoint, then the process is killed
@@ -35,7 +35,7 @@ _SIGKILL = 9
 
 def worker_command(case: Path) -> list[str]:
     """Program and arguments of the worker of a case folder."""
-    return [sys.executable, "-m", "cmfnet_napari", "worker", str(case)]
+    return python_command("-m", "cmfnet_napari", "worker", str(case))
 
 
 class WorkerClient(QObject):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -144,3 +145,21 @@ def test_no_global_state():
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60
     )
     assert done.stdout.strip() == "False"
+
+
+MATPLOTLIBRC = "image.origin: lower\nlines.linewidth: 9\nfont.size: 30\nsavefig.facecolor: red\n"
+
+
+def test_pictures_do_not_follow_a_matplotlibrc(study, corner, tmp_path):
+    """One in the current folder turned the images upside down under their contours."""
+    file = tmp_path / "matplotlibrc"
+    file.write_text(MATPLOTLIBRC, encoding="utf-8")
+    steps = [step(n, total=1 / n) for n in (1, 2)]
+    before = [imread(save_contours(study, corner, tmp_path / "a.png"))]
+    before.append(imread(save_losses(steps, tmp_path / "a.png")))
+    with matplotlib.rc_context(fname=file):
+        after = [imread(save_contours(study, corner, tmp_path / "a.png"))]
+        after.append(imread(save_losses(steps, tmp_path / "a.png")))
+        assert matplotlib.rcParams["image.origin"] == "lower"  # others' pictures stay theirs
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -183,6 +183,40 @@ def test_disk_refuses_and_the_old_file_stays(tmp_path, picture, monkeypatch, cod
     assert os.listdir(tmp_path) == ["ct.nrrd"]
 
 
+def play_a_reader(monkeypatch, times):
+    """Windows: a file that a process reads cannot be replaced, here so many times."""
+    refused, really = [], os.replace
+
+    def replace(source, target):
+        if len(refused) < times:
+            refused.append(target)
+            raise PermissionError(errno.EACCES, "Access is denied")
+        really(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    return refused
+
+
+def test_a_file_that_somebody_reads_for_a_moment_is_replaced(tmp_path, picture, monkeypatch):
+    path = tmp_path / "ct.nrrd"
+    path.write_text("yesterday's work")
+    refused = play_a_reader(monkeypatch, times=3)
+    write_image(picture, path)
+    assert len(refused) == 3
+    assert read_volume(path, "CT").array.shape == (11, 13, 17)
+    assert os.listdir(tmp_path) == ["ct.nrrd"]
+
+
+def test_a_file_that_stays_open_elsewhere_is_said_and_stays(tmp_path, picture, monkeypatch):
+    path = tmp_path / "ct.nrrd"
+    path.write_text("yesterday's work")
+    play_a_reader(monkeypatch, times=1000)
+    monkeypatch.setattr(volume, "_PATIENCE_SECONDS", 0.2)
+    assert "open in another program" in refusal(write_image, picture, path)
+    assert path.read_text() == "yesterday's work"
+    assert os.listdir(tmp_path) == ["ct.nrrd"]
+
+
 def test_endings():
     assert file_ending("a.b.NII.GZ") == ".nii.gz"
     assert file_ending("a.nii") == ".nii"

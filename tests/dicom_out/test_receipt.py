@@ -114,13 +114,13 @@ def test_a_bad_receipt_writes_nothing(label_map, reference, tmp_path, monkeypatc
 def test_broken_rules_count_and_a_missing_checker_is_said(
     label_map, reference, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(checker.shutil, "which", lambda name: None)
+    monkeypatch.setattr(checker, "find_program", lambda name: None)
     receipt = export(label_map, reference, ROIS, "rtstruct", tmp_path / "a.dcm")
     assert receipt.ok
     assert receipt.dicom == "not checked: dciodvfy is not installed"
-    monkeypatch.setattr(checker.shutil, "which", lambda name: name)
+    monkeypatch.setattr(checker, "find_program", lambda name: name)
     broken = {"draft.dcm": ["Missing attribute X", "Old"], "a.dcm": ["Old"]}
-    monkeypatch.setattr(checker, "_errors", lambda path: broken.get(path.name, []))
+    monkeypatch.setattr(checker, "_errors", lambda program, path: broken.get(path.name, []))
     rois = make_rois([1], ["New"])
     with pytest.raises(UserError, match=r"\(Missing attribute X\)"):
         export(
@@ -128,13 +128,13 @@ def test_broken_rules_count_and_a_missing_checker_is_said(
         )
 
 
-@pytest.mark.skipif(checker.shutil.which("dciodvfy") is None, reason="no dciodvfy")
+@pytest.mark.skipif(checker.find_program("dciodvfy") is None, reason="no dciodvfy")
 def test_what_the_series_breaks_already_does_not_count(label_map, tmp_path) -> None:
     with disable_value_validation():
         folder = write_ct(tmp_path / "faulty", PatientBirthDate="12 May")
         receipt = export(label_map, read_reference(folder), ROIS, "rtstruct", tmp_path / "s.dcm")
     assert receipt.ok
-    errors = checker._errors(tmp_path / "s.dcm")
+    errors = checker._errors("dciodvfy", tmp_path / "s.dcm")
     assert any("Birth Date" in error for error in errors)
     assert not any("12 May" in error for error in errors)  # values may name the patient
 
@@ -144,7 +144,7 @@ def test_a_checker_that_does_not_end(tmp_path, monkeypatch) -> None:
         raise checker.subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(checker.subprocess, "run", never)
-    assert checker._errors(tmp_path) == ["dciodvfy did not end within 120 s"]
+    assert checker._errors("dciodvfy", tmp_path) == ["dciodvfy did not end within 120 s"]
 
 
 def test_nothing_is_overwritten_unasked_and_sources_never(label_map, reference, tmp_path) -> None:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -56,3 +56,13 @@ def wheel_python(wheel: Path, run_python, tmp_path_factory: pytest.TempPathFacto
     site = run_python(python, "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     (Path(site) / "others.pth").write_text(sysconfig.get_path("purelib"))
     return python
+
+
+@pytest.fixture
+def xvfb() -> Iterator[str]:
+    """A virtual screen of the test's own."""
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    yield f":{server.stdout.readline().decode().strip()}"
+    server.terminate()
+    server.wait(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,26 @@ def test_readme_shows_commands_and_options_that_exist(root: Path) -> None:
     for name, *words in shown:
         known = {text for option in commands[name].params for text in option.opts}
         assert {word for word in words if word.startswith("--")} <= known, name
+
+
+def test_windows_list_needs_no_make_and_names_what_is_there(root: Path) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"```\n(.*?)```", readme, re.DOTALL) if "py -3" in b)
+    first, *lines = block.splitlines()
+    assert first.endswith(" -m venv .venv")
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = project["project"]["requires-python"].removeprefix(">=")
+    assert first.split()[1] == f"-{needed}"  # the one that the pins were made with
+    pins = (root / "constraints.txt").read_text(encoding="utf-8")
+    programs = {line.split()[0] for line in lines}
+    assert programs == {r".venv\Scripts\python", r".venv\Scripts\cmfnet"}
+    installs = [line for line in lines if " -m pip install -c constraints.txt " in line]
+    assert installs[0].split()[-1] == project["build-system"]["build-backend"].split(".")[0]
+    assert f"{installs[0].split()[-1]}==" in pins
+    (extra,) = re.findall(r'"\.\[(\w+)\]"', installs[1])
+    assert extra in project["project"]["optional-dependencies"]
+    commands = typer.main.get_command(app).commands
+    assert {line.split()[1] for line in lines if "cmfnet " in line} <= set(commands)
 
 
 def test_map_names_every_module_and_none_that_is_gone(root: Path) -> None:

@@ -6,9 +6,8 @@ import copy
 import io
 import json
 import os
-import subprocess
+import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,6 +92,44 @@ def test_broken_torch(facts: doctor.Facts) -> None:
     doctor.report({**facts, "sentences": []}, Console(file=io.StringIO()))
 
 
+def test_a_missing_library_of_windows(facts: doctor.Facts) -> None:
+    why = "ImportError: DLL load failed while importing QtCore: The module could not be found."
+    facts["window"].update(opengl=None, why=why)
+    facts["torch"] = {"version": "2.13.0", "error": "[WinError 126] Error loading c10"}
+    window, torch = doctor.sentences(facts)
+    assert window.count("Visual C++ Redistributable (x64)") == 1
+    assert torch.count("Visual C++ Redistributable (x64)") == 1
+    assert "Debian" not in window + torch
+
+
+def test_a_missing_library_of_linux(facts: doctor.Facts) -> None:
+    why = "ImportError: libEGL.so.1: cannot open shared object file: No such file or directory"
+    facts["window"].update(opengl=None, why=why)
+    assert "On Debian and Ubuntu install: libgl1" in said(facts)
+    assert "Visual C++" not in said(facts)
+
+
+@pytest.mark.parametrize("system", ["Windows 11 (AMD64)", "Darwin 24.1.0 (arm64)"])
+def test_nothing_of_debian_is_said_elsewhere(facts: doctor.Facts, system: str) -> None:
+    facts["system"] = system
+    for why in ("no OpenGL with the windows display", "the test ended with code 3221225477"):
+        facts["window"].update(opengl=None, why=why)
+        assert "Debian" not in said(facts)
+        assert "apt" not in said(facts)
+
+
+def test_what_is_to_be_typed_is_quoted_as_every_shell_takes_it(facts: doctor.Facts) -> None:
+    facts["window"].update(napari=None, opengl=None)
+    (typed,) = re.findall("`(pip [^`]*)`", said(facts))
+    assert typed == 'pip install "cmfnet-napari[all]"'  # ' is no quote in cmd, [ is special in zsh
+
+
+def test_old_opengl_of_a_remote_desktop(facts: doctor.Facts) -> None:
+    facts["window"]["opengl"].update(renderer="GDI Generic", version="1.1.0")
+    assert "OpenGL 1.1.0 of GDI Generic is too old" in said(facts)
+    assert "The window can open" not in said(facts)
+
+
 def test_short_of_memory_and_disk(facts: doctor.Facts) -> None:
     facts["memory"]["free_gib"] = 1.25
     facts["cases"]["free_gib"] = 0.5
@@ -146,16 +183,6 @@ def test_chosen_cases_folder_is_named_though_it_is_not_there_yet(
     assert cases["free_gib"] > 0
 
 
-@pytest.fixture
-def xvfb() -> Iterator[str]:
-    """A virtual screen of the test's own."""
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    yield f":{server.stdout.readline().decode().strip()}"
-    server.terminate()
-    server.wait(10)
-
-
 @pytest.mark.window
 @pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is a Linux program")
 @pytest.mark.usefixtures("no_display")
@@ -174,6 +201,10 @@ def test_opengl_on_a_virtual_screen(monkeypatch: pytest.MonkeyPatch, xvfb: str) 
         ("exec sleep 60", "did not answer within"),
         ("kill -SEGV $$", "ended with code -11"),
         ("echo no GLX on this screen >&2; exit 3", "no GLX on this screen"),
+        (
+            "printf 'Traceback (most recent):\\n  x\\nImportError: no libGL\\n' >&2; exit 1",
+            "no libGL",
+        ),
     ],
 )
 def test_a_bad_driver_does_not_kill_doctor(

@@ -17,7 +17,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
 from cmfnet_napari.core.study import open_study
 from cmfnet_napari.gui import dicom_exporting
-from cmfnet_napari.gui.dicom_export import DicomExport
+from cmfnet_napari.gui.dicom_export import DicomExport, file_name
 from cmfnet_napari.gui.dicom_exporting import Contour, DicomExporting
 from cmfnet_napari.gui.pacs_dialog import PacsDialog
 from tests.dicom_out.conftest import (  # noqa: F401  fixtures
@@ -224,3 +224,7 @@ def test_a_pacs_is_added_by_the_form_and_is_away(panel, press_export, passwords,
     qtbot.waitUntil(lambda: "cannot be reached" in dialog.said.text(), timeout=10000)
     assert dialog.send_button.isEnabled()
     dialog.close()
+
+
+def test_a_files_name_has_no_signs_that_windows_forbids():
+    assert file_name('GTV: 50/2 "post" <a|b>?*\\') == "GTV- 50-2 -post- -a-b----.dcm"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+
+from cmfnet_napari.core.isolation import find_program
 
 CHECKER = "dciodvfy"
 _SECONDS = 120
@@ -28,15 +29,16 @@ def broken_rules(path: Path, sources: Sequence[Path] = ()) -> tuple[str, ...] | 
     tuple of str, or None
         None: the checker is not installed.
     """
-    if shutil.which(CHECKER) is None:
+    checker = find_program(CHECKER)
+    if checker is None:
         return None
-    known = {error for source in sources for error in _errors(source)}
-    return tuple(error for error in _errors(path) if error not in known)
+    known = {error for source in sources for error in _errors(checker, source)}
+    return tuple(error for error in _errors(checker, path) if error not in known)
 
 
-def _errors(path: Path) -> list[str]:
+def _errors(checker: str, path: Path) -> list[str]:
     """What the checker finds, without the values, which may name the patient."""
-    command = [CHECKER, str(path)]
+    command = [checker, str(path)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:

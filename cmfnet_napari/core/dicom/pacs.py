@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from cmfnet_napari.core.dicom.pacs_nodes import Node
 from cmfnet_napari.core.dicom.pacs_query import Query, Series, Study, series_of, study_of
 from cmfnet_napari.core.dicom.pacs_web import WebPacs
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.volume import replace
 
 Progress = Callable[[int, int], None]  # files done, of how many
 
@@ -107,7 +107,7 @@ def fetch(
                 "since a part could be taken for the whole. Fetch it again."
             )
         for path in Path(part).iterdir():
-            os.replace(path, folder / path.name)
+            replace(path, folder / path.name)
     return total
 
 
