@@ -64,18 +64,18 @@ class History(QObject):
     def show(self, place: int) -> None:
         """Look at an earlier contour, or at the newest again."""
         self.place = place
-        training, patient = self._session.training, self._session.patient
-        training.follow = self.at_newest
+        result, patient = self._session.result, self._session.patient
+        self._session.training.follow = self.at_newest
         if self.at_newest:
-            if not training.running:
-                training.remove_preview()
+            if not self._session.training.running:
+                result.remove_preview()
             self.changed.emit()
             return
         kept, shape = self.previews[place], self._session.case.study.grid.shape
 
         def done(labels: np.ndarray) -> None:
             if self._session.patient is patient and self.place == place:
-                training.show_preview(labels)
+                result.show_preview(labels)
 
         run_in_background(read_kept, kept.labels, shape, done=done, failed=show_failure)
         self.changed.emit()

@@ -62,7 +62,9 @@ class Refining(QObject):
         self.idle.timeout.connect(self.rest)
         session.opened.connect(self._look_for_contour)
         session.strokes_changed.connect(self._on_strokes)
+        session.training.launching.connect(self.rest)
         session.training.stepped.connect(self._on_fit_goes_on)
+        session.training.completed.connect(self.take_over)
 
     @property
     def run(self) -> Path | None:

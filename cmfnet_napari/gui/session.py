@@ -133,7 +133,6 @@ class Session(QObject):
         self.case.save_classes(classes)
         if self.scribbles is not None:
             self.scribbles.colormap = scribble_colors(classes)
-        self.result.recolor(classes)
         self.classes_changed.emit()
 
     def select_class(self, code: int) -> None:
