@@ -7,7 +7,7 @@ from functools import partial
 
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGroupBox, QLabel, QPushButton
 
-from cmfnet_napari.gui.drawing import LARGEST_MM, SMALLEST_MM
+from cmfnet_napari.gui.brush import LARGEST_MM, SMALLEST_MM
 from cmfnet_napari.gui.keys import DRAWING
 from cmfnet_napari.gui.marks import TOOLS
 from cmfnet_napari.gui.session import Session
@@ -50,7 +50,7 @@ class ToolsPanel(QGroupBox):
         self.brush.setSingleStep(0.5)
         self.brush.setSuffix(" mm")
         self.brush.setToolTip("How wide the brush is, in every plane ([ and ] change it)")
-        self.brush.valueChanged.connect(session.drawing.set_size)
+        self.brush.valueChanged.connect(session.drawing.brush.set_size)
         self.ball = QCheckBox("Ball")
         self.ball.setToolTip("Paint the slices before and behind as well, as far as a ball reaches")
         self.ball.toggled.connect(session.drawing.set_ball)
@@ -60,7 +60,7 @@ class ToolsPanel(QGroupBox):
         )
         self.protect.toggled.connect(self._protect)
         self._lay_out()
-        session.drawing.changed.connect(self._show)
+        session.drawing.brush.changed.connect(self._show)
         session.opened.connect(self._on_opened)
         if session.scribbles is not None:
             self._on_opened()
@@ -101,15 +101,15 @@ class ToolsPanel(QGroupBox):
         self._show()
 
     def _show(self) -> None:
-        layer, drawing = self._session.scribbles, self._session.drawing
+        layer, brush = self._session.scribbles, self._session.drawing.brush
         if layer is None:
             return
         for name, choice in self.modes.items():
             choice.setChecked(layer.mode == name)
         for name, choice in self.tools.items():
-            choice.setChecked(drawing.tool == name)
+            choice.setChecked(brush.tool == name)
         self.brush.blockSignals(True)
-        self.brush.setValue(drawing.size_mm)
+        self.brush.setValue(brush.size_mm)
         self.brush.blockSignals(False)
         self.ball.setChecked(layer.n_edit_dimensions == 3)
         self.protect.setChecked(layer.preserve_labels)

@@ -76,7 +76,7 @@ class ViewKeeper(QObject):
             "slices": list(self._session.navigator.voxel()),
             "center": [float(value) for value in viewer.scene.camera.center],
             "zoom": float(viewer.scene.camera.zoom),
-            "brush": self._session.drawing.size_mm / self._voxel_mm,
+            "brush": self._session.drawing.brush.size_mm / self._voxel_mm,
             "class": int(scribbles.selected_label),
             "keep other classes": bool(scribbles.preserve_labels),
             "provisional contour": self._session.instant.enabled,
@@ -98,7 +98,7 @@ class ViewKeeper(QObject):
 
     def _apply(self, views: Views) -> None:
         viewer, scribbles = self._session.viewer, self._session.scribbles
-        self._session.drawing.set_size(views.brush * self._voxel_mm)
+        self._session.drawing.brush.set_size(views.brush * self._voxel_mm)
         if views.selected in [entry.code for entry in self._session.case.classes]:
             scribbles.selected_label = views.selected
         scribbles.preserve_labels = views.protect

@@ -75,7 +75,7 @@ def test_brush_panel_and_naparis_slider_follow_each_other(opened):
     session, brush = opened.session, opened.scribble_panel.tools.brush
     session.select_class(2)
     brush.setValue(4.0)
-    assert session.drawing.size_mm == 4.0
+    assert session.drawing.brush.size_mm == 4.0
     assert session.scribbles.brush_size == 4  # of 0.9 mm: the nearest that napari has
     assert session.scribbles.cursor_size == 4.0
     session.planes.show("sagittal")
@@ -193,7 +193,7 @@ def test_a_layer_of_another_viewer_paints_into_the_same_strokes(opened, qtbot, j
     other.dims.order = (2, 0, 1)
     other.dims.set_current_step(2, 11)
     session.drawing.attach(layer)
-    session.drawing.set_size(1.0)
+    session.drawing.brush.set_size(1.0)
     layer.mode, layer.selected_label = "paint", 2
     shown = []
     main.events.set_data.connect(lambda: shown.append(1))

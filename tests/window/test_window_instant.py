@@ -48,7 +48,7 @@ def test_it_comes_with_both_kinds_of_strokes_and_goes_with_them(opened, patient,
     assert not shown(opened)
     session.recorder.add(strokes(*AROUND[1:]), "import")
     session.select_class(1)
-    session.drawing.set_size(1.0)
+    session.drawing.brush.set_size(1.0)
     hand.drag((5, 16, 4), (5, 16, 11))
     qtbot.waitUntil(lambda: bool(shown(opened)), timeout=5000)
     (layer,) = shown(opened)

@@ -13,7 +13,7 @@ def test_straight_line_and_lasso_in_linked_views(opened, hand, qtbot):
     sagittal, coronal, _ = opened.view_grid.panes
     session.select_class(2)
     session.viewer.dims.current_step = (5, 10, 8)
-    session.drawing.set_size(1.0)
+    session.drawing.brush.set_size(1.0)
     qtbot.wait(100)
     session.drawing.choose("straight")
     with qtbot.waitSignal(session.recorder.recorded):
