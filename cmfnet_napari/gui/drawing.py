@@ -56,8 +56,8 @@ class Drawing(QObject):
 
     def choose(self, tool: Tool) -> None:
         """Draw with a tool from now on; who was erasing goes on erasing, with it."""
-        layer = self._session.scribbles
-        if layer is not None:
+        if self._session.patient is not None:
+            layer = self._session.scribbles
             self.set_mode("erase" if layer.mode == "erase" else "paint")
         self.brush.choose(tool)
 

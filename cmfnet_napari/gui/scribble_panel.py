@@ -57,7 +57,7 @@ class ScribblePanel(QWidget):
         session.opened.connect(self._on_opened)
         session.closed.connect(self._enable)
         self._enable()
-        if session.scribbles is not None:
+        if session.patient is not None:
             self._on_opened()
 
     def load(self, path: str) -> None:

@@ -42,6 +42,8 @@ from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.views import ViewKeeper
 from cmfnet_napari.gui.windowing import Windowing
 
+_NONE_OPEN = "No patient is open. Open a CT first."
+
 
 class Session(QObject):
     """What the window works on. Panels call its methods and listen to its signals.
@@ -63,9 +65,7 @@ class Session(QObject):
         super().__init__()
         self.viewer = viewer
         self.patient: Opened | None = None
-        self.recorder: StrokeRecorder | None = None
-        self.planes: PlaneKeeper | None = None
-        self.views: ViewKeeper | None = None
+        self._recorder: StrokeRecorder | None = None
         self.preset = "quick"  # of the next fit
         self.ended = False
         self.training = Training(self)
@@ -74,6 +74,7 @@ class Session(QObject):
         self.history = History(self)
         self.base_models = BaseModels(self)
         self.result = Result(self)
+        self.planes = PlaneKeeper(self)
         self.navigator = Navigator(self)
         self.fusion = Fusion(self)
         self.windowing = Windowing(self)
@@ -85,6 +86,7 @@ class Session(QObject):
         self.registering = Registering(self)
         self.drawing = Drawing(self)
         self.instant = Instant(self)
+        self.views = ViewKeeper(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -100,7 +102,7 @@ class Session(QObject):
             None is.
         """
         if self.patient is None:
-            raise UserError("No patient is open. Open a CT first.")
+            raise UserError(_NONE_OPEN)
         return self.patient.case
 
     @property
@@ -109,9 +111,16 @@ class Session(QObject):
         return self.patient is not None and not self.case.read_only
 
     @property
-    def scribbles(self) -> Labels | None:
-        """The scribbles layer of the open case."""
-        return None if self.recorder is None else self.recorder.layer
+    def recorder(self) -> StrokeRecorder:
+        """The strokes of the open case; raises as `case` does."""
+        if self._recorder is None:
+            raise UserError(_NONE_OPEN)
+        return self._recorder
+
+    @property
+    def scribbles(self) -> Labels:
+        """The scribbles layer of the open case; raises as `case` does."""
+        return self.recorder.layer
 
     @property
     def mr_layer(self) -> Layer | None:
@@ -131,18 +140,17 @@ class Session(QObject):
     def set_classes(self, classes: Classes) -> None:
         """Keep names and colours with the case and show them."""
         self.case.save_classes(classes)
-        if self.scribbles is not None:
-            self.scribbles.colormap = scribble_colors(classes)
+        self.scribbles.colormap = scribble_colors(classes)
         self.classes_changed.emit()
 
     def select_class(self, code: int) -> None:
         """Paint with a class from now on."""
-        layer = self.scribbles
-        if layer is None:
+        if self.patient is None:
             return
         if self.case.read_only:
             show_info(plain(self.case.notice))
             return
+        layer = self.scribbles
         layer.visible = True
         self.viewer.layers.selection.active = layer
         layer.selected_label = code
@@ -160,8 +168,6 @@ class Session(QObject):
 
     def load_scribbles(self, scribbles: np.ndarray) -> None:
         """Replace the scribbles by imported ones (uint8, z y x)."""
-        if self.recorder is None:
-            raise UserError("No patient is open. Open a CT first.")
         highest = max(int(scribbles.max()), FIRST_CLASS)
         self.set_classes(classes_up_to(self.case.classes, highest))
         if self.recorder.replace(scribbles) is None:
@@ -227,7 +233,7 @@ class Session(QObject):
             opened.case.journal.fold(layer.data)
             counts = code_counts(layer.data)
         self.patient = opened
-        self.recorder = StrokeRecorder(layer, opened.case.journal, counts, self.viewer.dims)
+        self._recorder = StrokeRecorder(layer, opened.case.journal, counts, self.viewer.dims)
         self.recorder.recorded.connect(self._on_recorded)
         self.recorder.failed.connect(show_failure)
         for own in self.viewer.layers:
@@ -236,7 +242,7 @@ class Session(QObject):
                 if own.metadata.get(LINE):
                     show_filled(own, False)
         self._arrange(layer, opened)
-        self.views = ViewKeeper(self)
+        self.views.open()
         self.opened.emit()
         for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
             show_info(plain(sentence))
@@ -244,7 +250,7 @@ class Session(QObject):
     def _arrange(self, layer: Labels, opened: Opened) -> None:
         """Planes, keys, scale bar, and a place to start: the slice with most strokes."""
         grid = opened.case.study.grid
-        self.planes = PlaneKeeper(self.viewer, grid)
+        self.planes.open()
         self.viewer.canvas.overlays.scale_bar.visible = True
         marked = (layer.data >= FIRST_CLASS).sum(axis=(1, 2))
         middle = [n // 2 for n in grid.shape]
@@ -258,7 +264,7 @@ class Session(QObject):
         bind_keys(self)
 
     def _on_removed(self, event: object) -> None:
-        if self.recorder is not None and event.value == self.recorder.layer:
+        if self.patient is not None and event.value == self.scribbles:
             self._leave()
             show_info("The strokes are kept. Open the patient again to see them.")
 
@@ -293,5 +299,5 @@ class Session(QObject):
         self.views.close()
         self.planes.close()
         self.patient.case.close()
-        self.patient = self.recorder = self.planes = self.views = None
+        self.patient = self._recorder = None
         self.closed.emit()

@@ -62,7 +62,7 @@ class ToolsPanel(QGroupBox):
         self._lay_out()
         session.drawing.brush.changed.connect(self._show)
         session.opened.connect(self._on_opened)
-        if session.scribbles is not None:
+        if session.patient is not None:
             self._on_opened()
 
     def _lay_out(self) -> None:
@@ -91,7 +91,7 @@ class ToolsPanel(QGroupBox):
         DRAWING[name].do(self._session)
 
     def _protect(self, on: bool) -> None:
-        if self._session.scribbles is not None:
+        if self._session.patient is not None:
             self._session.scribbles.preserve_labels = on
 
     def _on_opened(self) -> None:
@@ -101,9 +101,9 @@ class ToolsPanel(QGroupBox):
         self._show()
 
     def _show(self) -> None:
-        layer, brush = self._session.scribbles, self._session.drawing.brush
-        if layer is None:
+        if self._session.patient is None:
             return
+        layer, brush = self._session.scribbles, self._session.drawing.brush
         for name, choice in self.modes.items():
             choice.setChecked(layer.mode == name)
         for name, choice in self.tools.items():

@@ -56,6 +56,7 @@ class ViewGrid(QObject):
         self._settled.timeout.connect(lambda: self._set_cameras())
         session.opened.connect(self._on_opened)
         session.closed.connect(self._on_closed)
+        session.planes.changed.connect(self._turn)
         session.layouts.changed.connect(self._arrange)
         self._later = QTimer(self, singleShot=True, interval=_OTHERS_MS)
         self._later.timeout.connect(self._update_panes)
@@ -72,7 +73,6 @@ class ViewGrid(QObject):
         if self._main is None:
             return
         self._marks = Marks(self._session, self._session.viewer, self._main)
-        self._session.planes.changed.connect(self._turn)
         self._session.recorder.recorded.connect(self._redraw_twins)
         self._arrange(self._session.layouts.name, self._session.navigator.follow_main)
 

@@ -68,14 +68,11 @@ class PlaneButtons(QWidget):
             self._group.addButton(widget)
             self.buttons[plane] = widget
         self.setLayout(row(*self.buttons.values()))
-        session.opened.connect(self._on_opened)
+        session.planes.changed.connect(self._mark)
+        session.opened.connect(lambda: self._mark(session.planes.plane))
 
     def _show(self, plane: str) -> None:
         self._session.planes.show(plane)
-
-    def _on_opened(self) -> None:
-        self._session.planes.changed.connect(self._mark)
-        self._mark(self._session.planes.plane)
 
     def _mark(self, plane: str) -> None:
         self.buttons[plane].setChecked(True)

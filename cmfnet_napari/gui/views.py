@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
@@ -23,24 +24,21 @@ _log = logging.getLogger(__name__)
 
 
 class ViewKeeper(QObject):
-    """Brings the views of a case back, and writes them when they have changed.
-
-    Parameters
-    ----------
-    session : Session
-        With a patient that has just been opened.
-    """
+    """Brings the views of a case back, and writes them when they have changed."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__(session)
         self._session = session
-        self._path = session.case.folder / VIEWS_FILE
+        self._kept: dict[str, Any] = {}
+        self._timer = QTimer(self, interval=_LOOK_MS)
+        self._timer.timeout.connect(self.keep)
+
+    def open(self) -> None:
+        """A patient has just been opened: show it as it was seen last."""
         self._bring_back()
         self._kept = self._views()
-        self._timer = QTimer(self)
-        self._timer.timeout.connect(self.keep)
-        if not session.case.read_only:
-            self._timer.start(_LOOK_MS)
+        if not self._session.case.read_only:
+            self._timer.start()
 
     def keep(self) -> None:
         """Write the views if they have changed; a full disk is said of strokes, not of these."""
@@ -55,9 +53,13 @@ class ViewKeeper(QObject):
         self._kept = views
 
     def close(self) -> None:
-        """Write the last ones."""
+        """The patient is left: write the last ones."""
         self._timer.stop()
         self.keep()
+
+    @property
+    def _path(self) -> Path:
+        return self._session.case.folder / VIEWS_FILE
 
     @property
     def _voxel_mm(self) -> float:
