@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_info
@@ -13,10 +11,9 @@ from cmfnet_napari.core.between import drawn_slices, fill_between, next_undrawn
 from cmfnet_napari.core.scribbles import UNLABELLED
 from cmfnet_napari.gui.brush import Brush
 from cmfnet_napari.gui.marks import Tool
+from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.pen import Pen
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
 
 _BEYOND_MM = 10.0  # a tumour may go on so far above and below what is drawn
 _NOTHING_DRAWN = "Draw a stroke of this class first."
@@ -31,13 +28,14 @@ class Drawing(QObject):
         What all of them draw with.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, navigator: Navigator, brush: Brush) -> None:
         super().__init__(session)
         self._session = session
+        self._navigator = navigator
         self._pens: list[Pen] = []
-        self.brush = Brush(self)
-        self.brush.resized.connect(self._resize)
-        self.brush.changed.connect(self._show)
+        self.brush = brush
+        brush.resized.connect(self._resize)
+        brush.changed.connect(self._show)
 
     def attach(self, layer: Labels) -> None:
         """Draw on a layer: the scribbles, or one of another viewer that shares their array.
@@ -97,7 +95,7 @@ class Drawing(QObject):
         beyond = round(_BEYOND_MM / grid.spacing[axis])
         at = next_undrawn(drawn, self._here, direction, beyond, grid.shape[axis])
         if at is not None:
-            self._session.navigator.go_to_slice(axis, at)
+            self._navigator.go_to_slice(axis, at)
         elif len(drawn):
             show_info("There is no further slice without a stroke of this class this way.")
         else:
@@ -119,7 +117,7 @@ class Drawing(QObject):
 
     @property
     def _here(self) -> int:
-        return self._session.navigator.voxel()[self._axis]
+        return self._navigator.voxel()[self._axis]
 
     def _strokes(self) -> np.ndarray:
         """Strokes of the class in use, bool (z, y, x)."""

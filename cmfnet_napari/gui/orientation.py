@@ -6,16 +6,12 @@ columns run to the right and rows run down, except that the head points up.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.grid import Grid
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
 
 HEAD_AXIS = 0
 PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}

@@ -1,4 +1,4 @@
-"""The controller of the window: one patient, its layers, its jobs. It holds no widget."""
+"""The patient that is open: strokes, classes, and what others are told. It holds no widget."""
 
 from __future__ import annotations
 
@@ -14,79 +14,50 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import FIRST_CLASS
-from cmfnet_napari.gui.activity import Activity
-from cmfnet_napari.gui.auto_strokes import AutoStrokes
-from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
-from cmfnet_napari.gui.comparison import Comparison
-from cmfnet_napari.gui.drawing import Drawing
-from cmfnet_napari.gui.export import Export
-from cmfnet_napari.gui.fusion import Fusion
-from cmfnet_napari.gui.history import History
-from cmfnet_napari.gui.instant import Instant
-from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_filled
-from cmfnet_napari.gui.layouts import Layouts
 from cmfnet_napari.gui.markup import plain
-from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.opening import Opened, code_counts, reopen
-from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
-from cmfnet_napari.gui.refining import Refining
-from cmfnet_napari.gui.registering import Registering
-from cmfnet_napari.gui.result import Result
-from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-from cmfnet_napari.gui.training import Training
-from cmfnet_napari.gui.views import ViewKeeper
-from cmfnet_napari.gui.windowing import Windowing
 
 _NONE_OPEN = "No patient is open. Open a CT first."
 
 
 class Session(QObject):
-    """What the window works on. Panels call its methods and listen to its signals.
+    """What the window works on. It knows none of those who listen to its signals.
 
     Parameters
     ----------
     viewer : napari.Viewer
         The viewer that shows the patient.
+
+    Attributes
+    ----------
+    patient : Opened or None
+        None: no patient is open.
+    holds : list of callable
+        Each says in a sentence why the patient cannot be left now, or nothing.
+    ended : bool
+        Whether the window is being closed.
     """
 
     busy = Signal(str)  # what goes on in the background; empty: nothing
-    opened = Signal()
-    closed = Signal()
+    arriving = Signal()  # there is a patient: the window is arranged for it
+    opened = Signal()  # and shows it
+    leaving = Signal()  # the patient, if there is one, is still there
+    closed = Signal()  # there is none
     strokes_changed = Signal()
     classes_changed = Signal()
-    keys_asked = Signal()  # to be shown what every key does
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = viewer
         self.patient: Opened | None = None
         self._recorder: StrokeRecorder | None = None
-        self.preset = "quick"  # of the next fit
+        self.holds: list[Callable[[], str]] = []
         self.ended = False
-        self.training = Training(self)
-        self.refining = Refining(self)
-        self.activity = Activity(self)
-        self.history = History(self)
-        self.base_models = BaseModels(self)
-        self.result = Result(self)
-        self.planes = PlaneKeeper(self)
-        self.navigator = Navigator(self)
-        self.fusion = Fusion(self)
-        self.windowing = Windowing(self)
-        self.layouts = Layouts(self)
-        self.comparison = Comparison(self)
-        self.review = Review(self)
-        self.export = Export(self)
-        self.auto_strokes = AutoStrokes(self)
-        self.registering = Registering(self)
-        self.drawing = Drawing(self)
-        self.instant = Instant(self)
-        self.views = ViewKeeper(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -156,6 +127,12 @@ class Session(QObject):
         layer.selected_label = code
         layer.mode = "paint"
 
+    def select_next_class(self) -> None:
+        """Paint with the class after the one in use; after the last with the first."""
+        codes = [entry.code for entry in self.case.classes]
+        now = self.scribbles.selected_label
+        self.select_class(codes[(codes.index(now) + 1) % len(codes)] if now in codes else codes[0])
+
     def undo(self) -> None:
         """Take the newest stroke back, also one of an earlier session."""
         if self.writable and self.recorder.undo() is None:
@@ -174,15 +151,13 @@ class Session(QObject):
             show_info("The file has the same strokes as the window: nothing was changed.")
 
     def close(self) -> None:
-        """End the worker, record what is left, let go of the viewer. Twice is once."""
+        """Leave the patient and let go of the viewer, for good. Twice is once."""
         if self.ended:
             return
         self.ended = True
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._leave()
-        self.review.watcher.close()
-        self.navigator.close()
 
     def _show(self, opened: Opened) -> None:
         self.busy.emit("")
@@ -196,10 +171,11 @@ class Session(QObject):
             self.viewer.add_layer(Layer.create(data, meta, kind))
 
     def _refused(self) -> bool:
-        """Whether a fit runs, which another patient would end; if so it is said."""
-        if self.training.running:
-            show_warning("Training is running. Stop it before you open another patient.")
-        return self.training.running
+        """Whether something holds the patient here; if so it is said."""
+        reason = next(filter(None, (hold() for hold in self.holds)), "")
+        if reason:
+            show_warning(reason)
+        return bool(reason)
 
     def _not_opened(self, error: Exception) -> None:
         self.busy.emit("")
@@ -241,27 +217,10 @@ class Session(QObject):
                 own.name = own.metadata[ROLE]  # without the number that a predecessor cost it
                 if own.metadata.get(LINE):
                     show_filled(own, False)
-        self._arrange(layer, opened)
-        self.views.open()
+        self.arriving.emit()
         self.opened.emit()
         for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
             show_info(plain(sentence))
-
-    def _arrange(self, layer: Labels, opened: Opened) -> None:
-        """Planes, keys, scale bar, and a place to start: the slice with most strokes."""
-        grid = opened.case.study.grid
-        self.planes.open()
-        self.viewer.canvas.overlays.scale_bar.visible = True
-        marked = (layer.data >= FIRST_CLASS).sum(axis=(1, 2))
-        middle = [n // 2 for n in grid.shape]
-        middle[0] = int(marked.argmax()) if marked.any() else middle[0]
-        self.navigator.go_to_voxel(tuple(middle))
-        self.planes.show("axial")
-        self.drawing.open()
-        layer.selected_label = FIRST_CLASS
-        layer.editable = not opened.case.read_only
-        self.viewer.layers.selection.active = layer
-        bind_keys(self)
 
     def _on_removed(self, event: object) -> None:
         if self.patient is not None and event.value == self.scribbles:
@@ -283,21 +242,10 @@ class Session(QObject):
 
     def _leave(self) -> None:
         """Leave the open case; its layers stay."""
-        self.training.close()
-        self.refining.close()
-        self.auto_strokes.close()
-        self.review.close()
-        self.comparison.close()
-        self.registering.close()
-        self.instant.close()
-        self.result.close()
+        self.leaving.emit()
         if self.patient is None:
             return
-        unbind_keys(self)
-        self.drawing.close()
         self.recorder.close()
-        self.views.close()
-        self.planes.close()
         self.patient.case.close()
         self.patient = self._recorder = None
         self.closed.emit()

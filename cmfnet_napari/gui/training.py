@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -25,11 +25,10 @@ from cmfnet_napari.core.model_card import check_base, model_name, read_card, sta
 from cmfnet_napari.core.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.scribbles import check_trainable
 from cmfnet_napari.gui.previews import load_preview
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.watchdog import Watchdog
 from cmfnet_napari.gui.worker_client import WorkerClient, worker_command
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 
 class Training(QObject):
@@ -37,6 +36,8 @@ class Training(QObject):
 
     Attributes
     ----------
+    preset : str
+        Of the next fit.
     state : str
         ``idle``, ``starting``, ``training`` or ``stopping``.
     follow : bool
@@ -56,16 +57,19 @@ class Training(QObject):
     finished = Signal(object)  # Finished
     failed = Signal(str, str)  # one sentence; the end of the worker's log
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, result: Result) -> None:
         super().__init__(session)
         self._session = session
+        self._result = result
         self._client: WorkerClient | None = None
         self._killed, self._device = False, "auto"
         self.command = worker_command
+        self.preset = "quick"
         self.state = "idle"
         self.follow = True
         self.interrupted: RunRecord | None = None
         self.watchdog = Watchdog(self.silent.emit)
+        session.holds.append(self._hold)
         session.opened.connect(self._look_for_interrupted)
         session.closed.connect(self._look_for_interrupted)
 
@@ -128,8 +132,13 @@ class Training(QObject):
         """End the worker without waiting; remove the preview."""
         self._let_go()
         self.watchdog.stop()
-        self._session.result.remove_preview()
+        self._result.remove_preview()
         self._set_state("idle")
+
+    def _hold(self) -> str:
+        """Why the patient cannot be left now, or empty."""
+        running = "Training is running. Stop it before you open another patient."
+        return running if self.running else ""
 
     def _check_ready(self) -> int:
         """Classes that the strokes tell of, background included."""
@@ -197,7 +206,7 @@ class Training(QObject):
                 client = self._release()
                 self._end()
                 self.completed.emit(client, event, self._device)
-                self._session.result.read(event)
+                self._result.read(event)
                 self.finished.emit(event)
             case Failed():
                 self._fail(event.reason)
@@ -209,7 +218,7 @@ class Training(QObject):
     def _fail(self, reason: str) -> None:
         details = self._client.details if self._client is not None else ""
         self._end()
-        self._session.result.remove_preview()
+        self._result.remove_preview()
         self.failed.emit(reason, details)
 
     def _end(self) -> None:
@@ -223,7 +232,7 @@ class Training(QObject):
             if not self.running:
                 return
             if self.follow:
-                self._session.result.show_preview(labels)
+                self._result.show_preview(labels)
             self.previewed.emit(event)
 
         load_preview(self._session, event, show)

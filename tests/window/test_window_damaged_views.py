@@ -42,14 +42,14 @@ def test_damaged_views_are_passed_over(opened, qtbot):
     session = opened.session
     path, codes = session.case.folder / VIEWS_FILE, [e.code for e in session.case.classes]
     session.viewer.scene.camera.zoom = 3.0
-    views = session.views
+    views = opened.workbench.views
     good = views._views()
     for change in BROKEN:
         path.write_text(json.dumps({**good, **change} if change else {}))
         views.open()
         views.close()
-        assert session.layouts.name == "one", change
-        assert 0 <= session.fusion.blend <= 100, change
+        assert opened.workbench.layouts.name == "one", change
+        assert 0 <= opened.workbench.fusion.blend <= 100, change
         camera = session.viewer.scene.camera
         assert 0.001 < camera.zoom < 1e6, change
         assert np.isfinite(camera.center).all(), change

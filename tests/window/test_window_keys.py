@@ -74,7 +74,7 @@ def test_without_a_patient_keys_do_nothing(opened, hand, qtbot):
     assert session.patient is None
     hand.press(FIRST_CLASS_KEY)
     hand.press("G")
-    assert session.layouts.name == "one"
+    assert opened.workbench.layouts.name == "one"
 
 
 def test_a_key_also_finds_its_session_by_a_proxy_of_the_viewer(opened):

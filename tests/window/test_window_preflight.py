@@ -53,7 +53,7 @@ def test_findings_follow_strokes_classes_and_preset(opened, findings, qtbot):
     classes = (*opened.session.case.classes, ScribbleClass(3, name, "#009e73"))
     opened.session.set_classes(classes)
     findings(lambda texts: texts == [f"{name} has no stroke yet: it will not be learnt."])
-    opened.session.close()
+    opened.workbench.close()
     assert not panel.isVisibleTo(opened.training_panel)  # no patient, nothing to say
 
 
@@ -68,7 +68,7 @@ def test_the_button_goes_to_the_place(opened, findings, hand, qtbot):
     viewer.layers.selection.active = viewer.layers[0]
     panel.buttons[0].click()
     qtbot.wait(50)
-    assert opened.session.planes.plane == "coronal"  # the plane one works in stays
+    assert opened.workbench.planes.plane == "coronal"  # the plane one works in stays
     z, y, x = viewer.dims.current_step
     assert z in range(7, 11)
     assert y in range(3)
@@ -84,10 +84,10 @@ def test_warnings_do_not_block_and_stay_while_training(opened, findings, fake, q
     draw(opened, (slice(2, 4), slice(14, 17), slice(6, 10)), 1)
     panel = findings(lambda texts: len(texts) == 1 and "one sagittal slice" in texts[0])
     panel.buttons[0].click()  # what lies in one slice is shown in that plane
-    assert opened.session.planes.plane == "sagittal"
+    assert opened.workbench.planes.plane == "sagittal"
     assert opened.session.viewer.dims.current_step[2] == 8
     fake("good")
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
         assert "one sagittal slice" in panel.texts[0]
     findings(lambda texts: len(texts) == 1)

@@ -67,7 +67,7 @@ def test_a_stop_that_is_not_answered_can_be_forced(opened, fake, scribble, qtbot
     fake("stubborn")
     scribble()
     opened.tabs.setCurrentIndex(2)
-    panel, training = opened.training_panel.goes_on, opened.session.training
+    panel, training = opened.training_panel.goes_on, opened.workbench.training
     training.watchdog.answer_limit = 0.5
     with qtbot.waitSignal(training.started, timeout=20000):
         training.start("quick")
@@ -87,7 +87,7 @@ def test_a_stop_that_is_not_answered_can_be_forced(opened, fake, scribble, qtbot
 def test_a_stop_that_was_heard_is_said(opened, fake, scribble, qtbot):
     fake("endless")
     scribble()
-    training = opened.session.training
+    training = opened.workbench.training
     with qtbot.waitSignal(training.stepped, timeout=20000):
         training.start("quick")
     with qtbot.waitSignals([training.noticed, training.finished], timeout=10000) as all_said:
@@ -103,7 +103,7 @@ def test_a_stop_that_was_heard_is_said(opened, fake, scribble, qtbot):
 def test_waiting_for_room_is_shown_and_is_no_silence(opened, fake, scribble, qtbot):
     fake("waits")
     scribble()
-    panel, training, silences = opened.training_panel, opened.session.training, []
+    panel, training, silences = opened.training_panel, opened.workbench.training, []
     training.watchdog.limit = 0.4
     with qtbot.waitSignal(training.paused, timeout=20000):
         training.start("quick")

@@ -70,7 +70,7 @@ def test_a_fit_is_told_its_base_model(opened, fake, scribble, models, qtbot):
     scribble()
     opened.tabs.setCurrentIndex(2)
     opened.training_panel.begin.base.setCurrentIndex(1)
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
     command = decode_command((opened.session.case.folder / "command.json").read_text())
     assert command.base == str(path)
@@ -79,7 +79,7 @@ def test_a_fit_is_told_its_base_model(opened, fake, scribble, models, qtbot):
 def test_without_a_model_a_fit_starts_from_nothing(opened, fake, scribble, qtbot):
     fake("good")
     scribble()
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
     command = json.loads((opened.session.case.folder / "command.json").read_text())
     assert command["base"] == ""
@@ -105,15 +105,15 @@ def test_a_model_that_cannot_be_used_is_said_before_the_worker_starts(
     notification_manager.records.clear()
     opened.training_panel.train_button.click()
     assert words in notification_manager.records[-1].message
-    assert opened.session.training.process_id == 0
-    assert opened.session.training.state == "idle"
+    assert opened.workbench.training.process_id == 0
+    assert opened.workbench.training.state == "idle"
 
 
 def test_a_model_is_added_from_a_run_and_chosen(dock, models, qtbot, tmp_path, monkeypatch):
     begin = dock.training_panel.begin
     model = write(tmp_path / "0003-standard" / "model.safetensors")
     choose(monkeypatch, model)
-    with qtbot.waitSignal(dock.session.base_models.added, timeout=5000):
+    with qtbot.waitSignal(dock.workbench.base_models.added, timeout=5000):
         begin.add_button.click()
     assert begin.base.currentText() == "0003-standard"
     assert begin.base_path.read_bytes() == model.read_bytes()
@@ -163,7 +163,7 @@ def test_the_choice_is_locked_while_it_trains(opened, fake, scribble, qtbot):
     fake("endless")
     scribble()
     begin = opened.training_panel.begin
-    with qtbot.waitSignal(opened.session.training.stepped, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.stepped, timeout=30000):
         opened.training_panel.train_button.click()
     assert not begin.base.isEnabled()
     assert not begin.add_button.isEnabled()
