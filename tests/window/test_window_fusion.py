@@ -128,12 +128,3 @@ def test_without_an_mr_there_is_nothing_to_blend(dock, patient, qtbot):
     dock.workbench.fusion.flicker(True)
     dock.workbench.layouts.show("pair")
     assert dock.workbench.layouts.name == "one"
-
-
-def test_scale_bars_are_round_and_short_enough():
-    from cmfnet_napari.gui.readout import bar_length
-
-    assert bar_length(zoom=2.35, width=276) == 20  # 82.8 pixels are 35 mm
-    assert bar_length(zoom=1.4, width=276) == 50
-    assert bar_length(zoom=1.0, width=2000) == 100  # 150 pixels at most
-    assert bar_length(zoom=300.0, width=276) == pytest.approx(0.2)

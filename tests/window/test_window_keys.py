@@ -32,13 +32,6 @@ def changed():
     settings.shortcuts = before
 
 
-def test_no_key_is_given_twice():
-    keys = [str(shortcut.key) for shortcut in SHORTCUTS]
-    assert len(keys) == len(set(keys))
-    names = [shortcut.name for shortcut in SHORTCUTS]
-    assert len(names) == len(set(names))
-
-
 @pytest.mark.parametrize("key", ["?", "Shift+H"])
 def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot, key):
     opened.window().activateWindow()

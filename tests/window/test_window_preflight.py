@@ -7,10 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.expected import Expected
 from cmfnet_napari.core.scribbles import ScribbleClass
 from cmfnet_napari.gui import preflight as module
-from cmfnet_napari.gui.preflight_panel import expected_words
 
 SHAPE = (12, 20, 16)
 
@@ -109,14 +107,3 @@ def test_many_changes_cost_one_look_off_the_gui_thread(opened, findings, monkeyp
     qtbot.wait(100)
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
-
-
-def test_expected_words():
-    gib = 2**30
-    assert expected_words(Expected(1.5 * gib, None, None)) == (
-        "Expected: about 1.5 GiB of memory on the processor."
-    )
-    assert expected_words(Expected(gib, 96, 0.32)) == (
-        "Expected: about 2 min of training (0.32 s a step in an earlier run) and about 1.0 GiB of "
-        "memory on the processor."
-    )

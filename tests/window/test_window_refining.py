@@ -199,22 +199,3 @@ def test_leaving_the_patient_ends_the_worker(fitted, qtbot):
     dock.session.viewer.layers.remove(dock.session.scribbles)
     assert dock.workbench.refining.state == "off"
     qtbot.waitUntil(lambda: ended(number), timeout=8000)
-
-
-def test_nothing_is_updated_before_there_is_a_contour(opened, fake, scribble, qtbot):
-    fake("good")
-    scribble()
-    qtbot.wait(800)
-    assert opened.workbench.refining.state == "off"
-    assert refines(opened) == []
-
-
-def test_a_case_for_looking_is_never_updated(fitted, qtbot, monkeypatch):
-    dock = fitted()
-    monkeypatch.setattr(dock.session.case, "read_only", True)
-    dock.session.strokes_changed.emit()
-    qtbot.wait(800)
-    assert refines(dock) == []
-    dock.workbench.refining.close()
-    dock.session.opened.emit()
-    assert dock.workbench.refining.state == "off"

@@ -15,7 +15,6 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.events import decode_command
 from cmfnet_napari.core.model_card import FORMAT, Card
-from cmfnet_napari.gui.base_models import add_model, list_models
 from cmfnet_napari.gui.opening import open_files
 
 NOTHING = "Strokes alone (from nothing)"
@@ -147,16 +146,6 @@ def test_thinking_better_of_it_changes_nothing(dock, monkeypatch):
     choose(monkeypatch, "")
     dock.training_panel.begin.add_button.click()
     assert items(dock.training_panel.begin.base) == [NOTHING]
-
-
-def test_a_taken_name_gets_a_number_and_nothing_is_overwritten(models, tmp_path):
-    first = write(tmp_path / "a" / "organs.safetensors", classes=3)
-    second = write(tmp_path / "b" / "organs.safetensors", classes=4)
-    added = [add_model(path) for path in (first, second, first)]
-    assert [path.stem for path in added] == ["organs", "organs-2", "organs-3"]
-    assert [model.card.classes for model in list_models()] == [3, 4, 3]
-    assert add_model(added[1]) == added[1]  # one that is there already is not copied
-    assert len(list_models()) == 3
 
 
 def test_the_choice_is_locked_while_it_trains(opened, fake, scribble, qtbot):
