@@ -97,19 +97,6 @@ def test_undo_and_redo_count_as_strokes(fitted, qtbot):
     qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
 
 
-def test_strokes_in_a_row_wait_for_a_quiet_moment(fitted, qtbot):
-    dock = fitted()
-
-    def three():
-        for row in (2, 3, 4):
-            stroke(dock, np.s_[6, row, 9:12])
-            qtbot.wait(150)
-
-    updated(dock, qtbot, three)
-    qtbot.wait(800)
-    assert len(refines(dock)) == 1
-
-
 def test_an_undo_during_an_update_is_not_lost(fitted, qtbot):
     dock = fitted("slow")
     stroke(dock)

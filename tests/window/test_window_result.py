@@ -84,15 +84,6 @@ def test_contour_and_probability(predicted):
     assert result.prediction.contour == 0
 
 
-def test_colour_of_a_class_is_the_predictions_too(predicted):
-    from cmfnet_napari.gui.classes import change_class
-
-    session = predicted.session
-    session.set_classes(change_class(session.case.classes, 2, color="#ff0000"))
-    np.testing.assert_allclose(session.scribbles.get_color(2), (1, 0, 0, 1))
-    np.testing.assert_allclose(predicted.workbench.result.prediction.get_color(1), (1, 0, 0, 1))
-
-
 def test_corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot):
     predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
     with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 
 pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")
 
+from napari.components import ViewerModel
+
+from cmfnet_napari.gui.workbench import Workbench
 from tests.window_logic.stand_ins import Background, Client, StandInSession, Timer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings(tmp_path_factory):
+    """napari's settings are nobody's own."""
+    path = tmp_path_factory.mktemp("napari") / "settings.yaml"
+    os.environ.setdefault("NAPARI_CONFIG", str(path))
 
 
 @pytest.fixture
@@ -29,6 +40,16 @@ def background(monkeypatch):
 def timers(monkeypatch):
     """Timers that only a test fires."""
     _everywhere(monkeypatch, "QTimer", Timer)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, background, said):
+    """A whole workbench with napari's model of a viewer, which needs no display."""
+    monkeypatch.setattr("cmfnet_napari.gui.keys._register", lambda: None)  # napari's own
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    bench = Workbench(ViewerModel())
+    yield bench
+    bench.close()
 
 
 @pytest.fixture

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
+import SimpleITK as sitk
+from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Finished
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES
+from cmfnet_napari.core.study import study_from_images
+from cmfnet_napari.gui.layers import case_layers
+from cmfnet_napari.gui.opening import prepare
 
 SHAPE = (4, 6, 5)  # z, y, x
+CT_SHAPE = (5, 8, 7)
 GRID = Grid(SHAPE, (3.0, 0.9, 1.1), (-20.0, 35.0, -400.0))
 
 
@@ -24,6 +31,18 @@ class Timer:
         self.once, self.interval, self.on = singleShot, interval, False
         self._actions: list[Callable[[], None]] = []
         self.timeout = SimpleNamespace(connect=self._actions.append)
+
+    soon: ClassVar[list[Callable[[], None]]] = []  # after the event that is being handled
+
+    @classmethod
+    def singleShot(cls, _ms, action):  # noqa: N802
+        cls.soon.append(action)
+
+    @classmethod
+    def end_event(cls):
+        """Do what was put off until the event is over."""
+        while cls.soon:
+            cls.soon.pop(0)()
 
     def setInterval(self, ms):  # noqa: N802
         self.interval = ms
@@ -211,3 +230,23 @@ def finished(run="runs/0001-quick", **values):
         volumes_ml={"Tumour": 1.0},
         **values,
     )
+
+
+def patient(value=40, strokes=None, shape=CT_SHAPE, spacing=(1.0, 1.0, 1.0)):
+    """A CT with the case it has, or a new one."""
+    ct = sitk.GetImageFromArray(np.arange(np.prod(shape), dtype=np.int16).reshape(shape) + value)
+    ct.SetSpacing(spacing[::-1])
+    return prepare(study_from_images(sitk.Cast(ct, sitk.sitkInt16)), strokes)
+
+
+def come(session, load):
+    """A patient is opened."""
+    session.open(load)
+    Timer.end_event()
+
+
+def drop(bench, opened):
+    """Its layers come as a sample's do."""
+    for data, meta, kind in case_layers(opened):
+        bench.session.viewer.add_layer(Layer.create(data, meta, kind))
+    Timer.end_event()

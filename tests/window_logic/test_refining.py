@@ -7,7 +7,7 @@ import pytest
 
 from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.gui.refining import Refining
+from cmfnet_napari.gui.refining import IDLE_SECONDS, QUIET_MS, Refining
 from tests.window_logic.stand_ins import SHAPE, Client, StandInResult, StandInTraining, finished
 
 REFINE = events.Refine(model="runs/0001-quick", device="cpu")
@@ -38,6 +38,7 @@ def test_before_there_is_a_contour_strokes_update_nothing(refining, session, cli
 def test_a_stroke_is_sent_once_the_hand_rests(refining, fitted, session, heard):
     assert (refining.state, refining.process_id) == ("ready", 4711)
     assert refining.run == session.folder / "runs" / "0001-quick"
+    assert (refining._quiet.interval, refining.idle.interval) == (QUIET_MS, 1000 * IDLE_SECONDS)
     for _ in range(3):
         session.strokes_changed.emit()
     assert fitted.sent == []
