@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from report import Row
@@ -64,15 +63,18 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
     """Our tool on the layer, with a journal."""
     from cmfnet_napari.core.journal import Journal
     from cmfnet_napari.core.scribbles import MAX_CODE
+    from cmfnet_napari.gui.brush import Brush
     from cmfnet_napari.gui.pen import Pen
     from cmfnet_napari.gui.scribbling import StrokeRecorder
 
-    drawing = SimpleNamespace(tool=tool, size_mm=BRUSH_MM, follow=lambda _layer: None)
+    brush = Brush()
+    brush.choose(tool)
+    brush.set_size(BRUSH_MM)
     with tempfile.TemporaryDirectory() as folder:
         counts = np.bincount(layer.data.ravel(), minlength=MAX_CODE + 1)
         journal = Journal(Path(folder) / "strokes.sqlite")
         recorder = StrokeRecorder(layer, journal, counts, viewer.dims)
-        pen = Pen(layer, drawing, recorder)
+        pen = Pen(layer, brush, recorder)
         layer.selected_label = 1 + layer.selected_label % MAX_CODE  # so that it changes something
         layer.mode = "paint"
         yield

@@ -37,7 +37,7 @@ def measure() -> list[Row]:
     _open(dock)
     rows: list[Row] = []
     for layout in LAYOUTS:
-        dock.session.layouts.show(layout)
+        dock.workbench.layouts.show(layout)
         _run(1.0)
         rows += _rows(dock, layout)
     viewer.close()
@@ -48,14 +48,14 @@ def _rows(dock: object, layout: str) -> list[Row]:
     canvases = _canvases(dock)
     rows = []
     for plane in ("axial", "sagittal"):
-        dock.session.planes.show(plane)
+        dock.workbench.planes.show(plane)
         _run(0.5)
         frame, thread, slicing = _scroll(dock.session.viewer, canvases[0])
         name = f"{layout}, {plane}, {len(canvases)} canvases"
         rows.append(_row(f"frames a second, {name}", 1 / frame, "/s", "> 20"))
         rows.append(_row(f"GUI thread a frame, {name}", 1000 * thread, "ms", "< 50"))
         rows.append(_row(f"of it slicing, {name}", 1000 * slicing, "ms"))
-    dock.session.planes.show("axial")
+    dock.workbench.planes.show("axial")
     _run(0.5)
     stroke, thread = _stroke(dock, canvases[0])
     rows.append(_row(f"mouse move to stroke, {layout}", 1000 * stroke, "ms", "≤ 16"))
@@ -92,7 +92,7 @@ def _open(dock: object) -> None:
     contour = segmentation_layer(ball.astype(np.uint8), session.case.study.grid, colors, "Contour")
     session.viewer.add_layer(contour)
     session.viewer.layers.selection.active = session.scribbles
-    session.fusion.set_blend(50)
+    dock.workbench.fusion.set_blend(50)
     _run(2.0)
 
 

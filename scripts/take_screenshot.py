@@ -46,7 +46,7 @@ def pause(seconds: float) -> None:
 def draw_strokes(dock: CmFNetDock, contour: Path) -> None:
     """Background and tumour strokes by erosion of the contour, with the panel's own controls."""
     panel = dock.scribble_panel.auto
-    dock.session.auto_strokes.load_mask(str(contour))
+    dock.workbench.auto_strokes.load_mask(str(contour))
     wait(lambda: panel.contour.value is not None)
     for kind, margin, coverage in ((0, 6.0, 0.12), (1, 3.0, 0.04)):
         panel.kind.setCurrentIndex(kind)
@@ -59,14 +59,14 @@ def draw_strokes(dock: CmFNetDock, contour: Path) -> None:
 
 def train(dock: CmFNetDock, minutes: float) -> None:
     """A fit to its end."""
-    training, ended = dock.session.training, []
+    training, ended = dock.workbench.training, []
     training.finished.connect(ended.append)
     training.failed.connect(lambda reason, details: ended.append(f"{reason}\n{details}"))
     dock.tabs.setCurrentIndex(2)
     training.start("quick", minutes=minutes)
     wait(lambda: ended, 60 * minutes + 300)
     print(ended[0])
-    wait(lambda: dock.session.result.prediction is not None)
+    wait(lambda: dock.workbench.result.prediction is not None)
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
     train(dock, minutes)
     dock.result_panel.marked_only.setChecked(True)
     pause(2)
-    dock.session.comparison.use_file(str(folder / "gtv.nii.gz"))
+    dock.workbench.comparison.use_file(str(folder / "gtv.nii.gz"))
     dock.view_panel.fusion.slider.setValue(100)
     pause(3)
     viewer.window.screenshot(str(TARGET), canvas_only=False, flash=False)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from napari.utils import progress
 from qtpy.QtCore import QObject, QTimer
 
 from cmfnet_napari.core.events import Step
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.training import Training
 
 _WHOLE = 100  # per cent
 
@@ -24,15 +20,15 @@ class Activity(QObject):
         Per cent that are done.
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, training: Training) -> None:
+        super().__init__(training)
         self._bar: progress | None = None
         self.share = 0
         # napari's bar lets waiting events in when it moves: never while one is being handled.
         self._moves = QTimer(self, singleShot=True, interval=0)
         self._moves.timeout.connect(self._move)
-        session.training.state_changed.connect(self._on_state)
-        session.training.stepped.connect(self._on_step)
+        training.state_changed.connect(self._on_state)
+        training.stepped.connect(self._on_step)
 
     @property
     def shown(self) -> bool:

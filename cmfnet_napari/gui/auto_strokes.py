@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
@@ -23,10 +22,8 @@ from cmfnet_napari.gui.layers import (
     placement,
     segmentation_layer,
 )
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 
 @dataclass(frozen=True, eq=False)

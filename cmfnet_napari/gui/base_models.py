@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
@@ -24,9 +23,6 @@ from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 
 @dataclass(frozen=True)
@@ -51,9 +47,6 @@ class BaseModels(QObject):
     """Adds models in the background."""
 
     added = Signal(object)  # Path in the models folder
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
 
     def add(self, path: str) -> None:
         """Check a model and copy it into the models folder; say why not when it cannot be used."""

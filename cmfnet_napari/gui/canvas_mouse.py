@@ -7,7 +7,7 @@ they reach napari; everything else goes on to it untouched.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from napari.components import ViewerModel
@@ -15,11 +15,12 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QWidget
 
+from cmfnet_napari.core.windows import Limits
+from cmfnet_napari.gui.fusion import Fusion
+from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.readout import Readout
-
-if TYPE_CHECKING:
-    from cmfnet_napari.core.windows import Limits
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.windowing import Windowing
 
 _PRESS, _MOVE = QEvent.Type.MouseButtonPress, QEvent.Type.MouseMove
 _RELEASE, _TWICE = QEvent.Type.MouseButtonRelease, QEvent.Type.MouseButtonDblClick
@@ -50,13 +51,23 @@ def place_under(view: ViewerModel, size: tuple[int, int], x: float, y: float) ->
     return place
 
 
+@dataclass(frozen=True)
+class ViewLinks:
+    """What a view of planes is tied to: the patient, the place, and how CT and MR are shown."""
+
+    session: Session
+    navigator: Navigator
+    fusion: Fusion
+    windowing: Windowing
+
+
 class CanvasMouse(QObject):
     """Listens to one canvas.
 
     Parameters
     ----------
-    session : Session
-        With an open patient.
+    links : ViewLinks
+        What it moves.
     view : ViewerModel
         What the canvas shows.
     canvas : QWidget
@@ -70,7 +81,7 @@ class CanvasMouse(QObject):
 
     def __init__(
         self,
-        session: Session,
+        links: ViewLinks,
         view: ViewerModel,
         canvas: QWidget,
         image: str = "",
@@ -78,8 +89,8 @@ class CanvasMouse(QObject):
     ) -> None:
         super().__init__(canvas)
         self.image = image
-        self._session, self._view, self._canvas, self._keys = session, view, canvas, keys
-        self._readout = Readout(session, view)
+        self._links, self._view, self._canvas, self._keys = links, view, canvas, keys
+        self._readout = Readout(links.session, view)
         self._window: tuple[str, Limits, QPointF] | None = None  # image, limits, where it began
         self._pointing = False
         canvas.installEventFilter(self)
@@ -90,7 +101,7 @@ class CanvasMouse(QObject):
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Take what is ours; True keeps it from napari."""
-        if self._session.patient is None:
+        if self._links.session.patient is None:
             return False
         kind = event.type()
         if kind in _KEYS and self._keys is not None:
@@ -118,13 +129,13 @@ class CanvasMouse(QObject):
         shift = event.modifiers() == Qt.KeyboardModifier.ShiftModifier
         if event.button() == Qt.MouseButton.LeftButton and shift:
             self._pointing = True
-            self._session.navigator.go_to(self._place(event))
+            self._links.navigator.go_to(self._place(event))
             return True
         return False
 
     def _begin_window(self, event: QMouseEvent) -> bool:
-        image = self.image or self._session.fusion.front
-        limits = self._session.windowing.limits(image)
+        image = self.image or self._links.fusion.front
+        limits = self._links.windowing.limits(image)
         if limits is not None:
             self._window = image, limits, event.position()
         return True
@@ -133,10 +144,10 @@ class CanvasMouse(QObject):
         if self._window is not None:
             image, limits, begun = self._window
             way = event.position() - begun
-            self._session.windowing.drag(image, limits, way.x(), way.y())
+            self._links.windowing.drag(image, limits, way.x(), way.y())
             return True
         if self._pointing:
-            self._session.navigator.go_to(self._place(event))
+            self._links.navigator.go_to(self._place(event))
         elif event.buttons() == Qt.MouseButton.NoButton:  # strokes come first
             self._readout.show_value(self._place(event))
         return self._pointing

@@ -52,7 +52,7 @@ class ClassesPanel(QWidget):
         session.opened.connect(self._follow_selection)
         session.strokes_changed.connect(self._count)
         self._fill()
-        if session.scribbles is not None:
+        if session.patient is not None:
             self._follow_selection()
 
     def _classes(self) -> tuple[ScribbleClass, ...]:
@@ -79,9 +79,9 @@ class ClassesPanel(QWidget):
         self._mark_selected()
 
     def _count(self) -> None:
-        recorder = self._session.recorder
-        if recorder is None:
+        if self._session.patient is None:
             return
+        recorder = self._session.recorder
         total = int(recorder.counts.sum())
         self.table.blockSignals(True)
         for index, entry in enumerate(self._classes()):
@@ -95,10 +95,12 @@ class ClassesPanel(QWidget):
         self._mark_selected()
 
     def _mark_selected(self) -> None:
-        layer = self._session.scribbles
+        if self._session.patient is None:
+            return
+        selected = self._session.scribbles.selected_label
         codes = [entry.code for entry in self._classes()]
-        if layer is not None and layer.selected_label in codes:
-            self.table.selectRow(codes.index(layer.selected_label))
+        if selected in codes:
+            self.table.selectRow(codes.index(selected))
 
     def _on_click(self, index: int, cell: int) -> None:
         self._session.select_class(self._classes()[index].code)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
@@ -20,10 +19,9 @@ from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.gui.classes import class_names, reference_colors
 from cmfnet_napari.gui.layers import OPENED, insert_below, segmentation_layer
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 _WAIT_MS = 800  # a contour that is being updated changes again before it could be judged
 
@@ -44,16 +42,17 @@ class Comparison(QObject):
     changed = Signal()  # the other contour
     evaluated = Signal(object)  # Evaluation, or None
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, result: Result) -> None:
         super().__init__(session)
         self._session = session
+        self._result = result
         self.kind = "nothing"
         self.other: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
         self._layer: Labels | None = None
         self._later = QTimer(self, singleShot=True, interval=_WAIT_MS)
         self._later.timeout.connect(self._evaluate)
-        session.result.changed.connect(self._on_result)
+        result.changed.connect(self._on_result)
 
     def use_nothing(self) -> None:
         """Compare with nothing."""
@@ -85,7 +84,7 @@ class Comparison(QObject):
         UserError
             There is none.
         """
-        case, shown = self._session.case, self._session.result.run
+        case, shown = self._session.case, self._result.run
         earlier = [folder for folder in case.runs() if folder.name < Path(shown).name]
         event = newest_prediction(earlier)
         if event is None:
@@ -136,7 +135,7 @@ class Comparison(QObject):
             self._later.start()
 
     def _evaluate(self) -> None:
-        result, other = self._session.result, self.other
+        result, other = self._result, self.other
         labels = result.labels
         if other is None or not result.exists:
             return

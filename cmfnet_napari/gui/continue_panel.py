@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QWidget
 
-from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.widgets import button, column, row, text_label
 
 
 class ContinuePanel(QWidget):
     """Offers to go on with a fit, or to end one that hangs; empty when there is neither."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, training: Training) -> None:
         super().__init__()
-        self._training = session.training
+        self._training = training
         self.label = text_label()
         self.continue_button = button(
             "Continue", self._training.resume, "Go on from the last state that was saved"

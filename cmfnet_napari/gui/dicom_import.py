@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
@@ -12,10 +11,8 @@ from cmfnet_napari.core.dicom.patient import Choice
 from cmfnet_napari.core.dicom.scan import scan
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.opening import open_dicom
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 
 class DicomImport(QObject):

@@ -8,18 +8,22 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabWidget, QWidget
 
 from cmfnet_napari.core.events import Finished
+from cmfnet_napari.gui.canvas_mouse import ViewLinks
 from cmfnet_napari.gui.export_panel import ExportPanel
 from cmfnet_napari.gui.key_sheet import KeySheet
 from cmfnet_napari.gui.open_panel import OpenPanel
+from cmfnet_napari.gui.refining import Refining
 from cmfnet_napari.gui.review_panel import ReviewPanel
 from cmfnet_napari.gui.scribble_panel import ScribblePanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.steps import StepMarks
+from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.training_panel import TrainingPanel
 from cmfnet_napari.gui.view_grid import ViewGrid
 from cmfnet_napari.gui.view_panel import ViewPanel
 from cmfnet_napari.gui.welcome import Welcome
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, scrollable, text_label
+from cmfnet_napari.gui.workbench import Workbench
 
 _WIDTHS = 330, 380  # pixels
 
@@ -35,12 +39,23 @@ class CmFNetDock(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
-        self.session = Session(napari_viewer)
-        self.open_panel = OpenPanel(self.session)
-        self.scribble_panel = ScribblePanel(self.session)
-        self.training_panel = TrainingPanel(self.session)
-        self.review_panel = ReviewPanel(self.session)
-        self.export_panel = ExportPanel(self.session)
+        self.workbench = bench = Workbench(napari_viewer)
+        self.session = session = bench.session
+        self.open_panel = OpenPanel(session, bench.registering)
+        self.scribble_panel = ScribblePanel(
+            session, bench.drawing, bench.auto_strokes, bench.instant
+        )
+        self.training_panel = TrainingPanel(
+            session,
+            bench.training,
+            bench.refining,
+            bench.history,
+            bench.base_models,
+            bench.planes,
+            bench.navigator,
+        )
+        self.review_panel = ReviewPanel(session, bench.result, bench.review, bench.comparison)
+        self.export_panel = ExportPanel(session, bench.result, bench.review, bench.export)
         self.result_panel = self.review_panel.result
         self.tabs = QTabWidget()
         self.tabs.setUsesScrollButtons(False)
@@ -54,28 +69,29 @@ class CmFNetDock(QWidget):
             self.tabs.addTab(scrollable(panel), "")
         self.tabs.setCornerWidget(button("?", self._show_keys, "What every key does"))
         QShortcut(QKeySequence("?"), self, activated=self._show_keys)
-        self.steps = StepMarks(self.tabs, self.session)
-        self.view_panel = ViewPanel(self.session)
-        self.welcome = Welcome(napari_viewer)
-        self.view_grid = ViewGrid(self.session, self)
-        self.view_grid.scribbles_shown.connect(
-            lambda layer, _dims: self.session.drawing.attach(layer)
+        self.steps = StepMarks(self.tabs, session, bench.result, bench.review)
+        self.view_panel = ViewPanel(
+            session, bench.planes, bench.layouts, bench.fusion, bench.windowing
         )
+        self.welcome = Welcome(napari_viewer)
+        links = ViewLinks(session, bench.navigator, bench.fusion, bench.windowing)
+        self.view_grid = ViewGrid(self, links, bench.planes, bench.layouts)
+        self.view_grid.scribbles_shown.connect(lambda layer, _dims: bench.drawing.attach(layer))
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)
         self.notice.hide()
-        self.update_status = _UpdateStatus(self.session)
+        self.update_status = _UpdateStatus(session, bench.training, bench.refining)
         self.setLayout(column(self.notice, self.view_panel, self.tabs, self.update_status.label))
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
-        self.session.keys_asked.connect(self._show_keys)
-        self.session.opened.connect(self._on_opened)
-        self.session.closed.connect(self.notice.hide)
-        self.session.training.finished.connect(lambda _event: self.tabs.setCurrentIndex(3))
-        self.session.review.correcting.connect(lambda: self.tabs.setCurrentIndex(1))
-        QCoreApplication.instance().aboutToQuit.connect(self.session.close)
-        # The widget's own methods are gone by then; the session is not.
-        self.destroyed.connect(self.session.close)
+        bench.keys_asked.connect(self._show_keys)
+        session.opened.connect(self._on_opened)
+        session.closed.connect(self.notice.hide)
+        bench.training.finished.connect(lambda _event: self.tabs.setCurrentIndex(3))
+        bench.review.correcting.connect(lambda: self.tabs.setCurrentIndex(1))
+        QCoreApplication.instance().aboutToQuit.connect(bench.close)
+        # The widget's own methods are gone by then; the workbench is not.
+        self.destroyed.connect(bench.close)
 
     def reset_choices(self) -> None:
         """Follow the viewer's layers; napari calls it."""
@@ -94,7 +110,7 @@ class CmFNetDock(QWidget):
     def event(self, event: QEvent) -> bool:
         """End everything when napari takes the widget out of its closed dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.session.close()
+            self.workbench.close()
             self.welcome.close()
             self.training_panel.close_plots()
             self.review_panel.slices.plot.close_plot()
@@ -107,16 +123,15 @@ class _UpdateStatus(QObject):
 
     _UPDATING = "Updating …"
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, training: Training, refining: Refining) -> None:
         super().__init__(session)
         self.label = text_label()
         self.label.hide()
-        refining = session.refining
         refining.state_changed.connect(self._on_state)
         refining.finished.connect(self._on_finished)
         refining.paused.connect(lambda reason: self._show(f"Waiting. {reason}"))
         refining.failed.connect(lambda reason: self._show(f"The contour was not updated. {reason}"))
-        session.training.state_changed.connect(lambda _state: self._show(""))
+        training.state_changed.connect(lambda _state: self._show(""))
         session.closed.connect(lambda: self._show(""))
 
     def _on_state(self, state: str) -> None:

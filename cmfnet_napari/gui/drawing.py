@@ -1,24 +1,20 @@
-"""How the user draws: tool, brush, the slices between. It holds no widget."""
+"""How the user draws: pens, modes, the slices between. It holds no widget."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
 from cmfnet_napari.core.between import drawn_slices, fill_between, next_undrawn
 from cmfnet_napari.core.scribbles import UNLABELLED
+from cmfnet_napari.gui.brush import Brush
 from cmfnet_napari.gui.marks import Tool
+from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.pen import Pen
+from cmfnet_napari.gui.session import Session
 
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
-
-SMALLEST_MM, LARGEST_MM = 0.1, 100.0
-_FIRST_MM = 3.0
 _BEYOND_MM = 10.0  # a tumour may go on so far above and below what is drawn
 _NOTHING_DRAWN = "Draw a stroke of this class first."
 
@@ -28,21 +24,18 @@ class Drawing(QObject):
 
     Attributes
     ----------
-    tool : str
-        A name of `marks.TOOLS`.
-    size_mm : float
-        Diameter of the brush.
+    brush : Brush
+        What all of them draw with.
     """
 
-    changed = Signal()  # tool or brush
-
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, navigator: Navigator, brush: Brush) -> None:
         super().__init__(session)
         self._session = session
+        self._navigator = navigator
         self._pens: list[Pen] = []
-        self._setting = False
-        self.tool: Tool = "free"
-        self.size_mm = _FIRST_MM
+        self.brush = brush
+        brush.resized.connect(self._resize)
+        brush.changed.connect(self._show)
 
     def attach(self, layer: Labels) -> None:
         """Draw on a layer: the scribbles, or one of another viewer that shares their array.
@@ -50,8 +43,8 @@ class Drawing(QObject):
         Strokes go to the journal. Who shows the same array elsewhere refreshes it when the
         recorder says ``recorded``; the scribbles layer itself is refreshed here.
         """
-        self._pens.append(Pen(layer, self, self._session.recorder))
-        self.set_size(self.size_mm)
+        self._pens.append(Pen(layer, self.brush, self._session.recorder))
+        self.brush.set_size(self.brush.size_mm)
 
     def detach(self, layer: Labels) -> None:
         """Draw on a layer no more."""
@@ -61,11 +54,10 @@ class Drawing(QObject):
 
     def choose(self, tool: Tool) -> None:
         """Draw with a tool from now on; who was erasing goes on erasing, with it."""
-        self.tool = tool
-        layer = self._session.scribbles
-        if layer is not None:
+        if self._session.patient is not None:
+            layer = self._session.scribbles
             self.set_mode("erase" if layer.mode == "erase" else "paint")
-        self._show()
+        self.brush.choose(tool)
 
     def set_mode(self, mode: str) -> None:
         """Paint, erase or move (napari's ``paint``, ``erase``, ``pan_zoom``)."""
@@ -73,20 +65,6 @@ class Drawing(QObject):
         self._session.viewer.layers.selection.active = layer
         layer.visible = True
         layer.mode = mode
-
-    def set_size(self, mm: float) -> None:
-        """Set the diameter of the brush; napari's own slider shows the nearest it has."""
-        self.size_mm = min(max(mm, SMALLEST_MM), LARGEST_MM)
-        self._setting = True
-        for pen in self._pens:
-            pen.layer.brush_size = max(1, round(self.size_mm / min(pen.layer.scale)))
-        self._setting = False
-        self._show()
-
-    def follow(self, layer: Labels) -> None:
-        """Napari's slider, or its keys for the brush, were used: a whole number of voxels."""
-        if not self._setting:
-            self.set_size(layer.brush_size * min(layer.scale))
 
     def set_ball(self, on: bool) -> None:
         """A ball in three dimensions, or a disc in the plane on the screen."""
@@ -117,7 +95,7 @@ class Drawing(QObject):
         beyond = round(_BEYOND_MM / grid.spacing[axis])
         at = next_undrawn(drawn, self._here, direction, beyond, grid.shape[axis])
         if at is not None:
-            self._session.navigator.go_to_slice(axis, at)
+            self._navigator.go_to_slice(axis, at)
         elif len(drawn):
             show_info("There is no further slice without a stroke of this class this way.")
         else:
@@ -139,7 +117,7 @@ class Drawing(QObject):
 
     @property
     def _here(self) -> int:
-        return self._session.navigator.voxel()[self._axis]
+        return self._navigator.voxel()[self._axis]
 
     def _strokes(self) -> np.ndarray:
         """Strokes of the class in use, bool (z, y, x)."""
@@ -147,7 +125,10 @@ class Drawing(QObject):
         layer = np.asarray(self._session.scribbles.data)
         return (layer == code) & (code != UNLABELLED)
 
+    def _resize(self) -> None:
+        for pen in self._pens:
+            pen.resize()
+
     def _show(self) -> None:
         for pen in self._pens:
             pen.show()
-        self.changed.emit()

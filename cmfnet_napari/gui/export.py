@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from qtpy.QtCore import QObject
 
@@ -12,20 +12,22 @@ from cmfnet_napari.core.report_facts import gather_facts
 from cmfnet_napari.core.report_page import save_report
 from cmfnet_napari.core.score_table import write_scores
 from cmfnet_napari.gui.classes import class_names
+from cmfnet_napari.gui.comparison import Comparison
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.review import Review
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cmfnet_napari.gui.session import Session
 
 
 class Export(QObject):
     """Writes what the review found; `Result.saved` tells of it."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, result: Result, review: Review, comparison: Comparison
+    ) -> None:
         super().__init__(session)
         self._session = session
+        self._result, self._review, self._comparison = result, review, comparison
 
     def save_report(self, path: str) -> None:
         """Write one page of PDF about the contour as it is shown.
@@ -35,18 +37,17 @@ class Export(QObject):
         UserError
             There is no prediction.
         """
-        session, result = self._session, self._session.result
-        case, labels = session.case, result.shown()
+        case, result = self._session.case, self._result
+        labels, other = result.shown(), self._comparison.other
         known = {
             "case": case.key,
             "names": class_names(case.classes),
             "finished": result.event,
             "run": case.folder / result.run if result.run else None,
-            "places": tuple(session.review.places),
-            "record": session.review.record,
-            "evaluation": session.comparison.evaluation,
+            "places": tuple(self._review.places),
+            "record": self._review.record,
+            "evaluation": self._comparison.evaluation,
         }
-        other = session.comparison.other
 
         def write() -> Path:
             facts = gather_facts(case.study, labels, **known)
@@ -62,8 +63,7 @@ class Export(QObject):
         UserError
             There is no prediction.
         """
-        session, result = self._session, self._session.result
-        case, other = session.case, session.comparison.other
+        case, result, other = self._session.case, self._result, self._comparison.other
         labels, grid, names = result.shown(), case.study.grid, class_names(case.classes)
 
         def write() -> Path:

@@ -8,6 +8,9 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from cmfnet_napari.gui.dicom_export import DicomExport
 from cmfnet_napari.gui.dicom_exporting import Contour, DicomExporting
+from cmfnet_napari.gui.export import Export
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import (
     NOTICE_STYLE,
@@ -23,9 +26,10 @@ from cmfnet_napari.gui.widgets import (
 class ExportPanel(QWidget):
     """Contour, report and table; what was not looked at is said, and stops nothing."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, result: Result, review: Review, export: Export) -> None:
         super().__init__()
         self._session = session
+        self._result, self._review, self._export = result, review, export
         self.missing = text_label()
         self.missing.setStyleSheet(NOTICE_STYLE)
         self.save_button = large_button("Save the contour…", self._ask_save, "On the CT's own grid")
@@ -42,9 +46,9 @@ class ExportPanel(QWidget):
         layout = column(self._files, self.dicom)
         layout.addStretch()
         self.setLayout(layout)
-        session.result.changed.connect(self._on_changed)
-        session.result.saved.connect(self._on_saved)
-        session.review.changed.connect(self._show_missing)
+        result.changed.connect(self._on_changed)
+        result.saved.connect(self._on_saved)
+        review.changed.connect(self._show_missing)
         session.closed.connect(self.written.clear)
         session.closed.connect(self.dicom.forget)
         session.classes_changed.connect(self.dicom.refresh)
@@ -59,15 +63,12 @@ class ExportPanel(QWidget):
 
     def _contour(self) -> Contour:
         """What is exported: the contour as it is shown."""
-        session = self._session
-        labels, case = session.result.shown(), session.case
-        return Contour(labels, case.study, case.classes, session.result.model_name)
+        labels, case = self._result.shown(), self._session.case
+        return Contour(labels, case.study, case.classes, self._result.model_name)
 
     def _show_missing(self) -> None:
-        text = missing_words(
-            len(self._session.review.unseen("axial")), self._session.review.open_places
-        )
-        if self._session.result.labels is None:
+        text = missing_words(len(self._review.unseen("axial")), self._review.open_places)
+        if self._result.labels is None:
             text = "There is no prediction to save yet."
         self.missing.setText(text)
         self.missing.setVisible(bool(text))
@@ -80,17 +81,17 @@ class ExportPanel(QWidget):
     def _ask_save(self) -> None:
         path = ask_target(self, "Save the contour", "prediction.nii.gz")
         if path:
-            self._session.result.save(path)
+            self._result.save(path)
 
     def _ask_report(self) -> None:
         path = _ask(self, "Save the report", "report.pdf", "PDF (*.pdf)")
         if path:
-            self._session.export.save_report(path)
+            self._export.save_report(path)
 
     def _ask_table(self) -> None:
         path = _ask(self, "Save the table", "contour.csv", "Table (*.csv)")
         if path:
-            self._session.export.save_table(path)
+            self._export.save_table(path)
 
 
 def missing_words(slices: int, places: int) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+import numpy as np
+from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.checkerboard import Checkerboard
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from napari.layers import Image
-
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
 
 
 class Fusion(QObject):

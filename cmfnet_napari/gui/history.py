@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -13,10 +12,11 @@ from cmfnet_napari.core.events import Finished, Preview, Started
 from cmfnet_napari.core.kept import Kept, kept_previews, read_kept
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import RunRecord, read_run
+from cmfnet_napari.gui.refining import Refining
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.training import Training
 
 
 class History(QObject):
@@ -32,20 +32,23 @@ class History(QObject):
 
     changed = Signal()
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, result: Result, training: Training, refining: Refining
+    ) -> None:
         super().__init__(session)
         self._session = session
+        self._result, self._training, self._refining = result, training, refining
         self._run: Path | None = None
         self._told: dict[int, Preview] = {}  # of the run, by step
         self._last: int | None = None  # step of its contour
         self.previews: list[Kept] = []
         self.place = 0
-        session.training.started.connect(self._on_started)
-        session.training.previewed.connect(self._on_previewed)
-        session.training.finished.connect(self._on_finished)
-        session.training.failed.connect(self._on_failed)
-        session.refining.state_changed.connect(lambda _state: self.changed.emit())
-        session.refining.finished.connect(self._on_refined)
+        training.started.connect(self._on_started)
+        training.previewed.connect(self._on_previewed)
+        training.finished.connect(self._on_finished)
+        training.failed.connect(self._on_failed)
+        refining.state_changed.connect(lambda _state: self.changed.emit())
+        refining.finished.connect(self._on_refined)
         session.opened.connect(self._on_opened)
         session.closed.connect(self._forget)
 
@@ -57,25 +60,24 @@ class History(QObject):
     @property
     def can_choose(self) -> bool:
         """Whether the one that is looked at can become the contour now."""
-        session = self._session
-        free = session.refining.state == "ready" and not session.training.running
-        return free and session.writable and not self.at_newest
+        free = self._refining.state == "ready" and not self._training.running
+        return free and self._session.writable and not self.at_newest
 
     def show(self, place: int) -> None:
         """Look at an earlier contour, or at the newest again."""
         self.place = place
-        training, patient = self._session.training, self._session.patient
-        training.follow = self.at_newest
+        result, patient = self._result, self._session.patient
+        self._training.follow = self.at_newest
         if self.at_newest:
-            if not training.running:
-                training.remove_preview()
+            if not self._training.running:
+                result.remove_preview()
             self.changed.emit()
             return
         kept, shape = self.previews[place], self._session.case.study.grid.shape
 
         def done(labels: np.ndarray) -> None:
             if self._session.patient is patient and self.place == place:
-                training.show_preview(labels)
+                result.show_preview(labels)
 
         run_in_background(read_kept, kept.labels, shape, done=done, failed=show_failure)
         self.changed.emit()
@@ -90,13 +92,13 @@ class History(QObject):
         """
         if self.at_newest:
             raise UserError("The newest contour is shown already. Move the slider to go back.")
-        self._session.refining.choose(self.previews[self.place].event.step)
+        self._refining.choose(self.previews[self.place].event.step)
 
     def _on_started(self, event: Started) -> None:
         self._use(inside(self._session.case.folder, event.run))
 
     def _on_failed(self, _reason: str, _details: str) -> None:
-        self._use(self._session.refining.run)
+        self._use(self._refining.run)
 
     def _on_previewed(self, event: Preview) -> None:
         self._told.setdefault(event.step, event)
@@ -112,7 +114,7 @@ class History(QObject):
         self._on_finished(event)
 
     def _on_opened(self) -> None:
-        self._use(self._session.refining.run)
+        self._use(self._refining.run)
 
     def _use(self, run: Path | None) -> None:
         """Go on with a run's previews; its log is read once, what comes later is heard."""
@@ -131,14 +133,14 @@ class History(QObject):
         looked_at = None if newest else self.previews[self.place].event.step
         earlier = (event for step, event in self._told.items() if step != self._last)
         self.previews = kept_previews(self._run, earlier)
-        if self._session.training.running:
+        if self._training.running:
             self.previews = self.previews[:-1]  # the last is the one that is shown
         steps = [kept.event.step for kept in self.previews]
         self.place = steps.index(looked_at) if looked_at in steps else len(steps)
-        self._session.training.follow = self.at_newest
+        self._training.follow = self.at_newest
         self.changed.emit()
 
     def _forget(self) -> None:
         self._run, self.previews, self.place = None, [], 0
-        self._session.training.follow = True
+        self._training.follow = True
         self.changed.emit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSlider, QWidget
 
-from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.history import History
 from cmfnet_napari.gui.widgets import agreement_words, button, column, text_label
 
 _TIP = "Look back at earlier contours of this training. Nothing changes until you keep one."
@@ -15,9 +15,9 @@ _KEEP_TIP = "Make the contour that is shown the result; the training goes on fro
 class HistoryPanel(QWidget):
     """Hidden while there is nothing to go back to."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, history: History) -> None:
         super().__init__()
-        self._history = session.history
+        self._history = history
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setToolTip(_TIP)
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)

@@ -7,7 +7,6 @@ one more after it, however many they are.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -18,10 +17,10 @@ from cmfnet_napari.core.instant import Provisional, provisional_contour
 from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
 from cmfnet_napari.gui.classes import class_names, provisional_colors
 from cmfnet_napari.gui.layers import OPENED, insert_below, segmentation_layer
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.training import Training
 
 QUIET_MS = 100  # after a stroke: who draws several in a row is not interrupted by each
 NAME = "Provisional contour"
@@ -47,9 +46,10 @@ class Instant(QObject):
     said = Signal(str)  # one sentence on what is shown
     changed = Signal()  # the switch
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, training: Training, result: Result) -> None:
         super().__init__(session)
         self._session = session
+        self._result = result
         self.enabled, self.layer, self.seconds = True, None, 0.0
         self._region: Box | None = None  # what the layer shows
         self._busy = self._again = self._replaced = False
@@ -59,9 +59,9 @@ class Instant(QObject):
         session.opened.connect(self._on_opened)
         session.strokes_changed.connect(self._later)
         session.classes_changed.connect(self._recolor)
-        session.training.previewed.connect(self._replace)
-        session.training.failed.connect(self._on_failed)
-        session.result.changed.connect(self._on_result)
+        training.previewed.connect(self._replace)
+        training.failed.connect(self._on_failed)
+        result.changed.connect(self._on_result)
 
     def enable(self, on: bool) -> None:
         """Show it while the user draws, or no more."""
@@ -96,7 +96,7 @@ class Instant(QObject):
 
     def _on_failed(self) -> None:
         """A fit that left no contour: strokes bring the provisional one back."""
-        self._replaced = self._session.result.prediction is not None
+        self._replaced = self._result.prediction is not None
 
     def _replace(self) -> None:
         self._replaced = True

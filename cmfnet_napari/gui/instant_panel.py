@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QCheckBox, QGroupBox
 
+from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import button, column, row, text_label
 
@@ -11,9 +12,8 @@ from cmfnet_napari.gui.widgets import button, column, row, text_label
 class InstantPanel(QGroupBox):
     """Show a provisional contour while one draws, or not."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, instant: Instant) -> None:
         super().__init__("Provisional contour")
-        instant = session.instant
         self._instant = instant
         self.switch = QCheckBox("Show it while I draw")
         self.switch.setToolTip(

@@ -1,4 +1,4 @@
-"""Every key of the window beside napari's own E (erase), P (paint), [ and ] (brush).
+"""Every key of the window beside napari's own E (erase), P (paint), [ and ] (brush), as data.
 
 They are actions of napari, so its preferences list them and can change them. Ctrl+Z is the
 journal's, not napari's: napari forgets its history when the plane changes.
@@ -6,21 +6,18 @@ journal's, not napari's: napari forgets its history when the plane changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import unwrap
-from typing import TYPE_CHECKING
 
 from app_model.types import KeyCode, KeyMod
 from napari.components import ViewerModel
+from napari.layers import Labels
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 
 from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
 from cmfnet_napari.gui.widgets import said
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY = "Q", "W", "Shift-W"
 NEXT_PLACE_KEY = "N"
@@ -31,14 +28,16 @@ LAYOUT_KEY, CHECKERBOARD_KEY, FLICKER_KEY, CROSSHAIR_KEY = "G", "K", "T", "H"
 SHEET_KEY = "Shift-H"  # and a question mark, which napari's keys do not know
 
 
+Actions = Mapping[object, Callable[..., object]]  # what is done for the key of each shortcut
+
+
 @dataclass(frozen=True)
 class Shortcut:
-    """A key, what it does in a clinician's words, and the doing."""
+    """A key, and what it does in a clinician's words; what is held is told of both ends."""
 
     key: object  # as napari's bind_key takes it
     title: str
-    do: Callable[[Session], object]
-    let_go: Callable[[Session], object] | None = None  # for keys that are held
+    held: bool = False  # its action gets True when it is pressed, False when it is let go
 
     @property
     def name(self) -> str:
@@ -52,41 +51,32 @@ class Shortcut:
 
 
 DRAWING = {
-    "free": Shortcut("D", "Draw a free line", lambda s: s.drawing.choose("free")),
-    "straight": Shortcut("S", "Draw a straight line", lambda s: s.drawing.choose("straight")),
-    "lasso": Shortcut("O", "Outline an area and fill it", lambda s: s.drawing.choose("lasso")),
-    "between": Shortcut(
-        "I", "Fill the slices between drawn ones", lambda s: s.drawing.fill_between()
-    ),
-    "next": Shortcut(".", "Next slice without a stroke of the class", lambda s: s.drawing.step(1)),
-    "previous": Shortcut(
-        ",", "Previous slice without a stroke of the class", lambda s: s.drawing.step(-1)
-    ),
+    "free": Shortcut("D", "Draw a free line"),
+    "straight": Shortcut("S", "Draw a straight line"),
+    "lasso": Shortcut("O", "Outline an area and fill it"),
+    "between": Shortcut("I", "Fill the slices between drawn ones"),
+    "next": Shortcut(".", "Next slice without a stroke of the class"),
+    "previous": Shortcut(",", "Previous slice without a stroke of the class"),
 }
 SHORTCUTS = (
-    Shortcut(BACKGROUND_KEY, "Draw background", lambda s: s.select_class(BACKGROUND)),
-    Shortcut(FIRST_CLASS_KEY, "Draw the first class", lambda s: s.select_class(FIRST_CLASS)),
-    Shortcut(NEXT_CLASS_KEY, "Draw the next class", lambda s: s.select_class(_next_code(s))),
+    Shortcut(BACKGROUND_KEY, "Draw background"),
+    Shortcut(FIRST_CLASS_KEY, "Draw the first class"),
+    Shortcut(NEXT_CLASS_KEY, "Draw the next class"),
     *DRAWING.values(),
-    Shortcut(UNDO_KEY, "Take the last stroke back", lambda s: s.undo()),
-    Shortcut(REDO_KEY, "Bring the stroke back", lambda s: s.redo()),
-    Shortcut(PLANE_KEYS["axial"], "Axial plane", lambda s: s.planes.show("axial")),
-    Shortcut(PLANE_KEYS["sagittal"], "Sagittal plane", lambda s: s.planes.show("sagittal")),
-    Shortcut(PLANE_KEYS["coronal"], "Coronal plane", lambda s: s.planes.show("coronal")),
-    Shortcut(LAYOUT_KEY, "Next arrangement of the views", lambda s: s.layouts.show_next()),
-    Shortcut(CHECKERBOARD_KEY, "CT and MR as a checkerboard", lambda s: s.fusion.switch_board()),
-    Shortcut(
-        FLICKER_KEY,
-        "Hold: the other of CT and MR",
-        lambda s: s.fusion.flicker(True),
-        let_go=lambda s: s.fusion.flicker(False),
-    ),
-    Shortcut(CROSSHAIR_KEY, "Show or hide the crosshair", lambda s: s.navigator.switch_crosshair()),
-    Shortcut(NEXT_PLACE_KEY, "Next place to review", lambda s: s.review.next_place()),
-    Shortcut(SHEET_KEY, "Show all keys", lambda s: s.keys_asked.emit()),
+    Shortcut(UNDO_KEY, "Take the last stroke back"),
+    Shortcut(REDO_KEY, "Bring the stroke back"),
+    Shortcut(PLANE_KEYS["axial"], "Axial plane"),
+    Shortcut(PLANE_KEYS["sagittal"], "Sagittal plane"),
+    Shortcut(PLANE_KEYS["coronal"], "Coronal plane"),
+    Shortcut(LAYOUT_KEY, "Next arrangement of the views"),
+    Shortcut(CHECKERBOARD_KEY, "CT and MR as a checkerboard"),
+    Shortcut(FLICKER_KEY, "Hold: the other of CT and MR", held=True),
+    Shortcut(CROSSHAIR_KEY, "Show or hide the crosshair"),
+    Shortcut(NEXT_PLACE_KEY, "Next place to review"),
+    Shortcut(SHEET_KEY, "Show all keys"),
 )
 _ON_LAYER = (UNDO_KEY, REDO_KEY)  # where napari has its own
-_open: list[Session] = []  # with a patient
+_bound: list[tuple[ViewerModel, Actions]] = []  # of viewers with a patient
 
 
 def class_key(code: int) -> str:
@@ -94,22 +84,19 @@ def class_key(code: int) -> str:
     return {BACKGROUND: BACKGROUND_KEY, FIRST_CLASS: FIRST_CLASS_KEY}.get(code, "")
 
 
-def bind_keys(session: Session) -> None:
-    """Let the keys act on a session; undo also on its layer, where napari has its own."""
+def bind_keys(viewer: ViewerModel, scribbles: Labels, actions: Actions) -> None:
+    """Let the keys act in a viewer; undo also on the strokes' layer, where napari has its own."""
     _register()
-    _open.append(session)
-    for shortcut in SHORTCUTS:
-        if shortcut.key in _ON_LAYER:
-            session.scribbles.bind_key(
-                shortcut.key, lambda _layer, do=shortcut.do: said(do)(session), overwrite=True
-            )
-
-
-def unbind_keys(session: Session) -> None:
-    """Let them act on it no more."""
-    _open.remove(session)
+    _bound.append((viewer, actions))
     for key in _ON_LAYER:
-        session.scribbles.bind_key(key, None)
+        scribbles.bind_key(key, lambda _layer, do=actions[key]: said(do)(), overwrite=True)
+
+
+def unbind_keys(scribbles: Labels, actions: Actions) -> None:
+    """Let them do nothing any more."""
+    _bound[:] = [bound for bound in _bound if bound[1] is not actions]
+    for key in _ON_LAYER:
+        scribbles.bind_key(key, None)
 
 
 def _register() -> None:
@@ -123,31 +110,25 @@ def _register() -> None:
 
 
 def _action(shortcut: Shortcut) -> Callable[[ViewerModel], object]:
-    if shortcut.let_go is None:
+    if not shortcut.held:
 
         def act(viewer: ViewerModel) -> None:
-            if (session := _session_of(viewer)) is not None:
-                said(shortcut.do)(session)
+            if (actions := _actions_of(viewer)) is not None:
+                said(actions[shortcut.key])()
 
         return act
 
     def hold(viewer: ViewerModel) -> Iterator[None]:
-        session = _session_of(viewer)
-        if session is None:
+        actions = _actions_of(viewer)
+        if actions is None:
             return
-        said(shortcut.do)(session)
+        said(actions[shortcut.key])(True)
         yield
-        said(shortcut.let_go)(session)
+        said(actions[shortcut.key])(False)
 
     return hold
 
 
-def _session_of(viewer: ViewerModel) -> Session | None:
-    """The session with a patient in a viewer; plugins get a proxy of theirs (wrapt)."""
-    return next((s for s in _open if unwrap(s.viewer) is unwrap(viewer)), None)
-
-
-def _next_code(session: Session) -> int:
-    codes = [entry.code for entry in session.case.classes]
-    now = session.scribbles.selected_label
-    return codes[(codes.index(now) + 1) % len(codes)] if now in codes else codes[0]
+def _actions_of(viewer: ViewerModel) -> Actions | None:
+    """What keys do in a viewer with a patient; plugins get a proxy of theirs (wrapt)."""
+    return next((actions for v, actions in _bound if unwrap(v) is unwrap(viewer)), None)

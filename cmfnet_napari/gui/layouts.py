@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
+from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.orientation import PLANES
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,10 @@ class Layouts(QObject):
 
     changed = Signal(str)
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, fusion: Fusion) -> None:
         super().__init__(session)
         self._session = session
+        self._fusion = fusion
         self.name = "one"
         session.closed.connect(lambda: self.show("one"))
 
@@ -98,7 +97,7 @@ class Layouts(QObject):
         if name not in self.offered or name == self.name:
             return
         self.name = name
-        self._session.fusion.part(LAYOUTS[name].parted)
+        self._fusion.part(LAYOUTS[name].parted)
         self.changed.emit(name)
 
     def show_next(self) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
 
 _SAME = 1e-6  # napari's cameras come back from the canvas rounded; do not follow that
 

@@ -15,6 +15,7 @@ from cmfnet_napari.gui.dicom_import import DicomImport
 from cmfnet_napari.gui.opening import open_files, open_phantom, open_sample_patient
 from cmfnet_napari.gui.pacs_fetch_dialog import PacsFetchDialog
 from cmfnet_napari.gui.pacs_fetching import PacsFetching
+from cmfnet_napari.gui.registering import Registering
 from cmfnet_napari.gui.registration_panel import RegistrationPanel
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import (
@@ -31,9 +32,9 @@ from cmfnet_napari.gui.widgets import (
 class OpenPanel(QWidget):
     """A DICOM folder; CT, MR and scribbles; or a sample."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, registering: Registering) -> None:
         super().__init__()
-        self._session = session
+        self._session, self._registering = session, registering
         self.dicom = DicomImport(session)
         self.dicom_button = large_button(
             "DICOM folder…",
@@ -67,7 +68,7 @@ class OpenPanel(QWidget):
         self._work.setLayout(row(self._busy, self.cancel_button, stretch=0))
         self._work.hide()
         self.info = text_label("No patient is open.", rich=True)
-        self.registration = RegistrationPanel(session)
+        self.registration = RegistrationPanel(session, registering)
         layout = column(
             self.dicom_button,
             self.pacs_button,
@@ -82,7 +83,7 @@ class OpenPanel(QWidget):
         self.dicom.found.connect(self._choose)
         self.pacs.fetched.connect(self.dicom.look_through)
         self.dicom.moved.connect(self._show_step)
-        session.registering.moved.connect(self._show_step)
+        registering.moved.connect(self._show_step)
         session.busy.connect(self._show_busy)
         session.opened.connect(self._describe)
         session.closed.connect(lambda: self.info.setText("No patient is open."))
@@ -119,7 +120,7 @@ class OpenPanel(QWidget):
 
     def _cancel(self) -> None:
         self.dicom.cancel()
-        self._session.registering.cancel()
+        self._registering.cancel()
 
     def _show_step(self, what: str, share: float) -> None:
         """A share that is known, with what it is of; nothing ends it."""

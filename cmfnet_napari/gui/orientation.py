@@ -6,12 +6,12 @@ columns run to the right and rows run down, except that the head points up.
 
 from __future__ import annotations
 
-import napari
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.gui.session import Session
 
 HEAD_AXIS = 0
 PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
@@ -73,35 +73,43 @@ def wipe(view: ViewerModel) -> None:
 class PlaneKeeper(QObject):
     """Keeps the viewer on one of the three planes, upright and lettered.
 
-    Parameters
+    Attributes
     ----------
-    viewer : napari.Viewer
-        The viewer.
-    grid : Grid
-        Grid of the study that is shown.
+    plane : str
+        ``axial``, ``sagittal`` or ``coronal``.
     """
 
     changed = Signal(str)
 
-    def __init__(self, viewer: napari.Viewer, grid: Grid) -> None:
-        super().__init__()
-        self._viewer = viewer
-        self._grid = grid
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session, self._viewer = session, session.viewer
         self.plane = "axial"
-        viewer.dims.events.order.connect(self._follow)
-        viewer.dims.events.ndisplay.connect(self._follow)
+
+    def open(self) -> None:
+        """A patient has been opened: begin to keep the viewer's planes."""
+        self.plane = "axial"
+        self._viewer.dims.events.order.connect(self._follow)
+        self._viewer.dims.events.ndisplay.connect(self._follow)
         self._follow()
 
     def show(self, plane: str) -> None:
-        """Show ``axial``, ``sagittal`` or ``coronal`` and fit it to the canvas."""
+        """Show ``axial``, ``sagittal`` or ``coronal`` and fit it to the canvas.
+
+        Raises
+        ------
+        UserError
+            No patient is open.
+        """
+        grid = self._session.case.study.grid
         self.plane = plane
         self._viewer.dims.order = PLANES[plane]
-        turn(self._viewer, plane, self._grid)
+        turn(self._viewer, plane, grid)
         self._viewer.fit_to_view()
         self.changed.emit(plane)
 
     def close(self) -> None:
-        """Let go of the viewer."""
+        """The patient is left: let go of the viewer."""
         self._viewer.dims.events.order.disconnect(self._follow)
         self._viewer.dims.events.ndisplay.disconnect(self._follow)
         wipe(self._viewer)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
@@ -16,10 +16,8 @@ from cmfnet_napari.core.dicom.pacs_query import Query, Study
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.known_pacs import KnownPacs
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 _SEARCHING, _FETCHING, _STOPPING = "Searching", "Fetching", "Stopping"
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from cmfnet_napari.gui.canvas_mouse import CanvasMouse
+from cmfnet_napari.gui.canvas_mouse import CanvasMouse, ViewLinks
 from cmfnet_napari.gui.crosshair import Crosshair
 from cmfnet_napari.gui.layouts import Cell
 from cmfnet_napari.gui.linked_view import LinkedView, Painted
 from cmfnet_napari.gui.readout import Readout
 from cmfnet_napari.gui.solid_view import SolidView
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 
 class Marks:
@@ -25,17 +20,17 @@ class Marks:
 
     def __init__(
         self,
-        session: Session,
+        links: ViewLinks,
         view: ViewerModel,
         qt_viewer: QtViewer,
         image: str = "",
         keys: QWidget | None = None,
     ) -> None:
-        self._session, self._view = session, view
+        self._navigator, self._view = links.navigator, view
         self.image = image
         self.crosshair = Crosshair(qt_viewer)
-        self._readout = Readout(session, view)
-        self.mouse = CanvasMouse(session, view, qt_viewer.canvas.native, image, keys)
+        self._readout = Readout(links.session, view)
+        self.mouse = CanvasMouse(links, view, qt_viewer.canvas.native, image, keys)
         self._scale = 0.0, 0
         self._drawn = QTimer(self.mouse, singleShot=True, interval=0)
         self._drawn.timeout.connect(self._readout.fit_bar)
@@ -49,7 +44,7 @@ class Marks:
             return
         self._readout.show_plane(self.image)
         if crosshair and self._view.dims.ndisplay == 2:
-            down, across = self._session.navigator.place[list(self._view.dims.displayed)]
+            down, across = self._navigator.place[list(self._view.dims.displayed)]
             self.crosshair.show((float(down), float(across)))
         else:
             self.crosshair.show(None)
@@ -74,8 +69,8 @@ class Pane:
 
     Parameters
     ----------
-    session : Session
-        With an open patient.
+    links : ViewLinks
+        Of a session with an open patient.
     cell : Cell
         Which image it shows.
     keys : QWidget
@@ -84,27 +79,27 @@ class Pane:
         Told a twin that was painted into.
     """
 
-    def __init__(self, session: Session, cell: Cell, keys: QWidget, painted: Painted) -> None:
-        self._session = session
-        grid = session.case.study.grid
-        self.view = LinkedView(session.viewer, grid, cell.image, painted)
+    def __init__(self, links: ViewLinks, cell: Cell, keys: QWidget, painted: Painted) -> None:
+        self._navigator = links.navigator
+        grid = links.session.case.study.grid
+        self.view = LinkedView(links.session.viewer, grid, cell.image, painted)
         self.widget = QtViewer(self.view.model)
         self.widget.setAcceptDrops(False)
-        self.marks = Marks(session, self.view.model, self.widget, cell.image, keys)
+        self.marks = Marks(links, self.view.model, self.widget, cell.image, keys)
         self._linked = False
 
     def show(self, plane: str) -> None:
         """Show a plane and follow the main view."""
         self.view.show(plane)
         if not self._linked:
-            self._session.navigator.link(self.view.model)
+            self._navigator.link(self.view.model)
             self._linked = True
         self.widget.show()
 
     def hide(self) -> None:
         """Follow no longer, which would cost time for nothing."""
         if self._linked:
-            self._session.navigator.unlink(self.view.model)
+            self._navigator.unlink(self.view.model)
             self._linked = False
         self.widget.hide()
 
@@ -123,7 +118,8 @@ class Pane:
 class SolidPane:
     """The view in three dimensions and its canvas; made as a `Pane` is."""
 
-    def __init__(self, session: Session, _cell: Cell, _keys: QWidget, _painted: Painted) -> None:
+    def __init__(self, links: ViewLinks, _cell: Cell, _keys: QWidget, _painted: Painted) -> None:
+        session = links.session
         self.view = SolidView(session.viewer, session.case.study.grid)
         self.widget = QtViewer(self.view.model)
         self.widget.setAcceptDrops(False)

@@ -9,16 +9,13 @@ than one way to draw. napari's brush has a whole, odd number of voxels across: 4
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
 
+from cmfnet_napari.gui.brush import Brush
 from cmfnet_napari.gui.marks import Marks, begin
 from cmfnet_napari.gui.scribbling import StrokeRecorder
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.drawing import Drawing
 
 _MODES = ("paint", "erase")
 _JOIN = "Control"  # Qt's name: Ctrl, and Cmd on a Mac
@@ -31,15 +28,15 @@ class Pen:
     ----------
     layer : Labels
         Scribbles (z, y, x), or a layer of another viewer that shares their array.
-    drawing : Drawing
-        How to draw: tool and size of the brush.
+    brush : Brush
+        What to draw with.
     recorder : StrokeRecorder
         Hears of every stroke.
     """
 
-    def __init__(self, layer: Labels, drawing: Drawing, recorder: StrokeRecorder) -> None:
+    def __init__(self, layer: Labels, brush: Brush, recorder: StrokeRecorder) -> None:
         self.layer = layer
-        self._drawing, self._recorder = drawing, recorder
+        self._brush, self._recorder = brush, recorder
         self._last: np.ndarray | None = None  # where the last stroke ended, z, y, x
         layer.mouse_drag_callbacks.append(self._on_press)
         layer.events.mode.connect(self.show)
@@ -52,8 +49,12 @@ class Pen:
             return
         callbacks = self.layer.mouse_drag_callbacks
         callbacks[:] = [call for call in callbacks if not _is_naparis_brush(call)]
-        self.layer.cursor = "cross" if self._drawing.tool == "lasso" else "circle"
-        self.layer.cursor_size = self._drawing.size_mm
+        self.layer.cursor = "cross" if self._brush.tool == "lasso" else "circle"
+        self.layer.cursor_size = self._brush.size_mm
+
+    def resize(self) -> None:
+        """Give the layer the nearest size it has: napari's brush has a whole number of voxels."""
+        self.layer.brush_size = max(1, round(self._brush.size_mm / min(self.layer.scale)))
 
     def close(self) -> None:
         """Let go of the layer; nothing paints on it any more until a mode is chosen."""
@@ -63,7 +64,7 @@ class Pen:
         self.layer.mode = "pan_zoom"
 
     def _on_brush_size(self) -> None:
-        self._drawing.follow(self.layer)
+        self._brush.follow(self.layer.brush_size * min(self.layer.scale))
         self.show()
 
     def _on_press(self, layer: Labels, event: object) -> Iterator[None]:
@@ -85,9 +86,9 @@ class Pen:
     def _follow(self, marks: Marks, event: object, plane: tuple[int, ...]) -> Iterator[None]:
         here = self._place(event)
         joined = _JOIN in event.modifiers and self._same_slice(here, plane)
-        tool = "straight" if joined else self._drawing.tool
+        tool = "straight" if joined else self._brush.tool
         start = self._last if joined else here
-        way = begin(tool, self.layer, marks, start, plane, self._drawing.size_mm)
+        way = begin(tool, self.layer, marks, start, plane, self._brush.size_mm)
         way.move(here)
         yield
         while event.type == "mouse_move":

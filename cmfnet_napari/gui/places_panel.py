@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from cmfnet_napari.core.review import Place
 from cmfnet_napari.gui.keys import NEXT_PLACE_KEY
+from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import button, column, group, row, text_label
 
@@ -18,10 +19,9 @@ _WHERE = {"inside": "inside", "border": "at the border", "outside": "outside"}
 class PlacesPanel(QWidget):
     """The queue of places, the most doubtful first."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, review: Review) -> None:
         super().__init__()
-        self._review = session.review
-        self._session = session
+        self._session, self._review = session, review
         self.summary = text_label()
         self.list = QListWidget()
         self.list.setFixedHeight(_HEIGHT)

@@ -17,8 +17,11 @@ from cmfnet_napari.core.journal import Journal
 from cmfnet_napari.core.preflight import Finding, StudyLook, look_at, preflight
 from cmfnet_napari.core.privacy import redacted_traceback
 from cmfnet_napari.core.study import Study
+from cmfnet_napari.gui.navigation import Navigator
+from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background
+from cmfnet_napari.gui.training import Training
 
 _PAUSE_MS = 600  # after the last change
 _log = logging.getLogger(__name__)
@@ -51,7 +54,7 @@ class Preflight(QObject):
 
     Parameters
     ----------
-    session : Session
+    session, training, planes, navigator
         The window's.
     config : callable
         What the fit would be done with.
@@ -59,9 +62,17 @@ class Preflight(QObject):
 
     changed = Signal(object)  # Answer, or None when no patient is open
 
-    def __init__(self, session: Session, config: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        training: Training,
+        planes: PlaneKeeper,
+        navigator: Navigator,
+        config: Callable[[], Config],
+    ) -> None:
         super().__init__()
-        self._session, self._config = session, config
+        self._session, self._training, self._config = session, training, config
+        self._planes, self._navigator = planes, navigator
         self._look: StudyLook | None = None
         self._looking = self._again = False
         self._timer = QTimer(self, singleShot=True, interval=_PAUSE_MS)
@@ -70,7 +81,7 @@ class Preflight(QObject):
         session.closed.connect(self._on_closed)
         session.strokes_changed.connect(self.refresh)
         session.classes_changed.connect(self.refresh)
-        session.training.state_changed.connect(self.refresh)
+        training.state_changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
@@ -83,9 +94,9 @@ class Preflight(QObject):
         session = self._session
         if finding.voxel is None or session.patient is None:
             return
-        if finding.plane and finding.plane != session.planes.plane:
-            session.planes.show(finding.plane)
-        session.navigator.look_at(finding.voxel)
+        if finding.plane and finding.plane != self._planes.plane:
+            self._planes.show(finding.plane)
+        self._navigator.look_at(finding.voxel)
         session.scribbles.visible = True
         session.viewer.layers.selection.active = session.scribbles
 
@@ -123,7 +134,7 @@ class Preflight(QObject):
             config=self._config(),
             runs=tuple(case.runs()),
             look=self._look,
-            training=self._session.training.running,
+            training=self._training.running,
         )
 
     def _fail(self, error: Exception) -> None:

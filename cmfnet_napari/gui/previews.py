@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cmfnet_napari.core.events import Preview
 from cmfnet_napari.core.preview import read_preview
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 
 def load_preview(session: Session, event: Preview, show: Callable[[np.ndarray], None]) -> None:

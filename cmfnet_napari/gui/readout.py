@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.components import ViewerModel
@@ -11,9 +10,7 @@ from napari.components import ViewerModel
 from cmfnet_napari.core.plane import VIEWS, place_text
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.gui.orientation import write_on
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
 
 _SIZE = 9  # points
 _BAR_PIXELS, _BAR_SHARE = 150, 0.3

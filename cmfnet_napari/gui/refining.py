@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -13,10 +12,10 @@ from cmfnet_napari.core.events import Choose, Failed, Finished, Paused, Preview,
 from cmfnet_napari.core.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.gui.previews import load_preview
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.worker_client import WorkerClient
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 QUIET_MS = 400  # after a stroke: who draws several in a row is not interrupted by each
 IDLE_SECONDS = 600  # without a stroke: the worker is let go, and its memory with it
@@ -47,9 +46,10 @@ class Refining(QObject):
     paused = Signal(str)  # why it waits
     failed = Signal(str)  # one sentence
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, result: Result, training: Training) -> None:
         super().__init__(session)
         self._session = session
+        self._result, self._training = result, training
         self._client: WorkerClient | None = None
         self._run, self._device = "", "auto"
         self._last: Finished | None = None  # what is shown
@@ -62,7 +62,9 @@ class Refining(QObject):
         self.idle.timeout.connect(self.rest)
         session.opened.connect(self._look_for_contour)
         session.strokes_changed.connect(self._on_strokes)
-        session.training.stepped.connect(self._on_fit_goes_on)
+        training.launching.connect(self.rest)
+        training.stepped.connect(self._on_fit_goes_on)
+        training.completed.connect(self.take_over)
 
     @property
     def run(self) -> Path | None:
@@ -104,7 +106,7 @@ class Refining(QObject):
         """
         if not self._session.writable:
             raise UserError(self._session.case.notice)
-        if self.state != "ready" or self._session.training.running:
+        if self.state != "ready" or self._training.running:
             raise UserError("The contour is being computed. Choose when it is there.")
         self._session.recorder.record()
         self._send(Choose(model=self._run, step=step, device=self._device))
@@ -146,7 +148,7 @@ class Refining(QObject):
     def _on_strokes(self) -> None:
         self._late = True
         self.idle.start()
-        if self.enabled and self.state != "off" and not self._session.training.running:
+        if self.enabled and self.state != "off" and not self._training.running:
             self._quiet.start()
 
     def _on_fit_goes_on(self) -> None:
@@ -154,7 +156,7 @@ class Refining(QObject):
 
     def _begin(self) -> None:
         """Bring the contour up to date; a refine that goes on takes the strokes up by itself."""
-        if not self._session.writable or self._session.training.running:
+        if not self._session.writable or self._training.running:
             return
         if self.state == "updating":
             return
@@ -163,7 +165,7 @@ class Refining(QObject):
     def _send(self, command: Refine | Choose) -> None:
         if self._client is None:
             folder = self._session.case.folder
-            self._hold(WorkerClient(self._session.training.command(folder)))
+            self._hold(WorkerClient(self._training.command(folder)))
         self._late = False
         self._set_state("updating")
         self._client.send(command)
@@ -199,7 +201,7 @@ class Refining(QObject):
                 self._set_state("ready")
                 if event != self._last:
                     self._last = event
-                    self._session.result.read(event)
+                    self._result.read(event)
                 self.finished.emit(event)
                 if (
                     self._late and self.enabled
@@ -211,7 +213,7 @@ class Refining(QObject):
 
     def _show(self, labels: np.ndarray) -> None:
         if self.state == "updating":
-            self._session.result.follow(labels)
+            self._result.follow(labels)
 
     def _on_bad_end(self, _reason: str, _killed: bool) -> None:
         self.rest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
@@ -19,14 +18,14 @@ from cmfnet_napari.core.registration import Fit, How, Registration, judge
 from cmfnet_napari.core.study import Study
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.classes import one_color
+from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.layers import NO_CONTOUR, OPENED, segmentation_layer
 from cmfnet_napari.gui.nudge import KEYS, nudged
 from cmfnet_napari.gui.opening import Opened, reopen
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.widgets import said
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 _EDGE_COLOR = "#f0e442"  # yellow, told from grey and from the classes
 
@@ -44,16 +43,17 @@ class Registering(QObject):
     moved = Signal(str, float)  # what goes on, share done; empty: nothing
     judged = Signal(object)  # Fit of what is shown
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, fusion: Fusion, training: Training) -> None:
         super().__init__(session)
         self._session = session
+        self._fusion, self._training = fusion, training
         self._steps: Steps | None = None
         self._resampling = False
         self.trial: Registration | None = None
         self.by_keys = False
         self.edges: Labels | None = None
         session.opened.connect(self._on_opened)
-        session.training.state_changed.connect(self._on_training)
+        training.state_changed.connect(self._on_training)
 
     @property
     def current(self) -> Registration:
@@ -157,13 +157,13 @@ class Registering(QObject):
         self.show_edges(False)
         if self.trial is not None:
             self.trial = None
-            self._session.fusion.show_mr(self._session.case.study.mr.array)
+            self._fusion.show_mr(self._session.case.study.mr.array)
         self._end()
 
     def _check(self) -> None:
         if not self.available:
             raise UserError("There is no MR that can be moved. Open a CT and an MR first.")
-        if self._session.training.running:
+        if self._training.running:
             raise UserError("Training is running. Stop it before the MR is moved.")
         if self.running:
             raise UserError("The MR is being registered. Wait, or cancel it.")
@@ -175,7 +175,7 @@ class Registering(QObject):
 
     def _on_training(self, _state: str) -> None:
         """A training learns from the MR where it is kept: that is what is to be seen."""
-        if self._session.training.running:
+        if self._training.running:
             self.move_by_keys(False)
             self.discard()
         self.changed.emit()
@@ -241,7 +241,7 @@ class Registering(QObject):
             self.changed.emit()
 
     def _show(self, study: Study, fit: Fit, edges: np.ndarray | None) -> None:
-        self._session.fusion.show_mr(study.mr.array)
+        self._fusion.show_mr(study.mr.array)
         if self.edges is not None and edges is not None:
             self.edges.data = edges
         self.judged.emit(fit)

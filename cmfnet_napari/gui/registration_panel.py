@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QCheckBox, QGroupBox, QWidget
 
 from cmfnet_napari.core.registration import Fit
-from cmfnet_napari.gui.registering import how_in_words
+from cmfnet_napari.gui.registering import Registering, how_in_words
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, row, text_label
 
@@ -18,10 +18,9 @@ _KEYS = (
 class RegistrationPanel(QGroupBox):
     """Hidden while there is no MR."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, registering: Registering) -> None:
         super().__init__("MR on the CT")
-        self._session = session
-        self._registering = session.registering
+        self._session, self._registering = session, registering
         self.state = text_label()
         self.warning = text_label()
         self.warning.setStyleSheet(NOTICE_STYLE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -19,7 +18,7 @@ from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.core.study import load_labels, save_labels
-from cmfnet_napari.gui.classes import Classes, class_names, segmentation_colors
+from cmfnet_napari.gui.classes import class_names, segmentation_colors
 from cmfnet_napari.gui.layers import (
     OPENED,
     disagreement_layer,
@@ -29,10 +28,8 @@ from cmfnet_napari.gui.layers import (
     show_filled,
 )
 from cmfnet_napari.gui.markup import plain
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # labels, probability, disagreement
 
@@ -58,7 +55,9 @@ class Result(QObject):
         self.prediction: Labels | None = None
         self.probability: Image | None = None
         self.disagreement: Image | None = None
+        self._preview: Labels | None = None
         session.opened.connect(self._bring_back)
+        session.classes_changed.connect(self._recolor)
 
     def read(self, event: Finished, failed: Callable[[Exception], None] = show_failure) -> None:
         """Show the files of a finished fit."""
@@ -79,6 +78,23 @@ class Result(QObject):
             self._reading += 1
             self._whole, self.updating = labels, True
             self._refresh()
+
+    def show_preview(self, labels: np.ndarray) -> None:
+        """Show labels (uint8, z y x), not yet a prediction, as an area below the strokes."""
+        viewer, case = self._session.viewer, self._session.case
+        if self._preview is not None and self._preview in viewer.layers:
+            self._preview.data = labels
+            return
+        colors = segmentation_colors(case.classes)
+        layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
+        layer.metadata[OPENED] = self._session.patient
+        insert_below(viewer, layer, self._session.scribbles)
+        self._preview = layer
+
+    def remove_preview(self) -> None:
+        """Take the preview layer away."""
+        self._drop(self._preview)
+        self._preview = None
 
     def keep_marked_only(self, on: bool) -> None:
         """Drop parts of the prediction that hold no stroke of their class, or bring them back."""
@@ -111,11 +127,6 @@ class Result(QObject):
         """What made the contour, for files that leave the case."""
         preset = self.run.rpartition("-")[2]
         return f"CmFNet {preset}".strip()
-
-    def recolor(self, classes: Classes) -> None:
-        """Follow the classes' colours."""
-        if self.prediction is not None:
-            self.prediction.colormap = segmentation_colors(classes)
 
     def save(self, path: str) -> None:
         """Write the prediction as it is shown, on the CT's original grid."""
@@ -157,8 +168,12 @@ class Result(QObject):
             raise UserError("There is no prediction yet. Train first.")
         return np.asarray(self.prediction.data).astype(np.uint8)
 
+    def _recolor(self) -> None:
+        if self.prediction is not None:
+            self.prediction.colormap = segmentation_colors(self._session.case.classes)
+
     def _show(self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None) -> None:
-        self._session.training.remove_preview()
+        self.remove_preview()
         self._whole, self.updating = labels, False
         maps = [self.probability] if apart is None else [self.probability, self.disagreement]
         if all(self._is_shown(layer) for layer in (self.prediction, *maps)):

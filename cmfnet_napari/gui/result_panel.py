@@ -6,20 +6,20 @@ from html import escape
 
 from qtpy.QtWidgets import QCheckBox, QWidget
 
-from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.widgets import column, group, row, text_label
 
 
 class ResultPanel(QWidget):
     """Volumes, and how the prediction is shown."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, result: Result) -> None:
         super().__init__()
-        self._session = session
+        self._result = result
         self.volumes = text_label(rich=True)
         self.marked_only = QCheckBox("Only parts with a stroke")
         self.marked_only.setToolTip("Parts of the contour in which you drew nothing are left out")
-        self.marked_only.toggled.connect(session.result.keep_marked_only)
+        self.marked_only.toggled.connect(result.keep_marked_only)
         self.filled = QCheckBox("Filled")
         self.filled.setToolTip("An area you can see through, instead of a line")
         self.filled.toggled.connect(self._fill)
@@ -38,13 +38,13 @@ class ResultPanel(QWidget):
         layout = column(self._shown)
         layout.setContentsMargins(0, 0, 0, 0)
         self.setLayout(layout)
-        session.result.changed.connect(self._on_changed)
-        session.result.created.connect(self._on_created)
+        result.changed.connect(self._on_changed)
+        result.created.connect(self._on_created)
         self._on_changed(None)
 
     def _on_changed(self, volumes: dict[str, float] | None) -> None:
         self._shown.setEnabled(volumes is not None)
-        self.disagreement.setEnabled(self._session.result.disagreement is not None)
+        self.disagreement.setEnabled(self._result.disagreement is not None)
         if volumes is None:
             self.volumes.setText("There is no prediction yet.")
             return
@@ -59,10 +59,10 @@ class ResultPanel(QWidget):
         self._show_disagreement(self.disagreement.isChecked())
 
     def _fill(self, on: bool) -> None:
-        self._session.result.fill_contour(on)
+        self._result.fill_contour(on)
 
     def _show_probability(self, on: bool) -> None:
-        self._session.result.show_probability(on)
+        self._result.show_probability(on)
 
     def _show_disagreement(self, on: bool) -> None:
-        self._session.result.show_disagreement(on)
+        self._result.show_disagreement(on)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.utils.notifications import show_info
@@ -24,11 +23,11 @@ from cmfnet_napari.core.review_record import (
     slice_digests,
     write_record,
 )
+from cmfnet_napari.gui.navigation import Navigator
+from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.seen import SliceWatcher
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 _KEEP_MS = 1000  # after a change, before review.json is written
 _NEAR_MM = 5.0  # a stroke so near to a place corrects it
@@ -44,25 +43,29 @@ class Review(QObject):
         To look at, the most doubtful first.
     current : Place or None
         The one looked at.
+    watcher : SliceWatcher
+        Says what is on the screen.
     """
 
     changed = Signal()  # places, their states, or slices looked at
     correcting = Signal()  # strokes are wanted at the current place
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, result: Result, navigator: Navigator, watcher: SliceWatcher
+    ) -> None:
         super().__init__(session)
         self._session = session
+        self._result, self._navigator, self.watcher = result, navigator, watcher
         self._record, self._labels = Record(), None
         self._digests: dict[str, dict[int, str]] = {plane: {} for plane in VIEWS}
         self._corrects: Place | None = None
         self.places: list[Place] = []
         self.current: Place | None = None
-        self.watcher = SliceWatcher(session)
         self._keeping = QTimer(self, singleShot=True, interval=_KEEP_MS)
         self._keeping.timeout.connect(self.keep)
-        self.watcher.looked_at.connect(self._on_looked_at)
+        watcher.looked_at.connect(self._on_looked_at)
         session.opened.connect(self._bring_back)
-        session.result.changed.connect(self._on_result)
+        result.changed.connect(self._on_result)
 
     # --- places
 
@@ -88,7 +91,7 @@ class Review(QObject):
         self.current = place
         if place != self._corrects:
             self._corrects = None
-        self._session.navigator.look_at(place.voxel)
+        self._navigator.look_at(place.voxel)
         self.changed.emit()
 
     def decide(self, state: Decided) -> None:
@@ -114,7 +117,7 @@ class Review(QObject):
             As `decide`.
         """
         self._corrects = self._chosen()
-        self._session.navigator.look_at(self._corrects.voxel)
+        self._navigator.look_at(self._corrects.voxel)
         self._session.select_class(self._session.scribbles.selected_label)
         self.correcting.emit()
 
@@ -131,7 +134,7 @@ class Review(QObject):
 
     def go_to_slice(self, plane: str, index: int) -> None:
         """Show a slice of the plane that is on the screen."""
-        self._session.navigator.go_to_slice(VIEWS.index(plane), index)
+        self._navigator.go_to_slice(VIEWS.index(plane), index)
 
     # --- the record
 
@@ -212,7 +215,7 @@ class Review(QObject):
 
     def _on_result(self, volumes: dict[str, float] | None) -> None:
         """Find places and slices of another contour, off the GUI thread."""
-        result = self._session.result
+        result = self._result
         if volumes is None or not result.exists:
             self._forget()
             return
@@ -237,7 +240,7 @@ class Review(QObject):
         places: list[Place],
     ) -> None:
         self._labels, self._digests, self.places = labels, digests, places
-        self._record = self._record.bound_to(self._session.result.run, name)
+        self._record = self._record.bound_to(self._result.run, name)
         self.changed.emit()
         self.watcher.look_again()
 

@@ -9,8 +9,11 @@ from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.core.scribbles import check_codes
 from cmfnet_napari.core.study import load_labels, save_labels
+from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.background_panel import BackgroundPanel
 from cmfnet_napari.gui.classes_panel import ClassesPanel
+from cmfnet_napari.gui.drawing import Drawing
+from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.instant_panel import InstantPanel
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
@@ -31,13 +34,15 @@ from cmfnet_napari.gui.widgets import (
 class ScribblePanel(QWidget):
     """Classes, tools, automatic strokes, and files."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, drawing: Drawing, auto_strokes: AutoStrokes, instant: Instant
+    ) -> None:
         super().__init__()
         self._session = session
         self.classes = ClassesPanel(session)
-        self.auto = BackgroundPanel(session)
-        self.tools = ToolsPanel(session)
-        self.instant = InstantPanel(session)
+        self.auto = BackgroundPanel(session, auto_strokes)
+        self.tools = ToolsPanel(session, drawing)
+        self.instant = InstantPanel(session, instant)
         self.message = text_label()
         self.unsaved = text_label()
         self.unsaved.setStyleSheet(NOTICE_STYLE)
@@ -57,7 +62,7 @@ class ScribblePanel(QWidget):
         session.opened.connect(self._on_opened)
         session.closed.connect(self._enable)
         self._enable()
-        if session.scribbles is not None:
+        if session.patient is not None:
             self._on_opened()
 
     def load(self, path: str) -> None:

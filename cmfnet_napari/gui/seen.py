@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.plane import VIEWS
-from cmfnet_napari.gui.orientation import PLANES
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.layouts import Layouts
+from cmfnet_napari.gui.navigation import Navigator
+from cmfnet_napari.gui.orientation import PLANES, PlaneKeeper
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.session import Session
 
 LOOK_MS = 300  # a slice that flies by while one scrolls was not looked at
 
@@ -27,15 +26,24 @@ class SliceWatcher(QObject):
     looked_at = Signal(str, int)  # plane, slice
     moved = Signal(str, int)  # the same, at once
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self,
+        session: Session,
+        planes: PlaneKeeper,
+        layouts: Layouts,
+        navigator: Navigator,
+        result: Result,
+    ) -> None:
         super().__init__(session)
         self._session = session
+        self._planes, self._layouts = planes, layouts
+        self._navigator, self._result = navigator, result
         self._timer = QTimer(self, singleShot=True, interval=LOOK_MS)
         self._timer.timeout.connect(self._look)
         dims = session.viewer.dims
         dims.events.current_step.connect(self.look_again)
         dims.events.order.connect(self.look_again)
-        session.layouts.changed.connect(self.look_again)
+        layouts.changed.connect(self.look_again)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -47,12 +55,12 @@ class SliceWatcher(QObject):
     @property
     def places(self) -> list[tuple[str, int]]:
         """The planes and slices of all views."""
-        main = self._session.planes.plane
-        others = {c.plane(main) for c in self._session.layouts.cells if not c.solid} - {main}
+        main = self._planes.plane
+        others = {c.plane(main) for c in self._layouts.cells if not c.solid} - {main}
         return [self.place, *(self._slice(PLANES[plane][0]) for plane in sorted(others))]
 
     def _slice(self, axis: int) -> tuple[str, int]:
-        return VIEWS[axis], self._session.navigator.voxel()[axis]
+        return VIEWS[axis], self._navigator.voxel()[axis]
 
     def look_again(self) -> None:
         """Another slice, or another contour on the same one."""
@@ -68,7 +76,7 @@ class SliceWatcher(QObject):
         events.order.disconnect(self.look_again)
 
     def _look(self) -> None:
-        layer = self._session.result.prediction
+        layer = self._result.prediction
         if layer is not None and layer.visible and self._session.viewer.dims.ndisplay == 2:
             for plane, index in self.places:
                 self.looked_at.emit(plane, index)

@@ -1,4 +1,4 @@
-"""The controller of the window: one patient, its layers, its jobs. It holds no widget."""
+"""The patient that is open: strokes, classes, and what others are told. It holds no widget."""
 
 from __future__ import annotations
 
@@ -14,77 +14,50 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import FIRST_CLASS
-from cmfnet_napari.gui.activity import Activity
-from cmfnet_napari.gui.auto_strokes import AutoStrokes
-from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
-from cmfnet_napari.gui.comparison import Comparison
-from cmfnet_napari.gui.drawing import Drawing
-from cmfnet_napari.gui.export import Export
-from cmfnet_napari.gui.fusion import Fusion
-from cmfnet_napari.gui.history import History
-from cmfnet_napari.gui.instant import Instant
-from cmfnet_napari.gui.keys import bind_keys, unbind_keys
 from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_filled
-from cmfnet_napari.gui.layouts import Layouts
 from cmfnet_napari.gui.markup import plain
-from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.opening import Opened, code_counts, reopen
-from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.recovery import recovered
-from cmfnet_napari.gui.refining import Refining
-from cmfnet_napari.gui.registering import Registering
-from cmfnet_napari.gui.result import Result
-from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.scribbling import StrokeRecorder
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
-from cmfnet_napari.gui.training import Training
-from cmfnet_napari.gui.views import ViewKeeper
-from cmfnet_napari.gui.windowing import Windowing
+
+_NONE_OPEN = "No patient is open. Open a CT first."
 
 
 class Session(QObject):
-    """What the window works on. Panels call its methods and listen to its signals.
+    """What the window works on. It knows none of those who listen to its signals.
 
     Parameters
     ----------
     viewer : napari.Viewer
         The viewer that shows the patient.
+
+    Attributes
+    ----------
+    patient : Opened or None
+        None: no patient is open.
+    holds : list of callable
+        Each says in a sentence why the patient cannot be left now, or nothing.
+    ended : bool
+        Whether the window is being closed.
     """
 
     busy = Signal(str)  # what goes on in the background; empty: nothing
-    opened = Signal()
-    closed = Signal()
+    arriving = Signal()  # there is a patient: the window is arranged for it
+    opened = Signal()  # and shows it
+    leaving = Signal()  # the patient, if there is one, is still there
+    closed = Signal()  # there is none
     strokes_changed = Signal()
     classes_changed = Signal()
-    keys_asked = Signal()  # to be shown what every key does
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = viewer
         self.patient: Opened | None = None
-        self.recorder: StrokeRecorder | None = None
-        self.planes: PlaneKeeper | None = None
-        self.views: ViewKeeper | None = None
-        self.preset = "quick"  # of the next fit
+        self._recorder: StrokeRecorder | None = None
+        self.holds: list[Callable[[], str]] = []
         self.ended = False
-        self.training = Training(self)
-        self.refining = Refining(self)
-        self.activity = Activity(self)
-        self.history = History(self)
-        self.base_models = BaseModels(self)
-        self.result = Result(self)
-        self.navigator = Navigator(self)
-        self.fusion = Fusion(self)
-        self.windowing = Windowing(self)
-        self.layouts = Layouts(self)
-        self.comparison = Comparison(self)
-        self.review = Review(self)
-        self.export = Export(self)
-        self.auto_strokes = AutoStrokes(self)
-        self.registering = Registering(self)
-        self.drawing = Drawing(self)
-        self.instant = Instant(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -100,7 +73,7 @@ class Session(QObject):
             None is.
         """
         if self.patient is None:
-            raise UserError("No patient is open. Open a CT first.")
+            raise UserError(_NONE_OPEN)
         return self.patient.case
 
     @property
@@ -109,9 +82,16 @@ class Session(QObject):
         return self.patient is not None and not self.case.read_only
 
     @property
-    def scribbles(self) -> Labels | None:
-        """The scribbles layer of the open case."""
-        return None if self.recorder is None else self.recorder.layer
+    def recorder(self) -> StrokeRecorder:
+        """The strokes of the open case; raises as `case` does."""
+        if self._recorder is None:
+            raise UserError(_NONE_OPEN)
+        return self._recorder
+
+    @property
+    def scribbles(self) -> Labels:
+        """The scribbles layer of the open case; raises as `case` does."""
+        return self.recorder.layer
 
     @property
     def mr_layer(self) -> Layer | None:
@@ -131,23 +111,27 @@ class Session(QObject):
     def set_classes(self, classes: Classes) -> None:
         """Keep names and colours with the case and show them."""
         self.case.save_classes(classes)
-        if self.scribbles is not None:
-            self.scribbles.colormap = scribble_colors(classes)
-        self.result.recolor(classes)
+        self.scribbles.colormap = scribble_colors(classes)
         self.classes_changed.emit()
 
     def select_class(self, code: int) -> None:
         """Paint with a class from now on."""
-        layer = self.scribbles
-        if layer is None:
+        if self.patient is None:
             return
         if self.case.read_only:
             show_info(plain(self.case.notice))
             return
+        layer = self.scribbles
         layer.visible = True
         self.viewer.layers.selection.active = layer
         layer.selected_label = code
         layer.mode = "paint"
+
+    def select_next_class(self) -> None:
+        """Paint with the class after the one in use; after the last with the first."""
+        codes = [entry.code for entry in self.case.classes]
+        now = self.scribbles.selected_label
+        self.select_class(codes[(codes.index(now) + 1) % len(codes)] if now in codes else codes[0])
 
     def undo(self) -> None:
         """Take the newest stroke back, also one of an earlier session."""
@@ -161,23 +145,19 @@ class Session(QObject):
 
     def load_scribbles(self, scribbles: np.ndarray) -> None:
         """Replace the scribbles by imported ones (uint8, z y x)."""
-        if self.recorder is None:
-            raise UserError("No patient is open. Open a CT first.")
         highest = max(int(scribbles.max()), FIRST_CLASS)
         self.set_classes(classes_up_to(self.case.classes, highest))
         if self.recorder.replace(scribbles) is None:
             show_info("The file has the same strokes as the window: nothing was changed.")
 
     def close(self) -> None:
-        """End the worker, record what is left, let go of the viewer. Twice is once."""
+        """Leave the patient and let go of the viewer, for good. Twice is once."""
         if self.ended:
             return
         self.ended = True
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._leave()
-        self.review.watcher.close()
-        self.navigator.close()
 
     def _show(self, opened: Opened) -> None:
         self.busy.emit("")
@@ -191,10 +171,11 @@ class Session(QObject):
             self.viewer.add_layer(Layer.create(data, meta, kind))
 
     def _refused(self) -> bool:
-        """Whether a fit runs, which another patient would end; if so it is said."""
-        if self.training.running:
-            show_warning("Training is running. Stop it before you open another patient.")
-        return self.training.running
+        """Whether something holds the patient here; if so it is said."""
+        reason = next(filter(None, (hold() for hold in self.holds)), "")
+        if reason:
+            show_warning(reason)
+        return bool(reason)
 
     def _not_opened(self, error: Exception) -> None:
         self.busy.emit("")
@@ -228,7 +209,7 @@ class Session(QObject):
             opened.case.journal.fold(layer.data)
             counts = code_counts(layer.data)
         self.patient = opened
-        self.recorder = StrokeRecorder(layer, opened.case.journal, counts, self.viewer.dims)
+        self._recorder = StrokeRecorder(layer, opened.case.journal, counts, self.viewer.dims)
         self.recorder.recorded.connect(self._on_recorded)
         self.recorder.failed.connect(show_failure)
         for own in self.viewer.layers:
@@ -236,30 +217,13 @@ class Session(QObject):
                 own.name = own.metadata[ROLE]  # without the number that a predecessor cost it
                 if own.metadata.get(LINE):
                     show_filled(own, False)
-        self._arrange(layer, opened)
-        self.views = ViewKeeper(self)
+        self.arriving.emit()
         self.opened.emit()
         for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
             show_info(plain(sentence))
 
-    def _arrange(self, layer: Labels, opened: Opened) -> None:
-        """Planes, keys, scale bar, and a place to start: the slice with most strokes."""
-        grid = opened.case.study.grid
-        self.planes = PlaneKeeper(self.viewer, grid)
-        self.viewer.canvas.overlays.scale_bar.visible = True
-        marked = (layer.data >= FIRST_CLASS).sum(axis=(1, 2))
-        middle = [n // 2 for n in grid.shape]
-        middle[0] = int(marked.argmax()) if marked.any() else middle[0]
-        self.navigator.go_to_voxel(tuple(middle))
-        self.planes.show("axial")
-        self.drawing.open()
-        layer.selected_label = FIRST_CLASS
-        layer.editable = not opened.case.read_only
-        self.viewer.layers.selection.active = layer
-        bind_keys(self)
-
     def _on_removed(self, event: object) -> None:
-        if self.recorder is not None and event.value == self.recorder.layer:
+        if self.patient is not None and event.value == self.scribbles:
             self._leave()
             show_info("The strokes are kept. Open the patient again to see them.")
 
@@ -278,21 +242,10 @@ class Session(QObject):
 
     def _leave(self) -> None:
         """Leave the open case; its layers stay."""
-        self.training.close()
-        self.refining.close()
-        self.auto_strokes.close()
-        self.review.close()
-        self.comparison.close()
-        self.registering.close()
-        self.instant.close()
-        self.result.close()
+        self.leaving.emit()
         if self.patient is None:
             return
-        unbind_keys(self)
-        self.drawing.close()
         self.recorder.close()
-        self.views.close()
-        self.planes.close()
         self.patient.case.close()
-        self.patient = self.recorder = self.planes = self.views = None
+        self.patient = self._recorder = None
         self.closed.emit()

@@ -9,6 +9,9 @@ from cmfnet_napari.core.plane import VIEWS
 from cmfnet_napari.core.score_table import score_rows
 from cmfnet_napari.core.slice_areas import Areas, slice_areas
 from cmfnet_napari.gui.area_plot import AreaPlot
+from cmfnet_napari.gui.comparison import Comparison
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.widgets import ask_file, column, fill_table, group, row, said
@@ -24,10 +27,12 @@ _CHOICES = {
 class SlicesPanel(QWidget):
     """Coverage, curve and table."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, result: Result, review: Review, comparison: Comparison
+    ) -> None:
         super().__init__()
-        self._session, self._review = session, session.review
-        self._comparison = session.comparison
+        self._session, self._result = session, result
+        self._review, self._comparison = review, comparison
         self._plane = VIEWS[0]
         self._areas: Areas | None = None
         self.bar = QProgressBar()
@@ -51,7 +56,7 @@ class SlicesPanel(QWidget):
         self.setLayout(layout)
         self._review.changed.connect(self._show_coverage)
         self._review.watcher.moved.connect(self._on_moved)
-        session.result.changed.connect(self._on_result)
+        result.changed.connect(self._on_result)
         self._comparison.changed.connect(self._on_other)
         self._comparison.evaluated.connect(self._on_evaluated)
         self._on_result(None)
@@ -99,7 +104,7 @@ class SlicesPanel(QWidget):
 
     def _measure(self) -> None:
         """Areas of the slices, off the GUI thread."""
-        labels, other, plane = self._session.result.labels, self._comparison.other, self._plane
+        labels, other, plane = self._result.labels, self._comparison.other, self._plane
         if labels is None:
             self._areas = None
             self._show_coverage()
@@ -107,7 +112,7 @@ class SlicesPanel(QWidget):
         grid, axis = self._session.case.study.grid, VIEWS.index(plane)
 
         def done(areas: Areas) -> None:
-            if self._session.result.labels is labels and self._plane == plane:
+            if self._result.labels is labels and self._plane == plane:
                 self._areas = areas
                 self._show_coverage()
 
@@ -124,5 +129,5 @@ class SlicesPanel(QWidget):
         if evaluation is None:
             self.table.hide()
             return
-        names, rows = score_rows(self._session.result.volumes, evaluation)
+        names, rows = score_rows(self._result.volumes, evaluation)
         fill_table(self.table, names, rows)

@@ -13,10 +13,11 @@ from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.model_card import Card, start_config
 from cmfnet_napari.core.scribbles import FIRST_CLASS
-from cmfnet_napari.gui.base_models import BaseModel, list_models, model_words, own_model
+from cmfnet_napari.gui.base_models import BaseModel, BaseModels, list_models, model_words, own_model
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.settings_form import SettingsForm
+from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.widgets import ask_model, button, text_label
 
 _ORDER = ("quick", "standard", "paper")
@@ -43,9 +44,10 @@ class StartPanel(QWidget):
 
     changed = Signal()
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, training: Training, base_models: BaseModels) -> None:
         super().__init__()
         self._session = session
+        self._training, self._base_models = training, base_models
         self.preset = QComboBox()
         for name in _ORDER:
             self.preset.addItem(name.capitalize(), name)
@@ -59,7 +61,7 @@ class StartPanel(QWidget):
         self.preset.currentIndexChanged.connect(self._explain)
         self.base.currentIndexChanged.connect(self._explain)
         self.settings.changed.connect(self._say)
-        session.base_models.added.connect(self._offer)
+        base_models.added.connect(self._offer)
         session.opened.connect(self._follow)
         self._offer()
 
@@ -101,7 +103,7 @@ class StartPanel(QWidget):
 
     def _follow(self) -> None:
         """Show the preset that was kept with the case, and propose a model that fits it."""
-        self.preset.setCurrentIndex(_ORDER.index(self._session.preset))
+        self.preset.setCurrentIndex(_ORDER.index(self._training.preset))
         kept = self.base_path if self.base_path in [m.path for m in list_models()] else None
         self._offer(kept or proposed(self._session.case))
 
@@ -123,11 +125,11 @@ class StartPanel(QWidget):
     def _ask_model(self) -> None:
         path = ask_model(self, "Choose a model")
         if path:
-            self._session.base_models.add(path)
+            self._base_models.add(path)
 
     def _explain(self) -> None:
         """Show the settings of another preset or model."""
-        self._session.preset = self.preset.currentData()
+        self._training.preset = self.preset.currentData()
         self.settings.show_preset(start_config(self.preset.currentData(), self._card))
 
     def _say(self) -> None:

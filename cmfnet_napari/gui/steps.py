@@ -7,6 +7,8 @@ from qtpy.QtWidgets import QTabWidget
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.scribbles import check_trainable
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.session import Session
 
 STEPS = ("Open", "Scribble", "Train", "Review", "Export")
@@ -19,18 +21,19 @@ class StepMarks(QObject):
     ----------
     tabs : QTabWidget
         One tab a step, in order.
-    session : Session
+    session, result, review
         What is marked.
     """
 
-    def __init__(self, tabs: QTabWidget, session: Session) -> None:
+    def __init__(self, tabs: QTabWidget, session: Session, result: Result, review: Review) -> None:
         super().__init__(tabs)
-        self._tabs, self._session, self._saved = tabs, session, False
+        self._tabs, self._saved = tabs, False
+        self._session, self._result, self._review = session, result, review
         for signal in (session.opened, session.closed, session.strokes_changed):
             signal.connect(self._mark)
-        session.review.changed.connect(self._mark)
-        session.result.changed.connect(self._on_result)
-        session.result.saved.connect(self._on_saved)
+        review.changed.connect(self._mark)
+        result.changed.connect(self._on_result)
+        result.saved.connect(self._on_saved)
         self._mark()
 
     def _on_result(self, _volumes: dict[str, float] | None) -> None:
@@ -48,13 +51,12 @@ class StepMarks(QObject):
 
     def _missing(self) -> tuple[str, str, str, str, str]:
         """One sentence a step; empty where it is done."""
-        session = self._session
-        if session.patient is None:
+        if self._session.patient is None:
             first = "Open a CT first."
             return first, first, first, first, first
-        predicted = session.result.labels is not None
+        predicted = self._result.labels is not None
         none = "" if predicted else "There is no prediction yet. Train first."
-        review = "" if session.review.complete else "Slices or places were not looked at yet."
+        review = "" if self._review.complete else "Slices or places were not looked at yet."
         export = "" if self._saved else "Nothing was saved of this contour yet."
         return "", self._strokes(), none, none or review, none or export
 

@@ -7,7 +7,8 @@ from functools import partial
 
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGroupBox, QLabel, QPushButton
 
-from cmfnet_napari.gui.drawing import LARGEST_MM, SMALLEST_MM
+from cmfnet_napari.gui.brush import LARGEST_MM, SMALLEST_MM
+from cmfnet_napari.gui.drawing import Drawing
 from cmfnet_napari.gui.keys import DRAWING
 from cmfnet_napari.gui.marks import TOOLS
 from cmfnet_napari.gui.session import Session
@@ -29,17 +30,18 @@ _TOOLS = {
 class ToolsPanel(QGroupBox):
     """Paint, erase, move; the tools; the brush; stepping and filling slices."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, drawing: Drawing) -> None:
         super().__init__("Draw")
         self._session = session
+        self._drawing = drawing
         self.modes = {
-            mode: _choice(text, partial(session.drawing.set_mode, mode), tip)
+            mode: _choice(text, partial(drawing.set_mode, mode), tip)
             for mode, (text, tip) in _MODES.items()
         }
         self.tools = {
             tool: _choice(
                 _TOOLS[tool][0],
-                partial(session.drawing.choose, tool),
+                partial(drawing.choose, tool),
                 f"{DRAWING[tool].title} ({DRAWING[tool].key}). {_TOOLS[tool][1]}",
             )
             for tool in TOOLS
@@ -50,23 +52,28 @@ class ToolsPanel(QGroupBox):
         self.brush.setSingleStep(0.5)
         self.brush.setSuffix(" mm")
         self.brush.setToolTip("How wide the brush is, in every plane ([ and ] change it)")
-        self.brush.valueChanged.connect(session.drawing.set_size)
+        self.brush.valueChanged.connect(drawing.brush.set_size)
         self.ball = QCheckBox("Ball")
         self.ball.setToolTip("Paint the slices before and behind as well, as far as a ball reaches")
-        self.ball.toggled.connect(session.drawing.set_ball)
+        self.ball.toggled.connect(drawing.set_ball)
         self.protect = QCheckBox("Keep strokes of other classes")
         self.protect.setToolTip(
             "Painting and filling change only what has no stroke; erasing only the class in use (B)"
         )
         self.protect.toggled.connect(self._protect)
         self._lay_out()
-        session.drawing.changed.connect(self._show)
+        drawing.brush.changed.connect(self._show)
         session.opened.connect(self._on_opened)
-        if session.scribbles is not None:
+        if session.patient is not None:
             self._on_opened()
 
     def _lay_out(self) -> None:
-        act = {name: partial(self._act, name) for name in ("previous", "next", "between")}
+        drawing = self._drawing
+        act = {
+            "previous": partial(drawing.step, -1),
+            "next": partial(drawing.step, 1),
+            "between": drawing.fill_between,
+        }
         tips = {name: f"{DRAWING[name].title} ({DRAWING[name].key})" for name in act}
         self.previous = button("◀", act["previous"], tips["previous"])
         self.next = button("▶", act["next"], tips["next"])
@@ -87,11 +94,8 @@ class ToolsPanel(QGroupBox):
             )
         )
 
-    def _act(self, name: str) -> None:
-        DRAWING[name].do(self._session)
-
     def _protect(self, on: bool) -> None:
-        if self._session.scribbles is not None:
+        if self._session.patient is not None:
             self._session.scribbles.preserve_labels = on
 
     def _on_opened(self) -> None:
@@ -101,15 +105,15 @@ class ToolsPanel(QGroupBox):
         self._show()
 
     def _show(self) -> None:
-        layer, drawing = self._session.scribbles, self._session.drawing
-        if layer is None:
+        if self._session.patient is None:
             return
+        layer, brush = self._session.scribbles, self._drawing.brush
         for name, choice in self.modes.items():
             choice.setChecked(layer.mode == name)
         for name, choice in self.tools.items():
-            choice.setChecked(drawing.tool == name)
+            choice.setChecked(brush.tool == name)
         self.brush.blockSignals(True)
-        self.brush.setValue(drawing.size_mm)
+        self.brush.setValue(brush.size_mm)
         self.brush.blockSignals(False)
         self.ball.setChecked(layer.n_edit_dimensions == 3)
         self.protect.setChecked(layer.preserve_labels)

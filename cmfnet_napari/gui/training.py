@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
@@ -25,14 +24,11 @@ from cmfnet_napari.core.events import (
 from cmfnet_napari.core.model_card import check_base, model_name, read_card, start_config
 from cmfnet_napari.core.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.scribbles import check_trainable
-from cmfnet_napari.gui.classes import segmentation_colors
-from cmfnet_napari.gui.layers import OPENED, insert_below, segmentation_layer
 from cmfnet_napari.gui.previews import load_preview
+from cmfnet_napari.gui.result import Result
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.watchdog import Watchdog
 from cmfnet_napari.gui.worker_client import WorkerClient, worker_command
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 
 class Training(QObject):
@@ -40,6 +36,8 @@ class Training(QObject):
 
     Attributes
     ----------
+    preset : str
+        Of the next fit.
     state : str
         ``idle``, ``starting``, ``training`` or ``stopping``.
     follow : bool
@@ -47,6 +45,7 @@ class Training(QObject):
     """
 
     state_changed = Signal(str)
+    launching = Signal()  # a worker will need the memory that others hold
     started = Signal(object)  # Started
     stepped = Signal(object)  # Step
     previewed = Signal(object)  # Preview
@@ -54,20 +53,23 @@ class Training(QObject):
     paused = Signal(str)  # why it waits
     silent = Signal(float)  # seconds without a sign of life; 0: there was one again
     interruption_changed = Signal()
+    completed = Signal(object, object, str)  # its WorkerClient, to be kept; Finished; device
     finished = Signal(object)  # Finished
     failed = Signal(str, str)  # one sentence; the end of the worker's log
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, result: Result) -> None:
         super().__init__(session)
         self._session = session
+        self._result = result
         self._client: WorkerClient | None = None
-        self._preview: Labels | None = None
         self._killed, self._device = False, "auto"
         self.command = worker_command
+        self.preset = "quick"
         self.state = "idle"
         self.follow = True
         self.interrupted: RunRecord | None = None
         self.watchdog = Watchdog(self.silent.emit)
+        session.holds.append(self._hold)
         session.opened.connect(self._look_for_interrupted)
         session.closed.connect(self._look_for_interrupted)
 
@@ -130,26 +132,13 @@ class Training(QObject):
         """End the worker without waiting; remove the preview."""
         self._let_go()
         self.watchdog.stop()
-        self.remove_preview()
+        self._result.remove_preview()
         self._set_state("idle")
 
-    def show_preview(self, labels: np.ndarray) -> None:
-        """Show labels (uint8, z y x) as an area below the strokes."""
-        viewer, case = self._session.viewer, self._session.case
-        if self._preview is not None and self._preview in viewer.layers:
-            self._preview.data = labels
-            return
-        colors = segmentation_colors(case.classes)
-        layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
-        layer.metadata[OPENED] = self._session.patient
-        insert_below(viewer, layer, self._session.scribbles)
-        self._preview = layer
-
-    def remove_preview(self) -> None:
-        """Take the preview layer away."""
-        if self._preview is not None and self._preview in self._session.viewer.layers:
-            self._session.viewer.layers.remove(self._preview)
-        self._preview = None
+    def _hold(self) -> str:
+        """Why the patient cannot be left now, or empty."""
+        running = "Training is running. Stop it before you open another patient."
+        return running if self.running else ""
 
     def _check_ready(self) -> int:
         """Classes that the strokes tell of, background included."""
@@ -162,7 +151,7 @@ class Training(QObject):
         return check_trainable(self._session.recorder.present)
 
     def _launch(self, command: Fit) -> None:
-        self._session.refining.rest()  # a fit needs the memory
+        self.launching.emit()
         self._set_state("starting")
         client = WorkerClient(self.command(self._session.case.folder))
         client.received.connect(self._on_event)
@@ -216,8 +205,8 @@ class Training(QObject):
             case Finished():
                 client = self._release()
                 self._end()
-                self._session.refining.take_over(client, event, self._device)
-                self._session.result.read(event)
+                self.completed.emit(client, event, self._device)
+                self._result.read(event)
                 self.finished.emit(event)
             case Failed():
                 self._fail(event.reason)
@@ -229,7 +218,7 @@ class Training(QObject):
     def _fail(self, reason: str) -> None:
         details = self._client.details if self._client is not None else ""
         self._end()
-        self.remove_preview()
+        self._result.remove_preview()
         self.failed.emit(reason, details)
 
     def _end(self) -> None:
@@ -243,7 +232,7 @@ class Training(QObject):
             if not self.running:
                 return
             if self.follow:
-                self.show_preview(labels)
+                self._result.show_preview(labels)
             self.previewed.emit(event)
 
         load_preview(self._session, event, show)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
 from cmfnet_napari.core.events import Finished, Preview, Started, Step
+from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.continue_panel import ContinuePanel
+from cmfnet_napari.gui.history import History
 from cmfnet_napari.gui.history_panel import HistoryPanel
 from cmfnet_napari.gui.loss_plot import AgreementPlot, LossPlot
 from cmfnet_napari.gui.markup import plain
+from cmfnet_napari.gui.navigation import Navigator
+from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.preflight import Preflight
 from cmfnet_napari.gui.preflight_panel import PreflightPanel
+from cmfnet_napari.gui.refining import Refining
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.start_panel import StartPanel
+from cmfnet_napari.gui.training import Training
 from cmfnet_napari.gui.widgets import agreement_words, button, column, large_button, text_label
 
 _TRAIN_TIP = "Contour this patient from your strokes; you can go on drawing meanwhile"
@@ -26,12 +32,21 @@ _UPDATE_TIP = (
 class TrainingPanel(QWidget):
     """Choose how to begin, press Train, watch, stop."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self,
+        session: Session,
+        training: Training,
+        refining: Refining,
+        history: History,
+        base_models: BaseModels,
+        planes: PlaneKeeper,
+        navigator: Navigator,
+    ) -> None:
         super().__init__()
-        self._session = session
+        self._session, self._training = session, training
         self._paused = False
-        self.begin = StartPanel(session)
-        preflight = Preflight(session, lambda: self.begin.config)
+        self.begin = StartPanel(session, training, base_models)
+        preflight = Preflight(session, training, planes, navigator, lambda: self.begin.config)
         preflight.setParent(self)
         self.begin.changed.connect(preflight.refresh)
         self.begin.changed.connect(self._name_button)
@@ -39,19 +54,19 @@ class TrainingPanel(QWidget):
         self.train_button = large_button("Train", self._start)
         self.stop_button = button(
             "Stop (keeps the best so far)",
-            session.training.stop,
+            training.stop,
             "Its contour is the result",
         )
         self.update_box = QCheckBox("Update the contour while I draw")
         self.update_box.setToolTip(_UPDATE_TIP)
-        self.update_box.setChecked(session.refining.enabled)
-        self.update_box.toggled.connect(session.refining.enable)
-        self.goes_on = ContinuePanel(session)
+        self.update_box.setChecked(refining.enabled)
+        self.update_box.toggled.connect(refining.enable)
+        self.goes_on = ContinuePanel(training)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.time = text_label()
         self.plot, self.agreement = LossPlot(session.viewer), AgreementPlot(session.viewer)
-        self.history = HistoryPanel(session)
+        self.history = HistoryPanel(history)
         self.message = text_label()
         self.details_button = QPushButton("Details")
         self.details_button.setToolTip("What the training program wrote, for who helps you")
@@ -79,7 +94,7 @@ class TrainingPanel(QWidget):
         self.setLayout(layout)
         self._connect()
         self._show_failure_details("")
-        self._on_state(session.training.state)
+        self._on_state(training.state)
 
     def close_plots(self) -> None:
         """Let go of the viewer."""
@@ -87,7 +102,7 @@ class TrainingPanel(QWidget):
         self.agreement.close_plot()
 
     def _connect(self) -> None:
-        training = self._session.training
+        training = self._training
         training.state_changed.connect(self._on_state)
         training.started.connect(self._on_started)
         training.stepped.connect(self._on_step)
@@ -101,7 +116,7 @@ class TrainingPanel(QWidget):
 
     def _start(self) -> None:
         begin = self.begin
-        self._session.training.start(
+        self._training.start(
             begin.preset.currentData(), base=begin.base_path, **begin.settings.changes
         )
         self._reset()

@@ -8,19 +8,17 @@ viewers), with layers that share the main viewer's arrays.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from napari.layers import Labels
 from napari.qt import QtViewer
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QGridLayout, QMainWindow, QWidget
 
-from cmfnet_napari.gui.layouts import LAYOUTS, Cell
+from cmfnet_napari.gui.canvas_mouse import ViewLinks
+from cmfnet_napari.gui.layouts import LAYOUTS, Cell, Layouts
+from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.pane import Marks, Pane, SolidPane
 from cmfnet_napari.gui.twins import Twin
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
 
 _REDRAW_MS = 40
 _SIZED_MS = 50  # Qt gives new canvases their size in several events
@@ -28,21 +26,27 @@ _OTHERS_MS = 100  # while one scrolls, every canvas that is drawn anew costs fra
 
 
 class ViewGrid(QObject):
-    """Follows the session's arrangement.
+    """Follows the window's arrangement.
 
     Parameters
     ----------
-    session : Session
-        The session.
     dock : QWidget
         The dock, which knows its window.
+    links : ViewLinks
+        What every view is tied to.
+    planes, layouts
+        The window's: which plane, and which views.
     """
 
     scribbles_shown = Signal(object, object)  # Labels and Dims of a further view: to paint into
 
-    def __init__(self, session: Session, dock: QWidget) -> None:
+    def __init__(
+        self, dock: QWidget, links: ViewLinks, planes: PlaneKeeper, layouts: Layouts
+    ) -> None:
         super().__init__(dock)
-        self._session, self._dock = session, dock
+        session, navigator = links.session, links.navigator
+        self._dock, self._links, self._session, self._navigator = dock, links, session, navigator
+        self._planes, self._layouts = planes, layouts
         self._frame: QWidget | None = None
         self._main: QtViewer | None = None
         self._marks: Marks | None = None
@@ -51,16 +55,17 @@ class ViewGrid(QObject):
         self._painted: set[Labels] = set()
         self._timer = QTimer(self, singleShot=True, interval=_REDRAW_MS)
         self._timer.timeout.connect(self._redraw_painted)
-        self._set_cameras: Callable[[], None] = session.navigator.fit
+        self._set_cameras: Callable[[], None] = navigator.fit
         self._settled = QTimer(self, singleShot=True, interval=_SIZED_MS)
         self._settled.timeout.connect(lambda: self._set_cameras())
         session.opened.connect(self._on_opened)
         session.closed.connect(self._on_closed)
-        session.layouts.changed.connect(self._arrange)
+        planes.changed.connect(self._turn)
+        layouts.changed.connect(self._arrange)
         self._later = QTimer(self, singleShot=True, interval=_OTHERS_MS)
         self._later.timeout.connect(self._update_panes)
-        session.navigator.moved.connect(self._follow_place)
-        session.navigator.crosshair_changed.connect(self._update)
+        navigator.moved.connect(self._follow_place)
+        navigator.crosshair_changed.connect(self._update)
 
     @property
     def panes(self) -> list[Pane | SolidPane]:
@@ -71,10 +76,9 @@ class ViewGrid(QObject):
         self._main = _find_main(self._dock)
         if self._main is None:
             return
-        self._marks = Marks(self._session, self._session.viewer, self._main)
-        self._session.planes.changed.connect(self._turn)
+        self._marks = Marks(self._links, self._session.viewer, self._main)
         self._session.recorder.recorded.connect(self._redraw_twins)
-        self._arrange(self._session.layouts.name, self._session.navigator.follow_main)
+        self._arrange(self._layouts.name, self._navigator.follow_main)
 
     def _on_closed(self) -> None:
         self._timer.stop()
@@ -100,16 +104,16 @@ class ViewGrid(QObject):
         self._shown = [self._pane(cell) for cell in layout.cells]
         self._marks.image = self._marks.mouse.image = "CT" if layout.parted else ""
         self._place(layout.cells)
-        self._turn_panes(self._session.planes.plane)
+        self._turn_panes(self._planes.plane)
         self._update()
-        self._set_cameras = then or self._session.navigator.fit
+        self._set_cameras = then or self._navigator.fit
         self._settled.start()
 
     def _pane(self, cell: Cell) -> Pane | SolidPane:
         if cell not in self._panes:
             kind = SolidPane if cell.solid else Pane
             keys = self._main.canvas.native
-            self._panes[cell] = kind(self._session, cell, keys, self._on_painted)
+            self._panes[cell] = kind(self._links, cell, keys, self._on_painted)
             if not cell.solid:
                 self._let_paint(self._panes[cell])
         return self._panes[cell]
@@ -123,11 +127,11 @@ class ViewGrid(QObject):
     def _turn(self, plane: str) -> None:
         self._turn_panes(plane)
         if self._shown:
-            self._session.navigator.fit()
+            self._navigator.fit()
         self._update()
 
     def _turn_panes(self, plane: str) -> None:
-        with self._session.navigator.still():
+        with self._navigator.still():
             for cell, pane in self._panes.items():
                 if pane in self._shown:
                     pane.show(cell.plane(plane))
@@ -151,7 +155,7 @@ class ViewGrid(QObject):
 
     @property
     def _crosshair(self) -> bool:
-        return self._session.navigator.crosshair and bool(self._shown)
+        return self._navigator.crosshair and bool(self._shown)
 
     # --- strokes
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -18,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from cmfnet_napari.core.windows import CT_PRESETS
+from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.keys import (
     CHECKERBOARD_KEY,
     CROSSHAIR_KEY,
@@ -25,12 +25,11 @@ from cmfnet_napari.gui.keys import (
     LAYOUT_KEY,
     PLANE_KEYS,
 )
-from cmfnet_napari.gui.layouts import LAYOUTS
-from cmfnet_napari.gui.orientation import PLANES
+from cmfnet_napari.gui.layouts import LAYOUTS, Layouts
+from cmfnet_napari.gui.orientation import PLANES, PlaneKeeper
+from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import button, column, row
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.windowing import Windowing
 
 _DRAG = "Or drag over the image with the right mouse button: right is wider, down is darker."
 
@@ -38,13 +37,19 @@ _DRAG = "Or drag over the image with the right mouse button: right is wider, dow
 class ViewPanel(QWidget):
     """Three rows above the dock's tabs."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self,
+        session: Session,
+        planes: PlaneKeeper,
+        layouts: Layouts,
+        fusion: Fusion,
+        windowing: Windowing,
+    ) -> None:
         super().__init__()
-        self._session = session
-        self.planes = PlaneButtons(session)
-        self.layouts = LayoutChooser(session)
-        self.fusion = FusionControls(session)
-        self.windows = WindowControls(session)
+        self.planes = PlaneButtons(session, planes)
+        self.layouts = LayoutChooser(session, layouts)
+        self.fusion = FusionControls(session, fusion)
+        self.windows = WindowControls(windowing)
         layout = column(row(self.planes, self.layouts, stretch=1), self.fusion, self.windows)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
@@ -57,25 +62,18 @@ class ViewPanel(QWidget):
 class PlaneButtons(QWidget):
     """Axial, sagittal, coronal."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, planes: PlaneKeeper) -> None:
         super().__init__()
-        self._session = session
         self._group = QButtonGroup(self)
         self.buttons = {}
         for plane in PLANES:
-            widget = button(plane.capitalize(), partial(self._show, plane), PLANE_KEYS[plane])
+            widget = button(plane.capitalize(), partial(planes.show, plane), PLANE_KEYS[plane])
             widget.setCheckable(True)
             self._group.addButton(widget)
             self.buttons[plane] = widget
         self.setLayout(row(*self.buttons.values()))
-        session.opened.connect(self._on_opened)
-
-    def _show(self, plane: str) -> None:
-        self._session.planes.show(plane)
-
-    def _on_opened(self) -> None:
-        self._session.planes.changed.connect(self._mark)
-        self._mark(self._session.planes.plane)
+        planes.changed.connect(self._mark)
+        session.opened.connect(lambda: self._mark(planes.plane))
 
     def _mark(self, plane: str) -> None:
         self.buttons[plane].setChecked(True)
@@ -84,9 +82,9 @@ class PlaneButtons(QWidget):
 class LayoutChooser(QComboBox):
     """Which views are beside each other."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, layouts: Layouts) -> None:
         super().__init__()
-        self._session = session
+        self._layouts = layouts
         self.setToolTip(
             f"Which views are beside each other ({LAYOUT_KEY}: next). Shift and a click put all "
             f"planes through a place; {CROSSHAIR_KEY} shows or hides the crosshair."
@@ -94,15 +92,15 @@ class LayoutChooser(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # after a click, keys are the image's again
-        self.activated.connect(lambda _index: session.layouts.show(self.currentData()))
+        self.activated.connect(lambda _index: layouts.show(self.currentData()))
         session.opened.connect(self._on_opened)
-        session.layouts.changed.connect(self._mark)
+        layouts.changed.connect(self._mark)
 
     def _on_opened(self) -> None:
         self.clear()
-        for name in self._session.layouts.offered:
+        for name in self._layouts.offered:
             self.addItem(LAYOUTS[name].title, name)
-        self._mark(self._session.layouts.name)
+        self._mark(self._layouts.name)
 
     def _mark(self, name: str) -> None:
         self.setCurrentIndex(self.findData(name))
@@ -111,9 +109,9 @@ class LayoutChooser(QComboBox):
 class FusionControls(QWidget):
     """A slider from the CT to the MR, and the checkerboard."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, fusion: Fusion) -> None:
         super().__init__()
-        self._fusion = session.fusion
+        self._fusion = fusion
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setToolTip(f"From the CT to the MR. Hold {FLICKER_KEY} to see the other one.")
@@ -137,11 +135,11 @@ class FusionControls(QWidget):
 class WindowControls(QWidget):
     """Window and level of CT and MR, with presets to choose."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, windowing: Windowing) -> None:
         super().__init__()
-        self._windowing = session.windowing
+        self._windowing = windowing
         presets = {
-            f"{name}  (W {width:g}  L {level:g})": partial(session.windowing.use_preset, name)
+            f"{name}  (W {width:g}  L {level:g})": partial(windowing.use_preset, name)
             for name, (level, width) in CT_PRESETS.items()
         }
         self.buttons = {
@@ -149,7 +147,7 @@ class WindowControls(QWidget):
             "MR": _menu_button(
                 "MR",
                 f"Window and level of the MR. {_DRAG}",
-                {"Automatic": session.windowing.automatic},
+                {"Automatic": windowing.automatic},
             ),
         }
         layout = row(*self.buttons.values())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer
@@ -12,35 +13,49 @@ from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.config import PRESETS
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.views import VIEWS_FILE, Look, Views, parse_views
+from cmfnet_napari.gui.brush import Brush
+from cmfnet_napari.gui.fusion import Fusion
+from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.layers import OPENED, ROLE
-from cmfnet_napari.gui.orientation import PLANES
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.layouts import Layouts
+from cmfnet_napari.gui.navigation import Navigator
+from cmfnet_napari.gui.orientation import PLANES, PlaneKeeper
+from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.training import Training
 
 _LOOK_MS = 1000
 _log = logging.getLogger(__name__)
 
 
 class ViewKeeper(QObject):
-    """Brings the views of a case back, and writes them when they have changed.
+    """Brings the views of a case back, and writes them when they have changed."""
 
-    Parameters
-    ----------
-    session : Session
-        With a patient that has just been opened.
-    """
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        session: Session,
+        planes: PlaneKeeper,
+        navigator: Navigator,
+        layouts: Layouts,
+        fusion: Fusion,
+        brush: Brush,
+        instant: Instant,
+        training: Training,
+    ) -> None:
+        super().__init__(session)
         self._session = session
-        self._path = session.case.folder / VIEWS_FILE
+        self._planes, self._navigator, self._layouts = planes, navigator, layouts
+        self._fusion, self._brush = fusion, brush
+        self._instant, self._training = instant, training
+        self._kept: dict[str, Any] = {}
+        self._timer = QTimer(self, interval=_LOOK_MS)
+        self._timer.timeout.connect(self.keep)
+
+    def open(self) -> None:
+        """A patient has just been opened: show it as it was seen last."""
         self._bring_back()
         self._kept = self._views()
-        self._timer = QTimer(self)
-        self._timer.timeout.connect(self.keep)
-        if not session.case.read_only:
-            self._timer.start(_LOOK_MS)
+        if not self._session.case.read_only:
+            self._timer.start()
 
     def keep(self) -> None:
         """Write the views if they have changed; a full disk is said of strokes, not of these."""
@@ -55,9 +70,13 @@ class ViewKeeper(QObject):
         self._kept = views
 
     def close(self) -> None:
-        """Write the last ones."""
+        """The patient is left: write the last ones."""
         self._timer.stop()
         self.keep()
+
+    @property
+    def _path(self) -> Path:
+        return self._session.case.folder / VIEWS_FILE
 
     @property
     def _voxel_mm(self) -> float:
@@ -72,19 +91,19 @@ class ViewKeeper(QObject):
     def _views(self) -> dict[str, Any]:
         viewer, scribbles = self._session.viewer, self._session.scribbles
         return {
-            "plane": self._session.planes.plane,
-            "slices": list(self._session.navigator.voxel()),
+            "plane": self._planes.plane,
+            "slices": list(self._navigator.voxel()),
             "center": [float(value) for value in viewer.scene.camera.center],
             "zoom": float(viewer.scene.camera.zoom),
-            "brush": self._session.drawing.size_mm / self._voxel_mm,
+            "brush": self._brush.size_mm / self._voxel_mm,
             "class": int(scribbles.selected_label),
             "keep other classes": bool(scribbles.preserve_labels),
-            "provisional contour": self._session.instant.enabled,
-            "preset": self._session.preset,
-            "layout": self._session.layouts.name,
-            "blend": self._session.fusion.blend,
-            "checkerboard": self._session.fusion.board,
-            "crosshair": self._session.navigator.crosshair,
+            "provisional contour": self._instant.enabled,
+            "preset": self._training.preset,
+            "layout": self._layouts.name,
+            "blend": self._fusion.blend,
+            "checkerboard": self._fusion.board,
+            "crosshair": self._navigator.crosshair,
             "layers": {role: _look(layer) for role, layer in self._layers().items()},
         }
 
@@ -98,24 +117,24 @@ class ViewKeeper(QObject):
 
     def _apply(self, views: Views) -> None:
         viewer, scribbles = self._session.viewer, self._session.scribbles
-        self._session.drawing.set_size(views.brush * self._voxel_mm)
+        self._brush.set_size(views.brush * self._voxel_mm)
         if views.selected in [entry.code for entry in self._session.case.classes]:
             scribbles.selected_label = views.selected
         scribbles.preserve_labels = views.protect
-        self._session.instant.enabled = views.provisional
+        self._instant.enabled = views.provisional
         if views.preset in PRESETS:
-            self._session.preset = views.preset
+            self._training.preset = views.preset
         layers = self._layers()
         for role, look in views.layers.items():
             if role in layers:
                 _show(layers[role], look)
-        self._session.fusion.bring_back(views.blend, views.board)
-        self._session.layouts.show(views.layout)
-        if self._session.navigator.crosshair != views.crosshair:
-            self._session.navigator.switch_crosshair()
+        self._fusion.bring_back(views.blend, views.board)
+        self._layouts.show(views.layout)
+        if self._navigator.crosshair != views.crosshair:
+            self._navigator.switch_crosshair()
         if views.plane in PLANES:
-            self._session.planes.show(views.plane)
-        self._session.navigator.go_to_voxel(views.slices)
+            self._planes.show(views.plane)
+        self._navigator.go_to_voxel(views.slices)
         viewer.scene.camera.center = views.center
         viewer.scene.camera.zoom = views.zoom
 

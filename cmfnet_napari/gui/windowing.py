@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
@@ -15,9 +13,7 @@ from cmfnet_napari.core.windows import (
     to_limits,
 )
 from cmfnet_napari.gui.layers import OPENED, ROLE
-
-if TYPE_CHECKING:
-    from cmfnet_napari.gui.session import Session
+from cmfnet_napari.gui.session import Session
 
 _NARROWEST_CT = 1.0  # HU
 _NARROWEST_SHARE = 1e-3  # of the automatic window: the units of an MR are unknown

@@ -31,11 +31,14 @@ class User:
 
     def __init__(self, folder: Path, seed: int, fit: bool) -> None:
         self.random, self.fit = random.Random(seed), fit
-        self.session = add_dock(napari.Viewer(show=True)).session
+        dock = add_dock(napari.Viewer(show=True))
+        self.session, self.workbench = dock.session, dock.workbench
         self.session.opened.connect(self.begin)
-        self.session.training.failed.connect(lambda reason, _details: say("failed", reason=reason))
-        self.session.training.started.connect(self.tell_worker)
-        self.session.training.finished.connect(lambda _event: say("finished"))
+        self.workbench.training.failed.connect(
+            lambda reason, _details: say("failed", reason=reason)
+        )
+        self.workbench.training.started.connect(self.tell_worker)
+        self.workbench.training.finished.connect(lambda _event: say("finished"))
         self.session.open(partial(open_files, folder / "ct.nii.gz", folder / "mr.nii.gz"))
 
     def begin(self) -> None:
@@ -43,7 +46,7 @@ class User:
         self.tell("ready")
         if self.fit:
             self.draw_enough()
-            training = self.session.training
+            training = self.workbench.training
             if training.interrupted is None:
                 training.start("quick", **TINY)
             else:
@@ -84,7 +87,7 @@ class User:
         self.tell("redo")
 
     def turn(self) -> None:
-        self.session.planes.show(self.random.choice(("axial", "sagittal", "coronal")))
+        self.workbench.planes.show(self.random.choice(("axial", "sagittal", "coronal")))
 
     def automatic(self) -> None:
         strokes = np.zeros_like(self.session.scribbles.data)
@@ -103,7 +106,7 @@ class User:
         say(what, sum=zlib.crc32(np.ascontiguousarray(self.session.scribbles.data)))
 
     def tell_worker(self, started: object) -> None:
-        say("fit", worker=self.session.training.process_id, step=started.from_step)
+        say("fit", worker=self.workbench.training.process_id, step=started.from_step)
 
 
 def say(what: str, **values: object) -> None:

@@ -134,7 +134,7 @@ def dock(make_napari_viewer: Callable, qtbot: object) -> Iterator[object]:
     qtbot.wait(50)
     yield dock
     with contextlib.suppress(RuntimeError):  # the dock may be closed already
-        dock.session.close()
+        dock.workbench.close()
     qtbot.wait(50)
 
 
@@ -155,7 +155,7 @@ def fake(opened: object) -> Callable[[str], None]:
 
     def use(mode: str) -> None:
         script = str(HERE / "fake_worker.py")
-        opened.session.training.command = lambda case: [sys.executable, script, mode, str(case)]
+        opened.workbench.training.command = lambda case: [sys.executable, script, mode, str(case)]
 
     return use
 
@@ -175,7 +175,7 @@ class Hand:
     def __init__(self, dock: object, qtbot: object) -> None:
         from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
-        self.session = dock.session
+        self.session, self.workbench = dock.session, dock.workbench
         self.qtbot = qtbot
         self.viewer = dock.session.viewer
         self.canvas = dock.window().centralWidget().findChild(QOpenGLWidget)
@@ -200,7 +200,7 @@ class Hand:
         return QPoint(round(size.width() / 2 + dx), round(size.height() / 2 + dy))
 
     def look_at(self, plane: str, voxel: tuple[int, int, int]) -> None:
-        self.session.planes.show(plane)
+        self.workbench.planes.show(plane)
         self.session.viewer.dims.current_step = voxel
         self.qtbot.wait(100)
 

@@ -56,7 +56,7 @@ from cmfnet_napari.gui import app
 def watch():
     viewer = napari.current_viewer()
     docks = viewer.window.dock_widgets if viewer is not None else {{}}
-    training = next(iter(docks.values())).session.training if docks else None
+    training = next(iter(docks.values())).workbench.training if docks else None
     if training is not None and training.process_id:
         print("names", [layer.name for layer in viewer.layers], "pid", training.process_id)
         viewer.close()

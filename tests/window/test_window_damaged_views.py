@@ -7,7 +7,6 @@ import json
 import numpy as np
 
 from cmfnet_napari.core.views import VIEWS_FILE
-from cmfnet_napari.gui.views import ViewKeeper
 
 BROKEN = [
     {},
@@ -43,13 +42,14 @@ def test_damaged_views_are_passed_over(opened, qtbot):
     session = opened.session
     path, codes = session.case.folder / VIEWS_FILE, [e.code for e in session.case.classes]
     session.viewer.scene.camera.zoom = 3.0
-    good = ViewKeeper(session)._views()
+    views = opened.workbench.views
+    good = views._views()
     for change in BROKEN:
         path.write_text(json.dumps({**good, **change} if change else {}))
-        views = ViewKeeper(session)
+        views.open()
         views.close()
-        assert session.layouts.name == "one", change
-        assert 0 <= session.fusion.blend <= 100, change
+        assert opened.workbench.layouts.name == "one", change
+        assert 0 <= opened.workbench.fusion.blend <= 100, change
         camera = session.viewer.scene.camera
         assert 0.001 < camera.zoom < 1e6, change
         assert np.isfinite(camera.center).all(), change
@@ -59,5 +59,6 @@ def test_damaged_views_are_passed_over(opened, qtbot):
             assert 0 <= layer.opacity <= 1, change
             assert np.isfinite(getattr(layer, "contrast_limits", (0, 1))).all(), change
     path.write_text("{")
-    ViewKeeper(session).close()
+    views.open()
+    views.close()
     qtbot.wait(100)  # it is drawn with them

@@ -172,7 +172,7 @@ def test_a_patient_that_is_left_takes_its_export_along(opened, qtbot):
     dicom = opened.export_panel.dicom
     dicom._exporting.file = "earlier.dcm"
     dicom.add_to.setText("earlier-set.dcm")
-    opened.session.close()
+    opened.workbench.close()
     assert dicom._exporting.file == ""
     assert dicom.add_to.text() == ""
 

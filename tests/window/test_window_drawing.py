@@ -75,10 +75,10 @@ def test_brush_panel_and_naparis_slider_follow_each_other(opened):
     session, brush = opened.session, opened.scribble_panel.tools.brush
     session.select_class(2)
     brush.setValue(4.0)
-    assert session.drawing.size_mm == 4.0
+    assert opened.workbench.drawing.brush.size_mm == 4.0
     assert session.scribbles.brush_size == 4  # of 0.9 mm: the nearest that napari has
     assert session.scribbles.cursor_size == 4.0
-    session.planes.show("sagittal")
+    opened.workbench.planes.show("sagittal")
     assert brush.value() == 4.0
     session.scribbles.brush_size = 2
     assert brush.value() == pytest.approx(1.8)
@@ -192,8 +192,8 @@ def test_a_layer_of_another_viewer_paints_into_the_same_strokes(opened, qtbot, j
     other.add_layer(layer)
     other.dims.order = (2, 0, 1)
     other.dims.set_current_step(2, 11)
-    session.drawing.attach(layer)
-    session.drawing.set_size(1.0)
+    opened.workbench.drawing.attach(layer)
+    opened.workbench.drawing.brush.set_size(1.0)
     layer.mode, layer.selected_label = "paint", 2
     shown = []
     main.events.set_data.connect(lambda: shown.append(1))
@@ -218,7 +218,7 @@ def test_a_layer_of_another_viewer_paints_into_the_same_strokes(opened, qtbot, j
     assert (main.data > 0).sum() == 6
     np.testing.assert_array_equal(session.case.scribbles(), main.data)
     assert shown
-    session.drawing.detach(layer)
+    opened.workbench.drawing.detach(layer)
     layer.mode = "pan_zoom"
     mouse_press_callbacks(layer, event("mouse_press", (3, 12, 11)))
     assert (main.data > 0).sum() == 6

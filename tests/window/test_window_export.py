@@ -15,7 +15,7 @@ from cmfnet_napari.gui.export_panel import missing_words
 def predicted(opened, fake, scribble, qtbot):
     fake("good")
     scribble()
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
     qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
     opened.tabs.setCurrentIndex(4)
@@ -23,7 +23,7 @@ def predicted(opened, fake, scribble, qtbot):
 
 
 def saved(dock, qtbot, action):
-    with qtbot.waitSignal(dock.session.result.saved, timeout=20000) as blocker:
+    with qtbot.waitSignal(dock.workbench.result.saved, timeout=20000) as blocker:
         action()
     return blocker.args[0]
 
@@ -39,14 +39,14 @@ def answer(monkeypatch, path):
 
 
 def test_report_and_table_are_written_and_named(predicted, patient, tmp_path, qtbot, monkeypatch):
-    panel, session = predicted.export_panel, predicted.session
+    panel = predicted.export_panel
     answer(monkeypatch, tmp_path / "page")  # the ending is added
     saved(predicted, qtbot, panel.report_button.click)
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
     assert "Saved: page.pdf" in panel.written.text()
     assert panel.written.isVisible()
-    session.comparison.use_file(str(patient.tumour))
-    qtbot.waitUntil(lambda: session.comparison.evaluation is not None, timeout=5000)
+    predicted.workbench.comparison.use_file(str(patient.tumour))
+    qtbot.waitUntil(lambda: predicted.workbench.comparison.evaluation is not None, timeout=5000)
     answer(monkeypatch, tmp_path / "table.csv")
     saved(predicted, qtbot, panel.table_button.click)
     with open(tmp_path / "table.csv", newline="") as file:
@@ -66,16 +66,15 @@ def test_report_and_table_are_written_and_named(predicted, patient, tmp_path, qt
 
 
 def test_the_table_is_about_the_contour_with_its_edits_by_hand(predicted, patient, tmp_path, qtbot):
-    session = predicted.session
-    layer = session.result.prediction
-    session.comparison.use_file(str(patient.tumour))
-    qtbot.waitUntil(lambda: session.comparison.evaluation is not None, timeout=5000)
+    layer = predicted.workbench.result.prediction
+    predicted.workbench.comparison.use_file(str(patient.tumour))
+    qtbot.waitUntil(lambda: predicted.workbench.comparison.evaluation is not None, timeout=5000)
     layer.data[1:3] = 0  # the small box is erased
     table = str(tmp_path / "table.csv")
     for compared in (True, False):
         if not compared:
-            session.comparison.use_nothing()
-        saved(predicted, qtbot, lambda: session.export.save_table(table))
+            predicted.workbench.comparison.use_nothing()
+        saved(predicted, qtbot, lambda: predicted.workbench.export.save_table(table))
         with open(table, newline="") as file:
             (row,) = csv.DictReader(file)
         assert float(row["volume_ml"]) == pytest.approx(120 * 3.0 * 0.9 * 1.1 / 1000, rel=1e-3)
@@ -97,7 +96,7 @@ def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, 
     qtbot.wait(200)
     assert panel.written.text() == ""
     notification_manager.records.clear()
-    predicted.session.export.save_report(str(tmp_path / "none" / "r.pdf"))
+    predicted.workbench.export.save_report(str(tmp_path / "none" / "r.pdf"))
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     assert "r.pdf could not be written" in notification_manager.records[-1].message
 
@@ -108,14 +107,14 @@ def test_steps_show_what_is_done(opened, fake, scribble, qtbot, tmp_path):
     assert not opened.export_panel.save_button.isEnabled()
     assert opened.export_panel.missing.text() == "There is no prediction to save yet."
     with pytest.raises(UserError, match="no prediction"):
-        opened.session.export.save_report("r.pdf")
+        opened.workbench.export.save_report("r.pdf")
     fake("good")
     scribble()
     assert titles(opened)[:3] == ["✓ Open", "✓ Scribble", "3 Train"]
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
     qtbot.waitUntil(lambda: titles(opened)[2] == "✓ Train", timeout=5000)
-    saved(opened, qtbot, lambda: opened.session.result.save(str(tmp_path / "c.nrrd")))
+    saved(opened, qtbot, lambda: opened.workbench.result.save(str(tmp_path / "c.nrrd")))
     assert titles(opened)[3:] == ["4 Review", "✓ Export"]
     for z in (1, 2, 4, 5, 6, 7):
         opened.session.viewer.dims.current_step = (z, 10, 8)

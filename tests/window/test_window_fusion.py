@@ -24,11 +24,11 @@ def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
 
     session, controls = opened.session, opened.view_panel.fusion
     mr = session.mr_layer
-    session.navigator.look_at((5, 10, 8))
+    opened.workbench.navigator.look_at((5, 10, 8))
     ct_only = grey(opened, qtbot)
     controls.slider.setValue(100)
     mr_only = grey(opened, qtbot)
-    assert session.fusion.front == "MR"
+    assert opened.workbench.fusion.front == "MR"
     controls.slider.setValue(50)
     np.testing.assert_allclose(grey(opened, qtbot), (ct_only + mr_only) / 2, atol=2)
 
@@ -49,13 +49,13 @@ def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
     assert controls.slider.value() == 0
 
     for blend, seen in ((0, True), (100, False)):
-        session.fusion.set_blend(blend)
+        opened.workbench.fusion.set_blend(blend)
         hand.canvas.setFocus()
         QTest.keyPress(hand.canvas, Qt.Key.Key_T)
         assert mr.visible == seen
         QTest.keyRelease(hand.canvas, Qt.Key.Key_T)
         assert mr.visible != seen
-    assert session.fusion.blend == 100
+    assert opened.workbench.fusion.blend == 100
 
 
 def test_right_button_sets_window_and_level(opened, hand, qtbot):
@@ -73,7 +73,7 @@ def test_right_button_sets_window_and_level(opened, hand, qtbot):
     hand.drag_pixels(begin, begin + QPoint(0, 20), button="right")
     assert ct.contrast_limits == pytest.approx([-200, 400])  # L 40 to 100
     assert mr.contrast_limits == mr_before
-    session.fusion.set_blend(100)
+    opened.workbench.fusion.set_blend(100)
     hand.drag_pixels(begin, begin + QPoint(-60, 0), button="right")
     low, high = mr_before
     assert mr.contrast_limits == pytest.approx(
@@ -94,12 +94,12 @@ def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
     study = session.case.study
     session.viewer.dims.current_step = (4, 0, 0)
     for plane, axis, letters in (("axial", 0, "IS"), ("sagittal", 2, "RL"), ("coronal", 1, "AP")):
-        session.planes.show(plane)
+        opened.workbench.planes.show(plane)
         mm = study.grid.translate[axis] + [4, 0, 0][axis] * study.grid.spacing[axis]
         expected = f"{letters[int(mm > 0)]} {abs(mm):.1f} mm"
         number = f"{[5, 1, 1][axis]} of {SHAPE[axis]}"
         assert overlays["cmfnet_plane"].text == f"{plane.capitalize()}\n{expected}\n{number}"
-    session.planes.show("axial")
+    opened.workbench.planes.show("axial")
     hand.drag((4, 9, 7), button="right")  # the mouse goes there; nothing moves
     from qtpy.QtTest import QTest
 
@@ -123,17 +123,8 @@ def test_without_an_mr_there_is_nothing_to_blend(dock, patient, qtbot):
     panel = dock.view_panel
     assert not panel.fusion.isEnabled()
     assert not panel.windows.buttons["MR"].isEnabled()
-    assert dock.session.layouts.offered == ("one", "planes")
-    dock.session.fusion.switch_board()
-    dock.session.fusion.flicker(True)
-    dock.session.layouts.show("pair")
-    assert dock.session.layouts.name == "one"
-
-
-def test_scale_bars_are_round_and_short_enough():
-    from cmfnet_napari.gui.readout import bar_length
-
-    assert bar_length(zoom=2.35, width=276) == 20  # 82.8 pixels are 35 mm
-    assert bar_length(zoom=1.4, width=276) == 50
-    assert bar_length(zoom=1.0, width=2000) == 100  # 150 pixels at most
-    assert bar_length(zoom=300.0, width=276) == pytest.approx(0.2)
+    assert dock.workbench.layouts.offered == ("one", "planes")
+    dock.workbench.fusion.switch_board()
+    dock.workbench.fusion.flicker(True)
+    dock.workbench.layouts.show("pair")
+    assert dock.workbench.layouts.name == "one"

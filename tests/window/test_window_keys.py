@@ -32,13 +32,6 @@ def changed():
     settings.shortcuts = before
 
 
-def test_no_key_is_given_twice():
-    keys = [str(shortcut.key) for shortcut in SHORTCUTS]
-    assert len(keys) == len(set(keys))
-    names = [shortcut.name for shortcut in SHORTCUTS]
-    assert len(names) == len(set(names))
-
-
 @pytest.mark.parametrize("key", ["?", "Shift+H"])
 def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot, key):
     opened.window().activateWindow()
@@ -74,7 +67,7 @@ def test_without_a_patient_keys_do_nothing(opened, hand, qtbot):
     assert session.patient is None
     hand.press(FIRST_CLASS_KEY)
     hand.press("G")
-    assert session.layouts.name == "one"
+    assert opened.workbench.layouts.name == "one"
 
 
 def test_a_key_also_finds_its_session_by_a_proxy_of_the_viewer(opened):

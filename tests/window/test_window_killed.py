@@ -22,7 +22,7 @@ def test_a_killed_worker_is_gone_on_with(opened, scribble, qtbot, monkeypatch):
     monkeypatch.setenv("CMFNET_SAVE_SECONDS", "0")
     scribble()
     opened.tabs.setCurrentIndex(2)
-    training, panel = opened.session.training, opened.training_panel.goes_on
+    training, panel = opened.workbench.training, opened.training_panel.goes_on
     begun, told = [], []
     training.started.connect(begun.append)
     training.noticed.connect(told.append)

@@ -59,7 +59,7 @@ def test_another_layer_is_placed_by_its_scale(tmp_path):
 
 
 def test_the_mr_is_saved_whole_while_it_is_shown_as_squares(opened, patient, tmp_path):
-    opened.session.fusion.switch_board()
+    opened.workbench.fusion.switch_board()
     saved(opened.session.mr_layer, tmp_path / "mr.nii.gz")
     written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "mr.nii.gz")))
     whole = sitk.GetArrayFromImage(sitk.ReadImage(str(patient.mr)))
@@ -96,10 +96,10 @@ def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scrib
     fake("good")
     scribble()
     shares = []
-    activity = opened.session.activity
-    opened.session.training.stepped.connect(lambda _event: shares.append(activity.share))
+    activity = opened.workbench.activity
+    opened.workbench.training.stepped.connect(lambda _event: shares.append(activity.share))
     assert not activity.shown
-    opened.session.training.started.connect(lambda _event: shares.append(activity.shown))
+    opened.workbench.training.started.connect(lambda _event: shares.append(activity.shown))
     train(opened, qtbot)
     assert shares == [True, 20, 40, 60, 80, 100]
     assert not activity.shown
@@ -111,20 +111,20 @@ def test_a_dock_that_is_closed_and_opened_again_has_lost_nothing(opened, scribbl
     fake("good")
     scribble()
     train(opened, qtbot)
-    qtbot.waitUntil(lambda: opened.session.result.exists, timeout=5000)
+    qtbot.waitUntil(lambda: opened.workbench.result.exists, timeout=5000)
     viewer = opened.session.viewer
-    strokes, contour = opened.session.case.scribbles(), opened.session.result.labels.copy()
+    strokes, contour = opened.session.case.scribbles(), opened.workbench.result.labels.copy()
     viewer.window.remove_dock_widget("all")
     qtbot.wait(100)
     again = add_dock(viewer)
     qtbot.waitUntil(lambda: again.session.patient is not None, timeout=20000)
-    qtbot.waitUntil(lambda: again.session.result.exists, timeout=5000)
+    qtbot.waitUntil(lambda: again.workbench.result.exists, timeout=5000)
     np.testing.assert_array_equal(again.session.case.scribbles(), strokes)
-    np.testing.assert_array_equal(again.session.result.labels, contour)
+    np.testing.assert_array_equal(again.workbench.result.labels, contour)
     names = [layer.name for layer in viewer.layers]
     assert len(names) == len(set(names))  # nothing is there twice
     assert again.session.writable
-    again.session.close()
+    again.workbench.close()
     qtbot.wait(50)
 
 

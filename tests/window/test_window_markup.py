@@ -63,9 +63,9 @@ def test_a_class_of_somebody_elses_case(opened, patient, qtbot):
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(partial(open_files, patient.ct, patient.mr))
     assert session.case.class_names == [NAME]
-    session.result.changed.emit({NAME: 1.5})
-    session.training.failed.emit(f"No stroke of {NAME}.", "")
-    session.training.noticed.emit(NAME)
+    opened.workbench.result.changed.emit({NAME: 1.5})
+    opened.workbench.training.failed.emit(f"No stroke of {NAME}.", "")
+    opened.workbench.training.noticed.emit(NAME)
     qtbot.wait(800)  # the preflight looks after a pause
     assert as_shown(dock.result_panel.volumes) == f"{NAME}: 1.5 ml"
     assert dock.training_panel.message.text() == NAME
@@ -76,6 +76,6 @@ def test_a_class_of_somebody_elses_case(opened, patient, qtbot):
 def test_a_preview_outside_the_case_is_not_read(opened, name, qtbot):
     (opened.session.case.folder.parent / "secret.npy").write_bytes(b"x")
     notification_manager.records.clear()
-    opened.session.training._on_event(Preview(step=1, labels=name, agreement=0.5))
+    opened.workbench.training._on_event(Preview(step=1, labels=name, agreement=0.5))
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     assert "outside its folder" in notification_manager.records[-1].message

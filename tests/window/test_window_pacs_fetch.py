@@ -109,7 +109,7 @@ def test_found_fetched_opened_and_removed(dock, ask, stored, patient, places, qt
         with qtbot.waitSignal(dock.session.opened, timeout=20000):
             dock.session.open(partial(open_files, patient.ct))
     else:
-        dock.session.close()
+        dock.workbench.close()
     assert fetched(places) == []
 
 
@@ -176,7 +176,7 @@ def test_the_window_is_closed_while_it_fetches(dock, ask, web, slow, tmp_path, p
     first, go_on = slow
     dialog = ask()
     begin(dialog, "P-1", first, qtbot)
-    dock.session.close()
+    dock.workbench.close()
     go_on.set()
     qtbot.waitUntil(lambda: fetched(places) == [], timeout=20000)
     qtbot.waitUntil(lambda: not dialog.cancel_button.isVisible(), timeout=20000)

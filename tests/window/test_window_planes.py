@@ -51,7 +51,7 @@ def test_marker_is_on_the_right_side(marked, qtbot, plane, vertical, horizontal)
     [("axial", "APRL"), ("sagittal", "SIAP"), ("coronal", "SIRL")],
 )
 def test_letters_at_the_borders(opened, plane, letters):
-    opened.session.planes.show(plane)
+    opened.workbench.planes.show(plane)
     overlays = opened.session.viewer.canvas.overlays
     borders = ("top", "bottom", "left", "right")
     assert "".join(overlays[f"cmfnet_{b}"].text for b in borders) == letters
@@ -61,7 +61,7 @@ def test_letters_at_the_borders(opened, plane, letters):
 def test_keys_and_buttons_follow_each_other(opened, hand):
     for key, plane in (("Shift+S", "sagittal"), ("Shift+C", "coronal"), ("Shift+A", "axial")):
         hand.press(key)
-        assert opened.session.planes.plane == plane
+        assert opened.workbench.planes.plane == plane
         assert opened.view_panel.planes.buttons[plane].isChecked()
 
 
@@ -70,7 +70,7 @@ def test_rolling_goes_through_three_upright_planes(opened):
     for _ in range(6):
         opened.session.viewer.dims.roll()
         camera = opened.session.viewer.scene.camera
-        seen.append((opened.session.planes.plane, str(camera.orientation2d[0])))
+        seen.append((opened.workbench.planes.plane, str(camera.orientation2d[0])))
     upright = [("sagittal", "up"), ("coronal", "up"), ("axial", "down")]
     assert seen == upright * 2
 
@@ -79,7 +79,7 @@ def test_rolling_goes_through_three_upright_planes(opened):
 def test_three_dimensions_are_not_mirrored(opened, plane):
     """Displayed axes as a right-handed patient: left × back = head in the screen's frame too."""
     session = opened.session
-    session.planes.show(plane)
+    opened.workbench.planes.show(plane)
     session.viewer.dims.ndisplay = 3
     orientation = [str(way) for way in session.viewer.scene.camera.orientation]
     screen = {
@@ -94,7 +94,7 @@ def test_three_dimensions_are_not_mirrored(opened, plane):
     head, back, left = axis[0], axis[1], axis[2]
     np.testing.assert_array_equal(np.cross(left, back), head)
     session.viewer.dims.ndisplay = 2
-    assert session.planes.plane == plane
+    assert opened.workbench.planes.plane == plane
 
 
 def test_keys_and_letters_go_when_the_patient_does(opened):

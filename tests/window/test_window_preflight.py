@@ -7,10 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.expected import Expected
 from cmfnet_napari.core.scribbles import ScribbleClass
 from cmfnet_napari.gui import preflight as module
-from cmfnet_napari.gui.preflight_panel import expected_words
 
 SHAPE = (12, 20, 16)
 
@@ -53,7 +51,7 @@ def test_findings_follow_strokes_classes_and_preset(opened, findings, qtbot):
     classes = (*opened.session.case.classes, ScribbleClass(3, name, "#009e73"))
     opened.session.set_classes(classes)
     findings(lambda texts: texts == [f"{name} has no stroke yet: it will not be learnt."])
-    opened.session.close()
+    opened.workbench.close()
     assert not panel.isVisibleTo(opened.training_panel)  # no patient, nothing to say
 
 
@@ -68,7 +66,7 @@ def test_the_button_goes_to_the_place(opened, findings, hand, qtbot):
     viewer.layers.selection.active = viewer.layers[0]
     panel.buttons[0].click()
     qtbot.wait(50)
-    assert opened.session.planes.plane == "coronal"  # the plane one works in stays
+    assert opened.workbench.planes.plane == "coronal"  # the plane one works in stays
     z, y, x = viewer.dims.current_step
     assert z in range(7, 11)
     assert y in range(3)
@@ -84,10 +82,10 @@ def test_warnings_do_not_block_and_stay_while_training(opened, findings, fake, q
     draw(opened, (slice(2, 4), slice(14, 17), slice(6, 10)), 1)
     panel = findings(lambda texts: len(texts) == 1 and "one sagittal slice" in texts[0])
     panel.buttons[0].click()  # what lies in one slice is shown in that plane
-    assert opened.session.planes.plane == "sagittal"
+    assert opened.workbench.planes.plane == "sagittal"
     assert opened.session.viewer.dims.current_step[2] == 8
     fake("good")
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
         assert "one sagittal slice" in panel.texts[0]
     findings(lambda texts: len(texts) == 1)
@@ -109,14 +107,3 @@ def test_many_changes_cost_one_look_off_the_gui_thread(opened, findings, monkeyp
     qtbot.wait(100)
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
-
-
-def test_expected_words():
-    gib = 2**30
-    assert expected_words(Expected(1.5 * gib, None, None)) == (
-        "Expected: about 1.5 GiB of memory on the processor."
-    )
-    assert expected_words(Expected(gib, 96, 0.32)) == (
-        "Expected: about 2 min of training (0.32 s a step in an earlier run) and about 1.0 GiB of "
-        "memory on the processor."
-    )

@@ -35,7 +35,7 @@ def test_lateness_sees_a_loop_that_sticks(qapp, qtbot):
 def test_fit_with_the_real_worker_leaves_the_window_free(opened, hand, scribble, qtbot, capsys):
     """Paints and scrolls while it trains; new strokes and a prediction arrive."""
     pytest.importorskip("cmfnet_napari.learning.worker")
-    session, training = opened.session, opened.session.training
+    session, training = opened.session, opened.workbench.training
     scribble()
     hand.look_at("axial", (5, 10, 8))
     said, done, steps, previews = [], [], [], []
@@ -67,33 +67,38 @@ def test_fit_with_the_real_worker_leaves_the_window_free(opened, hand, scribble,
             late = {share: f"{loop.percentile(share):.0f} ms" for share in (50, 99, 100)}
             print(f"\nevent loop during a fit, {name}: late by percentile {late}")
     assert watching.percentile(99) < 250  # generous; the goal is 50 on two cores that are free
-    qtbot.waitUntil(lambda: session.result.prediction is not None, timeout=20000)
+    qtbot.waitUntil(lambda: opened.workbench.result.prediction is not None, timeout=20000)
     tumour = np.zeros(session.scribbles.data.shape, bool)
     tumour[4:8, 8:14, 6:11] = True
-    assert session.result.prediction.data.shape == tumour.shape
+    assert opened.workbench.result.prediction.data.shape == tumour.shape
     assert set(steps[0].losses) >= {"total", "ssl", "imr", "imc"}
-    assert 0 <= session.result.probability.data.min() <= session.result.probability.data.max() <= 1
+    assert (
+        0
+        <= opened.workbench.result.probability.data.min()
+        <= opened.workbench.result.probability.data.max()
+        <= 1
+    )
     np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
-    seconds = seconds_to_follow(session, hand, qtbot)
+    seconds = seconds_to_follow(opened, hand, qtbot)
     with capsys.disabled():
         print(f"\nfrom the end of a stroke to the changed prediction: {seconds:.1f} s")
-    assert session.refining.process_id == worker  # no restart
-    qtbot.waitUntil(lambda: session.refining.state == "ready", timeout=60000)
+    assert opened.workbench.refining.process_id == worker  # no restart
+    qtbot.waitUntil(lambda: opened.workbench.refining.state == "ready", timeout=60000)
     np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
-    session.close()
+    opened.workbench.close()
     qtbot.waitUntil(lambda: ended(worker), timeout=30000)
 
 
-def seconds_to_follow(session, hand, qtbot):
+def seconds_to_follow(dock, hand, qtbot):
     """Draw the opposite of what is predicted; wait until the prediction agrees there."""
     row, columns = 12, slice(7, 11)
 
     def says_tumour():
-        return float((session.result.prediction.data[7, row, columns] == 1).mean()) > 0.5
+        return float((dock.workbench.result.prediction.data[7, row, columns] == 1).mean()) > 0.5
 
     before = says_tumour()
     hand.look_at("axial", (7, row, 8))
-    session.select_class(1 if before else 2)
+    dock.session.select_class(1 if before else 2)
     hand.drag((7, row, 7), (7, row, 10))
     began = time.perf_counter()
     qtbot.waitUntil(lambda: says_tumour() != before, timeout=60000)

@@ -60,7 +60,7 @@ def broken_off(opened, scribble):
 
 def test_views_come_back(opened, again):
     session = opened.session
-    session.planes.show("coronal")
+    opened.workbench.planes.show("coronal")
     session.viewer.dims.current_step = (3, 7, 5)
     session.viewer.scene.camera.zoom = 7.5
     layers = session.viewer.layers
@@ -71,12 +71,12 @@ def test_views_come_back(opened, again):
     opened.scribble_panel.tools.protect.setChecked(True)
     preset = opened.training_panel.begin.preset
     preset.setCurrentIndex(preset.findData("standard"))
-    session.views.close()
+    opened.workbench.views.close()
     preset.setCurrentIndex(preset.findData("quick"))
-    session.views._kept = session.views._views()  # so that this one is not kept
+    opened.workbench.views._kept = opened.workbench.views._views()  # so that this one is not kept
     again()
     layers = session.viewer.layers
-    assert session.planes.plane == "coronal"
+    assert opened.workbench.planes.plane == "coronal"
     assert session.viewer.dims.current_step == (3, 7, 5)
     assert session.viewer.scene.camera.zoom == pytest.approx(7.5)
     assert tuple(layers["CT"].contrast_limits) == (-50.0, 150.0)
@@ -91,9 +91,9 @@ def test_views_come_back(opened, again):
 @pytest.mark.parametrize("views", ["{", "[1]", '{"plane": 3}', '{"brush": "thick"}'])
 def test_damaged_views_are_no_hindrance(opened, again, views):
     folder = opened.session.case.folder
-    opened.session.views.close()
+    opened.workbench.views.close()
     (folder / "views.json").write_text(views)
-    opened.session.views._kept = opened.session.views._views()
+    opened.workbench.views._kept = opened.workbench.views._views()
     again()
     assert opened.session.patient is not None
     assert not said()
@@ -118,9 +118,9 @@ def test_other_classes_are_kept_when_one_says_so(opened, hand, qtbot):
 def test_the_prediction_comes_back(opened, fake, scribble, again, qtbot):
     scribble()
     fake("good")
-    with qtbot.waitSignal(opened.session.result.changed, timeout=20000):
-        opened.session.training.start("quick")
-        qtbot.waitUntil(lambda: opened.session.result.prediction is not None, timeout=20000)
+    with qtbot.waitSignal(opened.workbench.result.changed, timeout=20000):
+        opened.workbench.training.start("quick")
+        qtbot.waitUntil(lambda: opened.workbench.result.prediction is not None, timeout=20000)
     run = opened.session.case.folder / "runs" / "0001-quick"
     finished = events.Finished(
         model="runs/0001-quick/model.safetensors",
@@ -129,10 +129,10 @@ def test_the_prediction_comes_back(opened, fake, scribble, again, qtbot):
         volumes_ml={},
     )
     (run / "events.jsonl").write_text(events.encode(finished) + "\n")
-    shown = opened.session.result.prediction.data.copy()
+    shown = opened.workbench.result.prediction.data.copy()
     again()
-    qtbot.waitUntil(lambda: opened.session.result.prediction is not None, timeout=20000)
-    np.testing.assert_array_equal(opened.session.result.prediction.data, shown)
+    qtbot.waitUntil(lambda: opened.workbench.result.prediction is not None, timeout=20000)
+    np.testing.assert_array_equal(opened.workbench.result.prediction.data, shown)
     (run / "prediction.nrrd").unlink()
     again()
     qtbot.waitUntil(lambda: any("not shown" in text for text in said()), timeout=20000)
@@ -146,7 +146,7 @@ def test_a_training_that_was_broken_off_is_offered(opened, broken_off, again, fa
     assert panel.continue_button.isVisible()
     assert panel.label.text() == "A training was broken off at step 3 of 9."
     fake("good")
-    with qtbot.waitSignal(opened.session.training.finished, timeout=20000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=20000):
         panel.continue_button.click()
     command = json.loads((opened.session.case.folder / "command.json").read_text())
     assert (command["resume"], command["lighter"]) == ("runs/0001-quick", False)
@@ -156,7 +156,7 @@ def test_a_worker_that_is_killed_can_be_continued_with_less(opened, broken_off, 
     import psutil
 
     fake("endless")
-    training = opened.session.training
+    training = opened.workbench.training
     with qtbot.waitSignal(training.previewed, timeout=20000):
         training.start("quick")
     with qtbot.waitSignal(training.failed, timeout=20000) as failed:
@@ -171,7 +171,7 @@ def test_a_worker_that_is_killed_can_be_continued_with_less(opened, broken_off, 
 
 
 def test_a_worker_without_a_sign_of_life_can_be_ended(opened, broken_off, fake, qtbot):
-    training, panel = opened.session.training, opened.training_panel.goes_on
+    training, panel = opened.workbench.training, opened.training_panel.goes_on
     training.watchdog.limit = 1.0
     fake("stubborn")
     opened.tabs.setCurrentIndex(2)
@@ -221,7 +221,7 @@ def test_a_second_window_looks_on(opened, patient, scribble, qtbot, again):
         session.select_class(1)
         assert session.scribbles.mode == "pan_zoom"
         session.viewer.dims.current_step = (1, 1, 1)
-        session.close()
+        opened.workbench.close()
         assert (
             not (folder / "views.json").exists()
             or "1, 1, 1" not in (folder / "views.json").read_text()

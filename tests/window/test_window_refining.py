@@ -23,144 +23,131 @@ def fitted(opened, fake, scribble, qtbot):
     def do(mode="good"):
         fake(mode)
         scribble()
-        with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+        with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
             opened.training_panel.train_button.click()
         qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=10000)
-        return opened.session
+        return opened
 
     return do
 
 
-def stroke(session, place=PLACE, code=2):
+def stroke(dock, place=PLACE, code=2):
     strokes = np.zeros(SHAPE, np.uint8)
     strokes[place] = code
-    session.recorder.add(strokes, "hand")
+    dock.session.recorder.add(strokes, "hand")
 
 
-def refines(session):
+def refines(dock):
     """The commands that the fake worker got."""
-    path = session.case.folder / "refines.jsonl"
+    path = dock.session.case.folder / "refines.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def shown(session, place=PLACE):
-    return np.asarray(session.result.prediction.data)[place]
+def shown(dock, place=PLACE):
+    return np.asarray(dock.workbench.result.prediction.data)[place]
 
 
-def updated(session, qtbot, action):
-    with qtbot.waitSignal(session.refining.finished, timeout=15000) as blocker:
+def updated(dock, qtbot, action):
+    with qtbot.waitSignal(dock.workbench.refining.finished, timeout=15000) as blocker:
         action()
     return blocker.args[0]
 
 
 def test_a_stroke_changes_the_contour_in_place(fitted, opened, qtbot):
-    session = fitted()
-    refining, layer = session.refining, session.result.prediction
+    dock = fitted()
+    refining, layer = dock.workbench.refining, dock.workbench.result.prediction
     number = refining.process_id
     assert psutil.pid_exists(number)  # it stays after the fit
-    assert session.training.process_id == 0
+    assert dock.workbench.training.process_id == 0
     assert refining.state == "ready"
     opened.tabs.setCurrentIndex(1)
-    session.select_class(2)
-    layer.opacity, session.result.probability.visible = 0.3, True
-    names = [one.name for one in session.viewer.layers]
-    view = session.viewer.scene.camera.center, session.viewer.scene.camera.zoom
+    dock.session.select_class(2)
+    layer.opacity, dock.workbench.result.probability.visible = 0.3, True
+    names = [one.name for one in dock.session.viewer.layers]
+    view = dock.session.viewer.scene.camera.center, dock.session.viewer.scene.camera.zoom
     states, status = [], []
     refining.state_changed.connect(states.append)
     refining.state_changed.connect(lambda _s: status.append(opened.update_status.label.text()))
-    updated(session, qtbot, lambda: stroke(session))
-    qtbot.waitUntil(lambda: (shown(session) == 1).all(), timeout=5000)
+    updated(dock, qtbot, lambda: stroke(dock))
+    qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
     assert states == ["updating", "ready"]
     assert "Updating …" in status
     assert opened.update_status.label.text() == "Updated: agreement with your strokes 97 %."
     assert opened.update_status.label.isVisible()
-    assert refines(session) == [{"command": "refine", "model": "runs/0001-quick", "device": "auto"}]
+    assert refines(dock) == [{"command": "refine", "model": "runs/0001-quick", "device": "auto"}]
     assert refining.process_id == number
     # nothing else has moved
-    assert session.result.prediction is layer
-    assert (layer.opacity, session.result.probability.visible) == (0.3, True)
-    assert [one.name for one in session.viewer.layers] == names
-    assert session.viewer.layers.selection.active == session.scribbles
-    assert (session.scribbles.mode, session.scribbles.selected_label) == ("paint", 2)
-    assert (session.viewer.scene.camera.center, session.viewer.scene.camera.zoom) == view
+    assert dock.workbench.result.prediction is layer
+    assert (layer.opacity, dock.workbench.result.probability.visible) == (0.3, True)
+    assert [one.name for one in dock.session.viewer.layers] == names
+    assert dock.session.viewer.layers.selection.active == dock.session.scribbles
+    assert (dock.session.scribbles.mode, dock.session.scribbles.selected_label) == ("paint", 2)
+    assert (dock.session.viewer.scene.camera.center, dock.session.viewer.scene.camera.zoom) == view
     assert opened.tabs.currentIndex() == 1
-    np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
+    np.testing.assert_array_equal(dock.session.case.scribbles(), dock.session.scribbles.data)
 
 
 def test_undo_and_redo_count_as_strokes(fitted, qtbot):
-    session = fitted()
-    updated(session, qtbot, lambda: stroke(session))
-    qtbot.waitUntil(lambda: (shown(session) == 1).all(), timeout=5000)
-    updated(session, qtbot, session.undo)
-    qtbot.waitUntil(lambda: (shown(session) == 0).all(), timeout=5000)
-    updated(session, qtbot, session.redo)
-    qtbot.waitUntil(lambda: (shown(session) == 1).all(), timeout=5000)
-
-
-def test_strokes_in_a_row_wait_for_a_quiet_moment(fitted, qtbot):
-    session = fitted()
-
-    def three():
-        for row in (2, 3, 4):
-            stroke(session, np.s_[6, row, 9:12])
-            qtbot.wait(150)
-
-    updated(session, qtbot, three)
-    qtbot.wait(800)
-    assert len(refines(session)) == 1
+    dock = fitted()
+    updated(dock, qtbot, lambda: stroke(dock))
+    qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
+    updated(dock, qtbot, dock.session.undo)
+    qtbot.waitUntil(lambda: (shown(dock) == 0).all(), timeout=5000)
+    updated(dock, qtbot, dock.session.redo)
+    qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
 
 
 def test_an_undo_during_an_update_is_not_lost(fitted, qtbot):
-    session = fitted("slow")
-    stroke(session)
-    qtbot.waitUntil(lambda: (shown(session) == 1).all(), timeout=10000)  # the preview
-    assert session.refining.state == "updating"
-    session.undo()
-    qtbot.waitUntil(lambda: (shown(session) == 0).all(), timeout=10000)
-    qtbot.waitUntil(lambda: session.refining.state == "ready", timeout=10000)
-    qtbot.waitUntil(lambda: len(refines(session)) == 2, timeout=10000)  # to be sure
-    qtbot.waitUntil(lambda: session.refining.state == "ready", timeout=10000)
+    dock = fitted("slow")
+    stroke(dock)
+    qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=10000)  # the preview
+    assert dock.workbench.refining.state == "updating"
+    dock.session.undo()
+    qtbot.waitUntil(lambda: (shown(dock) == 0).all(), timeout=10000)
+    qtbot.waitUntil(lambda: dock.workbench.refining.state == "ready", timeout=10000)
+    qtbot.waitUntil(lambda: len(refines(dock)) == 2, timeout=10000)  # to be sure
+    qtbot.waitUntil(lambda: dock.workbench.refining.state == "ready", timeout=10000)
     qtbot.wait(300)
-    assert (shown(session) == 0).all()
+    assert (shown(dock) == 0).all()
 
 
 def test_the_box_switches_it_off_and_on(fitted, opened, qtbot):
-    session = fitted()
-    box, number = opened.training_panel.update_box, session.refining.process_id
+    dock = fitted()
+    box, number = opened.training_panel.update_box, dock.workbench.refining.process_id
     assert box.isChecked()
     box.click()
     qtbot.waitUntil(lambda: ended(number), timeout=8000)  # its memory is free
-    stroke(session)
+    stroke(dock)
     qtbot.wait(800)
-    assert refines(session) == []
-    assert (shown(session) == 0).all()
+    assert refines(dock) == []
+    assert (shown(dock) == 0).all()
     box.click()
-    updated(session, qtbot, session.undo)
-    assert len(refines(session)) == 1
+    updated(dock, qtbot, dock.session.undo)
+    assert len(refines(dock)) == 1
 
 
 def test_the_worker_goes_when_nobody_draws_and_comes_back(fitted, qtbot):
-    session = fitted()
-    number = session.refining.process_id
-    assert session.refining.idle.interval() == 1000 * gui_refining.IDLE_SECONDS
-    session.refining.idle.timeout.emit()
+    dock = fitted()
+    number = dock.workbench.refining.process_id
+    assert dock.workbench.refining.idle.interval() == 1000 * gui_refining.IDLE_SECONDS
+    dock.workbench.refining.idle.timeout.emit()
     qtbot.waitUntil(lambda: ended(number), timeout=8000)
-    assert session.refining.state == "ready"
-    updated(session, qtbot, lambda: stroke(session))
-    assert session.refining.process_id not in (0, number)
+    assert dock.workbench.refining.state == "ready"
+    updated(dock, qtbot, lambda: stroke(dock))
+    assert dock.workbench.refining.process_id not in (0, number)
 
 
 def test_an_idle_worker_that_is_killed_is_not_missed(fitted, opened, qtbot):
-    session = fitted()
-    said, number = [], session.refining.process_id
-    session.refining.failed.connect(said.append)
-    session.training.failed.connect(lambda *words: said.append(words))
+    dock = fitted()
+    said, number = [], dock.workbench.refining.process_id
+    dock.workbench.refining.failed.connect(said.append)
+    dock.workbench.training.failed.connect(lambda *words: said.append(words))
     notification_manager.records.clear()
     psutil.Process(number).kill()
-    qtbot.waitUntil(lambda: session.refining.process_id == 0, timeout=8000)
+    qtbot.waitUntil(lambda: dock.workbench.refining.process_id == 0, timeout=8000)
     assert opened.update_status.label.text() == ""
-    updated(session, qtbot, lambda: stroke(session))
-    qtbot.waitUntil(lambda: (shown(session) == 1).all(), timeout=5000)
+    updated(dock, qtbot, lambda: stroke(dock))
+    qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
     assert said == []
     assert not [r for r in notification_manager.records if r.severity.value in ("error", "warning")]
 
@@ -169,52 +156,33 @@ def test_an_idle_worker_that_is_killed_is_not_missed(fitted, opened, qtbot):
     ("mode", "words"), [("hesitates", "The model is damaged."), ("falls", "ended unexpectedly")]
 )
 def test_a_failure_is_one_sentence_and_the_contour_stays(fitted, opened, qtbot, mode, words):
-    session = fitted(mode)
-    before = session.result.prediction
-    with qtbot.waitSignal(session.refining.failed, timeout=15000):
-        stroke(session)
+    dock = fitted(mode)
+    before = dock.workbench.result.prediction
+    with qtbot.waitSignal(dock.workbench.refining.failed, timeout=15000):
+        stroke(dock)
     text = opened.update_status.label.text()
     assert text.startswith("The contour was not updated.")
     assert words in text
-    assert session.refining.state == "ready"
-    assert session.result.prediction is before
-    assert before in session.viewer.layers
-    with qtbot.waitSignal(session.refining.failed, timeout=15000):  # and it is tried again
-        session.undo()
+    assert dock.workbench.refining.state == "ready"
+    assert dock.workbench.result.prediction is before
+    assert before in dock.session.viewer.layers
+    with qtbot.waitSignal(dock.workbench.refining.failed, timeout=15000):  # and it is tried again
+        dock.session.undo()
 
 
 def test_a_new_fit_ends_the_old_worker(fitted, opened, qtbot):
-    session = fitted()
-    number = session.refining.process_id
-    with qtbot.waitSignal(session.training.finished, timeout=30000):
+    dock = fitted()
+    number = dock.workbench.refining.process_id
+    with qtbot.waitSignal(dock.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
-        stroke(session)  # while it trains: nothing for a refine
+        stroke(dock)  # while it trains: nothing for a refine
         qtbot.waitUntil(lambda: ended(number), timeout=8000)
-    assert session.refining.process_id not in (0, number)
+    assert dock.workbench.refining.process_id not in (0, number)
 
 
 def test_leaving_the_patient_ends_the_worker(fitted, qtbot):
-    session = fitted()
-    number = session.refining.process_id
-    session.viewer.layers.remove(session.scribbles)
-    assert session.refining.state == "off"
+    dock = fitted()
+    number = dock.workbench.refining.process_id
+    dock.session.viewer.layers.remove(dock.session.scribbles)
+    assert dock.workbench.refining.state == "off"
     qtbot.waitUntil(lambda: ended(number), timeout=8000)
-
-
-def test_nothing_is_updated_before_there_is_a_contour(opened, fake, scribble, qtbot):
-    fake("good")
-    scribble()
-    qtbot.wait(800)
-    assert opened.session.refining.state == "off"
-    assert refines(opened.session) == []
-
-
-def test_a_case_for_looking_is_never_updated(fitted, qtbot, monkeypatch):
-    session = fitted()
-    monkeypatch.setattr(session.case, "read_only", True)
-    session.strokes_changed.emit()
-    qtbot.wait(800)
-    assert refines(session) == []
-    session.refining.close()
-    session.opened.emit()
-    assert session.refining.state == "off"

@@ -22,7 +22,7 @@ from cmfnet_napari.gui.opening import open_files
 @pytest.fixture
 def settle(opened, qtbot):
     """Wait until the MR is shown where it lies."""
-    registering = opened.session.registering
+    registering = opened.workbench.registering
 
     def wait():
         qtbot.waitUntil(lambda: not registering._resampling, timeout=15000)
@@ -59,19 +59,9 @@ def test_keys_move_the_mr_as_it_is_seen(opened, settle, hand):
         settle()
         moved = (weight(shown(session)) - weight(before)) * session.case.study.grid.spacing
         np.testing.assert_allclose(moved, 6 * np.array(way), atol=1.3, err_msg=f"{plane} {key}")
-        session.registering.discard()
+        opened.workbench.registering.discard()
         settle()
     assert session.case.registrations.current.how == "frame of reference"  # nothing was kept
-
-
-def test_a_turn_is_clockwise_on_the_screen(oblique_grid):
-    grid = oblique_grid
-    centre = grid.to_patient(np.array([5.0, 10.0, 8.0]))
-    right = centre + 10 * grid.matrix[:, 0]
-    for order, way in (((0, 1, 2), grid.matrix[:, 1]), ((1, 0, 2), -grid.matrix[:, 2])):
-        matrix = nudged(np.eye(4), grid, order, centre, (0, 0, 0, 90))
-        back = np.linalg.inv(matrix) @ [*right, 1]
-        np.testing.assert_allclose(back[:3], centre + 10 * way, atol=1e-9)  # right goes down
 
 
 def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient, monkeypatch):
@@ -98,8 +88,8 @@ def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient, monke
         "cmfnet_napari.gui.export.save_report",
         lambda _study, _labels, facts, path, _other: named.append(facts.case) or path,
     )
-    monkeypatch.setattr(session.result, "shown", lambda: np.zeros(SHAPE, np.uint8))
-    session.export.save_report("report.pdf")
+    monkeypatch.setattr(opened.workbench.result, "shown", lambda: np.zeros(SHAPE, np.uint8))
+    opened.workbench.export.save_report("report.pdf")
     qtbot.waitUntil(lambda: bool(named), timeout=10000)
     assert named == [session.case.folder.name]  # not the hash of what it is now
 
@@ -121,7 +111,7 @@ def test_looked_at_tried_and_discarded(opened, settle):
     assert "100 % of it lie within the CT" in panel.state.text()
     assert not panel.trial.isVisibleTo(panel)
     assert not panel.undo_button.isEnabled()
-    session.registering.nudge((4, 0, 0, 0))
+    opened.workbench.registering.nudge((4, 0, 0, 0))
     settle()
     assert not np.array_equal(shown(session), before)
     np.testing.assert_array_equal(session.case.study.mr.array, before)  # nothing is kept yet
@@ -130,18 +120,18 @@ def test_looked_at_tried_and_discarded(opened, settle):
     np.testing.assert_allclose(shown(session), before, atol=1e-3)
     assert session.mr_layer.data is session.case.study.mr.array
     assert not panel.trial.isVisibleTo(panel)
-    assert session.registering.trial is None
+    assert opened.workbench.registering.trial is None
 
 
 def test_a_trial_is_seen_in_squares_and_ends_with_the_patient(opened, settle):
     session = opened.session
     layer, kept = session.mr_layer, session.case.study.mr.array
-    session.fusion.set_board(True)
-    session.registering.nudge((4, 0, 0, 0))
+    opened.workbench.fusion.set_board(True)
+    opened.workbench.registering.nudge((4, 0, 0, 0))
     settle()
     assert isinstance(layer.data, Checkerboard)
     assert not np.array_equal(layer.data.image, kept)
-    session.close()
+    opened.workbench.close()
     assert layer.data is kept
 
 
@@ -154,7 +144,7 @@ def test_registered_by_the_computer(opened, settle, qtbot, monkeypatch):
     monkeypatch.setattr("cmfnet_napari.gui.registering.register", lambda *_args: matrix)
     panel.register_button.click()
     assert not panel.register_button.isEnabled()
-    qtbot.waitUntil(lambda: session.registering.trial is not None, timeout=10000)
+    qtbot.waitUntil(lambda: opened.workbench.registering.trial is not None, timeout=10000)
     settle()
     assert "Tried, not yet kept: registered by the computer" in panel.state.text()
     assert panel.trial.isVisibleTo(panel)
@@ -172,7 +162,7 @@ def test_a_search_can_be_cancelled(opened, settle, qtbot, monkeypatch):
     qtbot.waitUntil(lambda: panel.cancel_button.isVisibleTo(panel), timeout=5000)
     panel.cancel_button.click()
     qtbot.waitUntil(panel.registration.register_button.isEnabled, timeout=5000)
-    assert opened.session.registering.trial is None
+    assert opened.workbench.registering.trial is None
     assert not panel.cancel_button.isVisibleTo(panel)
 
 
@@ -180,10 +170,10 @@ def test_edges_follow_the_mr(opened, settle):
     session, panel = opened.session, opened.open_panel.registration
     panel.edges.setChecked(True)
     settle()
-    layer = session.registering.edges
+    layer = opened.workbench.registering.edges
     first = layer.data.copy()
     assert first.any()
-    session.registering.nudge((0, 5, 0, 0))
+    opened.workbench.registering.nudge((0, 5, 0, 0))
     settle()
     assert not np.array_equal(layer.data, first)
     panel.edges.setChecked(False)
@@ -194,11 +184,11 @@ def test_a_place_off_the_ct_is_refused_and_the_mr_goes_back(opened, settle, pati
     session = opened.session
     before = shown(session)
     notification_manager.records.clear()
-    session.registering.nudge((900, 0, 0, 0))
+    opened.workbench.registering.nudge((900, 0, 0, 0))
     settle()
     settle()
     assert "covers 0 % of the CT" in notification_manager.records[-1].message
-    assert session.registering.trial is None
+    assert opened.workbench.registering.trial is None
     np.testing.assert_allclose(shown(session), before, atol=1e-3)
     straight = study_from_images(read_image(patient.ct), read_image(patient.mr))
     np.testing.assert_allclose(before, straight.mr.array, atol=1e-3)
@@ -209,12 +199,12 @@ def test_no_mr_no_panel(dock, patient, qtbot):
         dock.session.open(partial(open_files, patient.ct))
     assert not dock.open_panel.registration.isVisibleTo(dock.open_panel)
     dock.open_panel.registration.by_keys.setChecked(True)
-    assert not dock.session.registering.by_keys
+    assert not dock.workbench.registering.by_keys
 
 
 def test_a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot, monkeypatch):
     session = opened.session
-    session.registering.nudge((4, 0, 0, 0))
+    opened.workbench.registering.nudge((4, 0, 0, 0))
     settle()
 
     def full(_entry):
@@ -222,7 +212,7 @@ def test_a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot,
 
     monkeypatch.setattr(session.case, "register", full)
     notification_manager.records.clear()
-    session.registering.keep()
+    opened.workbench.registering.keep()
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     assert [record.message for record in notification_manager.records] == ["The disk is full."]
 
@@ -232,9 +222,9 @@ def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
     fov = np.zeros(SHAPE, bool)
     fov[5:8, 2:19, 3:14] = True
     monkeypatch.setattr(session.patient.case, "study", replace(session.case.study, mr_fov=fov))
-    session.registering.nudge((0, 0, 0, 90))
+    opened.workbench.registering.nudge((0, 0, 0, 90))
     centre = session.case.study.grid.to_patient(np.array([6.0, 10.0, 8.0]))
-    matrix = session.registering.trial.array
+    matrix = opened.workbench.registering.trial.array
     np.testing.assert_allclose((matrix @ [*centre, 1])[:3], centre, atol=1e-6)
     settle()
 
@@ -242,14 +232,14 @@ def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
 def test_training_shows_the_place_that_is_kept(opened, settle, fake, scribble, qtbot):
     session = opened.session
     before = shown(session)
-    session.registering.nudge((4, 0, 0, 0))
+    opened.workbench.registering.nudge((4, 0, 0, 0))
     settle()
     scribble()
     fake("slow")
-    session.training.start("quick")
+    opened.workbench.training.start("quick")
     settle()
     qtbot.waitUntil(lambda: np.allclose(shown(session), before, atol=1e-3), timeout=10000)
     with pytest.raises(UserError, match="Training is running"):
-        session.registering.nudge((1, 0, 0, 0))
-    session.training.stop()
-    qtbot.waitUntil(lambda: not session.training.running, timeout=10000)
+        opened.workbench.registering.nudge((1, 0, 0, 0))
+    opened.workbench.training.stop()
+    qtbot.waitUntil(lambda: not opened.workbench.training.running, timeout=10000)

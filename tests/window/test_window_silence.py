@@ -2,72 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
-from cmfnet_napari.gui import watchdog
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A time that is set by hand."""
-    time = [0.0]
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: time[0])
-    return time
-
-
-def test_what_is_unusual_depends_on_the_worker(qapp, clock):
-    told = []
-    dog = watchdog.Watchdog(told.append)
-    dog.start()
-    clock[0] = 59.0
-    dog._look()
-    assert told == []
-    clock[0] = 61.0
-    dog._look()
-    assert told == [61.0]
-    dog.heard()  # it was only starting
-    assert told == [61.0, 0.0]
-    assert dog.patience == 60  # how long that took says nothing of its steps
-    clock[0] += 4
-    dog.heard()
-    assert dog.patience == 20 * 4
-    for gap in [0.5] * 58 + [37]:
-        clock[0] += gap
-        dog.heard()
-    assert dog.patience == 2 * 37  # the mean is 70 s / 60
-    dog.ask()
-    assert dog.patience == 10
-    clock[0] += 80
-    dog.wait_on()
-    assert dog.patience == 80 + 2 * 37
-    dog.heard()
-    assert dog.patience == 2 * 80
-    dog.stop()
-
-
-def test_a_worker_that_waits_for_something_may_be_silent(qapp, clock):
-    told = []
-    dog = watchdog.Watchdog(told.append)
-    dog.start()
-    dog.heard(waits=True)
-    clock[0] += 3600
-    dog._look()
-    assert told == []
-    dog.heard()
-    assert dog.patience == 60  # the hour says nothing of its usual pace
-    dog.heard(waits=True)
-    dog.ask()
-    clock[0] += 11
-    dog._look()
-    assert told == [11.0]
-    dog.stop()
-
 
 def test_a_stop_that_is_not_answered_can_be_forced(opened, fake, scribble, qtbot):
     fake("stubborn")
     scribble()
     opened.tabs.setCurrentIndex(2)
-    panel, training = opened.training_panel.goes_on, opened.session.training
+    panel, training = opened.training_panel.goes_on, opened.workbench.training
     training.watchdog.answer_limit = 0.5
     with qtbot.waitSignal(training.started, timeout=20000):
         training.start("quick")
@@ -87,7 +27,7 @@ def test_a_stop_that_is_not_answered_can_be_forced(opened, fake, scribble, qtbot
 def test_a_stop_that_was_heard_is_said(opened, fake, scribble, qtbot):
     fake("endless")
     scribble()
-    training = opened.session.training
+    training = opened.workbench.training
     with qtbot.waitSignal(training.stepped, timeout=20000):
         training.start("quick")
     with qtbot.waitSignals([training.noticed, training.finished], timeout=10000) as all_said:
@@ -103,7 +43,7 @@ def test_a_stop_that_was_heard_is_said(opened, fake, scribble, qtbot):
 def test_waiting_for_room_is_shown_and_is_no_silence(opened, fake, scribble, qtbot):
     fake("waits")
     scribble()
-    panel, training, silences = opened.training_panel, opened.session.training, []
+    panel, training, silences = opened.training_panel, opened.workbench.training, []
     training.watchdog.limit = 0.4
     with qtbot.waitSignal(training.paused, timeout=20000):
         training.start("quick")

@@ -15,7 +15,6 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.events import decode_command
 from cmfnet_napari.core.model_card import FORMAT, Card
-from cmfnet_napari.gui.base_models import add_model, list_models
 from cmfnet_napari.gui.opening import open_files
 
 NOTHING = "Strokes alone (from nothing)"
@@ -70,7 +69,7 @@ def test_a_fit_is_told_its_base_model(opened, fake, scribble, models, qtbot):
     scribble()
     opened.tabs.setCurrentIndex(2)
     opened.training_panel.begin.base.setCurrentIndex(1)
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
     command = decode_command((opened.session.case.folder / "command.json").read_text())
     assert command.base == str(path)
@@ -79,7 +78,7 @@ def test_a_fit_is_told_its_base_model(opened, fake, scribble, models, qtbot):
 def test_without_a_model_a_fit_starts_from_nothing(opened, fake, scribble, qtbot):
     fake("good")
     scribble()
-    with qtbot.waitSignal(opened.session.training.finished, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
     command = json.loads((opened.session.case.folder / "command.json").read_text())
     assert command["base"] == ""
@@ -105,15 +104,15 @@ def test_a_model_that_cannot_be_used_is_said_before_the_worker_starts(
     notification_manager.records.clear()
     opened.training_panel.train_button.click()
     assert words in notification_manager.records[-1].message
-    assert opened.session.training.process_id == 0
-    assert opened.session.training.state == "idle"
+    assert opened.workbench.training.process_id == 0
+    assert opened.workbench.training.state == "idle"
 
 
 def test_a_model_is_added_from_a_run_and_chosen(dock, models, qtbot, tmp_path, monkeypatch):
     begin = dock.training_panel.begin
     model = write(tmp_path / "0003-standard" / "model.safetensors")
     choose(monkeypatch, model)
-    with qtbot.waitSignal(dock.session.base_models.added, timeout=5000):
+    with qtbot.waitSignal(dock.workbench.base_models.added, timeout=5000):
         begin.add_button.click()
     assert begin.base.currentText() == "0003-standard"
     assert begin.base_path.read_bytes() == model.read_bytes()
@@ -149,21 +148,11 @@ def test_thinking_better_of_it_changes_nothing(dock, monkeypatch):
     assert items(dock.training_panel.begin.base) == [NOTHING]
 
 
-def test_a_taken_name_gets_a_number_and_nothing_is_overwritten(models, tmp_path):
-    first = write(tmp_path / "a" / "organs.safetensors", classes=3)
-    second = write(tmp_path / "b" / "organs.safetensors", classes=4)
-    added = [add_model(path) for path in (first, second, first)]
-    assert [path.stem for path in added] == ["organs", "organs-2", "organs-3"]
-    assert [model.card.classes for model in list_models()] == [3, 4, 3]
-    assert add_model(added[1]) == added[1]  # one that is there already is not copied
-    assert len(list_models()) == 3
-
-
 def test_the_choice_is_locked_while_it_trains(opened, fake, scribble, qtbot):
     fake("endless")
     scribble()
     begin = opened.training_panel.begin
-    with qtbot.waitSignal(opened.session.training.stepped, timeout=30000):
+    with qtbot.waitSignal(opened.workbench.training.stepped, timeout=30000):
         opened.training_panel.train_button.click()
     assert not begin.base.isEnabled()
     assert not begin.add_button.isEnabled()

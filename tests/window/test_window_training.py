@@ -18,7 +18,7 @@ from cmfnet_napari.gui.opening import open_files
 
 
 def train(opened, qtbot, until="finished", timeout=30000):
-    training = opened.session.training
+    training = opened.workbench.training
     with qtbot.waitSignal(getattr(training, until), timeout=timeout) as blocker:
         opened.training_panel.train_button.click()
     return blocker.args
@@ -36,8 +36,8 @@ def test_missing_strokes_are_said_before_anything_starts(opened, fake):
     opened.session.recorder.add(_one(2), "import")
     opened.training_panel.train_button.click()
     assert "no background stroke" in notification_manager.records[-1].message
-    assert opened.session.training.process_id == 0
-    assert opened.session.training.state == "idle"
+    assert opened.workbench.training.process_id == 0
+    assert opened.workbench.training.state == "idle"
 
 
 def _one(code):
@@ -53,12 +53,12 @@ def test_fit_from_button_to_prediction(opened, fake, scribble, qtbot):
     scribble()
     panel, session = opened.training_panel, opened.session
     states = []
-    session.training.state_changed.connect(states.append)
+    opened.workbench.training.state_changed.connect(states.append)
     previews = []
-    session.training.previewed.connect(lambda _e: previews.append(_preview(session)))
+    opened.workbench.training.previewed.connect(lambda _e: previews.append(_preview(session)))
     train(opened, qtbot)
     assert states == ["starting", "training", "idle"]
-    qtbot.waitUntil(lambda: session.result.prediction is not None, timeout=5000)
+    qtbot.waitUntil(lambda: opened.workbench.result.prediction is not None, timeout=5000)
     terms = panel.plot.terms
     assert set(terms) == {"total", "ssl", "imr", "imc"}
     assert terms["total"] == ([1, 2, 3, 4, 5], [1.0, 0.5, pytest.approx(1 / 3), 0.25, 0.2])
@@ -70,9 +70,9 @@ def test_fit_from_button_to_prediction(opened, fake, scribble, qtbot):
     assert previews[0].sum() == 4 * 6 * 5 + 2 * 3 * 3
     names = [layer.name for layer in session.viewer.layers]
     assert names == ["CT", "MR", "Probability", "Prediction", "Scribbles"]
-    assert session.result.prediction.contour > 0
+    assert opened.workbench.result.prediction.contour > 0
     assert opened.tabs.currentIndex() == 3
-    assert session.training.process_id == 0
+    assert opened.workbench.training.process_id == 0
     qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
     ml = (4 * 6 * 5 + 2 * 3 * 3) * 3.0 * 0.9 * 1.1 / 1000
     assert opened.result_panel.volumes.text() == f"Tumour: <b>{ml:.1f} ml</b>"
@@ -87,11 +87,11 @@ def test_stop_keeps_the_best_so_far(opened, fake, scribble, qtbot):
     fake("endless")
     scribble()
     train(opened, qtbot, until="stepped")
-    number = opened.session.training.process_id
+    number = opened.workbench.training.process_id
     assert not opened.training_panel.train_button.isEnabled()
-    with qtbot.waitSignal(opened.session.training.finished, timeout=10000) as blocker:
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=10000) as blocker:
         opened.training_panel.stop_button.click()
-        assert opened.session.training.state == "stopping"
+        assert opened.workbench.training.state == "stopping"
     assert blocker.args[0].stopped
     assert "Stopped after" in opened.training_panel.message.text()
     assert opened.training_panel.train_button.isEnabled()
@@ -104,7 +104,7 @@ def test_failure_in_words(opened, fake, scribble, qtbot):
     reason, _ = train(opened, qtbot, until="failed")
     assert reason == "The GPU is full. Choose the quick preset."
     assert reason in opened.training_panel.message.text()
-    assert opened.session.training.state == "idle"
+    assert opened.workbench.training.state == "idle"
 
 
 def test_sudden_end_is_a_failure_with_details(opened, fake, scribble, qtbot):
@@ -129,15 +129,15 @@ def test_killed_worker_is_a_failure(opened, fake, scribble, qtbot):
     fake("endless")
     scribble()
     train(opened, qtbot, until="stepped")
-    with qtbot.waitSignal(opened.session.training.failed, timeout=5000) as blocker:
-        psutil.Process(opened.session.training.process_id).kill()
+    with qtbot.waitSignal(opened.workbench.training.failed, timeout=5000) as blocker:
+        psutil.Process(opened.workbench.training.process_id).kill()
     assert "was killed" in blocker.args[0]
     assert "Preview" not in [layer.name for layer in opened.session.viewer.layers]
 
 
 def test_program_that_is_not_there(opened, scribble, qtbot):
     scribble()
-    opened.session.training.command = lambda _case: ["/no/such/python"]
+    opened.workbench.training.command = lambda _case: ["/no/such/python"]
     reason, _ = train(opened, qtbot, until="failed")
     assert "could not be started" in reason
 
@@ -149,7 +149,7 @@ def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, monkeypatch, mo
     fake(mode)
     scribble()
     train(opened, qtbot, until="started")
-    number = opened.session.training.process_id
+    number = opened.workbench.training.process_id
     assert psutil.pid_exists(number)
     viewer = opened.session.viewer
     started = time.monotonic()
@@ -184,7 +184,7 @@ def test_layers_of_another_patient_do_not_end_a_fit(opened, fake, scribble, pati
     shown = [layer.metadata.get(OPENED) for layer in session.viewer.layers]
     assert own in shown
     assert other not in shown
-    assert session.training.running
+    assert opened.workbench.training.running
     session.recorder.add(_one(1), "hand")  # the patient is still written
 
 
@@ -206,4 +206,4 @@ def test_a_fit_that_began_while_a_patient_was_read_goes_on(opened, fake, scribbl
     qtbot.waitUntil(lambda: bool(others) and others[0].case.closed, timeout=10000)
     assert "Stop it before" in notification_manager.records[-1].message
     assert session.patient is own
-    assert session.training.running
+    assert opened.workbench.training.running

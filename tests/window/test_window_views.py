@@ -17,7 +17,7 @@ def show(opened, hand, qtbot):
     """Show an arrangement; the views beside the main one."""
 
     def arrange(name):
-        opened.session.layouts.show(name)
+        opened.workbench.layouts.show(name)
         qtbot.wait(150)
         return opened.view_grid.panes
 
@@ -57,15 +57,15 @@ def test_a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(op
         ("One view", 0),
     ]
     assert canvas.parentWidget() is not central
-    opened.session.layouts.show("planes")
+    opened.workbench.layouts.show("planes")
     opened.session.viewer.layers.remove(opened.session.scribbles)
     qtbot.wait(100)
     assert central.layout().count() == 1
     assert central.layout().itemAt(0).widget() is canvas
-    assert opened.session.layouts.name == "one"
+    assert opened.workbench.layouts.name == "one"
     assert not opened.view_panel.isEnabled()
     with pytest.raises(UserError, match="No patient is open"):
-        opened.session.navigator.look_at((1, 2, 3))
+        opened.workbench.navigator.look_at((1, 2, 3))
 
 
 def test_strokes_go_from_every_view_to_all_and_to_the_journal(show, opened, hand, qtbot):
@@ -73,7 +73,7 @@ def test_strokes_go_from_every_view_to_all_and_to_the_journal(show, opened, hand
     sagittal, coronal, _ = show("planes")
     session.scribbles.brush_size = 1
     session.select_class(2)
-    session.navigator.go_to(session.navigator.place)
+    opened.workbench.navigator.go_to(opened.workbench.navigator.place)
     session.viewer.dims.current_step = (5, 10, 8)
     qtbot.wait(100)
 
@@ -108,7 +108,7 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     from qtpy.QtCore import QPoint
 
     session, ct_layer = opened.session, opened.session.viewer.layers[0]
-    session.fusion.set_blend(70)
+    opened.workbench.fusion.set_blend(70)
     (mr,) = show("pair")
     visible = {layer.metadata["cmfnet_role"]: layer.visible for layer in mr.view.model.layers}
     assert visible == {"CT": False, "MR": True, "Scribbles": True}
@@ -139,7 +139,7 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     over.press("W")
     assert str(twin.mode) == "paint"
 
-    session.planes.show("coronal")
+    opened.workbench.planes.show("coronal")
     qtbot.wait(100)
     assert mr.view.model.dims.order == session.viewer.dims.order
 
@@ -175,14 +175,14 @@ def test_shift_click_and_look_at_put_all_planes_through_a_place(show, opened, ha
 
     panes = sagittal, coronal
     for plane, voxel in (("axial", (2, 3, 12)), ("sagittal", (9, 15, 4))):
-        session.planes.show(plane)
-        session.navigator.look_at(voxel)
+        opened.workbench.planes.show(plane)
+        opened.workbench.navigator.look_at(voxel)
         qtbot.wait(50)
         assert session.viewer.dims.current_step == voxel
         for over in (hand, *(hand.over(pane) for pane in panes)):
             middle = over.canvas.rect().center()
             assert (over.pixel(voxel) - middle).manhattanLength() <= 2
-    session.navigator.look_at((99, -3, 5))  # outside: the nearest voxel
+    opened.workbench.navigator.look_at((99, -3, 5))  # outside: the nearest voxel
     assert session.viewer.dims.current_step == (SHAPE[0] - 1, 0, 5)
 
 
@@ -192,23 +192,23 @@ def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, pati
     from cmfnet_napari.gui.opening import open_files
 
     session = opened.session
-    session.fusion.set_blend(40)
-    session.fusion.set_board(True)
-    session.navigator.switch_crosshair()
+    opened.workbench.fusion.set_blend(40)
+    opened.workbench.fusion.set_board(True)
+    opened.workbench.navigator.switch_crosshair()
     show("planes")
     session.viewer.scene.camera.zoom = 5.5
     path = session.case.folder / VIEWS_FILE
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(partial(open_files, patient.ct, patient.mr))
     qtbot.wait(200)
-    assert (session.layouts.name, len(opened.view_grid.panes)) == ("planes", 3)
-    assert (session.fusion.blend, session.fusion.board) == (40, True)
+    assert (opened.workbench.layouts.name, len(opened.view_grid.panes)) == ("planes", 3)
+    assert (opened.workbench.fusion.blend, opened.workbench.fusion.board) == (40, True)
     assert opened.view_panel.fusion.board.isChecked()
-    assert not session.navigator.crosshair
+    assert not opened.workbench.navigator.crosshair
     assert session.viewer.scene.camera.zoom == pytest.approx(5.5, rel=1e-3)
 
-    session.views.keep()
-    session.layouts.show("one")
+    opened.workbench.views.keep()
+    opened.workbench.layouts.show("one")
     values = json.loads(path.read_text())
     for key in ("layout", "blend", "checkerboard", "crosshair"):
         del values[key]  # as an earlier version wrote them
@@ -216,7 +216,7 @@ def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, pati
     path.write_text(json.dumps(values))
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(partial(open_files, patient.ct, patient.mr))
-    assert session.layouts.name == "one"
+    assert opened.workbench.layouts.name == "one"
     assert session.viewer.scene.camera.zoom == pytest.approx(5.5, rel=1e-3)
 
 
@@ -224,12 +224,12 @@ def test_strokes_and_edges_are_no_contours(show, opened, qtbot):
     session, solid = opened.session, show("planes")[2].view
     labels = np.zeros(SHAPE, np.uint8)
     labels[3:8, 5:12, 6:11] = 1
-    session.registering.show_edges(True)
+    opened.workbench.registering.show_edges(True)
     session.recorder.add(labels, "import")
-    session.auto_strokes._show(labels)
-    qtbot.waitUntil(lambda: not session.registering._resampling, timeout=15000)
-    assert session.registering.edges.data.any()
-    assert session.auto_strokes.masks() == []
+    opened.workbench.auto_strokes._show(labels)
+    qtbot.waitUntil(lambda: not opened.workbench.registering._resampling, timeout=15000)
+    assert opened.workbench.registering.edges.data.any()
+    assert opened.workbench.auto_strokes.masks() == []
     assert solid._watched == []
 
 

@@ -98,7 +98,7 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     assert not truth[drawn == 1].any()
 
     # A provisional contour, before anything is trained
-    qtbot.waitUntil(lambda: session.instant.layer is not None, timeout=20000)
+    qtbot.waitUntil(lambda: dock.workbench.instant.layer is not None, timeout=20000)
     hand.look_at("axial", line(truth, 0)[0])
     hand.press("G")  # CT beside MR
     camera.take("provisional")
@@ -107,49 +107,51 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     camera.take("views")
     hand.press("G")
     hand.press("G")
-    assert session.layouts.name == "one"
+    assert dock.workbench.layouts.name == "one"
 
     # Train, and draw meanwhile
     dock.tabs.setCurrentIndex(2)
     begin = dock.training_panel.begin
     begin.base.setCurrentIndex(0)
     begin.settings.fields["steps"].native.setValue(STEPS)
-    with qtbot.waitSignal(session.training.stepped, timeout=120000):
+    with qtbot.waitSignal(dock.workbench.training.stepped, timeout=120000):
         click(dock.training_panel.train_button)
     strokes = session.case.journal.last_id()
     hand.press("W")
     z, y, x = line(truth, 0)[0]
-    with qtbot.waitSignal(session.training.finished, timeout=240000):
+    with qtbot.waitSignal(dock.workbench.training.finished, timeout=240000):
         hand.drag((z, y, x), (z, y + 2, x))
         camera.take("training")
     assert session.case.journal.last_id() > strokes
-    qtbot.waitUntil(lambda: session.result.exists, timeout=20000)
-    qtbot.waitUntil(lambda: bool(session.review.places), timeout=20000)
+    qtbot.waitUntil(lambda: dock.workbench.result.exists, timeout=20000)
+    qtbot.waitUntil(lambda: bool(dock.workbench.review.places), timeout=20000)
     qtbot.wait(500)
     camera.take("trained")
-    found = session.result.labels > 0
+    found = dock.workbench.result.labels > 0
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.6
 
     # Review: accept one place, correct another; the contour follows
     assert dock.tabs.currentIndex() == 3
     places = dock.review_panel.places
     hand.press("N")
-    first = session.review.current
+    first = dock.workbench.review.current
     camera.take("review")
     click(places.accept_button)
-    assert session.review.state(first) == "accepted"
+    assert dock.workbench.review.state(first) == "accepted"
     hand.press("N")
-    second = session.review.current
+    second = dock.workbench.review.current
     assert second != first
     click(places.correct_button)
     assert dock.tabs.currentIndex() == 1
     inside = truth[second.voxel]
     hand.press("W" if inside else "Q")
     z, y, x = second.voxel
-    with qtbot.waitSignal(session.refining.finished, timeout=120000):
+    with qtbot.waitSignal(dock.workbench.refining.finished, timeout=120000):
         hand.drag((z, y, x), (z, y, x + 2))
     assert session.case.scribbles()[second.voxel] == (2 if inside else 1)
-    qtbot.waitUntil(lambda: (session.result.labels[second.voxel] > 0) == inside, timeout=20000)
+    qtbot.waitUntil(
+        lambda: (dock.workbench.result.labels[second.voxel] > 0) == inside, timeout=20000
+    )
     camera.take("corrected")
 
     # Export: contour, report, structure set with its receipt
@@ -171,7 +173,7 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     assert written.Modality == "RTSTRUCT"
     assert written.ApprovalStatus == "UNAPPROVED"
     saved = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "contour.nii.gz")))
-    assert (saved > 0).sum() == (session.result.shown() > 0).sum()
+    assert (saved > 0).sum() == (dock.workbench.result.shown() > 0).sum()
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
