@@ -133,7 +133,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
-    from cmfnet_napari.core.case import new_folder
+    from cmfnet_napari.core.files import new_folder
     from cmfnet_napari.core.model_card import read_card, start_config
     from cmfnet_napari.core.runs import STATE_FILE
     from cmfnet_napari.core.scribbles import check_codes

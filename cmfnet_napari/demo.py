@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cmfnet_napari.core import events
-from cmfnet_napari.core.case import case_for, write_json
+from cmfnet_napari.core.case import case_for
 from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.curves import save_losses
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.figures import save_contours
+from cmfnet_napari.core.files import write_json
 from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.metrics import evaluate
 from cmfnet_napari.core.phantom import write_phantom

@@ -18,10 +18,8 @@ No patient name, birth date or path is kept.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from platformdirs import user_data_path
@@ -29,6 +27,7 @@ from platformdirs import user_data_path
 from cmfnet_napari.core.case_card import CaseCard, parse_card
 from cmfnet_napari.core.case_images import read_study, write_study
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.journal import Journal
 from cmfnet_napari.core.lock import CaseInUseError, CaseLock
 from cmfnet_napari.core.privacy import inside
@@ -41,7 +40,6 @@ from cmfnet_napari.core.registration import (
 from cmfnet_napari.core.registration import FILE as REGISTRATION_FILE
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import write_safely
 
 CASES_VARIABLE = "CMFNET_CASES"
 
@@ -235,40 +233,6 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
     if len(registrations.entries) > 1:
         study = study.moved(registrations.current.array)
     return Case(folder, study, read_only)
-
-
-def new_folder(path: Path) -> Path:
-    """Make a folder for a run or a training; what an earlier one wrote is never overwritten.
-
-    Raises
-    ------
-    UserError
-        It holds something, or cannot be made.
-    """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} already holds something. Choose a new folder.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error
-    return path
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; UserError when it is missing or broken."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} in {path.parent.name} is missing or damaged.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path.name} in {path.parent.name} is damaged.")
-    return value
-
-
-def write_json(path: Path, value: dict[str, Any]) -> Path:
-    """Write a JSON object so that a half-written file never replaces a good one."""
-    text = json.dumps(value, indent=1)
-    return write_safely(path, path.suffix, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _read_card(folder: Path) -> CaseCard:

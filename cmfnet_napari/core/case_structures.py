@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.case import Case, read_json, write_json
+from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.study import load_labels, save_labels
 

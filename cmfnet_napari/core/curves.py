@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.events import Step
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.scribbles import PALETTE
-from cmfnet_napari.core.volume import write_safely
 
 Curve = dict[str, list[float]]
 

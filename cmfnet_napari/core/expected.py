@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from cmfnet_napari.core.case import read_json
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Step, decode_event
+from cmfnet_napari.core.files import read_json
 from cmfnet_napari.core.grid import Grid
 
 # Peak resident memory of training on a CPU, measured (docs/measurements.md): the program; weights,

@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.style import context as style_context
 
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.plane import VIEWS, Plane
 from cmfnet_napari.core.scribbles import BACKGROUND, REFERENCE_COLOR, UNLABELLED, class_color
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import write_safely
 
 _OUTLINE = [withStroke(linewidth=2.0, foreground="black")]  # white is lost on fat and bone
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue

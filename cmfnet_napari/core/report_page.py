@@ -13,10 +13,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.figures import draw_contours
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report_facts import ReportFacts
 from cmfnet_napari.core.score_table import score_rows
 from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import write_safely
 
 _A4 = (8.27, 11.69)  # inches
 _MARGIN_MM = 40.0  # around the contour in the pictures

@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmfnet_napari.core.boxes import Box, bounding_box
-from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.plane import VIEWS
 from cmfnet_napari.core.review import APART_MM, Place

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.metrics import Evaluation, Scores
-from cmfnet_napari.core.volume import write_safely
 
 _MEAN = "Mean"
 

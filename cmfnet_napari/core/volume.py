@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import time
-import uuid
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.image_check import check_geometry, skewed
 from cmfnet_napari.core.image_file import DICOM, read_file, read_series
@@ -23,7 +17,6 @@ from cmfnet_napari.core.nifti import check_complete
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
-_PATIENCE_SECONDS = 2.0  # for others to read a file and close it
 _READERS = {
     ".nii": "NiftiImageIO",
     ".nii.gz": "NiftiImageIO",
@@ -137,56 +130,6 @@ def write_image(image: sitk.Image, path: str | Path) -> Path:
     )
 
 
-def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Path:
-    """Write through a file beside the target, flush it to disk, then rename it.
-
-    Parameters
-    ----------
-    path : Path
-        The target.
-    ending : str
-        Ending that the writer needs to see, such as ``".nii.gz"``.
-    write : callable
-        Writes the whole file at the path it is given.
-
-    Raises
-    ------
-    UserError
-        The folder is missing or read-only, or the disk is full.
-    """
-    part = path.with_name(f".{uuid.uuid4().hex}{ending}")
-    try:
-        write(part)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        replace(part, path)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{path.name} could not be written: {_why_not(path, error)}") from error
-    finally:
-        with suppress(OSError):  # the error above says it better
-            part.unlink(missing_ok=True)
-    return path
-
-
-def replace(source: Path, target: Path) -> None:
-    """Rename a file or folder over what is there; on Windows, wait until nobody reads that.
-
-    Raises
-    ------
-    OSError
-        It cannot be renamed, or somebody does not let go of it.
-    """
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            os.replace(source, target)
-            return
-        except PermissionError:  # as when the worker writes a preview that the window reads
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
-
-
 def file_ending(path: str | Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> str | None:
     """Return the known ending of a file name (``.nii.gz`` counts as one), or None."""
     name = Path(path).name.lower()
@@ -218,22 +161,3 @@ def _as_3d(image: sitk.Image, name: str) -> sitk.Image:
     if image.GetDimension() != 3 or image.GetSize()[2] < 2:
         raise UserError(f"{name} is not a 3D image: its size is {size}.")
     return image
-
-
-def _reason(error: Exception) -> str:
-    """Last line of an ITK message, without the source file it names."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].split("ERROR: ")[-1].split("): ")[-1].strip(" .") if lines else "unknown"
-
-
-def _why_not(path: Path, error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    if not path.parent.is_dir():
-        return f"the folder {path.parent} does not exist."
-    if code == errno.ENOSPC or shutil.disk_usage(path.parent).free < 1_000_000:
-        return "the disk is full. Free some space and save again."
-    if not os.access(path.parent, os.W_OK) or code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        if code == errno.EACCES and path.exists() and os.access(path.parent, os.W_OK):
-            return "it is open in another program. Close it there, or choose another name."
-        return f"the folder {path.parent} is read-only. Choose another one."
-    return f"{_reason(error)}."

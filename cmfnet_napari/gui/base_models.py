@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.case import Case
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.model_card import (
     BUILT_IN,
     ENDING,
@@ -21,7 +22,6 @@ from cmfnet_napari.core.model_card import (
 )
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.runs import newest_prediction
-from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 

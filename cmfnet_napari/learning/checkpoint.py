@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.model_card import (
     FORMAT,
     Card,
@@ -16,7 +17,6 @@ from cmfnet_napari.core.model_card import (
     model_path,
     read_card,
 )
-from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.learning.cmfnet import CmFNet, build
 
 

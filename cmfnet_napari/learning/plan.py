@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from cmfnet_napari.core.case import new_folder, read_json, write_json
 from cmfnet_napari.core.cohort import TEST, TRAIN, VAL, Row, folds
 from cmfnet_napari.core.cohort_images import LoadedCase
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import new_folder, read_json, write_json
 
 PLAN_FILE = "plan.json"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.volume import write_safely
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.learning.patients import METRICS
 
 RESULTS_FILE = "results.csv"

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 
 from cmfnet_napari.core import events
-from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.components import volumes_ml
 from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.doubt import to_percent
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json, write_safely
 from cmfnet_napari.core.kept import kept_path, thin_out
 from cmfnet_napari.core.model_card import MODEL_FILE, Card, model_path
 from cmfnet_napari.core.runs import EVENTS_FILE
 from cmfnet_napari.core.study import Study, save_labels
-from cmfnet_napari.core.volume import write_safely
 from cmfnet_napari.learning.checkpoint import save_model
 from cmfnet_napari.learning.cmfnet import CmFNet
 from cmfnet_napari.learning.predictor import Prediction

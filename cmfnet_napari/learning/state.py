@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.runs import STATE_FILE
-from cmfnet_napari.core.volume import write_safely
 
 SAVE_VARIABLE = "CMFNET_SAVE_SECONDS"  # between states on disk
 

@@ -9,10 +9,11 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.core import image_check
-from cmfnet_napari.core.case import create_case, open_case, read_json
+from cmfnet_napari.core.case import create_case, open_case
 from cmfnet_napari.core.cohort import read_cohort
 from cmfnet_napari.core.dicom_check import check_lengths
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json
 from cmfnet_napari.core.journal import Stroke
 from cmfnet_napari.core.preview import read_preview
 from cmfnet_napari.core.study import study_from_images

@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case import (
-    case_for,
-    cases_folder,
-    create_case,
-    open_case,
-    read_json,
-    write_json,
-)
+from cmfnet_napari.core.case import case_for, cases_folder, create_case, open_case
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.journal import difference
 from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
 from cmfnet_napari.core.study import study_from_images

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import torch
 
-from cmfnet_napari.core.case import Case, open_case, read_json
+from cmfnet_napari.core.case import Case, open_case
 from cmfnet_napari.core.case_structures import load_structures
 from cmfnet_napari.core.cohort import read_cohort
 from cmfnet_napari.core.cohort_images import load_cohort
@@ -29,6 +29,7 @@ from cmfnet_napari.core.dicom.rasterise import rasterise
 from cmfnet_napari.core.dicom.structures import read_structures
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.events import Finished, Preview, decode_event
+from cmfnet_napari.core.files import read_json
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.model_card import read_card
 from cmfnet_napari.core.preview import read_preview

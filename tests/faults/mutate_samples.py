@@ -13,9 +13,10 @@ import SimpleITK as sitk
 import torch
 
 from cmfnet_napari.core import events
-from cmfnet_napari.core.case import create_case, write_json
+from cmfnet_napari.core.case import create_case
 from cmfnet_napari.core.case_structures import Structure, save_structures
 from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.files import write_json
 from cmfnet_napari.core.grid import Grid
 from cmfnet_napari.core.journal import Stroke
 from cmfnet_napari.core.model_card import Card

@@ -27,7 +27,8 @@ from cmfnet_napari.core.dicom.rtstruct_out import (
 )
 from cmfnet_napari.core.dicom.seg_out import new_segmentation, write_segmentation
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.volume import read_image, write_image, write_safely
+from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.volume import read_image, write_image
 
 ENDINGS = {"rtstruct": ".dcm", "seg": ".dcm", "nifti": ".nii.gz"}
 

@@ -13,13 +13,12 @@ from pydicom.config import disable_value_validation
 from pydicom.misc import is_dicom
 from pydicom.uid import UID
 
-from cmfnet_napari.core.case import new_folder
 from cmfnet_napari.core.dicom.pacs_dimse import DimsePacs
 from cmfnet_napari.core.dicom.pacs_nodes import Node
 from cmfnet_napari.core.dicom.pacs_query import Query, Series, Study, series_of, study_of
 from cmfnet_napari.core.dicom.pacs_web import WebPacs
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.volume import replace
+from cmfnet_napari.core.files import new_folder, replace
 
 Progress = Callable[[int, int], None]  # files done, of how many
 

@@ -13,8 +13,8 @@ from keyring.errors import KeyringError
 from platformdirs import user_config_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cmfnet_napari.core.case import read_json, write_json
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
 
 NODES_VARIABLE = "CMFNET_PACS"
 PASSWORD_VARIABLE = "CMFNET_PACS_PASSWORD"  # where there is no keyring, such as on a cluster

@@ -1,0 +1,121 @@
+"""Files written whole or not at all, JSON objects, and folders that hold nothing yet."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cmfnet_napari.core.errors import UserError
+
+_PATIENCE_SECONDS = 2.0  # for others to read a file and close it
+
+
+def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Path:
+    """Write through a file beside the target, flush it to disk, then rename it.
+
+    Parameters
+    ----------
+    path : Path
+        The target.
+    ending : str
+        Ending that the writer needs to see, such as ``".nii.gz"``.
+    write : callable
+        Writes the whole file at the path it is given.
+
+    Raises
+    ------
+    UserError
+        The folder is missing or read-only, or the disk is full.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}{ending}")
+    try:
+        write(part)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path.name} could not be written: {_why_not(path, error)}") from error
+    finally:
+        with suppress(OSError):  # the error above says it better
+            part.unlink(missing_ok=True)
+    return path
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file or folder over what is there; on Windows, wait until nobody reads that.
+
+    Raises
+    ------
+    OSError
+        It cannot be renamed, or somebody does not let go of it.
+    """
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:  # as when the worker writes a preview that the window reads
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; UserError when it is missing or broken."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path.name} in {path.parent.name} is missing or damaged.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path.name} in {path.parent.name} is damaged.")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> Path:
+    """Write a JSON object so that a half-written file never replaces a good one."""
+    text = json.dumps(value, indent=1)
+    return write_safely(path, path.suffix, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder for a run or a training; what an earlier one wrote is never overwritten.
+
+    Raises
+    ------
+    UserError
+        It holds something, or cannot be made.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} already holds something. Choose a new folder.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error
+    return path
+
+
+def _reason(error: Exception) -> str:
+    """Last line of an ITK message, without the source file it names."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].split("ERROR: ")[-1].split("): ")[-1].strip(" .") if lines else "unknown"
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist."
+    if code == errno.ENOSPC or shutil.disk_usage(path.parent).free < 1_000_000:
+        return "the disk is full. Free some space and save again."
+    if not os.access(path.parent, os.W_OK) or code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if code == errno.EACCES and path.exists() and os.access(path.parent, os.W_OK):
+            return "it is open in another program. Close it there, or choose another name."
+        return f"the folder {path.parent} is read-only. Choose another one."
+    return f"{_reason(error)}."
