@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmfnet_napari.core.erode import propose_background, propose_foreground
-from cmfnet_napari.core.review import find_places
-from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
-from cmfnet_napari.core.study import Study, load_labels, open_study
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.predictor import predict_study
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.review.places import find_places
+from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.predict.predictor import predict_study
 
 
 def strokes_of(study: Study, contour: np.ndarray) -> np.ndarray:

@@ -22,11 +22,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from strokes import STYLES, draw
 
-from cmfnet_napari.core.model_card import MODEL_FILE
-from cmfnet_napari.core.study import load_labels, open_study
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.predictor import predict_study
-from cmfnet_napari.learning.results import RESULTS_FILE, read_results
+from cmfnet_napari.core.fit.model_card import MODEL_FILE
+from cmfnet_napari.core.images.study import load_labels, open_study
+from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
+from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.predict.predictor import predict_study
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 BINS = 15

@@ -15,16 +15,16 @@ from skimage.feature import multiscale_basic_features
 from skimage.segmentation import random_walker
 from sklearn.ensemble import RandomForestClassifier
 
-from cmfnet_napari.core.body import body_mask
-from cmfnet_napari.core.clue_features import Scene, Weights
-from cmfnet_napari.core.clues import find_clues
-from cmfnet_napari.core.components import drop_unmarked
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.race import race as minimum_costs
-from cmfnet_napari.core.race import with_air
-from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.core.study import Study
-from cmfnet_napari.learning.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.core.clues.chances import find_clues
+from cmfnet_napari.core.clues.features import Scene, Weights
+from cmfnet_napari.core.clues.race import race as minimum_costs
+from cmfnet_napari.core.clues.race import with_air
+from cmfnet_napari.core.contours.components import drop_unmarked
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.images.body import body_mask
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.data.prepare import Inputs, make_frame, make_inputs
 
 VOXEL_MM = 2.0
 MARGIN_MM = 30.0
@@ -46,7 +46,7 @@ def clues(
     weights: tuple[Weights, Weights] | None = None,
     images: slice = BOTH,
 ) -> np.ndarray:
-    """Where the guide of the presets (core/clues.py) says tumour, on the voxels of `quick`."""
+    """Where the guide of the presets says tumour, on the voxels of `quick` (core/clues)."""
     inputs, seen = scene(study, scribbles, images=images)
     found = find_clues(seen, 2, weights).chances
     return _finish(inputs, scribbles, found[1] - found[0])

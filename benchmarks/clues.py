@@ -1,4 +1,4 @@
-"""The weights of core/clues.py, and how well the clues alone contour patients they never saw.
+"""The weights of core/clues, and how well the clues alone contour patients they never saw.
 
     python benchmarks/clues.py [--cases 24] [--images both] [--rows FILE] [--blind FILE] [--write]
 
@@ -33,15 +33,15 @@ from scipy.stats import bootstrap
 from sklearn.linear_model import LogisticRegression
 from strokes import STYLES, any_style, draw
 
-from cmfnet_napari.core.clue_features import (
+from cmfnet_napari.core.clues.chances import WEIGHTS
+from cmfnet_napari.core.clues.features import (
     Weights,
     find_races,
     race_features,
     second_features,
     weigh,
 )
-from cmfnet_napari.core.clues import WEIGHTS
-from cmfnet_napari.core.study import Study, load_labels, open_study
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 FOLDS = 3

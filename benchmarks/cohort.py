@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from strokes import STYLES, draw
 
-from cmfnet_napari.core.study import load_labels, open_study, save_labels
+from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data")).resolve()
 

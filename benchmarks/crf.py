@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
-from cmfnet_napari.learning.crf import Kernel, gated_crf
+from cmfnet_napari.learning.model.crf import Kernel, gated_crf
 
 RADIUS = 5
 SECTION = "CRF loss"

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cmfnet_napari.core.dicom.scan import scan
-from cmfnet_napari.core.dicom.series import read_stack
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.series.read_stack import read_stack
+from cmfnet_napari.core.images.series.scan import scan
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.dicom_files import write_slices

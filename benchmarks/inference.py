@@ -20,13 +20,13 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.phantom import make_phantom
-from cmfnet_napari.core.study import ORIENTATION, study_from_images, turn
-from cmfnet_napari.learning.cmfnet import CmFNet, build
-from cmfnet_napari.learning.device import pick_device, pick_precision
-from cmfnet_napari.learning.predictor import predict
-from cmfnet_napari.learning.prepare import Frame, Inputs, make_frame, make_inputs
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.images.study import ORIENTATION, study_from_images, turn
+from cmfnet_napari.core.samples.phantom import make_phantom
+from cmfnet_napari.learning.data.prepare import Frame, Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.engine.device import pick_device, pick_precision
+from cmfnet_napari.learning.model.cmfnet import CmFNet, build
+from cmfnet_napari.learning.predict.predictor import predict
 
 SECTION = "inference"
 CONFIG = make_config("paper")

@@ -4,8 +4,9 @@
         [--styles careful,hasty]
 
 For every patient and simulated user (`strokes.py`): processor seconds of the provisional contour
-(`core/instant.py`, one thread, its first call for a patient left out), of the same race by
-`core/race.py` on all voxels, DSC between the two, and DSC of each with the reference contour.
+(`core/clues/provisional_contour.py`, one thread, its first call for a patient left out), of
+the same race by `core/clues/race.py` on all voxels, DSC between the two, and DSC of each with
+the reference contour.
 Then seconds on made-up strokes in a study of 512×512×200. Data: CMFNET_TEST_DATA, or
 ../shared/data.
 """
@@ -25,17 +26,17 @@ from rich.console import Console
 from rich.table import Table
 from strokes import STYLES, draw
 
-from cmfnet_napari.core.appearance import appearance
-from cmfnet_napari.core.boxes import bounding_box, grow
-from cmfnet_napari.core.components import drop_unmarked
-from cmfnet_napari.core.config import Config
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.instant import MARGIN_MM, provisional_contour
-from cmfnet_napari.core.normalise import ct_to_unit, mr_to_unit
-from cmfnet_napari.core.race import LOOKS_EDGE_MM, race
-from cmfnet_napari.core.scribbles import FIRST_CLASS, IGNORE, to_targets
-from cmfnet_napari.core.study import Study, load_labels, open_study
-from cmfnet_napari.core.volume import Volume
+from cmfnet_napari.core.clues.appearance import appearance
+from cmfnet_napari.core.clues.provisional_contour import MARGIN_MM, provisional_contour
+from cmfnet_napari.core.clues.race import LOOKS_EDGE_MM, race
+from cmfnet_napari.core.contours.components import drop_unmarked
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.geometry.boxes import bounding_box, grow
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.images.volume import Volume
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 CLINICAL = (200, 512, 512)
@@ -73,7 +74,7 @@ def _compare(study: Study, truth: np.ndarray, style: str) -> list[str]:
 
 
 def _all_voxels(study: Study, scribbles: np.ndarray) -> np.ndarray:
-    """The race of `core/race.py` on the voxels of the CT, bool (z, y, x)."""
+    """The race of `core/clues/race.py` on the voxels of the CT, bool (z, y, x)."""
     grid, config = study.grid, Config()
     margin = tuple(round(MARGIN_MM / s) for s in grid.spacing)
     region = grow(bounding_box(scribbles >= FIRST_CLASS), margin, grid.shape)

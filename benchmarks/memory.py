@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 from report import run_alone
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.expected import training_memory
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.cost_estimate import training_memory
+from cmfnet_napari.core.images.grid import Grid
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "quick": [
@@ -63,10 +63,10 @@ def train(preset: str, changes: dict[str, Any]) -> int:
     import torch
 
     import cmfnet_napari.learning.worker  # noqa: F401  all that the program imports
-    from cmfnet_napari.learning.cmfnet import build
-    from cmfnet_napari.learning.device import make_fabric, pick_precision
-    from cmfnet_napari.learning.losses import Batch
-    from cmfnet_napari.learning.trainer import Trainer
+    from cmfnet_napari.learning.engine.device import make_fabric, pick_precision
+    from cmfnet_napari.learning.engine.trainer import Trainer
+    from cmfnet_napari.learning.model.cmfnet import build
+    from cmfnet_napari.learning.model.losses import Batch
 
     config, device = make_config(preset, **changes), torch.device("cpu")
     fabric = make_fabric(device, pick_precision(config.precision, device))

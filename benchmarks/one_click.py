@@ -42,14 +42,14 @@ from scipy.stats import bootstrap
 from strokes import STYLES, draw
 
 from cmfnet_napari.cli import read_settings
-from cmfnet_napari.core.config import PRESETS, make_config
-from cmfnet_napari.core.metrics import evaluate
-from cmfnet_napari.core.model_card import MODEL_FILE, read_card, start_config
-from cmfnet_napari.core.study import Study, load_labels, open_study
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.fit import fit
-from cmfnet_napari.learning.predictor import predict_study
-from cmfnet_napari.learning.results import RESULTS_FILE, read_results
+from cmfnet_napari.core.contours.metrics import evaluate
+from cmfnet_napari.core.fit.config import PRESETS, make_config
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card, start_config
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.predict.predictor import predict_study
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 SCORES = ("dsc", "asd_mm", "hd95_mm", "surface_dsc")
@@ -108,7 +108,7 @@ def _weights(case: str, blind: Path | None) -> AbstractContextManager:
     if case not in of_cases:
         raise SystemExit(f"{blind} has no weights for {case}")
     first, second = of_cases[case]
-    return mock.patch("cmfnet_napari.core.clues.load_weights", return_value=(first, second))
+    return mock.patch("cmfnet_napari.core.clues.chances.load_weights", return_value=(first, second))
 
 
 def _keys(

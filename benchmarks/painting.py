@@ -61,8 +61,8 @@ def measure() -> list[Row]:
 @contextmanager
 def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
     """Our tool on the layer, with a journal."""
-    from cmfnet_napari.core.journal import Journal
-    from cmfnet_napari.core.scribbles import MAX_CODE
+    from cmfnet_napari.core.strokes.journal import Journal
+    from cmfnet_napari.core.strokes.scribbles import MAX_CODE
     from cmfnet_napari.gui.brush import Brush
     from cmfnet_napari.gui.pen import Pen
     from cmfnet_napari.gui.scribbling import StrokeRecorder

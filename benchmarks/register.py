@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cmfnet_napari.core.register import matrix_of, register
-from cmfnet_napari.core.volume import read_image
+from cmfnet_napari.core.images.volume import read_image
+from cmfnet_napari.core.registration.register import matrix_of, register
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data")) / "sts" / "cases"
 DEGREES, SHIFT_MM = (4, -3, 5), (8, -6, 5)

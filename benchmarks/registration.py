@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.registration_check import Likeness, doubts, likeness
-from cmfnet_napari.core.study import Study, open_study
-from cmfnet_napari.core.volume import Volume
+from cmfnet_napari.core.images.study import Study, open_study
+from cmfnet_napari.core.images.volume import Volume
+from cmfnet_napari.core.registration.likeness import Likeness, doubts, likeness
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data")) / "sts" / "cases"
 DISTANCES_MM = 10, 20, 30, 40

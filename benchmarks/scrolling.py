@@ -71,8 +71,8 @@ def _row(what: str, value: float, unit: str, goal: str = "") -> Row:
 
 def _open(dock: object) -> None:
     """CT, MR half over it, strokes and a contour, all visible."""
-    from cmfnet_napari.core.grid import Grid
-    from cmfnet_napari.core.study import study_from_images
+    from cmfnet_napari.core.images.grid import Grid
+    from cmfnet_napari.core.images.study import study_from_images
     from cmfnet_napari.gui.layers import segmentation_layer
     from cmfnet_napari.gui.opening import prepare
 

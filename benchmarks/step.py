@@ -9,13 +9,13 @@ from collections.abc import Callable
 import torch
 from report import Row, run_alone
 
-from cmfnet_napari.core.config import Config, make_config
-from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.learning.cmfnet import build
-from cmfnet_napari.learning.crf import Kernel, gated_crf
-from cmfnet_napari.learning.device import make_fabric, pick_device, pick_precision
-from cmfnet_napari.learning.losses import Batch
-from cmfnet_napari.learning.trainer import Trainer
+from cmfnet_napari.core.fit.config import Config, make_config
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
+from cmfnet_napari.learning.engine.trainer import Trainer
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.model.crf import Kernel, gated_crf
+from cmfnet_napari.learning.model.losses import Batch
 
 REPEATS = 3
 FULL = make_config("paper", batch=2)

@@ -13,9 +13,9 @@ from scipy import ndimage
 from skimage.draw import line
 from skimage.morphology import skeletonize
 
-from cmfnet_napari.core.erode import propose_background
-from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
-from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.strokes.erode import propose_background
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
 
 _SLIP_MM = 2.0  # a stroke that slips crosses the contour so far
 

@@ -22,8 +22,8 @@ from cmfnet_napari.core.privacy import printable
 if TYPE_CHECKING:
     import numpy as np
 
-    from cmfnet_napari.core.config import Config
-    from cmfnet_napari.core.study import Study
+    from cmfnet_napari.core.fit.config import Config
+    from cmfnet_napari.core.images.study import Study
 
 DEBUG_VARIABLE = "CMFNET_DEBUG"
 
@@ -134,12 +134,12 @@ def fit(
 ) -> None:
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
     from cmfnet_napari.core.files import new_folder
-    from cmfnet_napari.core.model_card import read_card, start_config
-    from cmfnet_napari.core.runs import STATE_FILE
-    from cmfnet_napari.core.scribbles import check_codes
-    from cmfnet_napari.core.study import load_labels, open_study
-    from cmfnet_napari.learning.fit import fit as run_fit
-    from cmfnet_napari.learning.hooks import Hooks
+    from cmfnet_napari.core.fit.model_card import read_card, start_config
+    from cmfnet_napari.core.fit.runs import STATE_FILE
+    from cmfnet_napari.core.images.study import load_labels, open_study
+    from cmfnet_napari.core.strokes.scribbles import check_codes
+    from cmfnet_napari.learning.fit.callbacks import Hooks
+    from cmfnet_napari.learning.fit.start import fit as run_fit
     from cmfnet_napari.progress import fit_progress
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
@@ -173,8 +173,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train base models on a cohort. Stopped or killed, the same command goes on."""
-    from cmfnet_napari.core.config import cohort_config
-    from cmfnet_napari.learning.train import train as run_training
+    from cmfnet_napari.core.fit.config import cohort_config
+    from cmfnet_napari.learning.cohort.train import train as run_training
     from cmfnet_napari.progress import training_progress
 
     given = {"seed": seed, "steps": steps, "minutes": minutes}
@@ -206,7 +206,7 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """The card of a model, or the parameter table of an architecture."""
-    from cmfnet_napari.learning.describe import architecture_table, describe_model, show
+    from cmfnet_napari.learning.model.describe import architecture_table, describe_model, show
 
     if (model is None) == (architecture is None):
         raise typer.BadParameter("give either a model or --architecture")
@@ -238,14 +238,14 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Contour a study with a trained model."""
-    from cmfnet_napari.core.components import volumes_ml
-    from cmfnet_napari.core.doubt import to_percent
-    from cmfnet_napari.core.scribbles import check_codes
-    from cmfnet_napari.core.study import load_labels, open_study, save_labels
-    from cmfnet_napari.learning.checkpoint import load_model
-    from cmfnet_napari.learning.device import pick_device
-    from cmfnet_napari.learning.predictor import predict_study
-    from cmfnet_napari.learning.run import run_scribbles
+    from cmfnet_napari.core.contours.components import volumes_ml
+    from cmfnet_napari.core.contours.doubt import to_percent
+    from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
+    from cmfnet_napari.core.strokes.scribbles import check_codes
+    from cmfnet_napari.learning.engine.device import pick_device
+    from cmfnet_napari.learning.fit.run_folder import run_scribbles
+    from cmfnet_napari.learning.model.checkpoint import load_model
+    from cmfnet_napari.learning.predict.predictor import predict_study
 
     network, card = load_model(model, pick_device(device))
     study = open_study(ct, mr)
@@ -273,8 +273,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """DSC, ASD, HD95, surface DSC and volumes, per class and mean, in millimetres."""
-    from cmfnet_napari.core.metrics import evaluate as judge
-    from cmfnet_napari.core.volume import from_image, read_image
+    from cmfnet_napari.core.contours.metrics import evaluate as judge
+    from cmfnet_napari.core.images.volume import from_image, read_image
 
     ours, theirs = (from_image(read_image(path)) for path in (prediction, reference))
     if not ours.grid.same_place(theirs.grid):
@@ -299,8 +299,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """One page of PDF: pictures, volumes, agreement, what was looked at."""
-    from cmfnet_napari.core.report_run import report_run
-    from cmfnet_napari.core.study import open_study
+    from cmfnet_napari.core.images.study import open_study
+    from cmfnet_napari.core.report.from_run import report_run
 
     _show({"report": str(report_run(run, open_study(ct, mr), out, reference))}, as_json)
 
@@ -322,7 +322,7 @@ def scribble(
     as_json: Json = False,
 ) -> None:
     """Erode masks into automatic background (and optional class) scribbles."""
-    from cmfnet_napari.core.auto import Erosion, scribble_masks
+    from cmfnet_napari.core.strokes.from_masks import Erosion, scribble_masks
 
     background = Erosion(margin_mm, coverage / 100, whole, seed)
     foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
@@ -350,7 +350,7 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """A case folder from a patient's DICOM: CT, MR, registration, structures."""
-    from cmfnet_napari.core.importing import import_patient, read_patient
+    from cmfnet_napari.core.dicom.importing.import_case import import_patient, read_patient
     from cmfnet_napari.progress import step_progress
 
     with step_progress() as progress:
@@ -380,12 +380,12 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
-    from cmfnet_napari.core.dicom.common import Maker
-    from cmfnet_napari.core.dicom.export import classes_in
-    from cmfnet_napari.core.dicom.export import export as run_export
-    from cmfnet_napari.core.dicom.reference import read_reference
-    from cmfnet_napari.core.dicom.roi import make_rois
-    from cmfnet_napari.core.volume import read_image
+    from cmfnet_napari.core.dicom.export.checked_export import classes_in
+    from cmfnet_napari.core.dicom.export.checked_export import export as run_export
+    from cmfnet_napari.core.dicom.export.provenance import Maker
+    from cmfnet_napari.core.dicom.export.reference import read_reference
+    from cmfnet_napari.core.dicom.export.roi import make_rois
+    from cmfnet_napari.core.images.volume import read_image
 
     labels = read_image(segmentation)
     rois = make_rois(classes_in(labels), name or (), type_ or ())
@@ -423,9 +423,9 @@ def doctor(as_json: Json = False) -> None:
 
 def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> None:
     """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
-    from cmfnet_napari.core.expected import expect
-    from cmfnet_napari.core.preflight import preflight
-    from cmfnet_napari.learning.device import pick_device
+    from cmfnet_napari.core.fit.cost_estimate import expect
+    from cmfnet_napari.core.fit.preflight_checks import preflight
+    from cmfnet_napari.learning.engine.device import pick_device
 
     on_processor = pick_device(device).type == "cpu"
     expected = expect(config, study.grid) if on_processor else None

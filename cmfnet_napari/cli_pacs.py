@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from cmfnet_napari.core.dicom.pacs import Progress
+    from cmfnet_napari.core.dicom.pacs.transfer import Progress
 
 pacs = typer.Typer(help="Find, fetch and send DICOM: DICOMweb and C-FIND, C-MOVE, C-STORE.")
 
@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")
 @pacs.command("list")
 def list_(as_json: Json = False) -> None:
     """The PACS that are known here."""
-    from cmfnet_napari.core.dicom.pacs_nodes import load_nodes
+    from cmfnet_napari.core.dicom.pacs.nodes import load_nodes
 
     _show("pacs", [{"name": n.name, "address": n.address} for n in load_nodes().values()], as_json)
 
@@ -50,7 +50,7 @@ def add(
     timeout_s: Annotated[float, typer.Option(help="Longest wait for an answer, seconds")] = 30.0,
 ) -> None:
     """Add a PACS to the list, or change it; a password goes to the system's keyring."""
-    from cmfnet_napari.core.dicom.pacs_nodes import PASSWORD_VARIABLE, make_node, save_node
+    from cmfnet_napari.core.dicom.pacs.nodes import PASSWORD_VARIABLE, make_node, save_node
 
     node = make_node(
         name=name,
@@ -74,7 +74,7 @@ def add(
 @pacs.command()
 def remove(name: Name) -> None:
     """Forget a PACS and its password."""
-    from cmfnet_napari.core.dicom.pacs_nodes import remove_node
+    from cmfnet_napari.core.dicom.pacs.nodes import remove_node
 
     remove_node(name)
 
@@ -82,8 +82,8 @@ def remove(name: Name) -> None:
 @pacs.command()
 def echo(name: Name) -> None:
     """Ask whether a PACS is there and lets us in."""
-    from cmfnet_napari.core.dicom.pacs import connect
-    from cmfnet_napari.core.dicom.pacs_nodes import find_node
+    from cmfnet_napari.core.dicom.pacs.nodes import find_node
+    from cmfnet_napari.core.dicom.pacs.transfer import connect
 
     connect(find_node(name)).echo()
     print(f"{name} answers.")
@@ -100,9 +100,9 @@ def find(
     as_json: Json = False,
 ) -> None:
     """Look for studies, or list the series of one."""
-    from cmfnet_napari.core.dicom import pacs as service
-    from cmfnet_napari.core.dicom.pacs_nodes import find_node
-    from cmfnet_napari.core.dicom.pacs_query import Query
+    from cmfnet_napari.core.dicom.pacs import transfer as service
+    from cmfnet_napari.core.dicom.pacs.nodes import find_node
+    from cmfnet_napari.core.dicom.pacs.query import Query
 
     node = find_node(name)
     if study:
@@ -122,8 +122,8 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Fetch a study, or one of its series."""
-    from cmfnet_napari.core.dicom import pacs as service
-    from cmfnet_napari.core.dicom.pacs_nodes import find_node
+    from cmfnet_napari.core.dicom.pacs import transfer as service
+    from cmfnet_napari.core.dicom.pacs.nodes import find_node
 
     with _bar("Fetching") as progress:
         count = service.fetch(find_node(name), study, out, series, progress)
@@ -137,8 +137,8 @@ def send(
     as_json: Json = False,
 ) -> None:
     """Send DICOM files."""
-    from cmfnet_napari.core.dicom import pacs as service
-    from cmfnet_napari.core.dicom.pacs_nodes import find_node
+    from cmfnet_napari.core.dicom.pacs import transfer as service
+    from cmfnet_napari.core.dicom.pacs.nodes import find_node
 
     with _bar("Sending") as progress:
         count = service.send(find_node(name), paths, progress)

@@ -12,19 +12,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import case_for
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.curves import save_losses
+from cmfnet_napari.core.case.folder import case_for
+from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.figures import save_contours
 from cmfnet_napari.core.files import write_json
-from cmfnet_napari.core.journal import difference
-from cmfnet_napari.core.metrics import evaluate
-from cmfnet_napari.core.phantom import write_phantom
-from cmfnet_napari.core.study import load_labels, open_study, save_labels
-from cmfnet_napari.learning.fit import fit
-from cmfnet_napari.learning.hooks import Hooks
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
+from cmfnet_napari.core.report.curves import save_losses
+from cmfnet_napari.core.report.figures import save_contours
+from cmfnet_napari.core.samples.phantom import write_phantom
+from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.progress import FitProgress
 
 _SHOWN = (("dsc", 3), ("hd95_mm", 1), ("volume_ml", 1))

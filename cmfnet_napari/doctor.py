@@ -18,7 +18,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from cmfnet_napari.core.case import cases_folder
+from cmfnet_napari.core.case.folder import cases_folder
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.gui.opengl import advice, last_words
 
@@ -119,7 +119,7 @@ def _torch() -> Facts:
         import torch
     except (ImportError, OSError) as error:  # OSError: a missing system library on Windows
         return {"version": _version("torch"), "error": str(error).splitlines()[0]}
-    from cmfnet_napari.learning.device import pick_device, pick_precision
+    from cmfnet_napari.learning.engine.device import pick_device, pick_precision
 
     device = pick_device("auto")
     return {

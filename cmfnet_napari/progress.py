@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cmfnet_napari.core import events
+from cmfnet_napari.core.fit import events
 
 if TYPE_CHECKING:
-    from cmfnet_napari.learning.hooks import Request
-    from cmfnet_napari.learning.split import Hooks
+    from cmfnet_napari.learning.cohort.split import Hooks
+    from cmfnet_napari.learning.fit.callbacks import Request
 
 
 class FitProgress:
@@ -66,7 +66,7 @@ def fit_progress() -> Iterator[FitProgress]:
 @contextmanager
 def training_progress() -> Iterator[Hooks]:
     """Bar of a cohort training; Ctrl-C, and SLURM's SIGTERM, become the wish to stop."""
-    from cmfnet_napari.learning.split import Hooks
+    from cmfnet_napari.learning.cohort.split import Hooks
 
     wishes: list[int] = []
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.events import Event, Step
-from cmfnet_napari.core.phantom import write_phantom
-from cmfnet_napari.core.scribbles import check_codes
-from cmfnet_napari.core.study import load_labels, open_study, save_labels
-from cmfnet_napari.learning.fit import fit
-from cmfnet_napari.learning.hooks import Hooks
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.events import Event, Step
+from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
+from cmfnet_napari.core.samples.phantom import write_phantom
+from cmfnet_napari.core.strokes.scribbles import check_codes
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.start import fit
 
 
 def main(out: Path, files: list[Path]) -> None:
@@ -31,7 +31,7 @@ def main(out: Path, files: list[Path]) -> None:
 
     study = open_study(ct, mr)  # both on the CT's grid
     strokes = check_codes(load_labels(scribbles, study.grid))  # uint8 (z, y, x)
-    config = make_config("quick", minutes=1.0)  # any field of core/config.py can be changed
+    config = make_config("quick", minutes=1.0)  # any field of core/fit/config.py can be changed
     finished = fit(study, strokes, run, config, hooks=Hooks(emit=say))
 
     labels = load_labels(run / finished.labels, study.grid)  # 0 background, 1, 2, … (z, y, x)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from cmfnet_napari.core.model_card import BUILT_IN, ENDING
-from cmfnet_napari.learning.checkpoint import load_model, save_model
+from cmfnet_napari.core.fit.model_card import BUILT_IN, ENDING
+from cmfnet_napari.learning.model.checkpoint import load_model, save_model
 
 MOST_BYTES = 20 * 10**6
 

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 import cmfnet_napari.learning  # noqa: F401  sets how torch's threads wait, before torch is imported
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 
 DATA_VARIABLE = "CMFNET_TEST_DATA"
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from pydicom.uid import (
     SpatialRegistrationStorage,
 )
 
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 
 ROOT_UID = "1.2.826.0.1.3680043.2.1125"
 Edit = Callable[[int, Dataset], object]

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from typer.testing import CliRunner
 
 from cmfnet_napari import cli
-from cmfnet_napari.core.config import PRESETS
+from cmfnet_napari.core.fit.config import PRESETS
 from tests.learning.conftest import ball  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

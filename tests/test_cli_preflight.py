@@ -20,7 +20,7 @@ def fit(tmp_path, monkeypatch, capsys):
         raise UserError("Training began.")
 
     def run(scribbles):
-        monkeypatch.setattr("cmfnet_napari.learning.fit.fit", refuse)
+        monkeypatch.setattr("cmfnet_napari.learning.fit.start.fit", refuse)
         ct = np.full(scribbles.shape, -1000, np.int16)
         ct[:, 5:25, 5:25] = 40
         for name, array in (("ct", ct), ("scribbles", scribbles)):

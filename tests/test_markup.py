@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cmfnet_napari import cli, doctor
-from cmfnet_napari.learning.describe import show
+from cmfnet_napari.learning.model.describe import show
 
 NAME = "<b>x<b>[red]\x1b[31m.nii.gz"
 

@@ -1,1 +1,1 @@
-"""Geometry, files, scribbles, journal, configuration: no torch, no Qt, no napari."""
+"""Images, strokes, contours, the case, DICOM, reports: no torch, no Qt, no napari."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari.utils import progress
 from qtpy.QtCore import QObject, QTimer
 
-from cmfnet_napari.core.events import Step
+from cmfnet_napari.core.fit.events import Step
 from cmfnet_napari.gui.training import Training
 
 _WHOLE = 100  # per cent

@@ -7,8 +7,8 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt, Signal
 
-from cmfnet_napari.core.scribbles import PALETTE
-from cmfnet_napari.core.slice_areas import Areas
+from cmfnet_napari.core.contours.slice_areas import Areas
+from cmfnet_napari.core.strokes.scribbles import PALETTE
 from cmfnet_napari.gui.plots import ThemedPlot
 
 _AREA, _OTHER, _CHANGE, _UNSEEN = PALETTE[1], PALETTE[2], PALETTE[3], PALETTE[5]

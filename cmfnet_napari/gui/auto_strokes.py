@@ -9,11 +9,11 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.erode import propose_background, propose_foreground
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import Source
-from cmfnet_napari.core.scribbles import BACKGROUND, check_codes, segmentation_code
-from cmfnet_napari.core.study import Study, load_labels
+from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
+from cmfnet_napari.core.strokes.journal import Source
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_codes, segmentation_code
 from cmfnet_napari.gui.classes import reference_colors, scribble_colors
 from cmfnet_napari.gui.layers import (
     NO_CONTOUR,

@@ -7,7 +7,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QGroupBox, QWidget
 
-from cmfnet_napari.core.scribbles import BACKGROUND
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND
 from cmfnet_napari.gui.auto_strokes import AutoStrokes, Wish
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import ask_file, button, row, said, text_label

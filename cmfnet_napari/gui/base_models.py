@@ -8,10 +8,10 @@ from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.case import Case
+from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import write_safely
-from cmfnet_napari.core.model_card import (
+from cmfnet_napari.core.fit.model_card import (
     BUILT_IN,
     ENDING,
     Card,
@@ -20,8 +20,8 @@ from cmfnet_napari.core.model_card import (
     models_folder,
     read_card,
 )
+from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.core.runs import newest_prediction
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 
 

@@ -15,7 +15,7 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QWidget
 
-from cmfnet_napari.core.windows import Limits
+from cmfnet_napari.core.images.window_level import Limits
 from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.readout import Readout

@@ -9,7 +9,7 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.scribbles import (
+from cmfnet_napari.core.strokes.scribbles import (
     BACKGROUND,
     FIRST_CLASS,
     MAX_CODE,

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cmfnet_napari.core.scribbles import BACKGROUND, PAPER_COVERAGE, ScribbleClass
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, PAPER_COVERAGE, ScribbleClass
 from cmfnet_napari.gui.classes import add_class, change_class
 from cmfnet_napari.gui.keys import NEXT_CLASS_KEY, class_key
 from cmfnet_napari.gui.markup import plain

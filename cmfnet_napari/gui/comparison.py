@@ -12,11 +12,11 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.contours.metrics import Evaluation, evaluate
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.metrics import Evaluation, evaluate
+from cmfnet_napari.core.fit.runs import newest_prediction
+from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.core.runs import newest_prediction
-from cmfnet_napari.core.study import load_labels
 from cmfnet_napari.gui.classes import class_names, reference_colors
 from cmfnet_napari.gui.layers import OPENED, insert_below, segmentation_layer
 from cmfnet_napari.gui.result import Result

@@ -17,19 +17,19 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cmfnet_napari.core.dicom.found import (
+from cmfnet_napari.core.dicom.importing.pair import propose
+from cmfnet_napari.core.dicom.importing.patient import (
+    Choice,
+    frame_question,
+    needs_registration,
+    other_frames,
+)
+from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
     STRUCTURES,
     DicomObject,
     ImageSeries,
     Scan,
-)
-from cmfnet_napari.core.dicom.pair import propose
-from cmfnet_napari.core.dicom.patient import (
-    Choice,
-    frame_question,
-    needs_registration,
-    other_frames,
 )
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, text_label

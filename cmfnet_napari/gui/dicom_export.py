@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cmfnet_napari.core.dicom.receipt import Receipt
-from cmfnet_napari.core.dicom.roi import ROI_TYPES, Roi
-from cmfnet_napari.core.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
+from cmfnet_napari.core.dicom.export.receipt import Receipt
+from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
 from cmfnet_napari.gui.dicom_exporting import Choice, DicomExporting
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.pacs_dialog import PacsDialog

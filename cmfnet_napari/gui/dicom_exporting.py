@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.dicom import pacs
-from cmfnet_napari.core.dicom.common import Maker
-from cmfnet_napari.core.dicom.export import export
-from cmfnet_napari.core.dicom.pacs_nodes import Node
-from cmfnet_napari.core.dicom.receipt import Receipt
-from cmfnet_napari.core.dicom.reference import read_reference
-from cmfnet_napari.core.dicom.roi import Roi, check_rois
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.dicom.export.receipt import Receipt
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import Roi, check_rois
+from cmfnet_napari.core.dicom.pacs import transfer as pacs
+from cmfnet_napari.core.dicom.pacs.nodes import Node
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.study import Study, to_source_image
+from cmfnet_napari.core.images.study import Study, to_source_image
 from cmfnet_napari.gui.classes import Classes
 from cmfnet_napari.gui.known_pacs import KnownPacs
 from cmfnet_napari.gui.tasks import run_in_background, show_failure

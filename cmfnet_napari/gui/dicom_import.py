@@ -6,9 +6,9 @@ from functools import partial
 
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.dicom.found import Scan
-from cmfnet_napari.core.dicom.patient import Choice
-from cmfnet_napari.core.dicom.scan import scan
+from cmfnet_napari.core.dicom.importing.patient import Choice
+from cmfnet_napari.core.images.series.scan import scan
+from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.opening import open_dicom
 from cmfnet_napari.gui.session import Session

@@ -7,7 +7,7 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabWidget, QWidget
 
-from cmfnet_napari.core.events import Finished
+from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.gui.canvas_mouse import ViewLinks
 from cmfnet_napari.gui.export_panel import ExportPanel
 from cmfnet_napari.gui.key_sheet import KeySheet

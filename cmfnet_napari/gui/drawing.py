@@ -7,8 +7,8 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
-from cmfnet_napari.core.between import drawn_slices, fill_between, next_undrawn
-from cmfnet_napari.core.scribbles import UNLABELLED
+from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
+from cmfnet_napari.core.strokes.scribbles import UNLABELLED
 from cmfnet_napari.gui.brush import Brush
 from cmfnet_napari.gui.marks import Tool
 from cmfnet_napari.gui.navigation import Navigator

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from qtpy.QtCore import QObject
 
-from cmfnet_napari.core.components import volumes_ml
-from cmfnet_napari.core.metrics import evaluate
-from cmfnet_napari.core.report_facts import gather_facts
-from cmfnet_napari.core.report_page import save_report
-from cmfnet_napari.core.score_table import write_scores
+from cmfnet_napari.core.contours.components import volumes_ml
+from cmfnet_napari.core.contours.metrics import evaluate
+from cmfnet_napari.core.contours.score_table import write_scores
+from cmfnet_napari.core.report.facts import gather_facts
+from cmfnet_napari.core.report.page import save_report
 from cmfnet_napari.gui.classes import class_names
 from cmfnet_napari.gui.comparison import Comparison
 from cmfnet_napari.gui.result import Result

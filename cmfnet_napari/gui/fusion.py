@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.checkerboard import Checkerboard
+from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.gui.session import Session
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Finished, Preview, Started
-from cmfnet_napari.core.kept import Kept, kept_previews, read_kept
+from cmfnet_napari.core.fit.events import Finished, Preview, Started
+from cmfnet_napari.core.fit.kept_previews import Kept, kept_previews, read_kept
+from cmfnet_napari.core.fit.runs import RunRecord, read_run
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.core.runs import RunRecord, read_run
 from cmfnet_napari.gui.refining import Refining
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.session import Session

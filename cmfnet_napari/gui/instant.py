@@ -11,10 +11,10 @@ import time
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.boxes import Box
-from cmfnet_napari.core.components import volumes_ml
-from cmfnet_napari.core.instant import Provisional, provisional_contour
-from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.core.clues.provisional_contour import Provisional, provisional_contour
+from cmfnet_napari.core.contours.components import volumes_ml
+from cmfnet_napari.core.geometry.boxes import Box
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
 from cmfnet_napari.gui.classes import class_names, provisional_colors
 from cmfnet_napari.gui.layers import OPENED, insert_below, segmentation_layer
 from cmfnet_napari.gui.result import Result

@@ -16,7 +16,7 @@ from napari.layers import Labels
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 
-from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
 from cmfnet_napari.gui.widgets import said
 
 BACKGROUND_KEY, FIRST_CLASS_KEY, NEXT_CLASS_KEY = "Q", "W", "Shift-W"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.dicom import pacs
-from cmfnet_napari.core.dicom.pacs_nodes import Node, find_node, load_nodes, save_node
+from cmfnet_napari.core.dicom.pacs import transfer as pacs
+from cmfnet_napari.core.dicom.pacs.nodes import Node, find_node, load_nodes, save_node
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 

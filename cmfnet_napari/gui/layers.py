@@ -9,10 +9,10 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 
-from cmfnet_napari.core.case_structures import Structure
-from cmfnet_napari.core.config import Config
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.case.structures import Structure
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.classes import one_color, reference_colors, scribble_colors
 from cmfnet_napari.gui.opening import Opened
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.gui.orientation import PLANES, turn
 from cmfnet_napari.gui.twins import Twin, can_be_shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import napari
 
-from cmfnet_napari.core.events import Preview, Step
+from cmfnet_napari.core.fit.events import Preview, Step
 from cmfnet_napari.gui.plots import CurvePlot
 
 _WORDS = {"ssl": "strokes (ssl)", "imr": "image (imr)", "imc": "branches agree (imc)"}

@@ -9,8 +9,8 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from napari.layers import Labels
 
-from cmfnet_napari.core.brush import Index, enclosed, swept
-from cmfnet_napari.core.scribbles import UNLABELLED
+from cmfnet_napari.core.strokes.brush import Index, enclosed, swept
+from cmfnet_napari.core.strokes.scribbles import UNLABELLED
 
 Tool = Literal["free", "straight", "lasso"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)

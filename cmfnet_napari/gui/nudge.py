@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.gui.orientation import HEAD_AXIS
 
 STEP_MM, STEP_DEGREES = 1.0, 1.0

@@ -7,9 +7,9 @@ from html import escape
 
 from qtpy.QtWidgets import QFileDialog, QProgressBar, QWidget
 
-from cmfnet_napari.core.dicom.found import Scan
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.images.series.scan_result import Scan
+from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.dicom_dialog import DicomDialog
 from cmfnet_napari.gui.dicom_import import DicomImport
 from cmfnet_napari.gui.opening import open_files, open_phantom, open_sample_patient

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.case import Case, case_for, open_case
-from cmfnet_napari.core.case_structures import Structure, load_structures, save_structures
-from cmfnet_napari.core.config import Config
-from cmfnet_napari.core.dicom.found import Scan
-from cmfnet_napari.core.dicom.patient import Choice, Progress, load
+from cmfnet_napari.core.case.folder import Case, case_for, open_case
+from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
+from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import difference
-from cmfnet_napari.core.scribbles import MAX_CODE, check_codes
-from cmfnet_napari.core.study import Study, load_labels, open_study, study_from_images, turn
-from cmfnet_napari.core.volume import from_image
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.images.series.scan_result import Scan
+from cmfnet_napari.core.images.study import Study, load_labels, open_study, study_from_images, turn
+from cmfnet_napari.core.images.volume import from_image
+from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def reopen(opened: Opened) -> Opened:
 
 def open_phantom() -> Opened:
     """The built-in synthetic patient with its scribbles."""
-    from cmfnet_napari.core.phantom import make_phantom
+    from cmfnet_napari.core.samples.phantom import make_phantom
 
     phantom = make_phantom(seed=0)
     study = study_from_images(phantom.ct, phantom.mr)
@@ -129,7 +129,7 @@ def open_sample_patient() -> Opened:
     UserError
         No network and not downloaded before.
     """
-    from cmfnet_napari.core.samples import fetch_patient
+    from cmfnet_napari.core.samples.real_patient import fetch_patient
 
     patient = fetch_patient()
     study = open_study(patient.ct, patient.mr)

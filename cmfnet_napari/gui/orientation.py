@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.gui.session import Session
 
 HEAD_AXIS = 0

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cmfnet_napari.core.dicom.pacs_query import Query, Study, name_pattern
+from cmfnet_napari.core.dicom.pacs.query import Query, Study, name_pattern
 from cmfnet_napari.gui.pacs_chooser import PacsChooser
 from cmfnet_napari.gui.pacs_fetching import PacsFetching
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, large_button, row, text_label

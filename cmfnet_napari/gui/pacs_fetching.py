@@ -10,9 +10,9 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.dicom import pacs
-from cmfnet_napari.core.dicom.pacs_nodes import Node
-from cmfnet_napari.core.dicom.pacs_query import Query, Study
+from cmfnet_napari.core.dicom.pacs import transfer as pacs
+from cmfnet_napari.core.dicom.pacs.nodes import Node
+from cmfnet_napari.core.dicom.pacs.query import Query, Study
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.known_pacs import KnownPacs

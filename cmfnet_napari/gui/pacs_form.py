@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from cmfnet_napari.core.dicom.pacs_nodes import Node, make_node
+from cmfnet_napari.core.dicom.pacs.nodes import Node, make_node
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.known_pacs import KnownPacs
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, large_button, row, text_label

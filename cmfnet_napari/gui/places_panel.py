@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
-from cmfnet_napari.core.review import Place
+from cmfnet_napari.core.review.places import Place
 from cmfnet_napari.gui.keys import NEXT_PLACE_KEY
 from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.session import Session

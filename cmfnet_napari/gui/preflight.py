@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.case import Case
-from cmfnet_napari.core.config import Config
-from cmfnet_napari.core.expected import Expected, expect
-from cmfnet_napari.core.journal import Journal
-from cmfnet_napari.core.preflight import Finding, StudyLook, look_at, preflight
+from cmfnet_napari.core.case.folder import Case
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.cost_estimate import Expected, expect
+from cmfnet_napari.core.fit.preflight_checks import Finding, StudyLook, look_at, preflight
+from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import redacted_traceback
-from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.orientation import PlaneKeeper
 from cmfnet_napari.gui.session import Session

@@ -7,8 +7,8 @@ from functools import partial
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from cmfnet_napari.core.expected import Expected
-from cmfnet_napari.core.preflight import Finding
+from cmfnet_napari.core.fit.cost_estimate import Expected
+from cmfnet_napari.core.fit.preflight_checks import Finding
 from cmfnet_napari.gui.preflight import Answer, Preflight
 from cmfnet_napari.gui.widgets import button, text_label
 

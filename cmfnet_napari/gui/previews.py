@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmfnet_napari.core.events import Preview
-from cmfnet_napari.core.preview import read_preview
+from cmfnet_napari.core.fit.events import Preview
+from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.tasks import run_in_background, show_failure

@@ -11,23 +11,23 @@ import numpy as np
 import SimpleITK as sitk
 from napari.utils.notifications import show_info
 
-from cmfnet_napari.core.case_structures import Structure
-from cmfnet_napari.core.dicom.found import REGISTRATION, STRUCTURES, DicomObject, Scan
-from cmfnet_napari.core.dicom.pair import propose
-from cmfnet_napari.core.dicom.patient import (
+from cmfnet_napari.core.case.structures import Structure
+from cmfnet_napari.core.dicom.importing.pair import propose
+from cmfnet_napari.core.dicom.importing.patient import (
     Choice,
     check_objects,
     other_frames,
     place_structures,
 )
-from cmfnet_napari.core.dicom.rasterise import rasterise
-from cmfnet_napari.core.dicom.scan import scan
-from cmfnet_napari.core.dicom.segments import read_segments
-from cmfnet_napari.core.dicom.series import read_stack
-from cmfnet_napari.core.dicom.structures import read_structures
+from cmfnet_napari.core.dicom.importing.rasterise import rasterise
+from cmfnet_napari.core.dicom.importing.segments import read_segments
+from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.study import Study, turn
-from cmfnet_napari.core.volume import file_ending, from_image, read_image
+from cmfnet_napari.core.images.series.read_stack import read_stack
+from cmfnet_napari.core.images.series.scan import scan
+from cmfnet_napari.core.images.series.scan_result import REGISTRATION, STRUCTURES, DicomObject, Scan
+from cmfnet_napari.core.images.study import Study, turn
+from cmfnet_napari.core.images.volume import file_ending, from_image, read_image
 from cmfnet_napari.gui.classes import one_color
 from cmfnet_napari.gui.layers import GRID, OPENED, LayerData, case_layers, placement
 from cmfnet_napari.gui.markup import plain

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from napari.components import ViewerModel
 
-from cmfnet_napari.core.plane import VIEWS, place_text
-from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.geometry.plane import VIEWS, place_text
+from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.orientation import write_on
 from cmfnet_napari.gui.session import Session
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cmfnet_napari.core.case import Case
-from cmfnet_napari.core.runs import interrupted_run, newest_prediction
-from cmfnet_napari.core.views import VIEWS_FILE
+from cmfnet_napari.core.case.folder import Case
+from cmfnet_napari.core.case.view_state import VIEWS_FILE
+from cmfnet_napari.core.fit.runs import interrupted_run, newest_prediction
 
 
 def recovered(case: Case) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Choose, Failed, Finished, Paused, Preview, Refine
-from cmfnet_napari.core.model_card import MODEL_FILE, read_card
-from cmfnet_napari.core.runs import newest_prediction
+from cmfnet_napari.core.fit.events import Choose, Failed, Finished, Paused, Preview, Refine
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.gui.previews import load_preview
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.session import Session

@@ -11,11 +11,11 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.edges import mr_edges
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.register import register
-from cmfnet_napari.core.registration import Fit, How, Registration, judge
-from cmfnet_napari.core.study import Study
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.registration.edges import mr_edges
+from cmfnet_napari.core.registration.register import register
+from cmfnet_napari.core.registration.registrations import Fit, How, Registration, judge
 from cmfnet_napari.gui.background_steps import Steps
 from cmfnet_napari.gui.classes import one_color
 from cmfnet_napari.gui.fusion import Fusion

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QCheckBox, QGroupBox, QWidget
 
-from cmfnet_napari.core.registration import Fit
+from cmfnet_napari.core.registration.registrations import Fit
 from cmfnet_napari.gui.registering import Registering, how_in_words
 from cmfnet_napari.gui.session import Session
 from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, row, text_label

@@ -10,14 +10,14 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.components import drop_unmarked, volumes_ml
-from cmfnet_napari.core.doubt import from_percent
+from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
+from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Finished
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.fit.runs import newest_prediction
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import load_labels, save_labels
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.core.runs import newest_prediction
-from cmfnet_napari.core.study import load_labels, save_labels
 from cmfnet_napari.gui.classes import class_names, segmentation_colors
 from cmfnet_napari.gui.layers import (
     OPENED,

@@ -8,13 +8,12 @@ import numpy as np
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.boxes import grow
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.journal import Stroke
-from cmfnet_napari.core.plane import VIEWS
-from cmfnet_napari.core.review import Place, find_places
-from cmfnet_napari.core.review_record import (
+from cmfnet_napari.core.geometry.boxes import grow
+from cmfnet_napari.core.geometry.plane import VIEWS
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.review.places import Place, find_places
+from cmfnet_napari.core.review.record import (
     Decided,
     Record,
     State,
@@ -23,6 +22,7 @@ from cmfnet_napari.core.review_record import (
     slice_digests,
     write_record,
 )
+from cmfnet_napari.core.strokes.journal import Stroke
 from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.seen import SliceWatcher

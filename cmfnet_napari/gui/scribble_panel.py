@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
-from cmfnet_napari.core.scribbles import check_codes
-from cmfnet_napari.core.study import load_labels, save_labels
+from cmfnet_napari.core.images.study import load_labels, save_labels
+from cmfnet_napari.core.strokes.scribbles import check_codes
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.background_panel import BackgroundPanel
 from cmfnet_napari.gui.classes_panel import ClassesPanel

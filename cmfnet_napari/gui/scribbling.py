@@ -17,10 +17,10 @@ from napari.layers import Labels
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.changes import Region, changed_at, changed_in, changed_slices
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import Journal, Source, Stroke
-from cmfnet_napari.core.scribbles import MAX_CODE, UNLABELLED
+from cmfnet_napari.core.strokes.changes import Region, changed_at, changed_in, changed_slices
+from cmfnet_napari.core.strokes.journal import Journal, Source, Stroke
+from cmfnet_napari.core.strokes.scribbles import MAX_CODE, UNLABELLED
 from cmfnet_napari.gui.tasks import run_in_background
 
 _LOOK_AFTER_MS = 100  # redrawing also happens while one scrolls; do not compare each time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.plane import VIEWS
+from cmfnet_napari.core.geometry.plane import VIEWS
 from cmfnet_napari.gui.layouts import Layouts
 from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.orientation import PLANES, PlaneKeeper

@@ -11,9 +11,9 @@ from napari.layers import Labels, Layer
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.case import Case
+from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.scribbles import FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.layers import LINE, OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.markup import plain

@@ -14,7 +14,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QWidget
 from superqt import QCollapsible
 
-from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.gui.widgets import button, column
 
 _HIDDEN = {"preset", "stroke_maps", "confidence"}  # chosen elsewhere, or a part of the model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QComboBox, QLabel, QProgressBar, QTableWidget, QWidget
 
-from cmfnet_napari.core.metrics import Evaluation
-from cmfnet_napari.core.plane import VIEWS
-from cmfnet_napari.core.score_table import score_rows
-from cmfnet_napari.core.slice_areas import Areas, slice_areas
+from cmfnet_napari.core.contours.metrics import Evaluation
+from cmfnet_napari.core.contours.score_table import score_rows
+from cmfnet_napari.core.contours.slice_areas import Areas, slice_areas
+from cmfnet_napari.core.geometry.plane import VIEWS
 from cmfnet_napari.gui.area_plot import AreaPlot
 from cmfnet_napari.gui.comparison import Comparison
 from cmfnet_napari.gui.result import Result

@@ -8,8 +8,8 @@ from napari.components.overlays import TextOverlay
 from napari.layers import Labels, Layer, Surface
 from qtpy.QtCore import QTimer
 
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.surface import Mesh, meshes, shade
+from cmfnet_napari.core.geometry.surface import Mesh, meshes, shade
+from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.gui.layers import NO_CONTOUR
 from cmfnet_napari.gui.tasks import run_in_background, show_failure
 

@@ -8,11 +8,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
-from cmfnet_napari.core.case import Case
-from cmfnet_napari.core.config import Config
+from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import Card, start_config
-from cmfnet_napari.core.scribbles import FIRST_CLASS
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.model_card import Card, start_config
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.base_models import BaseModel, BaseModels, list_models, model_words, own_model
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.session import Session

@@ -6,7 +6,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QTabWidget
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.scribbles import check_trainable
+from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.review import Review
 from cmfnet_napari.gui.session import Session

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import (
+from cmfnet_napari.core.fit.events import (
     Failed,
     Finished,
     Fit,
@@ -21,9 +21,9 @@ from cmfnet_napari.core.events import (
     Stop,
     Stopping,
 )
-from cmfnet_napari.core.model_card import check_base, model_name, read_card, start_config
-from cmfnet_napari.core.runs import RunRecord, interrupted_run
-from cmfnet_napari.core.scribbles import check_trainable
+from cmfnet_napari.core.fit.model_card import check_base, model_name, read_card, start_config
+from cmfnet_napari.core.fit.runs import RunRecord, interrupted_run
+from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.gui.previews import load_preview
 from cmfnet_napari.gui.result import Result
 from cmfnet_napari.gui.session import Session

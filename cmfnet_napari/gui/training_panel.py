@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
-from cmfnet_napari.core.events import Finished, Preview, Started, Step
+from cmfnet_napari.core.fit.events import Finished, Preview, Started, Step
 from cmfnet_napari.gui.base_models import BaseModels
 from cmfnet_napari.gui.continue_panel import ContinuePanel
 from cmfnet_napari.gui.history import History

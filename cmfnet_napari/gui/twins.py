@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QTimer
 
-from cmfnet_napari.core.checkerboard import Checkerboard
+from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.gui.layers import ROLE
 
 _SHOWN = {

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cmfnet_napari.core.windows import CT_PRESETS
+from cmfnet_napari.core.images.window_level import CT_PRESETS
 from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.keys import (
     CHECKERBOARD_KEY,

@@ -9,10 +9,10 @@ from typing import Any
 from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer
 
-from cmfnet_napari.core.config import PRESETS
+from cmfnet_napari.core.case.view_state import VIEWS_FILE, Look, Views, parse_views
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
-from cmfnet_napari.core.views import VIEWS_FILE, Look, Views, parse_views
+from cmfnet_napari.core.fit.config import PRESETS
 from cmfnet_napari.gui.brush import Brush
 from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.instant import Instant

@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
 )
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Finished, Preview
-from cmfnet_napari.core.volume import IMAGE_ENDINGS, WRITE_ENDINGS
+from cmfnet_napari.core.fit.events import Finished, Preview
+from cmfnet_napari.core.images.volume import IMAGE_ENDINGS, WRITE_ENDINGS
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.tasks import show_failure
 

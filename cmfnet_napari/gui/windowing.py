@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.windows import (
+from cmfnet_napari.core.images.window_level import (
     CT_PRESETS,
     Limits,
     dragged,
@@ -37,7 +37,7 @@ class Windowing(QObject):
         return None if layer is None else to_level_width(tuple(layer.contrast_limits))
 
     def use_preset(self, name: str) -> None:
-        """Show the CT with a preset of `core.windows`."""
+        """Show the CT with a preset of `core.images.window_level`."""
         self.set_limits("CT", to_limits(*CT_PRESETS[name]))
 
     def automatic(self) -> None:

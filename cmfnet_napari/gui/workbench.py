@@ -8,7 +8,7 @@ import napari
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
 from cmfnet_napari.gui import keys
 from cmfnet_napari.gui.activity import Activity
 from cmfnet_napari.gui.auto_strokes import AutoStrokes

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from qtpy.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 
-from cmfnet_napari.core.events import (
+from cmfnet_napari.core.fit.events import (
     Choose,
     Failed,
     Finished,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from cmfnet_napari.core.checkerboard import Checkerboard
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.study import save_labels
-from cmfnet_napari.core.volume import write_image
+from cmfnet_napari.core.images.checkerboard import Checkerboard
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import save_labels
+from cmfnet_napari.core.images.volume import write_image
 from cmfnet_napari.gui.layers import GRID, OPENED
 
 _DIMENSIONS = 3

@@ -1,6 +1,6 @@
 """The background worker: ``python -m cmfnet_napari worker CASE``.
 
-Commands come as JSON lines on stdin, events go as JSON lines to stdout (core/events.py); all
+Commands come as JSON lines on stdin, events go as JSON lines to stdout (core/fit/events.py); all
 else that is printed goes to stderr, for the log. The worker ends when its stdin closes, after
 writing its state; no orphan stays, whatever it hangs in.
 """
@@ -19,23 +19,23 @@ from typing import Any, TextIO
 import numpy as np
 import psutil
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import Case, open_case
-from cmfnet_napari.core.config import parse_config
+from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.kept import forget_previews, kept_path
-from cmfnet_napari.core.model_card import MODEL_FILE, model_path
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import parse_config
+from cmfnet_napari.core.fit.kept_previews import forget_previews, kept_path
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, model_path
 from cmfnet_napari.core.privacy import inside, redacted_traceback
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.choose import choose
-from cmfnet_napari.learning.device import pick_device
-from cmfnet_napari.learning.fit import fit, go_on
-from cmfnet_napari.learning.hooks import Hooks, Request
-from cmfnet_napari.learning.learnt import Learnt, keep_learnt, load_learnt
-from cmfnet_napari.learning.lighter import is_out_of_memory, release_memory
-from cmfnet_napari.learning.predictor import predict_study
-from cmfnet_napari.learning.refine import refine
-from cmfnet_napari.learning.run import RunFolder
+from cmfnet_napari.learning.engine.device import pick_device
+from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, release_memory
+from cmfnet_napari.learning.fit.callbacks import Hooks, Request
+from cmfnet_napari.learning.fit.choose_preview import choose
+from cmfnet_napari.learning.fit.model_in_memory import Learnt, keep_learnt, load_learnt
+from cmfnet_napari.learning.fit.refine import refine
+from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.start import fit, go_on
+from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.predict.predictor import predict_study
 
 LAST_SECONDS = 15.0  # for the last checkpoint, when the window is gone
 

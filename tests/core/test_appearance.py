@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.appearance import appearance
-from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.core.clues.appearance import appearance
+from cmfnet_napari.core.strokes.scribbles import IGNORE
 
 SHAPE = (8, 24, 20)
 

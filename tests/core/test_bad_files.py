@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core import image_check
-from cmfnet_napari.core.case import create_case, open_case
-from cmfnet_napari.core.cohort import read_cohort
-from cmfnet_napari.core.dicom_check import check_lengths
+from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json
-from cmfnet_napari.core.journal import Stroke
-from cmfnet_napari.core.preview import read_preview
-from cmfnet_napari.core.study import study_from_images
-from cmfnet_napari.core.volume import read_image
+from cmfnet_napari.core.fit.preview_file import read_preview
+from cmfnet_napari.core.images import header_check
+from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.images.volume import read_image
+from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_an_image_larger_than_the_free_memory(tmp_path, image, monkeypatch):
     class Memory:
         available = 400  # bytes; the image has 420
 
-    monkeypatch.setattr(image_check.psutil, "virtual_memory", lambda: Memory)
+    monkeypatch.setattr(header_check.psutil, "virtual_memory", lambda: Memory)
     with pytest.raises(UserError, match=r"ct\.nii needs 0\.0 GiB of memory and 0\.0 GiB are free"):
         read_image(tmp_path / "ct.nii")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.between import drawn_slices, fill_between, next_undrawn
+from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
 
 SPACING = (3.0, 0.9, 1.3)
 SHAPE = (11, 24, 30)

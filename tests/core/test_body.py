@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.body import body_mask
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.volume import Volume
+from cmfnet_napari.core.images.body import body_mask
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.volume import Volume
 
 SPACING = (3.0, 1.1, 1.4)
 
@@ -75,7 +75,7 @@ def test_all_body_or_none(value, expected):
 
 
 def test_real_crops(test_data):
-    from cmfnet_napari.core.volume import read_volume
+    from cmfnet_napari.core.images.volume import read_volume
 
     for case in ("STS_015", "STS_042"):
         folder = test_data / "sts" / "cases" / case

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.brush import enclosed, swept
+from cmfnet_napari.core.strokes.brush import enclosed, swept
 
 SPACING = (3.27, 0.98, 0.5)
 SHAPE = (9, 40, 60)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case import case_for, cases_folder, create_case, open_case
+from cmfnet_napari.core.case.folder import case_for, cases_folder, create_case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
-from cmfnet_napari.core.journal import difference
-from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
-from cmfnet_napari.core.study import study_from_images
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 
 
 def make_study(grid, seed=0, mr=True):
@@ -147,7 +147,7 @@ def test_a_case_half_made_is_no_case(tmp_path, study, monkeypatch):
     def fail(*_):
         raise UserError("the disk is full")
 
-    monkeypatch.setattr("cmfnet_napari.core.case.write_json", fail)
+    monkeypatch.setattr("cmfnet_napari.core.case.folder.write_json", fail)
     with pytest.raises(UserError, match="full"):
         create_case(tmp_path / "a", study)
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.checkerboard import Checkerboard
+from cmfnet_napari.core.images.checkerboard import Checkerboard
 
 SPACING = (12.5, 5.0, 10.0)
 SQUARE = 15.0  # mm: a quarter of 12 × 5 mm

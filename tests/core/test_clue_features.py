@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.clue_features import (
+from cmfnet_napari.core.clues.chances import load_weights
+from cmfnet_napari.core.clues.features import (
     Races,
     Scene,
     contour_features,
@@ -14,8 +15,7 @@ from cmfnet_napari.core.clue_features import (
     stroke_features,
     weigh,
 )
-from cmfnet_napari.core.clues import load_weights
-from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.core.strokes.scribbles import IGNORE
 
 SPACING = (3.0, 2.0, 1.0)
 SHAPE = (12, 14, 20)

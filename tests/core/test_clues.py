@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.clue_features import Scene, find_races, race_features
-from cmfnet_napari.core.clues import find_clues, load_weights
-from cmfnet_napari.core.race import FAR_MM, with_air
-from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.core.clues.chances import find_clues, load_weights
+from cmfnet_napari.core.clues.features import Scene, find_races, race_features
+from cmfnet_napari.core.clues.race import FAR_MM, with_air
+from cmfnet_napari.core.strokes.scribbles import IGNORE
 
 SPACING = (3.0, 1.5, 1.0)
 ALL = load_weights()[1]

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from cmfnet_napari.core.cohort import folds, read_cohort
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.learning.cohort.cohort_file import folds, read_cohort
 
 FULL = "case,ct,mr,scribbles,mask,split\n"
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.cohort import Row, read_cohort
-from cmfnet_napari.core.cohort_images import load_case, load_cohort
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.core.study import open_study, save_labels
-from cmfnet_napari.core.volume import write_image
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import open_study, save_labels
+from cmfnet_napari.core.images.volume import write_image
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.cohort.cohort_file import Row, read_cohort
+from cmfnet_napari.learning.cohort.loaded_cases import load_case, load_cohort
 
 SHAPE = (6, 9, 11)
 

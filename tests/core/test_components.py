@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.components import drop_unmarked, volumes_ml
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
+from cmfnet_napari.core.images.grid import Grid
 
 SHAPE = (6, 9, 12)
 

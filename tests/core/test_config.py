@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from cmfnet_napari.core.config import PRESETS, Config, cohort_config, make_config, parse_config
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.config import PRESETS, Config, cohort_config, make_config, parse_config
 
 
 @pytest.mark.parametrize("name", ["quick", "standard", "paper"])

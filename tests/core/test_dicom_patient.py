@@ -10,20 +10,20 @@ import pytest
 from typer.testing import CliRunner
 
 from cmfnet_napari.cli import app
-from cmfnet_napari.core.case import open_case
-from cmfnet_napari.core.case_structures import Structure, load_structures, save_structures
-from cmfnet_napari.core.dicom.found import STRUCTURES
-from cmfnet_napari.core.dicom.pair import propose
-from cmfnet_napari.core.dicom.patient import (
+from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
+from cmfnet_napari.core.dicom.importing.import_case import import_patient, read_patient
+from cmfnet_napari.core.dicom.importing.pair import propose
+from cmfnet_napari.core.dicom.importing.patient import (
     Choice,
     load,
     needs_registration,
     other_frames,
 )
-from cmfnet_napari.core.dicom.scan import scan
 from cmfnet_napari.core.errors import CancelledError, UserError
-from cmfnet_napari.core.importing import import_patient, read_patient
-from cmfnet_napari.core.study import save_labels
+from cmfnet_napari.core.images.series.scan import scan
+from cmfnet_napari.core.images.series.scan_result import STRUCTURES
+from cmfnet_napari.core.images.study import save_labels
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,

@@ -9,11 +9,11 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from cmfnet_napari.core.dicom.scan import scan
-from cmfnet_napari.core.dicom.series import read_stack
 from cmfnet_napari.core.errors import CancelledError, UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.volume import from_image, read_image
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.series.read_stack import read_stack
+from cmfnet_napari.core.images.series.scan import scan
+from cmfnet_napari.core.images.volume import from_image, read_image
 from tests.conftest import rotation
 from tests.dicom_files import rewrite, uid, write_enhanced, write_slices
 

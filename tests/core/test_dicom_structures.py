@@ -8,14 +8,14 @@ import pydicom
 import pytest
 from pydicom.sr.codedict import codes
 
-from cmfnet_napari.core.dicom.rasterise import fill, rasterise
-from cmfnet_napari.core.dicom.registration_object import read_registration
-from cmfnet_napari.core.dicom.segments import read_segments
-from cmfnet_napari.core.dicom.structures import read_structures
+from cmfnet_napari.core.contours.metrics import evaluate
+from cmfnet_napari.core.dicom.importing.rasterise import fill, rasterise
+from cmfnet_napari.core.dicom.importing.registration_object import read_registration
+from cmfnet_napari.core.dicom.importing.segments import read_segments
+from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.metrics import evaluate
-from cmfnet_napari.core.volume import from_image, read_image
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.volume import from_image, read_image
 from tests.conftest import rotation
 from tests.dicom_files import rewrite, uid, write_registration, write_slices, write_structures
 

@@ -7,12 +7,12 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from cmfnet_napari.core.body import body_mask
-from cmfnet_napari.core.erode import NEAR_MM, propose_background, propose_foreground
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import Volume
+from cmfnet_napari.core.images.body import body_mask
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.volume import Volume
+from cmfnet_napari.core.strokes.erode import NEAR_MM, propose_background, propose_foreground
 
 SHAPE, SPACING = (14, 44, 36), (3.0, 1.0, 1.5)
 

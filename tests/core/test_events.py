@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmfnet_napari.core import events
+from cmfnet_napari.core.fit import events
 
 MESSAGES = [
     events.Fit(config={"preset": "quick"}, device="cpu"),

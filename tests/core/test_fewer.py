@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.fewer import fewer_strokes
-from cmfnet_napari.core.scribbles import IGNORE
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.core.strokes.subsets import fewer_strokes
 
 SPACING = (3.0, 1.0, 1.5)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from cmfnet_napari.core.curves import save_losses
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Step
-from cmfnet_napari.core.figures import contour_figure, save_contours
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.plane import Plane
-from cmfnet_napari.core.study import study_from_images
+from cmfnet_napari.core.fit.events import Step
+from cmfnet_napari.core.geometry.plane import Plane
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.report.curves import save_losses
+from cmfnet_napari.core.report.figures import contour_figure, save_contours
 
 SHAPE, SPACING = (10, 30, 24), (4.0, 1.0, 1.5)
 
@@ -140,7 +140,9 @@ def test_loss_curve(tmp_path):
 
 
 def test_no_global_state():
-    code = "import sys, cmfnet_napari.core.figures; print('matplotlib.pyplot' in sys.modules)"
+    code = (
+        "import sys, cmfnet_napari.core.report.figures; print('matplotlib.pyplot' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60
     )

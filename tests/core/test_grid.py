@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 
 INDICES = [(0, 0, 0), (10, 0, 0), (0, 12, 0), (0, 0, 16), (3, 7, 11)]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.held_out import deal_strokes
+from cmfnet_napari.core.strokes.held_out import deal_strokes
 
 SPACING = (3.0, 1.0, 1.5)
 GROUPS = 5

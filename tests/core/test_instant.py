@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.instant import march, provisional_contour
-from cmfnet_napari.core.race import EDGE_MM, edge_strength, race
-from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import Volume
+from cmfnet_napari.core.clues.provisional_contour import march, provisional_contour
+from cmfnet_napari.core.clues.race import EDGE_MM, edge_strength, race
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.volume import Volume
 
 SPACING = (3.0, 1.0, 1.25)
 SHAPE = (20, 60, 64)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.kept import (
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.kept_previews import (
     MOST,
     forget_previews,
     kept_path,
@@ -11,7 +11,7 @@ from cmfnet_napari.core.kept import (
     read_kept,
     thin_out,
 )
-from cmfnet_napari.core.runs import EVENTS_FILE
+from cmfnet_napari.core.fit.runs import EVENTS_FILE
 
 SHAPE = (2, 3, 4)
 

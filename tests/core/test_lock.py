@@ -7,17 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.case import case_for, create_case, open_case
+from cmfnet_napari.core.case.folder import case_for, create_case, open_case
+from cmfnet_napari.core.case.lock import HOLDER_FILE, CaseInUseError, CaseLock
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import Stroke
-from cmfnet_napari.core.lock import HOLDER_FILE, CaseInUseError, CaseLock
-from cmfnet_napari.core.study import Study
-from cmfnet_napari.core.volume import Volume
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.volume import Volume
+from cmfnet_napari.core.strokes.journal import Stroke
 
 HOLD = """
 import sys
 from pathlib import Path
-from cmfnet_napari.core.lock import CaseLock
+from cmfnet_napari.core.case.lock import CaseLock
 lock = CaseLock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

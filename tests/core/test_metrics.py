@@ -8,9 +8,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
+from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.metrics import evaluate
+from cmfnet_napari.core.images.grid import Grid
 
 GRID = Grid((12, 20, 16), (3.0, 1.0, 0.5))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from cmfnet_napari.core import model_card
-from cmfnet_napari.core.config import FROM_BASE, PRESETS, make_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import (
+from cmfnet_napari.core.fit import model_card
+from cmfnet_napari.core.fit.config import FROM_BASE, PRESETS, make_config
+from cmfnet_napari.core.fit.model_card import (
     FORMAT,
     INPUT_AND_NETWORK,
     LICENCE,
@@ -64,7 +64,7 @@ def test_an_older_card_and_one_of_a_later_version_are_read(tmp_path, values):
 def test_the_card_is_read_without_torch(tmp_path, values):
     path = write(tmp_path / "a.safetensors", values)
     code = (
-        "import sys; from cmfnet_napari.core.model_card import read_card;"
+        "import sys; from cmfnet_napari.core.fit.model_card import read_card;"
         "card = read_card(sys.argv[1]); print(card.classes, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, encoding="utf-8")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.normalise import ct_to_unit, mr_to_unit
+from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
 
 
 def test_ct_window():

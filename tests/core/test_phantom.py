@@ -7,13 +7,13 @@ import pytest
 import SimpleITK as sitk
 from scipy.stats import mannwhitneyu
 
-from cmfnet_napari.core.body import body_mask
-from cmfnet_napari.core.distance import distance_to
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.phantom import make_phantom, write_phantom
-from cmfnet_napari.core.scribbles import check_trainable, coverage
-from cmfnet_napari.core.study import load_labels, open_study, study_from_images
+from cmfnet_napari.core.geometry.distance import distance_to
+from cmfnet_napari.core.images.body import body_mask
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import load_labels, open_study, study_from_images
+from cmfnet_napari.core.samples.phantom import make_phantom, write_phantom
+from cmfnet_napari.core.strokes.scribbles import check_trainable, coverage
 
 patient = functools.cache(make_phantom)  # a few seconds each; nobody changes one
 

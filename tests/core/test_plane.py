@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.plane import place_text
+from cmfnet_napari.core.geometry.plane import place_text
+from cmfnet_napari.core.images.grid import Grid
 
 GRID = Grid((4, 5, 6), (3.0, 1.0, 1.5), (-20.0, 35.0, -400.0))
 

@@ -10,16 +10,16 @@ import numpy as np
 import psutil
 import pytest
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.events import Step, encode
-from cmfnet_napari.core.expected import Expected, expect, training_memory
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.journal import Journal, Stroke
-from cmfnet_napari.core.phantom import make_phantom
-from cmfnet_napari.core.preflight import Finding, look_at, preflight
-from cmfnet_napari.core.registration_check import doubts, likeness
-from cmfnet_napari.core.study import Study, study_from_images
-from cmfnet_napari.core.volume import Volume
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.cost_estimate import Expected, expect, training_memory
+from cmfnet_napari.core.fit.events import Step, encode
+from cmfnet_napari.core.fit.preflight_checks import Finding, look_at, preflight
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study, study_from_images
+from cmfnet_napari.core.images.volume import Volume
+from cmfnet_napari.core.registration.likeness import doubts, likeness
+from cmfnet_napari.core.samples.phantom import make_phantom
+from cmfnet_napari.core.strokes.journal import Journal, Stroke
 
 SHAPE, SPACING = (8, 40, 50), (4.0, 1.5, 2.0)
 GRID = Grid(SHAPE, SPACING)

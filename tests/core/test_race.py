@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.graph import MCP_Geometric
 
-from cmfnet_napari.core.race import EDGE_MM, FAR_MM, edge_strength, race
+from cmfnet_napari.core.clues.race import EDGE_MM, FAR_MM, edge_strength, race
 
 
 def test_without_edges_the_cost_is_the_distance_in_mm():

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case import case_for, create_case, open_case
-from cmfnet_napari.core.edges import mr_edges
+from cmfnet_napari.core.case.folder import case_for, create_case, open_case
 from cmfnet_napari.core.errors import CancelledError, UserError
-from cmfnet_napari.core.register import register
-from cmfnet_napari.core.registration import Registration, judge
-from cmfnet_napari.core.study import study_from_images
-from cmfnet_napari.core.volume import read_image
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.images.volume import read_image
+from cmfnet_napari.core.registration.edges import mr_edges
+from cmfnet_napari.core.registration.register import register
+from cmfnet_napari.core.registration.registrations import Registration, judge
 from tests.conftest import rotation
 
 

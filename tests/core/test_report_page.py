@@ -9,18 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import create_case
-from cmfnet_napari.core.doubt import to_percent
+from cmfnet_napari.core.case.folder import create_case
+from cmfnet_napari.core.contours.doubt import to_percent
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.report_facts import gather_facts
-from cmfnet_napari.core.report_page import report_lines, save_report
-from cmfnet_napari.core.report_run import report_run
-from cmfnet_napari.core.review import find_places
-from cmfnet_napari.core.review_record import Record, slice_digests, write_record
-from cmfnet_napari.core.runs import EVENTS_FILE
-from cmfnet_napari.core.study import save_labels, study_from_images
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.runs import EVENTS_FILE
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import save_labels, study_from_images
+from cmfnet_napari.core.report.facts import gather_facts
+from cmfnet_napari.core.report.from_run import report_run
+from cmfnet_napari.core.report.page import report_lines, save_report
+from cmfnet_napari.core.review.places import find_places
+from cmfnet_napari.core.review.record import Record, slice_digests, write_record
 
 GRID = Grid((10, 30, 24), (4.0, 1.0, 1.5), (-20.0, 5.0, 60.0))
 DOUBTFUL = np.s_[4:7, 8:16, 8:13]
@@ -115,7 +115,7 @@ def test_what_a_run_report_says(case, study, labels, tmp_path, monkeypatch):
         said.update(facts=facts, other=other)
         return path
 
-    monkeypatch.setattr("cmfnet_napari.core.report_run.save_report", note)
+    monkeypatch.setattr("cmfnet_napari.core.report.from_run.save_report", note)
     reference = tmp_path / "reference.nii.gz"
     save_labels(labels, study, reference)
     report_run(case.runs()[0], study, tmp_path / "r.pdf", reference)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.doubt import from_percent, to_percent, uncertainty
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.review import LEAST_ML, MOST_PLACES, find_places
+from cmfnet_napari.core.contours.doubt import from_percent, to_percent, uncertainty
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.review.places import LEAST_ML, MOST_PLACES, find_places
 
 GRID = Grid((20, 60, 50), (3.0, 1.0, 1.2))
 VOXEL = 3.6  # mm³

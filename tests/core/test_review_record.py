@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.review import Place
-from cmfnet_napari.core.review_record import (
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.review.places import Place
+from cmfnet_napari.core.review.record import (
     REVIEW_FILE,
     Record,
     digest,

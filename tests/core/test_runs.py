@@ -2,8 +2,8 @@
 
 import pytest
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.runs import interrupted_run, newest_prediction, read_run
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.runs import interrupted_run, newest_prediction, read_run
 
 STARTED = events.Started(run="r", device="cpu", precision="float32", steps=30, parameters=1)
 STEP = events.Step(

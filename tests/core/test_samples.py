@@ -6,10 +6,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cmfnet_napari.core import samples
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.samples import fetch_patient
-from cmfnet_napari.core.study import load_labels, open_study
+from cmfnet_napari.core.images.study import load_labels, open_study
+from cmfnet_napari.core.samples import real_patient
+from cmfnet_napari.core.samples.real_patient import fetch_patient
 
 NOBODY = "http://127.0.0.1:9/"  # the discard port: nobody answers
 
@@ -59,10 +59,10 @@ def test_kept_where_the_variable_says(test_data, tmp_path, serve, monkeypatch):
 
 
 def test_licence_and_citation_are_told():
-    patient = samples.SamplePatient(None, None, None)
+    patient = real_patient.SamplePatient(None, None, None)
     assert "Attribution 3.0" in patient.licence
     assert "10.7937/K9/TCIA.2015.7GO2GSKS" in patient.citation
-    assert "6da96021bc91faf4c0cb7fd7fa56a4225d2064a8" in samples.SOURCE
+    assert "6da96021bc91faf4c0cb7fd7fa56a4225d2064a8" in real_patient.SOURCE
 
 
 def test_no_network(tmp_path):

@@ -5,10 +5,10 @@ import csv
 import numpy as np
 import pytest
 
+from cmfnet_napari.core.contours.metrics import evaluate
+from cmfnet_napari.core.contours.score_table import score_rows, write_scores
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.metrics import evaluate
-from cmfnet_napari.core.score_table import score_rows, write_scores
+from cmfnet_napari.core.images.grid import Grid
 
 GRID = Grid((4, 10, 10), (5.0, 1.0, 2.0))
 

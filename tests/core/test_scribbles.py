@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.scribbles import (
+from cmfnet_napari.core.strokes.scribbles import (
     IGNORE,
     PALETTE,
     check_codes,

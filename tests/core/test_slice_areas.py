@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.slice_areas import slice_areas
+from cmfnet_napari.core.contours.slice_areas import slice_areas
+from cmfnet_napari.core.images.grid import Grid
 
 GRID = Grid((5, 8, 6), (4.0, 2.0, 0.5))
 

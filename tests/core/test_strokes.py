@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.strokes import draw_strokes
+from cmfnet_napari.core.strokes.imitated import draw_strokes
 
 
 @pytest.fixture

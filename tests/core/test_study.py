@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.body import body_mask
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.study import (
+from cmfnet_napari.core.images.body import body_mask
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import (
     load_labels,
     open_study,
     save_labels,
     study_from_images,
     to_source_image,
 )
-from cmfnet_napari.core.volume import write_image
+from cmfnet_napari.core.images.volume import write_image
 from tests.conftest import rotation
 
 MARK = (4, 9, 2)  # z, y, x

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.surface import meshes, shade
+from cmfnet_napari.core.geometry.surface import meshes, shade
+from cmfnet_napari.core.images.grid import Grid
 
 GRID = Grid((20, 30, 25), (3.0, 1.0, 1.5), (-20.0, 35.0, -400.0))
 

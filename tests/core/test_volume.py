@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core import volume
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.volume import file_ending, read_image, read_volume, write_image
+from cmfnet_napari.core.images import volume
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.volume import file_ending, read_image, read_volume, write_image
 
 
 @pytest.fixture

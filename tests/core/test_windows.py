@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cmfnet_napari.core.windows import CT_PRESETS, dragged, to_level_width, to_limits
+from cmfnet_napari.core.images.window_level import CT_PRESETS, dragged, to_level_width, to_limits
 
 
 def test_soft_tissue_is_black_at_minus_160_and_white_at_240():

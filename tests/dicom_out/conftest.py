@@ -15,8 +15,8 @@ from keyring.errors import PasswordDeleteError
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from cmfnet_napari.core.dicom.pacs_nodes import Node, find_node, make_node, save_node
-from cmfnet_napari.core.dicom.reference import Reference, read_reference
+from cmfnet_napari.core.dicom.export.reference import Reference, read_reference
+from cmfnet_napari.core.dicom.pacs.nodes import Node, find_node, make_node, save_node
 from tests.conftest import rotation
 from tests.dicom_out.orthanc import OUR_TITLE, PASSWORD, USER, Orthanc, running
 

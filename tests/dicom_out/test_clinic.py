@@ -9,7 +9,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.dicom.reference import read_reference
+from cmfnet_napari.core.dicom.export.reference import read_reference
 from tests.test_cli import run
 
 

@@ -8,7 +8,7 @@ from matplotlib.path import Path
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
-from cmfnet_napari.core.dicom.contours import outlines, signed_area
+from cmfnet_napari.core.dicom.export.outlines import outlines, signed_area
 
 
 def filled(loops: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

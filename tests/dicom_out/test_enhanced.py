@@ -8,9 +8,9 @@ import pydicom
 import pytest
 from highdicom.legacy import LegacyConvertedEnhancedCTImage
 
-from cmfnet_napari.core.dicom.export import export
-from cmfnet_napari.core.dicom.reference import read_reference
-from cmfnet_napari.core.dicom.roi import make_rois
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import make_rois
 from tests.dicom_out.conftest import ROOT, SHAPE, slice_header
 
 UID = f"{ROOT}.9.4"

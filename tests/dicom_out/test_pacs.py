@@ -12,12 +12,12 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from cmfnet_napari.core.dicom import pacs
-from cmfnet_napari.core.dicom.export import export
-from cmfnet_napari.core.dicom.pacs_nodes import Node, make_node
-from cmfnet_napari.core.dicom.pacs_query import Query, name_pattern
-from cmfnet_napari.core.dicom.reference import read_reference
-from cmfnet_napari.core.dicom.roi import make_rois
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import make_rois
+from cmfnet_napari.core.dicom.pacs import transfer as pacs
+from cmfnet_napari.core.dicom.pacs.nodes import Node, make_node
+from cmfnet_napari.core.dicom.pacs.query import Query, name_pattern
 from cmfnet_napari.core.errors import CancelledError, UserError
 from tests.dicom_out.conftest import ROOT, write_ct
 from tests.dicom_out.orthanc import free_port

@@ -6,7 +6,7 @@ import keyring
 import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
-from cmfnet_napari.core.dicom.pacs_nodes import (
+from cmfnet_napari.core.dicom.pacs.nodes import (
     find_node,
     load_nodes,
     make_node,

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cmfnet_napari.core.dicom import pacs
-from cmfnet_napari.core.dicom.pacs_nodes import make_node
+from cmfnet_napari.core.dicom.pacs import transfer as pacs
+from cmfnet_napari.core.dicom.pacs.nodes import make_node
 from cmfnet_napari.core.errors import UserError
 from tests.dicom_out.orthanc import OUR_TITLE, PASSWORD, USER, running
 

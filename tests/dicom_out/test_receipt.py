@@ -8,14 +8,14 @@ import pytest
 import SimpleITK as sitk
 from pydicom.config import disable_value_validation
 
-from cmfnet_napari.core.dicom import checker
-from cmfnet_napari.core.dicom import export as export_module
-from cmfnet_napari.core.dicom.common import Maker
-from cmfnet_napari.core.dicom.export import classes_in, export
-from cmfnet_napari.core.dicom.receipt import Line, structure_set_receipt
-from cmfnet_napari.core.dicom.reference import read_reference
-from cmfnet_napari.core.dicom.roi import Roi, check_rois, make_rois
-from cmfnet_napari.core.dicom.rtstruct_out import new_structure_set, write_structure_set
+from cmfnet_napari.core.dicom.export import checked_export as export_module
+from cmfnet_napari.core.dicom.export import checker
+from cmfnet_napari.core.dicom.export.checked_export import classes_in, export
+from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.dicom.export.receipt import Line, structure_set_receipt
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import Roi, check_rois, make_rois
+from cmfnet_napari.core.dicom.export.rtstruct import new_structure_set, write_structure_set
 from cmfnet_napari.core.errors import UserError
 from tests.dicom_out.conftest import write_ct
 

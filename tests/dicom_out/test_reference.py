@@ -10,11 +10,11 @@ import pytest
 import SimpleITK as sitk
 from pydicom.config import disable_value_validation
 
-from cmfnet_napari.core.dicom.export import export
-from cmfnet_napari.core.dicom.reference import read_reference
-from cmfnet_napari.core.dicom.roi import make_rois
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import make_rois
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 from tests.dicom_out.conftest import SHAPE, SPACING, slice_header, write_ct
 
 

@@ -10,10 +10,10 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.dicom.common import Maker
-from cmfnet_napari.core.dicom.export import export
-from cmfnet_napari.core.dicom.reference import read_reference
-from cmfnet_napari.core.dicom.roi import make_rois
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import make_rois
 from cmfnet_napari.core.errors import UserError
 from tests.dicom_out.conftest import ROOT, write_ct
 

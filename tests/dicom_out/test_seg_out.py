@@ -10,10 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.dicom.common import Maker
-from cmfnet_napari.core.dicom.export import export
-from cmfnet_napari.core.dicom.roi import ROI_TYPES, make_rois
-from cmfnet_napari.core.dicom.seg_out import PROPERTIES
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, make_rois
+from cmfnet_napari.core.dicom.export.seg import PROPERTIES
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import Case, create_case, open_case
-from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.case.folder import Case, create_case, open_case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import Stroke
-from cmfnet_napari.core.study import open_study
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.images.study import open_study
+from cmfnet_napari.core.strokes.journal import Stroke
 from tests.faults.kills import write_patient
 
 FILLER = "filler"

@@ -25,9 +25,9 @@ import numpy as np
 import psutil
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case import Case, open_case
+from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 
 PROMISE_SECONDS = 0.5  # a stroke is on disk by then
 ORPHAN_SECONDS = 30

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.learning.fit import fit
-from cmfnet_napari.learning.hooks import Hooks
-from cmfnet_napari.learning.trainer import Trainer
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.learning.engine.trainer import Trainer
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.start import fit
 from tests.faults.disk import new_case
 
 STEPS = 6

@@ -20,27 +20,27 @@ import numpy as np
 import psutil
 import torch
 
-from cmfnet_napari.core.case import Case, open_case
-from cmfnet_napari.core.case_structures import load_structures
-from cmfnet_napari.core.cohort import read_cohort
-from cmfnet_napari.core.cohort_images import load_cohort
-from cmfnet_napari.core.config import parse_config
-from cmfnet_napari.core.dicom.rasterise import rasterise
-from cmfnet_napari.core.dicom.structures import read_structures
+from cmfnet_napari.core.case.folder import Case, open_case
+from cmfnet_napari.core.case.structures import load_structures
+from cmfnet_napari.core.case.view_state import parse_views
+from cmfnet_napari.core.dicom.importing.rasterise import rasterise
+from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Finished, Preview, decode_event
 from cmfnet_napari.core.files import read_json
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.model_card import read_card
-from cmfnet_napari.core.preview import read_preview
+from cmfnet_napari.core.fit.config import parse_config
+from cmfnet_napari.core.fit.events import Finished, Preview, decode_event
+from cmfnet_napari.core.fit.model_card import read_card
+from cmfnet_napari.core.fit.preview_file import read_preview
+from cmfnet_napari.core.fit.runs import interrupted_run, newest_prediction
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.core.review_record import read_record
-from cmfnet_napari.core.runs import interrupted_run, newest_prediction
-from cmfnet_napari.core.scribbles import check_codes
-from cmfnet_napari.core.study import Study, load_labels, open_study
-from cmfnet_napari.core.views import parse_views
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.state import load_state
+from cmfnet_napari.core.review.record import read_record
+from cmfnet_napari.core.strokes.scribbles import check_codes
+from cmfnet_napari.learning.cohort.cohort_file import read_cohort
+from cmfnet_napari.learning.cohort.loaded_cases import load_cohort
+from cmfnet_napari.learning.engine.state import load_state
+from cmfnet_napari.learning.model.checkpoint import load_model
 from tests.faults.mutate_samples import ct
 
 MEMORY = 2 << 30  # bytes above what the process has before it reads a file

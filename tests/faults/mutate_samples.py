@@ -12,20 +12,20 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import create_case
-from cmfnet_napari.core.case_structures import Structure, save_structures
-from cmfnet_napari.core.config import make_config
+from cmfnet_napari.core.case.folder import create_case
+from cmfnet_napari.core.case.structures import Structure, save_structures
 from cmfnet_napari.core.files import write_json
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.journal import Stroke
-from cmfnet_napari.core.model_card import Card
-from cmfnet_napari.core.registration import Registration
-from cmfnet_napari.core.review import Place
-from cmfnet_napari.core.review_record import Record, write_record
-from cmfnet_napari.core.study import study_from_images
-from cmfnet_napari.learning.checkpoint import save_model
-from cmfnet_napari.learning.cmfnet import build
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.model_card import Card
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.registration.registrations import Registration
+from cmfnet_napari.core.review.places import Place
+from cmfnet_napari.core.review.record import Record, write_record
+from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.learning.model.checkpoint import save_model
+from cmfnet_napari.learning.model.cmfnet import build
 
 SHAPE, SPACING = (6, 9, 8), (3.0, 0.9, 1.1)  # z, y, x
 SMALLEST = make_config("quick", width=2, patch=(16, 16, 16))

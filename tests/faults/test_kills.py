@@ -9,8 +9,8 @@ import sys
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case import create_case
-from cmfnet_napari.core.study import study_from_images
+from cmfnet_napari.core.case.folder import create_case
+from cmfnet_napari.core.images.study import study_from_images
 from tests.faults import kills
 
 pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import Case, create_case
-from cmfnet_napari.core.config import Config, make_config
-from cmfnet_napari.core.journal import difference
-from cmfnet_napari.core.study import Study, study_from_images
+from cmfnet_napari.core.case.folder import Case, create_case
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import Config, make_config
+from cmfnet_napari.core.images.study import Study, study_from_images
+from cmfnet_napari.core.strokes.journal import difference
 
 
 @dataclass

@@ -3,11 +3,11 @@ import pickle
 import pytest
 import torch
 
-from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import MODEL_FILE, Card
-from cmfnet_napari.learning.checkpoint import load_model, save_model
-from cmfnet_napari.learning.cmfnet import build
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card
+from cmfnet_napari.learning.model.checkpoint import load_model, save_model
+from cmfnet_napari.learning.model.cmfnet import build
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from cmfnet_napari.learning.crf import Kernel, gated_crf
+from cmfnet_napari.learning.model.crf import Kernel, gated_crf
 
 PLANES = ((1, 2), (0, 1), (0, 2))
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import Card
-from cmfnet_napari.learning.checkpoint import save_model
-from cmfnet_napari.learning.cmfnet import build
-from cmfnet_napari.learning.describe import (
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.model_card import Card
+from cmfnet_napari.learning.model.checkpoint import save_model
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.model.describe import (
     ARCHITECTURES,
     architecture_table,
     describe_model,

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.components import drop_unmarked
+from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import read_card, start_config
-from cmfnet_napari.core.study import load_labels
-from cmfnet_napari.learning import fit_loop
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.fit import fit
-from cmfnet_napari.learning.fit_loop import agreement
-from cmfnet_napari.learning.hooks import Hooks
-from cmfnet_napari.learning.predictor import predict_study
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.model_card import read_card, start_config
+from cmfnet_napari.core.images.study import load_labels
+from cmfnet_napari.learning.fit import loop as fit_loop
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.loop import agreement
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.predict.predictor import predict_study
 
 from .conftest import dice
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.core.clues import Clues
-from cmfnet_napari.learning.cmfnet import build
-from cmfnet_napari.learning.guide import first_scores, make_guide, make_maps, map_count
+from cmfnet_napari.core.clues.chances import Clues
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.model.guide import first_scores, make_guide, make_maps, map_count
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.learning.local import around, cut, paste
-from cmfnet_napari.learning.prepare import Frame, Inputs
+from cmfnet_napari.learning.data.prepare import Frame, Inputs
+from cmfnet_napari.learning.fit.crop import around, cut, paste
 
 PATCH = (16, 16, 16)
 SHAPE, REGION = (50, 70, 90), (slice(2, 50), slice(3, 70), slice(10, 90))

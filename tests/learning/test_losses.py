@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.learning.cmfnet import Outputs
-from cmfnet_napari.learning.losses import (
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.model.cmfnet import Outputs
+from cmfnet_napari.learning.model.losses import (
     Batch,
     consistency,
     guide_entropy,

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.learning.cmfnet import map_count
-from cmfnet_napari.learning.material import Material
-from cmfnet_napari.learning.rounds import GROUPS
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.fit.rounds import GROUPS
+from cmfnet_napari.learning.fit.training_data import Material
+from cmfnet_napari.learning.model.cmfnet import map_count
 
 
 @pytest.fixture

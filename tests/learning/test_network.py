@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.learning.cmfnet import CmFNet, build
-from cmfnet_napari.learning.layers import Convolution
-from cmfnet_napari.learning.vnet import VNet
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.learning.model.blocks import Convolution
+from cmfnet_napari.learning.model.cmfnet import CmFNet, build
+from cmfnet_napari.learning.model.vnet import VNet
 
 
 def count(network):

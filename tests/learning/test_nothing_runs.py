@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.core.case import create_case, open_case
-from cmfnet_napari.core.config import parse_config
+from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import read_card
-from cmfnet_napari.core.preview import read_preview
-from cmfnet_napari.core.volume import read_image
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.state import load_state
+from cmfnet_napari.core.fit.config import parse_config
+from cmfnet_napari.core.fit.model_card import read_card
+from cmfnet_napari.core.fit.preview_file import read_preview
+from cmfnet_napari.core.images.volume import read_image
+from cmfnet_napari.learning.engine.state import load_state
+from cmfnet_napari.learning.model.checkpoint import load_model
 
 CPU = torch.device("cpu")
 

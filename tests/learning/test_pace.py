@@ -2,9 +2,9 @@
 
 import pytest
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.learning import pace as pacing
-from cmfnet_napari.learning.pace import FRESH_SECONDS, Pace
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.learning.fit import schedule as pacing
+from cmfnet_napari.learning.fit.schedule import FRESH_SECONDS, Pace
 
 
 class Clock:

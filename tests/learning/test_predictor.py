@@ -9,13 +9,13 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from cmfnet_napari.core.config import make_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import Card
-from cmfnet_napari.core.study import study_from_images
-from cmfnet_napari.learning.cmfnet import build
-from cmfnet_napari.learning.predictor import predict, predict_study
-from cmfnet_napari.learning.prepare import Frame, Inputs, card_frame, make_frame, make_inputs
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.model_card import Card
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.learning.data.prepare import Frame, Inputs, card_frame, make_frame, make_inputs
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.predict.predictor import predict, predict_study
 
 MIB = 2**20
 

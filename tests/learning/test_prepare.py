@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.learning.prepare import Frame, make_frame, make_inputs
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.data.prepare import Frame, make_frame, make_inputs
 
 
 def whole(shape):
@@ -53,7 +53,7 @@ def test_a_thin_tumour_stroke_survives_in_a_coarse_voxel(ball):
 
 
 def test_without_an_mr_the_ct_goes_into_both_branches(ball):
-    from cmfnet_napari.core.study import study_from_images
+    from cmfnet_napari.core.images.study import study_from_images
 
     study = study_from_images(ball.study.ct.image())
     inputs = make_inputs(study, make_frame(study.grid, None, ball.config), ball.config)

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import difference
-from cmfnet_napari.core.model_card import MODEL_FILE, read_card
-from cmfnet_napari.core.preview import read_preview
-from cmfnet_napari.core.runs import read_run
-from cmfnet_napari.core.study import load_labels
-from cmfnet_napari.learning import refine as refining
-from cmfnet_napari.learning.fit import fit
-from cmfnet_napari.learning.fit_loop import agreement
-from cmfnet_napari.learning.hooks import Hooks
-from cmfnet_napari.learning.learnt import keep_learnt, load_learnt
-from cmfnet_napari.learning.material import Material
-from cmfnet_napari.learning.refine import refine
-from cmfnet_napari.learning.run import RunFolder
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.fit.preview_file import read_preview
+from cmfnet_napari.core.fit.runs import read_run
+from cmfnet_napari.core.images.study import load_labels
+from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.learning.fit import refine as refining
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.loop import agreement
+from cmfnet_napari.learning.fit.model_in_memory import keep_learnt, load_learnt
+from cmfnet_napari.learning.fit.refine import refine
+from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.fit.training_data import Material
 
 from .conftest import Worker, fit_command, make_ball
 

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from cmfnet_napari.core.config import Config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.runs import STATE_FILE
-from cmfnet_napari.learning import fit_loop, pace, report
-from cmfnet_napari.learning.checkpoint import load_model
-from cmfnet_napari.learning.fit import fit, go_on
-from cmfnet_napari.learning.hooks import Hooks
-from cmfnet_napari.learning.lighter import lighter
-from cmfnet_napari.learning.state import SAVE_VARIABLE
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.learning.engine.out_of_memory import lighter
+from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
+from cmfnet_napari.learning.fit import loop as fit_loop
+from cmfnet_napari.learning.fit import output, schedule
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.start import fit, go_on
+from cmfnet_napari.learning.model.checkpoint import load_model
 
 CPU = torch.device("cpu")
 
@@ -99,7 +100,7 @@ def test_broken_off_and_gone_on_is_the_same_to_the_bit(ball, config, tmp_path, c
 
 def test_state_is_saved_while_it_trains(ball, config, tmp_path, counting, monkeypatch):
     monkeypatch.setenv(SAVE_VARIABLE, "0")
-    monkeypatch.setattr(pace, "SAVE_SHARE", 1e9)
+    monkeypatch.setattr(schedule, "SAVE_SHARE", 1e9)
 
     def crash(self):
         raise KeyboardInterrupt  # as little as a kill: nothing more is written
@@ -198,7 +199,7 @@ def test_prediction_out_of_memory_takes_a_smaller_budget(ball, config, tmp_path,
 
 
 def test_a_full_disk_is_waited_for(ball, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(output, "LOOK_SECONDS", 0.05)
     full = threading.Event()
     save = fit_loop.RunFolder.save_model
 

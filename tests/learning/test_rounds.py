@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.learning.rounds import GROUPS, Rounds
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.learning.fit.rounds import GROUPS, Rounds
 
 STEPS = 200  # rounds of 20
 

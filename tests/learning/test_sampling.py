@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.scribbles import IGNORE
-from cmfnet_napari.learning.losses import Batch
-from cmfnet_napari.learning.prepare import make_frame, make_inputs
-from cmfnet_napari.learning.sampling import Sampler
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.data.prepare import make_frame, make_inputs
+from cmfnet_napari.learning.data.sampling import Sampler
+from cmfnet_napari.learning.model.losses import Batch
 
 
 def volume(ball, config, targets=None):

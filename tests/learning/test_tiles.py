@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.learning.tiles import make_tiles, smallest_tile
+from cmfnet_napari.learning.predict.tiles import make_tiles, smallest_tile
 
 
 def at_most(voxels):

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 from tensorboardX.proto.event_pb2 import Event
 
-from cmfnet_napari.core.config import cohort_config
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.model_card import read_card
-from cmfnet_napari.learning.split import Hooks
-from cmfnet_napari.learning.train import train
+from cmfnet_napari.core.fit.config import cohort_config
+from cmfnet_napari.core.fit.model_card import read_card
+from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.cohort.train import train
 
 SHAPE = (16, 18, 32)
 

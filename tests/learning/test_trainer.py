@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from cmfnet_napari.learning.cmfnet import build
-from cmfnet_napari.learning.device import make_fabric
-from cmfnet_napari.learning.losses import Batch
-from cmfnet_napari.learning.sampling import Sampler
-from cmfnet_napari.learning.trainer import DivergedError, Trainer
+from cmfnet_napari.learning.data.sampling import Sampler
+from cmfnet_napari.learning.engine.device import make_fabric
+from cmfnet_napari.learning.engine.trainer import DivergedError, Trainer
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.model.losses import Batch
 
 CPU = torch.device("cpu")
 

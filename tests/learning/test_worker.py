@@ -7,16 +7,16 @@ import time
 
 import numpy as np
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import open_case
-from cmfnet_napari.core.journal import difference
-from cmfnet_napari.core.kept import kept_previews, read_kept
-from cmfnet_napari.core.model_card import Card, read_card
-from cmfnet_napari.core.runs import STATE_FILE
-from cmfnet_napari.core.study import load_labels
-from cmfnet_napari.learning.checkpoint import save_model
-from cmfnet_napari.learning.cmfnet import build
-from cmfnet_napari.learning.state import SAVE_VARIABLE
+from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.kept_previews import kept_previews, read_kept
+from cmfnet_napari.core.fit.model_card import Card, read_card
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.images.study import load_labels
+from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
+from cmfnet_napari.learning.model.checkpoint import save_model
+from cmfnet_napari.learning.model.cmfnet import build
 
 from .conftest import Worker, fit_command
 

@@ -13,8 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.core import isolation
-from cmfnet_napari.core.case import create_case
-from cmfnet_napari.core.study import study_from_images
+from cmfnet_napari.core.case.folder import create_case
+from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.gui.app import _check_qt
 from cmfnet_napari.gui.worker_client import worker_command
 

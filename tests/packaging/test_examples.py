@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.config import Config, make_config
+from cmfnet_napari.core.fit.config import Config, make_config
 
 
 @pytest.fixture

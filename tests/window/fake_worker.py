@@ -26,11 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import open_case
-from cmfnet_napari.core.kept import kept_path
-from cmfnet_napari.core.runs import EVENTS_FILE
-from cmfnet_napari.core.volume import write_image
+from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.kept_previews import kept_path
+from cmfnet_napari.core.fit.runs import EVENTS_FILE
+from cmfnet_napari.core.images.volume import write_image
 
 MODE, CASE = sys.argv[1], Path(sys.argv[2])
 RUN = "runs/0001-quick"

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from cmfnet_napari.core.views import VIEWS_FILE
+from cmfnet_napari.core.case.view_state import VIEWS_FILE
 
 BROKEN = [
     {},

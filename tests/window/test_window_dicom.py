@@ -8,7 +8,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialogButtonBox, QFileDialog, QMessageBox
 
-from cmfnet_napari.core.grid import Grid
+from cmfnet_napari.core.images.grid import Grid
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,

@@ -10,12 +10,12 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
-from cmfnet_napari.core.dicom import export as export_module
-from cmfnet_napari.core.dicom.pacs_nodes import find_node
-from cmfnet_napari.core.dicom.rtstruct_out import write_structure_set
+from cmfnet_napari.core.dicom.export import checked_export as export_module
+from cmfnet_napari.core.dicom.export.rtstruct import write_structure_set
+from cmfnet_napari.core.dicom.pacs.nodes import find_node
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.scribbles import DEFAULT_CLASSES, ScribbleClass
-from cmfnet_napari.core.study import open_study
+from cmfnet_napari.core.images.study import open_study
+from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 from cmfnet_napari.gui import dicom_exporting
 from cmfnet_napari.gui.dicom_export import DicomExport, file_name
 from cmfnet_napari.gui.dicom_exporting import Contour, DicomExporting

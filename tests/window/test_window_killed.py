@@ -9,8 +9,8 @@ import psutil
 import pytest
 from test_window_real_worker import ended
 
-from cmfnet_napari.core.case import open_case
-from cmfnet_napari.core.runs import interrupted_run
+from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.fit.runs import interrupted_run
 from tests.faults import kills
 
 TINY = {"width": 4, "steps": 12, "precision": "float32", "device": "cpu"}

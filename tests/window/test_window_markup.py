@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextDocumentFragment
 from qtpy.QtWidgets import QLabel, QWidget
 
-from cmfnet_napari.core.events import Preview
+from cmfnet_napari.core.fit.events import Preview
 from cmfnet_napari.gui.markup import plain
 from cmfnet_napari.gui.opening import open_files
 

@@ -9,8 +9,8 @@ import pytest
 from conftest import SHAPE, SPACING
 from napari.utils.notifications import notification_manager
 
-from cmfnet_napari.core.case_structures import Structure, save_structures
-from cmfnet_napari.core.study import open_study
+from cmfnet_napari.core.case.structures import Structure, save_structures
+from cmfnet_napari.core.images.study import open_study
 from cmfnet_napari.gui.opening import open_files
 
 
@@ -72,7 +72,7 @@ def test_strokes_come_back_and_another_file_does_not_replace_them(
 ):
     from functools import partial
 
-    from cmfnet_napari.core.study import save_labels
+    from cmfnet_napari.core.images.study import save_labels
     from cmfnet_napari.gui.opening import open_files
 
     session = opened.session

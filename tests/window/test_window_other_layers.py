@@ -9,8 +9,8 @@ import pytest
 from conftest import SHAPE
 from qtpy.QtTest import QTest
 
-from cmfnet_napari.core.preflight import Finding
-from cmfnet_napari.core.views import VIEWS_FILE
+from cmfnet_napari.core.case.view_state import VIEWS_FILE
+from cmfnet_napari.core.fit.preflight_checks import Finding
 from cmfnet_napari.gui.opening import open_files
 from cmfnet_napari.gui.preflight import Preflight
 

@@ -13,8 +13,8 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QDate, Qt
 from qtpy.QtWidgets import QDialogButtonBox
 
-from cmfnet_napari.core.dicom import pacs
-from cmfnet_napari.core.dicom.pacs_nodes import make_node, save_node
+from cmfnet_napari.core.dicom.pacs import transfer as pacs
+from cmfnet_napari.core.dicom.pacs.nodes import make_node, save_node
 from cmfnet_napari.gui import pacs_fetching
 from cmfnet_napari.gui.opening import open_files, reopen
 from tests.dicom_files import write_patient

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.scribbles import ScribbleClass
+from cmfnet_napari.core.strokes.scribbles import ScribbleClass
 from cmfnet_napari.gui import preflight as module
 
 SHAPE = (12, 20, 16)

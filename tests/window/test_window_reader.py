@@ -8,9 +8,9 @@ import SimpleITK as sitk
 from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.study import open_study, turn
-from cmfnet_napari.core.volume import from_image, read_image
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import open_study, turn
+from cmfnet_napari.core.images.volume import from_image, read_image
 from cmfnet_napari.gui.layers import OPENED
 from cmfnet_napari.gui.reader import get_reader, read
 from tests.dicom_files import (

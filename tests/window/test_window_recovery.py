@@ -12,14 +12,14 @@ import pytest
 from conftest import SHAPE
 from napari.utils.notifications import notification_manager
 
-from cmfnet_napari.core import events
-from cmfnet_napari.core.case import open_case
+from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.fit import events
 from cmfnet_napari.gui.opening import open_files
 
 HOLD = """
 import sys
 from pathlib import Path
-from cmfnet_napari.core.lock import CaseLock
+from cmfnet_napari.core.case.lock import CaseLock
 lock = CaseLock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -11,10 +11,10 @@ import pytest
 from conftest import SHAPE
 from napari.utils.notifications import notification_manager
 
-from cmfnet_napari.core.checkerboard import Checkerboard
 from cmfnet_napari.core.errors import CancelledError, UserError
-from cmfnet_napari.core.study import study_from_images
-from cmfnet_napari.core.volume import read_image
+from cmfnet_napari.core.images.checkerboard import Checkerboard
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.images.volume import read_image
 from cmfnet_napari.gui.nudge import nudged
 from cmfnet_napari.gui.opening import open_files
 

@@ -10,10 +10,10 @@ import SimpleITK as sitk
 from conftest import SHAPE, image_of
 from napari.utils.notifications import notification_manager
 
-from cmfnet_napari.core.events import Finished, encode
-from cmfnet_napari.core.review_record import REVIEW_FILE
-from cmfnet_napari.core.runs import EVENTS_FILE
-from cmfnet_napari.core.volume import write_image
+from cmfnet_napari.core.fit.events import Finished, encode
+from cmfnet_napari.core.fit.runs import EVENTS_FILE
+from cmfnet_napari.core.images.volume import write_image
+from cmfnet_napari.core.review.record import REVIEW_FILE
 from cmfnet_napari.gui.opening import open_files
 from cmfnet_napari.gui.seen import LOOK_MS
 

@@ -12,9 +12,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QWidget
 from safetensors.numpy import save_file
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.events import decode_command
-from cmfnet_napari.core.model_card import FORMAT, Card
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.events import decode_command
+from cmfnet_napari.core.fit.model_card import FORMAT, Card
 from cmfnet_napari.gui.opening import open_files
 
 NOTHING = "Strokes alone (from nothing)"

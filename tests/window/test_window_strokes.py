@@ -10,8 +10,8 @@ from conftest import SHAPE
 from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import Stroke
-from cmfnet_napari.core.study import load_labels
+from cmfnet_napari.core.images.study import load_labels
+from cmfnet_napari.core.strokes.journal import Stroke
 from cmfnet_napari.gui.opening import open_files
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import SHAPE
 
+from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.views import VIEWS_FILE
 
 
 @pytest.fixture

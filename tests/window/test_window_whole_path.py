@@ -17,7 +17,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 
-from cmfnet_napari.core.boxes import bounding_box
+from cmfnet_napari.core.geometry.boxes import bounding_box
 
 LEFT = Qt.MouseButton.LeftButton
 STEPS = 12  # of a training that only has to run

@@ -12,10 +12,10 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.events import Finished
-from cmfnet_napari.core.grid import Grid
-from cmfnet_napari.core.scribbles import DEFAULT_CLASSES
-from cmfnet_napari.core.study import study_from_images
+from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES
 from cmfnet_napari.gui.layers import case_layers
 from cmfnet_napari.gui.opening import prepare
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.kept import kept_path
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.kept_previews import kept_path
 from cmfnet_napari.gui.history import History
 from tests.window_logic.stand_ins import SHAPE, StandInResult, StandInTraining, finished
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from cmfnet_napari.core.config import make_config
-from cmfnet_napari.core.expected import Expected
-from cmfnet_napari.core.preflight import Finding
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.cost_estimate import Expected
+from cmfnet_napari.core.fit.preflight_checks import Finding
 from cmfnet_napari.gui import preflight as module
 from cmfnet_napari.gui.preflight import Answer, Preflight
 from cmfnet_napari.gui.preflight_panel import expected_words

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmfnet_napari.core import events
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit import events
 from cmfnet_napari.gui.refining import IDLE_SECONDS, QUIET_MS, Refining
 from tests.window_logic.stand_ins import SHAPE, Client, StandInResult, StandInTraining, finished
 

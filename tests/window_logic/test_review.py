@@ -10,9 +10,9 @@ import pytest
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.journal import Stroke
-from cmfnet_napari.core.review import Place
-from cmfnet_napari.core.review_record import REVIEW_FILE
+from cmfnet_napari.core.review.places import Place
+from cmfnet_napari.core.review.record import REVIEW_FILE
+from cmfnet_napari.core.strokes.journal import Stroke
 from cmfnet_napari.gui import review as module
 from cmfnet_napari.gui.review import Review
 from tests.window_logic.stand_ins import SHAPE, StandInResult

@@ -7,8 +7,8 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from cmfnet_napari.core.checkerboard import Checkerboard
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.layers import OPENED, ROLE, placement
 from cmfnet_napari.gui.layouts import LAYOUTS, Layouts

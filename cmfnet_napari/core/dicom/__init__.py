@@ -1,1 +1,1 @@
-"""DICOM in and out: series, structure sets, segmentations, registrations."""
+"""DICOM in and out: importing a patient, exporting contours, a PACS. None knows another."""

@@ -1,0 +1,87 @@
+"""case.json: what a case folder says of itself, checked before anything believes it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, ScribbleClass
+
+FORMAT = 1
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+class CaseCard(BaseModel):
+    """What case.json holds. Fields of a newer version are kept.
+
+    Attributes
+    ----------
+    format : int
+        Version of the case folder.
+    study : str
+        Hash of the study.
+    source_grid : Grid
+        The CT's Grid as it lay in its file.
+    classes : tuple of ScribbleClass
+        Background and the classes, in order of their codes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    format: int = FORMAT
+    study: str
+    source_grid: Grid
+    classes: tuple[ScribbleClass, ...]
+
+    @field_validator("source_grid")
+    @classmethod
+    def _in_space(cls, grid: Grid) -> Grid:
+        numbers = np.array([*grid.spacing, *grid.origin, *grid.direction])
+        if len(numbers) != 15 or not np.isfinite(numbers).all() or min(grid.spacing) <= 0:
+            raise ValueError("no place in space")
+        return grid
+
+    @field_validator("classes")
+    @classmethod
+    def _painted(cls, classes: tuple[ScribbleClass, ...]) -> tuple[ScribbleClass, ...]:
+        codes = [entry.code for entry in classes]
+        if not codes or codes[0] != BACKGROUND or codes[-1] > MAX_CODE:
+            raise ValueError("codes")
+        if codes != sorted(set(codes)):
+            raise ValueError("codes are not in order")
+        if not all(_COLOR.fullmatch(entry.color) for entry in classes):
+            raise ValueError("a colour")
+        return classes
+
+
+def parse_card(values: dict[str, Any], case: str) -> CaseCard:
+    """Check what case.json holds.
+
+    Parameters
+    ----------
+    values : dict
+        From the file.
+    case : str
+        Name of the case for messages.
+
+    Raises
+    ------
+    UserError
+        Another version, or damaged.
+    """
+    if values.get("format") != FORMAT:
+        other = str(values.get("format"))[:20]
+        raise UserError(f"The case {case} has format {other}, this version reads {FORMAT}.")
+    try:
+        return CaseCard.model_validate(values)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"][:3])
+        raise UserError(
+            f"case.json in {case} is damaged ({field}). Bring it back from a backup, or open the "
+            "images as a new case."
+        ) from error

@@ -1,0 +1,253 @@
+"""Case folder: a patient's study, strokes and runs, in one place on disk.
+
+::
+
+    case.json            format, classes, hash of the study, the CT's original grid
+    study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one,
+                         mr_source.nrrd as it was read
+    registration.json    how the MR lies to the CT, once that was changed
+    strokes.sqlite       the journal
+    case.lock            held by the window that writes; in-use.json says who that is
+    review.json          slices looked at, decisions about places
+    runs/0001-quick/     config.json, events.jsonl, model.safetensors, preview.npy,
+                         prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz
+
+No patient name, birth date or path is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_data_path
+
+from cmfnet_napari.core.case.card import CaseCard, parse_card
+from cmfnet_napari.core.case.lock import CaseInUseError, CaseLock
+from cmfnet_napari.core.case.study_files import read_study, write_study
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.registration.registrations import (
+    AS_IT_WAS,
+    Registration,
+    Registrations,
+    parse_registrations,
+)
+from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
+from cmfnet_napari.core.strokes.journal import Journal
+from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
+
+CASES_VARIABLE = "CMFNET_CASES"
+
+
+class Case:
+    """One case folder. Make it with `create_case` or `open_case`.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is.
+    study : Study
+        Its images.
+    journal : Journal
+        Its strokes.
+    read_only : bool
+        Another window writes it; this one looks on.
+    notice : str
+        Who has it, when this one looks on.
+    closed : bool
+        It was let go of: open it again to go on.
+    unclean : bool
+        The window that had it last was not closed but killed.
+    """
+
+    def __init__(self, folder: Path, study: Study, read_only: bool = False) -> None:
+        self.folder = folder
+        self.study = study
+        self.read_only = read_only
+        self.notice = ""
+        self.closed = False
+        self._lock = None if read_only else CaseLock(folder)
+        self.unclean = self._lock is not None and self._lock.unclean
+        try:
+            self.journal = Journal(folder / "strokes.sqlite", read_only)
+        except UserError:
+            self._release()
+            raise
+
+    def scribbles(self) -> np.ndarray:
+        """The journal's fold: uint8 (z, y, x) on the Study's Grid."""
+        array = np.zeros(self.study.grid.shape, dtype=np.uint8)
+        self.journal.fold(array)
+        return array
+
+    @property
+    def classes(self) -> tuple[ScribbleClass, ...]:
+        """Background and the classes, in order of their codes."""
+        return _read_card(self.folder).classes
+
+    @property
+    def key(self) -> str:
+        """Names the case, not the patient: 16 digits of the hash of its study as it was read."""
+        return _read_card(self.folder).study[:16]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes 1, 2, … of a segmentation, without the background."""
+        return [entry.name for entry in self.classes if entry.code >= FIRST_CLASS]
+
+    def save_classes(self, classes: tuple[ScribbleClass, ...]) -> None:
+        """Keep names and colours of the classes with the case.
+
+        Raises
+        ------
+        UserError
+            The case is open for looking only.
+        """
+        if self.read_only:
+            raise UserError("This case is open in another window; its classes are changed there.")
+        card = _read_card(self.folder).model_copy(update={"classes": classes})
+        write_json(self.folder / "case.json", card.model_dump(mode="json"))
+
+    @property
+    def registrations(self) -> Registrations:
+        """Where the MR lies, and lay before."""
+        return _read_registrations(self.folder)
+
+    def register(self, entry: Registration) -> None:
+        """Put the MR elsewhere from now on; the images in the folder stay as they are."""
+        self._keep(self.registrations.added(entry))
+
+    def undo_registration(self) -> None:
+        """Put the MR back where it lay before; UserError when it was never moved."""
+        self._keep(self.registrations.undone())
+
+    def _keep(self, registrations: Registrations) -> None:
+        if self.read_only:
+            raise UserError("This case is open in another window; its MR is moved there.")
+        study = self.study.moved(registrations.current.array)
+        write_json(self.folder / REGISTRATION_FILE, registrations.model_dump(mode="json"))
+        self.study = study
+
+    def new_run(self, name: str) -> Path:
+        """Make the folder of the next run, ``runs/NNNN-name``."""
+        runs = self.folder / "runs"
+        runs.mkdir(exist_ok=True)
+        while True:  # two workers may want the same number
+            number = 1 + max((int(p.name[:4]) for p in self.runs()), default=0)
+            run = runs / f"{number:04d}-{name}"
+            with contextlib.suppress(FileExistsError):
+                run.mkdir()
+                return run
+
+    def runs(self) -> list[Path]:
+        """Folders of the runs, oldest first."""
+        return sorted(p for p in (self.folder / "runs").glob("[0-9]" * 4 + "-*") if p.is_dir())
+
+    def close(self) -> None:
+        """Release the journal and the case. Twice is once."""
+        self.closed = True
+        self.journal.close()
+        self._release()
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
+def cases_folder() -> Path:
+    """Where cases are kept when nobody says otherwise (variable ``CMFNET_CASES``)."""
+    chosen = os.environ.get(CASES_VARIABLE)
+    return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "cases"
+
+
+def case_for(
+    study: Study, folder: str | Path | None = None, registration: Registration | None = None
+) -> Case:
+    """Return the case of a study: the one it already has, with its strokes, or a new one.
+
+    A case that another window has open comes read-only. `registration` says how the MR of a new
+    case was placed.
+    """
+    folder = Path(folder) if folder else cases_folder() / study.content_hash[:16]
+    if not (folder / "case.json").exists():
+        return create_case(folder, study, registration)
+    try:
+        return open_case(folder, study)
+    except CaseInUseError as error:
+        case = open_case(folder, study, read_only=True)
+        case.notice = str(error)
+        return case
+
+
+def create_case(folder: str | Path, study: Study, registration: Registration | None = None) -> Case:
+    """Write a study into a new case folder; `registration` says how its MR was placed.
+
+    Raises
+    ------
+    UserError
+        The folder already holds a case, or cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / "case.json").exists():
+        raise UserError(f"{folder.name} already holds a case. Open it, or choose another folder.")
+    try:
+        (folder / "study").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The case folder {folder} cannot be made ({error.strerror}).") from error
+    write_study(folder, study)
+    if registration is not None:
+        entries = Registrations(entries=(registration,))
+        write_json(folder / REGISTRATION_FILE, entries.model_dump(mode="json"))
+    card = CaseCard(
+        study=study.content_hash, source_grid=study.source_grid, classes=DEFAULT_CLASSES
+    )
+    # Last: a folder without it is no case yet.
+    write_json(folder / "case.json", card.model_dump(mode="json"))
+    return Case(folder, study)
+
+
+def open_case(folder: str | Path, study: Study | None = None, read_only: bool = False) -> Case:
+    """Open a case folder; `study` saves reading it again when it is already in memory.
+
+    Raises
+    ------
+    CaseInUseError
+        Another window has it open and `read_only` is false.
+    UserError
+        No case, a case of another version, or one that belongs to another study.
+    """
+    folder = Path(folder)
+    _check_links(folder)
+    card = _read_card(folder)
+    if study is None:
+        study = read_study(folder, card)
+    elif study.content_hash != card.study:
+        raise UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
+    registrations = _read_registrations(folder)
+    if len(registrations.entries) > 1:
+        study = study.moved(registrations.current.array)
+    return Case(folder, study, read_only)
+
+
+def _read_card(folder: Path) -> CaseCard:
+    if not (folder / "case.json").exists():
+        raise UserError(f"{folder} is no case folder (it has no case.json).")
+    return parse_card(read_json(folder / "case.json"), folder.name)
+
+
+def _read_registrations(folder: Path) -> Registrations:
+    path = folder / REGISTRATION_FILE
+    return parse_registrations(read_json(path), folder.name) if path.exists() else AS_IT_WAS
+
+
+def _check_links(folder: Path) -> None:
+    """Refuse a case that somebody sends with links out of it: what they lead to is not ours."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            inside(folder, path.relative_to(folder).as_posix())

@@ -1,0 +1,47 @@
+"""The images of a case folder: ``study/*.nrrd``, on the Study's Grid and as the MR was read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cmfnet_napari.core.case.card import CaseCard
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.volume import Volume, from_image, read_image, write_image
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Write the images of a study into a case folder."""
+    for name, volume in _volumes(study).items():
+        write_image(volume.image(), folder / "study" / f"{name}.nrrd")
+
+
+def _volumes(study: Study) -> dict[str, Volume]:
+    volumes = {"ct": study.ct}
+    if study.mr is not None:
+        volumes["mr"] = study.mr
+        volumes["mr_fov"] = Volume(study.mr_fov, study.grid)
+    if study.mr_source is not None:
+        volumes["mr_source"] = study.mr_source
+    return volumes
+
+
+def read_study(folder: Path, card: CaseCard) -> Study:
+    """Read them back, as the case was made with; UserError when they do not belong together."""
+
+    def read(name: str, modality: str) -> Volume | None:
+        path = folder / "study" / f"{name}.nrrd"
+        return from_image(read_image(path), modality) if path.exists() else None
+
+    ct, mr, fov = read("ct", "CT"), read("mr", "MR"), read("mr_fov", "")
+    if ct is None:
+        raise UserError(f"The case {folder.name} has lost its CT (study/ct.nrrd).")
+    images = [volume for volume in (ct, mr, fov) if volume is not None]
+    together = (mr is None) == (fov is None) and all(v.grid.same_place(ct.grid) for v in images)
+    if not together or sorted(card.source_grid.shape) != sorted(ct.grid.shape):
+        raise UserError(
+            f"The images of the case {folder.name} do not belong together. Bring the folder back "
+            "from a backup, or open the images as a new case."
+        )
+    fov_array = None if fov is None else fov.array.astype(bool)
+    return Study(ct, mr, fov_array, card.source_grid, read("mr_source", "MR"))

@@ -1,0 +1,1 @@
+"""What strokes tell of the voxels between them, before anything is trained."""

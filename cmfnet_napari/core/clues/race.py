@@ -1,0 +1,98 @@
+"""Geodesic race: every voxel is reached from all strokes; the nearest along the image wins.
+
+Crossing an edge costs, so strokes spread inside what looks like one tissue. The cost of a path
+is the integral of 1 + edge · |∇I| over its length in mm, with |∇I| over CT and MR together; where
+it is known how likely each class looks, unlike · (1 − p) is added for the paths of a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+from skimage.graph import MCP_Geometric
+
+from cmfnet_napari.core.images.grid import Triple
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+
+EDGE_MM = 100.0  # what an edge of the whole range costs
+LOOKS_EDGE_MM = 200.0  # the same where the looks count too
+UNLIKE = 3.0
+FAR_MM = 1e4  # cost given to a class that no path reaches
+_SMOOTH_MM = 1.5  # of the images before their gradient is taken
+
+
+def with_air(strokes: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Strokes (codes, or `IGNORE`) with all that is not the patient as background."""
+    return np.where(~body & (strokes == IGNORE), 0, strokes)
+
+
+def edge_strength(images: Sequence[np.ndarray], spacing: Triple) -> np.ndarray:
+    """Gradient magnitude over all images, per mm.
+
+    Parameters
+    ----------
+    images : sequence of float arrays (z, y, x)
+        In [0, 1].
+    spacing : tuple of float
+        mm along (z, y, x).
+    """
+    total = np.zeros(images[0].shape)
+    for image in images:
+        smooth = ndimage.gaussian_filter(image, [_SMOOTH_MM / s for s in spacing])
+        total += sum(g**2 for g in np.gradient(smooth, *spacing))
+    return np.sqrt(total)
+
+
+def race(
+    images: Sequence[np.ndarray],
+    targets: np.ndarray,
+    classes: int,
+    spacing: Triple,
+    edge: float = EDGE_MM,
+    looks: np.ndarray | None = None,
+    unlike: float = UNLIKE,
+) -> np.ndarray:
+    """Cost from the strokes of each class to every voxel.
+
+    Parameters
+    ----------
+    images : sequence of float arrays (z, y, x)
+        CT and MR in [0, 1]; 0 where the MR has no data.
+    targets : integer array (z, y, x)
+        Segmentation codes at strokes, anything else elsewhere.
+    classes : int
+        Number of codes, background included.
+    spacing : tuple of float
+        mm along (z, y, x).
+    edge : float
+        mm that an edge of the whole range costs.
+    looks : float array (classes, z, y, x), optional
+        How likely every voxel's look is that of each class (`appearance.appearance`).
+    unlike : float
+        What a voxel costs more that does not look like the class at all.
+
+    Returns
+    -------
+    float32 array (classes, z, y, x)
+        Cost in mm, at most `FAR_MM`: that of a class without a stroke.
+    """
+    cost = 1 + edge * edge_strength(images, spacing)
+    costs = np.full((classes, *targets.shape), FAR_MM, dtype=np.float32)
+    for code in range(classes):
+        starts = targets == code
+        if starts.any():
+            own = cost if looks is None else cost + unlike * (1 - looks[code])
+            costs[code] = _costs_from(starts, own, spacing)
+    return costs
+
+
+def _costs_from(starts: np.ndarray, cost: np.ndarray, spacing: Triple) -> np.ndarray:
+    """Cost of paths from a set of voxels; they begin at its rim, for what is inside costs none."""
+    inside = ndimage.binary_erosion(starts, np.ones((3, 3, 3)), border_value=1)
+    rim = np.argwhere(starts & ~inside)
+    if not len(rim):
+        return np.zeros(cost.shape)
+    found, _ = MCP_Geometric(np.where(inside, -1, cost), sampling=spacing).find_costs(rim)
+    return np.where(starts, 0, np.minimum(found, FAR_MM))

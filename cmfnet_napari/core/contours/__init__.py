@@ -1,0 +1,1 @@
+"""Judging contours: parts, volumes, agreement with a reference, areas, doubt."""

@@ -1,0 +1,75 @@
+"""Connected parts of a segmentation, and the volumes of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from cmfnet_napari.core.geometry.boxes import bounding_box
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, segmentation_code
+
+_CORNERS_TOUCH = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
+
+
+def drop_unmarked(labels: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
+    """Drop every connected part of a class in which the user drew no stroke of that class.
+
+    Parameters
+    ----------
+    labels : integer array (z, y, x)
+        Segmentation codes.
+    scribbles : uint8 array (z, y, x)
+        Scribble codes on the same grid.
+
+    Returns
+    -------
+    uint8 array (z, y, x)
+        The segmentation without those parts. Voxels that touch at a face, an edge or a corner
+        belong together.
+    """
+    if labels.shape != scribbles.shape:
+        raise ValueError(f"labels {labels.shape} and scribbles {scribbles.shape} differ in shape")
+    kept = np.zeros(labels.shape, dtype=np.uint8)
+    for code in range(FIRST_CLASS, int(scribbles.max(initial=0)) + 1):
+        mask = labels == segmentation_code(code)
+        box = bounding_box(mask)
+        if box is None:
+            continue
+        parts, count = ndimage.label(mask[box], _CORNERS_TOUCH)
+        marked = np.zeros(count + 1, dtype=bool)
+        marked[parts[scribbles[box] == code]] = True
+        marked[0] = False
+        kept[box][marked[parts]] = segmentation_code(code)
+    return kept
+
+
+def volumes_ml(
+    labels: np.ndarray, grid: Grid, names: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Volume of every class in millilitres, by name.
+
+    Parameters
+    ----------
+    labels : integer array (z, y, x)
+        Segmentation codes.
+    grid : Grid
+        Where they lie.
+    names : sequence of str, optional
+        Names of the classes 1, 2, … in order; a named class without a voxel has volume 0.
+    """
+    counts = np.bincount(labels.ravel(), minlength=1 + len(names or ()))
+    return {
+        class_name(code, names): float(counts[code] * grid.voxel_ml)
+        for code in range(1, len(counts))
+    }
+
+
+def class_name(code: int, names: Sequence[str] | None = None) -> str:
+    """Name of a segmentation code: ``names[code - 1]``, told apart when two are the same."""
+    if names is None or code > len(names):
+        return f"class {code}"
+    name = names[code - 1]
+    return f"{name} ({code})" if list(names).count(name) > 1 else name

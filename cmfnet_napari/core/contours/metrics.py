@@ -1,0 +1,166 @@
+"""How well a segmentation agrees with a reference: overlap, distances in mm, volumes in ml.
+
+A surface is the voxels of a class with a face towards something else; where the image ends and
+cuts the class is no surface. Distances are between the centres of such voxels, in the patient's
+millimetres, as the CHAOS challenge measures them (Kavur et al., Medical Image Analysis 69,
+2021): ASD is its ASSD, HD its MSSD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from cmfnet_napari.core.contours.components import class_name
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.geometry.boxes import bounding_box, grow
+from cmfnet_napari.core.images.grid import Grid
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Agreement of one class, or the mean of all.
+
+    None means undefined: distances need both sides, a relative difference needs a reference.
+
+    Attributes
+    ----------
+    dsc : float
+        Dice similarity, 0 … 1. Both empty: 1; one empty: 0.
+    asd_mm : float or None
+        Average symmetric surface distance: mean over the voxels of both surfaces.
+    hd95_mm : float or None
+        Larger of the two directed 95th percentiles.
+    hd_mm : float or None
+        Hausdorff distance, the largest of all.
+    surface_dsc : float
+        Share of both surfaces' voxels within the tolerance of the other one, 0 … 1. Both
+        empty: 1; one empty: 0.
+    volume_ml, reference_ml : float
+        Volumes of prediction and reference.
+    volume_difference : float or None
+        (volume − reference) / reference.
+    """
+
+    dsc: float
+    asd_mm: float | None
+    hd95_mm: float | None
+    hd_mm: float | None
+    surface_dsc: float
+    volume_ml: float
+    reference_ml: float
+    volume_difference: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of every class by its name, and their mean over the classes that have a value."""
+
+    classes: dict[str, Scores]
+    mean: Scores
+    tolerance_mm: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for JSON: undefined values are None, which becomes null."""
+        return asdict(self)
+
+
+def evaluate(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    grid: Grid,
+    names: Sequence[str] | None = None,
+    tolerance_mm: float = 2.0,
+) -> Evaluation:
+    """Compare two segmentations class by class.
+
+    Parameters
+    ----------
+    prediction, reference : integer or bool array (z, y, x)
+        Segmentation codes, 0 background. Every class that occurs in one of them is scored;
+        class 1 also when neither has any.
+    grid : Grid
+        The Grid both lie on.
+    names : sequence of str, optional
+        Names of the classes 1, 2, … in order.
+    tolerance_mm : float
+        Distance at which surfaces still count as the same, for the surface DSC.
+
+    Raises
+    ------
+    UserError
+        The two differ in shape.
+    """
+    if prediction.shape != reference.shape:
+        raise UserError(
+            f"The prediction has {_size(prediction)} voxels and the reference "
+            f"{_size(reference)}. Compare two segmentations of one CT."
+        )
+    codes = sorted((set(np.unique(prediction)) | set(np.unique(reference))) - {0}) or [1]
+    classes = {
+        class_name(int(code), names): _scores(
+            prediction == code, reference == code, grid, tolerance_mm
+        )
+        for code in codes
+    }
+    return Evaluation(classes, _mean(list(classes.values())), tolerance_mm)
+
+
+def _scores(a: np.ndarray, b: np.ndarray, grid: Grid, tolerance_mm: float) -> Scores:
+    box = bounding_box(a | b)
+    if box is not None:
+        box = grow(box, (1, 1, 1), a.shape)  # beside a class, but not where the image ends
+        a, b = a[box], b[box]
+    n_a, n_b = int(a.sum()), int(b.sum())
+    distances: dict[str, Any] = {"asd_mm": None, "hd95_mm": None, "hd_mm": None}
+    distances["surface_dsc"] = float(n_a == n_b == 0)
+    if n_a and n_b:
+        distances = _distances(a, b, grid.spacing, tolerance_mm)
+    return Scores(
+        dsc=2.0 * int((a & b).sum()) / (n_a + n_b) if n_a + n_b else 1.0,
+        volume_ml=n_a * grid.voxel_ml,
+        reference_ml=n_b * grid.voxel_ml,
+        volume_difference=(n_a - n_b) / n_b if n_b else None,
+        **distances,
+    )
+
+
+def _distances(
+    a: np.ndarray, b: np.ndarray, spacing: Sequence[float], tolerance_mm: float
+) -> dict[str, Any]:
+    points_a, points_b = (_surface(mask) * np.array(spacing) for mask in (a, b))
+    a_to_b = KDTree(points_b).query(points_a)[0]
+    b_to_a = KDTree(points_a).query(points_b)[0]
+    both = np.concatenate([a_to_b, b_to_a])
+    return {
+        "asd_mm": float(both.mean()),
+        "hd95_mm": float(max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))),
+        "hd_mm": float(both.max()),
+        "surface_dsc": float((both <= tolerance_mm).mean()),
+    }
+
+
+def _surface(mask: np.ndarray) -> np.ndarray:
+    """Indices (n, 3) of voxels with a face towards something else.
+
+    A class that fills the image has none; then the image's own end is its surface.
+    """
+    surface = mask & ~ndimage.binary_erosion(mask, border_value=True)
+    return np.argwhere(surface if surface.any() else mask & ~ndimage.binary_erosion(mask))
+
+
+def _mean(rows: list[Scores]) -> Scores:
+    def mean(name: str) -> float | None:
+        values = [v for v in (getattr(row, name) for row in rows) if v is not None]
+        return float(np.mean(values)) if values else None
+
+    return Scores(**{f.name: mean(f.name) for f in fields(Scores)})
+
+
+def _size(array: np.ndarray) -> str:
+    return "×".join(str(n) for n in array.shape[::-1])

@@ -1,0 +1,82 @@
+"""Volumes and scores of a contour as rows to read, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from cmfnet_napari.core.contours.metrics import Evaluation, Scores
+from cmfnet_napari.core.files import write_safely
+
+_MEAN = "Mean"
+
+
+def score_rows(
+    volumes_ml: Mapping[str, float], evaluation: Evaluation | None
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Names of the columns, and for every measure its values.
+
+    Parameters
+    ----------
+    volumes_ml : mapping
+        By class.
+    evaluation : Evaluation or None
+        One column a class and, with several, their mean; None: volumes alone.
+    """
+    if evaluation is None:
+        return list(volumes_ml), {"Volume, ml": [f"{ml:.1f}" for ml in volumes_ml.values()]}
+    names, columns = list(evaluation.classes), list(evaluation.classes.values())
+    if len(columns) > 1:
+        names, columns = [*names, _MEAN], [*columns, evaluation.mean]
+    measures = {
+        "DSC": ("dsc", 3),
+        "ASD, mm": ("asd_mm", 2),
+        "HD95, mm": ("hd95_mm", 1),
+        f"Surface DSC at {evaluation.tolerance_mm:g} mm": ("surface_dsc", 3),
+        "Volume, ml": ("volume_ml", 1),
+        "Reference, ml": ("reference_ml", 1),
+    }
+    return names, {
+        title: [_figure(getattr(scores, name), digits) for scores in columns]
+        for title, (name, digits) in measures.items()
+    }
+
+
+def write_scores(
+    path: str | Path, volumes_ml: Mapping[str, float], evaluation: Evaluation | None
+) -> Path:
+    """Write a CSV: one row a class and, with several, their mean; an undefined value is empty.
+
+    Columns are ``class`` and the fields of `metrics.Scores`, or ``volume_ml`` alone where nothing
+    was compared.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    if evaluation is None:
+        header = ["class", "volume_ml"]
+        rows = [[name, ml] for name, ml in volumes_ml.items()]
+    else:
+        measures = [field.name for field in fields(Scores)]
+        header = ["class", *measures, "tolerance_mm"]
+        scores = evaluation.classes | (
+            {_MEAN: evaluation.mean} if len(evaluation.classes) > 1 else {}
+        )
+        rows = [
+            [name, *(getattr(one, m) for m in measures), evaluation.tolerance_mm]
+            for name, one in scores.items()
+        ]
+
+    def write(part: Path) -> None:
+        with open(part, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *rows])
+
+    return write_safely(Path(path), ".csv", write)
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

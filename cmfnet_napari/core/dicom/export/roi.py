@@ -1,0 +1,96 @@
+"""One structure to export: which class, under which name, and what it is to a planning system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, class_color
+
+# RT ROI Interpreted Type (DICOM PS3.3 C.8.8.8.1): those a contour of a tumour or an organ can be.
+ROI_TYPES = ("GTV", "CTV", "PTV", "ORGAN", "AVOIDANCE", "EXTERNAL")
+_LONGEST_NAME = 64  # characters of a long string (LO), PS3.5 6.2
+
+
+@dataclass(frozen=True)
+class Roi:
+    """One structure.
+
+    Attributes
+    ----------
+    code : int
+        Its class in the segmentation: 1, 2, …
+    name : str
+        ROI Name, 64 characters at most.
+    type : str
+        One of `ROI_TYPES`.
+    color : str
+        #rrggbb.
+    """
+
+    code: int
+    name: str
+    type: str = "GTV"
+    color: str = "#e69f00"
+
+    @property
+    def rgb(self) -> list[int]:
+        """The colour as red, green and blue, 0 … 255."""
+        return [int(self.color[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def make_rois(
+    codes: Sequence[int], names: Sequence[str] = (), types: Sequence[str] = ()
+) -> list[Roi]:
+    """Structures of a segmentation's classes, in the order of their codes.
+
+    Parameters
+    ----------
+    codes : sequence of int
+        The classes that occur: 1, 2, …
+    names : sequence of str
+        One a class; none: GTV, or GTV 1, GTV 2, …
+    types : sequence of str
+        One a class, or one for all; none: GTV.
+
+    Raises
+    ------
+    UserError
+        Another count, a name twice, empty or too long, or a type that there is not.
+    """
+    names = list(names) or (["GTV"] if len(codes) == 1 else [f"GTV {code}" for code in codes])
+    types = [kind.upper() for kind in types] or ["GTV"]
+    types = types * len(codes) if len(types) == 1 else types
+    for what, values in (("names", names), ("types", types)):
+        if len(values) != len(codes):
+            raise UserError(
+                f"The segmentation has {len(codes)} classes, but {len(values)} {what} were given. "
+                "Give one for each class."
+            )
+    rois = [
+        Roi(code, name.strip(), kind, class_color(code + FIRST_CLASS - 1))
+        for code, name, kind in zip(codes, names, types, strict=True)
+    ]
+    check_rois(rois)
+    return rois
+
+
+def check_rois(rois: Sequence[Roi]) -> None:
+    """Raise UserError for no structure, and for names and types that a structure set cannot hold.
+
+    See `make_rois`.
+    """
+    if not rois:
+        raise UserError("There is nothing to export: no voxel belongs to a class.")
+    names = [roi.name.casefold() for roi in rois]
+    for roi in rois:
+        if not roi.name or len(roi.name) > _LONGEST_NAME or "\\" in roi.name:
+            raise UserError(
+                f"{roi.name[:80]!r} cannot be a structure's name: 1 to {_LONGEST_NAME} characters, "
+                "and no backslash."
+            )
+        if names.count(roi.name.casefold()) > 1:
+            raise UserError(f"Two structures are called {roi.name}. Give each a name of its own.")
+        if roi.type not in ROI_TYPES:
+            raise UserError(f"{roi.type} is no type of structure: {', '.join(ROI_TYPES)}.")

@@ -1,0 +1,111 @@
+"""Segmentations to write: DICOM SEG (PS3.3 A.51) through highdicom."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+from highdicom.color import CIELabColor
+from pydicom import Dataset
+from pydicom.config import disable_value_validation
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian
+
+from cmfnet_napari.core.dicom.export.provenance import SOFTWARE, UNICODE, Maker, new_uid
+from cmfnet_napari.core.dicom.export.reference import Reference
+from cmfnet_napari.core.dicom.export.roi import Roi
+from cmfnet_napari.core.images.series.frames import frame_number
+
+_SERIES_NUMBER = 9002
+_ABNORMAL = codes.SCT.MorphologicallyAbnormalStructure
+_PLACE = codes.SCT.SpatialAndRelationalConcept
+_ANATOMY = codes.SCT.AnatomicalStructure
+# Segmented Property Category (CID 7150) and Type for each type of structure.
+PROPERTIES: dict[str, tuple[Code, Code]] = {
+    "GTV": (_ABNORMAL, Code("228791009", "SCT", "Gross tumor volume")),
+    "CTV": (_PLACE, Code("228792002", "SCT", "Clinical target volume")),
+    "PTV": (_PLACE, Code("228793007", "SCT", "Planning target volume")),
+    "ORGAN": (_ANATOMY, codes.SCT.Organ),
+    "AVOIDANCE": (_PLACE, codes.DCM.AvoidanceVolume),
+    "EXTERNAL": (_ANATOMY, Code("38266002", "SCT", "Entire body")),
+}
+
+
+def new_segmentation(
+    reference: Reference, labels: np.ndarray, rois: Sequence[Roi], maker: Maker
+) -> Dataset:
+    """Make a binary segmentation, one segment a structure.
+
+    Parameters
+    ----------
+    reference : Reference
+        The series that it belongs to; every frame refers to its slice.
+    labels : integer array (slices, rows, columns)
+        Segmentation codes in the series' order.
+    rois : sequence of Roi
+        The structures; they become segments 1, 2, … in order.
+    maker : Maker
+        What made them.
+
+    Returns
+    -------
+    Dataset
+        Complete, ready for `write_segmentation`.
+    """
+    numbers = np.zeros(labels.shape, dtype=np.uint8)
+    for number, roi in enumerate(rois, start=1):
+        numbers[labels == roi.code] = number
+    sources = list({header.SOPInstanceUID: header for header in reference.headers}.values())
+    if frame_number(reference.first):  # one file: highdicom wants the order of its frames
+        by_frame = np.argsort([frame_number(header) for header in reference.headers])
+        numbers = numbers[by_frame]
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the series' own values, the patient's name in them
+        segmentation = hd.seg.Segmentation(
+            source_images=sources,
+            pixel_array=numbers,
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_segment(n, roi, maker) for n, roi in enumerate(rois, start=1)],
+            series_instance_uid=new_uid(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=new_uid(),
+            instance_number=1,
+            manufacturer=SOFTWARE,
+            manufacturer_model_name=maker.model[:64],
+            software_versions=maker.version[:64],
+            device_serial_number="0",
+            content_label="CMFNET",
+            content_description=maker.sentence[:64],
+            series_description="CmFNet contours, not approved",
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            omit_empty_frames=True,
+        )
+    segmentation.SpecificCharacterSet = UNICODE  # the series' own may not have the names' letters
+    return segmentation
+
+
+def write_segmentation(segmentation: Dataset, path: Path) -> None:
+    """Write a segmentation as a DICOM file."""
+    segmentation.save_as(path)
+
+
+def _segment(number: int, roi: Roi, maker: Maker) -> hd.seg.SegmentDescription:
+    category, kind = PROPERTIES[roi.type]
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=maker.model[:64],
+        version=maker.version[:64],
+        family=codes.DCM.ArtificialIntelligence,
+    )
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=roi.name,
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        display_color=CIELabColor.from_rgb(*roi.rgb),
+    )

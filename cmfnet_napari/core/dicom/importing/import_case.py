@@ -1,0 +1,143 @@
+"""``cmfnet import``: a case folder from DICOM or from image files, without a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmfnet_napari.core.case.folder import create_case
+from cmfnet_napari.core.case.structures import save_structures
+from cmfnet_napari.core.dicom.importing.pair import propose
+from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress, load
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.series.scan import scan
+from cmfnet_napari.core.images.series.scan_result import REGISTRATION, Scan
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.images.volume import file_ending, read_image
+from cmfnet_napari.core.registration.register import register
+from cmfnet_napari.core.registration.registrations import Registration, judge
+
+
+def go_on(_what: str, _share: float) -> bool:
+    """Progress that nobody watches."""
+    return True
+
+
+def read_patient(
+    paths: Sequence[Path],
+    ct: str | None = None,
+    mr: str | None = None,
+    structures: bool = False,
+    automatic: bool = False,
+    any_frame: bool = False,
+    progress: Progress = go_on,
+) -> tuple[Loaded, list[str]]:
+    """Read a patient from DICOM folders, or from a CT file and an MR file.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Folders and files of DICOM; or one or two files of other formats, CT first.
+    ct, mr : str, optional
+        Series UID of each; when not given, the proposed pair. ``none`` leaves the MR out.
+    structures : bool
+        Load structure sets and segmentations of the patient too.
+    automatic : bool
+        Register the MR by mutual information.
+    any_frame : bool
+        Take contours of another frame of reference as they are written.
+
+    Returns
+    -------
+    Loaded
+    list of str
+        Keys of the series that were taken.
+
+    Raises
+    ------
+    UserError
+        See `patient.load`; also when there is no CT.
+    """
+    if all(file_ending(path) for path in paths):
+        return _from_files(paths, automatic, progress), [path.name for path in paths]
+    found = scan(paths, lambda share: progress("Looking through the files", share))
+    choice = _choose(found, ct, mr, structures, automatic, any_frame)
+    taken = [image.key for image in (choice.ct, choice.mr) if image is not None]
+    return load(choice, found, progress), taken
+
+
+def import_patient(loaded: Loaded, folder: Path) -> dict[str, Any]:
+    """Write a patient into a new case folder, and say what is in it.
+
+    Raises
+    ------
+    UserError
+        The folder already holds a case, or cannot be written.
+    """
+    case = create_case(folder, loaded.study, loaded.registration)
+    try:
+        if loaded.structures:
+            save_structures(case, loaded.structures)
+    finally:
+        case.close()
+    study = loaded.study
+    result: dict[str, Any] = {
+        "case": str(folder),
+        "grid": str(study.grid),
+        "structures_ml": {
+            s.name: round(float(s.mask.sum() * study.grid.voxel_ml), 3) for s in loaded.structures
+        },
+        "notes": loaded.notes,
+    }
+    if loaded.registration is not None:
+        fit = judge(study, loaded.registration)
+        result["registration"] = {
+            "how": loaded.registration.how,
+            "matrix": list(loaded.registration.matrix),
+            "mr_within_ct": round(fit.overlap, 3),
+            "patient_covered": round(fit.covered, 3),
+            "warnings": list(fit.warnings),
+        }
+    return result
+
+
+def _choose(
+    found: Scan, ct: str | None, mr: str | None, structures: bool, automatic: bool, any_frame: bool
+) -> Choice:
+    proposed_ct, proposed_mr = propose(found)
+    own_ct = found.image(ct, "CT") if ct else proposed_ct
+    if own_ct is None:
+        raise UserError("No CT was found that can be read. " + _why_none(found))
+    own_mr = proposed_mr if ct is None or own_ct is proposed_ct else None
+    if mr:
+        own_mr = None if mr == "none" else found.image(mr, "MR")
+    objects = [
+        entry
+        for entry in found.objects
+        if structures
+        and entry.origin.modality != REGISTRATION
+        and entry.origin.patient == own_ct.origin.patient
+    ]
+    return Choice(own_ct, own_mr, tuple(objects), frozenset(), automatic, any_frame)
+
+
+def _why_none(found: Scan) -> str:
+    faults = [f"{i.name}: {i.stack.problem}" for i in found.images if i.stack.problem]
+    return faults[0] if faults else "Choose the folder that the CT was exported to."
+
+
+def _from_files(paths: Sequence[Path], automatic: bool, progress: Progress) -> Loaded:
+    if len(paths) > 2:
+        raise UserError("Give one CT file and at most one MR file, or folders with DICOM.")
+    ct = read_image(paths[0])
+    if len(paths) == 1:
+        return Loaded(study_from_images(ct), None)
+    mr, registration = read_image(paths[1]), None
+    if automatic:
+        matrix = register(ct, mr, np.eye(4), lambda share: progress("Registering the MR", share))
+        registration = Registration.of(matrix, "automatic")
+    matrix = None if registration is None else registration.array
+    return Loaded(study_from_images(ct, mr, matrix), registration)

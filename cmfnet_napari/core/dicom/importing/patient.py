@@ -1,0 +1,287 @@
+"""From what was chosen in a scan to a study with its structures: for the window and the command.
+
+Steps are named; each is asked whether to go on, and says how far it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import SimpleITK as sitk
+
+from cmfnet_napari.core.case.structures import Structure
+from cmfnet_napari.core.dicom.importing.pair import same_frame
+from cmfnet_napari.core.dicom.importing.rasterise import rasterise
+from cmfnet_napari.core.dicom.importing.registration_object import read_registration
+from cmfnet_napari.core.dicom.importing.segments import read_segments
+from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.series.read_stack import read_stack
+from cmfnet_napari.core.images.series.scan_result import (
+    REGISTRATION,
+    STRUCTURES,
+    DicomObject,
+    ImageSeries,
+    Scan,
+)
+from cmfnet_napari.core.images.study import Study, study_from_images
+from cmfnet_napari.core.registration.register import register
+from cmfnet_napari.core.registration.registrations import Registration
+
+Progress = Callable[[str, float], bool]  # what goes on, share done 0 … 1; whether to go on
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be opened.
+
+    Attributes
+    ----------
+    ct, mr : ImageSeries
+        The MR may be missing.
+    objects : tuple of DicomObject
+        Structure sets and segmentations to load.
+    names : frozenset of (str, str)
+        Of them, only these: (object's UID, structure's name); empty: all.
+    register : bool
+        Register by mutual information, whatever the frames of reference say.
+    any_frame : bool
+        The user said that contours of another frame of reference lie as they are written.
+    """
+
+    ct: ImageSeries
+    mr: ImageSeries | None = None
+    objects: tuple[DicomObject, ...] = ()
+    names: frozenset[tuple[str, str]] = frozenset()
+    register: bool = False
+    any_frame: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A patient, read.
+
+    Attributes
+    ----------
+    study : Study
+        CT and MR.
+    registration : Registration or None
+        How the MR was placed.
+    structures : list of Structure
+        On the Study's Grid.
+    notes : list of str
+        What was left out or is worth a look, in sentences.
+    """
+
+    study: Study
+    registration: Registration | None
+    structures: list[Structure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share: True) -> Loaded:
+    """Read what was chosen.
+
+    Raises
+    ------
+    UserError
+        Two patients; a fault of a series; no way to place the MR; nothing left of a structure.
+    CancelledError
+        `progress` answered False.
+    """
+    check_objects(choice)
+    notes = [f"{i.name}: {note}" for i in (choice.ct, choice.mr) if i for note in i.stack.notes]
+    if found.damaged:
+        notes.append(f"Not read, since damaged: {', '.join(found.damaged[:3])}.")
+    ct = _read(choice.ct, progress)
+    mr, registration = None, None
+    if choice.mr is not None:
+        mr = _read(choice.mr, progress)
+        registration = place(choice, found, ct, mr, progress)
+    matrix = None if registration is None else registration.array
+    study = study_from_images(ct, mr, matrix)
+    structures, more = place_structures(choice, study, matrix, progress)
+    return Loaded(study, registration, structures, notes + more)
+
+
+def place_structures(
+    choice: Choice,
+    study: Study,
+    matrix: np.ndarray | None,
+    progress: Progress = lambda _what, _share: True,
+) -> tuple[list[Structure], list[str]]:
+    """Put the chosen structures on the Study's Grid.
+
+    Parameters
+    ----------
+    choice : Choice
+        The CT and the MR of the study, and what is to be placed.
+    study : Study
+        Where it is placed.
+    matrix : float array (4, 4) or None
+        Takes points of the CT (LPS, mm) to points of the MR: what is drawn in the MR's frame of
+        reference goes where the MR went.
+    progress : callable
+        Told how far it is.
+
+    Returns
+    -------
+    structures : list of Structure
+    notes : list of str
+        What was left out, in sentences.
+    """
+    notes: list[str] = []
+    structures = list(_structures(choice, study, matrix, notes, progress))
+    return structures, notes
+
+
+def other_frames(choice: Choice) -> list[DicomObject]:
+    """Objects in a frame of reference of neither CT nor MR: the user is to be asked."""
+    frames = {image.origin.frame_uid for image in (choice.ct, choice.mr) if image}
+    return [found for found in choice.objects if found.origin.frame_uid not in frames]
+
+
+def frame_question(objects: Sequence[DicomObject]) -> str:
+    """What to ask the user about them."""
+    names = ", ".join(found.label or found.path.name for found in objects)
+    return (
+        f"{names} lies in another frame of reference than the CT and the MR: its contours may be "
+        "at the wrong place. Was it drawn on these images, and shall it be placed as it is written?"
+    )
+
+
+def place(
+    choice: Choice, found: Scan, ct: sitk.Image, mr: sitk.Image, progress: Progress
+) -> Registration:
+    """How the MR lies to the CT: one frame of reference, a registration object, or found here.
+
+    Raises
+    ------
+    UserError
+        Two frames of reference, and neither an object nor `Choice.register`.
+    """
+    shared = same_frame(choice.ct, choice.mr)
+    given = np.eye(4) if shared else _from_object(choice, found)
+    if choice.register:
+        matrix = register(ct, mr, given, lambda share: progress("Registering the MR", share))
+        return Registration.of(matrix, "automatic")
+    if shared:
+        return Registration.of(given, "frame of reference")
+    if given is not None:
+        return Registration.of(given, "registration object")
+    raise UserError(
+        "CT and MR do not share a frame of reference, and no registration (REG) of them was found. "
+        "Open it with 'DICOM folder…' and tick 'Register the MR', or import it with --register."
+    )
+
+
+def needs_registration(ct: ImageSeries, mr: ImageSeries, found: Scan) -> bool:
+    """Whether nothing says how the MR lies to the CT."""
+    try:
+        return not same_frame(ct, mr) and _from_object(Choice(ct, mr), found) is None
+    except UserError:  # an object that cannot be used
+        return True
+
+
+def _from_object(choice: Choice, found: Scan) -> np.ndarray | None:
+    """The matrix from CT points to MR points in a REG object of the patient."""
+    frames = {s.uid: i.origin.frame_uid for i in found.images for s in i.stack.slices}
+    for entry in found.of_kind(REGISTRATION):
+        if entry.origin.patient != choice.ct.origin.patient:
+            continue
+        matrices = read_registration(entry.path, frames)
+        matrix = matrices.between(choice.ct.origin.frame_uid, choice.mr.origin.frame_uid)
+        if matrix is not None:
+            return matrix
+    return None
+
+
+def check_objects(choice: Choice) -> None:
+    """Refuse images and structures of two patients, and a frame of reference that is neither's.
+
+    Raises
+    ------
+    UserError
+        Says which.
+    """
+    own = choice.ct.origin.patient
+    if choice.mr is not None and choice.mr.origin.patient != own:
+        raise UserError("CT and MR are of two patients. Choose both of one patient.")
+    for entry in choice.objects:
+        if entry.origin.patient != own:
+            raise UserError(
+                f"The structure set {entry.label or entry.path.name} is of another patient than "
+                "the CT. Choose one of this patient."
+            )
+    if other_frames(choice) and not choice.any_frame:
+        raise UserError(frame_question(other_frames(choice)))
+
+
+def _read(image: ImageSeries, progress: Progress) -> sitk.Image:
+    what = f"Reading the {image.origin.modality}"
+    return read_stack(
+        image.stack, image.origin.modality, image.name, lambda share: progress(what, share)
+    )
+
+
+def _structures(
+    choice: Choice,
+    study: Study,
+    matrix: np.ndarray | None,
+    notes: list[str],
+    progress: Progress,
+) -> Iterator[Structure]:
+    """Structures on the Study's Grid; what is drawn in the MR's frame goes where the MR went."""
+    taken: set[str] = set()
+    for number, entry in enumerate(choice.objects):
+        progress("Placing the structures", number / len(choice.objects))
+        of_mr = choice.mr is not None and entry.origin.frame_uid == choice.mr.origin.frame_uid
+        of_mr = of_mr and (not same_frame(choice.ct, choice.mr) or _drawn_on_mr(choice, entry))
+        move = matrix if of_mr else None
+        for name, color, mask in _masks(entry, choice, study.grid, move, notes):
+            label = name if name not in taken else f"{name} ({entry.label or number + 1})"
+            while label in taken:
+                label += "+"
+            taken.add(label)
+            yield Structure(label, color, mask)
+
+
+def _drawn_on_mr(choice: Choice, entry: DicomObject) -> bool:
+    """Whether it names the MR's series and not the CT's, when both share a frame."""
+    return choice.mr.origin.uid in entry.series and choice.ct.origin.uid not in entry.series
+
+
+def _masks(
+    entry: DicomObject, choice: Choice, grid: Grid, move: np.ndarray | None, notes: list[str]
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Name, colour and mask of what was chosen of an object; what cannot be placed is noted."""
+    drawn = (
+        read_structures(entry.path)
+        if entry.origin.modality == STRUCTURES
+        else read_segments(entry.path)
+    )
+    for part in drawn:
+        if choice.names and (entry.uid, part.name) not in choice.names:
+            continue
+        try:
+            if entry.origin.modality == STRUCTURES:
+                notes += [part.note] if part.note else []
+                mask, note = rasterise(_moved(part.contours, move), grid, part.name)
+                notes += [note] if note else []
+            else:
+                mask = part.on(grid, move)
+        except UserError as error:  # one structure that cannot be had does not stop the others
+            notes.append(f"Not loaded. {error}")
+            continue
+        yield part.name, part.color, mask
+
+
+def _moved(contours: Sequence[np.ndarray], matrix: np.ndarray | None) -> list[np.ndarray]:
+    """Contours in the MR's frame, taken to the CT."""
+    if matrix is None:
+        return list(contours)
+    back = np.linalg.inv(matrix)
+    return [points @ back[:3, :3].T + back[:3, 3] for points in contours]

@@ -1,0 +1,128 @@
+"""DICOM segmentations (SEG, PS3.3 A.51) through highdicom, as masks on their own Grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+from skimage.color import lab2rgb
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import rigid
+
+_COLOR = "#ff0000"
+_INSIDE = 0.5  # of a fractional segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One segment.
+
+    Attributes
+    ----------
+    number : int
+        Its number in the object.
+    name, color : str
+        Label; colour as ``#rrggbb``.
+    mask : bool array (z, y, x)
+        On `grid`.
+    grid : Grid
+        Where its frames lie.
+    """
+
+    number: int
+    name: str
+    color: str
+    mask: np.ndarray
+    grid: Grid
+
+    def on(self, grid: Grid, matrix: np.ndarray | None = None) -> np.ndarray:
+        """The mask on another Grid, by the nearest voxel.
+
+        Parameters
+        ----------
+        grid : Grid
+            Where it is wanted.
+        matrix : float array (4, 4), optional
+            Takes points of `grid` to points of the segment, both LPS, mm.
+
+        Raises
+        ------
+        UserError
+            Nothing of it lies there.
+        """
+        target = sitk.Image(grid.shape[::-1], sitk.sitkUInt8)
+        target.SetOrigin(grid.origin)
+        target.SetSpacing(grid.spacing[::-1])
+        target.SetDirection(grid.direction)
+        image = sitk.Resample(
+            self.grid.to_image(self.mask), target, rigid(matrix), sitk.sitkNearestNeighbor, 0
+        )
+        mask = sitk.GetArrayFromImage(image).astype(bool)
+        if not mask.any():
+            raise UserError(
+                f"The structure {self.name} lies outside the image. Check that it was drawn on "
+                "these images."
+            )
+        return mask
+
+
+def read_segments(path: str | Path) -> list[Segment]:
+    """Read all segments of a SEG object.
+
+    Raises
+    ------
+    UserError
+        Damaged, no segmentation, or not a stack of parallel, even slices.
+    """
+    import highdicom  # takes a second
+
+    path = Path(path)
+    check_lengths(path)
+    try:
+        found = highdicom.seg.segread(path)
+    except Exception as error:  # highdicom and pydicom raise what they stumble over
+        raise UserError(
+            f"{path.name} cannot be read as a DICOM segmentation. Export it again."
+        ) from error
+    try:
+        return [_segment(found, item) for item in found.SegmentSequence]
+    except Exception as error:
+        raise UserError(
+            f"The segmentation {path.name} is no stack of even slices, which cannot be placed on "
+            "an image. Export it as a structure set (RTSTRUCT)."
+        ) from error
+
+
+def _segment(found: Dataset, item: Dataset) -> Segment:
+    number = int(item.SegmentNumber)
+    volume = found.get_volume(
+        segment_numbers=[number],
+        rescale_fractional=True,
+        allow_missing_positions=True,
+    ).ensure_handedness("RIGHT_HANDED", flip_axis=0)
+    array = np.asarray(volume.array)[..., 0]
+    directions = np.array(volume.direction)  # columns: slices, rows, columns
+    grid = Grid(
+        array.shape,
+        tuple(float(v) for v in volume.spacing),
+        tuple(float(v) for v in volume.position),
+        tuple(float(v) for v in directions[:, ::-1].ravel()),
+    )
+    name = str(item.get("SegmentLabel") or f"Segment {number}").strip()
+    mask = array >= _INSIDE if array.dtype.kind == "f" else array > 0
+    return Segment(number, name, _color(item.get("RecommendedDisplayCIELabValue")), mask, grid)
+
+
+def _color(values: object) -> str:
+    """CIELab as DICOM scales it (PS3.3 C.10.7.1.1) to ``#rrggbb``."""
+    if values is None:
+        return _COLOR
+    light, a, b = (int(value) / 65535 for value in values)
+    rgb = lab2rgb(np.array([[[100 * light, 255 * a - 128, 255 * b - 128]]]))[0, 0]
+    return "#" + "".join(f"{int(v):02x}" for v in np.clip(np.rint(255 * rgb), 0, 255))

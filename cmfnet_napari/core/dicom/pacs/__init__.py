@@ -1,0 +1,1 @@
+"""To and from a PACS, over DICOMweb or DICOM messages."""

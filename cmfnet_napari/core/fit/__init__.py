@@ -1,0 +1,1 @@
+"""What the window and the worker share of a fit: its settings, events, runs and model card."""

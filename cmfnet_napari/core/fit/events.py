@@ -1,0 +1,202 @@
+"""Worker protocol: commands in, events out, both one JSON object a line.
+
+Arrays travel as files in the case folder, never through the pipe.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fit(_Message):
+    """Train on the case; `config` is a whole configuration.
+
+    `base` is the model to start from: one of the case's runs, or a model file. `resume` names a
+    run of the case that was broken off: it goes on with its own configuration, `lighter` with a
+    step less memory than it had.
+    """
+
+    command: Literal["fit"] = "fit"
+    config: dict[str, Any]
+    device: str = "auto"
+    base: str = ""
+    resume: str = ""
+    lighter: bool = False
+
+
+class Stop(_Message):
+    """End the fit or refine in progress, keeping the best so far."""
+
+    command: Literal["stop"] = "stop"
+
+
+class Predict(_Message):
+    """Predict the case with the model of one of its runs, or with a model file."""
+
+    command: Literal["predict"] = "predict"
+    model: str
+    device: str = "auto"
+
+
+class Refine(_Message):
+    """Learn from the strokes that are new since a run's last prediction: a few steps around them.
+
+    `model` is the folder of the run, relative to the case; its model and prediction are replaced.
+    """
+
+    command: Literal["refine"] = "refine"
+    model: str
+    device: str = "auto"
+
+
+class Choose(_Message):
+    """Go back to a preview that a run has kept: its model becomes the run's, and predicts anew.
+
+    `model` is the folder of the run, relative to the case; `step` is the preview's.
+    """
+
+    command: Literal["choose"] = "choose"
+    model: str
+    step: int
+    device: str = "auto"
+
+
+class Quit(_Message):
+    """Stop, write a checkpoint and leave."""
+
+    command: Literal["quit"] = "quit"
+
+
+class Started(_Message):
+    """A fit begins, or goes on after `from_step`. `run` is its folder, relative to the case."""
+
+    event: Literal["started"] = "started"
+    run: str
+    device: str
+    precision: str
+    steps: int
+    parameters: int
+    from_step: int = 0
+
+
+class Step(_Message):
+    """Progress, at most five a second. `losses` holds every term, unweighted, and `total`."""
+
+    event: Literal["step"] = "step"
+    step: int
+    progress: float
+    elapsed_s: float
+    remaining_s: float
+    losses: dict[str, float]
+    skipped: int = 0
+
+
+class Preview(_Message):
+    """A prediction while training goes on: labels (uint8, Study's Grid) in a file.
+
+    `agreement` is that with all strokes, `held_out` that with strokes while they were held out
+    (None before each had its turn); both 0 … 1.
+    """
+
+    event: Literal["preview"] = "preview"
+    step: int
+    labels: str
+    agreement: float
+    held_out: float | None = None
+
+
+class Notice(_Message):
+    """One sentence for the user while training goes on."""
+
+    event: Literal["notice"] = "notice"
+    step: int
+    text: str
+
+
+class Paused(_Message):
+    """Training waits, as for room on a full disk; the next event says that it goes on."""
+
+    event: Literal["paused"] = "paused"
+    reason: str
+
+
+class Stopping(_Message):
+    """The stop was heard: the best so far becomes the prediction."""
+
+    event: Literal["stopping"] = "stopping"
+    step: int
+
+
+class Saved(_Message):
+    """A checkpoint is on disk."""
+
+    event: Literal["saved"] = "saved"
+    step: int
+    model: str
+
+
+class Finished(_Message):
+    """A fit, a refine or a prediction is complete.
+
+    `labels`, `probabilities` and `disagreement` are files on the CT's original grid; paths are
+    relative to the case folder, or to the run when it stands alone. `disagreement` (percent, see
+    `core.contours.doubt`) is empty when the branches were not compared.
+    """
+
+    event: Literal["finished"] = "finished"
+    model: str
+    labels: str
+    probabilities: str
+    volumes_ml: dict[str, float]
+    disagreement: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+    agreement: float = 0.0
+    held_out: float | None = None
+    stopped: bool = False
+    warning: str = ""
+
+
+class Failed(_Message):
+    """It did not work; `reason` is one sentence a clinician can act on."""
+
+    event: Literal["failed"] = "failed"
+    reason: str
+    model: str = ""
+
+
+Command = Annotated[Fit | Stop | Predict | Refine | Choose | Quit, Field(discriminator="command")]
+Event = Annotated[
+    Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed,
+    Field(discriminator="event"),
+]
+_COMMAND = TypeAdapter(Command)
+_EVENT = TypeAdapter(Event)
+
+
+def encode(message: BaseModel) -> str:
+    """One line of JSON, without the line's end."""
+    return message.model_dump_json()
+
+
+def decode_command(line: str) -> Command | None:
+    """The command on a line, or None when the line is none."""
+    return _decode(_COMMAND, line)
+
+
+def decode_event(line: str) -> Event | None:
+    """The event on a line, or None when the line is none (kept for the log)."""
+    return _decode(_EVENT, line)
+
+
+def _decode(adapter: TypeAdapter, line: str) -> Any:
+    try:
+        return adapter.validate_json(line)
+    except ValidationError:
+        return None

@@ -1,0 +1,73 @@
+"""What became of the runs of a case, read from what they left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmfnet_napari.core.fit import events
+
+EVENTS_FILE, STATE_FILE = "events.jsonl", "state.pt"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of a case.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's folder.
+    step, steps : int
+        The last step that was told of, and how many there were to be; 0 when not known.
+    finished : Finished or None
+        How it ended, when it did.
+    previews : tuple of Preview
+        What was told of the fit's previews, oldest first.
+    """
+
+    folder: Path
+    step: int = 0
+    steps: int = 0
+    finished: events.Finished | None = None
+    previews: tuple[events.Preview, ...] = ()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was broken off and can be gone on with."""
+        return self.finished is None and (self.folder / STATE_FILE).exists()
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run's events; lines that are cut or foreign are passed over."""
+    step = steps = 0
+    finished = None
+    previews: dict[int, events.Preview] = {}
+    try:
+        lines = (folder / EVENTS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return RunRecord(folder)
+    for line in lines:
+        match events.decode_event(line):
+            case events.Started() as event:
+                step, steps, finished = event.from_step, event.steps, None
+            case events.Step() as event:
+                step = event.step
+            case events.Preview() as event:
+                previews.setdefault(event.step, event)  # a refine may tell of the same step again
+            case events.Finished() as event:
+                finished = event
+    return RunRecord(folder, step, steps, finished, tuple(previews.values()))
+
+
+def interrupted_run(runs: Sequence[Path]) -> RunRecord | None:
+    """The newest run, if it was broken off and can be gone on with; oldest run first."""
+    record = read_run(runs[-1]) if runs else None
+    return record if record is not None and record.interrupted else None
+
+
+def newest_prediction(runs: Sequence[Path]) -> events.Finished | None:
+    """How the newest run that ended did; oldest run first."""
+    records = (read_run(folder) for folder in reversed(runs))
+    return next((record.finished for record in records if record.finished is not None), None)

@@ -1,0 +1,1 @@
+"""Boxes, distances, planes and surfaces, in the patient's millimetres."""

@@ -1,0 +1,95 @@
+"""Image files and DICOM series as ITK reads them, judged by their headers first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.images.header_check import check_detached, check_promise
+from cmfnet_napari.core.images.series.headers import read_header, slices_of
+from cmfnet_napari.core.images.series.read_stack import read_stack
+from cmfnet_napari.core.images.series.scan import scan
+from cmfnet_napari.core.images.series.scan_result import Scan
+from cmfnet_napari.core.images.series.stacks import split
+from cmfnet_napari.core.images.text_headers import check_text_header
+
+DICOM = "GDCMImageIO"
+
+
+def read_file(path: Path, kind: str) -> sitk.Image:
+    """Read one file once its header has been judged.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : str
+        ITK's reader, such as ``"NrrdImageIO"``; no other one is tried.
+
+    Raises
+    ------
+    UserError
+        See `header_check`.
+    RuntimeError
+        What ITK says of a file that it cannot read.
+    """
+    check_text_header(path)
+    check_detached(path)
+    if kind == DICOM:
+        check_lengths(path)
+        image = _frames(path)
+        if image is not None:
+            return image
+    reader = _header(str(path), kind)
+    check_promise(reader, path)
+    return reader.Execute()
+
+
+def read_series(folder: Path) -> sitk.Image:
+    """Read a folder with one DICOM series; as `read_file`, also for a series with a fault."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for file in files:
+        check_lengths(file)
+    found = scan(files) if files else Scan(())
+    images = found.images
+    if found.damaged:
+        raise UserError(
+            f"{found.damaged[0]} in {folder.name} is a damaged DICOM file. Export it again, or "
+            "take it out of the folder."
+        )
+    if not images:
+        raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")
+    if len(images) > 1:
+        counts = ", ".join(str(len(image.stack.slices)) for image in images)
+        raise UserError(
+            f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
+            "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
+        )
+    return read_stack(images[0].stack, images[0].origin.modality, folder.name)
+
+
+def _frames(path: Path) -> sitk.Image | None:
+    """An enhanced DICOM object, whose frames say where they lie; None if it is none."""
+    header = read_header(path)
+    slices = slices_of(header, path) if header is not None else []
+    if len(slices) < 2:
+        return None
+    stacks = split(slices)
+    if len(stacks) > 1:
+        names = ", ".join(stack.name for stack in stacks)
+        raise UserError(
+            f"{path.name} holds {len(stacks)} images ({names}). Import it as a DICOM folder and "
+            "choose one."
+        )
+    return read_stack(stacks[0], str(header.get("Modality")), path.name)
+
+
+def _header(file: str, kind: str) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(kind)  # ITK would try all its readers in turn
+    reader.SetFileName(file)
+    reader.ReadImageInformation()
+    return reader

@@ -1,0 +1,1 @@
+"""DICOM folders looked through: headers, slices in order, and their voxels."""

@@ -1,0 +1,217 @@
+"""Slices of a series put in order: one stack an acquisition, each even or with its fault named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pydicom
+
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.series.headers import SPLITS, Slice
+
+_SAME_MM = 0.01  # slices nearer than this lie at one place
+_UNEVEN = 0.01  # of the usual distance
+_ROUNDED_MM = 0.02  # scanners write positions with two digits
+_TURNED = 1e-3  # of a cosine
+_DRIFT = 0.1  # of a pixel over the whole stack: less is no tilt
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices of one acquisition.
+
+    Attributes
+    ----------
+    slices : tuple of Slice
+        In order along their normal.
+    name : str
+        What tells it from other acquisitions of its series; empty where it is the only one.
+    problem : str
+        Why it cannot be read, a sentence; empty where it can.
+    notes : tuple of str
+        What was left out.
+    """
+
+    slices: tuple[Slice, ...]
+    name: str = ""
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """The Grid of slices that lie straight behind each other (see `shear` for others)."""
+        first, places = self.slices[0], self._places()
+        step = (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else 1.0
+        row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
+        matrix = np.column_stack([row, column, np.cross(row, column)])
+        return Grid(
+            (len(self.slices), *first.size),
+            (float(step), *first.spacing),
+            first.position,
+            tuple(float(v) for v in matrix.ravel()),
+        )
+
+    @property
+    def shear(self) -> tuple[float, float]:
+        """How far slices move along (column, row) per millimetre, as with a tilted gantry."""
+        places = self._places()
+        if len(places) < 2:
+            return 0.0, 0.0
+        across = self._across()[-1] / (places[-1] - places[0])
+        drift = np.abs(across) * (places[-1] - places[0]) / np.array(self.slices[0].spacing)
+        return (0.0, 0.0) if (drift <= _DRIFT).all() else (float(across[0]), float(across[1]))
+
+    def _places(self) -> np.ndarray:
+        """Position of every slice along the normal, mm."""
+        normal = _normal(self.slices[0])
+        return np.array([np.dot(s.position, normal) for s in self.slices])
+
+    def _across(self) -> np.ndarray:
+        """Position of every slice along (column, row) from the first, (n, 2), mm."""
+        first = self.slices[0]
+        axes = np.array([first.orientation[3:], first.orientation[:3]])
+        return (np.array([s.position for s in self.slices]) - first.position) @ axes.T
+
+
+def split(slices: list[Slice]) -> list[Stack]:
+    """Put the images of a series in order, one stack an acquisition.
+
+    The series is kept whole if it is even; else it is divided by the first of `SPLITS` that
+    makes every part even. Where none does, it stays whole and says its fault.
+
+    Parameters
+    ----------
+    slices : list of Slice
+        At least one.
+    """
+    kept, notes = _without_scouts(_without_copies(slices))
+    whole = judge(kept)
+    if not whole.problem:
+        return [replace(whole, notes=notes)]
+    for name, (_, words) in SPLITS.items():
+        values = sorted({s.splits.get(name, "") for s in kept}, key=_as_number)
+        if len(values) < 2:
+            continue
+        parts = [judge([s for s in kept if s.splits.get(name, "") == v]) for v in values]
+        if not any(part.problem or len(part.slices) < 2 for part in parts):
+            return [
+                replace(part, name=f"{words} {value}", notes=notes)
+                for part, value in zip(parts, values, strict=True)
+            ]
+    alone, dropped = _without_same_pixels(whole)
+    return [replace(judge(alone) if dropped else whole, notes=(*notes, *dropped))]
+
+
+def judge(slices: list[Slice]) -> Stack:
+    """Sort slices along their normal and look for what makes them no image."""
+    normal = _normal(slices[0])
+    ordered = tuple(sorted(slices, key=lambda s: float(np.dot(s.position, normal))))
+    stack = Stack(ordered)
+    return replace(stack, problem=next(_faults(stack), ""))
+
+
+def _faults(stack: Stack) -> Iterator[str]:
+    slices = stack.slices
+    first = slices[0]
+    if first.samples != 1:
+        yield "it is a colour image; a CT or MR is needed. Choose another series."
+    cosines = np.array([s.orientation for s in slices])
+    axes = cosines[0].reshape(2, 3)
+    if not np.allclose(axes @ axes.T, np.eye(2), atol=_TURNED):
+        yield "its rows and columns are not at right angles. Export the series again."
+    if np.abs(cosines - cosines[0]).max() > _TURNED:
+        turned = int((np.abs(cosines - cosines[0]).max(axis=1) > _TURNED).sum())
+        yield (
+            f"its slices lie in different directions ({len(slices) - turned} in one, {turned} in "
+            "others). Export each direction as a series of its own."
+        )
+    if len({(s.size, s.spacing) for s in slices}) > 1:
+        sizes = ", ".join(sorted({f"{s.size[1]}×{s.size[0]}" for s in slices}))
+        yield f"its slices have different sizes or pixels ({sizes}). Export the series again."
+    if not all(0 < s < 100 for s in first.spacing):
+        yield "its header says no size of the pixels. Export the series again."
+    yield from _uneven(stack)
+
+
+def _uneven(stack: Stack) -> Iterator[str]:
+    places = stack._places()
+    gaps = np.diff(places)
+    if not gaps.size:
+        return
+    twice = np.flatnonzero(gaps < _SAME_MM)
+    if twice.size:
+        where = _at(stack.slices[int(twice[0])])
+        yield (
+            f"{len(twice)} place{'s have' if len(twice) > 1 else ' has'} two different slices, the "
+            f"first at {where}. Export one acquisition alone."
+        )
+    usual = float(np.median(gaps))
+    uneven = np.flatnonzero(np.abs(gaps - usual) > max(_UNEVEN * usual, _ROUNDED_MM))
+    if uneven.size:
+        at = int(uneven[0])
+        here, there = (_at(stack.slices[k]) for k in (at, at + 1))
+        more = f" This happens {uneven.size} times." if uneven.size > 1 else ""
+        yield (
+            f"slices {at + 1} and {at + 2} are {gaps[at]:.2f} mm apart, the others {usual:.2f} mm "
+            f"({here} to {there}): a slice is missing or the distance changes.{more} Export the "
+            "whole series again."
+        )
+    across = stack._across()
+    straight = np.outer((places - places[0]) / (places[-1] - places[0]), across[-1])
+    aside = np.abs(across - straight).max(axis=1)
+    if aside.max() > max(_DRIFT * min(stack.slices[0].spacing), _ROUNDED_MM):
+        k = int(aside.argmax())
+        yield (
+            f"slice {k + 1} at {_at(stack.slices[k])} lies {aside[k]:.1f} mm beside the line of "
+            "the others. Export the series again."
+        )
+
+
+def _at(one: Slice) -> str:
+    """Where a slice lies, along the patient's axis that is nearest to its normal."""
+    axis = int(np.abs(_normal(one)).argmax())
+    return f"{'xyz'[axis]} = {one.position[axis]:.1f} mm"
+
+
+def _normal(one: Slice) -> np.ndarray:
+    return np.cross(one.orientation[:3], one.orientation[3:])
+
+
+def _without_copies(slices: list[Slice]) -> list[Slice]:
+    """One slice an object: a folder may hold copies of a file."""
+    return list({(s.uid, s.frame): s for s in slices}.values())
+
+
+def _without_scouts(slices: list[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
+    kept = [s for s in slices if "LOCALIZER" not in s.splits.get("ImageType", "")]
+    dropped = len(slices) - len(kept)
+    if not kept or not dropped:
+        return slices, ()
+    return kept, (f"{dropped} scout image{'s were' if dropped > 1 else ' was'} left out.",)
+
+
+def _without_same_pixels(stack: Stack) -> tuple[list[Slice], tuple[str, ...]]:
+    """Drop a slice that lies where another does and has the same pixels."""
+    kept: list[Slice] = []
+    places = stack._places()
+    for k, one in enumerate(stack.slices):
+        twin = k > 0 and places[k] - places[k - 1] < _SAME_MM and not one.frame
+        if not (twin and _pixels(one) == _pixels(stack.slices[k - 1])):
+            kept.append(one)
+    dropped = len(stack.slices) - len(kept)
+    if not dropped:
+        return kept, ()
+    return kept, (f"{dropped} slice{'s' if dropped > 1 else ''} came twice and counted once.",)
+
+
+def _pixels(one: Slice) -> bytes | None:
+    return pydicom.dcmread(one.path).get("PixelData")
+
+
+def _as_number(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return 0.0, value

@@ -1,0 +1,1 @@
+"""Where the MR lies to the CT: finding it, keeping it, checking it."""

@@ -1,0 +1,210 @@
+"""Rigid registration of an MR to its CT by mutual information (SimpleITK).
+
+Mattes, Haynor, Vesselle, Lewellen, Eubank: IEEE Trans. Med. Imaging 22 (2003). The MR is the
+fixed image: its field of view is the smaller one, so that nearly all samples meet the CT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk
+
+from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.images.study import has_data
+
+Progress = Callable[[float], bool]  # gets the share done, 0 … 1; answers whether to go on
+
+_LEVELS_MM = 8.0, 4.0, 2.0
+_STEPS = 150  # at most, of each level
+_SAMPLES = 40_000  # voxels of the MR that are compared
+_BINS = 40
+_CT_WINDOW = -200.0, 300.0  # HU: what MR tells apart too
+_SHIFTS_MM = -60.0, -30.0, 0.0, 30.0, 60.0  # along each axis, tried where no place is known
+_TRIED = 3  # of the best starts
+_LEAST_OVERLAP = 0.3  # of the MR, for a start
+_SEED = 7
+
+
+def register(
+    ct: sitk.Image,
+    mr: sitk.Image,
+    start: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Find how the MR lies to the CT.
+
+    Parameters
+    ----------
+    ct, mr : Image
+        As they were read; HU; each in its own place.
+    start : float array (4, 4), optional
+        Where to begin; takes CT points to MR points, LPS, mm. When it is not given, or the images
+        hardly meet there, their places mean nothing to each other: the search begins with their
+        middles together, and shifts around.
+    progress : callable, optional
+        Asked after every step.
+
+    Returns
+    -------
+    float array (4, 4)
+        Takes points of the CT (LPS, mm) to points of the MR.
+
+    Raises
+    ------
+    UserError
+        There is nothing to compare.
+    CancelledError
+        `progress` answered False.
+    """
+    fixed = sitk.Cast(mr, sitk.sitkFloat32)
+    mask = sitk.GetImageFromArray(has_data(sitk.GetArrayViewFromImage(mr)).astype(np.uint8))
+    mask.CopyInformation(mr)
+    moving = sitk.Clamp(sitk.Cast(ct, sitk.sitkFloat32), sitk.sitkFloat32, *_CT_WINDOW)
+    search = _Search(fixed, mask, moving, progress or (lambda _share: True))
+    try:
+        transform = search.begin(start)
+        for level in range(1, len(_LEVELS_MM)):
+            transform = search.refine(transform, level)
+    except RuntimeError as error:
+        raise UserError(
+            "CT and MR cannot be compared: they hardly overlap, or one of them shows nothing. Move "
+            "the MR near its place by hand, then register again."
+        ) from error
+    return np.linalg.inv(matrix_of(transform))
+
+
+class _Search:
+    """Transforms that take MR points to CT points, better and better."""
+
+    def __init__(
+        self, fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, progress: Progress
+    ) -> None:
+        self._fixed, self._mask, self._moving = fixed, mask, moving
+        self._progress = progress
+
+    def begin(self, start: np.ndarray | None) -> sitk.Euler3DTransform:
+        """The place at the coarsest level, from a start if the images meet there."""
+        if start is not None:
+            transform = _euler(np.linalg.inv(start), _middle(self._fixed))
+            if self._overlap(transform) >= _LEAST_OVERLAP:
+                return self.refine(transform, 0)
+        return self._from_anywhere()
+
+    def _from_anywhere(self) -> sitk.Euler3DTransform:
+        """The best of some starts."""
+        middle = _middle(self._fixed)
+        apart = np.array(_middle(self._moving)) - middle
+        values = []
+        for shift in product(_SHIFTS_MM, repeat=3):
+            start = sitk.Euler3DTransform(middle, 0, 0, 0, tuple(apart + shift))
+            if self._overlap(start) >= _LEAST_OVERLAP or not any(shift):
+                values.append((self._value(start), shift))
+        found = []
+        best = sorted(values)[:_TRIED]
+        for number, (_, shift) in enumerate(best):
+            start = sitk.Euler3DTransform(middle, 0, 0, 0, tuple(apart + shift))
+            found.append(self.refine(start, 0, (number / len(best), 1 / len(best))))
+        return min(found, key=self._value)
+
+    def _value(self, transform: sitk.Euler3DTransform) -> float:
+        """How badly a place fits, at the coarsest level."""
+        method = self._method(0)
+        method.SetInitialTransform(transform, inPlace=False)
+        return method.MetricEvaluate(*self._images(0))
+
+    def refine(
+        self,
+        start: sitk.Euler3DTransform,
+        level: int,
+        part: tuple[float, float] = (0.0, 1.0),
+    ) -> sitk.Euler3DTransform:
+        """Climb from a start at one level; `part`: what of it was done before, and what this is."""
+        method, transform = self._method(level), sitk.Euler3DTransform(start)
+        method.SetInitialTransform(transform, inPlace=True)
+        stopped = []
+
+        def ask() -> None:
+            own = part[0] + part[1] * method.GetOptimizerIteration() / _STEPS
+            share = (level + own) / len(_LEVELS_MM)
+            if not stopped and not self._progress(min(share, 1.0)):
+                stopped.append(True)
+                method.StopRegistration()
+
+        method.AddCommand(sitk.sitkIterationEvent, ask)
+        method.Execute(*self._images(level))
+        if stopped:
+            raise CancelledError
+        return transform
+
+    def _method(self, level: int) -> sitk.ImageRegistrationMethod:
+        fixed, mask, _ = self._level(level)
+        share = min(1.0, _SAMPLES / max(1, int(sitk.GetArrayViewFromImage(mask).sum())))
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(_BINS)
+        if share < 1:
+            method.SetMetricSamplingStrategy(method.RANDOM)
+            method.SetMetricSamplingPercentage(share, _SEED)
+        method.SetMetricFixedMask(mask)
+        method.SetInterpolator(sitk.sitkLinear)
+        step = max(fixed.GetSpacing()) / 2
+        method.SetOptimizerAsRegularStepGradientDescent(
+            step, step / 500, _STEPS, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-8
+        )
+        method.SetOptimizerScalesFromPhysicalShift()
+        return method
+
+    def _images(self, level: int) -> tuple[sitk.Image, sitk.Image]:
+        fixed, _, moving = self._level(level)
+        return fixed, moving
+
+    def _level(self, level: int) -> tuple[sitk.Image, sitk.Image, sitk.Image]:
+        mm = _LEVELS_MM[level]
+        mask = _coarse(sitk.Cast(self._mask, sitk.sitkFloat32), mm) > 0.5
+        return _coarse(self._fixed, mm), mask, _coarse(self._moving, mm)
+
+    def _overlap(self, transform: sitk.Transform) -> float:
+        """Share of the MR's box whose voxels meet the CT's box."""
+        size = np.array(self._fixed.GetSize()) - 1
+        corners = np.array(np.meshgrid(*(np.linspace(0, n, 5) for n in size))).reshape(3, -1).T
+        to_point, to_index = (
+            self._fixed.TransformContinuousIndexToPhysicalPoint,
+            self._moving.TransformPhysicalPointToContinuousIndex,
+        )
+        index = [to_index(transform.TransformPoint(to_point(c))) for c in corners.tolist()]
+        inside = (np.array(index) >= 0) & (np.array(index) <= np.array(self._moving.GetSize()) - 1)
+        return float(inside.all(axis=1).mean())
+
+
+def matrix_of(transform: sitk.Euler3DTransform) -> np.ndarray:
+    """A rigid transform as a homogeneous matrix (4, 4)."""
+    turn = np.array(transform.GetMatrix()).reshape(3, 3)
+    centre = np.array(transform.GetCenter())
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn
+    matrix[:3, 3] = centre + transform.GetTranslation() - turn @ centre
+    return matrix
+
+
+def _euler(matrix: np.ndarray, centre: tuple[float, ...]) -> sitk.Euler3DTransform:
+    transform = sitk.Euler3DTransform()
+    transform.SetCenter(centre)
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-6)
+    moved = matrix[:3, :3] @ centre + matrix[:3, 3]
+    transform.SetTranslation((moved - centre).tolist())
+    return transform
+
+
+def _coarse(image: sitk.Image, mm: float) -> sitk.Image:
+    """Means of blocks whose sides come near to a length."""
+    factors = [
+        int(np.clip(round(mm / s), 1, n))
+        for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)
+    ]
+    return sitk.BinShrink(image, factors)
+
+
+def _middle(image: sitk.Image) -> tuple[float, ...]:
+    return image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])

@@ -1,0 +1,1 @@
+"""Reports: figures, curves, facts, and one page of PDF."""

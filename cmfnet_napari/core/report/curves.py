@@ -1,0 +1,97 @@
+"""Curves of a training as pictures. No display is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
+
+from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.fit.events import Step
+from cmfnet_napari.core.strokes.scribbles import PALETTE
+
+Curve = dict[str, list[float]]
+
+
+@style_context("default")  # whatever a matplotlibrc in the current folder says
+def save_losses(events: Sequence[Step], path: str | Path) -> Path:
+    """Write a PNG of every loss term over the steps of a fit.
+
+    Parameters
+    ----------
+    events : sequence of Step
+        In order; terms as they were sent, unweighted.
+    path : path
+        The PNG.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    names = dict.fromkeys(name for event in events for name in event.losses)
+    for i, name in enumerate(names):
+        points = [(e.step, e.losses[name]) for e in events if e.losses.get(name, 0) > 0]
+        width = 2.2 if name == "total" else 1.2
+        color = "black" if name == "total" else PALETTE[i % len(PALETTE)]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=width)
+    axes.set(xlabel="step", ylabel="loss (each term unweighted)", yscale="log")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(frameon=False)
+    return _save(figure, path)
+
+
+@style_context("default")  # whatever a matplotlibrc in the current folder says
+def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -> Path:
+    """Write a PNG of the total loss and the held-out DSC of every split of a cohort training.
+
+    Parameters
+    ----------
+    curves : mapping
+        Name of a split → columns of its losses.csv (``step``, ``total``) and of its scores.csv
+        (``step``, ``dsc``); both may be empty.
+    path : path
+        The PNG.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for i, (name, (losses, scores)) in enumerate(curves.items()):
+        color = PALETTE[i % len(PALETTE)]
+        if losses:
+            left.plot(losses["step"], losses["total"], color=color, linewidth=0.4, alpha=0.4)
+            steps, means = _running_mean(losses["step"], losses["total"])
+            left.plot(steps, means, color=color, label=name or "model")
+        if scores:
+            right.plot(scores["step"], scores["dsc"], "o-", color=color, label=name or "model")
+    left.set(xlabel="step", ylabel="loss (running mean)", yscale="log")
+    right.set(xlabel="step", ylabel="mean DSC of patients held out", ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(frameon=False)
+    return _save(figure, path)
+
+
+def _running_mean(steps: Sequence[float], values: Sequence[float]) -> tuple[list, np.ndarray]:
+    """Mean over a window of a twentieth of the steps, at its last step."""
+    window = max(1, len(values) // 20)
+    return list(steps[window - 1 :]), np.convolve(values, np.full(window, 1 / window), "valid")
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    return write_safely(Path(path), ".png", lambda part: figure.savefig(part, format="png"))

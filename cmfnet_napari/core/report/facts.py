@@ -1,0 +1,139 @@
+"""What a report says of a contour, gathered from a run and its review; no patient, no path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cmfnet_napari.core.contours.components import volumes_ml
+from cmfnet_napari.core.contours.doubt import from_percent
+from cmfnet_napari.core.contours.metrics import Evaluation
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, read_card, software_versions
+from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review.places import Place, find_places
+from cmfnet_napari.core.review.record import Record, slice_digests
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """What a report says.
+
+    Attributes
+    ----------
+    case : str
+        First 16 digits of the study's hash as it was read, which name the case folder too.
+    volumes_ml : dict
+        By class.
+    strokes, held_out : float or None
+        Agreement with the strokes; with strokes while they were held out. 0 … 1.
+    evaluation : Evaluation or None
+        Against a reference or a second observer, when it was compared.
+    slices : dict
+        By plane: slices with contour that were looked at, and all with contour.
+    places : dict
+        Number of places by state.
+    model : str
+        The run's name and day, and what it was trained on.
+    software : dict
+        Versions that made this report.
+    """
+
+    case: str
+    volumes_ml: dict[str, float]
+    strokes: float | None = None
+    held_out: float | None = None
+    evaluation: Evaluation | None = None
+    slices: dict[str, tuple[int, int]] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    model: str = "unknown"
+    software: dict[str, str] = field(default_factory=software_versions)
+
+
+def gather_facts(
+    study: Study,
+    labels: np.ndarray,
+    *,
+    names: Sequence[str] | None = None,
+    finished: Finished | None = None,
+    run: Path | None = None,
+    places: Sequence[Place] = (),
+    record: Record | None = None,
+    evaluation: Evaluation | None = None,
+    case: str = "",
+) -> ReportFacts:
+    """Gather what a report says.
+
+    Parameters
+    ----------
+    study : Study
+        CT and MR.
+    labels : integer array (z, y, x) on the Study's Grid
+        The contour as it is shown.
+    names : sequence of str, optional
+        Of the classes 1, 2, ….
+    finished : Finished, optional
+        How the run ended.
+    run : Path, optional
+        The run's folder, for the card of its model.
+    places : sequence of Place
+        To look at.
+    record : Record, optional
+        What was looked at.
+    evaluation : Evaluation, optional
+        The contour against another one.
+    case : str, optional
+        `Case.key`, where there is a case: a study whose MR was moved has another hash.
+    """
+    record = record or Record()
+    digests = slice_digests(labels)
+    slices = {p: (len(record.seen_slices(p, digests)), len(all_)) for p, all_ in digests.items()}
+    states = Counter(record.state_of(place, labels, study.grid) for place in places)
+    states["corrected"] = sum(d.state == "corrected" for d in record.decisions)
+    return ReportFacts(
+        case=case or study.content_hash[:16],
+        volumes_ml=volumes_ml(labels, study.grid, names),
+        strokes=None if finished is None else finished.agreement,
+        held_out=None if finished is None else finished.held_out,
+        evaluation=evaluation,
+        slices=slices,
+        places=dict(states),
+        model=_model(run),
+    )
+
+
+def read_places(finished: Finished, root: Path, study: Study, labels: np.ndarray) -> list[Place]:
+    """Places to look at, from the files that a run left.
+
+    Raises
+    ------
+    UserError
+        A file is missing, damaged, or on another grid.
+    """
+    probability = load_labels(inside(root, finished.probabilities), study.grid)
+    apart = None
+    if finished.disagreement:
+        apart = from_percent(load_labels(inside(root, finished.disagreement), study.grid))
+    return find_places(labels, probability, study.grid, apart)
+
+
+def _model(run: Path | None) -> str:
+    if run is None or not (run / MODEL_FILE).is_file():
+        return "unknown"
+    try:
+        return f"{run.name}, {_describe(read_card(run))}"
+    except UserError:
+        return f"{run.name} (its model is damaged)"
+
+
+def _describe(card: Card) -> str:
+    version = card.software.get("cmfnet-napari", "unknown")
+    day = card.created or "on an unknown day"
+    preset, steps = card.config.preset, card.steps
+    return f"preset {preset}, {steps} steps, made {day} with cmfnet-napari {version}"

@@ -1,0 +1,57 @@
+"""The report of a run from its files, without a window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cmfnet_napari.core.contours.metrics import evaluate
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.runs import read_run
+from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.report.facts import gather_facts, read_places
+from cmfnet_napari.core.report.page import save_report
+from cmfnet_napari.core.review.record import read_record
+
+
+def report_run(
+    run: str | Path, study: Study, path: str | Path, reference: str | Path | None = None
+) -> Path:
+    """Write the PDF of a run's contour, with what was reviewed if the run lies in a case folder.
+
+    Parameters
+    ----------
+    run : path
+        Folder of a run that is complete.
+    study : Study
+        The CT and MR it was made from.
+    path : path
+        The PDF.
+    reference : path, optional
+        A contour on the CT's grid to compare with.
+
+    Raises
+    ------
+    UserError
+        The run is not complete, its files are missing, damaged, or of another CT, or the PDF
+        cannot be written.
+    """
+    run = Path(run)
+    finished = read_run(run).finished
+    if finished is None:
+        raise UserError(f"{run} holds no training that is complete. Choose the folder of a run.")
+    root = run if (run / finished.labels).is_file() else run.resolve().parents[1]
+    labels = load_labels(inside(root, finished.labels), study.grid)
+    names = list(finished.volumes_ml) or None
+    other = None if reference is None else load_labels(reference, study.grid)
+    facts = gather_facts(
+        study,
+        labels,
+        names=names,
+        finished=finished,
+        run=run,
+        places=read_places(finished, root, study, labels),
+        record=read_record(root),
+        evaluation=None if other is None else evaluate(labels, other, study.grid, names),
+    )
+    return save_report(study, labels, facts, path, other)

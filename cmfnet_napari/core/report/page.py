@@ -1,0 +1,127 @@
+"""A report on one page of PDF: pictures of the contour, volumes, agreement, what was looked at."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.style import context as style_context
+
+from cmfnet_napari.core.contours.score_table import score_rows
+from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.report.facts import ReportFacts
+from cmfnet_napari.core.report.figures import draw_contours
+
+_A4 = (8.27, 11.69)  # inches
+_MARGIN_MM = 40.0  # around the contour in the pictures
+_MOST_CLASSES = 6  # columns of the table that fit the page
+_DISCLAIMER = (
+    "Research software, not a medical device. Nobody has approved it for treatment or diagnosis; "
+    "a qualified person must check every contour."
+)
+_STATES = ("open", "accepted", "corrected", "dismissed")
+
+
+@style_context("default")  # whatever a matplotlibrc in the current folder says
+def save_report(
+    study: Study,
+    labels: np.ndarray,
+    facts: ReportFacts,
+    path: str | Path,
+    reference: np.ndarray | None = None,
+) -> Path:
+    """Write the report of a contour as a PDF of one A4 page.
+
+    Parameters
+    ----------
+    study : Study
+        CT and, if there is one, MR.
+    labels : integer array (z, y, x) on the Study's Grid
+        The contour: solid lines, on slices through its middle.
+    facts : ReportFacts
+        What is said of it.
+    path : path
+        The PDF.
+    reference : integer array (z, y, x), optional
+        What it is compared with: dashed lines.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    figure = Figure(figsize=_A4, layout="constrained")
+    FigureCanvasAgg(figure)
+    head, pictures, words, foot = figure.subfigures(4, 1, height_ratios=(0.7, 5.6, 4.7, 0.5))
+    today = date.today().isoformat()
+    _write(head, f"Contour of case {facts.case}", size=15, weight="bold")
+    _write(head, f"Report of {today} · without the patient's name", y=0.2, size=9)
+    pictures.set_facecolor("black")
+    draw_contours(pictures, study, labels, reference, margin_mm=_MARGIN_MM)
+    _write_facts(words, facts)
+    _write(foot, _DISCLAIMER, y=0.6, size=8)
+    info = {"Title": f"Contour of case {facts.case}", "Creator": "cmfnet-napari", "Author": ""}
+
+    def write(part: Path) -> None:
+        figure.savefig(part, format="pdf", metadata=info, dpi=150)
+
+    return write_safely(Path(path), ".pdf", write)
+
+
+def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
+    left, right = part.subfigures(1, 2)
+    _write(left, "\n".join(report_lines(facts)), y=0.97, size=9, va="top")
+    axes = right.subplots()
+    axes.set_axis_off()
+    _table(axes, facts)
+
+
+def _table(axes: Axes, facts: ReportFacts) -> None:
+    """Volumes and, where the contour was compared, the scores."""
+    names, rows = score_rows(facts.volumes_ml, facts.evaluation)
+    names = [_short(name) for name in names[:_MOST_CLASSES]]
+    cells = [values[:_MOST_CLASSES] for values in rows.values()]
+    table = axes.table(
+        cells, rowLabels=list(rows), colLabels=names, loc="upper right", cellLoc="center",
+        colWidths=[min(0.3, 0.62 / len(names))] * len(names),
+    )  # fmt: skip
+    table.auto_set_font_size(False)
+    table.set_fontsize(8)
+
+
+def report_lines(facts: ReportFacts) -> list[str]:
+    """What the report says in words, line by line."""
+    lines = ["Volume"]
+    lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
+    lines += ["", "Agreement with the strokes"]
+    lines += [f"  all strokes: {_percent(facts.strokes)}"]
+    lines += [f"  strokes while held out: {_percent(facts.held_out)}"]
+    lines += ["", "Slices with contour looked at"]
+    lines += [f"  {plane}: {seen} of {all_}" for plane, (seen, all_) in facts.slices.items()]
+    lines += ["", "Places to look at"]
+    lines += ["  " + ", ".join(f"{facts.places.get(state, 0)} {state}" for state in _STATES)]
+    lines += ["", "Model", *_wrapped(facts.model), "", "Software"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts.software.items())
+    return lines + _wrapped(versions)
+
+
+def _wrapped(text: str) -> list[str]:
+    return [f"  {line}" for line in textwrap.wrap(text, 52)]
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None or not np.isfinite(share) else f"{100 * share:.0f} %"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"
+
+
+def _write(part: SubFigure, text: str, *, y: float = 0.7, size: float, **style: str) -> None:
+    part.text(0.06, y, text, fontsize=size, parse_math=False, wrap=True, **style)

@@ -1,0 +1,1 @@
+"""Sample patients: a synthetic one, and a real one that is downloaded."""

@@ -1,0 +1,1 @@
+"""Scribbles and strokes: codes, journal, brush, slices between, automatic and imitated ones."""

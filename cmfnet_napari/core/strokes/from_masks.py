@@ -1,0 +1,86 @@
+"""Automatic scribbles from mask files: the headless twin of the window's erosion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study, load_labels, save_labels, study_from_images, turn
+from cmfnet_napari.core.images.volume import Volume, read_image
+from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_codes, coverage
+
+
+@dataclass(frozen=True)
+class Erosion:
+    """How a region becomes strokes: margin in mm, share of all voxels, all of it, and chance."""
+
+    margin_mm: float
+    coverage: float
+    whole: bool = False
+    seed: int = 0
+
+
+def scribble_masks(
+    mask: Path,
+    out: Path,
+    ct: Path | None,
+    classes: list[int] | None,
+    background: Erosion,
+    foreground: Erosion,
+) -> dict[str, Any]:
+    """Erode a mask file into a scribble file on the same grid.
+
+    Parameters
+    ----------
+    mask : Path
+        Segmentation codes.
+    out : Path
+        Scribbles to write.
+    ct : Path or None
+        CT on the mask's grid that tells body from air; without it all counts as body.
+    classes : list of int or None
+        Segmentation codes that get strokes too; None for all that occur.
+    background, foreground : Erosion
+        How to erode.
+
+    Returns
+    -------
+    dict
+        The file and the coverage of each scribble code, percent.
+
+    Raises
+    ------
+    UserError
+        An unreadable file, grids that differ, a class that does not occur, or nothing left.
+    """
+    study = _study(mask, ct)
+    labels = check_codes(load_labels(mask, study.grid), mask.name)
+    present = [int(code) for code in np.unique(labels) if code]
+    wanted = present if classes is None else classes
+    if missing := [code for code in wanted if code not in present]:
+        raise UserError(f"{mask.name} has no class {missing[0]}; it has {present or 'none'}.")
+    scribbles = np.zeros(labels.shape, dtype=np.uint8)
+    for code in wanted:
+        scribbles |= propose_foreground(
+            scribbles, labels == code, code + BACKGROUND, study, **vars(foreground)
+        )
+    scribbles |= propose_background(scribbles, [labels > 0], study, **vars(background))
+    save_labels(scribbles, study, out)
+    shares = {str(code): 100 * share for code, (_, share) in coverage(scribbles).items()}
+    return {"scribbles": str(out), "coverage_percent": shares}
+
+
+def _study(mask: Path, ct: Path | None) -> Study:
+    if ct is not None:
+        return study_from_images(read_image(ct))
+    image = read_image(mask)
+    grid = Grid.from_image(turn(image))
+    # Water everywhere: without a CT every voxel counts as body.
+    water = Volume(np.zeros(grid.shape, dtype=np.int16), grid, "CT")
+    return Study(water, None, None, Grid.from_image(image))

@@ -1,0 +1,169 @@
+"""The images and labels of a cohort, and the checks that need all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.strokes.scribbles import (
+    IGNORE,
+    MAX_CODE,
+    check_codes,
+    to_scribbles,
+    to_targets,
+)
+from cmfnet_napari.learning.cohort.cohort_file import TEST, VAL, Row, list_names, raise_problems
+
+_MAX_CLASS = MAX_CODE - 1
+
+
+@dataclass(frozen=True)
+class LoadedCase:
+    """A row of the cohort file with its images and labels in memory.
+
+    Attributes
+    ----------
+    row : Row
+        Where it comes from.
+    study : Study
+        CT and MR.
+    targets : uint8 array (z, y, x)
+        Segmentation codes on the Study's Grid to train from, `scribbles.IGNORE` where there is
+        no label.
+    reference : uint8 array (z, y, x) or None
+        Segmentation codes to judge by.
+    dense : bool
+        Every voxel has a label: the targets are the reference.
+    """
+
+    row: Row
+    study: Study
+    targets: np.ndarray
+    reference: np.ndarray | None
+    dense: bool
+
+
+def load_case(row: Row) -> LoadedCase:
+    """Read the images and labels of one row.
+
+    Raises
+    ------
+    UserError
+        As `study.open_study` and `study.load_labels`, or a label is no code; names the row.
+    """
+    try:
+        study = open_study(row.ct, row.mr)
+        reference = None if row.mask is None else _read_mask(row.mask, study.grid)
+        if row.scribbles is None:
+            return LoadedCase(row, study, reference, reference, dense=True)
+        scribbles = load_labels(row.scribbles, study.grid)
+        targets = to_targets(check_codes(scribbles, f"The scribbles {row.scribbles.name}"))
+        return LoadedCase(row, study, targets, reference, dense=False)
+    except UserError as error:
+        raise UserError(f"{row.place}: {error}") from error
+
+
+def load_cohort(
+    rows: Sequence[Row], progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[LoadedCase, ...]:
+    """Read all rows into memory, and check them against each other.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        From `cohort_file.read_cohort`.
+    progress : callable
+        Gets the rows done and all rows after each row.
+
+    Returns
+    -------
+    tuple of LoadedCase, one for each row
+
+    Raises
+    ------
+    UserError
+        Names up to ten problems: images or labels that cannot be used, a row to train on without
+        a label of a class or of the background, rows with different numbers of classes, one CT
+        under two patients.
+    """
+    cases, problems = [], []
+    for done, row in enumerate(rows, start=1):
+        try:
+            cases.append(load_case(row))
+        except UserError as error:
+            problems.append(str(error).rstrip("."))
+        progress(done, len(rows))
+    raise_problems("The cohort", [*problems, *_class_problems(cases), *_same_images(cases)])
+    return tuple(cases)
+
+
+def _read_mask(path: Path, grid: Grid) -> np.ndarray:
+    mask = load_labels(path, grid)
+    bad = mask[~np.isin(mask, np.arange(_MAX_CLASS + 1))]
+    if bad.size:
+        raise UserError(
+            f"The mask {path.name} has the value {bad[0]:g}, which is no code: 0 is "
+            f"background, 1 to {_MAX_CLASS} the classes."
+        )
+    return mask.astype(np.uint8)
+
+
+def _class_problems(cases: Sequence[LoadedCase]) -> Iterator[str]:
+    """What keeps the rows from being trained on as one; the others only must fit to them."""
+    classes: dict[int, list[str]] = {}
+    for case in cases:
+        if case.row.split not in (VAL, TEST):
+            codes = _codes(case.targets)
+            highest = int(codes.max(initial=0))
+            yield from _gaps(case, np.setdiff1d(np.arange(max(1, highest) + 1), codes))
+            if highest:
+                classes.setdefault(highest, []).append(case.row.place)
+    if len(classes) > 1:
+        counts = (f"{n} in {list_names(classes[n])}" for n in sorted(classes))
+        yield f"the cases differ in their number of classes: {'; '.join(counts)}"
+    if len(classes) == 1:
+        yield from _unknown_classes(cases, *classes)
+
+
+def _gaps(case: LoadedCase, missing: np.ndarray) -> Iterator[str]:
+    """Name segmentation codes without a label, by the codes the file has."""
+    codes, what = missing, "the mask has no voxel"
+    if not case.dense:
+        codes = to_scribbles(missing, np.ones(missing.shape, dtype=bool))
+        what = "the scribbles have no stroke"
+    for number, code in zip(missing, codes, strict=True):
+        name = f"class {number}" if number else "background"
+        yield f"{case.row.place}: {what} of {name} (code {code})"
+
+
+def _unknown_classes(cases: Sequence[LoadedCase], trained: int) -> Iterator[str]:
+    for case in cases:
+        if case.reference is not None and case.reference.max() > trained:
+            yield (
+                f"{case.row.place}: the mask has class {case.reference.max()}, but the cases to "
+                f"train on have labels up to class {trained}"
+            )
+
+
+def _same_images(cases: Sequence[LoadedCase]) -> Iterator[str]:
+    """One CT under two names would be learnt from in one split and judged by in another."""
+    owners: dict[str, Row] = {}
+    for case in cases:
+        ct_only = replace(case.study, mr=None, mr_fov=None)
+        owner = owners.setdefault(ct_only.content_hash, case.row)
+        if owner.case != case.row.case:
+            yield (
+                f"{owner.place} and {case.row.place} hold the same CT; give all rows of one "
+                "patient one case name"
+            )
+
+
+def _codes(targets: np.ndarray) -> np.ndarray:
+    """Segmentation codes that occur."""
+    return np.flatnonzero(np.bincount(targets.ravel(), minlength=IGNORE)[:IGNORE])

@@ -1,0 +1,95 @@
+"""The patients of a cohort on their working grids, resident in memory, and how they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from cmfnet_napari.core.contours.metrics import Scores, evaluate
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.strokes.scribbles import IGNORE, to_scribbles
+from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
+from cmfnet_napari.learning.data.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.data.volumes import USERS, Surroundings
+from cmfnet_napari.learning.engine.device import pick_precision
+from cmfnet_napari.learning.model.cmfnet import CmFNet
+from cmfnet_napari.learning.model.losses import Batch
+from cmfnet_napari.learning.predict.predictor import predict
+
+METRICS = ("dsc", "asd_mm", "hd95_mm", "surface_dsc", "volume_ml", "reference_ml")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One case, ready to train on and to predict.
+
+    Attributes
+    ----------
+    case : LoadedCase
+        Where it comes from, with the reference.
+    inputs : Inputs
+        Images on the working grid.
+    volumes : list of Batch
+        The same with targets (uint8), guide and maps, for the sampler.
+    """
+
+    case: LoadedCase
+    inputs: Inputs
+    volumes: list[Batch]
+
+
+def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
+    """Bring a case to its working grid.
+
+    A case whose every voxel is labelled needs no guide; where others have one, its own says
+    nothing (all classes alike).
+    """
+    frame = make_frame(case.study.grid, None, config)
+    inputs = make_inputs(case.study, frame, config)
+    if case.dense:
+        targets = inputs.dense_targets(case.targets)
+    else:
+        targets = inputs.targets(to_scribbles(case.targets, case.targets != IGNORE))
+    around = Surroundings(case.study, inputs, config)
+    strokes = targets
+    users = (around.part_of(strokes, user) for user in range(USERS))
+    guide = around.guide(None if case.dense else strokes, classes)
+    volumes = around.volumes(targets.to(torch.uint8), classes, guide, users)
+    shown = around.part_of(strokes, USERS)  # fewer than were drawn, and none of those learnt from
+    return Patient(case, around.with_maps(shown, classes), volumes)
+
+
+def judge(
+    model: CmFNet,
+    patients: Sequence[Patient],
+    config: Config,
+    classes: int,
+    fabric: Fabric,
+) -> np.ndarray:
+    """Predict patients that have a reference and compare; the processes share the work.
+
+    Returns
+    -------
+    float32 array (patients, classes without background, `METRICS`)
+        NaN where a score is not defined.
+    """
+    precision = pick_precision(config.precision, fabric.device)
+    table = torch.zeros(len(patients), classes - 1, len(METRICS), dtype=torch.float32)
+    for number in range(fabric.global_rank, len(patients), fabric.world_size):
+        patient = patients[number]
+        labels = predict(model, patient.inputs, config, precision).labels
+        for code in range(1, classes):
+            scores = evaluate(
+                labels == code, patient.case.reference == code, patient.case.study.grid
+            ).mean
+            table[number, code - 1] = torch.tensor(_values(scores), dtype=torch.float32)
+    return fabric.all_reduce(table.to(fabric.device), reduce_op="sum").cpu().numpy()
+
+
+def _values(scores: Scores) -> list[float]:
+    values = (getattr(scores, name) for name in METRICS)
+    return [float("nan") if value is None else float(value) for value in values]

@@ -1,0 +1,71 @@
+"""Scores of the patients held out, as a table on disk and as means."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.learning.cohort.patients import METRICS
+
+RESULTS_FILE = "results.csv"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one class of one patient; `values` in the order of `METRICS`, NaN undefined."""
+
+    case: str
+    split: str
+    label: int
+    values: tuple[float, ...]
+
+
+def tabulate(table: np.ndarray, names: Sequence[str], split: str) -> list[Result]:
+    """Name the rows of `patients.judge` (patients, classes, metrics)."""
+    return [
+        Result(name, split, label, tuple(float(v) for v in values))
+        for name, classes in zip(names, table, strict=True)
+        for label, values in enumerate(classes, start=1)
+    ]
+
+
+def means(table: np.ndarray) -> dict[str, float]:
+    """Mean of every metric over patients and classes that have one; volumes are left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a metric that nobody has stays NaN
+        values = np.nanmean(table.reshape(-1, len(METRICS)), axis=0)
+    scores = zip(METRICS, values, strict=True)
+    return {name: float(v) for name, v in scores if not name.endswith("_ml") and np.isfinite(v)}
+
+
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """Write one row a patient and class; an empty cell is a score that is not defined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", "split", "class", *METRICS])
+    for r in results:
+        values = ("" if np.isnan(v) else f"{v:.4f}" for v in r.values)
+        writer.writerow([r.case, r.split, r.label, *values])
+    write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+
+
+def read_results(path: Path) -> list[Result]:
+    """Read what `write_results` wrote."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        Result(
+            row["case"],
+            row["split"],
+            int(row["class"]),
+            tuple(float(row[name] or "nan") for name in METRICS),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,196 @@
+"""The training of one split: steps, logs, held-out scores, and going on after a break."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.learning.cohort.logs import Logs
+from cmfnet_napari.learning.cohort.patients import METRICS, Patient, judge
+from cmfnet_napari.learning.cohort.results import (
+    RESULTS_FILE,
+    Result,
+    means,
+    tabulate,
+    write_results,
+)
+from cmfnet_napari.learning.data.sampling import Sampler
+from cmfnet_napari.learning.engine.state import (
+    damaged_state,
+    load_state,
+    save_seconds,
+    save_state,
+)
+from cmfnet_napari.learning.engine.trainer import MAX_SKIPPED, DivergedError, Trainer
+from cmfnet_napari.learning.model.checkpoint import save_model
+from cmfnet_napari.learning.model.cmfnet import build
+
+SAVE_SECONDS = 60.0  # between states on disk
+JUDGED_TIMES = 10  # a training looks at the patients held out so often
+
+
+@dataclass
+class Hooks:
+    """What a training tells and asks the world around it.
+
+    Attributes
+    ----------
+    show : callable
+        Takes the share that is done (0 … 1) and a few words.
+    stop : callable
+        True: save the state and leave.
+    """
+
+    show: Callable[[float, str], None] = lambda share, note: None
+    stop: Callable[[], bool] = lambda: False
+
+
+class SplitTraining:
+    """Trains one model; `run` goes on where the folder's state says.
+
+    Parameters
+    ----------
+    folder : Path
+        Takes model, state, logs and results.
+    learnt, held : sequence of Patient
+        Trained on; judged by, where they have a reference.
+    config : Config
+        Everything about the model.
+    classes : int
+        Outputs, background included.
+    fabric : Fabric
+        Launched.
+    hooks : Hooks
+        Asked in the first process only.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        learnt: Sequence[Patient],
+        held: Sequence[Patient],
+        config: Config,
+        classes: int,
+        fabric: Fabric,
+        hooks: Hooks,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder, self._config, self._classes = folder, config, classes
+        self._fabric, self._hooks = fabric, hooks
+        self._learnt = learnt
+        self._held = [patient for patient in held if patient.case.reference is not None]
+        torch.manual_seed(config.seed)
+        self._trainer = Trainer(build(config, classes), classes, config, fabric)
+        self._sampler = Sampler([volume for p in learnt for volume in p.volumes], config)
+        self._began = self._saved = time.monotonic()
+        self._save_seconds = save_seconds(SAVE_SECONDS)
+        self._dsc = ""
+
+    def run(self) -> list[Result] | None:
+        """Train to the end and judge; None when stopped before."""
+        self._restore()
+        logs = Logs(self._folder, self._trainer.steps) if self._fabric.is_global_zero else None
+        while True:
+            progress, stop = self._shared((self._progress, self._hooks.stop()))
+            if stop or time.monotonic() - self._saved > self._save_seconds:
+                self._save()
+            if stop:
+                return None
+            if progress >= 1:
+                break
+            self._step(progress, logs)
+        if logs is not None:
+            logs.close()
+        return self._finish()
+
+    def _step(self, progress: float, logs: Logs | None) -> None:
+        trainer, rank, world = self._trainer, self._fabric.global_rank, self._fabric.world_size
+        batch = self._sampler.draw(trainer.steps, range(rank, self._config.batch, world))
+        try:
+            losses = trainer.step(batch, progress)
+        except DivergedError:
+            raise UserError(
+                f"Training diverged at step {trainer.steps}: {MAX_SKIPPED} steps in a row gave no "
+                "finite gradient. Train again with a smaller learning rate than "
+                f"{self._config.learning_rate:g} (--set learning_rate=…)."
+            ) from None
+        due = trainer.steps % max(1, self._config.steps // JUDGED_TIMES) == 0
+        scores = means(self._judge()) if due and self._held else {}
+        self._dsc = f", DSC {scores['dsc']:.3f}" if scores else self._dsc
+        if logs is not None:
+            logs.losses(trainer.steps, {**losses, "skipped": trainer.skipped})
+            if scores:
+                logs.scores(trainer.steps, scores)
+        note = f"{self._folder.name}: step {trainer.steps}, loss {losses['total']:.3f}{self._dsc}"
+        self._hooks.show(min(progress, 1.0), note)
+
+    def _finish(self) -> list[Result]:
+        table = self._judge() if self._held else np.empty((0, self._classes - 1, len(METRICS)))
+        names = [patient.case.row.case for patient in self._held]
+        results = tabulate(table, names, self._folder.name)
+        if self._fabric.is_global_zero:
+            save_model(self._trainer.averaged, self._card(table), self._folder / MODEL_FILE)
+            write_results(self._folder / RESULTS_FILE, results)
+            (self._folder / STATE_FILE).unlink(missing_ok=True)
+        return results
+
+    def _judge(self) -> np.ndarray:
+        return judge(self._trainer.averaged, self._held, self._config, self._classes, self._fabric)
+
+    def _card(self, table: np.ndarray) -> Card:
+        return Card(
+            config=self._config,
+            classes=self._classes,
+            steps=self._trainer.steps,
+            seconds=round(self._elapsed, 1),
+            data=tuple(sorted({p.case.study.content_hash for p in self._learnt})),
+            software=software_versions(),
+            metrics=means(table),
+            created=date.today().isoformat(),
+        )
+
+    # --- time, state
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def _progress(self) -> float:
+        """Share of the steps or of the time, whichever is further."""
+        share = self._trainer.steps / self._config.steps
+        if self._config.minutes is not None:
+            share = max(share, self._elapsed / (60 * self._config.minutes))
+        return share
+
+    def _shared(self, mine: tuple[float, bool]) -> tuple[float, bool]:
+        """What the first process says: clocks and signals differ, the steps must not."""
+        return mine if self._fabric.world_size == 1 else self._fabric.broadcast(mine)
+
+    def _save(self) -> None:
+        """Write all that the next step depends on, in place of the last state."""
+        self._saved = time.monotonic()
+        if self._fabric.is_global_zero:
+            state = {"trainer": self._trainer.state(), "seconds": self._elapsed}
+            save_state(self._folder, state)
+
+    def _restore(self) -> None:
+        if not (self._folder / STATE_FILE).exists():
+            return
+        state = load_state(self._folder, self._fabric.device)
+        try:
+            self._trainer.restore(state["trainer"])
+            self._began -= state["seconds"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise damaged_state(self._folder) from error

@@ -1,0 +1,165 @@
+"""Cohort training: base models from many patients, one a split.
+
+::
+
+    OUT/plan.json     configuration, splits and hashes of the data
+    OUT/results.csv   scores of every patient held out, by class
+    OUT/curves.png    loss and held-out DSC over the steps
+    OUT/[fold-N/]     model.safetensors, losses.csv, scores.csv, tensorboard/, results.csv;
+                      state.pt while the training is not complete
+
+The same command goes on where it was broken off. Patches and dropout are seeded by their step,
+so weights, optimiser and the number of steps are the whole state.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.model_card import MODEL_FILE
+from cmfnet_napari.core.report.curves import save_training
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.cohort.cohort_file import list_names, read_cohort
+from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase, load_cohort
+from cmfnet_napari.learning.cohort.logs import LOSSES_FILE, SCORES_FILE, read_curve
+from cmfnet_napari.learning.cohort.patients import prepare
+from cmfnet_napari.learning.cohort.plan import Split, freeze, make_splits
+from cmfnet_napari.learning.cohort.results import (
+    RESULTS_FILE,
+    Result,
+    means,
+    read_results,
+    write_results,
+)
+from cmfnet_napari.learning.cohort.split import Hooks, SplitTraining
+from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
+
+
+def train(
+    cohort: Path,
+    out: Path,
+    config: Config,
+    *,
+    folds: int = 0,
+    device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    hooks: Hooks | None = None,
+) -> dict[str, Any] | None:
+    """Train on a cohort, or go on with a training.
+
+    Parameters
+    ----------
+    cohort : Path
+        CSV, see `learning.cohort.cohort_file.read_cohort`.
+    out : Path
+        Folder for the models; a new one, or one of the same training that was broken off.
+    config : Config
+        Everything about a model.
+    folds : int
+        Cross-validation by patient; 0: one model by the file's splits.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+    devices, nodes : int
+        See `device.make_fabric`; the patches of a step are shared.
+    hooks : Hooks, optional
+        Progress, and the wish to stop.
+
+    Returns
+    -------
+    dict, or None when stopped, and in every process but the first
+        ``models`` (paths), ``steps``, ``metrics`` (means over the patients held out).
+
+    Raises
+    ------
+    UserError
+        Anything wrong with the cohort, before training starts; the folder holds another
+        training; the training diverged.
+    """
+    if not config.steps:
+        raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
+    rows = read_cohort(cohort)
+    splits = make_splits(rows, folds, config.seed)
+    fabric = _launch(config, device, devices, nodes)
+    hooks = hooks if hooks and fabric.is_global_zero else Hooks()
+    cases = load_cohort(rows, lambda n, of: hooks.show(0.0, f"reading {n} of {of}"))
+    _check_strokes(cases, config)
+    if fabric.is_global_zero:
+        freeze(out, config, folds, cases)
+    fabric.barrier()
+    results = _train_splits(splits, cases, out, config, fabric, hooks)
+    if results is None or not fabric.is_global_zero:
+        return None
+    write_results(out / RESULTS_FILE, results)
+    curves = {split.name: _curves(out / split.name) for split in splits}
+    save_training(curves, out / "curves.png")
+    return {
+        "models": [str(out / split.name / MODEL_FILE) for split in splits],
+        "metrics": means(np.array([r.values for r in results])) if results else {},
+    }
+
+
+def _check_strokes(cases: Sequence[LoadedCase], config: Config) -> None:
+    """Name the cases that have no strokes for a model that reads them."""
+    if bare := [case.row.place for case in cases if config.stroke_maps and case.dense]:
+        raise UserError(
+            f"A model that reads strokes (stroke_maps) needs scribbles in every row, but there "
+            f"are none in {list_names(bare)}."
+        )
+
+
+def _launch(config: Config, device: str, devices: int, nodes: int) -> Fabric:
+    """Start the other processes; they run this same command up to here."""
+    target = pick_device(device)
+    fabric = make_fabric(target, pick_precision(config.precision, target), devices, nodes)
+    if config.batch < devices * nodes:
+        raise UserError(
+            f"{devices * nodes} devices cannot share a batch of {config.batch} patches; take a "
+            "larger batch (--set batch=N) or fewer devices."
+        )
+    fabric.launch()
+    if not fabric.is_global_zero:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides for all
+    return fabric
+
+
+def _train_splits(
+    splits: Sequence[Split],
+    cases: Sequence[LoadedCase],
+    out: Path,
+    config: Config,
+    fabric: Fabric,
+    hooks: Hooks,
+) -> list[Result] | None:
+    classes = 1 + max(int(c.targets[c.targets != IGNORE].max(initial=1)) for c in cases)
+    patients = {case.row: prepare(case, config, classes) for case in cases}
+    results: list[Result] = []
+    for number, split in enumerate(splits):
+        folder = out / split.name
+        if (folder / RESULTS_FILE).exists() and (folder / MODEL_FILE).exists():
+            results += read_results(folder / RESULTS_FILE)
+            continue
+
+        def show(share: float, note: str, done: int = number) -> None:
+            hooks.show((done + share) / len(splits), note)
+
+        learnt, held = ([patients[row] for row in part] for part in (split.train, split.held))
+        mine = replace(hooks, show=show)
+        found = SplitTraining(folder, learnt, held, config, classes, fabric, mine).run()
+        if found is None:
+            return None
+        results += found
+    return results
+
+
+def _curves(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    return read_curve(folder / LOSSES_FILE), read_curve(folder / SCORES_FILE)

@@ -1,0 +1,1 @@
+"""From studies and scribbles to tensors, and patches drawn from them."""

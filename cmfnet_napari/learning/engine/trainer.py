@@ -1,0 +1,182 @@
+"""One training step after another, on one device or on many."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.learning.model.cmfnet import CmFNet
+from cmfnet_napari.learning.model.losses import Batch, Counts, loss_terms, total
+
+MAX_SKIPPED = 20  # steps in a row without a finite gradient: training has diverged
+
+
+class DivergedError(Exception):
+    """Too many steps in a row had no finite gradient; the weights are the last good ones."""
+
+
+class Trainer:
+    """Trains a network step by step; never lets a non-finite gradient touch the weights.
+
+    Parameters
+    ----------
+    model : CmFNet
+        The network; goes to the device of `fabric`.
+    classes : int
+        Its outputs, background included.
+    config : Config
+        Losses, optimiser, averaging.
+    fabric : Fabric
+        Device, precision and the processes that share the work.
+
+    Attributes
+    ----------
+    model : CmFNet
+        The network, on its device.
+    steps : int
+        Steps done, skipped ones included.
+    skipped : int
+        Steps that changed no weight because their gradient was not finite.
+    averaged : CmFNet
+        What to predict with: the moving average of the weights, or the network itself.
+    """
+
+    def __init__(self, model: CmFNet, classes: int, config: Config, fabric: Fabric) -> None:
+        self.model = model.to(fabric.device)
+        self.averaged = copy.deepcopy(self.model) if config.average > 0 else self.model
+        self.steps = self.skipped = 0
+        self._classes, self._config, self._fabric = classes, config, fabric
+        self._in_a_row = 0
+        optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self._network, self._optimiser = fabric.setup(self.model, optimiser)
+
+    def step(self, batch: Batch, progress: float) -> dict[str, float]:
+        """Train on one batch, or on this process's share of one.
+
+        Parameters
+        ----------
+        batch : Batch
+            On the CPU.
+        progress : float
+            Share of the fit that is done, 0 … 1: sets learning rate and ramp.
+
+        Returns
+        -------
+        dict of float
+            Every term and ``total``, of the whole batch.
+
+        Raises
+        ------
+        DivergedError
+            After `MAX_SKIPPED` non-finite steps in a row.
+        """
+        self._network.train()
+        self._seed()
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._config.learning_rate * self._rate(progress)
+        self._optimiser.zero_grad(set_to_none=True)
+        losses = self._gradient(batch, progress)
+        self.steps += 1
+        if self._finite():
+            self._in_a_row = 0
+            if self._config.clip > 0:
+                clip_grad_norm_(self.model.parameters(), self._config.clip)
+            self._optimiser.step()
+            self._average()
+        else:
+            self.skipped += 1
+            self._in_a_row += 1
+            if self._in_a_row >= MAX_SKIPPED:
+                raise DivergedError
+        return {name: float(value) for name, value in losses.items()}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Begin from the weights of another model."""
+        self.model.load_state_dict(weights)
+        self.averaged.load_state_dict(weights)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on: weights, optimiser, average, step counts."""
+        return {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "in_a_row": self._in_a_row,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`, to the bit."""
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.steps, self.skipped = state["steps"], state["skipped"]
+        self._in_a_row = state["in_a_row"]
+
+    def _gradient(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Add up the gradient over parts of the batch; return the losses of the whole."""
+        counts = self._counts(batch)
+        parts = math.ceil(len(batch) / self._config.micro_batch)
+        losses: dict[str, Tensor] = {}
+        for number, part in enumerate(batch.split(self._config.micro_batch), start=1):
+            part = part.to(self._fabric.device)
+            with self._fabric.no_backward_sync(self._network, enabled=number < parts):
+                outputs = self._network(part.ct, part.mr, part.maps)
+                terms = loss_terms(outputs, part, self._config, counts)
+                loss = total(terms, self._ramp(progress), self._guide(progress))
+                # processes average their gradients; the terms are shares of one sum
+                self._fabric.backward(loss * self._fabric.world_size)
+            for name, value in {**terms, "total": loss}.items():
+                losses[name] = losses.get(name, 0) + value.detach()
+        return self._fabric.all_reduce(losses, reduce_op="sum")
+
+    def _counts(self, batch: Batch) -> Counts:
+        """Counts of the whole step, over all processes, on the CPU."""
+        mine = vars(Counts.of(batch, self._classes))
+        if self._fabric.world_size == 1:
+            return Counts(**mine)
+        mine = {name: count.to(self._fabric.device) for name, count in mine.items()}
+        whole = self._fabric.all_reduce(mine, reduce_op="sum")
+        return Counts(**{name: count.cpu() for name, count in whole.items()})
+
+    def _seed(self) -> None:
+        """Dropout's chance belongs to the step, so that a fit can go on from any step."""
+        seeds = [self._config.seed, self.steps, self._fabric.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+
+    def _rate(self, progress: float) -> float:
+        if self._config.schedule == "constant":
+            return 1.0
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+    def _ramp(self, progress: float) -> float:
+        """Gaussian ramp-up, from exp(−5) to 1 (Laine and Aila, 2017)."""
+        if self._config.ramp <= 0:
+            return 1.0
+        return math.exp(-5 * (1 - min(progress / self._config.ramp, 1.0)) ** 2)
+
+    def _guide(self, progress: float) -> float:
+        """Falls evenly from 1 to its last share."""
+        return 1 - (1 - self._config.guide_end) * min(progress, 1.0)
+
+    def _finite(self) -> bool:
+        norms = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]
+        return bool(torch.isfinite(torch.stack(norms).sum()))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.averaged is self.model:
+            return
+        # A young average follows the weights closely, else it would remember the first guess.
+        decay = min(self._config.average, (1 + self.steps) / (10 + self.steps))
+        means, weights = list(self.averaged.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(means, weights, 1 - decay)

@@ -1,0 +1,164 @@
+"""The folder of one run: everything a fit writes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmfnet_napari.core.contours.components import volumes_ml
+from cmfnet_napari.core.contours.doubt import to_percent
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json, write_safely
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
+from cmfnet_napari.core.fit.runs import EVENTS_FILE
+from cmfnet_napari.core.images.study import Study, save_labels
+from cmfnet_napari.learning.model.checkpoint import save_model
+from cmfnet_napari.learning.model.cmfnet import CmFNet
+from cmfnet_napari.learning.predict.predictor import Prediction
+
+CONFIG_FILE, PREVIEW_FILE, SCRIBBLES_FILE = "config.json", "preview.npy", "scribbles.nii.gz"
+DISAGREEMENT_FILE = "disagreement.nii.gz"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run is written.
+
+    Attributes
+    ----------
+    folder : Path
+        Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz,
+        probabilities.nii.gz, disagreement.nii.gz (when the branches were compared),
+        scribbles.nii.gz, previews/, and state.pt until the run is complete.
+    root : Path
+        Folder that paths in events are relative to: the run itself, or its case.
+    """
+
+    folder: Path
+    root: Path
+
+    def path(self, name: str = "") -> str:
+        """Path of a file of the run as events name it."""
+        return (self.folder / name).relative_to(self.root).as_posix()
+
+    def freeze(self, config: Config, study: Study, scribbles: np.ndarray) -> None:
+        """Write what the run is made from: configuration, hashes of study and scribbles."""
+        write_json(self.folder / CONFIG_FILE, _ingredients(config, study, scribbles))
+
+    def check_same(self, config: Config, study: Study, scribbles: np.ndarray) -> None:
+        """Check that the run was made from these.
+
+        Raises
+        ------
+        UserError
+            It was made from others.
+        """
+        if self.frozen() != _ingredients(config, study, scribbles):
+            raise UserError(
+                f"{self.folder.name} holds another training that was broken off: its images, "
+                "strokes or settings differ. Give the same again to go on with it, or choose a "
+                "new folder."
+            )
+
+    def frozen(self) -> dict[str, Any]:
+        """What `freeze` wrote.
+
+        Raises
+        ------
+        UserError
+            It is missing or damaged.
+        """
+        return read_json(self.folder / CONFIG_FILE)
+
+    def log(self, event: events.Event) -> None:
+        """Append an event to events.jsonl."""
+        with open(self.folder / EVENTS_FILE, "a", encoding="utf-8") as file:
+            file.write(events.encode(event) + "\n")
+
+    def save_model(self, model: CmFNet, card: Card) -> str:
+        """Write the model in place of the last one; return its path."""
+        save_model(model, card, self.folder / MODEL_FILE)
+        return self.path(MODEL_FILE)
+
+    def save_preview(self, labels: np.ndarray) -> str:
+        """Write a preview (uint8, Study's Grid) in place of the last one; return its path."""
+        write_safely(self.folder / PREVIEW_FILE, ".npy", lambda part: np.save(part, labels))
+        return self.path(PREVIEW_FILE)
+
+    def keep_preview(self, step: int, labels: np.ndarray) -> None:
+        """Keep a preview's labels, and the model that was saved with it, to come back to.
+
+        Only where somebody may look back: in a case. Nobody needs it to go on, so without room
+        for it there is none.
+        """
+        if self.root == self.folder:
+            return
+        archive, model = kept_path(self.folder, step, ".npz"), kept_path(self.folder, step)
+        try:
+            archive.parent.mkdir(exist_ok=True)
+            write_safely(archive, ".npz", lambda part: np.savez_compressed(part, labels=labels))
+            _link(self.folder / MODEL_FILE, model)
+            thin_out(self.folder)
+        except (OSError, UserError):
+            archive.unlink(missing_ok=True)
+
+    def save_prediction(
+        self,
+        prediction: Prediction,
+        scribbles: np.ndarray,
+        study: Study,
+        names: Sequence[str] | None,
+    ) -> events.Finished:
+        """Write what was found, and the strokes, on the CT's original grid; say where it is."""
+        labels, probabilities = "prediction.nii.gz", "probabilities.nii.gz"
+        apart = self._save_disagreement(prediction.disagreement, study)
+        save_labels(scribbles, study, self.folder / SCRIBBLES_FILE)
+        save_labels(prediction.labels, study, self.folder / labels)
+        save_labels(prediction.probability, study, self.folder / probabilities)
+        return events.Finished(
+            model=self.path(MODEL_FILE),
+            labels=self.path(labels),
+            probabilities=self.path(probabilities),
+            volumes_ml=volumes_ml(prediction.labels, study.grid, names),
+            disagreement=apart,
+        )
+
+    def _save_disagreement(self, disagreement: np.ndarray | None, study: Study) -> str:
+        if disagreement is None:  # nor is there one of an earlier prediction
+            (self.folder / DISAGREEMENT_FILE).unlink(missing_ok=True)
+            return ""
+        save_labels(to_percent(disagreement), study, self.folder / DISAGREEMENT_FILE)
+        return self.path(DISAGREEMENT_FILE)
+
+
+def run_scribbles(run_or_model: str | Path, card: Card, study: Study) -> Path | None:
+    """The strokes that a run's prediction of this study was made from, if there are any."""
+    file = model_path(run_or_model).parent / SCRIBBLES_FILE
+    return file if card.study == study.content_hash and file.is_file() else None
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system knows no links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _ingredients(config: Config, study: Study, scribbles: np.ndarray) -> dict[str, Any]:
+    return {
+        "config": config.model_dump(mode="json"),
+        "study": study.content_hash,
+        "scribbles": hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest(),
+    }

@@ -1,0 +1,81 @@
+"""When a fit is done, and when it is time for a preview or for saving its state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.learning.engine.state import save_seconds
+
+PREVIEW_SHARE = 0.1  # of the time that previews may take
+FRESH_SECONDS = 1.5  # from new strokes to a preview that shows what they changed
+FRESH_SHARE = 0.5  # of the time that such previews may take, if strokes never end
+SAVE_SHARE = 0.05  # of the time that saving the state may take
+SAVE_SECONDS = 20.0  # between states at least
+
+
+class Pace:
+    """The clock of one fit.
+
+    Parameters
+    ----------
+    config : Config
+        Its steps, minutes and seconds between previews.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._began = self._previewed = self._saved = time.monotonic()
+        self._preview_cost = self._save_cost = 0.0
+        self._fresh: float | None = None  # when strokes came that no preview shows
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds trained, those before a break included."""
+        return time.monotonic() - self._began
+
+    def go_on(self, seconds: float) -> None:
+        """Count so many seconds from before a break."""
+        self._began -= seconds
+
+    def progress(self, steps: int) -> float:
+        """Share of the steps or of the time, whichever is further."""
+        share = steps / self._config.steps if self._config.steps else 1.0
+        if self._config.minutes is not None:
+            share = max(share, self.elapsed / (60 * self._config.minutes))
+        return share
+
+    def strokes_came(self) -> None:
+        """Let a preview be due soon: the user waits to see what new strokes change."""
+        self._fresh = self._fresh or time.monotonic()
+
+    def preview_due(self) -> bool:
+        """Whether it is time for one: soon after new strokes, rarer when they take long."""
+        now, since = time.monotonic(), time.monotonic() - self._previewed
+        if self._fresh is not None and now - self._fresh >= FRESH_SECONDS:
+            return since >= self._preview_cost / FRESH_SHARE
+        return since >= max(self._config.preview_seconds, self._preview_cost / PREVIEW_SHARE)
+
+    def save_due(self) -> bool:
+        """Whether it is time to save the state."""
+        pause = max(save_seconds(SAVE_SECONDS), self._save_cost / SAVE_SHARE)
+        return time.monotonic() - self._saved >= pause
+
+    @contextmanager
+    def previewing(self) -> Iterator[None]:
+        """Take the time of a preview."""
+        began = time.monotonic()
+        yield
+        self._fresh = None
+        self._previewed = time.monotonic()
+        self._preview_cost = self._previewed - began
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Take the time of saving."""
+        began = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._save_cost = self._saved - began

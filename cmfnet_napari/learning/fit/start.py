@@ -1,0 +1,154 @@
+"""One fit: from a study and its strokes to a model and a prediction in a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import Config, parse_config
+from cmfnet_napari.core.fit.model_card import (
+    check_base,
+    model_name,
+    read_card,
+    with_network,
+)
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.strokes.scribbles import check_trainable
+from cmfnet_napari.learning.engine.state import (
+    damaged_state,
+    load_state,
+)
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.loop import FitLoop
+from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.model.checkpoint import load_model
+
+
+def fit(
+    study: Study,
+    scribbles: np.ndarray,
+    run: Path,
+    config: Config,
+    *,
+    device: str = "auto",
+    base: str | Path | None = None,
+    names: Sequence[str] | None = None,
+    hooks: Hooks | None = None,
+    root: Path | None = None,
+) -> events.Finished | None:
+    """Train on a study's strokes and predict it.
+
+    In the folder of a fit that was broken off, the same fit goes on.
+
+    Parameters
+    ----------
+    study : Study
+        CT, or CT and MR.
+    scribbles : uint8 array (z, y, x) on the Study's Grid
+        Scribble codes.
+    run : Path
+        Existing folder that takes config.json, events.jsonl, model.safetensors,
+        preview.npy, prediction.nii.gz and probabilities.nii.gz (on the CT's original grid), and
+        state.pt until it is complete.
+    config : Config
+        Everything else; from a base model best made by `model_card.start_config`.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+    base : path, optional
+        Model to start from: its weights, and the input and network it was trained with.
+    names : sequence of str, optional
+        Names of the classes 1, 2, … for the volumes.
+    hooks : Hooks, optional
+        Where events go and requests come from.
+    root : Path, optional
+        Folder the paths in events are relative to; the run itself when not given.
+
+    Returns
+    -------
+    Finished, or None when the request was to quit
+
+    Raises
+    ------
+    UserError
+        The strokes do not do, the device is not there, no steps from nothing, training
+        diverged, or there is not enough memory for the smallest patches.
+    """
+    hooks = hooks or Hooks()
+    data: tuple[str, ...] = (study.content_hash,)
+    if base is None and not config.steps:
+        raise UserError(
+            "Training of 0 steps says nothing without a base model: choose one to start from, or "
+            "more steps."
+        )
+    if base is not None:
+        card = read_card(base)
+        check_base(card, check_trainable(scribbles), model_name(base))
+        config = with_network(config, card)
+        data = tuple(dict.fromkeys(card.data + data))
+    folder = RunFolder(run, root or run)
+    if (run / STATE_FILE).exists():
+        folder.check_same(config, study, scribbles)
+        return go_on(study, scribbles, run, device=device, names=names, hooks=hooks, root=root)
+    work = FitLoop(study, scribbles, folder, config, device, hooks)
+    work.names, work.data = names, data
+    if base is not None:
+        work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
+        work.from_base = True
+    work.report.write(lambda: work.run.freeze(config, study, scribbles))
+    return work.go()
+
+
+def go_on(
+    study: Study,
+    scribbles: np.ndarray,
+    run: Path,
+    *,
+    device: str = "auto",
+    names: Sequence[str] | None = None,
+    hooks: Hooks | None = None,
+    root: Path | None = None,
+    less_memory: bool = False,
+) -> events.Finished | None:
+    """Go on with a fit that was broken off, with its own configuration, from its last state.
+
+    On the CPU, with the same strokes and number of threads, the result is that of a fit that
+    was never broken off, to the bit, as long as steps and not minutes end it.
+
+    Parameters
+    ----------
+    study, scribbles, device, names, hooks, root
+        As in `fit`.
+    run : Path
+        The run's folder.
+    less_memory : bool
+        Give something up to need less memory, as when the system ended it.
+
+    Returns
+    -------
+    Finished, or None when the request was to quit
+
+    Raises
+    ------
+    UserError
+        As `fit`, or the run holds no state, a damaged one, or belongs to another study.
+    """
+    hooks = hooks or Hooks()
+    folder = RunFolder(run, root or run)
+    if folder.frozen().get("study") != study.content_hash:
+        raise UserError(f"The run {run.name} was trained on another CT and MR. Train anew.")
+    state = load_state(run, torch.device("cpu"))
+    work = FitLoop(study, scribbles, folder, parse_config(state.get("config", {})), device, hooks)
+    work.names = names
+    try:
+        work.restore(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged_state(run) from error
+    if less_memory:
+        work.need_less()
+    return work.go()

@@ -1,0 +1,212 @@
+"""CmFNet: a CT branch, an MR branch, and a cross-modal branch between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.learning.model.blocks import Conv, Normalisation, Stage
+from cmfnet_napari.learning.model.guide import first_scores, map_count
+from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
+
+Fusion = Literal["none", "cfe", "cff"]
+FUSED_STAGES = 3
+MULTIPLE = 2**DOWNSAMPLINGS  # the sides of every input are padded to multiples of this
+
+
+class Outputs(NamedTuple):
+    """Scores (logits) of the three branches, each (B, classes, z, y, x)."""
+
+    ct: Tensor
+    mr: Tensor
+    mm: Tensor
+
+
+class CrossModal(nn.Module):
+    """The cross-modal branch: features of both modalities joined (CFF), bottom (CFE), decoder.
+
+    Parameters
+    ----------
+    classes : int
+        Outputs, background included.
+    width : int
+        Channels of the first stage.
+    normalisation : str
+        ``"none"`` or ``"instance"``.
+    dropout : float
+        Share of the bottom's feature maps dropped in training.
+    fuse : bool
+        True: each stage's features are joined by a Conv (CFF, Eq. 1); False: by their mean.
+    """
+
+    def __init__(
+        self, classes: int, width: int, normalisation: Normalisation, dropout: float, fuse: bool
+    ) -> None:
+        super().__init__()
+        channels = [stage_channels(width, n) for n in range(1, FUSED_STAGES + 1)]
+        self.fuse = nn.ModuleList(Conv(2 * c, c, normalisation) for c in channels if fuse)
+        self.lead = Conv(channels[-1], 2 * channels[-1], normalisation, stride=2)  # CFE, Eq. 2
+        self.bottom = Stage(2 * channels[-1], 16 * width, 3, normalisation)
+        self.dropout = nn.Dropout3d(dropout)
+        self.decoder = Decoder(classes, FUSED_STAGES, width, normalisation)
+
+    def forward(self, ct_features: list[Tensor], mr_features: list[Tensor]) -> Tensor:
+        """Features of at least `FUSED_STAGES` stages of each branch, finest first → scores."""
+        pairs = list(zip(ct_features, mr_features, strict=False))[:FUSED_STAGES]
+        if self.fuse:
+            joined = [
+                fuse(torch.cat(pair, dim=1)) for fuse, pair in zip(self.fuse, pairs, strict=True)
+            ]
+        else:
+            joined = [(ct + mr) / 2 for ct, mr in pairs]
+        bottom = self.dropout(self.bottom(self.lead(joined[-1])))
+        return self.decoder(bottom, joined)
+
+
+class CmFNet(nn.Module):
+    """Cross-modal fusion network.
+
+    Parameters
+    ----------
+    classes : int
+        Outputs, background included.
+    width : int
+        Channels of the first stage; 16 in the paper.
+    normalisation : str
+        ``"none"`` or ``"instance"`` (parameter-free).
+    dropout : float
+        Share of the feature maps dropped at the three bottoms in training.
+    ct_stages, mr_stages : int
+        3 … 6: which of CT3 … CT6 and MR3 … MR6 the branches are.
+    fusion : str
+        ``"cff"``, the whole network; ``"cfe"``, without the convolutions that fuse; ``"none"``,
+        without the cross-modal branch: y_mm is then the mean of y_ct and y_mr (Table VI).
+    maps : int
+        Maps of the strokes that both branches see beside their image, and whose chances all
+        scores begin with (`guide.first_scores`); 0 in the paper.
+    checkpointing : bool
+        Keep only the inputs of encoders and decoders in training and compute the rest again
+        on the way back.
+    """
+
+    def __init__(
+        self,
+        classes: int = 2,
+        width: int = 16,
+        normalisation: Normalisation = "none",
+        dropout: float = 0.5,
+        *,
+        ct_stages: int = 3,
+        mr_stages: int = 4,
+        fusion: Fusion = "cff",
+        maps: int = 0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.checkpointing = checkpointing
+        self.classes, self.maps = classes, maps
+        self.ct = VNet(1 + maps, classes, ct_stages, width, normalisation, dropout)
+        self.mr = VNet(1 + maps, classes, mr_stages, width, normalisation, dropout)
+        self.mm = (
+            CrossModal(classes, width, normalisation, dropout, fuse=fusion == "cff")
+            if fusion != "none"
+            else None
+        )
+        if maps:  # without training it says what the strokes say
+            for decoder in self._decoders():
+                nn.init.zeros_(decoder.head[-1].weight)
+                nn.init.zeros_(decoder.head[-1].bias)
+
+    def forward(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Outputs:
+        """Scores of all branches, for training.
+
+        Parameters
+        ----------
+        ct, mr : tensor (B, 1, z, y, x)
+            Both in [0, 1]; any size.
+        maps : tensor (B, maps, z, y, x), optional
+            In [0, 1]; may be left out when there are none.
+        """
+        size, first = ct.shape[2:], self._first(maps)
+        ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
+        ct_features, ct_lead = self._run(self.ct.encoder, _pad(ct))
+        mr_features, mr_lead = self._run(self.mr.encoder, _pad(mr))
+        y_ct = self._run(self.ct.decode, ct_features, ct_lead)
+        y_mr = self._run(self.mr.decode, mr_features, mr_lead)
+        y_mm = (
+            _mean_scores(y_ct, y_mr)
+            if self.mm is None
+            else self._run(self.mm, ct_features, mr_features)
+        )
+        return Outputs(*(_crop(scores, size) + first for scores in (y_ct, y_mr, y_mm)))
+
+    def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Scores of y_mm alone, for inference: the branches' bottoms and decoders stay unused."""
+        if self.mm is None:
+            return self(ct, mr, maps).mm
+        size, first = ct.shape[2:], self._first(maps)
+        ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
+        ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
+        mr_features = self.mr.encoder.features(_pad(mr), FUSED_STAGES)
+        return _crop(self.mm(ct_features, mr_features), size) + first
+
+    def _first(self, maps: Tensor | None) -> Tensor | float:
+        """What all scores begin with."""
+        return first_scores(maps, self.classes) if self.maps else 0.0
+
+    def _decoders(self) -> list[Decoder]:
+        return [part.decoder for part in (self.ct, self.mr, self.mm) if part is not None]
+
+    def _run(self, part: Callable[..., Any], *inputs: Tensor | list[Tensor]) -> Any:
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(part, *inputs, use_reentrant=False)
+        return part(*inputs)
+
+
+def build(config: Config, classes: int) -> CmFNet:
+    """Build the network of a configuration, for a number of classes with background."""
+    return CmFNet(
+        classes,
+        config.width,
+        config.normalisation,
+        config.dropout,
+        ct_stages=config.ct_stages,
+        mr_stages=config.mr_stages,
+        fusion=config.fusion,
+        maps=map_count(classes) if config.stroke_maps else 0,
+        checkpointing=config.checkpointing,
+    )
+
+
+def _with_maps(image: Tensor, maps: Tensor | None) -> Tensor:
+    return image if maps is None or not maps.shape[1] else torch.cat([image, maps], dim=1)
+
+
+def _mean_scores(a: Tensor, b: Tensor) -> Tensor:
+    """Scores whose probabilities are the mean of those of two branches."""
+    logs = torch.stack([a.float().log_softmax(dim=1), b.float().log_softmax(dim=1)])
+    return logs.logsumexp(dim=0)
+
+
+def _pad(x: Tensor) -> Tensor:
+    """Repeat the far side of every axis up to a multiple of `MULTIPLE`, x to two of them.
+
+    One voxel alone at the bottom of the MR branch would have no variance to normalise by.
+    """
+    missing = [(-n) % MULTIPLE for n in x.shape[2:]]
+    missing[2] = max(missing[2], 2 * MULTIPLE - x.shape[4])
+    if not any(missing):
+        return x
+    z, y, x_ = missing
+    return functional.pad(x, (0, x_, 0, y, 0, z), mode="replicate")
+
+
+def _crop(x: Tensor, size: torch.Size) -> Tensor:
+    z, y, x_ = size
+    return x[:, :, :z, :y, :x_]

@@ -1,0 +1,1 @@
+"""Whole volumes through the network, in tiles that fit the memory."""
