@@ -1,0 +1,236 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cmfnet_napari.core.contours.components import drop_unmarked
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.model_card import read_card, start_config
+from cmfnet_napari.core.images.study import load_labels
+from cmfnet_napari.learning.fit import loop as fit_loop
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.loop import agreement
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.predict.predictor import predict_study
+from tests.learning.conftest import dice
+
+CPU = torch.device("cpu")
+
+
+def weights(run):
+    return load_model(run, CPU)[0].state_dict()
+
+
+def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
+    seen = []
+    finished = fit(
+        ball.study, ball.scribbles, tmp_path, ball.config, names=["Ball"], hooks=Hooks(seen.append)
+    )
+    labels = load_labels(tmp_path / finished.labels, ball.study.grid)
+    assert dice(labels > 0, ball.truth) > 0.85
+    assert finished.volumes_ml == {"Ball": pytest.approx((labels > 0).sum() * 4.5 / 1000)}
+    assert not finished.stopped
+    assert finished.steps == 60
+    assert finished.agreement == agreement(labels, ball.scribbles)
+
+    probability = load_labels(tmp_path / finished.probabilities, ball.study.grid)
+    assert probability.dtype == np.float32
+    assert ((probability > 0.5) >= (labels > 0)).mean() > 0.999
+    apart = load_labels(tmp_path / finished.disagreement, ball.study.grid)
+    assert apart.dtype == np.uint8  # percent
+    assert 0 < apart.max() <= 100
+
+    kinds = [event.event for event in seen]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "finished"
+    assert {"step", "preview", "saved"} <= set(kinds)
+    written = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [events.decode_event(line) for line in written] == seen
+    frozen = json.loads((tmp_path / "config.json").read_text())
+    assert frozen["config"]["steps"] == 60
+    assert frozen["study"] == ball.study.content_hash
+
+
+def test_step_events_tell_every_term_and_their_sum(ball, tmp_path):
+    seen = []
+    config = ball.config.model_copy(update={"steps": 3, "ramp": 0.0})
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=Hooks(seen.append))
+    step = next(event for event in seen if event.event == "step")
+    terms = [value for name, value in step.losses.items() if name != "total"]
+    assert set(step.losses) == {"ssl", "imr", "imc", "guide", "total"}
+    assert step.losses["total"] == pytest.approx(sum(terms), rel=1e-5)
+
+
+def test_same_seed_same_weights_other_seed_other_weights(ball, tmp_path):
+    runs = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        config = ball.config.model_copy(update={"steps": 5, "seed": seed})
+        fit(ball.study, ball.scribbles, tmp_path / name, config)
+        runs[name] = weights(tmp_path / name)
+    assert all(torch.equal(runs["a"][key], runs["b"][key]) for key in runs["a"])
+    assert any(not torch.equal(runs["a"][key], runs["c"][key]) for key in runs["a"])
+
+
+def test_stop_keeps_what_was_learnt_and_predicts(ball, tmp_path):
+    steps = []
+    hooks = Hooks(request=lambda: "stop" if len(steps) >= 3 else "")
+    hooks.emit = lambda event: steps.append(event) if event.event == "step" else None
+    finished = fit(ball.study, ball.scribbles, tmp_path, ball.config, hooks=hooks)
+    assert finished.stopped
+    assert finished.steps < 60
+    assert (tmp_path / finished.labels).exists()
+
+
+def test_quit_saves_the_model_and_predicts_nothing(ball, tmp_path):
+    assert (
+        fit(ball.study, ball.scribbles, tmp_path, ball.config, hooks=Hooks(request=lambda: "quit"))
+        is None
+    )
+    assert weights(tmp_path)
+    assert not (tmp_path / "prediction.nii.gz").exists()
+
+
+def test_strokes_drawn_during_training_count_from_then_on(ball, tmp_path, monkeypatch):
+    drawn = ball.scribbles.copy()
+    drawn[12, 17, 19] = 2
+    pending = [None, drawn]
+    targets = []
+    step = fit_loop.Trainer.step
+    monkeypatch.setattr(
+        fit_loop.Trainer,
+        "step",
+        lambda self, batch, progress: targets.append(batch.targets) or step(self, batch, progress),
+    )
+    config = ball.config.model_copy(
+        update={"steps": 3, "augment": False, "patch": (32, 48, 48), "batch": 1}
+    )
+    hooks = Hooks(new_scribbles=lambda: pending.pop(0) if pending else None)
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    assert [(t == 1).sum().item() for t in targets] == [10, 11, 11]
+
+
+def test_divergence_stops_and_keeps_the_last_good_model(ball, tmp_path, monkeypatch):
+    finite = fit_loop.Trainer._finite
+    monkeypatch.setattr(fit_loop.Trainer, "_finite", lambda self: finite(self) and self.steps <= 4)
+    with pytest.raises(UserError, match=r"diverged at step 24.*learning rate"):
+        fit(ball.study, ball.scribbles, tmp_path, ball.config)
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
+
+
+@pytest.mark.parametrize(("code", "words"), [(2, "no tumour stroke"), (1, "no background stroke")])
+def test_missing_strokes_are_said_before_anything_is_trained(ball, tmp_path, code, words):
+    scribbles = np.where(ball.scribbles == code, 0, ball.scribbles)
+    with pytest.raises(UserError, match=words):
+        fit(ball.study, scribbles, tmp_path, ball.config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_that_is_not_there_is_said(ball, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match=r"GPU cuda was asked for.*0 CUDA"):
+        fit(ball.study, ball.scribbles, tmp_path, ball.config, device="cuda")
+
+
+def test_a_base_model_gives_the_first_weights(ball, tmp_path):
+    for name in ("base", "next"):
+        (tmp_path / name).mkdir()
+    config = ball.config.model_copy(update={"steps": 5})
+    fit(ball.study, ball.scribbles, tmp_path / "base", config)
+    still = config.model_copy(
+        update={"steps": 1, "learning_rate": 1e-12, "average": 0.0, "seed": 9}
+    )
+    fit(ball.study, ball.scribbles, tmp_path / "next", still, base=tmp_path / "base")
+    before, after = weights(tmp_path / "base"), weights(tmp_path / "next")
+    assert all(torch.allclose(before[key], after[key], atol=1e-9) for key in before)
+
+
+def test_a_fit_takes_network_and_input_of_its_base_model(ball, tmp_path):
+    for name in ("base", "next"):
+        (tmp_path / name).mkdir()
+    config = ball.config.model_copy(update={"steps": 1})
+    fit(ball.study, ball.scribbles, tmp_path / "base", config)
+    other = config.model_copy(update={"width": 6, "ct_stages": 4, "ct_high": 500.0, "steps": 2})
+    fit(ball.study, ball.scribbles, tmp_path / "next", other, base=tmp_path / "base")
+    card = load_model(tmp_path / "next", CPU)[1]
+    assert (card.config.width, card.config.ct_stages, card.config.ct_high) == (4, 3, 240)
+    assert card.config.steps == 2
+    assert card.data == (ball.study.content_hash,)  # both were fitted to the same study
+    frozen = json.loads((tmp_path / "next" / "config.json").read_text())
+    assert frozen["config"] == card.config.model_dump(mode="json")
+
+
+def test_a_base_model_with_other_classes_is_refused_before_anything_is_written(ball, tmp_path):
+    for name in ("base", "next"):
+        (tmp_path / name).mkdir()
+    config = ball.config.model_copy(update={"steps": 1})
+    fit(ball.study, ball.scribbles, tmp_path / "base", config)
+    scribbles = ball.scribbles.copy()
+    scribbles[12, 17, 19] = 3
+    with pytest.raises(UserError, match=r"model base knows 1 class, .* mark 2 classes"):
+        fit(ball.study, scribbles, tmp_path / "next", config, base=tmp_path / "base")
+    assert not list((tmp_path / "next").iterdir())
+
+
+def test_a_base_model_that_reads_strokes_contours_at_once(ball, tmp_path):
+    """No step is trained; its contour is what it predicts from these strokes."""
+    config = ball.config.model_copy(update={"stroke_maps": True, "normalisation": "none"})
+    base, run = tmp_path / "base", tmp_path / "run"
+    base.mkdir(), run.mkdir()
+    fit(ball.study, ball.scribbles, base, config.model_copy(update={"steps": 30}))
+    quick = start_config("quick", read_card(base), precision="float32", spacing=None)
+    seen = []
+    finished = fit(ball.study, ball.scribbles, run, quick, base=base, hooks=Hooks(seen.append))
+    assert finished.steps == 0
+    assert all(torch.equal(a, b) for a, b in zip(*map(values, (base, run)), strict=True))
+    assert [event.event for event in seen if event.event in ("preview", "step")] == ["preview"]
+    model, card = load_model(run, CPU)
+    again = predict_study(model, card, ball.study, scribbles=ball.scribbles)
+    labels = load_labels(run / finished.labels, ball.study.grid)
+    np.testing.assert_array_equal(drop_unmarked(again.labels, ball.scribbles), labels)
+    with pytest.raises(UserError, match="reads strokes"):
+        predict_study(model, card, ball.study)
+
+
+def values(run):
+    return weights(run).values()
+
+
+def test_no_steps_from_nothing_is_refused(ball, tmp_path):
+    with pytest.raises(UserError, match="0 steps says nothing without a base model"):
+        fit(ball.study, ball.scribbles, tmp_path, ball.config.model_copy(update={"steps": 0}))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_network_that_reads_strokes_shows_its_contour_before_any_step(ball, tmp_path):
+    seen = []
+    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=Hooks(seen.append))
+    kinds = [event.event for event in seen]
+    assert kinds.index("preview") < kinds.index("step")
+    first = seen[kinds.index("preview")]
+    assert (first.step, first.agreement > 0.9) == (0, True)
+
+
+@pytest.mark.parametrize(("steps", "said"), [(4, True), (5, False)])
+def test_it_is_said_when_time_ends_a_fit_before_half_of_its_steps(
+    ball, tmp_path, monkeypatch, steps, said
+):
+    monkeypatch.setattr(fit_loop.Pace, "progress", lambda pace, done: done / steps)  # the time
+    config = ball.config.model_copy(update={"steps": 10})
+    finished = fit(ball.study, ball.scribbles, tmp_path, config)
+    assert finished.steps == steps
+    words = "Only 4 of 10 steps fitted into the time, in float32 on the processor."
+    assert finished.warning.startswith(words) == said
+    assert bool(finished.warning) == said
+
+
+def test_a_fit_that_was_stopped_is_not_short_of_time(ball, tmp_path):
+    finished = fit(
+        ball.study, ball.scribbles, tmp_path, ball.config, hooks=Hooks(request=lambda: "stop")
+    )
+    assert (finished.stopped, finished.warning) == (True, "")

@@ -1,0 +1,263 @@
+"""Learning while drawing: a refine after a fit, in the worker and without it."""
+
+import shutil
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.fit.preview_file import read_preview
+from cmfnet_napari.core.fit.runs import read_run
+from cmfnet_napari.core.images.study import load_labels
+from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.learning.fit import refine as refining
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.loop import agreement
+from cmfnet_napari.learning.fit.model_in_memory import keep_learnt, load_learnt
+from cmfnet_napari.learning.fit.refine import refine
+from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.fit.training_data import Material
+from tests.learning.conftest import Worker, fit_command, make_ball
+
+RUN = "runs/0001-quick"
+PLACE = np.s_[8:11, 12:15, 12:16]  # inside the ball; a stroke says that it is background
+
+
+@pytest.fixture(scope="module")
+def ball():
+    """The ball on coarse voxels, where a refine makes many steps in its time."""
+    ball = make_ball()
+    coarse = {"spacing": 3.0, "steps": 40, "preview_seconds": 100}
+    ball.config = ball.config.model_copy(update=coarse)
+    return ball
+
+
+def corrected(scribbles):
+    """The strokes, with one more that the network does not expect."""
+    more = scribbles.copy()
+    more[PLACE] = 1
+    return more
+
+
+def draw(case, scribbles):
+    case.journal.append(difference(case.scribbles(), scribbles))
+
+
+def ended(worker):
+    """Events up to the end of a command; its last one."""
+    seen = []
+    for line in worker.process.stdout:
+        seen.append(events.decode_event(line))
+        if isinstance(seen[-1], events.Finished | events.Failed):
+            return seen
+    raise AssertionError(worker.process.stderr.read()[-2000:])
+
+
+# --- in the worker
+
+
+def test_a_new_stroke_changes_its_place_without_a_reload(ball, case, worker):
+    worker.say(fit_command(ball.config))
+    first = ended(worker)[-1]
+    grid = ball.study.grid
+    before = load_labels(case.folder / first.labels, grid)
+    assert before[PLACE].mean() > 0.5
+    (case.folder / RUN / MODEL_FILE).write_bytes(b"gone: who reads it again fails")
+    draw(case, corrected(ball.scribbles))
+    worker.say(events.Refine(model=RUN))
+    seen = ended(worker)
+    assert {event.event for event in seen} == {"preview", "finished"}
+    finished = seen[-1]
+    assert isinstance(finished, events.Finished), seen
+    after = load_labels(case.folder / finished.labels, grid)
+    assert after[PLACE].mean() < 0.5
+    card = read_card(case.folder / RUN)
+    assert card.steps == finished.steps > first.steps
+    assert card.seconds == finished.seconds > first.seconds
+    assert card.agreement == finished.agreement == agreement(after, case.scribbles())
+    assert seen[0].agreement < finished.agreement
+    assert read_run(case.folder / RUN).finished == finished
+    assert worker.end() == 0
+
+
+def test_a_worker_that_has_just_begun_takes_the_run_from_disk(ball, case, worker):
+    worker.say(fit_command(ball.config))
+    first = ended(worker)[-1]
+    assert worker.end() == 0
+    draw(case, corrected(ball.scribbles))
+    again = Worker(case.folder)
+    again.say(events.Refine(model=RUN))
+    finished = ended(again)[-1]
+    assert isinstance(finished, events.Finished), finished
+    assert load_labels(case.folder / finished.labels, ball.study.grid)[PLACE].mean() < 0.5
+    assert finished.steps > first.steps
+    again.say(events.Refine(model="runs/none"))
+    assert "holds no model" in ended(again)[-1].reason
+    again.say(events.Refine(model="../elsewhere"))
+    assert "outside its folder" in ended(again)[-1].reason
+    draw(case, np.where(ball.scribbles == 2, 0, ball.scribbles))
+    again.say(events.Refine(model=RUN))
+    assert "no tumour stroke" in ended(again)[-1].reason
+    assert again.end() == 0
+    again.process.stdout.close()
+    again.process.stderr.close()
+
+
+def test_quit_in_the_middle_leaves_the_run_as_it_was(ball, case, worker):
+    worker.say(fit_command(ball.config, steps=5))
+    ended(worker)
+    files = {path.name: path.read_bytes() for path in (case.folder / RUN).iterdir()}
+    draw(case, corrected(ball.scribbles))
+    worker.say(events.Refine(model=RUN))
+    worker.until("preview")
+    began = time.monotonic()
+    assert worker.end() == 0
+    assert time.monotonic() - began < 10
+    for name in (MODEL_FILE, "prediction.nii.gz", "probabilities.nii.gz"):
+        assert (case.folder / RUN / name).read_bytes() == files[name]
+
+
+# --- without it
+
+
+@pytest.fixture(scope="module")
+def fitted(ball, tmp_path_factory):
+    """What a short fit leaves in memory."""
+    kept, folder = [], tmp_path_factory.mktemp("case")
+    run = RunFolder(folder / "0001-quick", folder)
+    run.folder.mkdir()
+    hooks = Hooks(keep=lambda *what: kept.append(keep_learnt(run, *what)))
+    finished = fit(ball.study, ball.scribbles, run.folder, ball.config, hooks=hooks, root=folder)
+    return replace(kept[0], finished=finished)
+
+
+@pytest.fixture
+def learnt(ball, fitted, tmp_path):
+    """The same for each test, which may change it."""
+    shutil.copytree(fitted.run.folder, tmp_path / "0001-quick")
+    return replace(
+        fitted,
+        run=RunFolder(tmp_path / "0001-quick", tmp_path),
+        material=Material(ball.study, ball.scribbles, ball.config),
+    )
+
+
+def test_weights_that_agree_less_are_not_kept(ball, learnt, monkeypatch):
+    monkeypatch.setattr(refining, "LEARNING_RATE", 0.9)  # ruins the network
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
+    weights = {name: value.clone() for name, value in learnt.weights.items()}
+    steps, labels = learnt.card.steps, learnt.prediction.labels
+    strokes = corrected(ball.scribbles)
+    finished = refine(learnt, strokes)
+    assert all((learnt.weights[name] == value).all() for name, value in weights.items())
+    assert finished.steps == read_card(learnt.run.folder).steps == steps
+    assert finished.agreement == agreement(labels, strokes)
+    kept = load_labels(learnt.run.root / finished.labels, ball.study.grid)
+    np.testing.assert_array_equal(kept, labels)
+
+
+def test_a_stop_ends_the_steps_and_keeps_what_was_learnt(ball, learnt, monkeypatch):
+    monkeypatch.setattr(refining, "CPU_SECONDS", 1000.0)
+    began, said = time.monotonic(), []
+    hooks = Hooks(said.append, lambda: "stop" if time.monotonic() - began > 2 else "")
+    finished = refine(learnt, corrected(ball.scribbles), hooks=hooks)
+    assert time.monotonic() - began < 20
+    assert said[-1] == finished
+    assert finished.steps > 40
+
+
+def test_strokes_that_come_meanwhile_are_learnt_too(ball, learnt, monkeypatch):
+    monkeypatch.setattr(refining, "CPU_SECONDS", 1.5)
+    first, second = corrected(ball.scribbles), corrected(ball.scribbles)
+    second[9, 20:23, 22:26] = 1
+    said, coming = [], [second, None]
+
+    def new_scribbles():
+        """Strokes once: in the middle of the last prediction."""
+        learnt_enough = len(said) > 1
+        return coming.pop(0) if coming and learnt_enough else None
+
+    refine(learnt, first, hooks=Hooks(said.append, new_scribbles=new_scribbles))
+    assert not coming or coming == [None]
+    np.testing.assert_array_equal(learnt.scribbles, second)
+    assert said[-1].agreement == agreement(learnt.prediction.labels, second)
+
+
+def test_no_new_stroke_costs_nothing(ball, learnt):
+    said = []
+    steps = learnt.card.steps
+    assert refine(learnt, ball.scribbles, hooks=Hooks(said.append)) == learnt.finished
+    assert said == [learnt.finished]
+    assert learnt.card.steps == steps
+
+
+def test_an_erased_class_is_said_before_and_passed_over_meanwhile(ball, learnt, monkeypatch):
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
+    nothing = np.where(ball.scribbles == 2, 0, ball.scribbles)
+    with pytest.raises(UserError, match="no tumour stroke"):
+        refine(learnt, nothing)
+    coming = [nothing]
+    hooks = Hooks(new_scribbles=lambda: coming.pop() if coming else None)
+    strokes = corrected(ball.scribbles)
+    refine(learnt, strokes, hooks=hooks)
+    np.testing.assert_array_equal(learnt.scribbles, strokes)
+
+
+def test_a_network_that_reads_maps_answers_before_it_learns(ball, tmp_path, monkeypatch):
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
+    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 5})
+    run = RunFolder(tmp_path, tmp_path)
+    fit(ball.study, ball.scribbles, tmp_path, config)
+    strokes = corrected(ball.scribbles)
+    learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)
+    assert learnt.run == run
+    np.testing.assert_array_equal(learnt.scribbles, ball.scribbles)
+    said = []
+    finished = refine(learnt, strokes, hooks=Hooks(said.append))
+    assert said[0].step == 5  # nothing was learnt yet
+    assert finished.agreement >= said[0].agreement
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_network_that_reads_maps_learns_only_if_it_does_not_follow(
+    ball, tmp_path, monkeypatch, stubborn
+):
+    monkeypatch.setattr(refining, "CPU_SECONDS", 3.0)
+    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
+    fit(ball.study, ball.scribbles, tmp_path, config)
+    learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)
+    if stubborn:  # tumour everywhere, whatever the maps say
+        learnt.weights["mm.decoder.head.2.bias"] = torch.tensor([-20.0, 20.0])
+    finished = refine(learnt, corrected(ball.scribbles))
+    assert (finished.steps > 2) is stubborn
+
+
+def test_the_place_of_a_stroke_is_shown_first(ball, learnt, monkeypatch):
+    """With a patch that is small beside the images, previews change around the stroke alone."""
+    monkeypatch.setattr(refining, "CPU_SECONDS", 1.0)
+    monkeypatch.setattr(refining, "SHOW_SECONDS", 0.0)
+    small = learnt.card.config.model_copy(update={"patch": (16, 16, 16), "spacing": None})
+    learnt.card = learnt.card.model_copy(update={"config": small})
+    learnt.material = Material(ball.study, ball.scribbles, small)
+    learnt.prediction = None
+    refine(learnt, corrected(ball.scribbles))  # now it has one at this spacing
+    strokes, seen = corrected(ball.scribbles), []
+    strokes[4:6, 4:7, 32:36] = 2
+
+    def hear(event):
+        if isinstance(event, events.Preview):
+            path = learnt.run.root / event.labels
+            seen.append((event.step, read_preview(path, ball.study.grid.shape)))
+
+    first = learnt.card.steps
+    refine(learnt, strokes, hooks=Hooks(hear))
+    changed = [(labels != seen[0][1]).any(axis=(0, 1)) for step, labels in seen if step > first]
+    far = 38 - 16 - 1
+    assert any(columns.any() for columns in changed)
+    assert not changed[0][:far].any()  # x: the stroke and its patch are on the right
