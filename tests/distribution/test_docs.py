@@ -14,6 +14,15 @@ import typer.main
 from cmfnet_napari.cli import app
 
 DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/architecture.md", "docs/dicom.md")
+MORE = (
+    "docs/measurements.md",
+    "docs/reliability.md",
+    "docs/tutorial.md",
+    "cmfnet_napari/models/README.md",
+)
+PACKAGE = "cmfnet_napari"
+ROOMS = "core|learning|gui|cli|tests|benchmarks|scripts|examples"
+PATH = re.compile(rf"(?<![\w/])(?:{ROOMS})/[\w/]+\.\w+")
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
 
 
@@ -62,8 +71,24 @@ def test_windows_list_needs_no_make_and_names_what_is_there(root: Path) -> None:
     assert {line.split()[1] for line in lines if "cmfnet " in line} <= set(commands)
 
 
-def test_map_names_every_module_and_none_that_is_gone(root: Path) -> None:
-    text = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b(\w+\.py)\b", text))
-    there = {path.name for path in (root / "cmfnet_napari").rglob("*.py")} - {"__init__.py"}
-    assert named == there
+def files_in_tables(text: str) -> Iterator[str]:
+    """The files of a table: the folder is in its first column, names are in its second."""
+    for folder, names in re.findall(r"^\| `([\w./]+)/` \| ([^|]+) \|", text, re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", names):
+            yield (Path(folder) / name).as_posix()
+
+
+def test_map_names_every_file_once_and_none_that_is_gone(root: Path) -> None:
+    package = root / "cmfnet_napari"
+    named = list(files_in_tables((root / "docs" / "architecture.md").read_text(encoding="utf-8")))
+    there = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    assert set(named) == {name for name in there if not name.endswith("__init__.py")}
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *MORE])
+def test_files_named_in_the_text_exist(root: Path, document: str) -> None:
+    """In the repository, or in the package when a path begins with one of its folders."""
+    named = PATH.findall((root / document).read_text(encoding="utf-8"))
+    missing = [n for n in named if not any((base / n).exists() for base in (root, root / PACKAGE))]
+    assert not missing
