@@ -41,7 +41,7 @@ from rich.table import Table
 from scipy.stats import bootstrap
 from strokes import STYLES, draw
 
-from cmfnet_napari.cli import read_settings
+from cmfnet_napari.cli.options import read_settings
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.fit.config import PRESETS, make_config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card, start_config

@@ -10,7 +10,7 @@ from cmfnet_napari.core.isolation import leave_current_folder
 def main() -> None:
     """Run the command line, with no code of the current folder."""
     leave_current_folder()
-    from cmfnet_napari.cli import main as run  # not earlier: it imports others
+    from cmfnet_napari.cli.main import main as run  # not earlier: it imports others
 
     run()
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from cmfnet_napari import cli, doctor
+from cmfnet_napari.cli import doctor
+from cmfnet_napari.cli import main as cli
 from cmfnet_napari.learning.model.describe import show
 
 NAME = "<b>x<b>[red]\x1b[31m.nii.gz"

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from tests.test_cli import run
+from tests.cli.test_cli import run
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import json
 import pydicom
 import pytest
 
+from tests.cli.test_cli import run
 from tests.dicom.conftest import ROOT
 from tests.dicom.orthanc import PASSWORD, USER, free_port
-from tests.test_cli import run
 
 
 def last(text: str) -> dict:

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.core.dicom.export.reference import read_reference
-from tests.test_cli import run
+from tests.cli.test_cli import run
 
 
 def last(text: str) -> dict:

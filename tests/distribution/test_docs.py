@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from cmfnet_napari.cli import app
+from cmfnet_napari.cli.main import app
 
 DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/architecture.md", "docs/dicom.md")
 MORE = (

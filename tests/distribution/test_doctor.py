@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cmfnet_napari import doctor
+from cmfnet_napari.cli import doctor
 
 CPU = {
     "version": "2.13.0",

@@ -41,7 +41,7 @@ for module in pkgutil.walk_packages(cmfnet_napari.__path__, "cmfnet_napari."):
         print(module.name)
 """
 COMMAND_LINE = """
-from cmfnet_napari.cli import main
+from cmfnet_napari.cli.main import main
 sys.argv = ["cmfnet", *sys.argv[1:]]
 main()
 """
@@ -64,8 +64,8 @@ def test_every_module_but_the_windows_imports() -> None:
     imported = set(done.stdout.split())
     assert {
         "cmfnet_napari.core.images.grid",
-        "cmfnet_napari.cli",
-        "cmfnet_napari.doctor",
+        "cmfnet_napari.cli.main",
+        "cmfnet_napari.cli.doctor",
     } <= imported
     assert any(name.startswith("cmfnet_napari.learning.") for name in imported)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cmfnet_napari.cli import app
+from cmfnet_napari.cli.main import app
 from cmfnet_napari.core.case.folder import open_case
 from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
 from cmfnet_napari.core.dicom.importing.import_case import import_patient, read_patient

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from typer.testing import CliRunner
 
-from cmfnet_napari import cli
+from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.fit.config import PRESETS
 from tests.learning.conftest import ball  # noqa: F401
 
@@ -213,9 +213,9 @@ def test_demo_shows_a_contour_first_and_ends_with_a_table(capsys, monkeypatch, t
 
 
 def test_an_unexpected_error_is_no_traceback(capsys, monkeypatch):
-    import cmfnet_napari.doctor
+    import cmfnet_napari.cli.doctor
 
-    monkeypatch.setattr(cmfnet_napari.doctor, "examine", lambda: 1 / 0)
+    monkeypatch.setattr(cmfnet_napari.cli.doctor, "examine", lambda: 1 / 0)
     status, _, error = run(capsys, "doctor", "--json")
     assert status == 1
     assert "ZeroDivisionError" in error

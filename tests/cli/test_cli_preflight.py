@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari import cli
+from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 
 

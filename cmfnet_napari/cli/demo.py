@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from cmfnet_napari.cli.progress import FitProgress
 from cmfnet_napari.core.case.folder import case_for
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
@@ -25,7 +26,6 @@ from cmfnet_napari.core.samples.phantom import write_phantom
 from cmfnet_napari.core.strokes.journal import difference
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.start import fit
-from cmfnet_napari.progress import FitProgress
 
 _SHOWN = (("dsc", 3), ("hd95_mm", 1), ("volume_ml", 1))
 

@@ -1,0 +1,1 @@
+"""The ``cmfnet`` command: one small function a command."""

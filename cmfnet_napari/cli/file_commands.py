@@ -1,0 +1,169 @@
+"""Commands from files to files, without a network: import, scribble, evaluate, report, export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cmfnet_napari.cli.options import Ct, Json, Mr, print_result
+from cmfnet_napari.core.errors import UserError
+
+
+def evaluate(
+    prediction: Annotated[Path, typer.Argument(help="Labels to judge")],
+    reference: Annotated[Path, typer.Argument(help="Labels to judge by, on the same grid")],
+    tolerance_mm: Annotated[float, typer.Option(help="Of the surface DSC")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """DSC, ASD, HD95, surface DSC and volumes, per class and mean, in millimetres."""
+    from cmfnet_napari.core.contours.metrics import evaluate as judge
+    from cmfnet_napari.core.images.volume import from_image, read_image
+
+    ours, theirs = (from_image(read_image(path)) for path in (prediction, reference))
+    if not ours.grid.same_place(theirs.grid):
+        raise UserError(
+            f"{prediction.name} ({ours.grid}) and {reference.name} ({theirs.grid}) are on "
+            "different grids. Export both on the CT."
+        )
+    result = judge(ours.array, theirs.array, ours.grid, tolerance_mm=tolerance_mm)
+    if as_json:
+        print_result(result.as_dict(), True)
+    else:
+        _show_metrics(result.as_dict())
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that is complete")],
+    ct: Ct,
+    out: Annotated[Path, typer.Option(help="PDF to write")],
+    mr: Mr = None,
+    reference: Annotated[Path | None, typer.Option(help="Contour to compare with")] = None,
+    as_json: Json = False,
+) -> None:
+    """One page of PDF: pictures, volumes, agreement, what was looked at."""
+    from cmfnet_napari.core.images.study import open_study
+    from cmfnet_napari.core.report.from_run import report_run
+
+    print_result({"report": str(report_run(run, open_study(ct, mr), out, reference))}, as_json)
+
+
+def scribble(
+    mask: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
+    out: Annotated[Path, typer.Option(help="Scribbles to write, on the mask's grid")],
+    ct: Annotated[Path | None, typer.Option(help="Keeps background inside the body")] = None,
+    margin_mm: Annotated[float, typer.Option(help="Kept free around the masks")] = 10.0,
+    coverage: Annotated[float, typer.Option(help="Background, percent of all voxels")] = 0.06,
+    classes: Annotated[
+        str, typer.Option(help="Classes that get strokes too: all, or numbers such as 1,3")
+    ] = "",
+    class_margin_mm: Annotated[float, typer.Option(help="Kept free inside the masks")] = 2.0,
+    class_coverage: Annotated[float, typer.Option(help="A class, percent of all voxels")] = 0.04,
+    whole: Annotated[bool, typer.Option(help="The whole eroded region, not strokes")] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same strokes")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Erode masks into automatic background (and optional class) scribbles."""
+    from cmfnet_napari.core.strokes.from_masks import Erosion, scribble_masks
+
+    background = Erosion(margin_mm, coverage / 100, whole, seed)
+    foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
+    print_result(scribble_masks(mask, out, ct, _numbers(classes), background, foreground), as_json)
+
+
+def import_(
+    paths: Annotated[
+        list[Path], typer.Argument(help="DICOM folders or files; or a CT file and an MR file")
+    ],
+    case: Annotated[Path, typer.Option(help="New case folder")],
+    ct: Annotated[str | None, typer.Option(help="UID of the CT series; else proposed")] = None,
+    mr: Annotated[str | None, typer.Option(help="UID of the MR series, or none")] = None,
+    structures: Annotated[
+        bool, typer.Option("--structures", help="Load structure sets and segmentations too")
+    ] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register the MR to the CT, rigidly")
+    ] = False,
+    any_frame: Annotated[
+        bool,
+        typer.Option("--any-frame", help="Place contours of another frame of reference as written"),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """A case folder from a patient's DICOM: CT, MR, registration, structures."""
+    from cmfnet_napari.cli.progress import step_progress
+    from cmfnet_napari.core.dicom.importing.import_case import import_patient, read_patient
+
+    with step_progress() as progress:
+        loaded, series = read_patient(paths, ct, mr, structures, register, any_frame, progress)
+    result = {"series": series, **import_patient(loaded, case)}
+    for warning in result.get("registration", {}).get("warnings", []):
+        print(f"cmfnet: warning: {warning}", file=sys.stderr)
+    print_result(result, as_json)
+
+
+def export(
+    segmentation: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
+    reference: Annotated[Path, typer.Option(help="Folder with the DICOM series it was drawn on")],
+    out: Annotated[Path, typer.Option(help="File to write: .dcm, or .nii.gz for nifti")],
+    kind: Annotated[str, typer.Option("--format", help="rtstruct, seg or nifti")] = "rtstruct",
+    add_to: Annotated[
+        Path | None, typer.Option(help="Structure set to take over; that file stays as it is")
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Structure's name; one a class")] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help="GTV, CTV, PTV, ORGAN, AVOIDANCE, EXTERNAL")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name of the model that made it")] = "CmFNet",
+    series: Annotated[str, typer.Option(help="Series Instance UID, if there are several")] = "",
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write contours as a structure set or DICOM SEG, once they read back as they should."""
+    from cmfnet_napari.core.dicom.export.checked_export import classes_in
+    from cmfnet_napari.core.dicom.export.checked_export import export as run_export
+    from cmfnet_napari.core.dicom.export.provenance import Maker
+    from cmfnet_napari.core.dicom.export.reference import read_reference
+    from cmfnet_napari.core.dicom.export.roi import make_rois
+    from cmfnet_napari.core.images.volume import read_image
+
+    labels = read_image(segmentation)
+    rois = make_rois(classes_in(labels), name or (), type_ or ())
+    receipt = run_export(
+        labels,
+        read_reference(reference, series, labels),
+        rois,
+        kind,
+        out,
+        Maker(model),
+        add_to=add_to,
+        overwrite=overwrite,
+    )
+    print_result({"written": str(out), **receipt.as_dict()}, as_json)
+
+
+def _numbers(text: str) -> list[int] | None:
+    """``all`` → None, ``""`` → [], ``1,3`` → [1, 3]."""
+    if text.strip() == "all":
+        return None
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither 'all' nor numbers such as 1,3") from None
+
+
+def _show_metrics(values: dict[str, Any]) -> None:
+    """One row a class, and their mean."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = {**values["classes"], "mean": values["mean"]}
+    names = list(values["mean"])
+    table = Table("class", *(name.replace("_", " ") for name in names), box=None)
+    for row, numbers in rows.items():
+        cells = ("–" if numbers[n] is None else f"{numbers[n]:.3f}" for n in names)
+        table.add_row(row, *cells)
+    Console(markup=False, highlight=False).print(table)
+    print(f"Surface DSC at {values['tolerance_mm']:g} mm.")

@@ -1,0 +1,192 @@
+"""Commands about the network: fit, train, predict, describe, and the worker."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cmfnet_napari.cli.options import Ct, Device, Json, Mr, Settings, print_result, read_settings
+from cmfnet_napari.core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cmfnet_napari.core.fit.config import Config
+    from cmfnet_napari.core.images.study import Study
+
+
+def fit(
+    ct: Ct,
+    scribbles: Annotated[Path, typer.Option(help="0 unlabelled, 1 background, 2… classes")],
+    out: Annotated[Path, typer.Option(help="New folder for the run, or one that was broken off")],
+    mr: Mr = None,
+    preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "quick",
+    base: Annotated[Path | None, typer.Option(help="Model to start from")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Train this long at most")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
+    settings: Settings = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
+    from cmfnet_napari.cli.progress import fit_progress
+    from cmfnet_napari.core.files import new_folder
+    from cmfnet_napari.core.fit.model_card import read_card, start_config
+    from cmfnet_napari.core.fit.runs import STATE_FILE
+    from cmfnet_napari.core.images.study import load_labels, open_study
+    from cmfnet_napari.core.strokes.scribbles import check_codes
+    from cmfnet_napari.learning.fit.callbacks import Hooks
+    from cmfnet_napari.learning.fit.start import fit as run_fit
+
+    changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
+    card = None if base is None else read_card(base)
+    config = start_config(preset, card, **changes, **read_settings(settings))
+    study = open_study(ct, mr)
+    strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
+    run = out if (out / STATE_FILE).exists() else new_folder(out)
+    _warn(study, strokes, config, device)
+    with fit_progress() as progress:
+        hooks = Hooks(emit=progress.show, request=progress.request)
+        finished = run_fit(study, strokes, run, config, device=device, base=base, hooks=hooks)
+    if finished is None:
+        raise UserError("Training was broken off. The same command goes on with it.")
+    print_result(
+        {"run": str(run), **_with_folder(finished.model_dump(exclude={"event"}), run)}, as_json
+    )
+
+
+def train(
+    cohort: Annotated[Path, typer.Argument(help="CSV: case, ct, mr, scribbles or mask, split")],
+    out: Annotated[Path, typer.Option(help="Folder for the models; the same one to go on")],
+    preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "paper",
+    folds: Annotated[int, typer.Option(min=0, help="Cross-validation by patient")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each model")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Each model this long at most")] = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices of each node")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes, as torchrun or SLURM start them")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Train base models on a cohort. Stopped or killed, the same command goes on."""
+    from cmfnet_napari.cli.progress import training_progress
+    from cmfnet_napari.core.fit.config import cohort_config
+    from cmfnet_napari.learning.cohort.train import train as run_training
+
+    given = {"seed": seed, "steps": steps, "minutes": minutes}
+    changes = {name: value for name, value in given.items() if value is not None}
+    config = cohort_config(preset, **{**changes, **read_settings(settings)})
+    with training_progress() as hooks:
+        result = run_training(
+            cohort,
+            out,
+            config,
+            folds=folds,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            hooks=hooks,
+        )
+    if result is not None:
+        print_result(result, as_json)
+    elif hooks.stop():
+        raise UserError(f"Stopped; {out} keeps the state. Give the same command to go on.")
+
+
+def describe(
+    model: Annotated[Path | None, typer.Argument(help="Run folder or model file")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="CT3 to CT6, MR3 to MR6, or CmFNet: its parameters")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The card of a model, or the parameter table of an architecture."""
+    from cmfnet_napari.learning.model.describe import architecture_table, describe_model, show
+
+    if (model is None) == (architecture is None):
+        raise typer.BadParameter("give either a model or --architecture")
+    result = architecture_table(architecture) if model is None else describe_model(model)
+    if as_json:
+        print_result(result, True)
+    else:
+        show(result)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Run folder or model file")],
+    ct: Ct,
+    out: Annotated[Path, typer.Option(help="Labels to write, on the CT's grid")],
+    mr: Mr = None,
+    scribbles: Annotated[
+        Path | None,
+        typer.Option(help="Strokes on this patient, for a model that reads them; else the run's"),
+    ] = None,
+    probabilities: Annotated[Path | None, typer.Option(help="Probability to write")] = None,
+    disagreement: Annotated[
+        Path | None, typer.Option(help="How far CT and MR branch are apart, percent, to write")
+    ] = None,
+    memory_gib: Annotated[
+        float | None, typer.Option(min=0.01, help="Memory it may use; else a share of the free")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Contour a study with a trained model."""
+    from cmfnet_napari.core.contours.components import volumes_ml
+    from cmfnet_napari.core.contours.doubt import to_percent
+    from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
+    from cmfnet_napari.core.strokes.scribbles import check_codes
+    from cmfnet_napari.learning.engine.device import pick_device
+    from cmfnet_napari.learning.fit.run_folder import run_scribbles
+    from cmfnet_napari.learning.model.checkpoint import load_model
+    from cmfnet_napari.learning.predict.predictor import predict_study
+
+    network, card = load_model(model, pick_device(device))
+    study = open_study(ct, mr)
+    memory = None if memory_gib is None else memory_gib * 2**30
+    file = scribbles or run_scribbles(model, card, study)
+    strokes = None if file is None else check_codes(load_labels(file, study.grid), file.name)
+    asked = disagreement is not None
+    prediction = predict_study(network, card, study, memory, strokes, branches=asked)
+    save_labels(prediction.labels, study, out)
+    result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
+    if probabilities is not None:
+        save_labels(prediction.probability, study, probabilities)
+        result["probabilities"] = str(probabilities)
+    if disagreement is not None:
+        save_labels(to_percent(prediction.disagreement), study, disagreement)
+        result["disagreement"] = str(disagreement)
+    print_result(result, as_json)
+
+
+def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
+    """The background worker: JSON lines in, JSON lines out."""
+    from cmfnet_napari.learning.worker import serve
+
+    raise typer.Exit(serve(case))
+
+
+def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> None:
+    """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
+    from cmfnet_napari.core.fit.cost_estimate import expect
+    from cmfnet_napari.core.fit.preflight_checks import preflight
+    from cmfnet_napari.learning.engine.device import pick_device
+
+    on_processor = pick_device(device).type == "cpu"
+    expected = expect(config, study.grid) if on_processor else None
+    findings = preflight(study, scribbles, expected=expected)
+    if all(finding.severity == "warning" for finding in findings):
+        for finding in findings:
+            print(f"cmfnet: warning: {finding.text}", file=sys.stderr)
+
+
+def _with_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Event of a run with its files named from here."""
+    for key in ("model", "labels", "probabilities", "disagreement"):
+        values[key] = str(folder / values[key]) if values[key] else ""
+    values["prediction"] = values.pop("labels")
+    return values

@@ -1,0 +1,76 @@
+"""The ``cmfnet`` command: one small function a command.
+
+Exit status: 0 done; 2 wrong use; 1 bad data, with one clear line on stderr. With ``--json`` the
+last line on stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from cmfnet_napari.cli import file_commands, fitting, window
+from cmfnet_napari.cli.pacs import pacs
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.privacy import printable
+
+DEBUG_VARIABLE = "CMFNET_DEBUG"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.add_typer(pacs, name="pacs")
+app.command()(window.demo)
+app.command("open")(window.open_)
+app.command()(fitting.fit)
+app.command()(fitting.train)
+app.command()(fitting.describe)
+app.command()(fitting.predict)
+app.command()(file_commands.evaluate)
+app.command()(file_commands.report)
+app.command()(file_commands.scribble)
+app.command("import")(file_commands.import_)
+app.command()(file_commands.export)
+app.command()(fitting.worker)
+app.command()(window.doctor)
+
+
+def main() -> None:
+    """Run the command line; an error becomes one line and exit status 1."""
+    sys.stdout.reconfigure(errors="replace")  # a plain ASCII locale must not stop a table
+    try:
+        app()
+    except UserError as error:
+        print(f"cmfnet: {printable(str(error))}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        print(
+            f"cmfnet: unexpected {type(error).__name__}: {printable(str(error))} "
+            f"(set {DEBUG_VARIABLE}=1 and run again to see where).",
+            file=sys.stderr,
+        )
+    sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"cmfnet {version('cmfnet-napari')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version_: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit"),
+    ] = False,
+) -> None:
+    """From a few scribbles on a patient's CT and MR to a 3D tumour contour."""
