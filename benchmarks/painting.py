@@ -63,7 +63,7 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
     """Our tool on the layer, with a journal."""
     from cmfnet_napari.core.strokes.journal import Journal
     from cmfnet_napari.core.strokes.scribbles import MAX_CODE
-    from cmfnet_napari.gui.brush import Brush
+    from cmfnet_napari.gui.brush_settings import Brush
     from cmfnet_napari.gui.pen import Pen
     from cmfnet_napari.gui.scribbling import StrokeRecorder
 

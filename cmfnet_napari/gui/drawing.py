@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 
 from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED
-from cmfnet_napari.gui.brush import Brush
+from cmfnet_napari.gui.brush_settings import Brush
 from cmfnet_napari.gui.marks import Tool
 from cmfnet_napari.gui.navigation import Navigator
 from cmfnet_napari.gui.pen import Pen

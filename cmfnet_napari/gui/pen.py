@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from napari.layers import Labels
 
-from cmfnet_napari.gui.brush import Brush
+from cmfnet_napari.gui.brush_settings import Brush
 from cmfnet_napari.gui.marks import Marks, begin
 from cmfnet_napari.gui.scribbling import StrokeRecorder
 

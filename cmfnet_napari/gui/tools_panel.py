@@ -7,7 +7,7 @@ from functools import partial
 
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGroupBox, QLabel, QPushButton
 
-from cmfnet_napari.gui.brush import LARGEST_MM, SMALLEST_MM
+from cmfnet_napari.gui.brush_settings import LARGEST_MM, SMALLEST_MM
 from cmfnet_napari.gui.drawing import Drawing
 from cmfnet_napari.gui.keys import DRAWING
 from cmfnet_napari.gui.marks import TOOLS

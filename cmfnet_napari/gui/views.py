@@ -13,7 +13,7 @@ from cmfnet_napari.core.case.view_state import VIEWS_FILE, Look, Views, parse_vi
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit.config import PRESETS
-from cmfnet_napari.gui.brush import Brush
+from cmfnet_napari.gui.brush_settings import Brush
 from cmfnet_napari.gui.fusion import Fusion
 from cmfnet_napari.gui.instant import Instant
 from cmfnet_napari.gui.layers import OPENED, ROLE

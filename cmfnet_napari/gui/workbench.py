@@ -13,7 +13,7 @@ from cmfnet_napari.gui import keys
 from cmfnet_napari.gui.activity import Activity
 from cmfnet_napari.gui.auto_strokes import AutoStrokes
 from cmfnet_napari.gui.base_models import BaseModels
-from cmfnet_napari.gui.brush import Brush
+from cmfnet_napari.gui.brush_settings import Brush
 from cmfnet_napari.gui.comparison import Comparison
 from cmfnet_napari.gui.drawing import Drawing
 from cmfnet_napari.gui.export import Export

@@ -1,4 +1,4 @@
-"""How files import each other: in no circle but the one that is left, and no name twice."""
+"""How files import each other: in no circle; and no name stands twice."""
 
 from __future__ import annotations
 
@@ -10,34 +10,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-
-# The window's controllers hold the Session, which holds them (docs/architecture.md). It may not
-# grow; once it is opened it goes from here.
-CIRCLE_OF_THE_WINDOW = {
-    "activity",
-    "auto_strokes",
-    "base_models",
-    "comparison",
-    "drawing",
-    "export",
-    "fusion",
-    "history",
-    "instant",
-    "keys",
-    "layouts",
-    "navigation",
-    "pen",
-    "previews",
-    "refining",
-    "registering",
-    "result",
-    "review",
-    "seen",
-    "session",
-    "training",
-    "views",
-    "windowing",
-}
 
 
 def imports(package: str) -> grimp.ImportGraph:
@@ -67,8 +39,8 @@ def graph() -> grimp.ImportGraph:
 
 
 def test_files_import_each_other_in_no_circle(graph: grimp.ImportGraph) -> None:
-    window = frozenset(f"cmfnet_napari.gui.{name}" for name in CIRCLE_OF_THE_WINDOW)
-    assert circles(graph) == {window}
+    assert len(graph.modules) > 200
+    assert circles(graph) == set()
 
 
 def test_a_circle_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
