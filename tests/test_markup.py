@@ -8,6 +8,7 @@ import pytest
 
 from cmfnet_napari.cli import doctor
 from cmfnet_napari.cli import main as cli
+from cmfnet_napari.cli.options import print_result
 from cmfnet_napari.learning.model.describe import show
 
 NAME = "<b>x<b>[red]\x1b[31m.nii.gz"
@@ -26,7 +27,7 @@ def test_a_files_name_in_an_error(monkeypatch, capsys, tmp_path):
 
 
 def test_tables_show_names_as_they_are(capsys):
-    cli._show({"prediction": "a[red].nii.gz", "[bold]key": {"[/x]": 1}}, as_json=False)
+    print_result({"prediction": "a[red].nii.gz", "[bold]key": {"[/x]": 1}}, as_json=False)
     show({"model": "a[red]", "software": {"[/b]": "1"}})
     said = capsys.readouterr().out
     for text in ("a[red].nii.gz", "[bold]key", '{"[/x]": 1}', "[/b]: 1"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cmfnet_napari.core import files
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images import volume
 from cmfnet_napari.core.images.grid import Grid
@@ -211,7 +212,7 @@ def test_a_file_that_stays_open_elsewhere_is_said_and_stays(tmp_path, picture, m
     path = tmp_path / "ct.nrrd"
     path.write_text("yesterday's work")
     play_a_reader(monkeypatch, times=1000)
-    monkeypatch.setattr(volume, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.2)
     assert "open in another program" in refusal(write_image, picture, path)
     assert path.read_text() == "yesterday's work"
     assert os.listdir(tmp_path) == ["ct.nrrd"]
