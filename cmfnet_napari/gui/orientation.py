@@ -58,6 +58,8 @@ def write_on(
     """Show a line of text on a view's canvas, or change it; empty text is hidden."""
     overlays, key = view.canvas.overlays, f"{_OVERLAYS}{name}"
     if key not in overlays:
+        if not text:
+            return
         overlays[key] = TextOverlay(position=position, font_size=size, box=box)
     if overlays[key].text != text:
         overlays[key].text = text
