@@ -64,10 +64,14 @@ def holds(box, voxel):
     return all(s.start <= v < s.stop for v, s in zip(voxel, box, strict=True))
 
 
-def look(session, plane, voxel, qtbot, ms=LOOK_MS + 200):
+def look(session, plane, voxel, qtbot):
+    """Stay on a slice until it counts."""
+    timer = session.review.watcher._timer
+    assert timer.interval() == LOOK_MS
     session.planes.show(plane)
     session.viewer.dims.current_step = voxel
-    qtbot.wait(ms)
+    qtbot.waitUntil(lambda: not timer.isActive())
+    qtbot.wait(20)
 
 
 def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot):
@@ -153,8 +157,13 @@ def test_slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
     look(session, "axial", (4, 10, 8), qtbot)
     before = set(session.review.unseen("axial"))
     assert 4 not in before
+    timer = session.review.watcher._timer
+    timer.setInterval(3_600_000)  # however slow this machine is, a user's scrolling is quicker
     for z in (5, 6, 7):  # scrolling through
-        look(session, "axial", (z, 10, 8), qtbot, LOOK_MS // 6)
+        session.viewer.dims.current_step = (z, 10, 8)
+        qtbot.wait(20)
+        assert timer.isActive()
+    timer.setInterval(LOOK_MS)
     look(session, "axial", (11, 10, 8), qtbot)  # no contour there
     assert set(session.review.unseen("axial")) == before
     session.result.prediction.visible = False
