@@ -153,6 +153,7 @@ class BackgroundPanel(QGroupBox):
         self.apply_button.setEnabled(voxels > 0)
 
     def _on_refused(self, reason: str) -> None:
+        self.apply_button.setEnabled(False)  # an earlier proposal may have come meanwhile
         self.message.setText(reason)
 
     def _on_mask_loaded(self, layer: Labels) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import SimpleITK as sitk
 HERE = Path(__file__).parent
 SHAPE = (12, 20, 16)  # z, y, x on the Study's Grid
 SPACING = (3.0, 0.9, 1.1)
+HANGS_MS = 120_000  # whoever waits longer than this waits for what will not come
 
 pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")
 
@@ -53,6 +54,38 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
     atexit.register(server.terminate)  # after Qt's last event: without a display it would exit(1)
     yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests() -> Iterator[None]:
+    """The plugins of this environment, which napari looks for at every viewer, read once."""
+    from npe2 import PluginManifest
+
+    discover, found = PluginManifest.discover, []
+
+    def remember(paths: Sequence[str] = ()) -> Iterator[object]:
+        if paths:
+            yield from discover(paths)
+            return
+        if not found:
+            found.extend(discover())
+        yield from found
+
+    PluginManifest.discover = remember
+    yield
+    PluginManifest.discover = discover
+
+
+@pytest.fixture
+def qtbot(qtbot: object) -> object:
+    """Waits that end with what they wait for: how long that may take says nothing."""
+    for name in ("waitUntil", "waitSignal", "waitSignals"):
+        setattr(qtbot, name, partial(patiently, getattr(qtbot, name)))
+    return qtbot
+
+
+def patiently(wait: Callable, *what: object, timeout: int = 0, **options: object) -> object:
+    return wait(*what, timeout=max(timeout, HANGS_MS), **options)
 
 
 @pytest.fixture(autouse=True)

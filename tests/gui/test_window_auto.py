@@ -21,10 +21,10 @@ def propose(opened, qtbot, **changes):
     panel, auto = opened.scribble_panel.auto, opened.workbench.auto_strokes
     counts = []
     auto.proposed.connect(counts.append)
-    with qtbot.waitSignal(auto.proposed, timeout=5000):
-        for name, value in changes.items():
-            getattr(panel, name).setValue(value)
-    qtbot.wait(300)  # one that was on its way already may have come first
+    for name, value in changes.items():
+        getattr(panel, name).setValue(value)
+    assert panel._timer.isActive()
+    qtbot.waitUntil(lambda: not panel._timer.isActive() and auto._proposal is not None)
     return counts[-1]
 
 

@@ -24,7 +24,7 @@ def draw(opened, hand, journal, qtbot):
     def do(*voxels, modifier="No"):
         before = journal.last_id()
         hand.drag(*voxels, modifier=modifier)
-        qtbot.waitUntil(lambda: journal.last_id() == before + 1, timeout=1000)
+        qtbot.waitUntil(lambda: journal.last_id() == before + 1)
         qtbot.wait(150)  # nothing more is found when everything is compared
         assert journal.last_id() == before + 1
         np.testing.assert_array_equal(opened.session.case.scribbles(), data(opened))

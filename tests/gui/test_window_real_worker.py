@@ -66,6 +66,7 @@ def test_fit_with_the_real_worker_leaves_the_window_free(opened, hand, scribble,
         for name, loop in (("looking on", watching), ("scrolling and painting", drawing)):
             late = {share: f"{loop.percentile(share):.0f} ms" for share in (50, 99, 100)}
             print(f"\nevent loop during a fit, {name}: late by percentile {late}")
+    assert psutil.Process(worker).nice() >= 10  # it lets the window go first
     assert watching.percentile(99) < 250  # generous; the goal is 50 on two cores that are free
     qtbot.waitUntil(lambda: opened.workbench.result.prediction is not None, timeout=20000)
     tumour = np.zeros(session.scribbles.data.shape, bool)

@@ -65,9 +65,13 @@ def holds(box, voxel):
 
 
 def look(dock, plane, voxel, qtbot):
+    """Stay on a slice until it counts."""
+    timer = dock.workbench.review.watcher._timer
+    assert timer.interval() == LOOK_MS
     dock.workbench.planes.show(plane)
     dock.session.viewer.dims.current_step = voxel
-    qtbot.wait(LOOK_MS + 200)
+    qtbot.waitUntil(lambda: not timer.isActive())
+    qtbot.wait(20)
 
 
 def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot):
@@ -135,9 +139,23 @@ def test_slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
     look(doubtful, "axial", (4, 10, 8), qtbot)
     before = set(doubtful.workbench.review.unseen("axial"))
     assert 4 not in before
+    review, viewer = doubtful.workbench.review, doubtful.session.viewer
+    timer = review.watcher._timer
+    timer.setInterval(3_600_000)  # however slow this machine is, a user's scrolling is quicker
+    for z in (5, 6, 7):  # scrolling through
+        viewer.dims.current_step = (z, 10, 8)
+        qtbot.wait(20)
+        assert timer.isActive()
+    timer.setInterval(LOOK_MS)
+    look(doubtful, "axial", (11, 10, 8), qtbot)  # no contour there
+    assert set(review.unseen("axial")) == before
+    doubtful.workbench.result.prediction.visible = False
+    look(doubtful, "axial", (6, 10, 8), qtbot)
+    assert set(review.unseen("axial")) == before
+    doubtful.workbench.result.prediction.visible = True
     look(doubtful, "axial", (5, 10, 8), qtbot)
     look(doubtful, "axial", (6, 10, 8), qtbot)
-    seen, all_ = doubtful.workbench.review.coverage("axial")
+    seen, all_ = review.coverage("axial")
     assert all_ == 6  # 1, 2 of the small box; 4 to 7
     assert seen == all_ - len(before - {5, 6})
     assert bar.format() == f"{seen} of 6 axial slices with contour looked at"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import psutil
 import pytest
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QApplication
 from test_window_real_worker import ended
 
 from cmfnet_napari.gui import worker_client
@@ -145,19 +145,26 @@ def test_program_that_is_not_there(opened, scribble, qtbot):
 @pytest.mark.parametrize("mode", ["endless", "stubborn"])
 @pytest.mark.parametrize("how", ["dock", "window"])
 def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, monkeypatch, mode, how):
-    monkeypatch.setattr(worker_client, "_GRACE_MS", 1500)
+    waits = []
+    monkeypatch.setattr(worker_client.QProcess, "waitForFinished", lambda *args: waits.append(args))
     fake(mode)
     scribble()
     train(opened, qtbot, until="started")
     number = opened.workbench.training.process_id
     assert psutil.pid_exists(number)
     viewer = opened.session.viewer
-    started = time.monotonic()
     if how == "dock":
         viewer.window.remove_dock_widget(opened)
     else:
         viewer.close()
-    assert time.monotonic() - started < 2  # nobody waits for the worker
+    assert waits == []  # nobody waits for the worker
+    if mode == "stubborn":
+        assert not ended(number)
+        clients = QApplication.instance().findChildren(worker_client.WorkerClient)
+        (killer,) = [client._killer for client in clients if client.process_id == number]
+        assert killer.isActive()
+        assert killer.interval() == worker_client._GRACE_MS
+        killer.start(0)  # now it has had its time
     gone(qtbot, number)
 
 

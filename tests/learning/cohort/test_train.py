@@ -32,6 +32,10 @@ def write(path, array, kind):
 
 @pytest.fixture
 def cohort(tmp_path):
+    return make_cohort(tmp_path)
+
+
+def make_cohort(tmp_path):
     """Four balls of other sizes and places; P3 and P4 have dense masks only."""
     rng = np.random.default_rng(0)
     z, y, x = np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij")
@@ -87,9 +91,15 @@ def stop_after(shown):
     return Hooks(show=lambda share, note: calls.append(note), stop=lambda: len(calls) >= shown)
 
 
-def test_cross_validation_judges_every_patient_once_by_a_model_that_never_saw_it(cohort, tmp_path):
-    out = tmp_path / "out"
-    result = train(cohort, out, small(), folds=2)
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A training of two folds that nothing broke off, to look at: its folder, its result."""
+    folder = tmp_path_factory.mktemp("straight")
+    return folder / "out", train(make_cohort(folder), folder / "out", small(), folds=2)
+
+
+def test_cross_validation_judges_every_patient_once_by_a_model_that_never_saw_it(straight):
+    out, result = straight
     rows = table(out / "results.csv")
     assert sorted(row["case"] for row in rows) == ["P1", "P2", "P3", "P4"]
     assert {row["split"] for row in rows} == {"fold-1", "fold-2"}
@@ -118,9 +128,8 @@ def test_one_model_by_the_files_splits_and_the_card_knows_no_patient(cohort, tmp
     assert str(tmp_path) not in card.model_dump_json()
 
 
-def test_losses_are_logged_as_csv_and_for_tensorboard(cohort, tmp_path):
-    train(cohort, tmp_path / "out", small(), folds=2)
-    fold = tmp_path / "out" / "fold-2"
+def test_losses_are_logged_as_csv_and_for_tensorboard(straight):
+    fold = straight[0] / "fold-2"
     rows = table(fold / "losses.csv")
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     logged = {
@@ -144,9 +153,8 @@ def tensorboard(folder):
         at += length + 16
 
 
-def test_stopped_and_continued_is_the_same_to_the_bit(cohort, tmp_path):
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    train(cohort, straight, small(), folds=2)
+def test_stopped_and_continued_is_the_same_to_the_bit(cohort, straight, tmp_path):
+    straight, broken = straight[0], tmp_path / "broken"
     # four readings, then three steps of the first fold; then one of the second
     assert train(cohort, broken, small(), folds=2, hooks=stop_after(4 + 3)) is None
     assert (broken / "fold-1" / "state.pt").exists()
@@ -220,6 +228,15 @@ def steps_logged(out):
     return path.read_text().count("\n") - 1 if path.exists() else 0
 
 
+@pytest.fixture
+def one_thread():
+    """As in `environment`: sums are added up in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -232,43 +249,37 @@ def test_patients_without_mr_train_on_the_ct_in_both_branches(cohort, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_without_warning_the_same_command_goes_on(cohort, tmp_path):
+def test_killed_without_warning_the_same_command_goes_on(cohort, tmp_path, one_thread):
     out = tmp_path / "out"
-    line = [*command(cohort, out), "--steps", "40"]
+    line = [*command(cohort, out), "--steps", "24"]
     patched = {**environment(), "CMFNET_SAVE_SECONDS": "0"}
     process = subprocess.Popen(line, env=patched, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not steps_logged(out) >= 5 and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = torch.load(out / "state.pt", weights_only=True)["trainer"]["steps"]
-    assert 4 <= done < 40
+    assert 4 <= done < 24
     subprocess.run(line, env=environment(), check=True, capture_output=True)
     straight = tmp_path / "straight"
-    subprocess.run(
-        [*command(cohort, straight), "--steps", "40"],
-        env=environment(),
-        check=True,
-        capture_output=True,
-    )
+    train(cohort, straight, small(dropout=0.0, steps=24), device="cpu")
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (straight, out))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert [int(row["step"]) for row in table(out / "losses.csv")] == list(range(1, 41))
+    assert [int(row["step"]) for row in table(out / "losses.csv")] == list(range(1, 25))
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_the_same_global_batch(cohort, tmp_path):
-    losses = []
-    for devices in ("1", "2"):
-        out = tmp_path / devices
-        line = [*command(cohort, out, "batch=3"), "--steps", "4", "--devices", devices]
-        done = subprocess.run(
-            line, env=environment(), capture_output=True, encoding="utf-8", timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        losses.append(table(out / "losses.csv"))
+    alone, both = tmp_path / "1", tmp_path / "2"
+    train(cohort, alone, small(dropout=0.0, batch=3, steps=4), device="cpu")
+    line = [*command(cohort, both, "batch=3"), "--steps", "4", "--devices", "2"]
+    done = subprocess.run(
+        line, env=environment(), capture_output=True, encoding="utf-8", timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    losses = [table(out / "losses.csv") for out in (alone, both)]
     assert len(losses[0]) == len(losses[1]) == 4
     for one, two in zip(*losses, strict=True):
         for name in ("ssl", "imr", "imc", "guide", "total"):
