@@ -10,38 +10,31 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
-from cmfnet_napari.core.fit.config import make_config
-from cmfnet_napari.core.fit.events import Event, Step
-from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
-from cmfnet_napari.core.samples.phantom import write_phantom
-from cmfnet_napari.core.strokes.scribbles import check_codes
-from cmfnet_napari.learning.fit.callbacks import Hooks
-from cmfnet_napari.learning.fit.start import fit
+import cmfnet_napari as cmfnet
 
 
 def main(out: Path, files: list[Path]) -> None:
     """Open, read the scribbles, train, save."""
-    run = out / "run"
-    run.mkdir(parents=True)
-    if not files:
-        made = write_phantom(out)
-        files = [made["ct"], made["mr"], made["scribbles"]]
-    ct, mr, scribbles = files
+    made = {} if files else cmfnet.sample_patient(out)
+    ct, mr, scribbles = files or (made["ct"], made["mr"], made["scribbles"])
 
-    study = open_study(ct, mr)  # both on the CT's grid
-    strokes = check_codes(load_labels(scribbles, study.grid))  # uint8 (z, y, x)
-    config = make_config("quick", minutes=1.0)  # any field of core/fit/config.py can be changed
-    finished = fit(study, strokes, run, config, hooks=Hooks(emit=say))
+    study = cmfnet.open_study(ct, mr)  # both on the CT's grid
+    strokes = cmfnet.load_scribbles(scribbles, study)  # uint8 (z, y, x)
+    config = cmfnet.make_config("quick", minutes=1.0)  # any number of a fit can be changed
+    done = cmfnet.fit(study, strokes, out / "run", config, on_event=say)
 
-    labels = load_labels(run / finished.labels, study.grid)  # 0 background, 1, 2, … (z, y, x)
-    path = save_labels(labels, study, out / "contour.nrrd")  # on the CT's grid as it lies on disk
-    print(f"\n{path}: {finished.volumes_ml} ml after {finished.steps} steps")
+    labels = cmfnet.load_labels(done.prediction, study)  # 0 background, 1, 2, … (z, y, x)
+    path = cmfnet.save_labels(labels, study, out / "contour.nrrd")  # as the CT lies on disk
+    print(f"\n{path}: {done.volumes_ml} ml after {done.steps} steps")
+    if made:  # the synthetic patient's true contour is known
+        print(f"DSC {cmfnet.evaluate(labels, made['truth'], study).mean.dsc:.3f}")
 
 
-def say(event: Event) -> None:
+def say(event: Any) -> None:
     """Show how far the fit is."""
-    if isinstance(event, Step):
+    if event.event == "step":
         print(f"\r{event.progress:4.0%}  loss {event.losses['total']:.3f}", end="", flush=True)
 
 

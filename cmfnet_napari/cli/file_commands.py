@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cmfnet_napari import api
 from cmfnet_napari.cli.options import Ct, Json, Mr, print_result
-from cmfnet_napari.core.errors import UserError
 
 
 def evaluate(
@@ -19,16 +19,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """DSC, ASD, HD95, surface DSC and volumes, per class and mean, in millimetres."""
-    from cmfnet_napari.core.contours.metrics import evaluate as judge
-    from cmfnet_napari.core.images.volume import from_image, read_image
-
-    ours, theirs = (from_image(read_image(path)) for path in (prediction, reference))
-    if not ours.grid.same_place(theirs.grid):
-        raise UserError(
-            f"{prediction.name} ({ours.grid}) and {reference.name} ({theirs.grid}) are on "
-            "different grids. Export both on the CT."
-        )
-    result = judge(ours.array, theirs.array, ours.grid, tolerance_mm=tolerance_mm)
+    result = api.evaluate(prediction, reference, tolerance_mm=tolerance_mm)
     if as_json:
         print_result(result.as_dict(), True)
     else:
@@ -44,10 +35,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """One page of PDF: pictures, volumes, agreement, what was looked at."""
-    from cmfnet_napari.core.images.study import open_study
     from cmfnet_napari.core.report.from_run import report_run
 
-    print_result({"report": str(report_run(run, open_study(ct, mr), out, reference))}, as_json)
+    written = report_run(run, api.open_study(ct, mr), out, reference)
+    print_result({"report": str(written)}, as_json)
 
 
 def scribble(
@@ -122,23 +113,16 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
-    from cmfnet_napari.core.dicom.export.checked_export import classes_in
-    from cmfnet_napari.core.dicom.export.checked_export import export as run_export
-    from cmfnet_napari.core.dicom.export.provenance import Maker
-    from cmfnet_napari.core.dicom.export.reference import read_reference
-    from cmfnet_napari.core.dicom.export.roi import make_rois
-    from cmfnet_napari.core.images.volume import read_image
-
-    labels = read_image(segmentation)
-    rois = make_rois(classes_in(labels), name or (), type_ or ())
-    receipt = run_export(
-        labels,
-        read_reference(reference, series, labels),
-        rois,
+    receipt = api.export_as(
         kind,
+        segmentation,
+        reference,
         out,
-        Maker(model),
+        names=name or (),
+        types=type_ or (),
+        model=model,
         add_to=add_to,
+        series=series,
         overwrite=overwrite,
     )
     print_result({"written": str(out), **receipt.as_dict()}, as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmfnet_napari import api
 from cmfnet_napari.cli.options import Ct, Device, Json, Mr, Settings, print_result, read_settings
 from cmfnet_napari.core.errors import UserError
 
@@ -33,29 +34,27 @@ def fit(
 ) -> None:
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
     from cmfnet_napari.cli.progress import fit_progress
-    from cmfnet_napari.core.files import new_folder
-    from cmfnet_napari.core.fit.model_card import read_card, start_config
-    from cmfnet_napari.core.fit.runs import STATE_FILE
-    from cmfnet_napari.core.images.study import load_labels, open_study
-    from cmfnet_napari.core.strokes.scribbles import check_codes
-    from cmfnet_napari.learning.fit.callbacks import Hooks
-    from cmfnet_napari.learning.fit.start import fit as run_fit
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
-    card = None if base is None else read_card(base)
-    config = start_config(preset, card, **changes, **read_settings(settings))
-    study = open_study(ct, mr)
-    strokes = check_codes(load_labels(scribbles, study.grid), scribbles.name)
-    run = out if (out / STATE_FILE).exists() else new_folder(out)
+    config = api.make_config(preset, base=base, **changes, **read_settings(settings))
+    study = api.open_study(ct, mr)
+    strokes = api.load_scribbles(scribbles, study)
+    run = api.run_folder(out)
     _warn(study, strokes, config, device)
     with fit_progress() as progress:
-        hooks = Hooks(emit=progress.show, request=progress.request)
-        finished = run_fit(study, strokes, run, config, device=device, base=base, hooks=hooks)
-    if finished is None:
+        result = api.fit(
+            study,
+            strokes,
+            run,
+            config,
+            device=device,
+            base=base,
+            on_event=progress.show,
+            request=progress.request,
+        )
+    if result is None:
         raise UserError("Training was broken off. The same command goes on with it.")
-    print_result(
-        {"run": str(run), **_with_folder(finished.model_dump(exclude={"event"}), run)}, as_json
-    )
+    print_result(result.as_dict(), as_json)
 
 
 def train(
@@ -138,27 +137,23 @@ def predict(
     """Contour a study with a trained model."""
     from cmfnet_napari.core.contours.components import volumes_ml
     from cmfnet_napari.core.contours.doubt import to_percent
-    from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
-    from cmfnet_napari.core.strokes.scribbles import check_codes
-    from cmfnet_napari.learning.engine.device import pick_device
-    from cmfnet_napari.learning.fit.run_folder import run_scribbles
-    from cmfnet_napari.learning.model.checkpoint import load_model
-    from cmfnet_napari.learning.predict.predictor import predict_study
 
-    network, card = load_model(model, pick_device(device))
-    study = open_study(ct, mr)
-    memory = None if memory_gib is None else memory_gib * 2**30
-    file = scribbles or run_scribbles(model, card, study)
-    strokes = None if file is None else check_codes(load_labels(file, study.grid), file.name)
-    asked = disagreement is not None
-    prediction = predict_study(network, card, study, memory, strokes, branches=asked)
-    save_labels(prediction.labels, study, out)
+    study = api.open_study(ct, mr)
+    prediction = api.predict(
+        model,
+        study,
+        scribbles,
+        memory_gib=memory_gib,
+        disagreement=disagreement is not None,
+        device=device,
+    )
+    api.save_labels(prediction.labels, study, out)
     result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
     if probabilities is not None:
-        save_labels(prediction.probability, study, probabilities)
+        api.save_labels(prediction.probability, study, probabilities)
         result["probabilities"] = str(probabilities)
     if disagreement is not None:
-        save_labels(to_percent(prediction.disagreement), study, disagreement)
+        api.save_labels(to_percent(prediction.disagreement), study, disagreement)
         result["disagreement"] = str(disagreement)
     print_result(result, as_json)
 
@@ -182,11 +177,3 @@ def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> N
     if all(finding.severity == "warning" for finding in findings):
         for finding in findings:
             print(f"cmfnet: warning: {finding.text}", file=sys.stderr)
-
-
-def _with_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Event of a run with its files named from here."""
-    for key in ("model", "labels", "probabilities", "disagreement"):
-        values[key] = str(folder / values[key]) if values[key] else ""
-    values["prediction"] = values.pop("labels")
-    return values

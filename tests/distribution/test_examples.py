@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.fit.config import Config, make_config
+import cmfnet_napari as cmfnet
+from cmfnet_napari.core.fit.config import Config
 
 
 @pytest.fixture
@@ -27,9 +29,10 @@ def test_fit_a_patient_writes_a_contour_on_the_cts_grid(
     example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def two_steps(preset: str, **changes: object) -> Config:
-        return make_config(preset, **{**changes, "steps": 2, "width": 2})
+        return as_it_is(preset, **{**changes, "steps": 2, "width": 2})
 
-    monkeypatch.setattr(example, "make_config", two_steps)
+    as_it_is = cmfnet.make_config
+    monkeypatch.setattr("cmfnet_napari.api.make_config", two_steps)
     example.main(tmp_path / "out", [])
     ct = sitk.ReadImage(str(tmp_path / "out" / "ct.nii.gz"))
     contour = sitk.ReadImage(str(tmp_path / "out" / "contour.nrrd"))
@@ -41,3 +44,10 @@ def test_fit_a_patient_writes_a_contour_on_the_cts_grid(
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
     assert set(np.unique(sitk.GetArrayFromImage(contour))) <= {0, 1}
+
+
+def test_the_public_face_is_all_it_imports(root: Path) -> None:
+    tree = ast.parse((root / "examples" / "fit_a_patient.py").read_text(encoding="utf-8"))
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    ours = [ast.unparse(node) for node in named if "cmfnet" in ast.unparse(node)]
+    assert ours == ["import cmfnet_napari as cmfnet"]

@@ -60,20 +60,58 @@ def scribble_masks(
         An unreadable file, grids that differ, a class that does not occur, or nothing left.
     """
     study = _study(mask, ct)
-    labels = check_codes(load_labels(mask, study.grid), mask.name)
+    labels = load_labels(mask, study.grid)
+    scribbles = scribble_labels(labels, study, classes, background, foreground, mask.name)
+    save_labels(scribbles, study, out)
+    shares = {str(code): 100 * share for code, (_, share) in coverage(scribbles).items()}
+    return {"scribbles": str(out), "coverage_percent": shares}
+
+
+def scribble_labels(
+    labels: np.ndarray,
+    study: Study,
+    classes: list[int] | None,
+    background: Erosion,
+    foreground: Erosion,
+    name: str,
+) -> np.ndarray:
+    """Erode a contour on a study into scribbles.
+
+    Parameters
+    ----------
+    labels : integer or bool array (z, y, x) on the Study's Grid
+        Segmentation codes.
+    study : Study
+        Its CT tells body from air.
+    classes : list of int or None
+        Segmentation codes that get strokes too; None for all that occur.
+    background, foreground : Erosion
+        How to erode.
+    name : str
+        What the contour is called in an error.
+
+    Returns
+    -------
+    uint8 array (z, y, x)
+        Scribble codes.
+
+    Raises
+    ------
+    UserError
+        A value is no code, a class does not occur, or nothing is left.
+    """
+    labels = check_codes(labels, name)
     present = [int(code) for code in np.unique(labels) if code]
     wanted = present if classes is None else classes
     if missing := [code for code in wanted if code not in present]:
-        raise UserError(f"{mask.name} has no class {missing[0]}; it has {present or 'none'}.")
+        raise UserError(f"{name} has no class {missing[0]}; it has {present or 'none'}.")
     scribbles = np.zeros(labels.shape, dtype=np.uint8)
     for code in wanted:
         scribbles |= propose_foreground(
             scribbles, labels == code, code + BACKGROUND, study, **vars(foreground)
         )
     scribbles |= propose_background(scribbles, [labels > 0], study, **vars(background))
-    save_labels(scribbles, study, out)
-    shares = {str(code): 100 * share for code, (_, share) in coverage(scribbles).items()}
-    return {"scribbles": str(out), "coverage_percent": shares}
+    return scribbles
 
 
 def _study(mask: Path, ct: Path | None) -> Study:
