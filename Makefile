@@ -1,7 +1,8 @@
 # Two commands on a fresh machine with Python 3.11 or newer, git and make:
 #   make demo   the main job, from scribbles to a contour (in a window when there is a display)
 #   make test   the whole test suite, style and import rules
-# PYTHON=python3.12 chooses another Python; PIP_ARGS=... is handed to pip (README, "CPU or GPU").
+#   make docs   the documentation as a site, in site/ (tests build it too)
+# PYTHON=python3.12 chooses another Python; PIP_ARGS=... is handed to pip (docs/how-to/install.md, "CPU or GPU").
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
@@ -9,12 +10,14 @@ BIN := .venv/bin
 INSTALL := sh scripts/install.sh $(BIN)/python $(PIP_ARGS) --only-binary :all:
 PRODUCT := .venv/.product
 TESTS := .venv/.tests
+DOCS := .venv/.docs
 
-.PHONY: help demo test product system test-system test-tools
+.PHONY: help demo test docs product system test-system test-tools
 
 help:
 	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
 	@echo "make test   the whole test suite, style and import rules"
+	@echo "make docs   the documentation as a site, in site/"
 
 demo: $(PRODUCT)
 	@$(BIN)/cmfnet demo --out demo-output
@@ -25,6 +28,11 @@ test: $(TESTS) test-tools
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# A link, an anchor or a name that does not exist is an error (mkdocs.yml).
+docs: $(DOCS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Open site/index.html"
 
 product: $(PRODUCT)
 
@@ -42,7 +50,12 @@ $(PRODUCT): pyproject.toml constraints.txt | system
 $(TESTS): $(PRODUCT) | test-system
 	@echo "Installing what the tests need besides"
 	@$(INSTALL) setuptools
-	@$(INSTALL) --no-binary dcmrtstruct2nii --no-build-isolation --editable '.[all,test,dev]'
+	@$(INSTALL) --no-binary dcmrtstruct2nii --no-build-isolation --editable '.[all,test,dev,docs]'
+	@touch $@ $(DOCS)
+
+$(DOCS): $(PRODUCT)
+	@echo "Installing what builds the documentation"
+	@$(INSTALL) --no-build-isolation --editable '.[all,docs]'
 	@touch $@
 
 # A PACS and a checker of DICOM's rules, which only tests need.

@@ -13,23 +13,25 @@ import typer.main
 
 from cmfnet_napari.cli.main import app
 
-DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/architecture.md", "docs/dicom.md")
-MORE = (
-    "docs/measurements.md",
-    "docs/reliability.md",
-    "docs/tutorial.md",
-    "cmfnet_napari/models/README.md",
-)
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+DOCUMENTS = ["README.md", "CHANGELOG.md", "cmfnet_napari/models/README.md", *PAGES]
 PACKAGE = "cmfnet_napari"
 ROOMS = "core|learning|gui|cli|tests|benchmarks|scripts|examples"
 PATH = re.compile(rf"(?<![\w/])(?:{ROOMS})/[\w/]+\.\w+")
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
 
 
+def blocks(text: str) -> list[str]:
+    """What is in code blocks without a language."""
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for language, block in found if not language]
+
+
 def command_lines(text: str) -> Iterator[list[str]]:
     """Every line of a code block that calls cmfnet, as words."""
-    for block in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        for line in block.splitlines():
+    for block in blocks(text):
+        for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("cmfnet "):
                 yield shlex.split(line)[1:]
 
@@ -42,18 +44,34 @@ def test_links_lead_somewhere(root: Path, document: str) -> None:
     assert not missing
 
 
-def test_readme_shows_commands_and_options_that_exist(root: Path) -> None:
+def read(root: Path, *documents: str) -> str:
+    """All that is said in these documents."""
+    return "\n".join((root / name).read_text(encoding="utf-8") for name in documents)
+
+
+def test_documents_show_commands_and_options_that_exist(root: Path) -> None:
     commands = typer.main.get_command(app).commands
-    shown = list(command_lines((root / "README.md").read_text(encoding="utf-8")))
-    assert {line[0] for line in shown} == set(commands) - {"worker"}  # told of in a sentence
+    shown = list(command_lines(read(root, "README.md", *PAGES)))
+    on_its_page = {line[0] for line in command_lines(read(root, "docs/command-line.md"))}
+    assert on_its_page == set(commands) - {"worker"}  # told of in a sentence
     for name, *words in shown:
         known = {text for option in commands[name].params for text in option.opts}
+        if name == "pacs":
+            known = {text for one in commands[name].commands[words[0]].params for text in one.opts}
         assert {word for word in words if word.startswith("--")} <= known, name
 
 
+def test_readme_is_short(root: Path) -> None:
+    readme = read(root, "README.md")
+    assert len(readme.splitlines()) < 120
+    assert "make demo" in readme
+    assert "make test" in readme
+    assert "](docs/images/" in readme
+
+
 def test_windows_list_needs_no_make_and_names_what_is_there(root: Path) -> None:
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    (block,) = (b for b in re.findall(r"```\n(.*?)```", readme, re.DOTALL) if "py -3" in b)
+    text = read(root, "README.md", *PAGES)
+    (block,) = (block for block in blocks(text) if "py -3" in block)
     first, *lines = block.splitlines()
     assert first.endswith(" -m venv .venv")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
@@ -86,7 +104,7 @@ def test_map_names_every_file_once_and_none_that_is_gone(root: Path) -> None:
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, *MORE])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_named_in_the_text_exist(root: Path, document: str) -> None:
     """In the repository, or in the package when a path begins with one of its folders."""
     named = PATH.findall((root / document).read_text(encoding="utf-8"))

@@ -43,7 +43,7 @@ def test_no_qt_binding_and_no_napari_without_an_extra(project: dict) -> None:
 
 def test_extras(project: dict) -> None:
     extras = project["optional-dependencies"]
-    assert set(extras) == {"all", "test", "dev"}
+    assert set(extras) == {"all", "test", "dev", "docs"}
     (napari,) = (Requirement(text) for text in extras["all"])
     assert napari.name == "napari"
     assert napari.extras <= BINDINGS
@@ -101,6 +101,6 @@ def test_pins_satisfy_what_is_declared(project: dict, pins: dict[str, str]) -> N
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the pins are those of a set-up on Linux")
 def test_everything_the_set_up_installs_is_pinned(pins: dict[str, str]) -> None:
-    everything = required("cmfnet-napari", frozenset({"all", "test", "dev"}))
+    everything = required("cmfnet-napari", frozenset({"all", "test", "dev", "docs"}))
     unpinned = everything - set(pins) - {"cmfnet-napari"}
     assert not unpinned
