@@ -38,7 +38,7 @@ def tools_for_tests() -> set[str]:
     """What the extras `test`, `dev` and `docs` name, without what builds packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    texts = extras["test"] + extras["dev"] + extras["docs"]
+    texts = extras["test"] + extras["dev"] + extras["docs"] + extras["docs"]
     return {canonicalize_name(Requirement(text).name) for text in texts} - BUILDS
 
 
