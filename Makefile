@@ -12,7 +12,7 @@ PRODUCT := .venv/.product
 TESTS := .venv/.tests
 DOCS := .venv/.docs
 
-.PHONY: help demo test docs product system test-system test-tools
+.PHONY: help demo test docs product system test-system test-tools lowest
 
 help:
 	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
@@ -67,3 +67,7 @@ system:
 
 test-system:
 	@sh scripts/system-libraries.sh $(PYTHON) xvfb xauth
+
+# Run by hand (docs/installing.md).
+lowest: | test-system
+	@sh scripts/lowest.sh

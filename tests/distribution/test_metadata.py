@@ -99,6 +99,21 @@ def test_pins_satisfy_what_is_declared(project: dict, pins: dict[str, str]) -> N
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
+# The last release with each hole.
+HOLES = [
+    ("torch", "2.5.1"),  # CVE-2025-32434: torch.load runs code in spite of weights_only
+    ("requests", "2.32.3"),  # CVE-2024-47081: passwords of .netrc go to another host
+    ("filelock", "3.20.0"),  # CVE-2025-68146: a lock follows a link, and empties the file there
+    ("monai", "1.5.0"),  # CVE-2025-58755 to 58757: bundles and pickles write files and run code
+]
+
+
+@pytest.mark.parametrize(("name", "version"), HOLES)
+def test_no_version_with_a_known_hole_is_allowed(project: dict, name: str, version: str) -> None:
+    (requirement,) = (r for r in map(Requirement, project["dependencies"]) if r.name == name)
+    assert version not in requirement.specifier
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the pins are those of a set-up on Linux")
 def test_everything_the_set_up_installs_is_pinned(pins: dict[str, str]) -> None:
     everything = required("cmfnet-napari", frozenset({"all", "test", "dev", "docs"}))
