@@ -63,9 +63,9 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
     """Our tool on the layer, with a journal."""
     from cmfnet_napari.core.strokes.journal import Journal
     from cmfnet_napari.core.strokes.scribbles import MAX_CODE
-    from cmfnet_napari.gui.brush_settings import Brush
-    from cmfnet_napari.gui.pen import Pen
-    from cmfnet_napari.gui.scribbling import StrokeRecorder
+    from cmfnet_napari.gui.drawing.brush_settings import Brush
+    from cmfnet_napari.gui.drawing.layer_pen import Pen
+    from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 
     brush = Brush()
     brush.choose(tool)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QApplication
 
 from cmfnet_napari.gui.app import add_dock
 from cmfnet_napari.gui.dock import CmFNetDock
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "window-real-patient.png"
 

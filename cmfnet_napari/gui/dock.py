@@ -8,21 +8,21 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabWidget, QWidget
 
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.gui.canvas_mouse import ViewLinks
-from cmfnet_napari.gui.export_panel import ExportPanel
+from cmfnet_napari.gui.drawing.scribble_panel import ScribblePanel
+from cmfnet_napari.gui.export.export_panel import ExportPanel
 from cmfnet_napari.gui.key_sheet import KeySheet
-from cmfnet_napari.gui.open_panel import OpenPanel
-from cmfnet_napari.gui.refining import Refining
-from cmfnet_napari.gui.review_panel import ReviewPanel
-from cmfnet_napari.gui.scribble_panel import ScribblePanel
-from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.steps import StepMarks
-from cmfnet_napari.gui.training import Training
-from cmfnet_napari.gui.training_panel import TrainingPanel
-from cmfnet_napari.gui.view_grid import ViewGrid
-from cmfnet_napari.gui.view_panel import ViewPanel
+from cmfnet_napari.gui.opening.open_panel import OpenPanel
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.review.review_panel import ReviewPanel
+from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, button, column, scrollable, text_label
+from cmfnet_napari.gui.step_marks import StepMarks
+from cmfnet_napari.gui.training.refinement import Refining
+from cmfnet_napari.gui.training.training import Training
+from cmfnet_napari.gui.training.training_panel import TrainingPanel
+from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
+from cmfnet_napari.gui.views.view_grid import ViewGrid
+from cmfnet_napari.gui.views.view_panel import ViewPanel
 from cmfnet_napari.gui.welcome import Welcome
-from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, scrollable, text_label
 from cmfnet_napari.gui.workbench import Workbench
 
 _WIDTHS = 330, 380  # pixels

@@ -9,8 +9,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
-from cmfnet_napari.gui.keys import SHORTCUTS
-from cmfnet_napari.gui.nudge import KEYS as NUDGE_KEYS
+from cmfnet_napari.gui.registration.nudge import KEYS as NUDGE_KEYS
+from cmfnet_napari.gui.shared.shortcuts import SHORTCUTS
 
 _NAPARIS = (
     ("P", "Paint"),

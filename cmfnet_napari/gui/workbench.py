@@ -9,30 +9,30 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
-from cmfnet_napari.gui import keys
-from cmfnet_napari.gui.activity import Activity
-from cmfnet_napari.gui.auto_strokes import AutoStrokes
-from cmfnet_napari.gui.base_models import BaseModels
-from cmfnet_napari.gui.brush_settings import Brush
-from cmfnet_napari.gui.comparison import Comparison
-from cmfnet_napari.gui.drawing import Drawing
-from cmfnet_napari.gui.export import Export
-from cmfnet_napari.gui.fusion import Fusion
-from cmfnet_napari.gui.history import History
-from cmfnet_napari.gui.instant import Instant
-from cmfnet_napari.gui.layouts import Layouts
-from cmfnet_napari.gui.marks import TOOLS
-from cmfnet_napari.gui.navigation import Navigator
-from cmfnet_napari.gui.orientation import PLANES, PlaneKeeper
-from cmfnet_napari.gui.refining import Refining
-from cmfnet_napari.gui.registering import Registering
-from cmfnet_napari.gui.result import Result
-from cmfnet_napari.gui.review import Review
-from cmfnet_napari.gui.seen import SliceWatcher
-from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.training import Training
-from cmfnet_napari.gui.views import ViewKeeper
-from cmfnet_napari.gui.windowing import Windowing
+from cmfnet_napari.gui.contours.comparison import Comparison
+from cmfnet_napari.gui.contours.provisional import Instant
+from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.drawing.automatic_strokes import AutoStrokes
+from cmfnet_napari.gui.drawing.brush_settings import Brush
+from cmfnet_napari.gui.drawing.drawing import Drawing
+from cmfnet_napari.gui.drawing.tools import TOOLS
+from cmfnet_napari.gui.export.report_export import Export
+from cmfnet_napari.gui.last_view import ViewKeeper
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.registration.mr_placement import Registering
+from cmfnet_napari.gui.review.review import Review
+from cmfnet_napari.gui.review.seen_slices import SliceWatcher
+from cmfnet_napari.gui.shared import shortcuts
+from cmfnet_napari.gui.training.base_models import BaseModels
+from cmfnet_napari.gui.training.preview_choice import History
+from cmfnet_napari.gui.training.refinement import Refining
+from cmfnet_napari.gui.training.training import Training
+from cmfnet_napari.gui.training.training_activity import Activity
+from cmfnet_napari.gui.views.fusion import Fusion
+from cmfnet_napari.gui.views.layouts import Layouts
+from cmfnet_napari.gui.views.navigation import Navigator
+from cmfnet_napari.gui.views.planes import PLANES, PlaneKeeper
+from cmfnet_napari.gui.views.windowing import Windowing
 
 
 class Workbench(QObject):
@@ -69,7 +69,9 @@ class Workbench(QObject):
         self.registering = Registering(session, self.fusion, self.training)
         self.brush = Brush(session)
         self.drawing = Drawing(session, self.navigator, self.brush)
-        self.instant = Instant(session, self.training, self.result)
+        self.instant = Instant(session, self.result)
+        self.training.previewed.connect(self.instant.give_way)
+        self.training.failed.connect(self.instant.come_back)
         self.views = ViewKeeper(
             session,
             self.planes,
@@ -80,7 +82,7 @@ class Workbench(QObject):
             self.instant,
             self.training,
         )
-        self._actions: keys.Actions = {}
+        self._actions: shortcuts.Actions = {}
         session.arriving.connect(self._arrange)
         session.leaving.connect(self._leave)
 
@@ -103,7 +105,7 @@ class Workbench(QObject):
         layer.editable = session.writable
         session.viewer.layers.selection.active = layer
         self._actions = self._what_keys_do()
-        keys.bind_keys(session.viewer, layer, self._actions)
+        shortcuts.bind_keys(session.viewer, layer, self._actions)
         self.views.open()
 
     def _leave(self) -> None:
@@ -120,31 +122,31 @@ class Workbench(QObject):
         ):
             controller.close()
         if self.session.patient is not None:
-            keys.unbind_keys(self.session.scribbles, self._actions)
+            shortcuts.unbind_keys(self.session.scribbles, self._actions)
             self.drawing.close()
             self.views.close()
             self.planes.close()
 
-    def _what_keys_do(self) -> keys.Actions:
+    def _what_keys_do(self) -> shortcuts.Actions:
         """What is done for every one of `keys.SHORTCUTS`."""
         session, drawing = self.session, self.drawing
         return {
-            keys.BACKGROUND_KEY: partial(session.select_class, BACKGROUND),
-            keys.FIRST_CLASS_KEY: partial(session.select_class, FIRST_CLASS),
-            keys.NEXT_CLASS_KEY: session.select_next_class,
-            **{keys.DRAWING[tool].key: partial(drawing.choose, tool) for tool in TOOLS},
-            keys.DRAWING["between"].key: drawing.fill_between,
-            keys.DRAWING["next"].key: partial(drawing.step, 1),
-            keys.DRAWING["previous"].key: partial(drawing.step, -1),
-            keys.UNDO_KEY: session.undo,
-            keys.REDO_KEY: session.redo,
-            **{keys.PLANE_KEYS[plane]: partial(self.planes.show, plane) for plane in PLANES},
-            keys.LAYOUT_KEY: self.layouts.show_next,
-            keys.CHECKERBOARD_KEY: self.fusion.switch_board,
-            keys.FLICKER_KEY: self.fusion.flicker,
-            keys.CROSSHAIR_KEY: self.navigator.switch_crosshair,
-            keys.NEXT_PLACE_KEY: self.review.next_place,
-            keys.SHEET_KEY: self.keys_asked.emit,
+            shortcuts.BACKGROUND_KEY: partial(session.select_class, BACKGROUND),
+            shortcuts.FIRST_CLASS_KEY: partial(session.select_class, FIRST_CLASS),
+            shortcuts.NEXT_CLASS_KEY: session.select_next_class,
+            **{shortcuts.DRAWING[tool].key: partial(drawing.choose, tool) for tool in TOOLS},
+            shortcuts.DRAWING["between"].key: drawing.fill_between,
+            shortcuts.DRAWING["next"].key: partial(drawing.step, 1),
+            shortcuts.DRAWING["previous"].key: partial(drawing.step, -1),
+            shortcuts.UNDO_KEY: session.undo,
+            shortcuts.REDO_KEY: session.redo,
+            **{shortcuts.PLANE_KEYS[plane]: partial(self.planes.show, plane) for plane in PLANES},
+            shortcuts.LAYOUT_KEY: self.layouts.show_next,
+            shortcuts.CHECKERBOARD_KEY: self.fusion.switch_board,
+            shortcuts.FLICKER_KEY: self.fusion.flicker,
+            shortcuts.CROSSHAIR_KEY: self.navigator.switch_crosshair,
+            shortcuts.NEXT_PLACE_KEY: self.review.next_place,
+            shortcuts.SHEET_KEY: self.keys_asked.emit,
         }
 
 

@@ -16,10 +16,10 @@ from cmfnet_napari.core.dicom.pacs.nodes import find_node
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import open_study
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
-from cmfnet_napari.gui import dicom_exporting
-from cmfnet_napari.gui.dicom_export import DicomExport, file_name
-from cmfnet_napari.gui.dicom_exporting import Contour, DicomExporting
-from cmfnet_napari.gui.pacs_dialog import PacsDialog
+from cmfnet_napari.gui.export import dicom_export
+from cmfnet_napari.gui.export.dicom_export import Contour, DicomExporting
+from cmfnet_napari.gui.export.dicom_export_panel import DicomExport, file_name
+from cmfnet_napari.gui.export.pacs_send_dialog import PacsDialog
 from tests.dicom.conftest import (  # noqa: F401  fixtures
     orthanc,
     passwords,
@@ -153,8 +153,8 @@ def test_what_was_exported_is_forgotten_with_its_patient(
         ended.set()
         return receipt
 
-    export = dicom_exporting._export
-    monkeypatch.setattr(dicom_exporting, "_export", slow)
+    export = dicom_export._export
+    monkeypatch.setattr(dicom_export, "_export", slow)
     panel.folder.setText(str(tmp_path / "window-ct"))
     panel.export(str(tmp_path / "late.dcm"))
     panel.forget()  # another patient is opened while it is written

@@ -8,7 +8,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.gui.export_panel import missing_words
+from cmfnet_napari.gui.export.export_panel import missing_words
 
 
 @pytest.fixture

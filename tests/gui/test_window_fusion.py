@@ -116,7 +116,7 @@ def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
 def test_without_an_mr_there_is_nothing_to_blend(dock, patient, qtbot):
     from functools import partial
 
-    from cmfnet_napari.gui.opening import open_files
+    from cmfnet_napari.gui.patient.opened import open_files
 
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.session.open(partial(open_files, patient.ct))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import SHAPE
 
-from cmfnet_napari.gui.instant import NAME
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.contours.provisional import NAME
+from cmfnet_napari.gui.patient.opened import open_files
 
 
 def shown(opened):
@@ -64,15 +64,15 @@ def test_it_comes_with_both_kinds_of_strokes_and_goes_with_them(opened, patient,
 
 
 def test_many_strokes_at_once_are_one_or_two_computations(drawn, qtbot, monkeypatch):
-    from cmfnet_napari.gui import instant
+    from cmfnet_napari.gui.contours import provisional
 
-    calls, compute = [], instant.provisional_contour
+    calls, compute = [], provisional.provisional_contour
 
     def count(*arguments):
         calls.append(arguments)
         return compute(*arguments)
 
-    monkeypatch.setattr(instant, "provisional_contour", count)
+    monkeypatch.setattr(provisional, "provisional_contour", count)
     for k in range(12):
         drawn.session.recorder.add(strokes((2, (6, 9, 5 + k % 8))), "hand")
         drawn.workbench.instant._begin()

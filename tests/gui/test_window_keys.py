@@ -11,7 +11,7 @@ from wrapt import ObjectProxy
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.key_sheet import KeySheet
-from cmfnet_napari.gui.keys import BACKGROUND_KEY, FIRST_CLASS_KEY, SHORTCUTS, _action
+from cmfnet_napari.gui.shared.shortcuts import BACKGROUND_KEY, FIRST_CLASS_KEY, SHORTCUTS, _action
 
 
 @pytest.fixture

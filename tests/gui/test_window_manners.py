@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 from test_window_training import train
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.gui.commands import background_from_layer, export, review
-from cmfnet_napari.gui.reader import read
-from cmfnet_napari.gui.writer import write_layer
+from cmfnet_napari.gui.plugin.layers_menu import background_from_layer, export, review
+from cmfnet_napari.gui.plugin.reader import read
+from cmfnet_napari.gui.plugin.writer import write_layer
 
 
 def saved(layer, path):

@@ -12,8 +12,8 @@ from qtpy.QtGui import QTextDocumentFragment
 from qtpy.QtWidgets import QLabel, QWidget
 
 from cmfnet_napari.core.fit.events import Preview
-from cmfnet_napari.gui.markup import plain
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
+from cmfnet_napari.gui.shared.markup import plain
 
 FILE = "<b>x<b>[red].nii.gz"
 NAME = "<img src=x>"

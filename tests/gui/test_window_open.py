@@ -11,7 +11,7 @@ from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.case.structures import Structure, save_structures
 from cmfnet_napari.core.images.study import open_study
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 
 def test_layers_lie_on_the_grid(opened, patient):
@@ -73,7 +73,7 @@ def test_strokes_come_back_and_another_file_does_not_replace_them(
     from functools import partial
 
     from cmfnet_napari.core.images.study import save_labels
-    from cmfnet_napari.gui.opening import open_files
+    from cmfnet_napari.gui.patient.opened import open_files
 
     session = opened.session
     scribble()
@@ -133,7 +133,7 @@ def test_a_case_that_cannot_be_shown_is_let_go_of(patient, monkeypatch):
     def full(_case):
         raise OSError("no memory")
 
-    monkeypatch.setattr("cmfnet_napari.gui.opening.load_structures", full)
+    monkeypatch.setattr("cmfnet_napari.gui.patient.opened.load_structures", full)
     with pytest.raises(OSError, match="no memory"):
         open_files(patient.ct)
     assert not (folder / "in-use.json").exists()

@@ -11,8 +11,8 @@ from qtpy.QtTest import QTest
 
 from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.fit.preflight_checks import Finding
-from cmfnet_napari.gui.opening import open_files
-from cmfnet_napari.gui.preflight import Preflight
+from cmfnet_napari.gui.patient.opened import open_files
+from cmfnet_napari.gui.training.preflight import Preflight
 
 
 @pytest.fixture

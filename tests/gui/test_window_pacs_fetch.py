@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QDialogButtonBox
 
 from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import make_node, save_node
-from cmfnet_napari.gui import pacs_fetching
-from cmfnet_napari.gui.opening import open_files, reopen
+from cmfnet_napari.gui.pacs import pacs_fetch
+from cmfnet_napari.gui.patient.opened import open_files, reopen
 from tests.dicom.conftest import (  # noqa: F401  fixtures
     dimse,
     node,
@@ -145,7 +145,7 @@ def slow(monkeypatch):
 
         return whole(node, study, folder, progress=tell)
 
-    monkeypatch.setattr(pacs_fetching.pacs, "fetch", fetch)
+    monkeypatch.setattr(pacs_fetch.pacs, "fetch", fetch)
     return first, go_on
 
 

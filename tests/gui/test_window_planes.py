@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import SHAPE, image_of
 
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.strokes.scribbles import ScribbleClass
-from cmfnet_napari.gui import preflight as module
+from cmfnet_napari.gui.training import preflight as module
 
 SHAPE = (12, 20, 16)
 

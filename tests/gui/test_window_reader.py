@@ -11,8 +11,8 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import open_study, turn
 from cmfnet_napari.core.images.volume import from_image, read_image
-from cmfnet_napari.gui.layers import OPENED
-from cmfnet_napari.gui.reader import get_reader, read
+from cmfnet_napari.gui.patient.layers import OPENED
+from cmfnet_napari.gui.plugin.reader import get_reader, read
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,

@@ -14,7 +14,7 @@ from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.case.folder import open_case
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 HOLD = """
 import sys
@@ -235,9 +235,9 @@ def test_a_second_window_looks_on(opened, patient, scribble, qtbot, again):
 
 def test_strokes_that_are_not_saved_are_said_until_they_are(opened, qtbot, monkeypatch):
     from cmfnet_napari.core.errors import UserError
-    from cmfnet_napari.gui import scribbling
+    from cmfnet_napari.gui.patient import stroke_recorder
 
-    monkeypatch.setattr(scribbling, "_RETRY_MS", 300)
+    monkeypatch.setattr(stroke_recorder, "_RETRY_MS", 300)
     journal, panel = opened.session.case.journal, opened.scribble_panel
     append = journal.append
 

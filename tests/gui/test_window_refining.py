@@ -11,7 +11,7 @@ from conftest import SHAPE
 from napari.utils.notifications import notification_manager
 from test_window_real_worker import ended
 
-from cmfnet_napari.gui import refining as gui_refining
+from cmfnet_napari.gui.training import refinement as gui_refining
 
 PLACE = np.s_[6, 2:5, 9:12]  # background in the fake worker's prediction
 

@@ -15,8 +15,8 @@ from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.images.volume import read_image
-from cmfnet_napari.gui.nudge import nudged
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
+from cmfnet_napari.gui.registration.nudge import nudged
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient, monke
     assert not panel.by_keys.isChecked()
     named = []
     monkeypatch.setattr(
-        "cmfnet_napari.gui.export.save_report",
+        "cmfnet_napari.gui.export.report_export.save_report",
         lambda _study, _labels, facts, path, _other: named.append(facts.case) or path,
     )
     monkeypatch.setattr(opened.workbench.result, "shown", lambda: np.zeros(SHAPE, np.uint8))
@@ -141,7 +141,9 @@ def test_registered_by_the_computer(opened, settle, qtbot, monkeypatch):
     matrix = nudged(
         np.eye(4), session.case.study.grid, (0, 1, 2), np.zeros(3), (2.0, 0.0, 0.0, 0.0)
     )
-    monkeypatch.setattr("cmfnet_napari.gui.registering.register", lambda *_args: matrix)
+    monkeypatch.setattr(
+        "cmfnet_napari.gui.registration.mr_placement.register", lambda *_args: matrix
+    )
     panel.register_button.click()
     assert not panel.register_button.isEnabled()
     qtbot.waitUntil(lambda: opened.workbench.registering.trial is not None, timeout=10000)
@@ -156,7 +158,7 @@ def test_a_search_can_be_cancelled(opened, settle, qtbot, monkeypatch):
             time.sleep(0.01)
         raise CancelledError
 
-    monkeypatch.setattr("cmfnet_napari.gui.registering.register", search)
+    monkeypatch.setattr("cmfnet_napari.gui.registration.mr_placement.register", search)
     panel = opened.open_panel
     panel.registration.register_button.click()
     qtbot.waitUntil(lambda: panel.cancel_button.isVisibleTo(panel), timeout=5000)

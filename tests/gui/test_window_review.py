@@ -14,8 +14,8 @@ from cmfnet_napari.core.fit.events import Finished, encode
 from cmfnet_napari.core.fit.runs import EVENTS_FILE
 from cmfnet_napari.core.images.volume import write_image
 from cmfnet_napari.core.review.record import REVIEW_FILE
-from cmfnet_napari.gui.opening import open_files
-from cmfnet_napari.gui.seen import LOOK_MS
+from cmfnet_napari.gui.patient.opened import open_files
+from cmfnet_napari.gui.review.seen_slices import LOOK_MS
 
 INSIDE, OUTSIDE = np.s_[4:7, 8:13, 6:10], np.s_[8:11, 2:6, 11:15]  # fake_worker.DOUBTFUL
 FILES = "labels", "probabilities", "disagreement"

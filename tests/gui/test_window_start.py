@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.events import decode_command
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 NOTHING = "Strokes alone (from nothing)"
 

@@ -12,7 +12,7 @@ from napari.utils.notifications import notification_manager
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.strokes.journal import Stroke
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 
 @pytest.fixture

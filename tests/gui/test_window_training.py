@@ -12,9 +12,9 @@ from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from test_window_real_worker import ended
 
-from cmfnet_napari.gui import worker_client
-from cmfnet_napari.gui.layers import OPENED, case_layers
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.layers import OPENED, case_layers
+from cmfnet_napari.gui.patient.opened import open_files
+from cmfnet_napari.gui.training import worker_client
 
 
 def train(opened, qtbot, until="finished", timeout=30000):

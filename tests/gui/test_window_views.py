@@ -189,7 +189,7 @@ def test_shift_click_and_look_at_put_all_planes_through_a_place(show, opened, ha
 def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, patient):
     from functools import partial
 
-    from cmfnet_napari.gui.opening import open_files
+    from cmfnet_napari.gui.patient.opened import open_files
 
     session = opened.session
     opened.workbench.fusion.set_blend(40)
@@ -234,7 +234,7 @@ def test_strokes_and_edges_are_no_contours(show, opened, qtbot):
 
 
 def test_the_contour_is_seen_in_3d(show, opened, qtbot):
-    from cmfnet_napari.gui.layers import segmentation_layer
+    from cmfnet_napari.gui.patient.layers import segmentation_layer
 
     session = opened.session
     solid = show("planes")[2].view.model

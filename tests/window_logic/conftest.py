@@ -45,7 +45,9 @@ def timers(monkeypatch):
 @pytest.fixture
 def bench(tmp_path, monkeypatch, background, said):
     """A whole workbench with napari's model of a viewer, which needs no display."""
-    monkeypatch.setattr("cmfnet_napari.gui.keys._register", lambda: None)  # napari's own
+    monkeypatch.setattr(
+        "cmfnet_napari.gui.shared.shortcuts._register", lambda: None
+    )  # napari's own
     monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
     bench = Workbench(ViewerModel())
     yield bench
@@ -69,7 +71,7 @@ def clients(monkeypatch):
 def models(tmp_path, monkeypatch):
     """The models folder of a test; it is not there yet. No model comes with the package."""
     monkeypatch.setenv("CMFNET_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr("cmfnet_napari.gui.base_models.BUILT_IN", tmp_path / "built-in")
+    monkeypatch.setattr("cmfnet_napari.gui.training.base_models.BUILT_IN", tmp_path / "built-in")
     return tmp_path / "models"
 
 
@@ -100,5 +102,5 @@ def heard():
 def _everywhere(monkeypatch, name, value):
     """Put something in place of a name in every module of the window that has imported it."""
     for module in [m for n, m in sys.modules.items() if n.startswith("cmfnet_napari.gui.")]:
-        if hasattr(module, name) and module.__name__ != "cmfnet_napari.gui.tasks":
+        if hasattr(module, name) and module.__name__ != "cmfnet_napari.gui.shared.tasks":
             monkeypatch.setattr(module, name, value)

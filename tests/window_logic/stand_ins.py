@@ -16,8 +16,8 @@ from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES
-from cmfnet_napari.gui.layers import case_layers
-from cmfnet_napari.gui.opening import prepare
+from cmfnet_napari.gui.patient.layers import case_layers
+from cmfnet_napari.gui.patient.opened import prepare
 
 SHAPE = (4, 6, 5)  # z, y, x
 CT_SHAPE = (5, 8, 7)

@@ -9,7 +9,13 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.events import encode
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
-from cmfnet_napari.gui.base_models import BaseModels, add_model, list_models, model_words, own_model
+from cmfnet_napari.gui.training.base_models import (
+    BaseModels,
+    add_model,
+    list_models,
+    model_words,
+    own_model,
+)
 from tests.window_logic.stand_ins import finished
 
 

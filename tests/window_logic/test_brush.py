@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cmfnet_napari.gui.brush_settings import LARGEST_MM, SMALLEST_MM, Brush
+from cmfnet_napari.gui.drawing.brush_settings import LARGEST_MM, SMALLEST_MM, Brush
 
 
 @pytest.fixture

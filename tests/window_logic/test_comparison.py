@@ -7,8 +7,8 @@ import pytest
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import encode
-from cmfnet_napari.gui import comparison as module
-from cmfnet_napari.gui.comparison import Comparison
+from cmfnet_napari.gui.contours import comparison as module
+from cmfnet_napari.gui.contours.comparison import Comparison
 from tests.window_logic.stand_ins import SHAPE, StandInResult, finished
 
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_path
-from cmfnet_napari.gui.history import History
+from cmfnet_napari.gui.training.preview_choice import History
 from tests.window_logic.stand_ins import SHAPE, StandInResult, StandInTraining, finished
 
 

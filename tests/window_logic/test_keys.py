@@ -7,15 +7,15 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from cmfnet_napari.gui import keys
 from cmfnet_napari.gui.key_sheet import sheet
-from cmfnet_napari.gui.keys import SHORTCUTS, _action, bind_keys, unbind_keys
+from cmfnet_napari.gui.shared import shortcuts
+from cmfnet_napari.gui.shared.shortcuts import SHORTCUTS, _action, bind_keys, unbind_keys
 
 
 @pytest.fixture
 def bound(monkeypatch):
     """Keys that remember what they did in a viewer."""
-    monkeypatch.setattr(keys, "_register", lambda: None)  # napari's own, for all viewers
+    monkeypatch.setattr(shortcuts, "_register", lambda: None)  # napari's own, for all viewers
     viewer, layer, did = ViewerModel(), Labels(np.zeros((2, 2, 2), np.uint8)), []
     actions = {
         shortcut.key: lambda *held, title=shortcut.title: did.append((title, *held))
@@ -33,8 +33,8 @@ def press(viewer, shortcut):
 
 
 def test_no_key_is_given_twice():
-    keys = [str(shortcut.key) for shortcut in SHORTCUTS]
-    assert len(keys) == len(set(keys))
+    shortcuts = [str(shortcut.key) for shortcut in SHORTCUTS]
+    assert len(shortcuts) == len(set(shortcuts))
     names = [shortcut.name for shortcut in SHORTCUTS]
     assert len(names) == len(set(names))
 

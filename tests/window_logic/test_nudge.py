@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmfnet_napari.gui.nudge import nudged
+from cmfnet_napari.gui.registration.nudge import nudged
 
 
 def test_a_turn_is_clockwise_on_the_screen(oblique_grid):

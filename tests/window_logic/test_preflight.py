@@ -9,9 +9,9 @@ import pytest
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.cost_estimate import Expected
 from cmfnet_napari.core.fit.preflight_checks import Finding
-from cmfnet_napari.gui import preflight as module
-from cmfnet_napari.gui.preflight import Answer, Preflight
-from cmfnet_napari.gui.preflight_panel import expected_words
+from cmfnet_napari.gui.training import preflight as module
+from cmfnet_napari.gui.training.preflight import Answer, Preflight
+from cmfnet_napari.gui.training.preflight_panel import expected_words
 from tests.window_logic.stand_ins import StandInTraining
 
 

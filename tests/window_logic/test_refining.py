@@ -7,7 +7,7 @@ import pytest
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.gui.refining import IDLE_SECONDS, QUIET_MS, Refining
+from cmfnet_napari.gui.training.refinement import IDLE_SECONDS, QUIET_MS, Refining
 from tests.window_logic.stand_ins import SHAPE, Client, StandInResult, StandInTraining, finished
 
 REFINE = events.Refine(model="runs/0001-quick", device="cpu")
@@ -190,7 +190,8 @@ def test_a_contour_of_an_earlier_session_counts_with_a_model_of_these_images(
     run.mkdir(parents=True)
     (run / "events.jsonl").write_text(events.encode(finished()))
     monkeypatch.setattr(
-        "cmfnet_napari.gui.refining.read_card", lambda _path: SimpleNamespace(study=study)
+        "cmfnet_napari.gui.training.refinement.read_card",
+        lambda _path: SimpleNamespace(study=study),
     )
     session.opened.emit()
     assert refining.state == state

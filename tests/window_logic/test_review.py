@@ -13,8 +13,8 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.review.places import Place
 from cmfnet_napari.core.review.record import REVIEW_FILE
 from cmfnet_napari.core.strokes.journal import Stroke
-from cmfnet_napari.gui import review as module
-from cmfnet_napari.gui.review import Review
+from cmfnet_napari.gui.review import review as module
+from cmfnet_napari.gui.review.review import Review
 from tests.window_logic.stand_ins import SHAPE, StandInResult
 
 

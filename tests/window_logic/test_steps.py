@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.gui.steps import StepMarks
+from cmfnet_napari.gui.step_marks import StepMarks
 from tests.window_logic.stand_ins import SHAPE, StandInResult
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.gui.training import Training
+from cmfnet_napari.gui.training.training import Training
 from tests.window_logic.stand_ins import SHAPE, StandInResult, finished
 
 STARTED = events.Started(

@@ -9,13 +9,13 @@ from napari.layers import Image
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.checkerboard import Checkerboard
-from cmfnet_napari.gui.fusion import Fusion
-from cmfnet_napari.gui.layers import OPENED, ROLE, placement
-from cmfnet_napari.gui.layouts import LAYOUTS, Layouts
-from cmfnet_napari.gui.navigation import Navigator
-from cmfnet_napari.gui.orientation import PlaneKeeper
-from cmfnet_napari.gui.readout import bar_length
-from cmfnet_napari.gui.windowing import Windowing
+from cmfnet_napari.gui.patient.layers import OPENED, ROLE, placement
+from cmfnet_napari.gui.views.fusion import Fusion
+from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
+from cmfnet_napari.gui.views.navigation import Navigator
+from cmfnet_napari.gui.views.planes import PlaneKeeper
+from cmfnet_napari.gui.views.readout import bar_length
+from cmfnet_napari.gui.views.windowing import Windowing
 from tests.window_logic.stand_ins import GRID, SHAPE
 
 

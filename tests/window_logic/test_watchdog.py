@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cmfnet_napari.gui import watchdog
+from cmfnet_napari.gui.training import watchdog
 
 
 @pytest.fixture
