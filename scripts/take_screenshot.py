@@ -46,7 +46,7 @@ def pause(seconds: float) -> None:
 def draw_strokes(dock: CmFNetDock, contour: Path) -> None:
     """Background and tumour strokes by erosion of the contour, with the panel's own controls."""
     panel = dock.scribble_panel.auto
-    dock.workbench.auto_strokes.load_mask(str(contour))
+    dock.workbench.automatic_strokes.load_mask(str(contour))
     wait(lambda: panel.contour.value is not None)
     for kind, margin, coverage in ((0, 6.0, 0.12), (1, 3.0, 0.04)):
         panel.kind.setCurrentIndex(kind)

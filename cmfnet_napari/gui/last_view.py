@@ -13,39 +13,39 @@ from cmfnet_napari.core.case.view_state import VIEWS_FILE, Look, Views, parse_vi
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit.config import PRESETS
-from cmfnet_napari.gui.contours.provisional import Instant
+from cmfnet_napari.gui.contours.provisional import ProvisionalContour
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.patient.layers import OPENED, ROLE
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.training.training import Training
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import Layouts
-from cmfnet_napari.gui.views.navigation import Navigator
-from cmfnet_napari.gui.views.planes import PLANES, PlaneKeeper
+from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.planes import PLANES, Planes
 
 _LOOK_MS = 1000
 _log = logging.getLogger(__name__)
 
 
-class ViewKeeper(QObject):
+class LastView(QObject):
     """Brings the views of a case back, and writes them when they have changed."""
 
     def __init__(
         self,
         session: Session,
-        planes: PlaneKeeper,
-        navigator: Navigator,
+        planes: Planes,
+        navigation: Navigation,
         layouts: Layouts,
         fusion: Fusion,
         brush: Brush,
-        instant: Instant,
+        provisional: ProvisionalContour,
         training: Training,
     ) -> None:
         super().__init__(session)
         self._session = session
-        self._planes, self._navigator, self._layouts = planes, navigator, layouts
+        self._planes, self._navigation, self._layouts = planes, navigation, layouts
         self._fusion, self._brush = fusion, brush
-        self._instant, self._training = instant, training
+        self._provisional, self._training = provisional, training
         self._kept: dict[str, Any] = {}
         self._timer = QTimer(self, interval=_LOOK_MS)
         self._timer.timeout.connect(self.keep)
@@ -92,18 +92,18 @@ class ViewKeeper(QObject):
         viewer, scribbles = self._session.viewer, self._session.scribbles
         return {
             "plane": self._planes.plane,
-            "slices": list(self._navigator.voxel()),
+            "slices": list(self._navigation.voxel()),
             "center": [float(value) for value in viewer.scene.camera.center],
             "zoom": float(viewer.scene.camera.zoom),
             "brush": self._brush.size_mm / self._voxel_mm,
             "class": int(scribbles.selected_label),
             "keep other classes": bool(scribbles.preserve_labels),
-            "provisional contour": self._instant.enabled,
+            "provisional contour": self._provisional.enabled,
             "preset": self._training.preset,
             "layout": self._layouts.name,
             "blend": self._fusion.blend,
             "checkerboard": self._fusion.board,
-            "crosshair": self._navigator.crosshair,
+            "crosshair": self._navigation.crosshair,
             "layers": {role: _look(layer) for role, layer in self._layers().items()},
         }
 
@@ -121,7 +121,7 @@ class ViewKeeper(QObject):
         if views.selected in [entry.code for entry in self._session.case.classes]:
             scribbles.selected_label = views.selected
         scribbles.preserve_labels = views.protect
-        self._instant.enabled = views.provisional
+        self._provisional.enabled = views.provisional
         if views.preset in PRESETS:
             self._training.preset = views.preset
         layers = self._layers()
@@ -130,11 +130,11 @@ class ViewKeeper(QObject):
                 _show(layers[role], look)
         self._fusion.bring_back(views.blend, views.board)
         self._layouts.show(views.layout)
-        if self._navigator.crosshair != views.crosshair:
-            self._navigator.switch_crosshair()
+        if self._navigation.crosshair != views.crosshair:
+            self._navigation.switch_crosshair()
         if views.plane in PLANES:
             self._planes.show(views.plane)
-        self._navigator.go_to_voxel(views.slices)
+        self._navigation.go_to_voxel(views.slices)
         viewer.scene.camera.center = views.center
         viewer.scene.camera.zoom = views.zoom
 

@@ -11,14 +11,14 @@ from scipy import ndimage
 @pytest.fixture
 def contour(opened, patient, qtbot):
     """The tumour's contour, loaded from its file with the button's action."""
-    auto = opened.workbench.auto_strokes
+    auto = opened.workbench.automatic_strokes
     with qtbot.waitSignal(auto.mask_loaded, timeout=5000):
         auto.load_mask(str(patient.tumour))
     return opened
 
 
 def propose(opened, qtbot, **changes):
-    panel, auto = opened.scribble_panel.auto, opened.workbench.auto_strokes
+    panel, auto = opened.scribble_panel.auto, opened.workbench.automatic_strokes
     counts = []
     auto.proposed.connect(counts.append)
     with qtbot.waitSignal(auto.proposed, timeout=5000):
@@ -41,7 +41,7 @@ def test_background_preview_then_apply(contour, patient, qtbot):
     by_hand[2, 9:12, 8] = 2
     session.recorder.add(by_hand, "hand")
     count = propose(contour, qtbot, margin=3.0, coverage=2.0)
-    preview = np.array(contour.workbench.auto_strokes.preview.data)
+    preview = np.array(contour.workbench.automatic_strokes.preview.data)
     assert count == np.count_nonzero(preview) == round(0.02 * preview.size)
     assert f"{count} voxels" in panel.message.text()
     assert not (session.scribbles.data == 1).any()  # nothing is drawn yet
@@ -59,10 +59,10 @@ def test_background_preview_then_apply(contour, patient, qtbot):
 def test_preview_follows_strokes_by_hand(contour, qtbot):
     session = contour.session
     propose(contour, qtbot, margin=3.0, coverage=2.0)
-    there = np.argwhere(np.array(contour.workbench.auto_strokes.preview.data))[0]
-    with qtbot.waitSignal(contour.workbench.auto_strokes.proposed, timeout=5000):
+    there = np.argwhere(np.array(contour.workbench.automatic_strokes.preview.data))[0]
+    with qtbot.waitSignal(contour.workbench.automatic_strokes.proposed, timeout=5000):
         session.scribbles.paint(tuple(there), 1)
-    assert contour.workbench.auto_strokes.preview.data[tuple(there)] == 0
+    assert contour.workbench.automatic_strokes.preview.data[tuple(there)] == 0
 
 
 def test_foreground_inside_the_contour(contour, patient, qtbot):
@@ -78,7 +78,7 @@ def test_foreground_inside_the_contour(contour, patient, qtbot):
 
 
 def test_too_wide_a_margin_is_said_in_the_panel(contour, qtbot):
-    auto, panel = contour.workbench.auto_strokes, contour.scribble_panel.auto
+    auto, panel = contour.workbench.automatic_strokes, contour.scribble_panel.auto
     with qtbot.waitSignal(auto.refused, timeout=5000):
         panel.margin.setValue(150.0)
     assert "leaves nothing to draw on" in panel.message.text()
@@ -89,7 +89,7 @@ def test_too_wide_a_margin_is_said_in_the_panel(contour, qtbot):
 def test_only_layers_on_the_grid_are_offered(contour):
     viewer = contour.session.viewer
     viewer.add_labels(np.zeros((3, 4, 5), np.uint8), name="elsewhere")
-    offered = [layer.name for layer in contour.workbench.auto_strokes.masks()]
+    offered = [layer.name for layer in contour.workbench.automatic_strokes.masks()]
     assert offered == ["Contour"]
 
 

@@ -42,7 +42,7 @@ def test_damaged_views_are_passed_over(opened, qtbot):
     session = opened.session
     path, codes = session.case.folder / VIEWS_FILE, [e.code for e in session.case.classes]
     session.viewer.scene.camera.zoom = 3.0
-    views = opened.workbench.views
+    views = opened.workbench.last_view
     good = views._views()
     for change in BROKEN:
         path.write_text(json.dumps({**good, **change} if change else {}))

@@ -86,7 +86,7 @@ def test_opened_with_a_structure_that_can_be_eroded(dock, choose, tmp_path, qtbo
     np.testing.assert_allclose(middle, CENTRE, atol=0.5)
     assert mask.contour == 1
     np.testing.assert_allclose(mask.colormap.map(1), (0, 158 / 255, 115 / 255, 1), atol=0.01)
-    assert dock.workbench.auto_strokes.masks() == [mask]
+    assert dock.workbench.automatic_strokes.masks() == [mask]
     state = dock.open_panel.registration.state
     qtbot.waitUntil(lambda: "as its file says" in state.text(), timeout=5000)
     assert "Made" not in dock.open_panel.info.text()

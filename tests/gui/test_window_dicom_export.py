@@ -17,9 +17,9 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import open_study
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 from cmfnet_napari.gui.export import dicom_export
-from cmfnet_napari.gui.export.dicom_export import Contour, DicomExporting
-from cmfnet_napari.gui.export.dicom_export_panel import DicomExport, file_name
-from cmfnet_napari.gui.export.pacs_send_dialog import PacsDialog
+from cmfnet_napari.gui.export.dicom_export import Contour, DicomExport
+from cmfnet_napari.gui.export.dicom_export_panel import DicomExportPanel, file_name
+from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
 from tests.dicom.conftest import (  # noqa: F401  fixtures
     orthanc,
     passwords,
@@ -44,8 +44,8 @@ def contour(tmp_path):
 
 @pytest.fixture
 def panel(contour, qtbot, tmp_path):
-    exporting = DicomExporting(lambda: contour)
-    widget = DicomExport(exporting)
+    dicom_export = DicomExport(lambda: contour)
+    widget = DicomExportPanel(dicom_export)
     qtbot.addWidget(widget)
     widget.show()
     widget.folder.setText(str(tmp_path / "window-ct"))
@@ -142,7 +142,7 @@ def test_what_was_exported_is_forgotten_with_its_patient(
     press_export(tmp_path / "first.dcm")
     assert panel.pacs_button.isEnabled()
     panel.forget()
-    assert panel._exporting.file == ""
+    assert panel._dicom_export.file == ""
     assert not panel.pacs_button.isEnabled()
 
     go_on, ended = Event(), Event()
@@ -162,7 +162,7 @@ def test_what_was_exported_is_forgotten_with_its_patient(
     qtbot.waitUntil(ended.is_set, timeout=20000)
     qtbot.wait(100)
     assert (tmp_path / "late.dcm").exists()
-    assert panel._exporting.file == ""
+    assert panel._dicom_export.file == ""
     assert panel.export_button.isEnabled()
     assert not panel.pacs_button.isEnabled()
     assert panel.said.text() == ""
@@ -170,10 +170,10 @@ def test_what_was_exported_is_forgotten_with_its_patient(
 
 def test_a_patient_that_is_left_takes_its_export_along(opened, qtbot):
     dicom = opened.export_panel.dicom
-    dicom._exporting.file = "earlier.dcm"
+    dicom._dicom_export.file = "earlier.dcm"
     dicom.add_to.setText("earlier-set.dcm")
     opened.workbench.close()
-    assert dicom._exporting.file == ""
+    assert dicom._dicom_export.file == ""
     assert dicom.add_to.text() == ""
 
 
@@ -181,14 +181,14 @@ def test_without_a_contour_there_is_nothing_to_press(qtbot):
     def nothing():
         raise UserError("There is no prediction yet.")
 
-    widget = DicomExport(DicomExporting(nothing))
+    widget = DicomExportPanel(DicomExport(nothing))
     qtbot.addWidget(widget)
     assert not widget.isEnabled()
 
 
 def test_sent_to_a_pacs(panel, press_export, web, orthanc, tmp_path, qtbot):  # noqa: F811
     press_export(tmp_path / "out.dcm")
-    dialog = PacsDialog(panel._exporting, panel)
+    dialog = PacsSendDialog(panel._dicom_export, panel)
     dialog.show()
     assert dialog.chooser.name == "web"
     qtbot.mouseClick(dialog.chooser.test_button, Qt.MouseButton.LeftButton)
@@ -202,7 +202,7 @@ def test_sent_to_a_pacs(panel, press_export, web, orthanc, tmp_path, qtbot):  # 
 
 def test_a_pacs_is_added_by_the_form_and_is_away(panel, press_export, passwords, tmp_path, qtbot):  # noqa: F811
     press_export(tmp_path / "out.dcm")
-    dialog = PacsDialog(panel._exporting, panel)
+    dialog = PacsSendDialog(panel._dicom_export, panel)
     dialog.show()
     assert not dialog.send_button.isEnabled()
     qtbot.mouseClick(dialog.chooser.add_button, Qt.MouseButton.LeftButton)

@@ -74,7 +74,7 @@ def test_the_table_is_about_the_contour_with_its_edits_by_hand(predicted, patien
     for compared in (True, False):
         if not compared:
             predicted.workbench.comparison.use_nothing()
-        saved(predicted, qtbot, lambda: predicted.workbench.export.save_table(table))
+        saved(predicted, qtbot, lambda: predicted.workbench.report_export.save_table(table))
         with open(table, newline="") as file:
             (row,) = csv.DictReader(file)
         assert float(row["volume_ml"]) == pytest.approx(120 * 3.0 * 0.9 * 1.1 / 1000, rel=1e-3)
@@ -96,7 +96,7 @@ def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, 
     qtbot.wait(200)
     assert panel.written.text() == ""
     notification_manager.records.clear()
-    predicted.workbench.export.save_report(str(tmp_path / "none" / "r.pdf"))
+    predicted.workbench.report_export.save_report(str(tmp_path / "none" / "r.pdf"))
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     assert "r.pdf could not be written" in notification_manager.records[-1].message
 
@@ -107,7 +107,7 @@ def test_steps_show_what_is_done(opened, fake, scribble, qtbot, tmp_path):
     assert not opened.export_panel.save_button.isEnabled()
     assert opened.export_panel.missing.text() == "There is no prediction to save yet."
     with pytest.raises(UserError, match="no prediction"):
-        opened.workbench.export.save_report("r.pdf")
+        opened.workbench.report_export.save_report("r.pdf")
     fake("good")
     scribble()
     assert titles(opened)[:3] == ["✓ Open", "✓ Scribble", "3 Train"]

@@ -24,7 +24,7 @@ def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
 
     session, controls = opened.session, opened.view_panel.fusion
     mr = session.mr_layer
-    opened.workbench.navigator.look_at((5, 10, 8))
+    opened.workbench.navigation.look_at((5, 10, 8))
     ct_only = grey(opened, qtbot)
     controls.slider.setValue(100)
     mr_only = grey(opened, qtbot)

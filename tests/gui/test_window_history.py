@@ -15,7 +15,7 @@ def preview(session):
 def test_a_kept_preview_is_looked_at_and_chosen(opened, fake, scribble, qtbot):
     fake("good")
     scribble()
-    panel, session = opened.training_panel.history, opened.session
+    panel, session = opened.training_panel.preview_choice, opened.session
     assert panel.isHidden()
     train(opened, qtbot)
     qtbot.waitUntil(lambda: opened.workbench.result.prediction is not None, timeout=5000)
@@ -36,14 +36,14 @@ def test_a_kept_preview_is_looked_at_and_chosen(opened, fake, scribble, qtbot):
     qtbot.waitUntil(lambda: bool(preview(session)), timeout=5000)
     more = np.zeros(session.scribbles.data.shape, np.uint8)
     more[6, 10, 8] = 2
-    with qtbot.waitSignal(opened.workbench.refining.finished, timeout=20000):
+    with qtbot.waitSignal(opened.workbench.refinement.finished, timeout=20000):
         session.recorder.add(more, "import")  # the contour follows, and is what is shown
     assert panel.slider.value() == panel.slider.maximum()
     qtbot.waitUntil(lambda: not preview(session), timeout=5000)
 
     QTest.keyClick(panel.slider, Qt.Key.Key_Left)
     qtbot.waitUntil(lambda: bool(preview(session)), timeout=5000)
-    with qtbot.waitSignal(opened.workbench.refining.finished, timeout=20000):
+    with qtbot.waitSignal(opened.workbench.refinement.finished, timeout=20000):
         QTest.mouseClick(panel.keep_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(
         lambda: (opened.workbench.result.prediction.data == earlier).all(), timeout=5000

@@ -35,12 +35,12 @@ def dsc(a, b):
 def drawn(opened, qtbot):
     opened.session.recorder.add(strokes(TUMOUR, *AROUND), "import")
     qtbot.waitUntil(lambda: bool(shown(opened)), timeout=5000)
-    qtbot.waitUntil(lambda: not opened.workbench.instant._busy, timeout=5000)
+    qtbot.waitUntil(lambda: not opened.workbench.provisional._busy, timeout=5000)
     return opened
 
 
 def test_it_comes_with_both_kinds_of_strokes_and_goes_with_them(opened, patient, qtbot, hand):
-    session, panel = opened.session, opened.scribble_panel.instant
+    session, panel = opened.session, opened.scribble_panel.provisional
     assert "inside and outside" in panel.message.text()
     hand.look_at("axial", (5, 10, 8))
     session.recorder.add(strokes(TUMOUR), "import")
@@ -75,8 +75,8 @@ def test_many_strokes_at_once_are_one_or_two_computations(drawn, qtbot, monkeypa
     monkeypatch.setattr(provisional, "provisional_contour", count)
     for k in range(12):
         drawn.session.recorder.add(strokes((2, (6, 9, 5 + k % 8))), "hand")
-        drawn.workbench.instant._begin()
-    qtbot.waitUntil(lambda: not drawn.workbench.instant._busy, timeout=5000)
+        drawn.workbench.provisional._begin()
+    qtbot.waitUntil(lambda: not drawn.workbench.provisional._busy, timeout=5000)
     qtbot.wait(300)
     assert 1 <= len(calls) <= 3
     drawn_last = calls[-1][1]
@@ -84,14 +84,14 @@ def test_many_strokes_at_once_are_one_or_two_computations(drawn, qtbot, monkeypa
 
 
 def test_the_networks_contour_takes_its_place(drawn, qtbot, fake):
-    session, panel = drawn.session, drawn.scribble_panel.instant
+    session, panel = drawn.session, drawn.scribble_panel.provisional
     fake("good")
     with qtbot.waitSignal(drawn.workbench.training.finished, timeout=20000):
         drawn.workbench.training.start("quick")
     qtbot.waitUntil(lambda: drawn.workbench.result.prediction is not None, timeout=5000)
     qtbot.waitUntil(lambda: not shown(drawn), timeout=5000)
     assert "taken its place" in panel.message.text()
-    drawn.workbench.refining.enable(False)
+    drawn.workbench.refinement.enable(False)
     session.recorder.add(strokes((2, (6, 9, 8))), "hand")
     qtbot.wait(500)
     assert not shown(drawn)
@@ -100,17 +100,17 @@ def test_the_networks_contour_takes_its_place(drawn, qtbot, fake):
 
 
 def test_the_switch_is_kept_with_the_case(drawn, patient, qtbot):
-    session, panel = drawn.session, drawn.scribble_panel.instant
+    session, panel = drawn.session, drawn.scribble_panel.provisional
     panel.switch.click()
     assert not shown(drawn)
     assert not panel.now.isEnabled()
     session.recorder.add(strokes((2, (6, 9, 8))), "hand")
     qtbot.wait(400)
     assert not shown(drawn)
-    drawn.workbench.views.close()
+    drawn.workbench.last_view.close()
     panel.switch.click()
     qtbot.waitUntil(lambda: bool(shown(drawn)), timeout=5000)
-    drawn.workbench.views._kept = drawn.workbench.views._views()
+    drawn.workbench.last_view._kept = drawn.workbench.last_view._views()
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(partial(open_files, patient.ct, patient.mr))
     assert not panel.switch.isChecked()
@@ -123,7 +123,7 @@ def test_it_can_be_the_contour_for_automatic_background(drawn, qtbot):
     (layer,) = shown(drawn)
     assert layer in auto.contour.choices
     auto.contour.value = layer
-    with qtbot.waitSignal(drawn.workbench.auto_strokes.proposed, timeout=5000):
+    with qtbot.waitSignal(drawn.workbench.automatic_strokes.proposed, timeout=5000):
         auto.margin.setValue(3.0)
         auto.coverage.setValue(1.0)
         auto.preview.setChecked(True)

@@ -96,7 +96,7 @@ def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scrib
     fake("good")
     scribble()
     shares = []
-    activity = opened.workbench.activity
+    activity = opened.workbench.training_activity
     opened.workbench.training.stepped.connect(lambda _event: shares.append(activity.share))
     assert not activity.shown
     opened.workbench.training.started.connect(lambda _event: shares.append(activity.shown))

@@ -98,7 +98,7 @@ def test_synthetic_sample_from_the_menu(dock, qtbot):
     names = [layer.name for layer in viewer.layers]
     assert names == ["CT", "MR", "Contour", "Scribbles"]
     assert not viewer.layers["Contour"].visible
-    assert dock.workbench.auto_strokes.masks() == [viewer.layers["Contour"]]
+    assert dock.workbench.automatic_strokes.masks() == [viewer.layers["Contour"]]
 
 
 def test_manifest_is_valid():

@@ -21,7 +21,7 @@ def finer(opened):
     session = opened.session
     first = np.array(session.case.study.grid.translate) - 6.0
     session.viewer.add_image(np.zeros((20, 20, 20)), scale=(0.3,) * 3, translate=first)
-    opened.workbench.navigator.look_at((4, 10, 8))
+    opened.workbench.navigation.look_at((4, 10, 8))
     assert session.viewer.dims.current_step[0] == 60  # (4 × 3 mm + 6 mm) / 0.3 mm
     return opened
 
@@ -29,19 +29,19 @@ def finer(opened):
 def test_places_are_voxels_of_the_ct(finer, patient, qtbot):
     session, bench = finer.session, finer.workbench
     review = bench.review
-    assert bench.navigator.voxel() == (4, 10, 8)
-    assert review.watcher.place == ("axial", 4)
+    assert bench.navigation.voxel() == (4, 10, 8)
+    assert review.seen_slices.place == ("axial", 4)
     review.go_to_slice("sagittal", 12)
     review.go_to_slice("axial", 99)  # the last there is
-    assert bench.navigator.voxel() == (SHAPE[0] - 1, 10, 12)
-    bench.navigator.go_to(np.array(session.case.study.grid.translate) - 5.0)
-    assert bench.navigator.voxel() == (0, 0, 0)
+    assert bench.navigation.voxel() == (SHAPE[0] - 1, 10, 12)
+    bench.navigation.go_to(np.array(session.case.study.grid.translate) - 5.0)
+    assert bench.navigation.voxel() == (0, 0, 0)
     bench.review.go_to_slice("axial", 7)
-    bench.views.keep()
+    bench.last_view.keep()
     assert json.loads((session.case.folder / VIEWS_FILE).read_text())["slices"] == [7, 0, 0]
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(lambda: open_files(patient.ct, patient.mr))
-    assert bench.navigator.voxel() == (7, 0, 0)
+    assert bench.navigation.voxel() == (7, 0, 0)
 
 
 def test_slices_without_strokes_and_those_between_are_the_cts(finer):
@@ -52,7 +52,7 @@ def test_slices_without_strokes_and_those_between_are_the_cts(finer):
         session.recorder.add(strokes, "hand")
     session.select_class(2)
     bench.drawing.step(1)
-    assert bench.navigator.voxel()[0] == 5
+    assert bench.navigation.voxel()[0] == 5
     bench.drawing.fill_between()
     assert list(np.flatnonzero((session.scribbles.data == 2).any(axis=(1, 2)))) == [3, 4, 5, 6, 7]
 
@@ -60,7 +60,7 @@ def test_slices_without_strokes_and_those_between_are_the_cts(finer):
 def test_a_finding_is_shown_at_its_voxel(finer, opened, hand):
     finding = Finding("warning", "Look.", voxel=(9, 3, 2))
     opened.training_panel.findChild(Preflight).go_to(finding)
-    assert finer.workbench.navigator.voxel() == (9, 3, 2)
+    assert finer.workbench.navigation.voxel() == (9, 3, 2)
     middle = hand.canvas.rect().center()
     assert (hand.pixel((9, 3, 2)) - middle).manhattanLength() <= 3
 
@@ -72,9 +72,9 @@ def test_a_layer_with_a_time_axis_breaks_nothing(opened, hand, qtbot):
     QTest.mouseMove(hand.canvas, point)
     hand.drag_pixels(point, point, button="right")
     hand.drag_pixels(point, point, modifier="Shift")
-    opened.workbench.navigator.look_at((6, 9, 7))
-    assert opened.workbench.navigator.voxel() == (6, 9, 7)
+    opened.workbench.navigation.look_at((6, 9, 7))
+    assert opened.workbench.navigation.voxel() == (6, 9, 7)
     session.viewer.layers.remove(layer)
     qtbot.wait(50)
-    opened.workbench.navigator.look_at((5, 10, 8))
-    assert opened.workbench.review.watcher.place == ("axial", 5)
+    opened.workbench.navigation.look_at((5, 10, 8))
+    assert opened.workbench.review.seen_slices.place == ("axial", 5)

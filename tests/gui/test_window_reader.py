@@ -58,7 +58,7 @@ def test_a_dropped_folder_opens_the_patient_and_a_dropped_set_its_contours(dock,
     grid = session.case.study.grid
     middle = grid.to_patient(np.argwhere(layer.data).mean(axis=0))
     np.testing.assert_allclose(middle, CENTRE, atol=0.5)
-    assert layer in dock.workbench.auto_strokes.masks()
+    assert layer in dock.workbench.automatic_strokes.masks()
 
 
 def test_a_series_without_a_ct_is_an_image(tmp_path):

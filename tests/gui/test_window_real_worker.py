@@ -82,8 +82,8 @@ def test_fit_with_the_real_worker_leaves_the_window_free(opened, hand, scribble,
     seconds = seconds_to_follow(opened, hand, qtbot)
     with capsys.disabled():
         print(f"\nfrom the end of a stroke to the changed prediction: {seconds:.1f} s")
-    assert opened.workbench.refining.process_id == worker  # no restart
-    qtbot.waitUntil(lambda: opened.workbench.refining.state == "ready", timeout=60000)
+    assert opened.workbench.refinement.process_id == worker  # no restart
+    qtbot.waitUntil(lambda: opened.workbench.refinement.state == "ready", timeout=60000)
     np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
     opened.workbench.close()
     qtbot.waitUntil(lambda: ended(worker), timeout=30000)

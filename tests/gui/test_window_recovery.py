@@ -71,9 +71,11 @@ def test_views_come_back(opened, again):
     opened.scribble_panel.tools.protect.setChecked(True)
     preset = opened.training_panel.begin.preset
     preset.setCurrentIndex(preset.findData("standard"))
-    opened.workbench.views.close()
+    opened.workbench.last_view.close()
     preset.setCurrentIndex(preset.findData("quick"))
-    opened.workbench.views._kept = opened.workbench.views._views()  # so that this one is not kept
+    opened.workbench.last_view._kept = (
+        opened.workbench.last_view._views()
+    )  # so that this one is not kept
     again()
     layers = session.viewer.layers
     assert opened.workbench.planes.plane == "coronal"
@@ -91,9 +93,9 @@ def test_views_come_back(opened, again):
 @pytest.mark.parametrize("views", ["{", "[1]", '{"plane": 3}', '{"brush": "thick"}'])
 def test_damaged_views_are_no_hindrance(opened, again, views):
     folder = opened.session.case.folder
-    opened.workbench.views.close()
+    opened.workbench.last_view.close()
     (folder / "views.json").write_text(views)
-    opened.workbench.views._kept = opened.workbench.views._views()
+    opened.workbench.last_view._kept = opened.workbench.last_view._views()
     again()
     assert opened.session.patient is not None
     assert not said()

@@ -48,26 +48,26 @@ def shown(dock, place=PLACE):
 
 
 def updated(dock, qtbot, action):
-    with qtbot.waitSignal(dock.workbench.refining.finished, timeout=15000) as blocker:
+    with qtbot.waitSignal(dock.workbench.refinement.finished, timeout=15000) as blocker:
         action()
     return blocker.args[0]
 
 
 def test_a_stroke_changes_the_contour_in_place(fitted, opened, qtbot):
     dock = fitted()
-    refining, layer = dock.workbench.refining, dock.workbench.result.prediction
-    number = refining.process_id
+    refinement, layer = dock.workbench.refinement, dock.workbench.result.prediction
+    number = refinement.process_id
     assert psutil.pid_exists(number)  # it stays after the fit
     assert dock.workbench.training.process_id == 0
-    assert refining.state == "ready"
+    assert refinement.state == "ready"
     opened.tabs.setCurrentIndex(1)
     dock.session.select_class(2)
     layer.opacity, dock.workbench.result.probability.visible = 0.3, True
     names = [one.name for one in dock.session.viewer.layers]
     view = dock.session.viewer.scene.camera.center, dock.session.viewer.scene.camera.zoom
     states, status = [], []
-    refining.state_changed.connect(states.append)
-    refining.state_changed.connect(lambda _s: status.append(opened.update_status.label.text()))
+    refinement.state_changed.connect(states.append)
+    refinement.state_changed.connect(lambda _s: status.append(opened.update_status.label.text()))
     updated(dock, qtbot, lambda: stroke(dock))
     qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
     assert states == ["updating", "ready"]
@@ -75,7 +75,7 @@ def test_a_stroke_changes_the_contour_in_place(fitted, opened, qtbot):
     assert opened.update_status.label.text() == "Updated: agreement with your strokes 97 %."
     assert opened.update_status.label.isVisible()
     assert refines(dock) == [{"command": "refine", "model": "runs/0001-quick", "device": "auto"}]
-    assert refining.process_id == number
+    assert refinement.process_id == number
     # nothing else has moved
     assert dock.workbench.result.prediction is layer
     assert (layer.opacity, dock.workbench.result.probability.visible) == (0.3, True)
@@ -101,19 +101,19 @@ def test_an_undo_during_an_update_is_not_lost(fitted, qtbot):
     dock = fitted("slow")
     stroke(dock)
     qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=10000)  # the preview
-    assert dock.workbench.refining.state == "updating"
+    assert dock.workbench.refinement.state == "updating"
     dock.session.undo()
     qtbot.waitUntil(lambda: (shown(dock) == 0).all(), timeout=10000)
-    qtbot.waitUntil(lambda: dock.workbench.refining.state == "ready", timeout=10000)
+    qtbot.waitUntil(lambda: dock.workbench.refinement.state == "ready", timeout=10000)
     qtbot.waitUntil(lambda: len(refines(dock)) == 2, timeout=10000)  # to be sure
-    qtbot.waitUntil(lambda: dock.workbench.refining.state == "ready", timeout=10000)
+    qtbot.waitUntil(lambda: dock.workbench.refinement.state == "ready", timeout=10000)
     qtbot.wait(300)
     assert (shown(dock) == 0).all()
 
 
 def test_the_box_switches_it_off_and_on(fitted, opened, qtbot):
     dock = fitted()
-    box, number = opened.training_panel.update_box, dock.workbench.refining.process_id
+    box, number = opened.training_panel.update_box, dock.workbench.refinement.process_id
     assert box.isChecked()
     box.click()
     qtbot.waitUntil(lambda: ended(number), timeout=8000)  # its memory is free
@@ -128,23 +128,23 @@ def test_the_box_switches_it_off_and_on(fitted, opened, qtbot):
 
 def test_the_worker_goes_when_nobody_draws_and_comes_back(fitted, qtbot):
     dock = fitted()
-    number = dock.workbench.refining.process_id
-    assert dock.workbench.refining.idle.interval() == 1000 * gui_refining.IDLE_SECONDS
-    dock.workbench.refining.idle.timeout.emit()
+    number = dock.workbench.refinement.process_id
+    assert dock.workbench.refinement.idle.interval() == 1000 * gui_refining.IDLE_SECONDS
+    dock.workbench.refinement.idle.timeout.emit()
     qtbot.waitUntil(lambda: ended(number), timeout=8000)
-    assert dock.workbench.refining.state == "ready"
+    assert dock.workbench.refinement.state == "ready"
     updated(dock, qtbot, lambda: stroke(dock))
-    assert dock.workbench.refining.process_id not in (0, number)
+    assert dock.workbench.refinement.process_id not in (0, number)
 
 
 def test_an_idle_worker_that_is_killed_is_not_missed(fitted, opened, qtbot):
     dock = fitted()
-    said, number = [], dock.workbench.refining.process_id
-    dock.workbench.refining.failed.connect(said.append)
+    said, number = [], dock.workbench.refinement.process_id
+    dock.workbench.refinement.failed.connect(said.append)
     dock.workbench.training.failed.connect(lambda *words: said.append(words))
     notification_manager.records.clear()
     psutil.Process(number).kill()
-    qtbot.waitUntil(lambda: dock.workbench.refining.process_id == 0, timeout=8000)
+    qtbot.waitUntil(lambda: dock.workbench.refinement.process_id == 0, timeout=8000)
     assert opened.update_status.label.text() == ""
     updated(dock, qtbot, lambda: stroke(dock))
     qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
@@ -158,31 +158,31 @@ def test_an_idle_worker_that_is_killed_is_not_missed(fitted, opened, qtbot):
 def test_a_failure_is_one_sentence_and_the_contour_stays(fitted, opened, qtbot, mode, words):
     dock = fitted(mode)
     before = dock.workbench.result.prediction
-    with qtbot.waitSignal(dock.workbench.refining.failed, timeout=15000):
+    with qtbot.waitSignal(dock.workbench.refinement.failed, timeout=15000):
         stroke(dock)
     text = opened.update_status.label.text()
     assert text.startswith("The contour was not updated.")
     assert words in text
-    assert dock.workbench.refining.state == "ready"
+    assert dock.workbench.refinement.state == "ready"
     assert dock.workbench.result.prediction is before
     assert before in dock.session.viewer.layers
-    with qtbot.waitSignal(dock.workbench.refining.failed, timeout=15000):  # and it is tried again
+    with qtbot.waitSignal(dock.workbench.refinement.failed, timeout=15000):  # and it is tried again
         dock.session.undo()
 
 
 def test_a_new_fit_ends_the_old_worker(fitted, opened, qtbot):
     dock = fitted()
-    number = dock.workbench.refining.process_id
+    number = dock.workbench.refinement.process_id
     with qtbot.waitSignal(dock.workbench.training.finished, timeout=30000):
         opened.training_panel.train_button.click()
         stroke(dock)  # while it trains: nothing for a refine
         qtbot.waitUntil(lambda: ended(number), timeout=8000)
-    assert dock.workbench.refining.process_id not in (0, number)
+    assert dock.workbench.refinement.process_id not in (0, number)
 
 
 def test_leaving_the_patient_ends_the_worker(fitted, qtbot):
     dock = fitted()
-    number = dock.workbench.refining.process_id
+    number = dock.workbench.refinement.process_id
     dock.session.viewer.layers.remove(dock.session.scribbles)
-    assert dock.workbench.refining.state == "off"
+    assert dock.workbench.refinement.state == "off"
     qtbot.waitUntil(lambda: ended(number), timeout=8000)

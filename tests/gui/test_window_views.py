@@ -25,7 +25,7 @@ def show(opened, hand, qtbot):
 
 
 def scribbles_of(pane, session):
-    return pane.view.twin(session.scribbles).shown
+    return pane.view.linked(session.scribbles).shown
 
 
 def shown_by(pane, session):
@@ -65,7 +65,7 @@ def test_a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(op
     assert opened.workbench.layouts.name == "one"
     assert not opened.view_panel.isEnabled()
     with pytest.raises(UserError, match="No patient is open"):
-        opened.workbench.navigator.look_at((1, 2, 3))
+        opened.workbench.navigation.look_at((1, 2, 3))
 
 
 def test_strokes_go_from_every_view_to_all_and_to_the_journal(show, opened, hand, qtbot):
@@ -73,7 +73,7 @@ def test_strokes_go_from_every_view_to_all_and_to_the_journal(show, opened, hand
     sagittal, coronal, _ = show("planes")
     session.scribbles.brush_size = 1
     session.select_class(2)
-    opened.workbench.navigator.go_to(opened.workbench.navigator.place)
+    opened.workbench.navigation.go_to(opened.workbench.navigation.place)
     session.viewer.dims.current_step = (5, 10, 8)
     qtbot.wait(100)
 
@@ -125,19 +125,19 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     assert camera.center[1:] == pytest.approx((31.0, -12.0))
 
     # tools and classes are those of the main view
-    over, twin = hand.over(mr), scribbles_of(mr, session)
+    over, linked = hand.over(mr), scribbles_of(mr, session)
     over.press("Q")
-    assert (twin.selected_label, str(twin.mode)) == (1, "paint")
+    assert (linked.selected_label, str(linked.mode)) == (1, "paint")
     over.press("E")
-    assert str(twin.mode) == str(session.scribbles.mode) == "erase"
+    assert str(linked.mode) == str(session.scribbles.mode) == "erase"
     over.press("]")
-    assert twin.brush_size == session.scribbles.brush_size
+    assert linked.brush_size == session.scribbles.brush_size
     session.scribbles.visible = False
-    assert not twin.visible
+    assert not linked.visible
     session.scribbles.visible = True
     session.scribbles.name = "renamed"
     over.press("W")
-    assert str(twin.mode) == "paint"
+    assert str(linked.mode) == "paint"
 
     opened.workbench.planes.show("coronal")
     qtbot.wait(100)
@@ -150,7 +150,7 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     limits = session.mr_layer.contrast_limits
     assert np.ptp(limits) == pytest.approx(1.25 * width)
     assert ct_layer.contrast_limits == pytest.approx([-160, 240])
-    assert mr.view.twin(session.mr_layer).shown.contrast_limits == pytest.approx(limits)
+    assert mr.view.linked(session.mr_layer).shown.contrast_limits == pytest.approx(limits)
 
     assert not opened.view_panel.fusion.isEnabled()  # there is nothing to blend
     show("one")
@@ -176,13 +176,13 @@ def test_shift_click_and_look_at_put_all_planes_through_a_place(show, opened, ha
     panes = sagittal, coronal
     for plane, voxel in (("axial", (2, 3, 12)), ("sagittal", (9, 15, 4))):
         opened.workbench.planes.show(plane)
-        opened.workbench.navigator.look_at(voxel)
+        opened.workbench.navigation.look_at(voxel)
         qtbot.wait(50)
         assert session.viewer.dims.current_step == voxel
         for over in (hand, *(hand.over(pane) for pane in panes)):
             middle = over.canvas.rect().center()
             assert (over.pixel(voxel) - middle).manhattanLength() <= 2
-    opened.workbench.navigator.look_at((99, -3, 5))  # outside: the nearest voxel
+    opened.workbench.navigation.look_at((99, -3, 5))  # outside: the nearest voxel
     assert session.viewer.dims.current_step == (SHAPE[0] - 1, 0, 5)
 
 
@@ -194,7 +194,7 @@ def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, pati
     session = opened.session
     opened.workbench.fusion.set_blend(40)
     opened.workbench.fusion.set_board(True)
-    opened.workbench.navigator.switch_crosshair()
+    opened.workbench.navigation.switch_crosshair()
     show("planes")
     session.viewer.scene.camera.zoom = 5.5
     path = session.case.folder / VIEWS_FILE
@@ -204,10 +204,10 @@ def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, pati
     assert (opened.workbench.layouts.name, len(opened.view_grid.panes)) == ("planes", 3)
     assert (opened.workbench.fusion.blend, opened.workbench.fusion.board) == (40, True)
     assert opened.view_panel.fusion.board.isChecked()
-    assert not opened.workbench.navigator.crosshair
+    assert not opened.workbench.navigation.crosshair
     assert session.viewer.scene.camera.zoom == pytest.approx(5.5, rel=1e-3)
 
-    opened.workbench.views.keep()
+    opened.workbench.last_view.keep()
     opened.workbench.layouts.show("one")
     values = json.loads(path.read_text())
     for key in ("layout", "blend", "checkerboard", "crosshair"):
@@ -224,12 +224,12 @@ def test_strokes_and_edges_are_no_contours(show, opened, qtbot):
     session, solid = opened.session, show("planes")[2].view
     labels = np.zeros(SHAPE, np.uint8)
     labels[3:8, 5:12, 6:11] = 1
-    opened.workbench.registering.show_edges(True)
+    opened.workbench.mr_placement.show_edges(True)
     session.recorder.add(labels, "import")
-    opened.workbench.auto_strokes._show(labels)
-    qtbot.waitUntil(lambda: not opened.workbench.registering._resampling, timeout=15000)
-    assert opened.workbench.registering.edges.data.any()
-    assert opened.workbench.auto_strokes.masks() == []
+    opened.workbench.automatic_strokes._show(labels)
+    qtbot.waitUntil(lambda: not opened.workbench.mr_placement._resampling, timeout=15000)
+    assert opened.workbench.mr_placement.edges.data.any()
+    assert opened.workbench.automatic_strokes.masks() == []
     assert solid._watched == []
 
 

@@ -9,11 +9,11 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_path
-from cmfnet_napari.gui.training.preview_choice import History
+from cmfnet_napari.gui.training.preview_choice import PreviewChoice
 from tests.window_logic.stand_ins import SHAPE, StandInResult, StandInTraining, finished
 
 
-class Refining(QObject):
+class Refinement(QObject):
     state_changed = Signal(str)
     finished = Signal(object)
 
@@ -26,10 +26,10 @@ class Refining(QObject):
 
 
 @pytest.fixture
-def history(session, background):
-    history = History(session, StandInResult(), StandInTraining(), Refining())
+def preview_choice(session, background):
+    preview_choice = PreviewChoice(session, StandInResult(), StandInTraining(), Refinement())
     session.open()
-    return history
+    return preview_choice
 
 
 def keep(session, step):
@@ -41,14 +41,14 @@ def keep(session, step):
     return events.Preview(step=step, labels="preview.npy", agreement=0.5)
 
 
-def steps(history):
-    return [kept.event.step for kept in history.previews]
+def steps(preview_choice):
+    return [kept.event.step for kept in preview_choice.previews]
 
 
 @pytest.fixture
-def trained(history, session):
+def trained(preview_choice, session):
     """A fit with previews after 2, 4 and 6 steps; the last is its contour."""
-    training, told = history._training, [keep(session, step) for step in (2, 4, 6)]
+    training, told = preview_choice._training, [keep(session, step) for step in (2, 4, 6)]
     training.running = True
     training.started.emit(
         events.Started(
@@ -57,13 +57,13 @@ def trained(history, session):
     )
     for event in told:
         training.previewed.emit(event)
-        assert history.at_newest  # who looks at the newest goes on to do so
-    assert steps(history) == [2, 4]
+        assert preview_choice.at_newest  # who looks at the newest goes on to do so
+    assert steps(preview_choice) == [2, 4]
     training.running = False
-    history._refining.state = "ready"
-    history._refining.run = session.folder / "runs" / "0001-quick"
+    preview_choice._refinement.state = "ready"
+    preview_choice._refinement.run = session.folder / "runs" / "0001-quick"
     training.finished.emit(finished(steps=6))
-    return history
+    return preview_choice
 
 
 def test_the_newest_is_not_among_those_to_go_back_to(trained):
@@ -80,11 +80,11 @@ def test_an_earlier_one_is_looked_at_and_chosen(trained, session):
     assert not trained._training.follow
     assert trained.can_choose
     trained.choose()
-    assert trained._refining.chosen == [2]
+    assert trained._refinement.chosen == [2]
     session.case.read_only = True
     assert not trained.can_choose
     session.case.read_only = False
-    trained._refining.state = "updating"
+    trained._refinement.state = "updating"
     assert not trained.can_choose
 
 
@@ -108,19 +108,19 @@ def test_what_is_looked_at_stays_while_others_come(trained, session):
     trained._training.running = True
     trained._training.previewed.emit(keep(session, 8))
     assert trained.place == 0
-    trained._refining.finished.emit(finished(steps=8))  # a new contour takes its place
+    trained._refinement.finished.emit(finished(steps=8))  # a new contour takes its place
     assert trained.at_newest
 
 
-def test_a_run_of_an_earlier_session_is_read(history, session, trained):
+def test_a_run_of_an_earlier_session_is_read(preview_choice, session, trained):
     told = [keep(session, step) for step in (2, 4, 6)]
     lines = [events.encode(event) for event in (*told, finished(steps=6))]
     (session.folder / "runs" / "0001-quick" / "events.jsonl").write_text("\n".join(lines))
     session.close()
-    assert (history.previews, history.place) == ([], 0)
-    assert history._training.follow
+    assert (preview_choice.previews, preview_choice.place) == ([], 0)
+    assert preview_choice._training.follow
     session.open()
-    assert steps(history) == [2, 4]
-    history._refining.run = None
-    history._training.failed.emit("It failed.", "")
-    assert history.previews == []
+    assert steps(preview_choice) == [2, 4]
+    preview_choice._refinement.run = None
+    preview_choice._training.failed.emit("It failed.", "")
+    assert preview_choice.previews == []

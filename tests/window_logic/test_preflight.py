@@ -103,13 +103,13 @@ def test_a_failure_is_nobodys_news(preflight, session, heard, monkeypatch):
 def test_a_finding_is_shown_where_it_is(preflight, session, plane, shown):
     finding = Finding("warning", "Look.", voxel=(1, 2, 3), plane=plane)
     preflight.go_to(finding)
-    assert preflight._navigator.went == []  # no patient
+    assert preflight._navigation.went == []  # no patient
     session.scribbles = SimpleNamespace(visible=False)
     session.viewer = SimpleNamespace(layers=SimpleNamespace(selection=SimpleNamespace(active=None)))
     session.open()
     preflight.go_to(Finding("error", "Of nowhere."))
     preflight.go_to(finding)
-    assert (preflight._planes.plane, preflight._navigator.went) == (shown, [(1, 2, 3)])
+    assert (preflight._planes.plane, preflight._navigation.went) == (shown, [(1, 2, 3)])
     assert session.viewer.layers.selection.active is session.scribbles
     assert session.scribbles.visible
 

@@ -38,7 +38,7 @@ class Watcher(QObject):
         self.looked += 1
 
 
-class Navigator:
+class Navigation:
     def __init__(self):
         self.went = []
 
@@ -56,7 +56,7 @@ def review(session, background, said, monkeypatch):
     session.scribbles = SimpleNamespace(selected_label=2)
     session.chosen = []
     session.select_class = session.chosen.append
-    review = Review(session, StandInResult(), Navigator(), Watcher())
+    review = Review(session, StandInResult(), Navigation(), Watcher())
     session.open()
     return review
 
@@ -85,7 +85,7 @@ def test_n_goes_round_the_open_places(doubtful, said):
     doubtful.next_place()
     doubtful.next_place()
     doubtful.next_place()
-    assert doubtful._navigator.went == [NEAR.voxel, FAR.voxel, NEAR.voxel]
+    assert doubtful._navigation.went == [NEAR.voxel, FAR.voxel, NEAR.voxel]
     doubtful.decide("accepted")
     doubtful.next_place()
     assert doubtful.current == FAR
@@ -150,7 +150,7 @@ def test_who_goes_elsewhere_corrects_no_more(doubtful, session):
 
 def test_slices_count_while_their_contour_is_the_same(doubtful):
     for z in range(SHAPE[0]):
-        doubtful.watcher.looked_at.emit("axial", z)
+        doubtful.seen_slices.looked_at.emit("axial", z)
     assert doubtful.coverage("axial") == (4, 4)
     assert doubtful.unseen("axial") == []
     assert not doubtful.complete  # places are open
@@ -158,7 +158,7 @@ def test_slices_count_while_their_contour_is_the_same(doubtful):
     labels[2, 1, 1] = 0
     predict(doubtful, labels)
     assert doubtful.unseen("axial") == [2]
-    doubtful.watcher.looked_at.emit("axial", 2)
+    doubtful.seen_slices.looked_at.emit("axial", 2)
     for one in (NEAR, FAR):
         doubtful.go_to(one)
         doubtful.decide("accepted")
@@ -209,4 +209,4 @@ def test_it_comes_back_with_the_patient_and_starts_anew_when_damaged(doubtful, s
 def test_a_slice_is_gone_to_by_its_plane(doubtful):
     doubtful.go_to_slice("coronal", 3)
     doubtful.go_to_slice("axial", 2)
-    assert doubtful._navigator.went == [(1, 3), (0, 2)]
+    assert doubtful._navigation.went == [(1, 3), (0, 2)]

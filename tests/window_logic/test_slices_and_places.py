@@ -34,9 +34,9 @@ def strokes_in(box, code=1):
 def look(bench, plane, voxel, stays=True):
     """Go to a slice, and look at it until it counts or only fly by."""
     bench.planes.show(plane)
-    bench.navigator.go_to_voxel(voxel)
+    bench.navigation.go_to_voxel(voxel)
     if stays:
-        bench.watcher._timer.fire()
+        bench.seen_slices._timer.fire()
 
 
 def test_slices_that_fly_by_or_have_no_contour_in_sight_do_not_count(doubtful):

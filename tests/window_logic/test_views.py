@@ -12,8 +12,8 @@ from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.gui.patient.layers import OPENED, ROLE, placement
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
-from cmfnet_napari.gui.views.navigation import Navigator
-from cmfnet_napari.gui.views.planes import PlaneKeeper
+from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.planes import Planes
 from cmfnet_napari.gui.views.readout import bar_length
 from cmfnet_napari.gui.views.windowing import Windowing
 from tests.window_logic.stand_ins import GRID, SHAPE
@@ -40,55 +40,55 @@ def shown(session):
 
 
 def test_a_place_and_its_voxel(shown):
-    navigator = Navigator(shown())
+    navigation = Navigation(shown())
     moved = []
-    navigator.moved.connect(lambda: moved.append(navigator.voxel()))
-    place = navigator.go_to_voxel((3, 1, 2))
+    navigation.moved.connect(lambda: moved.append(navigation.voxel()))
+    place = navigation.go_to_voxel((3, 1, 2))
     np.testing.assert_allclose(place, np.array(GRID.translate) + np.array((3, 1, 2)) * GRID.spacing)
     assert moved[-1] == (3, 1, 2)
-    navigator.go_to_voxel((99, -5, 2))
-    assert navigator.voxel() == (SHAPE[0] - 1, 0, 2)  # the nearest there is
-    navigator.go_to_slice(2, 4)
-    assert navigator.voxel() == (SHAPE[0] - 1, 0, 4)
-    navigator.go_to(np.array(GRID.translate) + 0.4 * np.array(GRID.spacing))
-    assert navigator.voxel() == (0, 0, 0)
+    navigation.go_to_voxel((99, -5, 2))
+    assert navigation.voxel() == (SHAPE[0] - 1, 0, 2)  # the nearest there is
+    navigation.go_to_slice(2, 4)
+    assert navigation.voxel() == (SHAPE[0] - 1, 0, 4)
+    navigation.go_to(np.array(GRID.translate) + 0.4 * np.array(GRID.spacing))
+    assert navigation.voxel() == (0, 0, 0)
 
 
 def test_a_place_is_looked_at_in_every_plane(shown):
     session = shown()
-    navigator, other = Navigator(session), ViewerModel()
+    navigation, other = Navigation(session), ViewerModel()
     other.add_image(np.zeros(SHAPE), **placement(GRID))
     other.dims.order = (2, 0, 1)
-    navigator.link(other)
-    navigator.look_at((2, 4, 1))
+    navigation.link(other)
+    navigation.look_at((2, 4, 1))
     z, y, _ = np.array(GRID.translate) + np.array((2, 4, 1)) * GRID.spacing
     assert other.scene.camera.center[-2:] == pytest.approx((z, y))
     session.viewer.scene.camera.zoom = 7.0
     assert other.scene.camera.zoom == pytest.approx(7.0)
-    with navigator.still():
+    with navigation.still():
         session.viewer.scene.camera.zoom = 3.0
     assert other.scene.camera.zoom == pytest.approx(7.0)
     other.dims.set_point(2, GRID.translate[2])  # its own slices, stepped through
-    assert navigator.voxel() == (2, 4, 0)
-    navigator.unlink(other)
-    navigator.go_to_voxel((2, 4, 3))
+    assert navigation.voxel() == (2, 4, 0)
+    navigation.unlink(other)
+    navigation.go_to_voxel((2, 4, 3))
     assert other.dims.point[2] == pytest.approx(GRID.translate[2])
 
 
 def test_without_a_patient_there_is_no_voxel(session):
     session.viewer = ViewerModel()
-    navigator = Navigator(session)
+    navigation = Navigation(session)
     with pytest.raises(UserError, match="No patient"):
-        navigator.voxel()
+        navigation.voxel()
     with pytest.raises(UserError, match="No patient"):
-        navigator.go_to_voxel((0, 0, 0))
+        navigation.go_to_voxel((0, 0, 0))
 
 
 def test_the_crosshair_is_switched(shown, heard):
-    navigator = Navigator(shown())
-    heard.listen(navigator, "crosshair_changed")
-    navigator.switch_crosshair()
-    navigator.switch_crosshair()
+    navigation = Navigation(shown())
+    heard.listen(navigation, "crosshair_changed")
+    navigation.switch_crosshair()
+    navigation.switch_crosshair()
     assert heard == [("crosshair_changed", False), ("crosshair_changed", True)]
 
 
@@ -97,7 +97,7 @@ def test_the_crosshair_is_switched(shown, heard):
 
 def test_the_viewer_is_kept_on_upright_planes_while_a_patient_is_open(shown, heard):
     session = shown()
-    planes, dims = PlaneKeeper(session), session.viewer.dims
+    planes, dims = Planes(session), session.viewer.dims
     heard.listen(planes, "changed")
     planes.open()
     for name, order in (("sagittal", (2, 0, 1)), ("coronal", (1, 0, 2)), ("axial", (0, 1, 2))):

@@ -40,7 +40,7 @@ def test_a_patient_comes_and_goes(bench, heard):
     come(session, lambda: opened)
     assert names(heard) == ["arriving", "opened"]
     assert session.patient is opened
-    assert (bench.planes.plane, bench.navigator.voxel()) == ("axial", (2, 4, 3))
+    assert (bench.planes.plane, bench.navigation.voxel()) == ("axial", (2, 4, 3))
     assert session.scribbles.selected_label == 2
     assert session.viewer.layers.selection.active == session.scribbles
     assert len(bench.drawing._pens) == 1
@@ -56,7 +56,7 @@ def test_one_begins_where_most_strokes_are(bench):
     strokes = np.zeros(SHAPE, np.uint8)
     strokes[1, 2, 2], strokes[3, 2, 2:4], strokes[4, :, :] = 2, 2, 1
     come(bench.session, lambda: patient(strokes=strokes))
-    assert bench.navigator.voxel() == (3, 4, 3)
+    assert bench.navigation.voxel() == (3, 4, 3)
 
 
 def test_who_holds_the_patient_is_asked_before_another_comes(bench, said, heard):
@@ -140,13 +140,13 @@ def test_the_end_leaves_the_patient_and_lets_go_of_the_viewer(bench, heard):
 
 def test_the_last_views_are_written_and_come_back(bench):
     come(bench.session, patient)
-    bench.navigator.go_to_voxel((1, 2, 3))
+    bench.navigation.go_to_voxel((1, 2, 3))
     bench.brush.set_size(4.5)
     bench.training.preset = "standard"
     bench.fusion.set_board(True)
     come(bench.session, lambda: patient(value=50))
-    bench.navigator.go_to_voxel((0, 0, 0))
+    bench.navigation.go_to_voxel((0, 0, 0))
     bench.training.preset = "quick"
     come(bench.session, patient)
-    assert (bench.navigator.voxel(), bench.brush.size_mm) == ((1, 2, 3), 4.5)
+    assert (bench.navigation.voxel(), bench.brush.size_mm) == ((1, 2, 3), 4.5)
     assert bench.training.preset == "standard"

@@ -29,7 +29,7 @@ _REPLACED = "The network's contour has taken its place."
 _NOTHING = "No part of the image is nearer to the inner strokes than to the others."
 
 
-class Instant(QObject):
+class ProvisionalContour(QObject):
     """The provisional contour of the open case.
 
     Attributes

@@ -56,7 +56,7 @@ class Wish:
         return "auto-background" if self.code == BACKGROUND else "auto-foreground"
 
 
-class AutoStrokes(QObject):
+class AutomaticStrokes(QObject):
     """Proposals of strokes from a mask, shown in a layer until they are applied or dropped."""
 
     proposed = Signal(int)  # voxels

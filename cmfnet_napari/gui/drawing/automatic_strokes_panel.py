@@ -8,7 +8,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QGroupBox, QWidget
 
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND
-from cmfnet_napari.gui.drawing.automatic_strokes import AutoStrokes, Wish
+from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes, Wish
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.widgets import ask_file, button, row, said, text_label
 
@@ -17,15 +17,15 @@ _DEBOUNCE_MS = 300
 _DEFAULTS = {True: (10.0, 0.06), False: (2.0, 0.04)}
 
 
-class BackgroundPanel(QGroupBox):
+class AutomaticStrokesPanel(QGroupBox):
     """Erode a contour, see the strokes, apply them."""
 
-    def __init__(self, session: Session, auto_strokes: AutoStrokes) -> None:
+    def __init__(self, session: Session, automatic_strokes: AutomaticStrokes) -> None:
         super().__init__("Automatic strokes from a contour")
         self._session = session
-        self._auto_strokes = auto_strokes
+        self._automatic_strokes = automatic_strokes
         self.kind = QComboBox()
-        self.contour = ComboBox(choices=lambda _widget: auto_strokes.masks(), nullable=True)
+        self.contour = ComboBox(choices=lambda _widget: automatic_strokes.masks(), nullable=True)
         self.margin = _spin(0.0, 200.0, 1, " mm")
         self.coverage = _spin(0.001, 100.0, 3, " %")
         self.whole = QCheckBox("The whole region, not sparse strokes")
@@ -72,7 +72,7 @@ class BackgroundPanel(QGroupBox):
         form.addRow(self.message)
 
     def _connect(self) -> None:
-        session, auto = self._session, self._auto_strokes
+        session, auto = self._session, self._automatic_strokes
         self.kind.currentIndexChanged.connect(self._on_kind)
         for signal in (
             self.margin.valueChanged,
@@ -118,7 +118,7 @@ class BackgroundPanel(QGroupBox):
             self._timer.start(_DEBOUNCE_MS)
         else:
             self._timer.stop()
-            self._auto_strokes.drop()
+            self._automatic_strokes.drop()
             self.message.setText(
                 "Choose a contour layer or file first." if self.preview.isChecked() else ""
             )
@@ -127,7 +127,7 @@ class BackgroundPanel(QGroupBox):
         if not isinstance(self.contour.value, Labels) or self._session.patient is None:
             return
         self.message.setText("Working …")
-        self._auto_strokes.propose(
+        self._automatic_strokes.propose(
             Wish(
                 self.contour.value,
                 self.kind.currentData(),
@@ -138,14 +138,14 @@ class BackgroundPanel(QGroupBox):
         )
 
     def _apply(self) -> None:
-        voxels = self._auto_strokes.apply()
+        voxels = self._automatic_strokes.apply()
         self.preview.setChecked(False)
         self.message.setText(f"{voxels} voxels were drawn and marked as automatic.")
 
     def _ask_mask(self) -> None:
         path = ask_file(self, "Choose a contour on the CT's grid")
         if path:
-            self._auto_strokes.load_mask(path)
+            self._automatic_strokes.load_mask(path)
 
     def _on_proposed(self, voxels: int) -> None:
         total = self._session.recorder.counts.sum()

@@ -16,7 +16,7 @@ class Brush(QObject):
     Attributes
     ----------
     tool : str
-        A name of `marks.TOOLS`.
+        A name of `tools.TOOLS`.
     size_mm : float
         Diameter.
     """

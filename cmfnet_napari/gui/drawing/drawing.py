@@ -10,10 +10,10 @@ from qtpy.QtCore import QObject
 from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED
 from cmfnet_napari.gui.drawing.brush_settings import Brush
-from cmfnet_napari.gui.drawing.layer_pen import Pen
+from cmfnet_napari.gui.drawing.layer_pen import LayerPen
 from cmfnet_napari.gui.drawing.tools import Tool
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.views.navigation import Navigator
+from cmfnet_napari.gui.views.navigation import Navigation
 
 _BEYOND_MM = 10.0  # a tumour may go on so far above and below what is drawn
 _NOTHING_DRAWN = "Draw a stroke of this class first."
@@ -28,11 +28,11 @@ class Drawing(QObject):
         What all of them draw with.
     """
 
-    def __init__(self, session: Session, navigator: Navigator, brush: Brush) -> None:
+    def __init__(self, session: Session, navigation: Navigation, brush: Brush) -> None:
         super().__init__(session)
         self._session = session
-        self._navigator = navigator
-        self._pens: list[Pen] = []
+        self._navigation = navigation
+        self._pens: list[LayerPen] = []
         self.brush = brush
         brush.resized.connect(self._resize)
         brush.changed.connect(self._show)
@@ -43,7 +43,7 @@ class Drawing(QObject):
         Strokes go to the journal. Who shows the same array elsewhere refreshes it when the
         recorder says ``recorded``; the scribbles layer itself is refreshed here.
         """
-        self._pens.append(Pen(layer, self.brush, self._session.recorder))
+        self._pens.append(LayerPen(layer, self.brush, self._session.recorder))
         self.brush.set_size(self.brush.size_mm)
 
     def detach(self, layer: Labels) -> None:
@@ -95,7 +95,7 @@ class Drawing(QObject):
         beyond = round(_BEYOND_MM / grid.spacing[axis])
         at = next_undrawn(drawn, self._here, direction, beyond, grid.shape[axis])
         if at is not None:
-            self._navigator.go_to_slice(axis, at)
+            self._navigation.go_to_slice(axis, at)
         elif len(drawn):
             show_info("There is no further slice without a stroke of this class this way.")
         else:
@@ -117,7 +117,7 @@ class Drawing(QObject):
 
     @property
     def _here(self) -> int:
-        return self._navigator.voxel()[self._axis]
+        return self._navigation.voxel()[self._axis]
 
     def _strokes(self) -> np.ndarray:
         """Strokes of the class in use, bool (z, y, x)."""

@@ -14,14 +14,14 @@ import numpy as np
 from napari.layers import Labels
 
 from cmfnet_napari.gui.drawing.brush_settings import Brush
-from cmfnet_napari.gui.drawing.tools import Marks, begin
+from cmfnet_napari.gui.drawing.tools import UnfinishedStroke, begin
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 
 _MODES = ("paint", "erase")
 _JOIN = "Control"  # Qt's name: Ctrl, and Cmd on a Mac
 
 
-class Pen:
+class LayerPen:
     """Draws on a layer, in whatever napari viewer it is shown.
 
     Parameters
@@ -74,21 +74,23 @@ class Pen:
         if layer.mode not in _MODES or not ours or len(plane) != 2:
             return
         self._recorder.begin()
-        marks = Marks(layer)
+        stroke = UnfinishedStroke(layer)
         try:
             with layer.block_history():  # one paint event at the end
-                yield from self._follow(marks, event, plane)
+                yield from self._follow(stroke, event, plane)
         finally:
-            self._recorder.end(marks.voxels)
+            self._recorder.end(stroke.voxels)
             if layer is not self._recorder.layer:
                 self._recorder.layer.refresh()
 
-    def _follow(self, marks: Marks, event: object, plane: tuple[int, ...]) -> Iterator[None]:
+    def _follow(
+        self, stroke: UnfinishedStroke, event: object, plane: tuple[int, ...]
+    ) -> Iterator[None]:
         here = self._place(event)
         joined = _JOIN in event.modifiers and self._same_slice(here, plane)
         tool = "straight" if joined else self._brush.tool
         start = self._last if joined else here
-        way = begin(tool, self.layer, marks, start, plane, self._brush.size_mm)
+        way = begin(tool, self.layer, stroke, start, plane, self._brush.size_mm)
         way.move(here)
         yield
         while event.type == "mouse_move":

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.core.images.study import load_labels, save_labels
 from cmfnet_napari.core.strokes.scribbles import check_codes
-from cmfnet_napari.gui.contours.provisional import Instant
-from cmfnet_napari.gui.contours.provisional_panel import InstantPanel
-from cmfnet_napari.gui.drawing.automatic_strokes import AutoStrokes
-from cmfnet_napari.gui.drawing.automatic_strokes_panel import BackgroundPanel
+from cmfnet_napari.gui.contours.provisional import ProvisionalContour
+from cmfnet_napari.gui.contours.provisional_panel import ProvisionalPanel
+from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes
+from cmfnet_napari.gui.drawing.automatic_strokes_panel import AutomaticStrokesPanel
 from cmfnet_napari.gui.drawing.classes_panel import ClassesPanel
 from cmfnet_napari.gui.drawing.drawing import Drawing
 from cmfnet_napari.gui.drawing.tools_panel import ToolsPanel
@@ -35,14 +35,18 @@ class ScribblePanel(QWidget):
     """Classes, tools, automatic strokes, and files."""
 
     def __init__(
-        self, session: Session, drawing: Drawing, auto_strokes: AutoStrokes, instant: Instant
+        self,
+        session: Session,
+        drawing: Drawing,
+        automatic_strokes: AutomaticStrokes,
+        provisional: ProvisionalContour,
     ) -> None:
         super().__init__()
         self._session = session
         self.classes = ClassesPanel(session)
-        self.auto = BackgroundPanel(session, auto_strokes)
+        self.auto = AutomaticStrokesPanel(session, automatic_strokes)
         self.tools = ToolsPanel(session, drawing)
-        self.instant = InstantPanel(session, instant)
+        self.provisional = ProvisionalPanel(session, provisional)
         self.message = text_label()
         self.unsaved = text_label()
         self.unsaved.setStyleSheet(NOTICE_STYLE)
@@ -55,8 +59,8 @@ class ScribblePanel(QWidget):
             ),
             self.message,
         )
-        self._needs_patient = (self.classes, self.tools, self.instant, self.auto, files)
-        layout = column(self.classes, self.tools, self.unsaved, self.instant, self.auto, files)
+        self._needs_patient = (self.classes, self.tools, self.provisional, self.auto, files)
+        layout = column(self.classes, self.tools, self.unsaved, self.provisional, self.auto, files)
         layout.addStretch()
         self.setLayout(layout)
         session.opened.connect(self._on_opened)

@@ -16,7 +16,7 @@ Tool = Literal["free", "straight", "lasso"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 
 
-class Marks:
+class UnfinishedStroke:
     """What a stroke has changed so far; it can be taken back while it is being drawn.
 
     Parameters
@@ -61,7 +61,7 @@ class Marks:
 
 
 class Way(Protocol):
-    """How the places that the mouse passes become marks; places are voxels (z, y, x)."""
+    """How the places that the mouse passes become a stroke; places are voxels (z, y, x)."""
 
     def move(self, place: np.ndarray) -> None:
         """The mouse is there."""
@@ -73,7 +73,7 @@ class Way(Protocol):
 def begin(
     tool: Tool,
     layer: Labels,
-    marks: Marks,
+    stroke: UnfinishedStroke,
     start: np.ndarray,
     plane: tuple[int, ...],
     mm: float,
@@ -86,7 +86,7 @@ def begin(
         Name of the tool.
     layer : Labels
         Its scale is mm; with three `n_edit_dimensions` the brush is a ball.
-    marks : Marks
+    stroke : UnfinishedStroke
         Gets what is drawn.
     start : float array (3,)
         Where, in voxels z, y, x.
@@ -99,19 +99,21 @@ def begin(
     shape = layer.data.shape
     if tool == "lasso":
         line = partial(swept, size_mm=0.0, spacing=layer.scale, shape=shape, axes=plane)
-        return _Lasso(marks, line, partial(enclosed, shape=shape, axes=plane), start)
+        return _Lasso(stroke, line, partial(enclosed, shape=shape, axes=plane), start)
     brush = partial(swept, size_mm=mm, spacing=layer.scale, shape=shape, axes=axes)
-    return {"free": _Free, "straight": _Straight}[tool](marks, brush, start)
+    return {"free": _Free, "straight": _Straight}[tool](stroke, brush, start)
 
 
 class _Free:
     """A line that follows the mouse."""
 
-    def __init__(self, marks: Marks, brush: Callable[..., Index], start: np.ndarray) -> None:
-        self._marks, self._brush, self._last = marks, brush, start
+    def __init__(
+        self, stroke: UnfinishedStroke, brush: Callable[..., Index], start: np.ndarray
+    ) -> None:
+        self._stroke, self._brush, self._last = stroke, brush, start
 
     def move(self, place: np.ndarray) -> None:
-        self._marks.add(self._brush(self._last, place))
+        self._stroke.add(self._brush(self._last, place))
         self._last = place
 
     def end(self) -> None:
@@ -121,12 +123,14 @@ class _Free:
 class _Straight:
     """A straight line from the start to where the mouse is."""
 
-    def __init__(self, marks: Marks, brush: Callable[..., Index], start: np.ndarray) -> None:
-        self._marks, self._brush, self._start = marks, brush, start
+    def __init__(
+        self, stroke: UnfinishedStroke, brush: Callable[..., Index], start: np.ndarray
+    ) -> None:
+        self._stroke, self._brush, self._start = stroke, brush, start
 
     def move(self, place: np.ndarray) -> None:
-        self._marks.take_back()
-        self._marks.add(self._brush(self._start, place))
+        self._stroke.take_back()
+        self._stroke.add(self._brush(self._start, place))
 
     def end(self) -> None:
         pass
@@ -137,18 +141,18 @@ class _Lasso:
 
     def __init__(
         self,
-        marks: Marks,
+        stroke: UnfinishedStroke,
         line: Callable[..., Index],
         inside: Callable[..., Index],
         start: np.ndarray,
     ) -> None:
-        self._marks, self._line, self._inside = marks, line, inside
+        self._stroke, self._line, self._inside = stroke, line, inside
         self._outline = [start]
 
     def move(self, place: np.ndarray) -> None:
-        self._marks.add(self._line(self._outline[-1], place))
+        self._stroke.add(self._line(self._outline[-1], place))
         self._outline.append(place)
 
     def end(self) -> None:
-        self._marks.take_back()
-        self._marks.add(self._inside(np.array(self._outline)))
+        self._stroke.take_back()
+        self._stroke.add(self._inside(np.array(self._outline)))

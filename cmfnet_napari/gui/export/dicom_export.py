@@ -56,7 +56,7 @@ class Choice:
     add_to: str = ""
 
 
-class DicomExporting(QObject):
+class DicomExport(QObject):
     """Exports what a callable returns, and sends what was exported."""
 
     exported = Signal(str, object)  # file, Receipt

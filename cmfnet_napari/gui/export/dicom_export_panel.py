@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
-from cmfnet_napari.gui.export.dicom_export import Choice, DicomExporting
-from cmfnet_napari.gui.export.pacs_send_dialog import PacsDialog
+from cmfnet_napari.gui.export.dicom_export import Choice, DicomExport
+from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
@@ -40,15 +40,15 @@ _ROW_HEIGHT = 26
 _BAD = "\N{WARNING SIGN} "
 
 
-class DicomExport(QWidget):
-    """Exports the contours of `exporting` for a DICOM series.
+class DicomExportPanel(QWidget):
+    """Exports the contours of `dicom_export` for a DICOM series.
 
     Call `refresh` when there is another contour, or its classes have changed.
     """
 
-    def __init__(self, exporting: DicomExporting) -> None:
+    def __init__(self, dicom_export: DicomExport) -> None:
         super().__init__()
-        self._exporting = exporting
+        self._dicom_export = dicom_export
         self._classes: list[ScribbleClass] = []
         self.structures = _table(["Structure", "Type"])
         self.folder = QLineEdit()
@@ -86,15 +86,15 @@ class DicomExport(QWidget):
         self.setLayout(column(group("For the clinic (DICOM)", *parts, self.pacs_button)))
         self.layout().setContentsMargins(0, 0, 0, 0)
         self.layout().addStretch()
-        exporting.exported.connect(self._on_exported)
-        exporting.refused.connect(self._on_refused)
-        exporting.sent.connect(self._say)
-        exporting.not_sent.connect(self._on_not_sent)
+        dicom_export.exported.connect(self._on_exported)
+        dicom_export.refused.connect(self._on_refused)
+        dicom_export.sent.connect(self._say)
+        dicom_export.not_sent.connect(self._on_not_sent)
         self.refresh()
 
     def refresh(self) -> None:
         """Show the classes that can be exported; a receipt of another contour goes."""
-        classes = [entry for entry in self._exporting.classes if entry.code >= FIRST_CLASS]
+        classes = [entry for entry in self._dicom_export.classes if entry.code >= FIRST_CLASS]
         self.setEnabled(bool(classes))
         if classes != self._classes:  # else names and types that were chosen stay
             self._classes = classes
@@ -108,7 +108,7 @@ class DicomExport(QWidget):
 
     def forget(self) -> None:
         """The patient is left."""
-        self._exporting.forget()
+        self._dicom_export.forget()
         self.folder.clear()
         self.add_to.clear()
         self.export_button.setEnabled(True)
@@ -133,7 +133,7 @@ class DicomExport(QWidget):
         """Export into a file."""
         kind = _KINDS[self.kind.currentText()]
         add_to = self.add_to.text().strip() if kind == "rtstruct" else ""
-        self._exporting.export(Choice(self.rois, self.folder.text().strip(), kind, out, add_to))
+        self._dicom_export.export(Choice(self.rois, self.folder.text().strip(), kind, out, add_to))
         self.export_button.setEnabled(False)
         self.pacs_button.setEnabled(False)
         self._say("Writing, and reading back…")
@@ -190,7 +190,7 @@ class DicomExport(QWidget):
             self.export(path if Path(path).suffix else f"{path}.dcm")
 
     def _ask_pacs(self) -> None:
-        dialog = PacsDialog(self._exporting, self)
+        dialog = PacsSendDialog(self._dicom_export, self)
         dialog.exec()
         dialog.deleteLater()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from cmfnet_napari.gui.contours.result import Result
-from cmfnet_napari.gui.export.dicom_export import Contour, DicomExporting
-from cmfnet_napari.gui.export.dicom_export_panel import DicomExport
-from cmfnet_napari.gui.export.report_export import Export
+from cmfnet_napari.gui.export.dicom_export import Contour, DicomExport
+from cmfnet_napari.gui.export.dicom_export_panel import DicomExportPanel
+from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review import Review
 from cmfnet_napari.gui.shared.widgets import (
@@ -26,10 +26,12 @@ from cmfnet_napari.gui.shared.widgets import (
 class ExportPanel(QWidget):
     """Contour, report and table; what was not looked at is said, and stops nothing."""
 
-    def __init__(self, session: Session, result: Result, review: Review, export: Export) -> None:
+    def __init__(
+        self, session: Session, result: Result, review: Review, report_export: ReportExport
+    ) -> None:
         super().__init__()
         self._session = session
-        self._result, self._review, self._export = result, review, export
+        self._result, self._review, self._report_export = result, review, report_export
         self.missing = text_label()
         self.missing.setStyleSheet(NOTICE_STYLE)
         self.save_button = large_button("Save the contour…", self._ask_save, "On the CT's own grid")
@@ -42,7 +44,7 @@ class ExportPanel(QWidget):
         self.written = text_label()
         self._buttons = [self.save_button, self.report_button, self.table_button]
         self._files = group("Files", self.missing, *self._buttons, self.written)
-        self.dicom = DicomExport(DicomExporting(self._contour, session))
+        self.dicom = DicomExportPanel(DicomExport(self._contour, session))
         layout = column(self._files, self.dicom)
         layout.addStretch()
         self.setLayout(layout)
@@ -86,12 +88,12 @@ class ExportPanel(QWidget):
     def _ask_report(self) -> None:
         path = _ask(self, "Save the report", "report.pdf", "PDF (*.pdf)")
         if path:
-            self._export.save_report(path)
+            self._report_export.save_report(path)
 
     def _ask_table(self) -> None:
         path = _ask(self, "Save the table", "contour.csv", "Table (*.csv)")
         if path:
-            self._export.save_table(path)
+            self._report_export.save_table(path)
 
 
 def missing_words(slices: int, places: int) -> str:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QDialog, QProgressBar, QWidget
 
-from cmfnet_napari.gui.export.dicom_export import DicomExporting
+from cmfnet_napari.gui.export.dicom_export import DicomExport
 from cmfnet_napari.gui.pacs.pacs_chooser import PacsChooser
 from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, column, large_button, text_label
 
 
-class PacsDialog(QDialog):
-    """Sends the file that `exporting` wrote last."""
+class PacsSendDialog(QDialog):
+    """Sends the file that `dicom_export` wrote last."""
 
-    def __init__(self, exporting: DicomExporting, parent: QWidget | None = None) -> None:
+    def __init__(self, dicom_export: DicomExport, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Send to a PACS")
         self.setMinimumWidth(460)
-        self._exporting = exporting
+        self._dicom_export = dicom_export
         self.bar = QProgressBar()
         self.bar.hide()
         self.said = text_label()
         self.send_button = large_button("Send", self._send)
-        exporting.progress.connect(self._on_progress)
-        self.chooser = PacsChooser(exporting.known)
-        for answer in (exporting.sent, exporting.known.answered):
+        dicom_export.progress.connect(self._on_progress)
+        self.chooser = PacsChooser(dicom_export.known)
+        for answer in (dicom_export.sent, dicom_export.known.answered):
             answer.connect(self._on_said)
-        for failure in (exporting.not_sent, exporting.known.failed, self.chooser.failed):
+        for failure in (dicom_export.not_sent, dicom_export.known.failed, self.chooser.failed):
             failure.connect(self._on_failed)
         self.chooser.changed.connect(self._enable)
         self.chooser.waiting.connect(self._wait)
@@ -36,9 +36,9 @@ class PacsDialog(QDialog):
         self.send_button.setEnabled(bool(self.chooser.name))
 
     def _send(self) -> None:
-        node = self._exporting.known.node(self.chooser.name)
+        node = self._dicom_export.known.node(self.chooser.name)
         self._wait("Sending…")
-        self._exporting.send(node)
+        self._dicom_export.send(node)
 
     def _wait(self, text: str) -> None:
         self.send_button.setEnabled(False)

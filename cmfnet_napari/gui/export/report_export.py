@@ -19,7 +19,7 @@ from cmfnet_napari.gui.review.review import Review
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 
-class Export(QObject):
+class ReportExport(QObject):
     """Writes what the review found; `Result.saved` tells of it."""
 
     def __init__(

@@ -41,7 +41,7 @@ _ROLES = "CT", "MR"
 _TICKED, _CLEAR = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
-class DicomDialog(QDialog):
+class DicomChooser(QDialog):
     """Choose a CT, an MR and structures.
 
     Parameters

@@ -10,13 +10,13 @@ from qtpy.QtWidgets import QFileDialog, QProgressBar, QWidget
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import Study
-from cmfnet_napari.gui.opening.dicom_chooser import DicomDialog
+from cmfnet_napari.gui.opening.dicom_chooser import DicomChooser
 from cmfnet_napari.gui.opening.dicom_import import DicomImport
-from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetching
+from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.pacs.pacs_fetch_dialog import PacsFetchDialog
 from cmfnet_napari.gui.patient.opened import open_files, open_phantom, open_sample_patient
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.registration.mr_placement import Registering
+from cmfnet_napari.gui.registration.mr_placement import MrPlacement
 from cmfnet_napari.gui.registration.registration_panel import RegistrationPanel
 from cmfnet_napari.gui.shared.widgets import (
     PathField,
@@ -32,20 +32,20 @@ from cmfnet_napari.gui.shared.widgets import (
 class OpenPanel(QWidget):
     """A DICOM folder; CT, MR and scribbles; or a sample."""
 
-    def __init__(self, session: Session, registering: Registering) -> None:
+    def __init__(self, session: Session, mr_placement: MrPlacement) -> None:
         super().__init__()
-        self._session, self._registering = session, registering
+        self._session, self._mr_placement = session, mr_placement
         self.dicom = DicomImport(session)
         self.dicom_button = large_button(
             "DICOM folder…",
             self._choose_dicom,
             "Look through an export, choose CT, MR and structures",
         )
-        self.pacs = PacsFetching(session)
+        self.pacs = PacsFetch(session)
         self.pacs_button = button(
             "From PACS…", self._ask_pacs, "Look for a study in a PACS, fetch it, choose from it"
         )
-        self.chooser: DicomDialog | None = None
+        self.chooser: DicomChooser | None = None
         self.pacs_dialog: PacsFetchDialog | None = None
         self.ct = PathField("CT", "needed", folders=True)
         self.mr = PathField("MR", "optional", folders=True)
@@ -68,7 +68,7 @@ class OpenPanel(QWidget):
         self._work.setLayout(row(self._busy, self.cancel_button, stretch=0))
         self._work.hide()
         self.info = text_label("No patient is open.", rich=True)
-        self.registration = RegistrationPanel(session, registering)
+        self.registration = RegistrationPanel(session, mr_placement)
         layout = column(
             self.dicom_button,
             self.pacs_button,
@@ -83,7 +83,7 @@ class OpenPanel(QWidget):
         self.dicom.found.connect(self._choose)
         self.pacs.fetched.connect(self.dicom.look_through)
         self.dicom.moved.connect(self._show_step)
-        registering.moved.connect(self._show_step)
+        mr_placement.moved.connect(self._show_step)
         session.busy.connect(self._show_busy)
         session.opened.connect(self._describe)
         session.closed.connect(lambda: self.info.setText("No patient is open."))
@@ -101,7 +101,7 @@ class OpenPanel(QWidget):
 
     def _choose(self, found: Scan) -> None:
         """Ask what is to be opened; the window goes on meanwhile."""
-        dialog = self.chooser = DicomDialog(found, self)
+        dialog = self.chooser = DicomChooser(found, self)
         dialog.accepted.connect(lambda: self.dicom.read(dialog.choice, found))
         dialog.rejected.connect(self.pacs.forget)
         dialog.finished.connect(self._forget_chooser)
@@ -120,7 +120,7 @@ class OpenPanel(QWidget):
 
     def _cancel(self) -> None:
         self.dicom.cancel()
-        self._registering.cancel()
+        self._mr_placement.cancel()
 
     def _show_step(self, what: str, share: float) -> None:
         """A share that is known, with what it is of; nothing ends it."""

@@ -21,7 +21,7 @@ from cmfnet_napari.gui.shared.tasks import Steps, run_in_background, show_failur
 _SEARCHING, _FETCHING, _STOPPING = "Searching", "Fetching", "Stopping"
 
 
-class PacsFetching(QObject):
+class PacsFetch(QObject):
     """From words to look for, to a folder with a study.
 
     The folder is a temporary one that only this user can read. It stays while its patient is open,

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from cmfnet_napari.core.dicom.pacs.query import Query, Study, name_pattern
 from cmfnet_napari.gui.pacs.pacs_chooser import PacsChooser
-from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetching
+from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
     button,
@@ -37,12 +37,12 @@ _WIDE = 1, 4
 class PacsFetchDialog(QDialog):
     """Looks for studies and fetches the one that is chosen; closes when it has come."""
 
-    def __init__(self, fetching: PacsFetching, parent: QWidget | None = None) -> None:
+    def __init__(self, pacs_fetch: PacsFetch, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("From a PACS")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(860, 560)
-        self._fetching = fetching
+        self._pacs_fetch = pacs_fetch
         self._studies: list[Study] = []
         self._busy = False
         self.patient_id = QLineEdit()
@@ -58,9 +58,9 @@ class PacsFetchDialog(QDialog):
             "Fetch and open", self._fetch, "All of the chosen study, into a temporary folder"
         )
         self.bar = QProgressBar()
-        self.cancel_button = button("Stop", fetching.cancel)
+        self.cancel_button = button("Stop", pacs_fetch.cancel)
         self.said = text_label()
-        self.chooser = PacsChooser(fetching.known)
+        self.chooser = PacsChooser(pacs_fetch.known)
         self._lay_out()
         self._listen()
         self._show_step("", 0.0)
@@ -93,22 +93,22 @@ class PacsFetchDialog(QDialog):
         self.table.itemSelectionChanged.connect(self._enable)
         self.chooser.changed.connect(self._forget_studies)
         self.chooser.waiting.connect(self._say)
-        fetching = self._fetching
-        fetching.known.answered.connect(self._say)
-        for failure in (fetching.failed, fetching.known.failed, self.chooser.failed):
+        pacs_fetch = self._pacs_fetch
+        pacs_fetch.known.answered.connect(self._say)
+        for failure in (pacs_fetch.failed, pacs_fetch.known.failed, self.chooser.failed):
             failure.connect(self._say_failure)
-        fetching.moved.connect(self._show_step)
-        fetching.found.connect(self._show_studies)
-        fetching.fetched.connect(self._on_fetched)
-        self.finished.connect(fetching.cancel)
+        pacs_fetch.moved.connect(self._show_step)
+        pacs_fetch.found.connect(self._show_studies)
+        pacs_fetch.fetched.connect(self._on_fetched)
+        self.finished.connect(pacs_fetch.cancel)
 
     def _search(self) -> None:
         self._forget_studies()
-        self._fetching.search(self.chooser.name, self.query)
+        self._pacs_fetch.search(self.chooser.name, self.query)
 
     def _fetch(self) -> None:
         study = self._studies[self.table.currentRow()]
-        self._fetching.fetch(self.chooser.name, study.uid)
+        self._pacs_fetch.fetch(self.chooser.name, study.uid)
 
     def _on_fetched(self, _folder: str) -> None:
         self.accept()

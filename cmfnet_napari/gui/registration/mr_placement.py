@@ -31,7 +31,7 @@ _EDGE_COLOR = "#f0e442"  # yellow, told from grey and from the classes
 _MOVED = "The MR lies elsewhere now: a contour made before may no longer fit it."
 
 
-class Registering(QObject):
+class MrPlacement(QObject):
     """Places of the MR that are tried, and the one that is kept.
 
     While one is tried, the MR layer shows it; the case and its study do not change until it is

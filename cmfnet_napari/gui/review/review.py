@@ -25,9 +25,9 @@ from cmfnet_napari.core.review.record import (
 from cmfnet_napari.core.strokes.journal import Stroke
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.review.seen_slices import SliceWatcher
+from cmfnet_napari.gui.review.seen_slices import SeenSlices
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
-from cmfnet_napari.gui.views.navigation import Navigator
+from cmfnet_napari.gui.views.navigation import Navigation
 
 _KEEP_MS = 1000  # after a change, before review.json is written
 _NEAR_MM = 5.0  # a stroke so near to a place corrects it
@@ -43,7 +43,7 @@ class Review(QObject):
         To look at, the most doubtful first.
     current : Place or None
         The one looked at.
-    watcher : SliceWatcher
+    seen_slices : SeenSlices
         Says what is on the screen.
     """
 
@@ -51,11 +51,11 @@ class Review(QObject):
     correcting = Signal()  # strokes are wanted at the current place
 
     def __init__(
-        self, session: Session, result: Result, navigator: Navigator, watcher: SliceWatcher
+        self, session: Session, result: Result, navigation: Navigation, seen_slices: SeenSlices
     ) -> None:
         super().__init__(session)
         self._session = session
-        self._result, self._navigator, self.watcher = result, navigator, watcher
+        self._result, self._navigation, self.seen_slices = result, navigation, seen_slices
         self._record, self._labels = Record(), None
         self._digests: dict[str, dict[int, str]] = {plane: {} for plane in VIEWS}
         self._corrects: Place | None = None
@@ -63,7 +63,7 @@ class Review(QObject):
         self.current: Place | None = None
         self._keeping = QTimer(self, singleShot=True, interval=_KEEP_MS)
         self._keeping.timeout.connect(self.keep)
-        watcher.looked_at.connect(self._on_looked_at)
+        seen_slices.looked_at.connect(self._on_looked_at)
         session.opened.connect(self._bring_back)
         result.changed.connect(self._on_result)
 
@@ -91,7 +91,7 @@ class Review(QObject):
         self.current = place
         if place != self._corrects:
             self._corrects = None
-        self._navigator.look_at(place.voxel)
+        self._navigation.look_at(place.voxel)
         self.changed.emit()
 
     def decide(self, state: Decided) -> None:
@@ -117,7 +117,7 @@ class Review(QObject):
             As `decide`.
         """
         self._corrects = self._chosen()
-        self._navigator.look_at(self._corrects.voxel)
+        self._navigation.look_at(self._corrects.voxel)
         self._session.select_class(self._session.scribbles.selected_label)
         self.correcting.emit()
 
@@ -134,7 +134,7 @@ class Review(QObject):
 
     def go_to_slice(self, plane: str, index: int) -> None:
         """Show a slice of the plane that is on the screen."""
-        self._navigator.go_to_slice(VIEWS.index(plane), index)
+        self._navigation.go_to_slice(VIEWS.index(plane), index)
 
     # --- the record
 
@@ -242,7 +242,7 @@ class Review(QObject):
         self._labels, self._digests, self.places = labels, digests, places
         self._record = self._record.bound_to(self._result.run, name)
         self.changed.emit()
-        self.watcher.look_again()
+        self.seen_slices.look_again()
 
 
 def _drawn_at(place: Place, stroke: Stroke, grid: Grid) -> bool:

@@ -8,13 +8,13 @@ from cmfnet_napari.core.geometry.plane import VIEWS
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.views.layouts import Layouts
-from cmfnet_napari.gui.views.navigation import Navigator
-from cmfnet_napari.gui.views.planes import PLANES, PlaneKeeper
+from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.planes import PLANES, Planes
 
 LOOK_MS = 300  # a slice that flies by while one scrolls was not looked at
 
 
-class SliceWatcher(QObject):
+class SeenSlices(QObject):
     """Says which slice stays on the screen with the contour visible.
 
     Parameters
@@ -29,15 +29,15 @@ class SliceWatcher(QObject):
     def __init__(
         self,
         session: Session,
-        planes: PlaneKeeper,
+        planes: Planes,
         layouts: Layouts,
-        navigator: Navigator,
+        navigation: Navigation,
         result: Result,
     ) -> None:
         super().__init__(session)
         self._session = session
         self._planes, self._layouts = planes, layouts
-        self._navigator, self._result = navigator, result
+        self._navigation, self._result = navigation, result
         self._timer = QTimer(self, singleShot=True, interval=LOOK_MS)
         self._timer.timeout.connect(self._look)
         dims = session.viewer.dims
@@ -60,7 +60,7 @@ class SliceWatcher(QObject):
         return [self.place, *(self._slice(PLANES[plane][0]) for plane in sorted(others))]
 
     def _slice(self, axis: int) -> tuple[str, int]:
-        return VIEWS[axis], self._navigator.voxel()[axis]
+        return VIEWS[axis], self._navigation.voxel()[axis]
 
     def look_again(self) -> None:
         """Another slice, or another contour on the same one."""

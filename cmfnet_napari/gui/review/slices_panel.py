@@ -55,7 +55,7 @@ class SlicesPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self.setLayout(layout)
         self._review.changed.connect(self._show_coverage)
-        self._review.watcher.moved.connect(self._on_moved)
+        self._review.seen_slices.moved.connect(self._on_moved)
         result.changed.connect(self._on_result)
         self._comparison.changed.connect(self._on_other)
         self._comparison.evaluated.connect(self._on_evaluated)

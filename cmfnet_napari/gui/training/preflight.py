@@ -20,8 +20,8 @@ from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background
 from cmfnet_napari.gui.training.training import Training
-from cmfnet_napari.gui.views.navigation import Navigator
-from cmfnet_napari.gui.views.planes import PlaneKeeper
+from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.planes import Planes
 
 _PAUSE_MS = 600  # after the last change
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Preflight(QObject):
 
     Parameters
     ----------
-    session, training, planes, navigator
+    session, training, planes, navigation
         The window's.
     config : callable
         What the fit would be done with.
@@ -66,13 +66,13 @@ class Preflight(QObject):
         self,
         session: Session,
         training: Training,
-        planes: PlaneKeeper,
-        navigator: Navigator,
+        planes: Planes,
+        navigation: Navigation,
         config: Callable[[], Config],
     ) -> None:
         super().__init__()
         self._session, self._training, self._config = session, training, config
-        self._planes, self._navigator = planes, navigator
+        self._planes, self._navigation = planes, navigation
         self._look: StudyLook | None = None
         self._looking = self._again = False
         self._timer = QTimer(self, singleShot=True, interval=_PAUSE_MS)
@@ -96,7 +96,7 @@ class Preflight(QObject):
             return
         if finding.plane and finding.plane != self._planes.plane:
             self._planes.show(finding.plane)
-        self._navigator.look_at(finding.voxel)
+        self._navigation.look_at(finding.voxel)
         session.scribbles.visible = True
         session.viewer.layers.selection.active = session.scribbles
 

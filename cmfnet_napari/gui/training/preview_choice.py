@@ -15,11 +15,11 @@ from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
-from cmfnet_napari.gui.training.refinement import Refining
+from cmfnet_napari.gui.training.refinement import Refinement
 from cmfnet_napari.gui.training.training import Training
 
 
-class History(QObject):
+class PreviewChoice(QObject):
     """Earlier contours of the training that goes on, or of the one whose contour is shown.
 
     Attributes
@@ -33,11 +33,11 @@ class History(QObject):
     changed = Signal()
 
     def __init__(
-        self, session: Session, result: Result, training: Training, refining: Refining
+        self, session: Session, result: Result, training: Training, refinement: Refinement
     ) -> None:
         super().__init__(session)
         self._session = session
-        self._result, self._training, self._refining = result, training, refining
+        self._result, self._training, self._refinement = result, training, refinement
         self._run: Path | None = None
         self._told: dict[int, Preview] = {}  # of the run, by step
         self._last: int | None = None  # step of its contour
@@ -47,8 +47,8 @@ class History(QObject):
         training.previewed.connect(self._on_previewed)
         training.finished.connect(self._on_finished)
         training.failed.connect(self._on_failed)
-        refining.state_changed.connect(lambda _state: self.changed.emit())
-        refining.finished.connect(self._on_refined)
+        refinement.state_changed.connect(lambda _state: self.changed.emit())
+        refinement.finished.connect(self._on_refined)
         session.opened.connect(self._on_opened)
         session.closed.connect(self._forget)
 
@@ -60,7 +60,7 @@ class History(QObject):
     @property
     def can_choose(self) -> bool:
         """Whether the one that is looked at can become the contour now."""
-        free = self._refining.state == "ready" and not self._training.running
+        free = self._refinement.state == "ready" and not self._training.running
         return free and self._session.writable and not self.at_newest
 
     def show(self, place: int) -> None:
@@ -88,17 +88,17 @@ class History(QObject):
         Raises
         ------
         UserError
-            The newest is looked at, or as `Refining.choose`.
+            The newest is looked at, or as `Refinement.choose`.
         """
         if self.at_newest:
             raise UserError("The newest contour is shown already. Move the slider to go back.")
-        self._refining.choose(self.previews[self.place].event.step)
+        self._refinement.choose(self.previews[self.place].event.step)
 
     def _on_started(self, event: Started) -> None:
         self._use(inside(self._session.case.folder, event.run))
 
     def _on_failed(self, _reason: str, _details: str) -> None:
-        self._use(self._refining.run)
+        self._use(self._refinement.run)
 
     def _on_previewed(self, event: Preview) -> None:
         self._told.setdefault(event.step, event)
@@ -114,7 +114,7 @@ class History(QObject):
         self._on_finished(event)
 
     def _on_opened(self) -> None:
-        self._use(self._refining.run)
+        self._use(self._refinement.run)
 
     def _use(self, run: Path | None) -> None:
         """Go on with a run's previews; its log is read once, what comes later is heard."""

@@ -25,7 +25,7 @@ _LOST = (
 )
 
 
-class Refining(QObject):
+class Refinement(QObject):
     """Keeps the contour of the open case up to date, with a worker that stays after a fit.
 
     The worker may end at any time while it is idle: the next stroke starts another.

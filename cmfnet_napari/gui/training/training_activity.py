@@ -11,7 +11,7 @@ from cmfnet_napari.gui.training.training import Training
 _WHOLE = 100  # per cent
 
 
-class Activity(QObject):
+class TrainingActivity(QObject):
     """One bar while a fit runs. It holds no widget of its own.
 
     Attributes

@@ -19,13 +19,13 @@ from cmfnet_napari.gui.training.continue_panel import ContinuePanel
 from cmfnet_napari.gui.training.loss_plot import AgreementPlot, LossPlot
 from cmfnet_napari.gui.training.preflight import Preflight
 from cmfnet_napari.gui.training.preflight_panel import PreflightPanel
-from cmfnet_napari.gui.training.preview_choice import History
-from cmfnet_napari.gui.training.preview_choice_panel import HistoryPanel
-from cmfnet_napari.gui.training.refinement import Refining
+from cmfnet_napari.gui.training.preview_choice import PreviewChoice
+from cmfnet_napari.gui.training.preview_choice_panel import PreviewChoicePanel
+from cmfnet_napari.gui.training.refinement import Refinement
 from cmfnet_napari.gui.training.start_panel import StartPanel
 from cmfnet_napari.gui.training.training import Training
-from cmfnet_napari.gui.views.navigation import Navigator
-from cmfnet_napari.gui.views.planes import PlaneKeeper
+from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.planes import Planes
 
 _TRAIN_TIP = "Contour this patient from your strokes; you can go on drawing meanwhile"
 _UPDATE_TIP = (
@@ -42,17 +42,17 @@ class TrainingPanel(QWidget):
         self,
         session: Session,
         training: Training,
-        refining: Refining,
-        history: History,
+        refinement: Refinement,
+        preview_choice: PreviewChoice,
         base_models: BaseModels,
-        planes: PlaneKeeper,
-        navigator: Navigator,
+        planes: Planes,
+        navigation: Navigation,
     ) -> None:
         super().__init__()
         self._session, self._training = session, training
         self._paused = False
         self.begin = StartPanel(session, training, base_models)
-        preflight = Preflight(session, training, planes, navigator, lambda: self.begin.config)
+        preflight = Preflight(session, training, planes, navigation, lambda: self.begin.config)
         preflight.setParent(self)
         self.begin.changed.connect(preflight.refresh)
         self.begin.changed.connect(self._name_button)
@@ -65,14 +65,14 @@ class TrainingPanel(QWidget):
         )
         self.update_box = QCheckBox("Update the contour while I draw")
         self.update_box.setToolTip(_UPDATE_TIP)
-        self.update_box.setChecked(refining.enabled)
-        self.update_box.toggled.connect(refining.enable)
+        self.update_box.setChecked(refinement.enabled)
+        self.update_box.toggled.connect(refinement.enable)
         self.goes_on = ContinuePanel(training)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.time = text_label()
         self.plot, self.agreement = LossPlot(session.viewer), AgreementPlot(session.viewer)
-        self.history = HistoryPanel(history)
+        self.preview_choice = PreviewChoicePanel(preview_choice)
         self.message = text_label()
         self.details_button = QPushButton("Details")
         self.details_button.setToolTip("What the training program wrote, for who helps you")
@@ -90,7 +90,7 @@ class TrainingPanel(QWidget):
             self.time,
             self.stop_button,
             self.message,
-            self.history,
+            self.preview_choice,
             self.agreement,
             self.plot,
             self.details_button,

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QWidget
 from cmfnet_napari.core.images.window_level import Limits
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.views.fusion import Fusion
-from cmfnet_napari.gui.views.navigation import Navigator
+from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.windowing import Windowing
 
@@ -56,7 +56,7 @@ class ViewLinks:
     """What a view of planes is tied to: the patient, the place, and how CT and MR are shown."""
 
     session: Session
-    navigator: Navigator
+    navigation: Navigation
     fusion: Fusion
     windowing: Windowing
 
@@ -129,7 +129,7 @@ class CanvasMouse(QObject):
         shift = event.modifiers() == Qt.KeyboardModifier.ShiftModifier
         if event.button() == Qt.MouseButton.LeftButton and shift:
             self._pointing = True
-            self._links.navigator.go_to(self._place(event))
+            self._links.navigation.go_to(self._place(event))
             return True
         return False
 
@@ -147,7 +147,7 @@ class CanvasMouse(QObject):
             self._links.windowing.drag(image, limits, way.x(), way.y())
             return True
         if self._pointing:
-            self._links.navigator.go_to(self._place(event))
+            self._links.navigation.go_to(self._place(event))
         elif event.buttons() == Qt.MouseButton.NoButton:  # strokes come first
             self._readout.show_value(self._place(event))
         return self._pointing

@@ -36,7 +36,7 @@ def can_be_shown(layer: Layer) -> bool:
     return type(layer) in _SHOWN and layer.ndim == 3
 
 
-class Twin:
+class LinkedLayer:
     """A layer that shows what another one shows, in a viewer of its own.
 
     napari slices a layer for one viewer only, so each view needs its own layers. They hold the
@@ -49,7 +49,7 @@ class Twin:
     image : str
         ``CT`` or ``MR`` in a view of that image alone, empty in a view that shows both.
     painted : callable
-        Told after the twin's array was changed by painting in the twin.
+        Told after its array was changed by painting in this layer.
     """
 
     def __init__(self, layer: Layer, image: str, painted: Callable[[], None]) -> None:

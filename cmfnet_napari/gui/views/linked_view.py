@@ -8,14 +8,14 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.gui.views.linked_layers import Twin, can_be_shown
+from cmfnet_napari.gui.views.linked_layers import LinkedLayer, can_be_shown
 from cmfnet_napari.gui.views.planes import PLANES, turn
 
-Painted = Callable[["Twin"], None]
+Painted = Callable[["LinkedLayer"], None]
 
 
 class LinkedView:
-    """The model of a view: napari's ViewerModel with twins of the main viewer's layers.
+    """The model of a view: napari's ViewerModel with layers linked to the main viewer's.
 
     Parameters
     ----------
@@ -26,14 +26,14 @@ class LinkedView:
     image : str
         ``CT`` or ``MR`` to show that image alone; empty for both.
     painted : callable
-        Told a twin that was painted into.
+        Told a linked layer that was painted into.
     """
 
     def __init__(self, main: ViewerModel, grid: Grid, image: str, painted: Painted) -> None:
         self.model = ViewerModel(title=image or "CT and MR")
         self.image = image
         self._main, self._grid, self._painted = main, grid, painted
-        self._twins: list[Twin] = []
+        self._linked_layers: list[LinkedLayer] = []
         main.layers.events.inserted.connect(self._follow_layers)
         main.layers.events.removed.connect(self._follow_layers)
         main.layers.events.reordered.connect(self._follow_layers)
@@ -47,9 +47,9 @@ class LinkedView:
         self.model.dims.order = PLANES[plane]
         turn(self.model, plane, self._grid)
 
-    def twin(self, layer: Layer) -> Twin | None:
-        """The twin of a layer of the main viewer, which napari hands to plugins in a wrapper."""
-        return next((twin for twin in self._twins if twin.original == layer), None)
+    def linked(self, layer: Layer) -> LinkedLayer | None:
+        """What shows a layer of the main viewer, which napari hands to plugins in a wrapper."""
+        return next((linked for linked in self._linked_layers if linked.original == layer), None)
 
     def close(self) -> None:
         """Let go of the main viewer."""
@@ -57,32 +57,32 @@ class LinkedView:
         for event in (events.inserted, events.removed, events.reordered):
             event.disconnect(self._follow_layers)
         self._main.layers.selection.events.active.disconnect(self._follow_active)
-        for twin in self._twins:
-            twin.close()
-        self._twins.clear()
+        for linked in self._linked_layers:
+            linked.close()
+        self._linked_layers.clear()
         self.model.layers.clear()
 
     def _follow_layers(self, _event: object = None) -> None:
-        """Have a twin of each layer, in the same order; layers are told apart by themselves."""
+        """Link every layer, in the same order; layers are told apart by themselves."""
         wanted = [layer for layer in self._main.layers if can_be_shown(layer)]
-        for twin in [twin for twin in self._twins if twin.original not in wanted]:
-            twin.close()
-            self._twins.remove(twin)
-            self.model.layers.remove(twin.shown)
+        for linked in [linked for linked in self._linked_layers if linked.original not in wanted]:
+            linked.close()
+            self._linked_layers.remove(linked)
+            self.model.layers.remove(linked.shown)
         for layer in wanted:
-            if self.twin(layer) is None:
+            if self.linked(layer) is None:
                 self._add(layer)
         for index, layer in enumerate(wanted):
-            now = self.model.layers.index(self.twin(layer).shown)
+            now = self.model.layers.index(self.linked(layer).shown)
             if now != index:
                 self.model.layers.move(now, index)
         self._follow_active()
 
     def _add(self, layer: Layer) -> None:
-        twin = Twin(layer, self.image, lambda: self._painted(twin))
-        self._twins.append(twin)
-        self.model.layers.append(twin.shown)
+        linked = LinkedLayer(layer, self.image, lambda: self._painted(linked))
+        self._linked_layers.append(linked)
+        self.model.layers.append(linked.shown)
 
     def _follow_active(self, _event: object = None) -> None:
-        twin = self.twin(self._main.layers.selection.active)
-        self.model.layers.selection.active = None if twin is None else twin.shown
+        linked = self.linked(self._main.layers.selection.active)
+        self.model.layers.selection.active = None if linked is None else linked.shown

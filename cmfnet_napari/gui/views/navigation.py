@@ -15,7 +15,7 @@ from cmfnet_napari.gui.patient.session import Session
 _SAME = 1e-6  # napari's cameras come back from the canvas rounded; do not follow that
 
 
-class Navigator(QObject):
+class Navigation(QObject):
     """Moves all planes to a place, and keeps the views beside the main one where it is.
 
     The main viewer's `dims.point` is the place. It holds no widget.

@@ -70,7 +70,7 @@ def wipe(view: ViewerModel) -> None:
         view.canvas.overlays.pop(key)
 
 
-class PlaneKeeper(QObject):
+class Planes(QObject):
     """Keeps the viewer on one of the three planes, upright and lettered.
 
     Attributes

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import QGridLayout, QMainWindow, QWidget
 
 from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
 from cmfnet_napari.gui.views.layouts import LAYOUTS, Cell, Layouts
-from cmfnet_napari.gui.views.linked_layers import Twin
-from cmfnet_napari.gui.views.planes import PlaneKeeper
-from cmfnet_napari.gui.views.view_pane import Marks, Pane, SolidPane
+from cmfnet_napari.gui.views.linked_layers import LinkedLayer
+from cmfnet_napari.gui.views.planes import Planes
+from cmfnet_napari.gui.views.view_pane import Overlay, SolidPane, ViewPane
 
 _REDRAW_MS = 40
 _SIZED_MS = 50  # Qt gives new canvases their size in several events
@@ -40,22 +40,20 @@ class ViewGrid(QObject):
 
     scribbles_shown = Signal(object, object)  # Labels and Dims of a further view: to paint into
 
-    def __init__(
-        self, dock: QWidget, links: ViewLinks, planes: PlaneKeeper, layouts: Layouts
-    ) -> None:
+    def __init__(self, dock: QWidget, links: ViewLinks, planes: Planes, layouts: Layouts) -> None:
         super().__init__(dock)
-        session, navigator = links.session, links.navigator
-        self._dock, self._links, self._session, self._navigator = dock, links, session, navigator
+        session, navigation = links.session, links.navigation
+        self._dock, self._links, self._session, self._navigation = dock, links, session, navigation
         self._planes, self._layouts = planes, layouts
         self._frame: QWidget | None = None
         self._main: QtViewer | None = None
-        self._marks: Marks | None = None
-        self._panes: dict[Cell, Pane | SolidPane] = {}
-        self._shown: list[Pane | SolidPane] = []
+        self._overlay: Overlay | None = None
+        self._panes: dict[Cell, ViewPane | SolidPane] = {}
+        self._shown: list[ViewPane | SolidPane] = []
         self._painted: set[Labels] = set()
         self._timer = QTimer(self, singleShot=True, interval=_REDRAW_MS)
         self._timer.timeout.connect(self._redraw_painted)
-        self._set_cameras: Callable[[], None] = navigator.fit
+        self._set_cameras: Callable[[], None] = navigation.fit
         self._settled = QTimer(self, singleShot=True, interval=_SIZED_MS)
         self._settled.timeout.connect(lambda: self._set_cameras())
         session.opened.connect(self._on_opened)
@@ -64,11 +62,11 @@ class ViewGrid(QObject):
         layouts.changed.connect(self._arrange)
         self._later = QTimer(self, singleShot=True, interval=_OTHERS_MS)
         self._later.timeout.connect(self._update_panes)
-        navigator.moved.connect(self._follow_place)
-        navigator.crosshair_changed.connect(self._update)
+        navigation.moved.connect(self._follow_place)
+        navigation.crosshair_changed.connect(self._update)
 
     @property
-    def panes(self) -> list[Pane | SolidPane]:
+    def panes(self) -> list[ViewPane | SolidPane]:
         """The views that are shown beside the main one."""
         return list(self._shown)
 
@@ -76,9 +74,9 @@ class ViewGrid(QObject):
         self._main = _find_main(self._dock)
         if self._main is None:
             return
-        self._marks = Marks(self._links, self._session.viewer, self._main)
+        self._overlay = Overlay(self._links, self._session.viewer, self._main)
         self._session.recorder.recorded.connect(self._redraw_twins)
-        self._arrange(self._layouts.name, self._navigator.follow_main)
+        self._arrange(self._layouts.name, self._navigation.follow_main)
 
     def _on_closed(self) -> None:
         self._timer.stop()
@@ -90,63 +88,63 @@ class ViewGrid(QObject):
             pane.close()
         self._panes.clear()
         self._unframe()
-        if self._marks is not None:
-            self._marks.close()
-        self._marks = self._main = None
+        if self._overlay is not None:
+            self._overlay.close()
+        self._overlay = self._main = None
 
     def _arrange(self, name: str, then: Callable[[], None] | None = None) -> None:
         """Show an arrangement; `then` sets the cameras once every canvas has its size."""
-        if self._marks is None or self._session.patient is None:
+        if self._overlay is None or self._session.patient is None:
             return
         layout = LAYOUTS[name]
         for pane in self._shown:
             pane.hide()
         self._shown = [self._pane(cell) for cell in layout.cells]
-        self._marks.image = self._marks.mouse.image = "CT" if layout.parted else ""
+        self._overlay.image = self._overlay.mouse.image = "CT" if layout.parted else ""
         self._place(layout.cells)
         self._turn_panes(self._planes.plane)
         self._update()
-        self._set_cameras = then or self._navigator.fit
+        self._set_cameras = then or self._navigation.fit
         self._settled.start()
 
-    def _pane(self, cell: Cell) -> Pane | SolidPane:
+    def _pane(self, cell: Cell) -> ViewPane | SolidPane:
         if cell not in self._panes:
-            kind = SolidPane if cell.solid else Pane
+            kind = SolidPane if cell.solid else ViewPane
             keys = self._main.canvas.native
             self._panes[cell] = kind(self._links, cell, keys, self._on_painted)
             if not cell.solid:
                 self._let_paint(self._panes[cell])
         return self._panes[cell]
 
-    def _let_paint(self, pane: Pane) -> None:
-        twin = pane.view.twin(self._session.scribbles)
+    def _let_paint(self, pane: ViewPane) -> None:
+        linked = pane.view.linked(self._session.scribbles)
         dims = pane.view.model.dims
-        self._session.recorder.listen(twin.shown, dims)
-        self.scribbles_shown.emit(twin.shown, dims)
+        self._session.recorder.listen(linked.shown, dims)
+        self.scribbles_shown.emit(linked.shown, dims)
 
     def _turn(self, plane: str) -> None:
         self._turn_panes(plane)
         if self._shown:
-            self._navigator.fit()
+            self._navigation.fit()
         self._update()
 
     def _turn_panes(self, plane: str) -> None:
-        with self._navigator.still():
+        with self._navigation.still():
             for cell, pane in self._panes.items():
                 if pane in self._shown:
                     pane.show(cell.plane(plane))
 
     def _follow_place(self) -> None:
         """The main view at once; crosshairs and words of the others ten times a second."""
-        if self._marks is not None and self._session.patient is not None:
-            self._marks.update(self._crosshair)
+        if self._overlay is not None and self._session.patient is not None:
+            self._overlay.update(self._crosshair)
             if self._shown and not self._later.isActive():
                 self._later.start()
 
     def _update(self) -> None:
         """All views at once."""
-        if self._marks is not None and self._session.patient is not None:
-            self._marks.update(self._crosshair)
+        if self._overlay is not None and self._session.patient is not None:
+            self._overlay.update(self._crosshair)
             self._update_panes()
 
     def _update_panes(self) -> None:
@@ -155,18 +153,18 @@ class ViewGrid(QObject):
 
     @property
     def _crosshair(self) -> bool:
-        return self._navigator.crosshair and bool(self._shown)
+        return self._navigation.crosshair and bool(self._shown)
 
     # --- strokes
 
-    def _on_painted(self, painted: Twin) -> None:
+    def _on_painted(self, painted: LinkedLayer) -> None:
         """Show a stroke that is drawn in one view in all others."""
         self._painted.add(painted.original)
         if not self._timer.isActive():
             self._timer.start()
-        for twin in self._twins(painted.original):
-            if twin is not painted:
-                twin.redraw_soon()
+        for linked in self._linked_layers(painted.original):
+            if linked is not painted:
+                linked.redraw_soon()
 
     def _redraw_painted(self) -> None:
         for layer in self._painted:
@@ -175,12 +173,12 @@ class ViewGrid(QObject):
 
     def _redraw_twins(self) -> None:
         """After undo and strokes that were not painted."""
-        for twin in self._twins(self._session.scribbles):
-            twin.redraw_soon()
+        for linked in self._linked_layers(self._session.scribbles):
+            linked.redraw_soon()
 
-    def _twins(self, layer: Labels) -> list[Twin]:
-        found = [pane.view.twin(layer) for pane in self._shown if isinstance(pane, Pane)]
-        return [twin for twin in found if twin is not None]
+    def _linked_layers(self, layer: Labels) -> list[LinkedLayer]:
+        found = [pane.view.linked(layer) for pane in self._shown if isinstance(pane, ViewPane)]
+        return [linked for linked in found if linked is not None]
 
     # --- places
 

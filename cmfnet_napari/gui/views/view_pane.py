@@ -15,7 +15,7 @@ from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.solid_view import SolidView
 
 
-class Marks:
+class Overlay:
     """What we draw over a view of planes: crosshair, slice position, value under the mouse."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Marks:
         image: str = "",
         keys: QWidget | None = None,
     ) -> None:
-        self._navigator, self._view = links.navigator, view
+        self._navigation, self._view = links.navigation, view
         self.image = image
         self.crosshair = Crosshair(qt_viewer)
         self._readout = Readout(links.session, view)
@@ -44,7 +44,7 @@ class Marks:
             return
         self._readout.show_plane(self.image)
         if crosshair and self._view.dims.ndisplay == 2:
-            down, across = self._navigator.place[list(self._view.dims.displayed)]
+            down, across = self._navigation.place[list(self._view.dims.displayed)]
             self.crosshair.show((float(down), float(across)))
         else:
             self.crosshair.show(None)
@@ -64,7 +64,7 @@ class Marks:
             self._drawn.start()
 
 
-class Pane:
+class ViewPane:
     """A view of planes and its canvas.
 
     Parameters
@@ -76,47 +76,47 @@ class Pane:
     keys : QWidget
         The main view's canvas.
     painted : callable
-        Told a twin that was painted into.
+        Told a linked layer that was painted into.
     """
 
     def __init__(self, links: ViewLinks, cell: Cell, keys: QWidget, painted: Painted) -> None:
-        self._navigator = links.navigator
+        self._navigation = links.navigation
         grid = links.session.case.study.grid
         self.view = LinkedView(links.session.viewer, grid, cell.image, painted)
         self.widget = QtViewer(self.view.model)
         self.widget.setAcceptDrops(False)
-        self.marks = Marks(links, self.view.model, self.widget, cell.image, keys)
+        self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys)
         self._linked = False
 
     def show(self, plane: str) -> None:
         """Show a plane and follow the main view."""
         self.view.show(plane)
         if not self._linked:
-            self._navigator.link(self.view.model)
+            self._navigation.link(self.view.model)
             self._linked = True
         self.widget.show()
 
     def hide(self) -> None:
         """Follow no longer, which would cost time for nothing."""
         if self._linked:
-            self._navigator.unlink(self.view.model)
+            self._navigation.unlink(self.view.model)
             self._linked = False
         self.widget.hide()
 
     def update(self, crosshair: bool) -> None:
         """Follow the place of the planes."""
-        self.marks.update(crosshair)
+        self.overlay.update(crosshair)
 
     def close(self) -> None:
         """End it and its widget."""
         self.hide()
-        self.marks.close()
+        self.overlay.close()
         self.view.close()
         _end(self.widget)
 
 
 class SolidPane:
-    """The view in three dimensions and its canvas; made as a `Pane` is."""
+    """The view in three dimensions and its canvas; made as a `ViewPane` is."""
 
     def __init__(self, links: ViewLinks, _cell: Cell, _keys: QWidget, _painted: Painted) -> None:
         session = links.session

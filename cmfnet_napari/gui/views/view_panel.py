@@ -28,7 +28,7 @@ from cmfnet_napari.gui.shared.shortcuts import (
 from cmfnet_napari.gui.shared.widgets import button, column, row
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
-from cmfnet_napari.gui.views.planes import PLANES, PlaneKeeper
+from cmfnet_napari.gui.views.planes import PLANES, Planes
 from cmfnet_napari.gui.views.windowing import Windowing
 
 _DRAG = "Or drag over the image with the right mouse button: right is wider, down is darker."
@@ -40,7 +40,7 @@ class ViewPanel(QWidget):
     def __init__(
         self,
         session: Session,
-        planes: PlaneKeeper,
+        planes: Planes,
         layouts: Layouts,
         fusion: Fusion,
         windowing: Windowing,
@@ -62,7 +62,7 @@ class ViewPanel(QWidget):
 class PlaneButtons(QWidget):
     """Axial, sagittal, coronal."""
 
-    def __init__(self, session: Session, planes: PlaneKeeper) -> None:
+    def __init__(self, session: Session, planes: Planes) -> None:
         super().__init__()
         self._group = QButtonGroup(self)
         self.buttons = {}
