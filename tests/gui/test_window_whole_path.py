@@ -12,12 +12,12 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from conftest import Hand
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 
 from cmfnet_napari.core.geometry.boxes import bounding_box
+from tests.gui.conftest import Hand
 
 LEFT = Qt.MouseButton.LeftButton
 STEPS = 12  # of a training that only has to run
