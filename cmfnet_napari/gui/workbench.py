@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import napari
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.provisional import ProvisionalContour
 from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.drawing import drawing_keys
 from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.drawing import Drawing
-from cmfnet_napari.gui.drawing.tools import TOOLS
 from cmfnet_napari.gui.export.report_export import ReportExport
+from cmfnet_napari.gui.key_sheet import SHOW_KEYS
 from cmfnet_napari.gui.last_view import LastView
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.mr_placement import MrPlacement
-from cmfnet_napari.gui.review.review import Review
+from cmfnet_napari.gui.review.review import NEXT_PLACE, Review
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
-from cmfnet_napari.gui.shared import shortcuts
+from cmfnet_napari.gui.shared.shortcuts import Actions, bind_keys, unbind_keys
 from cmfnet_napari.gui.training.base_models import BaseModels
 from cmfnet_napari.gui.training.preview_choice import PreviewChoice
 from cmfnet_napari.gui.training.refinement import Refinement
 from cmfnet_napari.gui.training.training import Training
 from cmfnet_napari.gui.training.training_activity import TrainingActivity
+from cmfnet_napari.gui.views import view_keys
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import Layouts
 from cmfnet_napari.gui.views.navigation import Navigation
-from cmfnet_napari.gui.views.planes import PLANES, Planes
+from cmfnet_napari.gui.views.planes import Planes
 from cmfnet_napari.gui.views.windowing import Windowing
 
 
@@ -84,7 +84,7 @@ class Workbench(QObject):
             self.provisional,
             self.training,
         )
-        self._actions: shortcuts.Actions = {}
+        self._actions: Actions = {}
         session.arriving.connect(self._arrange)
         session.leaving.connect(self._leave)
 
@@ -107,7 +107,7 @@ class Workbench(QObject):
         layer.editable = session.writable
         session.viewer.layers.selection.active = layer
         self._actions = self._what_keys_do()
-        shortcuts.bind_keys(session.viewer, layer, self._actions)
+        bind_keys(session.viewer, layer, self._actions)
         self.last_view.open()
 
     def _leave(self) -> None:
@@ -124,31 +124,19 @@ class Workbench(QObject):
         ):
             controller.close()
         if self.session.patient is not None:
-            shortcuts.unbind_keys(self.session.scribbles, self._actions)
+            unbind_keys(self.session.scribbles, self._actions)
             self.drawing.close()
             self.last_view.close()
             self.planes.close()
 
-    def _what_keys_do(self) -> shortcuts.Actions:
-        """What is done for every one of `keys.SHORTCUTS`."""
-        session, drawing = self.session, self.drawing
+    def _what_keys_do(self) -> Actions:
+        """What is done for every one of `key_sheet.SHORTCUTS`."""
+        looking = self.planes, self.layouts, self.fusion, self.navigation
         return {
-            shortcuts.BACKGROUND_KEY: partial(session.select_class, BACKGROUND),
-            shortcuts.FIRST_CLASS_KEY: partial(session.select_class, FIRST_CLASS),
-            shortcuts.NEXT_CLASS_KEY: session.select_next_class,
-            **{shortcuts.DRAWING[tool].key: partial(drawing.choose, tool) for tool in TOOLS},
-            shortcuts.DRAWING["between"].key: drawing.fill_between,
-            shortcuts.DRAWING["next"].key: partial(drawing.step, 1),
-            shortcuts.DRAWING["previous"].key: partial(drawing.step, -1),
-            shortcuts.UNDO_KEY: session.undo,
-            shortcuts.REDO_KEY: session.redo,
-            **{shortcuts.PLANE_KEYS[plane]: partial(self.planes.show, plane) for plane in PLANES},
-            shortcuts.LAYOUT_KEY: self.layouts.show_next,
-            shortcuts.CHECKERBOARD_KEY: self.fusion.switch_board,
-            shortcuts.FLICKER_KEY: self.fusion.flicker,
-            shortcuts.CROSSHAIR_KEY: self.navigation.switch_crosshair,
-            shortcuts.NEXT_PLACE_KEY: self.review.next_place,
-            shortcuts.SHEET_KEY: self.keys_asked.emit,
+            **drawing_keys.what_keys_do(self.session, self.drawing),
+            **view_keys.what_keys_do(*looking),
+            NEXT_PLACE: self.review.next_place,
+            SHOW_KEYS: self.keys_asked.emit,
         }
 
 

@@ -46,7 +46,7 @@ def timers(monkeypatch):
 def bench(tmp_path, monkeypatch, background, said):
     """A whole workbench with napari's model of a viewer, which needs no display."""
     monkeypatch.setattr(
-        "cmfnet_napari.gui.shared.shortcuts._register", lambda: None
+        "cmfnet_napari.gui.shared.shortcuts._register", lambda _: None
     )  # napari's own
     monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
     bench = Workbench(ViewerModel())

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.gui.key_sheet import SHORTCUTS
 from cmfnet_napari.gui.patient.classes import change_class
-from cmfnet_napari.gui.shared import shortcuts
 from tests.gui_logic.stand_ins import CT_SHAPE as SHAPE
 from tests.gui_logic.stand_ins import come, drop, patient
 
@@ -113,7 +113,7 @@ def test_a_preview_is_one_layer_and_goes_when_there_is_a_prediction(bench):
 
 
 def test_every_key_has_something_to_do(bench):
-    assert set(bench._what_keys_do()) == {shortcut.key for shortcut in shortcuts.SHORTCUTS}
+    assert set(bench._what_keys_do()) == set(SHORTCUTS)
 
 
 def test_removing_the_strokes_leaves_the_patient(bench, said):

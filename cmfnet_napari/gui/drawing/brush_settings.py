@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.gui.drawing.tools import Tool
-
 SMALLEST_MM, LARGEST_MM = 0.1, 100.0
 _FIRST_MM = 3.0
 
@@ -27,10 +25,10 @@ class Brush(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._setting = False
-        self.tool: Tool = "free"
+        self.tool = "free"
         self.size_mm = _FIRST_MM
 
-    def choose(self, tool: Tool) -> None:
+    def choose(self, tool: str) -> None:
         """Draw with a tool from now on."""
         self.tool = tool
         self.changed.emit()

@@ -15,10 +15,10 @@ from qtpy.QtWidgets import (
 )
 
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, PAPER_COVERAGE, ScribbleClass
+from cmfnet_napari.gui.drawing.drawing_keys import DRAW_NEXT_CLASS, class_key
 from cmfnet_napari.gui.patient.classes import add_class, change_class
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
-from cmfnet_napari.gui.shared.shortcuts import NEXT_CLASS_KEY, class_key
 from cmfnet_napari.gui.shared.widgets import button, column, row, said, text_label
 
 _COLOR, _NAME, _KEY, _VOXELS, _PERCENT = range(5)
@@ -41,8 +41,8 @@ class ClassesPanel(QWidget):
             row(self.add_button, self.color_button),
             text_label(
                 f"Click a class to paint it; double-click its name to rename it. "
-                f"{NEXT_CLASS_KEY}: next class. A full bar: strokes cover as much of the image as "
-                "in the paper."
+                f"{DRAW_NEXT_CLASS.key}: next class. A full bar: strokes cover as much of the "
+                "image as in the paper."
             ),
         )
         layout.setContentsMargins(0, 0, 0, 0)

@@ -11,7 +11,6 @@ from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.layer_pen import LayerPen
-from cmfnet_napari.gui.drawing.tools import Tool
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.views.navigation import Navigation
 
@@ -52,7 +51,7 @@ class Drawing(QObject):
             self._pens.remove(pen)
             pen.close()
 
-    def choose(self, tool: Tool) -> None:
+    def choose(self, tool: str) -> None:
         """Draw with a tool from now on; who was erasing goes on erasing, with it."""
         if self._session.patient is not None:
             layer = self._session.scribbles

@@ -14,7 +14,7 @@ import numpy as np
 from napari.layers import Labels
 
 from cmfnet_napari.gui.drawing.brush_settings import Brush
-from cmfnet_napari.gui.drawing.tools import UnfinishedStroke, begin
+from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, ground_of
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 
 _MODES = ("paint", "erase")
@@ -49,7 +49,7 @@ class LayerPen:
             return
         callbacks = self.layer.mouse_drag_callbacks
         callbacks[:] = [call for call in callbacks if not _is_naparis_brush(call)]
-        self.layer.cursor = "cross" if self._brush.tool == "lasso" else "circle"
+        self.layer.cursor = TOOLS[self._brush.tool].cursor
         self.layer.cursor_size = self._brush.size_mm
 
     def resize(self) -> None:
@@ -90,7 +90,8 @@ class LayerPen:
         joined = _JOIN in event.modifiers and self._same_slice(here, plane)
         tool = "straight" if joined else self._brush.tool
         start = self._last if joined else here
-        way = begin(tool, self.layer, stroke, start, plane, self._brush.size_mm)
+        ground = ground_of(self.layer, plane, self._brush.size_mm)
+        way = TOOLS[tool].begin(stroke, ground, start)
         way.move(here)
         yield
         while event.type == "mouse_move":

@@ -1,19 +1,17 @@
-"""One stroke while it is drawn: what it has changed, and the ways to draw it."""
+"""The tools, a row of `TOOLS` each, and one stroke while it is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Literal, Protocol, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from napari.layers import Labels
 
 from cmfnet_napari.core.strokes.brush import Index, enclosed, swept
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED
-
-Tool = Literal["free", "straight", "lasso"]
-TOOLS: tuple[Tool, ...] = get_args(Tool)
+from cmfnet_napari.gui.shared.shortcuts import Shortcut
 
 
 class UnfinishedStroke:
@@ -70,50 +68,57 @@ class Way(Protocol):
         """The button was let go."""
 
 
-def begin(
-    tool: Tool,
-    layer: Labels,
-    stroke: UnfinishedStroke,
-    start: np.ndarray,
-    plane: tuple[int, ...],
-    mm: float,
-) -> Way:
-    """Start a stroke.
+@dataclass(frozen=True)
+class Ground:
+    """What a stroke is drawn on, and with which brush; places are voxels (z, y, x).
 
-    Parameters
+    Attributes
     ----------
-    tool : str
-        Name of the tool.
-    layer : Labels
-        Its scale is mm; with three `n_edit_dimensions` the brush is a ball.
-    stroke : UnfinishedStroke
-        Gets what is drawn.
-    start : float array (3,)
-        Where, in voxels z, y, x.
+    shape : tuple of int
+        Of the layer's array.
+    spacing : sequence of float
+        Of its voxels, mm.
     plane : tuple of int
         The two array axes that are shown.
-    mm : float
+    axes : tuple of int
+        Those that the brush reaches along: `plane`, or all three for a ball.
+    size_mm : float
         Diameter of the brush.
     """
+
+    shape: tuple[int, ...]
+    spacing: Sequence[float]
+    plane: tuple[int, ...]
+    axes: tuple[int, ...]
+    size_mm: float
+
+    def brushed(self, start: np.ndarray, end: np.ndarray) -> Index:
+        """Voxels under the brush on its way."""
+        return swept(start, end, self.size_mm, self.spacing, self.shape, self.axes)
+
+    def line(self, start: np.ndarray, end: np.ndarray) -> Index:
+        """Voxels on the way itself."""
+        return swept(start, end, 0.0, self.spacing, self.shape, self.plane)
+
+    def inside(self, outline: np.ndarray) -> Index:
+        """Voxels inside a closed line."""
+        return enclosed(outline, self.shape, self.plane)
+
+
+def ground_of(layer: Labels, plane: tuple[int, ...], size_mm: float) -> Ground:
+    """The ground of a layer in mm; with three `n_edit_dimensions` the brush is a ball."""
     axes = (0, 1, 2) if layer.n_edit_dimensions == 3 else plane
-    shape = layer.data.shape
-    if tool == "lasso":
-        line = partial(swept, size_mm=0.0, spacing=layer.scale, shape=shape, axes=plane)
-        return _Lasso(stroke, line, partial(enclosed, shape=shape, axes=plane), start)
-    brush = partial(swept, size_mm=mm, spacing=layer.scale, shape=shape, axes=axes)
-    return {"free": _Free, "straight": _Straight}[tool](stroke, brush, start)
+    return Ground(layer.data.shape, layer.scale, plane, axes, size_mm)
 
 
 class _Free:
     """A line that follows the mouse."""
 
-    def __init__(
-        self, stroke: UnfinishedStroke, brush: Callable[..., Index], start: np.ndarray
-    ) -> None:
-        self._stroke, self._brush, self._last = stroke, brush, start
+    def __init__(self, stroke: UnfinishedStroke, ground: Ground, start: np.ndarray) -> None:
+        self._stroke, self._ground, self._last = stroke, ground, start
 
     def move(self, place: np.ndarray) -> None:
-        self._stroke.add(self._brush(self._last, place))
+        self._stroke.add(self._ground.brushed(self._last, place))
         self._last = place
 
     def end(self) -> None:
@@ -123,14 +128,12 @@ class _Free:
 class _Straight:
     """A straight line from the start to where the mouse is."""
 
-    def __init__(
-        self, stroke: UnfinishedStroke, brush: Callable[..., Index], start: np.ndarray
-    ) -> None:
-        self._stroke, self._brush, self._start = stroke, brush, start
+    def __init__(self, stroke: UnfinishedStroke, ground: Ground, start: np.ndarray) -> None:
+        self._stroke, self._ground, self._start = stroke, ground, start
 
     def move(self, place: np.ndarray) -> None:
         self._stroke.take_back()
-        self._stroke.add(self._brush(self._start, place))
+        self._stroke.add(self._ground.brushed(self._start, place))
 
     def end(self) -> None:
         pass
@@ -139,20 +142,48 @@ class _Straight:
 class _Lasso:
     """An outline that follows the mouse; its inside is filled at the end."""
 
-    def __init__(
-        self,
-        stroke: UnfinishedStroke,
-        line: Callable[..., Index],
-        inside: Callable[..., Index],
-        start: np.ndarray,
-    ) -> None:
-        self._stroke, self._line, self._inside = stroke, line, inside
-        self._outline = [start]
+    def __init__(self, stroke: UnfinishedStroke, ground: Ground, start: np.ndarray) -> None:
+        self._stroke, self._ground, self._outline = stroke, ground, [start]
 
     def move(self, place: np.ndarray) -> None:
-        self._stroke.add(self._line(self._outline[-1], place))
+        self._stroke.add(self._ground.line(self._outline[-1], place))
         self._outline.append(place)
 
     def end(self) -> None:
         self._stroke.take_back()
-        self._stroke.add(self._inside(np.array(self._outline)))
+        self._stroke.add(self._ground.inside(np.array(self._outline)))
+
+
+@dataclass(frozen=True)
+class Tool:
+    """All there is to say of a tool.
+
+    Attributes
+    ----------
+    label : str
+        On its button.
+    shortcut : Shortcut
+        Its key, and what it does.
+    tip : str
+        How it is used.
+    begin : callable
+        Begins a stroke: gets the stroke, its ground and the place (float, z, y, x).
+    cursor : str
+        napari's name of the pointer.
+    """
+
+    label: str
+    shortcut: Shortcut
+    tip: str
+    begin: Callable[[UnfinishedStroke, Ground, np.ndarray], Way]
+    cursor: str = "circle"
+
+
+_JOINED = "With Ctrl (Cmd), a straight line from where the last stroke ended"
+_PRESS = "Press where it begins, let go where it ends"
+_AROUND = "Draw around an area; it is filled when you let go"
+TOOLS = {
+    "free": Tool("Free", Shortcut("D", "Draw a free line"), _JOINED, _Free),
+    "straight": Tool("Straight", Shortcut("S", "Draw a straight line"), _PRESS, _Straight),
+    "lasso": Tool("Lasso", Shortcut("O", "Outline an area and fill it"), _AROUND, _Lasso, "cross"),
+}

@@ -9,21 +9,16 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGroupBox, QLabel, QPushBu
 
 from cmfnet_napari.gui.drawing.brush_settings import LARGEST_MM, SMALLEST_MM
 from cmfnet_napari.gui.drawing.drawing import Drawing
+from cmfnet_napari.gui.drawing.drawing_keys import FILL_BETWEEN, NEXT_SLICE, PREVIOUS_SLICE
 from cmfnet_napari.gui.drawing.tools import TOOLS
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.shared.shortcuts import DRAWING
+from cmfnet_napari.gui.shared.shortcuts import Shortcut
 from cmfnet_napari.gui.shared.widgets import button, column, row
 
 _MODES = {
     "paint": ("Paint", "Paint the class in use (P)"),
     "erase": ("Erase", "Take strokes away (E)"),
     "pan_zoom": ("Move", "Move the image with the mouse (Z, or hold the space bar)"),
-}
-_JOINED = "With Ctrl (Cmd), a straight line from where the last stroke ended"
-_TOOLS = {
-    "free": ("Free", _JOINED),
-    "straight": ("Straight", "Press where it begins, let go where it ends"),
-    "lasso": ("Lasso", "Draw around an area; it is filled when you let go"),
 }
 
 
@@ -39,12 +34,8 @@ class ToolsPanel(QGroupBox):
             for mode, (text, tip) in _MODES.items()
         }
         self.tools = {
-            tool: _choice(
-                _TOOLS[tool][0],
-                partial(drawing.choose, tool),
-                f"{DRAWING[tool].title} ({DRAWING[tool].key}). {_TOOLS[tool][1]}",
-            )
-            for tool in TOOLS
+            name: _choice(tool.label, partial(drawing.choose, name), _tip(tool.shortcut, tool.tip))
+            for name, tool in TOOLS.items()
         }
         self.brush = QDoubleSpinBox()
         self.brush.setRange(SMALLEST_MM, LARGEST_MM)
@@ -69,15 +60,10 @@ class ToolsPanel(QGroupBox):
 
     def _lay_out(self) -> None:
         drawing = self._drawing
-        act = {
-            "previous": partial(drawing.step, -1),
-            "next": partial(drawing.step, 1),
-            "between": drawing.fill_between,
-        }
-        tips = {name: f"{DRAWING[name].title} ({DRAWING[name].key})" for name in act}
-        self.previous = button("◀", act["previous"], tips["previous"])
-        self.next = button("▶", act["next"], tips["next"])
-        self.between = button("Fill between slices", act["between"], tips["between"])
+        back, on = partial(drawing.step, -1), partial(drawing.step, 1)
+        self.previous = button("◀", back, _tip(PREVIOUS_SLICE))
+        self.next = button("▶", on, _tip(NEXT_SLICE))
+        self.between = button("Fill between slices", drawing.fill_between, _tip(FILL_BETWEEN))
         self.previous.setAccessibleName("Previous empty slice")
         self.next.setAccessibleName("Next empty slice")
         self.setLayout(
@@ -124,3 +110,11 @@ def _choice(text: str, action: Callable[[], None], tip: str) -> QPushButton:
     widget = button(text, action, tip)
     widget.setCheckable(True)
     return widget
+
+
+def _tip(shortcut: Shortcut, more: str = "") -> str:
+    return (
+        f"{shortcut.title} ({shortcut.key}). {more}"
+        if more
+        else f"{shortcut.title} ({shortcut.key})"
+    )

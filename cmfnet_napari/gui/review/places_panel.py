@@ -7,8 +7,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from cmfnet_napari.core.review.places import Place
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.review.review import Review
-from cmfnet_napari.gui.shared.shortcuts import NEXT_PLACE_KEY
+from cmfnet_napari.gui.review.review import NEXT_PLACE, Review
 from cmfnet_napari.gui.shared.widgets import button, column, group, row, text_label
 
 _HEIGHT = 118  # pixels: five places
@@ -29,7 +28,7 @@ class PlacesPanel(QWidget):
         self.list.itemClicked.connect(self._go)
         self.list.itemActivated.connect(self._go)
         self.next_button = button(
-            f"Next ({NEXT_PLACE_KEY})", self._review.next_place, "Go to the next open place"
+            f"Next ({NEXT_PLACE.key})", self._review.next_place, "Go to the next open place"
         )
         self.accept_button = button(
             "Accept", self._accept, "The contour is right here. Press again to take it back"

@@ -26,12 +26,15 @@ from cmfnet_napari.core.strokes.journal import Stroke
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
+from cmfnet_napari.gui.shared.shortcuts import Shortcut
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.views.navigation import Navigation
 
 _KEEP_MS = 1000  # after a change, before review.json is written
 _NEAR_MM = 5.0  # a stroke so near to a place corrects it
 _log = logging.getLogger(__name__)
+
+NEXT_PLACE = Shortcut("N", "Next place to review")
 
 
 class Review(QObject):

@@ -18,17 +18,17 @@ from qtpy.QtWidgets import (
 
 from cmfnet_napari.core.images.window_level import CT_PRESETS
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.shared.shortcuts import (
-    CHECKERBOARD_KEY,
-    CROSSHAIR_KEY,
-    FLICKER_KEY,
-    LAYOUT_KEY,
-    PLANE_KEYS,
-)
 from cmfnet_napari.gui.shared.widgets import button, column, row
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
 from cmfnet_napari.gui.views.planes import PLANES, Planes
+from cmfnet_napari.gui.views.view_keys import (
+    CHECKERBOARD,
+    CROSSHAIR,
+    FLICKER,
+    NEXT_LAYOUT,
+    SHOW_PLANE,
+)
 from cmfnet_napari.gui.views.windowing import Windowing
 
 _DRAG = "Or drag over the image with the right mouse button: right is wider, down is darker."
@@ -67,7 +67,7 @@ class PlaneButtons(QWidget):
         self._group = QButtonGroup(self)
         self.buttons = {}
         for plane in PLANES:
-            widget = button(plane.capitalize(), partial(planes.show, plane), PLANE_KEYS[plane])
+            widget = button(plane.capitalize(), partial(planes.show, plane), SHOW_PLANE[plane].key)
             widget.setCheckable(True)
             self._group.addButton(widget)
             self.buttons[plane] = widget
@@ -86,8 +86,8 @@ class LayoutChooser(QComboBox):
         super().__init__()
         self._layouts = layouts
         self.setToolTip(
-            f"Which views are beside each other ({LAYOUT_KEY}: next). Shift and a click put all "
-            f"planes through a place; {CROSSHAIR_KEY} shows or hides the crosshair."
+            f"Which views are beside each other ({NEXT_LAYOUT.key}: next). Shift and a click put "
+            f"all planes through a place; {CROSSHAIR.key} shows or hides the crosshair."
         )
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
@@ -114,11 +114,11 @@ class FusionControls(QWidget):
         self._fusion = fusion
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
-        self.slider.setToolTip(f"From the CT to the MR. Hold {FLICKER_KEY} to see the other one.")
+        self.slider.setToolTip(f"From the CT to the MR. Hold {FLICKER.key} to see the other one.")
         self.slider.valueChanged.connect(self._fusion.set_blend)
         self.board = QPushButton("Checkerboard")
         self.board.setCheckable(True)
-        self.board.setToolTip(f"CT and MR square by square ({CHECKERBOARD_KEY})")
+        self.board.setToolTip(f"CT and MR square by square ({CHECKERBOARD.key})")
         self.board.clicked.connect(self._fusion.set_board)
         self.setLayout(row(QLabel("CT"), self.slider, QLabel("MR"), self.board, stretch=1))
         self._fusion.changed.connect(self._follow)

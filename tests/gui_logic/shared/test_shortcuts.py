@@ -7,18 +7,18 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from cmfnet_napari.gui.key_sheet import sheet
+from cmfnet_napari.gui.key_sheet import SHORTCUTS, sheet
 from cmfnet_napari.gui.shared import shortcuts
-from cmfnet_napari.gui.shared.shortcuts import SHORTCUTS, _action, bind_keys, unbind_keys
+from cmfnet_napari.gui.shared.shortcuts import _action, bind_keys, unbind_keys
 
 
 @pytest.fixture
 def bound(monkeypatch):
     """Keys that remember what they did in a viewer."""
-    monkeypatch.setattr(shortcuts, "_register", lambda: None)  # napari's own, for all viewers
+    monkeypatch.setattr(shortcuts, "_register", lambda _: None)  # napari's own, for all viewers
     viewer, layer, did = ViewerModel(), Labels(np.zeros((2, 2, 2), np.uint8)), []
     actions = {
-        shortcut.key: lambda *held, title=shortcut.title: did.append((title, *held))
+        shortcut: lambda *held, title=shortcut.title: did.append((title, *held))
         for shortcut in SHORTCUTS
     }
     bind_keys(viewer, layer, actions)
@@ -33,8 +33,8 @@ def press(viewer, shortcut):
 
 
 def test_no_key_is_given_twice():
-    shortcuts = [str(shortcut.key) for shortcut in SHORTCUTS]
-    assert len(shortcuts) == len(set(shortcuts))
+    keys = [str(shortcut.key) for shortcut in SHORTCUTS]
+    assert len(keys) == len(set(keys))
     names = [shortcut.name for shortcut in SHORTCUTS]
     assert len(names) == len(set(names))
 
