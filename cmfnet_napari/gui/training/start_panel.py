@@ -26,7 +26,6 @@ from cmfnet_napari.gui.training.base_models import (
 from cmfnet_napari.gui.training.settings_form import SettingsForm
 from cmfnet_napari.gui.training.training import Training
 
-_ORDER = ("quick", "standard", "paper")
 _WORDS = {
     "quick": "A first result on any computer",
     "standard": "Finer; for a computer with a GPU",
@@ -55,7 +54,7 @@ class StartPanel(QWidget):
         self._session = session
         self._training, self._base_models = training, base_models
         self.preset = QComboBox()
-        for name in _ORDER:
+        for name in _WORDS:
             self.preset.addItem(name.capitalize(), name)
         self.preset.setToolTip("How thoroughly to train; the line below says what it means")
         self.base = QComboBox()
@@ -109,7 +108,7 @@ class StartPanel(QWidget):
 
     def _follow(self) -> None:
         """Show the preset that was kept with the case, and propose a model that fits it."""
-        self.preset.setCurrentIndex(_ORDER.index(self._training.preset))
+        self.preset.setCurrentIndex(self.preset.findData(self._training.preset))
         kept = self.base_path if self.base_path in [m.path for m in list_models()] else None
         self._offer(kept or proposed(self._session.case))
 
