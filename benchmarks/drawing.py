@@ -45,7 +45,7 @@ def measure() -> list[Row]:
 def _plane(plane: str, viewer: object, layer: object, rng: np.random.Generator) -> list[Row]:
     from cmfnet_napari.core.strokes.journal import Journal
     from cmfnet_napari.core.strokes.scribbles import MAX_CODE
-    from cmfnet_napari.gui.scribbling import StrokeRecorder
+    from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 
     taken: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     appends: list[float] = []

@@ -63,9 +63,9 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
     """Our tool on the layer, with a journal."""
     from cmfnet_napari.core.strokes.journal import Journal
     from cmfnet_napari.core.strokes.scribbles import MAX_CODE
-    from cmfnet_napari.gui.brush_settings import Brush
-    from cmfnet_napari.gui.pen import Pen
-    from cmfnet_napari.gui.scribbling import StrokeRecorder
+    from cmfnet_napari.gui.drawing.brush_settings import Brush
+    from cmfnet_napari.gui.drawing.layer_pen import LayerPen
+    from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 
     brush = Brush()
     brush.choose(tool)
@@ -74,7 +74,7 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
         counts = np.bincount(layer.data.ravel(), minlength=MAX_CODE + 1)
         journal = Journal(Path(folder) / "strokes.sqlite")
         recorder = StrokeRecorder(layer, journal, counts, viewer.dims)
-        pen = Pen(layer, brush, recorder)
+        pen = LayerPen(layer, brush, recorder)
         layer.selected_label = 1 + layer.selected_label % MAX_CODE  # so that it changes something
         layer.mode = "paint"
         yield

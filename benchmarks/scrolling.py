@@ -73,8 +73,8 @@ def _open(dock: object) -> None:
     """CT, MR half over it, strokes and a contour, all visible."""
     from cmfnet_napari.core.images.grid import Grid
     from cmfnet_napari.core.images.study import study_from_images
-    from cmfnet_napari.gui.layers import segmentation_layer
-    from cmfnet_napari.gui.opening import prepare
+    from cmfnet_napari.gui.patient.layers import segmentation_layer
+    from cmfnet_napari.gui.patient.opened import prepare
 
     grid, rng = Grid(SHAPE, SPACING), np.random.default_rng(0)
     coarse = rng.normal(0, 300, [n // 8 for n in SHAPE]).astype(np.float32)

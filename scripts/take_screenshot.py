@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QApplication
 
 from cmfnet_napari.gui.app import add_dock
 from cmfnet_napari.gui.dock import CmFNetDock
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "window-real-patient.png"
 
@@ -46,7 +46,7 @@ def pause(seconds: float) -> None:
 def draw_strokes(dock: CmFNetDock, contour: Path) -> None:
     """Background and tumour strokes by erosion of the contour, with the panel's own controls."""
     panel = dock.scribble_panel.auto
-    dock.workbench.auto_strokes.load_mask(str(contour))
+    dock.workbench.automatic_strokes.load_mask(str(contour))
     wait(lambda: panel.contour.value is not None)
     for kind, margin, coverage in ((0, 6.0, 0.12), (1, 3.0, 0.04)):
         panel.kind.setCurrentIndex(kind)

@@ -46,7 +46,7 @@ def open_window(
     check_window()
     import napari
 
-    from cmfnet_napari.gui.opening import open_files, open_phantom
+    from cmfnet_napari.gui.patient.opened import open_files, open_phantom
 
     viewer = napari.Viewer(title="CmFNet", show_welcome_screen=False)
     dock = add_dock(viewer)

@@ -8,21 +8,21 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabWidget, QWidget
 
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.gui.canvas_mouse import ViewLinks
-from cmfnet_napari.gui.export_panel import ExportPanel
+from cmfnet_napari.gui.drawing.scribble_panel import ScribblePanel
+from cmfnet_napari.gui.export.export_panel import ExportPanel
 from cmfnet_napari.gui.key_sheet import KeySheet
-from cmfnet_napari.gui.open_panel import OpenPanel
-from cmfnet_napari.gui.refining import Refining
-from cmfnet_napari.gui.review_panel import ReviewPanel
-from cmfnet_napari.gui.scribble_panel import ScribblePanel
-from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.steps import StepMarks
-from cmfnet_napari.gui.training import Training
-from cmfnet_napari.gui.training_panel import TrainingPanel
-from cmfnet_napari.gui.view_grid import ViewGrid
-from cmfnet_napari.gui.view_panel import ViewPanel
+from cmfnet_napari.gui.opening.open_panel import OpenPanel
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.review.review_panel import ReviewPanel
+from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, button, column, scrollable, text_label
+from cmfnet_napari.gui.step_marks import StepMarks
+from cmfnet_napari.gui.training.refinement import Refinement
+from cmfnet_napari.gui.training.training import Training
+from cmfnet_napari.gui.training.training_panel import TrainingPanel
+from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
+from cmfnet_napari.gui.views.view_grid import ViewGrid
+from cmfnet_napari.gui.views.view_panel import ViewPanel
 from cmfnet_napari.gui.welcome import Welcome
-from cmfnet_napari.gui.widgets import NOTICE_STYLE, button, column, scrollable, text_label
 from cmfnet_napari.gui.workbench import Workbench
 
 _WIDTHS = 330, 380  # pixels
@@ -41,21 +41,21 @@ class CmFNetDock(QWidget):
         super().__init__()
         self.workbench = bench = Workbench(napari_viewer)
         self.session = session = bench.session
-        self.open_panel = OpenPanel(session, bench.registering)
+        self.open_panel = OpenPanel(session, bench.mr_placement)
         self.scribble_panel = ScribblePanel(
-            session, bench.drawing, bench.auto_strokes, bench.instant
+            session, bench.drawing, bench.automatic_strokes, bench.provisional
         )
         self.training_panel = TrainingPanel(
             session,
             bench.training,
-            bench.refining,
-            bench.history,
+            bench.refinement,
+            bench.preview_choice,
             bench.base_models,
             bench.planes,
-            bench.navigator,
+            bench.navigation,
         )
         self.review_panel = ReviewPanel(session, bench.result, bench.review, bench.comparison)
-        self.export_panel = ExportPanel(session, bench.result, bench.review, bench.export)
+        self.export_panel = ExportPanel(session, bench.result, bench.review, bench.report_export)
         self.result_panel = self.review_panel.result
         self.tabs = QTabWidget()
         self.tabs.setUsesScrollButtons(False)
@@ -74,13 +74,13 @@ class CmFNetDock(QWidget):
             session, bench.planes, bench.layouts, bench.fusion, bench.windowing
         )
         self.welcome = Welcome(napari_viewer)
-        links = ViewLinks(session, bench.navigator, bench.fusion, bench.windowing)
+        links = ViewLinks(session, bench.navigation, bench.fusion, bench.windowing)
         self.view_grid = ViewGrid(self, links, bench.planes, bench.layouts)
         self.view_grid.scribbles_shown.connect(lambda layer, _dims: bench.drawing.attach(layer))
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)
         self.notice.hide()
-        self.update_status = _UpdateStatus(session, bench.training, bench.refining)
+        self.update_status = _UpdateStatus(session, bench.training, bench.refinement)
         self.setLayout(column(self.notice, self.view_panel, self.tabs, self.update_status.label))
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
@@ -123,14 +123,16 @@ class _UpdateStatus(QObject):
 
     _UPDATING = "Updating …"
 
-    def __init__(self, session: Session, training: Training, refining: Refining) -> None:
+    def __init__(self, session: Session, training: Training, refinement: Refinement) -> None:
         super().__init__(session)
         self.label = text_label()
         self.label.hide()
-        refining.state_changed.connect(self._on_state)
-        refining.finished.connect(self._on_finished)
-        refining.paused.connect(lambda reason: self._show(f"Waiting. {reason}"))
-        refining.failed.connect(lambda reason: self._show(f"The contour was not updated. {reason}"))
+        refinement.state_changed.connect(self._on_state)
+        refinement.finished.connect(self._on_finished)
+        refinement.paused.connect(lambda reason: self._show(f"Waiting. {reason}"))
+        refinement.failed.connect(
+            lambda reason: self._show(f"The contour was not updated. {reason}")
+        )
         training.state_changed.connect(lambda _state: self._show(""))
         session.closed.connect(lambda: self._show(""))
 

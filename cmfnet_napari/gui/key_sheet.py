@@ -9,9 +9,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
-from cmfnet_napari.gui.keys import SHORTCUTS
-from cmfnet_napari.gui.nudge import KEYS as NUDGE_KEYS
+from cmfnet_napari.gui.drawing import drawing_keys
+from cmfnet_napari.gui.registration.nudge import KEYS as NUDGE_KEYS
+from cmfnet_napari.gui.review.review import NEXT_PLACE
+from cmfnet_napari.gui.shared.shortcuts import Shortcut
+from cmfnet_napari.gui.views import view_keys
 
+SHOW_KEYS = Shortcut("Shift-H", "Show all keys")  # and a question mark, unknown to napari's keys
+SHORTCUTS = (*drawing_keys.SHORTCUTS, *view_keys.SHORTCUTS, NEXT_PLACE, SHOW_KEYS)
 _NAPARIS = (
     ("P", "Paint"),
     ("E", "Erase"),

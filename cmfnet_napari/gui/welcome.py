@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import napari
 
-from cmfnet_napari.gui.orientation import write_on
+from cmfnet_napari.gui.views.planes import write_on
 
 _NAME = "welcome"
 _POINTS = 10

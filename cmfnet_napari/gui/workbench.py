@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import napari
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
-from cmfnet_napari.gui import keys
-from cmfnet_napari.gui.activity import Activity
-from cmfnet_napari.gui.auto_strokes import AutoStrokes
-from cmfnet_napari.gui.base_models import BaseModels
-from cmfnet_napari.gui.brush_settings import Brush
-from cmfnet_napari.gui.comparison import Comparison
-from cmfnet_napari.gui.drawing import Drawing
-from cmfnet_napari.gui.export import Export
-from cmfnet_napari.gui.fusion import Fusion
-from cmfnet_napari.gui.history import History
-from cmfnet_napari.gui.instant import Instant
-from cmfnet_napari.gui.layouts import Layouts
-from cmfnet_napari.gui.marks import TOOLS
-from cmfnet_napari.gui.navigation import Navigator
-from cmfnet_napari.gui.orientation import PLANES, PlaneKeeper
-from cmfnet_napari.gui.refining import Refining
-from cmfnet_napari.gui.registering import Registering
-from cmfnet_napari.gui.result import Result
-from cmfnet_napari.gui.review import Review
-from cmfnet_napari.gui.seen import SliceWatcher
-from cmfnet_napari.gui.session import Session
-from cmfnet_napari.gui.training import Training
-from cmfnet_napari.gui.views import ViewKeeper
-from cmfnet_napari.gui.windowing import Windowing
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
+from cmfnet_napari.gui.contours.comparison import Comparison
+from cmfnet_napari.gui.contours.provisional import ProvisionalContour
+from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.drawing import drawing_keys
+from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes
+from cmfnet_napari.gui.drawing.brush_settings import Brush
+from cmfnet_napari.gui.drawing.drawing import Drawing
+from cmfnet_napari.gui.export.report_export import ReportExport
+from cmfnet_napari.gui.key_sheet import SHOW_KEYS
+from cmfnet_napari.gui.last_view import LastView
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.registration.mr_placement import MrPlacement
+from cmfnet_napari.gui.review.review import NEXT_PLACE, Review
+from cmfnet_napari.gui.review.seen_slices import SeenSlices
+from cmfnet_napari.gui.shared.shortcuts import Actions, bind_keys, unbind_keys
+from cmfnet_napari.gui.training.base_models import BaseModels
+from cmfnet_napari.gui.training.preview_choice import PreviewChoice
+from cmfnet_napari.gui.training.refinement import Refinement
+from cmfnet_napari.gui.training.training import Training
+from cmfnet_napari.gui.training.training_activity import TrainingActivity
+from cmfnet_napari.gui.views import view_keys
+from cmfnet_napari.gui.views.fusion import Fusion
+from cmfnet_napari.gui.views.layouts import Layouts
+from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.planes import Planes
+from cmfnet_napari.gui.views.windowing import Windowing
 
 
 class Workbench(QObject):
@@ -52,35 +52,39 @@ class Workbench(QObject):
         self.session = session
         self.result = Result(session)
         self.training = Training(session, self.result)
-        self.refining = Refining(session, self.result, self.training)
-        self.activity = Activity(self.training)
-        self.history = History(session, self.result, self.training, self.refining)
+        self.refinement = Refinement(session, self.result, self.training)
+        self.training_activity = TrainingActivity(self.training)
+        self.preview_choice = PreviewChoice(session, self.result, self.training, self.refinement)
         self.base_models = BaseModels(session)
-        self.planes = PlaneKeeper(session)
-        self.navigator = Navigator(session)
+        self.planes = Planes(session)
+        self.navigation = Navigation(session)
         self.fusion = Fusion(session)
         self.windowing = Windowing(session)
         self.layouts = Layouts(session, self.fusion)
         self.comparison = Comparison(session, self.result)
-        self.watcher = SliceWatcher(session, self.planes, self.layouts, self.navigator, self.result)
-        self.review = Review(session, self.result, self.navigator, self.watcher)
-        self.export = Export(session, self.result, self.review, self.comparison)
-        self.auto_strokes = AutoStrokes(session)
-        self.registering = Registering(session, self.fusion, self.training)
+        self.seen_slices = SeenSlices(
+            session, self.planes, self.layouts, self.navigation, self.result
+        )
+        self.review = Review(session, self.result, self.navigation, self.seen_slices)
+        self.report_export = ReportExport(session, self.result, self.review, self.comparison)
+        self.automatic_strokes = AutomaticStrokes(session)
+        self.mr_placement = MrPlacement(session, self.fusion, self.training)
         self.brush = Brush(session)
-        self.drawing = Drawing(session, self.navigator, self.brush)
-        self.instant = Instant(session, self.training, self.result)
-        self.views = ViewKeeper(
+        self.drawing = Drawing(session, self.navigation, self.brush)
+        self.provisional = ProvisionalContour(session, self.result)
+        self.training.previewed.connect(self.provisional.give_way)
+        self.training.failed.connect(self.provisional.come_back)
+        self.last_view = LastView(
             session,
             self.planes,
-            self.navigator,
+            self.navigation,
             self.layouts,
             self.fusion,
             self.brush,
-            self.instant,
+            self.provisional,
             self.training,
         )
-        self._actions: keys.Actions = {}
+        self._actions: Actions = {}
         session.arriving.connect(self._arrange)
         session.leaving.connect(self._leave)
 
@@ -88,63 +92,51 @@ class Workbench(QObject):
         """End the worker, record what is left, let go of the viewer. Twice is once."""
         if not self.session.ended:
             self.session.close()
-            self.watcher.close()
-            self.navigator.close()
+            self.seen_slices.close()
+            self.navigation.close()
 
     def _arrange(self) -> None:
         """Planes, keys, scale bar, a place to start, and how the patient was seen last."""
         session, layer = self.session, self.session.scribbles
         self.planes.open()
         session.viewer.canvas.overlays.scale_bar.visible = True
-        self.navigator.go_to_voxel(_first_place(layer.data))
+        self.navigation.go_to_voxel(_first_place(layer.data))
         self.planes.show("axial")
         self.drawing.open()
         layer.selected_label = FIRST_CLASS
         layer.editable = session.writable
         session.viewer.layers.selection.active = layer
         self._actions = self._what_keys_do()
-        keys.bind_keys(session.viewer, layer, self._actions)
-        self.views.open()
+        bind_keys(session.viewer, layer, self._actions)
+        self.last_view.open()
 
     def _leave(self) -> None:
         """The patient is left: jobs end first, then what was arranged for it."""
         for controller in (
             self.training,
-            self.refining,
-            self.auto_strokes,
+            self.refinement,
+            self.automatic_strokes,
             self.review,
             self.comparison,
-            self.registering,
-            self.instant,
+            self.mr_placement,
+            self.provisional,
             self.result,
         ):
             controller.close()
         if self.session.patient is not None:
-            keys.unbind_keys(self.session.scribbles, self._actions)
+            unbind_keys(self.session.scribbles, self._actions)
             self.drawing.close()
-            self.views.close()
+            self.last_view.close()
             self.planes.close()
 
-    def _what_keys_do(self) -> keys.Actions:
-        """What is done for every one of `keys.SHORTCUTS`."""
-        session, drawing = self.session, self.drawing
+    def _what_keys_do(self) -> Actions:
+        """What is done for every one of `key_sheet.SHORTCUTS`."""
+        looking = self.planes, self.layouts, self.fusion, self.navigation
         return {
-            keys.BACKGROUND_KEY: partial(session.select_class, BACKGROUND),
-            keys.FIRST_CLASS_KEY: partial(session.select_class, FIRST_CLASS),
-            keys.NEXT_CLASS_KEY: session.select_next_class,
-            **{keys.DRAWING[tool].key: partial(drawing.choose, tool) for tool in TOOLS},
-            keys.DRAWING["between"].key: drawing.fill_between,
-            keys.DRAWING["next"].key: partial(drawing.step, 1),
-            keys.DRAWING["previous"].key: partial(drawing.step, -1),
-            keys.UNDO_KEY: session.undo,
-            keys.REDO_KEY: session.redo,
-            **{keys.PLANE_KEYS[plane]: partial(self.planes.show, plane) for plane in PLANES},
-            keys.LAYOUT_KEY: self.layouts.show_next,
-            keys.CHECKERBOARD_KEY: self.fusion.switch_board,
-            keys.FLICKER_KEY: self.fusion.flicker,
-            keys.CROSSHAIR_KEY: self.navigator.switch_crosshair,
-            keys.NEXT_PLACE_KEY: self.review.next_place,
-            keys.SHEET_KEY: self.keys_asked.emit,
+            **drawing_keys.what_keys_do(self.session, self.drawing),
+            **view_keys.what_keys_do(*looking),
+            NEXT_PLACE: self.review.next_place,
+            SHOW_KEYS: self.keys_asked.emit,
         }
 
 

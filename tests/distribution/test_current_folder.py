@@ -16,7 +16,7 @@ from cmfnet_napari.core import isolation
 from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.gui.app import _check_qt
-from cmfnet_napari.gui.worker_client import worker_command
+from cmfnet_napari.gui.training.worker_client import worker_command
 
 MODULES = (
     "PyQt6 cmfnet_napari email html json logging matplotlib monai napari numpy platform psutil "

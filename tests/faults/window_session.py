@@ -20,7 +20,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from cmfnet_napari.gui.app import add_dock
-from cmfnet_napari.gui.opening import open_files
+from cmfnet_napari.gui.patient.opened import open_files
 
 PAUSE_MS = (5, 60)
 TINY = {"width": 4, "steps": 40, "preview_seconds": 2.0, "precision": "float32"}

@@ -99,7 +99,7 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The models folder of a test; it is not there yet. No model comes with the package."""
     monkeypatch.setenv("CMFNET_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr("cmfnet_napari.gui.base_models.BUILT_IN", tmp_path / "built-in")
+    monkeypatch.setattr("cmfnet_napari.gui.training.base_models.BUILT_IN", tmp_path / "built-in")
     return tmp_path / "models"
 
 
@@ -174,7 +174,7 @@ def dock(make_napari_viewer: Callable, qtbot: object) -> Iterator[object]:
 @pytest.fixture
 def opened(dock: object, patient: SimpleNamespace, qtbot: object) -> object:
     """The dock with the tiny patient open."""
-    from cmfnet_napari.gui.opening import open_files
+    from cmfnet_napari.gui.patient.opened import open_files
 
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.session.open(partial(open_files, patient.ct, patient.mr))

@@ -39,7 +39,8 @@ def test_window_can_be_shown_here():
 
 def test_no_torch_in_the_window():
     code = (
-        "import sys, cmfnet_napari.gui.app, cmfnet_napari.gui.dock, cmfnet_napari.gui.samples\n"
+        "import sys, cmfnet_napari.gui.app, cmfnet_napari.gui.dock\n"
+        "import cmfnet_napari.gui.plugin.sample_data\n"
         "sys.exit(7 if {'torch', 'monai'} & set(sys.modules) else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
@@ -63,7 +64,7 @@ def watch():
         return
     QTimer.singleShot(200, watch)
 
-from cmfnet_napari.gui.training import Training
+from cmfnet_napari.gui.training.training import Training
 from cmfnet_napari.gui import training
 script = {str(os.path.join(os.path.dirname(__file__), "fake_worker.py"))!r}
 training.worker_command = lambda case: [sys.executable, script, "endless", str(case)]

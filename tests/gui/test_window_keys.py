@@ -10,8 +10,9 @@ from qtpy.QtTest import QTest
 from wrapt import ObjectProxy
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.gui.key_sheet import KeySheet
-from cmfnet_napari.gui.keys import BACKGROUND_KEY, FIRST_CLASS_KEY, SHORTCUTS, _action
+from cmfnet_napari.gui.drawing.drawing_keys import DRAW_BACKGROUND, DRAW_FIRST_CLASS
+from cmfnet_napari.gui.key_sheet import SHORTCUTS, KeySheet
+from cmfnet_napari.gui.shared.shortcuts import _action
 
 
 @pytest.fixture
@@ -49,12 +50,11 @@ def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot, key)
 
 def test_a_key_that_was_changed_in_napari_counts(opened, hand, changed, qtbot):
     session = opened.session
-    first = next(s for s in SHORTCUTS if s.key == FIRST_CLASS_KEY)
-    hand.press(BACKGROUND_KEY)
+    hand.press(DRAW_BACKGROUND.key)
     assert session.scribbles.selected_label == 1
-    changed(first, "J")
-    assert [str(key) for key in first.keys] == ["J"]
-    hand.press(FIRST_CLASS_KEY)
+    changed(DRAW_FIRST_CLASS, "J")
+    assert [str(key) for key in DRAW_FIRST_CLASS.keys] == ["J"]
+    hand.press(DRAW_FIRST_CLASS.key)
     assert session.scribbles.selected_label == 1
     hand.press("J")
     assert session.scribbles.selected_label == 2
@@ -65,7 +65,7 @@ def test_without_a_patient_keys_do_nothing(opened, hand, qtbot):
     session.viewer.layers.remove(session.scribbles)
     qtbot.wait(50)
     assert session.patient is None
-    hand.press(FIRST_CLASS_KEY)
+    hand.press(DRAW_FIRST_CLASS.key)
     hand.press("G")
     assert opened.workbench.layouts.name == "one"
 
@@ -73,8 +73,7 @@ def test_without_a_patient_keys_do_nothing(opened, hand, qtbot):
 def test_a_key_also_finds_its_session_by_a_proxy_of_the_viewer(opened):
     session = opened.session
     session.select_class(2)
-    shortcut = next(s for s in SHORTCUTS if s.key == BACKGROUND_KEY)
-    _action(shortcut)(ObjectProxy(session.viewer))
+    _action(DRAW_BACKGROUND)(ObjectProxy(session.viewer))
     assert session.scribbles.selected_label == 1
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from conftest import Hand
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 
 from cmfnet_napari.core.geometry.boxes import bounding_box
+from tests.gui.conftest import Hand
 
 LEFT = Qt.MouseButton.LeftButton
 STEPS = 12  # of a training that only has to run
@@ -98,7 +98,7 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     assert not truth[drawn == 1].any()
 
     # A provisional contour, before anything is trained
-    qtbot.waitUntil(lambda: dock.workbench.instant.layer is not None, timeout=20000)
+    qtbot.waitUntil(lambda: dock.workbench.provisional.layer is not None, timeout=20000)
     hand.look_at("axial", line(truth, 0)[0])
     hand.press("G")  # CT beside MR
     camera.take("provisional")
@@ -146,7 +146,7 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     inside = truth[second.voxel]
     hand.press("W" if inside else "Q")
     z, y, x = second.voxel
-    with qtbot.waitSignal(dock.workbench.refining.finished, timeout=120000):
+    with qtbot.waitSignal(dock.workbench.refinement.finished, timeout=120000):
         hand.drag((z, y, x), (z, y, x + 2))
     assert session.case.scribbles()[second.voxel] == (2 if inside else 1)
     qtbot.waitUntil(

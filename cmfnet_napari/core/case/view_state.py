@@ -37,7 +37,7 @@ class Views(BaseModel):
     Attributes
     ----------
     plane : str
-        A name of `gui.orientation.PLANES`.
+        A name of `gui.views.planes.PLANES`.
     slices : tuple of int
         Voxel (z, y, x) on the Study's Grid that the planes went through.
     center, zoom : numbers
@@ -53,7 +53,7 @@ class Views(BaseModel):
     preset : str
         What the next fit was to be begun with; views of earlier versions have none.
     layout : str
-        A name of `gui.layouts.LAYOUTS`; views of earlier versions lack it and the next three.
+        A name of `gui.views.layouts.LAYOUTS`; views of earlier versions lack it and the next three.
     blend : int
         Percent of the MR over the CT.
     board : bool

@@ -1,0 +1,1 @@
+"""Step 2, drawing: tools, brush, pens, classes, automatic strokes, and their keys."""

@@ -1,0 +1,143 @@
+"""Export to DICOM and on to a PACS, off the GUI thread. It holds no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.dicom.export.receipt import Receipt
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import Roi, check_rois
+from cmfnet_napari.core.dicom.pacs import transfer as pacs
+from cmfnet_napari.core.dicom.pacs.nodes import Node
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.study import Study, to_source_image
+from cmfnet_napari.gui.pacs.known_pacs import KnownPacs
+from cmfnet_napari.gui.patient.classes import Classes
+from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
+
+
+@dataclass(frozen=True)
+class Contour:
+    """What is exported.
+
+    Attributes
+    ----------
+    labels : integer array (z, y, x)
+        Segmentation codes on the Study's Grid.
+    study : Study
+        Where it lies.
+    classes : tuple of ScribbleClass
+        Names and colours.
+    model : str
+        Name of the model that made it.
+    """
+
+    labels: np.ndarray
+    study: Study
+    classes: Classes
+    model: str = Maker.model
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How it is exported: structures, folder of the DICOM series, format, file, set to add to."""
+
+    rois: tuple[Roi, ...]
+    folder: str
+    kind: str
+    out: str
+    add_to: str = ""
+
+
+class DicomExport(QObject):
+    """Exports what a callable returns, and sends what was exported."""
+
+    exported = Signal(str, object)  # file, Receipt
+    refused = Signal(str)  # why nothing was written
+    progress = Signal(int, int)  # files sent, of how many
+    sent = Signal(str)  # what has happened, in a sentence
+    not_sent = Signal(str)  # why
+
+    def __init__(self, contour: Callable[[], Contour], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._contour = contour
+        self.known = KnownPacs(self)
+        self.file = ""  # the last one exported
+        self._asked: Choice | None = None  # the answer to others is too late
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of what would be exported; none when there is nothing yet."""
+        try:
+            return self._contour().classes
+        except UserError:
+            return ()
+
+    def export(self, choice: Choice) -> None:
+        """Write a file, unless it reads back differently.
+
+        Raises
+        ------
+        UserError
+            There is no contour, no folder, or no structure was chosen.
+        """
+        if not choice.folder:
+            raise UserError("Choose the folder with the DICOM series that was contoured.")
+        if not choice.rois:
+            raise UserError("Choose at least one structure to export.")
+        check_rois(choice.rois)
+        contour = self._contour()
+        self._asked = choice
+
+        def done(receipt: Receipt) -> None:
+            if self._asked is choice:
+                self.file = choice.out
+                self.exported.emit(choice.out, receipt)
+
+        def failed(error: Exception) -> None:
+            if self._asked is choice:
+                self.refused.emit(str(error) if isinstance(error, UserError) else "")
+            show_failure(error)
+
+        run_in_background(_export, contour, choice, done=done, failed=failed)
+
+    def forget(self) -> None:
+        """The patient is left: its file is not sent any more, nor is one that is being written."""
+        self.file, self._asked = "", None
+
+    def send(self, node: Node) -> None:
+        """Send the last file exported to a PACS."""
+
+        def done(count: int) -> None:
+            self.sent.emit(f"{node.name} has it.")
+
+        paths = [self.file]
+        run_in_background(
+            pacs.send, node, paths, self.progress.emit, done=done, failed=self._on_not_sent
+        )
+
+    def _on_not_sent(self, error: Exception) -> None:
+        self.not_sent.emit(str(error) if isinstance(error, UserError) else "Nothing was sent.")
+        if not isinstance(error, UserError):
+            show_failure(error)
+
+
+def _export(contour: Contour, choice: Choice) -> Receipt:
+    labels = to_source_image(contour.labels, contour.study)
+    return export(
+        labels,
+        read_reference(choice.folder, labels=labels),
+        choice.rois,
+        choice.kind,
+        Path(choice.out),
+        Maker(contour.model),
+        add_to=choice.add_to or None,
+        overwrite=True,  # the file dialog has asked
+    )

@@ -1,0 +1,235 @@
+"""Export to the clinic: structures, the series they belong to, the receipt, and the PACS."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHeaderView,
+    QLineEdit,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from cmfnet_napari.core.dicom.export.receipt import Receipt
+from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
+from cmfnet_napari.gui.export.dicom_export import Choice, DicomExport
+from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
+from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.widgets import (
+    NOTICE_STYLE,
+    button,
+    column,
+    group,
+    large_button,
+    row,
+    text_label,
+)
+
+_KINDS = {"Structure set (RTSTRUCT)": "rtstruct", "Segmentation (DICOM SEG)": "seg"}
+_RECEIPT = ["Read back", "Dice", "Volume, ml", "Change, %", "Shift, mm"]
+_ROW_HEIGHT = 26
+_BAD = "\N{WARNING SIGN} "
+
+
+class DicomExportPanel(QWidget):
+    """Exports the contours of `dicom_export` for a DICOM series.
+
+    Call `refresh` when there is another contour, or its classes have changed.
+    """
+
+    def __init__(self, dicom_export: DicomExport) -> None:
+        super().__init__()
+        self._dicom_export = dicom_export
+        self._classes: list[ScribbleClass] = []
+        self.structures = _table(["Structure", "Type"])
+        self.folder = QLineEdit()
+        self.folder.setPlaceholderText("Folder of the CT's DICOM files")
+        self.folder.setToolTip("The series that was contoured; other files there do not matter")
+        self.kind = QComboBox()
+        self.kind.setToolTip("Planning systems read structure sets; some viewers, segmentations")
+        self.kind.addItems(list(_KINDS))
+        self.add_to = QLineEdit()
+        self.add_to.setToolTip("A structure set whose structures are taken over into the new file")
+        self.add_to.setPlaceholderText("None: a new set")
+        self.add_to.setClearButtonEnabled(True)
+        self.add_to_row = QWidget()
+        self.add_to_row.setLayout(
+            row(self.add_to, button("File…", self._ask_set, "Choose a set"), stretch=0)
+        )
+        self.kind.currentTextChanged.connect(self._on_kind)
+        self.export_button = large_button("Export…", self._ask_target, "Read back before it counts")
+        self.said = text_label()
+        self.receipt = _table([])
+        self.receipt.setRowCount(len(_RECEIPT))
+        self.receipt.setVerticalHeaderLabels(_RECEIPT)
+        self.receipt.verticalHeader().show()
+        self.pacs_button = button("Send to PACS…", self._ask_pacs, "The file that was exported")
+        form = QFormLayout()
+        form.addRow(
+            "CT series", _boxed(self.folder, button("Folder…", self._ask_folder, "Choose it"))
+        )
+        form.addRow("Format", self.kind)
+        form.addRow("Add to", self.add_to_row)
+        chosen = QWidget()
+        chosen.setLayout(form)
+        form.setContentsMargins(0, 0, 0, 0)
+        parts = self.structures, chosen, self.export_button, self.said, self.receipt
+        self.setLayout(column(group("For the clinic (DICOM)", *parts, self.pacs_button)))
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        self.layout().addStretch()
+        dicom_export.exported.connect(self._on_exported)
+        dicom_export.refused.connect(self._on_refused)
+        dicom_export.sent.connect(self._say)
+        dicom_export.not_sent.connect(self._on_not_sent)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the classes that can be exported; a receipt of another contour goes."""
+        classes = [entry for entry in self._dicom_export.classes if entry.code >= FIRST_CLASS]
+        self.setEnabled(bool(classes))
+        if classes != self._classes:  # else names and types that were chosen stay
+            self._classes = classes
+            self.structures.setRowCount(len(classes))
+            for index, entry in enumerate(classes):
+                _show_class(self.structures, index, entry)
+            _fit_height(self.structures)
+        self.said.clear()
+        self.receipt.hide()
+        self.pacs_button.setEnabled(False)
+
+    def forget(self) -> None:
+        """The patient is left."""
+        self._dicom_export.forget()
+        self.folder.clear()
+        self.add_to.clear()
+        self.export_button.setEnabled(True)
+        self.refresh()
+
+    @property
+    def rois(self) -> tuple[Roi, ...]:
+        """The structures that are ticked."""
+        items = [self.structures.item(index, 0) for index in range(self.structures.rowCount())]
+        return tuple(
+            Roi(
+                code=item.data(Qt.ItemDataRole.UserRole),
+                name=item.text().strip(),
+                type=self.structures.cellWidget(index, 1).currentText(),
+                color=item.foreground().color().name(),
+            )
+            for index, item in enumerate(items)
+            if item.checkState() == Qt.CheckState.Checked
+        )
+
+    def export(self, out: str) -> None:
+        """Export into a file."""
+        kind = _KINDS[self.kind.currentText()]
+        add_to = self.add_to.text().strip() if kind == "rtstruct" else ""
+        self._dicom_export.export(Choice(self.rois, self.folder.text().strip(), kind, out, add_to))
+        self.export_button.setEnabled(False)
+        self.pacs_button.setEnabled(False)
+        self._say("Writing, and reading back…")
+
+    def _on_kind(self, text: str) -> None:
+        self.add_to_row.setEnabled(_KINDS[text] == "rtstruct")
+
+    def _on_exported(self, file: str, receipt: Receipt) -> None:
+        self.export_button.setEnabled(True)
+        self.pacs_button.setEnabled(True)
+        self._say(f"Written as {file}. DICOM check: {receipt.dicom}.".replace("/", "/\u200b"))
+        self.receipt.setColumnCount(len(receipt.lines))
+        self.receipt.setHorizontalHeaderLabels([line.name for line in receipt.lines])
+        for place, line in enumerate(receipt.lines):
+            values = (
+                "OK" if line.ok else "not OK",
+                f"{line.dice:.3f}",
+                f"{line.written_ml:.2f}",
+                f"{round(100 * line.volume_change, 2) + 0.0:+.2f}",  # no -0.00
+                f"{line.shift_mm:.2f}",
+            )
+            for index, value in enumerate(values):
+                self.receipt.setItem(index, place, QTableWidgetItem(value))
+        _fit_height(self.receipt)
+        self.receipt.show()
+
+    def _on_refused(self, why: str) -> None:
+        self.export_button.setEnabled(True)
+        self.receipt.hide()
+        self._say(f"{_BAD}{why or 'Nothing was written.'}", NOTICE_STYLE)
+
+    def _on_not_sent(self, why: str) -> None:
+        self._say(why, NOTICE_STYLE)
+
+    def _say(self, text: str, style: str = "") -> None:
+        self.said.setStyleSheet(style)
+        self.said.setText(text)
+
+    def _ask_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Choose the folder of the CT's DICOM files")
+        if path:
+            self.folder.setText(path)
+            self.folder.setToolTip(plain(path))
+
+    def _ask_set(self) -> None:
+        path = QFileDialog.getOpenFileName(self, "Choose a structure set to add to")[0]
+        if path:
+            self.add_to.setText(path)
+
+    def _ask_target(self) -> None:
+        name = file_name(self.rois[0].name if self.rois else "contours")
+        path = QFileDialog.getSaveFileName(self, "Export", name, "DICOM (*.dcm)")[0]
+        if path:
+            self.export(path if Path(path).suffix else f"{path}.dcm")
+
+    def _ask_pacs(self) -> None:
+        dialog = PacsSendDialog(self._dicom_export, self)
+        dialog.exec()
+        dialog.deleteLater()
+
+
+def _boxed(*widgets: QWidget) -> QWidget:
+    """Widgets side by side, the first as wide as it goes."""
+    box = QWidget()
+    box.setLayout(row(*widgets, stretch=0))
+    return box
+
+
+def file_name(structure: str) -> str:
+    """A file's name for a structure's, without signs that Windows or others forbid in one."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", structure) + ".dcm"
+
+
+def _table(titles: list[str]) -> QTableWidget:
+    table = QTableWidget(0, len(titles))
+    table.setHorizontalHeaderLabels(titles)
+    table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+    table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    return table
+
+
+def _show_class(table: QTableWidget, index: int, entry: ScribbleClass) -> None:
+    item = QTableWidgetItem(entry.name)
+    item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsEditable)
+    item.setCheckState(Qt.CheckState.Checked)
+    item.setForeground(QColor(entry.color))
+    item.setData(Qt.ItemDataRole.UserRole, segmentation_code(entry.code))
+    item.setToolTip("Double-click to rename; untick to leave it out")
+    table.setItem(index, 0, item)
+    kinds = QComboBox()
+    kinds.addItems(ROI_TYPES)
+    table.setCellWidget(index, 1, kinds)
+
+
+def _fit_height(table: QTableWidget) -> None:
+    header = table.horizontalHeader().sizeHint().height()
+    table.setFixedHeight(header + table.rowCount() * _ROW_HEIGHT + 4)

@@ -1,0 +1,174 @@
+"""Step 1: open a patient."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+from qtpy.QtWidgets import QFileDialog, QProgressBar, QWidget
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.series.scan_result import Scan
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.gui.opening.dicom_chooser import DicomChooser
+from cmfnet_napari.gui.opening.dicom_import import DicomImport
+from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
+from cmfnet_napari.gui.pacs.pacs_fetch_dialog import PacsFetchDialog
+from cmfnet_napari.gui.patient.opened import open_files, open_phantom, open_sample_patient
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.registration.mr_placement import MrPlacement
+from cmfnet_napari.gui.registration.registration_panel import RegistrationPanel
+from cmfnet_napari.gui.shared.widgets import (
+    PathField,
+    button,
+    column,
+    group,
+    large_button,
+    row,
+    text_label,
+)
+
+
+class OpenPanel(QWidget):
+    """A DICOM folder; CT, MR and scribbles; or a sample."""
+
+    def __init__(self, session: Session, mr_placement: MrPlacement) -> None:
+        super().__init__()
+        self._session, self._mr_placement = session, mr_placement
+        self.dicom = DicomImport(session)
+        self.dicom_button = large_button(
+            "DICOM folder…",
+            self._choose_dicom,
+            "Look through an export, choose CT, MR and structures",
+        )
+        self.pacs = PacsFetch(session)
+        self.pacs_button = button(
+            "From PACS…", self._ask_pacs, "Look for a study in a PACS, fetch it, choose from it"
+        )
+        self.chooser: DicomChooser | None = None
+        self.pacs_dialog: PacsFetchDialog | None = None
+        self.ct = PathField("CT", "needed", folders=True)
+        self.mr = PathField("MR", "optional", folders=True)
+        self.scribbles = PathField("Scribbles", "optional")
+        self.open_button = large_button("Open", self._open, "Open these files")
+        self.synthetic = button(
+            "Synthetic CT/MR patient",
+            partial(session.open, open_phantom),
+            "A made-up patient, to try the program",
+        )
+        self.real = button(
+            "Real patient (soft-tissue sarcoma, download)",
+            partial(session.open, open_sample_patient),
+            "CT and MR of one patient, CC BY 3.0; downloaded once",
+        )
+        self._busy = QProgressBar()
+        self._busy.setRange(0, 0)
+        self.cancel_button = button("Cancel", self._cancel, "Stop reading; nothing is opened")
+        self._work = QWidget()
+        self._work.setLayout(row(self._busy, self.cancel_button, stretch=0))
+        self._work.hide()
+        self.info = text_label("No patient is open.", rich=True)
+        self.registration = RegistrationPanel(session, mr_placement)
+        layout = column(
+            self.dicom_button,
+            self.pacs_button,
+            group("Files", self.ct, self.mr, self.scribbles, self.open_button),
+            group("Or try a sample", self.synthetic, self.real),
+            self._work,
+            group("Patient", self.info),
+            self.registration,
+        )
+        layout.addStretch()
+        self.setLayout(layout)
+        self.dicom.found.connect(self._choose)
+        self.pacs.fetched.connect(self.dicom.look_through)
+        self.dicom.moved.connect(self._show_step)
+        mr_placement.moved.connect(self._show_step)
+        session.busy.connect(self._show_busy)
+        session.opened.connect(self._describe)
+        session.closed.connect(lambda: self.info.setText("No patient is open."))
+
+    def _open(self) -> None:
+        if self.ct.path is None:
+            raise UserError("No CT is chosen. Choose a CT file, or a folder with one DICOM series.")
+        load = partial(open_files, self.ct.path, self.mr.path, self.scribbles.path)
+        self._session.open(load)
+
+    def _choose_dicom(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a DICOM export")
+        if folder:
+            self.dicom.look_through(folder)
+
+    def _choose(self, found: Scan) -> None:
+        """Ask what is to be opened; the window goes on meanwhile."""
+        dialog = self.chooser = DicomChooser(found, self)
+        dialog.accepted.connect(lambda: self.dicom.read(dialog.choice, found))
+        dialog.rejected.connect(self.pacs.forget)
+        dialog.finished.connect(self._forget_chooser)
+        dialog.open()
+
+    def _forget_chooser(self) -> None:
+        self.chooser = None
+
+    def _ask_pacs(self) -> None:
+        self.pacs_dialog = PacsFetchDialog(self.pacs, self)
+        self.pacs_dialog.finished.connect(self._forget_pacs)
+        self.pacs_dialog.open()
+
+    def _forget_pacs(self) -> None:
+        self.pacs_dialog = None
+
+    def _cancel(self) -> None:
+        self.dicom.cancel()
+        self._mr_placement.cancel()
+
+    def _show_step(self, what: str, share: float) -> None:
+        """A share that is known, with what it is of; nothing ends it."""
+        self._work.setVisible(bool(what))
+        self._busy.setRange(0, 100 if what else 0)
+        self._busy.setTextVisible(bool(what))
+        self._busy.setFormat(f"{what} … %p %")
+        self._busy.setValue(round(100 * share))
+        self.cancel_button.setVisible(bool(what))
+        self.dicom_button.setEnabled(not what)
+        self.pacs_button.setEnabled(not what)
+
+    def _show_busy(self, what: str) -> None:
+        self._work.setVisible(bool(what))
+        self.cancel_button.hide()
+        sources = self.dicom_button, self.pacs_button, self.open_button, self.synthetic, self.real
+        for widget in sources:
+            widget.setEnabled(not what)
+        if what:
+            self.info.setText(what)
+        elif self._session.patient is None:
+            self.info.setText("No patient is open.")
+        else:
+            self._describe()
+
+    def _describe(self) -> None:
+        patient = self._session.patient
+        folder = patient.case.folder
+        lines = [
+            f"<b>{escape(patient.title)}</b>",
+            *study_lines(patient.case.study),
+            f"Everything you do is saved in the case folder<br>{breakable(escape(str(folder)))}",
+        ]
+        if patient.credit:
+            lines.append(f"<i>{escape(patient.credit)}</i>")
+        self.info.setText("<br><br>".join(lines))
+
+
+def study_lines(study: Study) -> list[str]:
+    """A study in words."""
+    z, y, x = study.grid.shape
+    dz, dy, dx = study.grid.spacing
+    ct = f"CT: {x} × {y} × {z} voxels of {dx:.2f} × {dy:.2f} × {dz:.2f} mm"
+    if study.mr is None:
+        return [ct, "MR: none"]
+    return [ct, f"MR: has data in {100 * study.mr_fov.mean():.0f} % of the CT"]
+
+
+def breakable(path: str) -> str:
+    """A path that can be wrapped after every separator."""
+    return path.replace("/", "/\u200b").replace("\\", "\\\u200b")

@@ -1,0 +1,1 @@
+"""The PACS that are known, and studies fetched from them."""

@@ -1,0 +1,1 @@
+"""The patient that is open: session, layers, classes, and every stroke recorded."""

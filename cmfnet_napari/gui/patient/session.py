@@ -1,0 +1,251 @@
+"""The patient that is open: strokes, classes, and what others are told. It holds no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import napari
+import numpy as np
+from napari.layers import Labels, Layer
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from cmfnet_napari.core.case.folder import Case
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
+from cmfnet_napari.gui.patient.after_crash import recovered
+from cmfnet_napari.gui.patient.classes import Classes, classes_up_to, scribble_colors
+from cmfnet_napari.gui.patient.layers import LINE, OPENED, ROLE, case_layers, show_filled
+from cmfnet_napari.gui.patient.opened import Opened, code_counts, reopen
+from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
+from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
+
+_NONE_OPEN = "No patient is open. Open a CT first."
+
+
+class Session(QObject):
+    """What the window works on. It knows none of those who listen to its signals.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer that shows the patient.
+
+    Attributes
+    ----------
+    patient : Opened or None
+        None: no patient is open.
+    holds : list of callable
+        Each says in a sentence why the patient cannot be left now, or nothing.
+    ended : bool
+        Whether the window is being closed.
+    """
+
+    busy = Signal(str)  # what goes on in the background; empty: nothing
+    arriving = Signal()  # there is a patient: the window is arranged for it
+    opened = Signal()  # and shows it
+    leaving = Signal()  # the patient, if there is one, is still there
+    closed = Signal()  # there is none
+    strokes_changed = Signal()
+    classes_changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.patient: Opened | None = None
+        self._recorder: StrokeRecorder | None = None
+        self.holds: list[Callable[[], str]] = []
+        self.ended = False
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        for layer in list(viewer.layers):
+            self._consider(layer)
+
+    @property
+    def case(self) -> Case:
+        """The case that is open.
+
+        Raises
+        ------
+        UserError
+            None is.
+        """
+        if self.patient is None:
+            raise UserError(_NONE_OPEN)
+        return self.patient.case
+
+    @property
+    def writable(self) -> bool:
+        """Whether a patient is open, and not only for looking."""
+        return self.patient is not None and not self.case.read_only
+
+    @property
+    def recorder(self) -> StrokeRecorder:
+        """The strokes of the open case; raises as `case` does."""
+        if self._recorder is None:
+            raise UserError(_NONE_OPEN)
+        return self._recorder
+
+    @property
+    def scribbles(self) -> Labels:
+        """The scribbles layer of the open case; raises as `case` does."""
+        return self.recorder.layer
+
+    @property
+    def mr_layer(self) -> Layer | None:
+        """The MR layer of the open case, if it has one."""
+        for layer in self.viewer.layers:
+            if layer.metadata.get(ROLE) == "MR" and layer.metadata.get(OPENED) is self.patient:
+                return layer
+        return None
+
+    def open(self, load: Callable[[], Opened]) -> None:
+        """Read a patient in the background and show it; `load` is one of `opening`'s functions."""
+        if self._refused():
+            return
+        self.busy.emit("Reading the images …")
+        run_in_background(load, done=self._show, failed=self._not_opened)
+
+    def set_classes(self, classes: Classes) -> None:
+        """Keep names and colours with the case and show them."""
+        self.case.save_classes(classes)
+        self.scribbles.colormap = scribble_colors(classes)
+        self.classes_changed.emit()
+
+    def select_class(self, code: int) -> None:
+        """Paint with a class from now on."""
+        if self.patient is None:
+            return
+        if self.case.read_only:
+            show_info(plain(self.case.notice))
+            return
+        layer = self.scribbles
+        layer.visible = True
+        self.viewer.layers.selection.active = layer
+        layer.selected_label = code
+        layer.mode = "paint"
+
+    def select_next_class(self) -> None:
+        """Paint with the class after the one in use; after the last with the first."""
+        codes = [entry.code for entry in self.case.classes]
+        now = self.scribbles.selected_label
+        self.select_class(codes[(codes.index(now) + 1) % len(codes)] if now in codes else codes[0])
+
+    def undo(self) -> None:
+        """Take the newest stroke back, also one of an earlier session."""
+        if self.writable and self.recorder.undo() is None:
+            show_info("There is no stroke left to undo.")
+
+    def redo(self) -> None:
+        """Bring back the stroke that was undone last."""
+        if self.writable and self.recorder.redo() is None:
+            show_info("There is nothing to redo.")
+
+    def load_scribbles(self, scribbles: np.ndarray) -> None:
+        """Replace the scribbles by imported ones (uint8, z y x)."""
+        highest = max(int(scribbles.max()), FIRST_CLASS)
+        self.set_classes(classes_up_to(self.case.classes, highest))
+        if self.recorder.replace(scribbles) is None:
+            show_info("The file has the same strokes as the window: nothing was changed.")
+
+    def close(self) -> None:
+        """Leave the patient and let go of the viewer, for good. Twice is once."""
+        if self.ended:
+            return
+        self.ended = True
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        self._leave()
+
+    def _show(self, opened: Opened) -> None:
+        self.busy.emit("")
+        if self.ended or self._refused():
+            opened.case.close()
+            return
+        if self.patient is not None:
+            self._leave()
+        self._remove_case_layers()  # also those that a panel which was closed has left
+        for data, meta, kind in case_layers(opened):
+            self.viewer.add_layer(Layer.create(data, meta, kind))
+
+    def _refused(self) -> bool:
+        """Whether something holds the patient here; if so it is said."""
+        reason = next(filter(None, (hold() for hold in self.holds)), "")
+        if reason:
+            show_warning(reason)
+        return bool(reason)
+
+    def _not_opened(self, error: Exception) -> None:
+        self.busy.emit("")
+        show_failure(error)
+
+    def _on_inserted(self, event: object) -> None:
+        self._consider(event.value)
+
+    def _consider(self, layer: Layer) -> None:
+        """The scribbles are the last of a case's layers: with them it is complete."""
+        if layer.metadata.get(ROLE) == "Scribbles":
+            QTimer.singleShot(0, partial(self._adopt, layer))
+
+    def _adopt(self, layer: Labels) -> None:
+        opened = layer.metadata[OPENED]
+        if self.ended or layer not in self.viewer.layers or opened is self.patient:
+            return
+        if self._refused():  # a sample, or files that were dropped
+            self._remove_case_layers(but=self.patient)
+            opened.case.close()
+            return
+        if opened.case.closed:  # the panel was closed, and is open again
+            if self.patient is None:
+                self.open(partial(reopen, opened))
+            return
+        if self.patient is not None:  # a sample from napari's menu, over an open patient
+            self._leave()
+            self._remove_case_layers(but=opened)
+        counts = opened.counts
+        if opened.case.journal.last_id():  # strokes drawn while it was read
+            opened.case.journal.fold(layer.data)
+            counts = code_counts(layer.data)
+        self.patient = opened
+        self._recorder = StrokeRecorder(layer, opened.case.journal, counts, self.viewer.dims)
+        self.recorder.recorded.connect(self._on_recorded)
+        self.recorder.failed.connect(show_failure)
+        for own in self.viewer.layers:
+            if own.metadata.get(OPENED) is opened:
+                own.name = own.metadata[ROLE]  # without the number that a predecessor cost it
+                if own.metadata.get(LINE):
+                    show_filled(own, False)
+        self.arriving.emit()
+        self.opened.emit()
+        for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
+            show_info(plain(sentence))
+
+    def _on_removed(self, event: object) -> None:
+        if self.patient is not None and event.value == self.scribbles:
+            self._leave()
+            show_info("The strokes are kept. Open the patient again to see them.")
+
+    def _on_recorded(self) -> None:
+        highest = int(self.recorder.present.max(initial=0))
+        classes = self.case.classes
+        if highest > classes[-1].code:  # painted with napari's own label number
+            self.set_classes(classes_up_to(classes, highest))
+        self.strokes_changed.emit()
+
+    def _remove_case_layers(self, but: Opened | None = None) -> None:
+        for layer in list(self.viewer.layers):
+            shown = layer.metadata.get(OPENED)
+            if shown is not None and shown is not but:
+                self.viewer.layers.remove(layer)
+
+    def _leave(self) -> None:
+        """Leave the open case; its layers stay."""
+        self.leaving.emit()
+        if self.patient is None:
+            return
+        self.recorder.close()
+        self.patient.case.close()
+        self.patient = self._recorder = None
+        self.closed.emit()

@@ -1,0 +1,1 @@
+"""What napari.yaml names: files dropped, saved and sampled, and the Layers menu."""

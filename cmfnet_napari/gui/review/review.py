@@ -1,0 +1,257 @@
+"""The review of a contour: places to look at, slices looked at, the report. It holds no widget."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.geometry.boxes import grow
+from cmfnet_napari.core.geometry.plane import VIEWS
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.review.places import Place, find_places
+from cmfnet_napari.core.review.record import (
+    Decided,
+    Record,
+    State,
+    digest,
+    read_record,
+    slice_digests,
+    write_record,
+)
+from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.review.seen_slices import SeenSlices
+from cmfnet_napari.gui.shared.shortcuts import Shortcut
+from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.views.navigation import Navigation
+
+_KEEP_MS = 1000  # after a change, before review.json is written
+_NEAR_MM = 5.0  # a stroke so near to a place corrects it
+_log = logging.getLogger(__name__)
+
+NEXT_PLACE = Shortcut("N", "Next place to review")
+
+
+class Review(QObject):
+    """What the user has looked at and decided about the prediction that is shown.
+
+    Attributes
+    ----------
+    places : list of Place
+        To look at, the most doubtful first.
+    current : Place or None
+        The one looked at.
+    seen_slices : SeenSlices
+        Says what is on the screen.
+    """
+
+    changed = Signal()  # places, their states, or slices looked at
+    correcting = Signal()  # strokes are wanted at the current place
+
+    def __init__(
+        self, session: Session, result: Result, navigation: Navigation, seen_slices: SeenSlices
+    ) -> None:
+        super().__init__(session)
+        self._session = session
+        self._result, self._navigation, self.seen_slices = result, navigation, seen_slices
+        self._record, self._labels = Record(), None
+        self._digests: dict[str, dict[int, str]] = {plane: {} for plane in VIEWS}
+        self._corrects: Place | None = None
+        self.places: list[Place] = []
+        self.current: Place | None = None
+        self._keeping = QTimer(self, singleShot=True, interval=_KEEP_MS)
+        self._keeping.timeout.connect(self.keep)
+        seen_slices.looked_at.connect(self._on_looked_at)
+        session.opened.connect(self._bring_back)
+        result.changed.connect(self._on_result)
+
+    # --- places
+
+    def state(self, place: Place) -> State:
+        """What was decided about a place."""
+        return self._record.state_of(place, self._labels, self._grid)
+
+    def next_place(self) -> None:
+        """Go to the next open place after the current one; start again after the last."""
+        if not self.places:
+            show_info("There is no place to look at.")
+            return
+        start = self.places.index(self.current) + 1 if self.current in self.places else 0
+        following = self.places[start:] + self.places[:start]
+        place = next((place for place in following if self.state(place) == "open"), None)
+        if place is None:
+            show_info("You have decided about every place.")
+            return
+        self.go_to(place)
+
+    def go_to(self, place: Place) -> None:
+        """Show a place in the middle of the screen; another one is no longer corrected."""
+        self.current = place
+        if place != self._corrects:
+            self._corrects = None
+        self._navigation.look_at(place.voxel)
+        self.changed.emit()
+
+    def decide(self, state: Decided) -> None:
+        """Accept or dismiss the current place; the same again opens it.
+
+        Raises
+        ------
+        UserError
+            There is no current place, or the case is open for looking only.
+        """
+        place = self._chosen()
+        if self.state(place) == state:
+            self._use(self._record.without_decision(place, self._grid))
+        else:
+            self._use(self._record.with_decision(place, state, self._labels, self._grid))
+
+    def correct(self) -> None:
+        """Go and draw at the current place; with the first stroke there it counts as corrected.
+
+        Raises
+        ------
+        UserError
+            As `decide`.
+        """
+        self._corrects = self._chosen()
+        self._navigation.look_at(self._corrects.voxel)
+        self._session.select_class(self._session.scribbles.selected_label)
+        self.correcting.emit()
+
+    # --- slices
+
+    def coverage(self, plane: str) -> tuple[int, int]:
+        """Slices with contour that were looked at in a plane, and all with contour."""
+        return len(self._record.seen_slices(plane, self._digests)), len(self._digests[plane])
+
+    def unseen(self, plane: str) -> list[int]:
+        """Slices with contour that were not looked at."""
+        seen = self._record.seen_slices(plane, self._digests)
+        return sorted(set(self._digests[plane]) - seen)
+
+    def go_to_slice(self, plane: str, index: int) -> None:
+        """Show a slice of the plane that is on the screen."""
+        self._navigation.go_to_slice(VIEWS.index(plane), index)
+
+    # --- the record
+
+    @property
+    def record(self) -> Record:
+        """What is kept with the case."""
+        return self._record
+
+    @property
+    def complete(self) -> bool:
+        """Whether every axial slice with contour was looked at and every place decided."""
+        seen, all_ = self.coverage("axial")
+        return bool(all_) and seen == all_ and not self.open_places
+
+    @property
+    def open_places(self) -> int:
+        """How many places nothing was decided about."""
+        return sum(self.state(place) == "open" for place in self.places)
+
+    def keep(self) -> None:
+        """Write review.json; a full disk is said of strokes, not of this."""
+        self._keeping.stop()
+        if not self._session.writable:
+            return
+        try:
+            write_record(self._record, self._session.case.folder)
+        except UserError:
+            _log.warning("The review could not be written.")
+
+    def close(self) -> None:
+        """The patient is left."""
+        if self._keeping.isActive():
+            self.keep()
+        self._forget()
+        self._record = Record()
+
+    def _bring_back(self) -> None:
+        self._session.recorder.recorded.connect(self._on_stroke)
+        try:
+            self._record = read_record(self._session.case.folder)
+        except UserError as error:
+            self._record = Record()
+            show_info(f"{error} It starts anew.")
+
+    @property
+    def _grid(self) -> Grid:
+        return self._session.case.study.grid
+
+    def _chosen(self) -> Place:
+        if self.current not in self.places:
+            raise UserError("Choose a place in the list first, or press N.")
+        if not self._session.writable:
+            raise UserError(self._session.case.notice)
+        return self.current
+
+    def _use(self, record: Record) -> None:
+        self._record = record
+        self._keeping.start()
+        self.changed.emit()
+
+    def _forget(self) -> None:
+        self._digests = {plane: {} for plane in VIEWS}
+        self._labels = self.current = self._corrects = None
+        self.places = []
+        self.changed.emit()
+
+    def _on_looked_at(self, plane: str, index: int) -> None:
+        now = self._digests[plane].get(index)
+        if now is not None and self._record.seen.get(plane, {}).get(index) != now:
+            self._use(self._record.with_seen(plane, index, now))
+
+    def _on_stroke(self, stroke: Stroke) -> None:
+        place = self._corrects
+        if place is None or self._labels is None or not _drawn_at(place, stroke, self._grid):
+            return
+        self._corrects = None
+        self._use(self._record.with_decision(place, "corrected", self._labels, self._grid))
+
+    def _on_result(self, volumes: dict[str, float] | None) -> None:
+        """Find places and slices of another contour, off the GUI thread."""
+        result = self._result
+        if volumes is None or not result.exists:
+            self._forget()
+            return
+        labels, grid, places = result.labels, self._grid, self.places
+        doubt = None if result.updating else (result.probability.data, grid, result.apart)
+
+        def compute() -> tuple[dict[str, dict[int, str]], str, list[Place]]:
+            found = places if doubt is None else find_places(labels, *doubt)
+            return slice_digests(labels), digest(labels), found
+
+        def show(answer: tuple[dict[str, dict[int, str]], str, list[Place]]) -> None:
+            if result.labels is labels:
+                self._show(labels, *answer)
+
+        run_in_background(compute, done=show, failed=show_failure)
+
+    def _show(
+        self,
+        labels: np.ndarray,
+        digests: dict[str, dict[int, str]],
+        name: str,
+        places: list[Place],
+    ) -> None:
+        self._labels, self._digests, self.places = labels, digests, places
+        self._record = self._record.bound_to(self._result.run, name)
+        self.changed.emit()
+        self.seen_slices.look_again()
+
+
+def _drawn_at(place: Place, stroke: Stroke, grid: Grid) -> bool:
+    """Whether a stroke is by hand and, in part, in or near a place."""
+    reach = tuple(int(np.ceil(_NEAR_MM / mm)) for mm in grid.spacing)
+    box = grow(place.box, reach, grid.shape)
+    at = np.unravel_index(stroke.voxels, grid.shape)
+    inside = [(i >= s.start) & (i < s.stop) for i, s in zip(at, box, strict=True)]
+    return stroke.source == "hand" and bool(np.logical_and.reduce(inside).any())

@@ -1,0 +1,133 @@
+"""Slices looked at, area slice by slice, and what the contour is compared with."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QComboBox, QLabel, QProgressBar, QTableWidget, QWidget
+
+from cmfnet_napari.core.contours.metrics import Evaluation
+from cmfnet_napari.core.contours.score_table import score_rows
+from cmfnet_napari.core.contours.slice_areas import Areas, slice_areas
+from cmfnet_napari.core.geometry.plane import VIEWS
+from cmfnet_napari.gui.contours.comparison import Comparison
+from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.review.area_plot import AreaPlot
+from cmfnet_napari.gui.review.review import Review
+from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.shared.widgets import ask_file, column, fill_table, group, row, said
+
+_CHOICES = {
+    "nothing": "Nothing",
+    "previous": "The training before",
+    "sample": "The sample's own contour",
+    "file": "A contour from a file…",
+}
+
+
+class SlicesPanel(QWidget):
+    """Coverage, curve and table."""
+
+    def __init__(
+        self, session: Session, result: Result, review: Review, comparison: Comparison
+    ) -> None:
+        super().__init__()
+        self._session, self._result = session, result
+        self._review, self._comparison = review, comparison
+        self._plane = VIEWS[0]
+        self._areas: Areas | None = None
+        self.bar = QProgressBar()
+        self.bar.setToolTip("A slice counts once its contour stayed on the screen for a moment")
+        self.plot = AreaPlot(session.viewer)
+        self.plot.clicked.connect(self._go)
+        self.choice = QComboBox()
+        for kind, words in _CHOICES.items():
+            self.choice.addItem(words, kind)
+        self.choice.setToolTip(
+            "An earlier training, a reference, or another observer's contour on the CT's grid"
+        )
+        self.choice.activated.connect(said(self._compare))
+        self.table = QTableWidget()
+        self.table.hide()
+        self._slices = group("Slices", self.bar, self.plot)
+        compared = row(QLabel("Compare with"), self.choice, stretch=1)
+        self._scores = group("Comparison", compared, self.table)
+        layout = column(self._slices, self._scores)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(layout)
+        self._review.changed.connect(self._show_coverage)
+        self._review.seen_slices.moved.connect(self._on_moved)
+        result.changed.connect(self._on_result)
+        self._comparison.changed.connect(self._on_other)
+        self._comparison.evaluated.connect(self._on_evaluated)
+        self._on_result(None)
+
+    def _go(self, index: int) -> None:
+        self._review.go_to_slice(self._plane, index)
+
+    def _compare(self, index: int) -> None:
+        try:
+            self._use(self.choice.itemData(index))
+        finally:
+            self._show_choice()  # what is asked for may not be there, or takes a moment to read
+
+    def _use(self, kind: str) -> None:
+        if kind == "file":
+            path = ask_file(self, "Choose a contour on the CT's grid")
+            if path:
+                self._comparison.use_file(path)
+            return
+        use = {
+            "nothing": self._comparison.use_nothing,
+            "previous": self._comparison.use_previous,
+            "sample": self._comparison.use_sample,
+        }
+        use[kind]()
+
+    def _show_choice(self) -> None:
+        self.choice.setCurrentIndex(self.choice.findData(self._comparison.kind))
+
+    def _on_moved(self, plane: str, index: int) -> None:
+        if plane != self._plane:
+            self._plane = plane
+            self._measure()
+            self._show_coverage()
+        self.plot.show_slice(index)
+
+    def _on_result(self, volumes: dict[str, float] | None) -> None:
+        for widget in (self._slices, self._scores):
+            widget.setEnabled(volumes is not None)
+        self._measure()
+
+    def _on_other(self) -> None:
+        self._show_choice()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Areas of the slices, off the GUI thread."""
+        labels, other, plane = self._result.labels, self._comparison.other, self._plane
+        if labels is None:
+            self._areas = None
+            self._show_coverage()
+            return
+        grid, axis = self._session.case.study.grid, VIEWS.index(plane)
+
+        def done(areas: Areas) -> None:
+            if self._result.labels is labels and self._plane == plane:
+                self._areas = areas
+                self._show_coverage()
+
+        run_in_background(slice_areas, labels, grid, axis, other, done=done, failed=show_failure)
+
+    def _show_coverage(self) -> None:
+        seen, all_ = self._review.coverage(self._plane)
+        self.bar.setRange(0, max(all_, 1))
+        self.bar.setValue(seen)
+        self.bar.setFormat(f"{seen} of {all_} {self._plane} slices with contour looked at")
+        self.plot.show_areas(self._areas, self._review.unseen(self._plane))
+
+    def _on_evaluated(self, evaluation: Evaluation | None) -> None:
+        if evaluation is None:
+            self.table.hide()
+            return
+        names, rows = score_rows(self._result.volumes, evaluation)
+        fill_table(self.table, names, rows)

@@ -1,0 +1,1 @@
+"""What every room uses: widgets, plots, shortcuts, work off the GUI thread."""

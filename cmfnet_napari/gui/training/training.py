@@ -1,0 +1,238 @@
+"""One fit: started, followed and stopped from the window. It holds no widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.events import (
+    Failed,
+    Finished,
+    Fit,
+    Notice,
+    Paused,
+    Preview,
+    Started,
+    Step,
+    Stop,
+    Stopping,
+)
+from cmfnet_napari.core.fit.model_card import check_base, model_name, read_card, start_config
+from cmfnet_napari.core.fit.runs import RunRecord, interrupted_run
+from cmfnet_napari.core.strokes.scribbles import check_trainable
+from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.training.load_preview import load_preview
+from cmfnet_napari.gui.training.watchdog import Watchdog
+from cmfnet_napari.gui.training.worker_client import WorkerClient, worker_command
+
+
+class Training(QObject):
+    """The fit of the open case.
+
+    Attributes
+    ----------
+    preset : str
+        Of the next fit.
+    state : str
+        ``idle``, ``starting``, ``training`` or ``stopping``.
+    follow : bool
+        Whether new previews are shown; not while the user looks at an earlier one.
+    """
+
+    state_changed = Signal(str)
+    launching = Signal()  # a worker will need the memory that others hold
+    started = Signal(object)  # Started
+    stepped = Signal(object)  # Step
+    previewed = Signal(object)  # Preview
+    noticed = Signal(str)  # one sentence while it goes on
+    paused = Signal(str)  # why it waits
+    silent = Signal(float)  # seconds without a sign of life; 0: there was one again
+    interruption_changed = Signal()
+    completed = Signal(object, object, str)  # its WorkerClient, to be kept; Finished; device
+    finished = Signal(object)  # Finished
+    failed = Signal(str, str)  # one sentence; the end of the worker's log
+
+    def __init__(self, session: Session, result: Result) -> None:
+        super().__init__(session)
+        self._session = session
+        self._result = result
+        self._client: WorkerClient | None = None
+        self._killed, self._device = False, "auto"
+        self.command = worker_command
+        self.preset = "quick"
+        self.state = "idle"
+        self.follow = True
+        self.interrupted: RunRecord | None = None
+        self.watchdog = Watchdog(self.silent.emit)
+        session.holds.append(self._hold)
+        session.opened.connect(self._look_for_interrupted)
+        session.closed.connect(self._look_for_interrupted)
+
+    @property
+    def running(self) -> bool:
+        """Whether a fit goes on."""
+        return self.state != "idle"
+
+    @property
+    def process_id(self) -> int:
+        """Number of the worker's process; 0 when there is none."""
+        return 0 if self._client is None else self._client.process_id
+
+    def start(
+        self, preset: str, device: str = "auto", base: Path | None = None, **changes: Any
+    ) -> None:
+        """Start a fit with a preset, some of its fields changed, from a base model if one is given.
+
+        Raises
+        ------
+        UserError
+            No patient, a fit in progress, strokes missing, strokes that cannot be saved, or a
+            base model that cannot be used for them.
+        """
+        classes = self._check_ready()
+        card = None if base is None else read_card(base)
+        if card is not None:
+            check_base(card, classes, model_name(base))
+        config = start_config(preset, card, **changes)
+        path = "" if base is None else str(base.absolute())
+        self._launch(Fit(config=config.model_dump(mode="json"), device=device, base=path))
+
+    def resume(self, device: str = "auto") -> None:
+        """Go on with the fit that was broken off; with less memory when the system ended it.
+
+        Raises
+        ------
+        UserError
+            There is none, or as `start`.
+        """
+        if self.interrupted is None:
+            raise UserError("There is no training to go on with. Train first.")
+        self._check_ready()
+        run = f"{self.interrupted.folder.parent.name}/{self.interrupted.folder.name}"
+        self._launch(Fit(config={}, device=device, resume=run, lighter=self._killed))
+
+    def stop(self) -> None:
+        """End the fit; the best so far becomes the prediction."""
+        if self._client is not None and self.state in ("starting", "training"):
+            self._client.send(Stop())
+            self.watchdog.ask()
+            self._set_state("stopping")
+
+    def end_now(self) -> None:
+        """End a worker that does not answer; its run can be gone on with."""
+        if self._client is not None:
+            self._client.kill()
+
+    def close(self) -> None:
+        """End the worker without waiting; remove the preview."""
+        self._let_go()
+        self.watchdog.stop()
+        self._result.remove_preview()
+        self._set_state("idle")
+
+    def _hold(self) -> str:
+        """Why the patient cannot be left now, or empty."""
+        running = "Training is running. Stop it before you open another patient."
+        return running if self.running else ""
+
+    def _check_ready(self) -> int:
+        """Classes that the strokes tell of, background included."""
+        case = self._session.case
+        if self.running:
+            raise UserError("Training is running already. Stop it before you start again.")
+        if case.read_only:
+            raise UserError(case.notice)
+        self._session.recorder.record()
+        return check_trainable(self._session.recorder.present)
+
+    def _launch(self, command: Fit) -> None:
+        self.launching.emit()
+        self._set_state("starting")
+        client = WorkerClient(self.command(self._session.case.folder))
+        client.received.connect(self._on_event)
+        client.ended_badly.connect(self._on_bad_end)
+        self._client, self._killed, self._device = client, False, command.device
+        self.watchdog.start()
+        client.send(command)
+
+    def _look_for_interrupted(self) -> None:
+        """Find out whether there is a fit to go on with; not while one runs."""
+        patient = self._session.patient
+        usable = patient is not None and self._session.writable and not self.running
+        self.interrupted = interrupted_run(patient.case.runs()) if usable else None
+        self.interruption_changed.emit()
+
+    def _release(self) -> WorkerClient | None:
+        """Listen no more to the worker, which goes on."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.received.disconnect(self._on_event)
+            client.ended_badly.disconnect(self._on_bad_end)
+        return client
+
+    def _let_go(self) -> None:
+        client = self._release()
+        if client is not None:
+            client.close()
+
+    def _set_state(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+    def _on_event(self, event: object) -> None:
+        self.watchdog.heard(waits=isinstance(event, Paused))
+        match event:
+            case Notice():
+                self.noticed.emit(event.text)
+            case Stopping():
+                self.noticed.emit(f"Stopped at step {event.step}. The prediction is being made …")
+            case Paused():
+                self.paused.emit(event.reason)
+            case Started():
+                if self.state == "starting":
+                    self._set_state("training")
+                self.started.emit(event)
+            case Step():
+                self.stepped.emit(event)
+            case Preview():
+                self._read_preview(event)
+            case Finished():
+                client = self._release()
+                self._end()
+                self.completed.emit(client, event, self._device)
+                self._result.read(event)
+                self.finished.emit(event)
+            case Failed():
+                self._fail(event.reason)
+
+    def _on_bad_end(self, reason: str, killed: bool) -> None:
+        self._killed = killed
+        self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        details = self._client.details if self._client is not None else ""
+        self._end()
+        self._result.remove_preview()
+        self.failed.emit(reason, details)
+
+    def _end(self) -> None:
+        self._let_go()
+        self.watchdog.stop()
+        self._set_state("idle")
+        self._look_for_interrupted()
+
+    def _read_preview(self, event: Preview) -> None:
+        def show(labels: np.ndarray) -> None:
+            if not self.running:
+                return
+            if self.follow:
+                self._result.show_preview(labels)
+            self.previewed.emit(event)
+
+        load_preview(self._session, event, show)

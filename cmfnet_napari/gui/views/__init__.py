@@ -1,0 +1,1 @@
+"""How the patient is seen: planes, arrangements, fusion, windowing, and their keys."""

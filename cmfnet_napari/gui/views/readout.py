@@ -1,0 +1,106 @@
+"""What a view says in words: where its plane lies, and what is under the mouse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from napari.components import ViewerModel
+
+from cmfnet_napari.core.geometry.plane import VIEWS, place_text
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.views.planes import write_on
+
+_SIZE = 9  # points
+_BAR_PIXELS, _BAR_SHARE = 150, 0.3
+_LETTERS = ("RL", "AP", "IS")  # of negative and positive LPS x, y, z
+
+
+def plane_text(view: ViewerModel, study: Study, image: str) -> str:
+    """Image, plane, position in mm and number of the slice that a view shows, in short lines."""
+    axis, grid = view.dims.order[0], study.grid
+    mm = view.dims.point[axis]
+    number = round((mm - grid.translate[axis]) / grid.spacing[axis]) + 1
+    title = f"{image} {VIEWS[axis]}".strip()
+    title = title[0].upper() + title[1:]
+    return "\n".join((title, place_text(grid, axis, mm), f"{number} of {grid.shape[axis]}"))
+
+
+def value_text(study: Study, place: np.ndarray) -> str:
+    """CT and MR values and the patient coordinates of a place.
+
+    Parameters
+    ----------
+    study : Study
+        What is looked at.
+    place : array (3,)
+        mm along the study's own axes (z, y, x).
+
+    Returns
+    -------
+    str
+        Short lines; empty outside of the study.
+    """
+    grid = study.grid
+    index = np.round((place - np.array(grid.translate)) / np.array(grid.spacing)).astype(int)
+    if (index < 0).any() or (index >= grid.shape).any():
+        return ""
+    voxel = tuple(index)
+    values = f"CT {round(float(study.ct.array[voxel]))} HU"
+    if study.mr is not None:
+        inside = bool(study.mr_fov[voxel])
+        values += f"\nMR {study.mr.array[voxel]:.4g}" if inside else "\nMR: none here"
+    x, y, z = (
+        f"{letters[int(value >= 0)]} {abs(value):.0f}"
+        for letters, value in zip(_LETTERS, np.round(grid.to_patient(index)), strict=True)
+    )
+    return f"{values}\n{x}  {y}\n{z} mm"
+
+
+def bar_length(zoom: float, width: int) -> float:
+    """Length of a scale bar, mm, that leaves the letter at the border's middle alone.
+
+    Parameters
+    ----------
+    zoom : float
+        Pixels a mm.
+    width : int
+        Of the canvas, pixels.
+    """
+    longest = min(_BAR_PIXELS, _BAR_SHARE * width) / zoom
+    power = 10.0 ** math.floor(math.log10(longest))
+    return max(step * power for step in (1, 2, 5) if step * power <= longest)
+
+
+class Readout:
+    """Writes both on a view's canvas.
+
+    Parameters
+    ----------
+    session : Session
+        With an open patient.
+    view : ViewerModel
+        The view.
+    """
+
+    def __init__(self, session: Session, view: ViewerModel) -> None:
+        self._session, self._view = session, view
+
+    def show_plane(self, image: str) -> None:
+        """Say where the plane lies; `image` is named where the view shows one alone."""
+        text = plane_text(self._view, self._session.case.study, image)
+        write_on(self._view, "plane", text, "top_left", _SIZE, box=True)
+
+    def fit_bar(self) -> None:
+        """Give the scale bar a length that fits."""
+        zoom, width = self._view.scene.camera.zoom, self._view.canvas.size[1]
+        bar, length = self._view.canvas.overlays.scale_bar, bar_length(zoom, width)
+        if bar.length != length:
+            bar.length = length
+            bar.events.font_size.emit(bar.font_size, bar.font_size)  # napari draws it only then
+
+    def show_value(self, place: np.ndarray | None) -> None:
+        """Say what is at a place (mm along the study's axes); None when the mouse has left."""
+        text = "" if place is None else value_text(self._session.case.study, place)
+        write_on(self._view, "value", text, "bottom_left", _SIZE, box=True)

@@ -1,0 +1,123 @@
+"""A view of the contours in three dimensions, as surfaces: quick also without a graphics card."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.components.overlays import TextOverlay
+from napari.layers import Labels, Layer, Surface
+from qtpy.QtCore import QTimer
+
+from cmfnet_napari.core.geometry.surface import Mesh, meshes, shade
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.gui.patient.layers import NO_CONTOUR
+from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
+
+_WAIT_MS = 300
+_RIGHT_HANDED = ("away", "down", "right")  # of z, y, x: the patient, not the mirror image
+_FROM_THE_FRONT, _HEAD_UP = (0, 1, 0), (1, 0, 0)  # z, y, x
+Solids = dict[int, Mesh]
+_NOTHING = "The contour will be\nseen here in 3D."
+
+
+class SolidView:
+    """Surfaces of all visible contours of the main viewer; strokes and the MR's edges are left out.
+
+    Parameters
+    ----------
+    main : napari.Viewer
+        The main viewer.
+    grid : Grid
+        The Study's.
+    """
+
+    def __init__(self, main: ViewerModel, grid: Grid) -> None:
+        self.model = ViewerModel(title="3D", ndisplay=3)
+        self._main, self._grid = main, grid
+        self._fitted = 0.0  # zoom, pixels a mm
+        self._asked = 0  # counts; what was asked for before something newer is not shown
+        self._watched: list[Labels] = []
+        self._timer = QTimer(singleShot=True, interval=_WAIT_MS)
+        self._timer.timeout.connect(self._compute)
+        self.model.scene.camera.orientation = _RIGHT_HANDED
+        self.model.canvas.overlays["cmfnet_empty"] = TextOverlay(
+            text=_NOTHING, position="middle_center", font_size=10, visible=True
+        )
+        main.layers.events.inserted.connect(self._follow_layers)
+        main.layers.events.removed.connect(self._follow_layers)
+        self._follow_layers()
+
+    def close(self) -> None:
+        """Let go of the main viewer."""
+        self._asked += 1
+        self._timer.stop()
+        self._main.layers.events.inserted.disconnect(self._follow_layers)
+        self._main.layers.events.removed.disconnect(self._follow_layers)
+        self._watch([])
+        self.model.layers.clear()
+
+    def _follow_layers(self, _event: object = None) -> None:
+        self._watch([layer for layer in self._main.layers if _is_contour(layer, self._grid)])
+        self._soon()
+
+    def _watch(self, layers: list[Labels]) -> None:
+        for layer in self._watched:
+            for event in _changes(layer):
+                event.disconnect(self._soon)
+        for layer in layers:
+            for event in _changes(layer):
+                event.connect(self._soon)
+        self._watched = layers
+
+    def _soon(self, _event: object = None) -> None:
+        self._timer.start()
+
+    def _compute(self) -> None:
+        self._asked += 1
+        number = self._asked
+        layers = [layer for layer in self._watched if layer.visible]
+        colors = [layer.colormap for layer in layers]
+
+        def show(solids: list[Solids]) -> None:
+            if self._asked == number:
+                self._show(solids, colors)
+
+        arrays = [np.asarray(layer.data) for layer in layers]
+        run_in_background(_solids, arrays, self._grid, done=show, failed=show_failure)
+
+    def _show(self, solids: list[Solids], colormaps: list[object]) -> None:
+        """Put new surfaces in before the old ones go: napari forgets its camera else."""
+        layers = self.model.layers
+        old = list(layers)
+        for solid, colormap in zip(solids, colormaps, strict=True):
+            for label, mesh in solid.items():
+                colors = shade(mesh, colormap.map(label))
+                triangles = mesh.vertices, mesh.faces
+                layers.append(Surface(triangles, vertex_colors=colors, shading="none"))
+        new = len(layers) > len(old)
+        for layer in old:
+            layers.remove(layer)
+        self.model.canvas.overlays["cmfnet_empty"].visible = not new
+        if new and (not old or np.isclose(self.model.scene.camera.zoom, self._fitted)):
+            self._fit(turn=not old)
+
+    def _fit(self, turn: bool) -> None:
+        """Show all of it, until the user has chosen how near to look."""
+        camera = self.model.scene.camera
+        if turn:
+            camera.set_view_direction(_FROM_THE_FRONT, _HEAD_UP)
+        self.model.fit_to_view()
+        self._fitted = camera.zoom
+
+
+def _is_contour(layer: Layer, grid: Grid) -> bool:
+    on_grid = type(layer) is Labels and layer.data.shape == grid.shape
+    return on_grid and not layer.metadata.get(NO_CONTOUR)
+
+
+def _changes(layer: Labels) -> tuple[object, ...]:
+    return layer.events.data, layer.events.visible, layer.events.colormap
+
+
+def _solids(arrays: list[np.ndarray], grid: Grid) -> list[Solids]:
+    return [meshes(labels, grid) for labels in arrays]

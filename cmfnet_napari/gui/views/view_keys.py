@@ -1,0 +1,35 @@
+"""Keys to look with: planes, arrangements, fusion, crosshair."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cmfnet_napari.gui.shared.shortcuts import Actions, Shortcut
+from cmfnet_napari.gui.views.fusion import Fusion
+from cmfnet_napari.gui.views.layouts import Layouts
+from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.planes import Planes
+
+SHOW_PLANE = {
+    "axial": Shortcut("Shift-A", "Axial plane"),
+    "sagittal": Shortcut("Shift-S", "Sagittal plane"),
+    "coronal": Shortcut("Shift-C", "Coronal plane"),
+}
+NEXT_LAYOUT = Shortcut("G", "Next arrangement of the views")
+CHECKERBOARD = Shortcut("K", "CT and MR as a checkerboard")
+FLICKER = Shortcut("T", "Hold: the other of CT and MR", held=True)
+CROSSHAIR = Shortcut("H", "Show or hide the crosshair")
+SHORTCUTS = (*SHOW_PLANE.values(), NEXT_LAYOUT, CHECKERBOARD, FLICKER, CROSSHAIR)
+
+
+def what_keys_do(
+    planes: Planes, layouts: Layouts, fusion: Fusion, navigation: Navigation
+) -> Actions:
+    """What is done for every one of `SHORTCUTS`."""
+    return {
+        **{key: partial(planes.show, plane) for plane, key in SHOW_PLANE.items()},
+        NEXT_LAYOUT: layouts.show_next,
+        CHECKERBOARD: fusion.switch_board,
+        FLICKER: fusion.flicker,
+        CROSSHAIR: navigation.switch_crosshair,
+    }

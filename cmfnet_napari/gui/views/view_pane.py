@@ -1,0 +1,148 @@
+"""One view beside the main one, as a widget: canvas, mouse, crosshair."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from napari.qt import QtViewer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
+
+from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, ViewLinks
+from cmfnet_napari.gui.views.crosshair import Crosshair
+from cmfnet_napari.gui.views.layouts import Cell
+from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
+from cmfnet_napari.gui.views.readout import Readout
+from cmfnet_napari.gui.views.solid_view import SolidView
+
+
+class Overlay:
+    """What we draw over a view of planes: crosshair, slice position, value under the mouse."""
+
+    def __init__(
+        self,
+        links: ViewLinks,
+        view: ViewerModel,
+        qt_viewer: QtViewer,
+        image: str = "",
+        keys: QWidget | None = None,
+    ) -> None:
+        self._navigation, self._view = links.navigation, view
+        self.image = image
+        self.crosshair = Crosshair(qt_viewer)
+        self._readout = Readout(links.session, view)
+        self.mouse = CanvasMouse(links, view, qt_viewer.canvas.native, image, keys)
+        self._scale = 0.0, 0
+        self._drawn = QTimer(self.mouse, singleShot=True, interval=0)
+        self._drawn.timeout.connect(self._readout.fit_bar)
+        self._draw = qt_viewer.canvas.events.draw
+        self._draw.connect(self._on_draw)
+
+    def update(self, crosshair: bool) -> None:
+        """Follow the place of the planes; with a fourth axis there is none to show."""
+        if self._view.dims.ndim != 3:
+            self.crosshair.show(None)
+            return
+        self._readout.show_plane(self.image)
+        if crosshair and self._view.dims.ndisplay == 2:
+            down, across = self._navigation.place[list(self._view.dims.displayed)]
+            self.crosshair.show((float(down), float(across)))
+        else:
+            self.crosshair.show(None)
+
+    def close(self) -> None:
+        """Take everything off the canvas."""
+        self.mouse.close()
+        self.crosshair.close()
+        self._drawn.stop()
+        self._draw.disconnect(self._on_draw)
+
+    def _on_draw(self, _event: object) -> None:
+        """Only then does napari know the scale of a canvas of another size, and says nothing."""
+        scale = self._view.scene.camera.zoom, self._view.canvas.size[1]
+        if scale != self._scale:
+            self._scale = scale
+            self._drawn.start()
+
+
+class ViewPane:
+    """A view of planes and its canvas.
+
+    Parameters
+    ----------
+    links : ViewLinks
+        Of a session with an open patient.
+    cell : Cell
+        Which image it shows.
+    keys : QWidget
+        The main view's canvas.
+    painted : callable
+        Told a linked layer that was painted into.
+    """
+
+    def __init__(self, links: ViewLinks, cell: Cell, keys: QWidget, painted: Painted) -> None:
+        self._navigation = links.navigation
+        grid = links.session.case.study.grid
+        self.view = LinkedView(links.session.viewer, grid, cell.image, painted)
+        self.widget = QtViewer(self.view.model)
+        self.widget.setAcceptDrops(False)
+        self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys)
+        self._linked = False
+
+    def show(self, plane: str) -> None:
+        """Show a plane and follow the main view."""
+        self.view.show(plane)
+        if not self._linked:
+            self._navigation.link(self.view.model)
+            self._linked = True
+        self.widget.show()
+
+    def hide(self) -> None:
+        """Follow no longer, which would cost time for nothing."""
+        if self._linked:
+            self._navigation.unlink(self.view.model)
+            self._linked = False
+        self.widget.hide()
+
+    def update(self, crosshair: bool) -> None:
+        """Follow the place of the planes."""
+        self.overlay.update(crosshair)
+
+    def close(self) -> None:
+        """End it and its widget."""
+        self.hide()
+        self.overlay.close()
+        self.view.close()
+        _end(self.widget)
+
+
+class SolidPane:
+    """The view in three dimensions and its canvas; made as a `ViewPane` is."""
+
+    def __init__(self, links: ViewLinks, _cell: Cell, _keys: QWidget, _painted: Painted) -> None:
+        session = links.session
+        self.view = SolidView(session.viewer, session.case.study.grid)
+        self.widget = QtViewer(self.view.model)
+        self.widget.setAcceptDrops(False)
+        self.widget.dims.hide()
+
+    def show(self, _plane: str) -> None:
+        """Show it; it has no plane."""
+        self.widget.show()
+
+    def hide(self) -> None:
+        """Hide it."""
+        self.widget.hide()
+
+    def update(self, _crosshair: bool) -> None:
+        """Nothing in it moves with the planes."""
+
+    def close(self) -> None:
+        """End it and its widget."""
+        self.view.close()
+        _end(self.widget)
+
+
+def _end(widget: QtViewer) -> None:
+    widget.setParent(None)
+    widget.close()
+    widget.deleteLater()

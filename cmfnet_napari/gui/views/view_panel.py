@@ -1,0 +1,176 @@
+"""How the patient is looked at: plane, arrangement, fusion, window and level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
+
+from cmfnet_napari.core.images.window_level import CT_PRESETS
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.widgets import button, column, row
+from cmfnet_napari.gui.views.fusion import Fusion
+from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
+from cmfnet_napari.gui.views.planes import PLANES, Planes
+from cmfnet_napari.gui.views.view_keys import (
+    CHECKERBOARD,
+    CROSSHAIR,
+    FLICKER,
+    NEXT_LAYOUT,
+    SHOW_PLANE,
+)
+from cmfnet_napari.gui.views.windowing import Windowing
+
+_DRAG = "Or drag over the image with the right mouse button: right is wider, down is darker."
+
+
+class ViewPanel(QWidget):
+    """Three rows above the dock's tabs."""
+
+    def __init__(
+        self,
+        session: Session,
+        planes: Planes,
+        layouts: Layouts,
+        fusion: Fusion,
+        windowing: Windowing,
+    ) -> None:
+        super().__init__()
+        self.planes = PlaneButtons(session, planes)
+        self.layouts = LayoutChooser(session, layouts)
+        self.fusion = FusionControls(session, fusion)
+        self.windows = WindowControls(windowing)
+        layout = column(row(self.planes, self.layouts, stretch=1), self.fusion, self.windows)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        self.setLayout(layout)
+        session.opened.connect(lambda: self.setEnabled(True))
+        session.closed.connect(lambda: self.setEnabled(False))
+        self.setEnabled(False)
+
+
+class PlaneButtons(QWidget):
+    """Axial, sagittal, coronal."""
+
+    def __init__(self, session: Session, planes: Planes) -> None:
+        super().__init__()
+        self._group = QButtonGroup(self)
+        self.buttons = {}
+        for plane in PLANES:
+            widget = button(plane.capitalize(), partial(planes.show, plane), SHOW_PLANE[plane].key)
+            widget.setCheckable(True)
+            self._group.addButton(widget)
+            self.buttons[plane] = widget
+        self.setLayout(row(*self.buttons.values()))
+        planes.changed.connect(self._mark)
+        session.opened.connect(lambda: self._mark(planes.plane))
+
+    def _mark(self, plane: str) -> None:
+        self.buttons[plane].setChecked(True)
+
+
+class LayoutChooser(QComboBox):
+    """Which views are beside each other."""
+
+    def __init__(self, session: Session, layouts: Layouts) -> None:
+        super().__init__()
+        self._layouts = layouts
+        self.setToolTip(
+            f"Which views are beside each other ({NEXT_LAYOUT.key}: next). Shift and a click put "
+            f"all planes through a place; {CROSSHAIR.key} shows or hides the crosshair."
+        )
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # after a click, keys are the image's again
+        self.activated.connect(lambda _index: layouts.show(self.currentData()))
+        session.opened.connect(self._on_opened)
+        layouts.changed.connect(self._mark)
+
+    def _on_opened(self) -> None:
+        self.clear()
+        for name in self._layouts.offered:
+            self.addItem(LAYOUTS[name].title, name)
+        self._mark(self._layouts.name)
+
+    def _mark(self, name: str) -> None:
+        self.setCurrentIndex(self.findData(name))
+
+
+class FusionControls(QWidget):
+    """A slider from the CT to the MR, and the checkerboard."""
+
+    def __init__(self, session: Session, fusion: Fusion) -> None:
+        super().__init__()
+        self._fusion = fusion
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, 100)
+        self.slider.setToolTip(f"From the CT to the MR. Hold {FLICKER.key} to see the other one.")
+        self.slider.valueChanged.connect(self._fusion.set_blend)
+        self.board = QPushButton("Checkerboard")
+        self.board.setCheckable(True)
+        self.board.setToolTip(f"CT and MR square by square ({CHECKERBOARD.key})")
+        self.board.clicked.connect(self._fusion.set_board)
+        self.setLayout(row(QLabel("CT"), self.slider, QLabel("MR"), self.board, stretch=1))
+        self._fusion.changed.connect(self._follow)
+        session.opened.connect(self._follow)
+
+    def _follow(self) -> None:
+        self.setEnabled(self._fusion.available)
+        self.slider.blockSignals(True)
+        self.slider.setValue(self._fusion.blend)
+        self.slider.blockSignals(False)
+        self.board.setChecked(self._fusion.board)
+
+
+class WindowControls(QWidget):
+    """Window and level of CT and MR, with presets to choose."""
+
+    def __init__(self, windowing: Windowing) -> None:
+        super().__init__()
+        self._windowing = windowing
+        presets = {
+            f"{name}  (W {width:g}  L {level:g})": partial(windowing.use_preset, name)
+            for name, (level, width) in CT_PRESETS.items()
+        }
+        self.buttons = {
+            "CT": _menu_button("CT", f"Window and level of the CT, HU. {_DRAG}", presets),
+            "MR": _menu_button(
+                "MR",
+                f"Window and level of the MR. {_DRAG}",
+                {"Automatic": windowing.automatic},
+            ),
+        }
+        layout = row(*self.buttons.values())
+        for index in range(layout.count()):
+            layout.setStretch(index, 1)
+        self.setLayout(layout)
+        self._windowing.changed.connect(self._follow)
+
+    def _follow(self) -> None:
+        for image, widget in self.buttons.items():
+            shown = self._windowing.level_width(image)
+            widget.setEnabled(shown is not None)
+            widget.setText(image)
+            if shown is not None:
+                level, width = shown
+                widget.setText(f"{image}  W {width:.4g}  L {level:.4g}")
+
+
+def _menu_button(text: str, tip: str, actions: dict[str, Callable[[], None]]) -> QPushButton:
+    widget = QPushButton(text)
+    widget.setToolTip(tip)
+    menu = QMenu(widget)
+    for name, action in actions.items():
+        menu.addAction(name, action)
+    widget.setMenu(menu)
+    return widget

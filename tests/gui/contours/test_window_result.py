@@ -1,0 +1,94 @@
+"""The prediction: parts, saving at the right place, agreement with a reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from napari.utils.notifications import notification_manager
+
+from tests.gui.conftest import SHAPE
+
+
+@pytest.fixture
+def predicted(opened, fake, scribble, qtbot):
+    fake("good")
+    scribble()
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
+        opened.training_panel.train_button.click()
+    qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
+    return opened
+
+
+def test_parts_without_a_stroke_can_be_dropped(predicted, qtbot):
+    layer = predicted.workbench.result.prediction
+    assert layer.data[1, 1, 1] == 1
+    predicted.result_panel.marked_only.click()
+    qtbot.waitUntil(lambda: layer.data[1, 1, 1] == 0, timeout=5000)
+    assert np.count_nonzero(layer.data) == 4 * 6 * 5
+    predicted.result_panel.marked_only.click()
+    qtbot.waitUntil(lambda: layer.data[1, 1, 1] == 1, timeout=5000)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot, ending):
+    target = tmp_path / f"prediction{ending}"
+    with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
+        predicted.workbench.result.save(str(target))
+    saved, ct = sitk.ReadImage(str(target)), sitk.ReadImage(str(patient.ct))
+    assert saved.GetSize() == ct.GetSize()
+    np.testing.assert_allclose(saved.GetOrigin(), ct.GetOrigin(), atol=1e-3)
+    np.testing.assert_allclose(saved.GetDirection(), ct.GetDirection(), atol=1e-5)
+    # Independent of our axes: the big box is where the tumour of the file is.
+    tumour = sitk.GetArrayFromImage(sitk.ReadImage(str(patient.tumour)))
+    prediction = sitk.GetArrayFromImage(saved)
+    assert prediction[tumour > 0].all()
+    assert prediction.sum() == tumour.sum() + 2 * 3 * 3
+
+
+def test_evaluate_shows_a_table(predicted, patient, qtbot):
+    panel = predicted.review_panel
+    predicted.tabs.setCurrentIndex(3)
+    panel.result.marked_only.click()
+    qtbot.waitUntil(lambda: predicted.workbench.result.prediction.data[1, 1, 1] == 0, timeout=5000)
+    predicted.workbench.comparison.use_file(str(patient.tumour))
+    table = panel.slices.table
+    qtbot.waitUntil(table.isVisible, timeout=5000)
+    assert table.isVisible()
+    rows = [table.verticalHeaderItem(r).text() for r in range(table.rowCount())]
+    values = dict(zip(rows, (table.item(r, 0).text() for r in range(len(rows))), strict=True))
+    assert table.horizontalHeaderItem(0).text() == "Tumour"
+    assert values == {
+        "DSC": "1.000",
+        "ASD, mm": "0.00",
+        "HD95, mm": "0.0",
+        "Surface DSC at 2 mm": "1.000",
+        "Volume, ml": "0.4",
+        "Reference, ml": "0.4",
+    }
+
+
+def test_save_to_a_folder_that_is_not_there(predicted, tmp_path, qtbot):
+    notification_manager.records.clear()
+    predicted.workbench.result.save(str(tmp_path / "nowhere" / "p.nii.gz"))
+    qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=5000)
+    assert "does not exist" in notification_manager.records[-1].message
+
+
+def test_contour_and_probability(predicted):
+    panel, result = predicted.result_panel, predicted.workbench.result
+    assert not result.probability.visible
+    assert result.probability.data.max() == pytest.approx(0.8)
+    panel.probability.click()
+    assert result.probability.visible
+    panel.filled.click()
+    assert result.prediction.contour == 0
+
+
+def test_corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot):
+    predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
+    with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
+        predicted.workbench.result.save(str(tmp_path / "p.nrrd"))
+    saved = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "p.nrrd")), "LPS")
+    assert sitk.GetArrayFromImage(saved).shape == SHAPE
+    assert sitk.GetArrayFromImage(saved)[0, 0, 0] == 1

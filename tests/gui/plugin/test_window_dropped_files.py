@@ -1,0 +1,131 @@
+"""Files and folders dropped onto napari."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from napari.utils.notifications import notification_manager
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import open_study, turn
+from cmfnet_napari.core.images.volume import from_image, read_image
+from cmfnet_napari.gui.patient.layers import OPENED
+from cmfnet_napari.gui.plugin.reader import get_reader, read
+from tests.dicom_files import (
+    CENTRE,
+    CT_GRID,
+    circles,
+    write_patient,
+    write_registration,
+    write_structures,
+)
+
+
+def test_an_image_lies_in_millimetres(patient):
+    (data, meta, kind), (labels, _, labels_kind) = read([str(patient.ct), str(patient.tumour)])
+    volume = from_image(turn(read_image(patient.ct)))
+    assert (kind, labels_kind) == ("image", "labels")
+    np.testing.assert_array_equal(data, volume.array)
+    np.testing.assert_array_equal(labels, patient.arrays["tumour"])
+    assert meta["scale"] == volume.grid.spacing
+    assert meta["translate"] == volume.grid.translate
+    assert meta["units"] == ("mm", "mm", "mm")
+
+
+def test_what_is_not_ours_is_left_to_others(tmp_path):
+    assert get_reader("a.tif") is None
+    assert get_reader([]) is None
+    assert get_reader(str(tmp_path)) is read
+    assert get_reader(["a.nii.gz", "B.MHA", "c.dcm"]) is read
+
+
+def test_contours_need_a_patient(tmp_path):
+    write_patient(tmp_path)
+    with pytest.raises(UserError, match="Open the CT of these contours first"):
+        read(str(tmp_path / "rs-ct.dcm"))
+
+
+def test_a_dropped_folder_opens_the_patient_and_a_dropped_set_its_contours(dock, tmp_path, qtbot):
+    viewer, session = dock.session.viewer, dock.session
+    folder = write_patient(tmp_path)
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        viewer.open(str(folder), plugin="cmfnet-napari")
+    assert [layer.name for layer in viewer.layers] == ["CT", "MR", "Scribbles"]
+    viewer.open(str(folder / "rs-mr.dcm"), plugin="cmfnet-napari")
+    layer = viewer.layers["GTV MR"]
+    grid = session.case.study.grid
+    middle = grid.to_patient(np.argwhere(layer.data).mean(axis=0))
+    np.testing.assert_allclose(middle, CENTRE, atol=0.5)
+    assert layer in dock.workbench.automatic_strokes.masks()
+
+
+def test_a_series_without_a_ct_is_an_image(tmp_path):
+    write_patient(tmp_path)
+    ((data, _, kind),) = read(str(tmp_path / "mr"))
+    assert kind == "image"
+    assert data.shape == sitk.GetArrayFromImage(read_image(tmp_path / "mr")).shape
+
+
+@pytest.fixture
+def shown(dock, tmp_path, qtbot):
+    """A DICOM patient whose MR lies aside in a frame of reference of its own, registered."""
+    folder = write_patient(tmp_path, mr_frame="mr frame", mr_shift=(7.0, -4.0, 9.0))
+    matrix = np.eye(4)
+    matrix[:3, 3] = (7.0, -4.0, 9.0)
+    write_registration(
+        folder / "reg.dcm", [("frame", [matrix]), ("mr frame", [np.eye(4)])], "mr frame"
+    )
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.session.viewer.open(str(folder), plugin="cmfnet-napari")
+    return folder
+
+
+def test_contours_drawn_on_the_mr_go_where_the_mr_went(dock, shown):
+    dock.session.viewer.open(str(shown / "rs-mr.dcm"), plugin="cmfnet-napari")
+    layer, grid = dock.session.viewer.layers["GTV MR"], dock.session.case.study.grid
+    middle = grid.to_patient(np.argwhere(layer.data).mean(axis=0))
+    np.testing.assert_allclose(middle, CENTRE, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ({"patient": "P2"}, "is of another patient than the CT"),
+        ({"frame": "elsewhere"}, "another frame of reference than the CT and the MR"),
+    ],
+)
+def test_contours_of_others_are_refused(shown, origin, words):
+    rois = [{"name": "GTV", "contours": circles(CT_GRID, CENTRE)}]
+    with pytest.raises(UserError, match=words):
+        read(str(write_structures(shown / "other.dcm", rois, **origin)))
+
+
+def test_on_a_patient_without_headers_the_place_is_doubted(opened, tmp_path, patient):
+    grid = open_study(patient.ct).grid
+    centre = grid.to_patient(np.array([5.0, 10.0, 8.0]))
+    slices = Grid((11, 2, 2), (3.0, 1.0, 1.0), tuple(centre - (0, 0, 15)))
+    rois = [{"name": "GTV", "contours": circles(slices, centre, 6.0)}]
+    path = write_structures(tmp_path / "rs.dcm", rois)
+    notification_manager.records.clear()
+    ((_, meta, kind),) = read(str(path))
+    assert (meta["name"], kind) == ("GTV", "labels")
+    assert "Placed by position alone" in notification_manager.records[-1].message
+
+
+def test_the_slices_of_a_series_are_looked_at_together(tmp_path):
+    folder = write_patient(tmp_path)
+    layers = read([str(path) for path in (folder / "ct").iterdir()])
+    assert [meta["name"] for _, meta, _ in layers] == ["CT", "Scribbles"]
+    layers[0][1]["metadata"][OPENED].case.close()
+    ((data, meta, kind),) = read([str(path) for path in (folder / "mr").iterdir()])
+    assert kind == "image"
+    assert "T1" in meta["name"]
+    np.testing.assert_array_equal(data, read(str(folder / "mr"))[0][0])
+
+
+def test_one_slice_asks_for_its_folder(tmp_path):
+    path = next((write_patient(tmp_path) / "ct").iterdir())
+    with pytest.raises(UserError, match=f"{path.name} is one slice of a series. Drop the folder"):
+        read(str(path))

@@ -1,0 +1,104 @@
+"""What the contour is compared with, and when it is judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.events import encode
+from cmfnet_napari.gui.contours import comparison as module
+from cmfnet_napari.gui.contours.comparison import Comparison
+from tests.gui_logic.stand_ins import SHAPE, StandInResult, finished
+
+
+@pytest.fixture
+def comparison(session, background, said, heard, monkeypatch):
+    monkeypatch.setattr(
+        module, "insert_below", lambda viewer, layer, _top: viewer.layers.append(layer)
+    )
+    comparison = Comparison(session, StandInResult())
+    heard.listen(comparison, "changed", "evaluated")
+    sample = np.zeros(SHAPE, np.uint8)
+    sample[1:3, 1:4, 1:4] = 1
+    session.open(contour=sample)
+    return comparison
+
+
+def predict(comparison, labels):
+    comparison._result.labels = labels
+    comparison._result.changed.emit({"Tumour": 1.0})
+
+
+def dice(comparison):
+    return None if comparison.evaluation is None else comparison.evaluation.mean.dsc
+
+
+def test_a_samples_own_contour_is_judged_at_once(comparison, session):
+    predict(comparison, session.patient.contour.copy())
+    assert dice(comparison) is None  # with nothing
+    comparison.use_sample()
+    assert (comparison.kind, dice(comparison)) == ("sample", 1.0)
+    assert session.viewer.layers == []  # it has a layer already
+
+
+def test_a_new_contour_is_judged_when_it_rests(comparison, session, heard):
+    predict(comparison, session.patient.contour.copy())
+    comparison.use_sample()
+    predict(comparison, np.zeros(SHAPE, np.uint8))
+    assert heard[-1] == ("evaluated", None)
+    comparison._later.fire()
+    assert dice(comparison) == 0.0
+
+
+def test_what_was_read_has_a_layer_until_it_is_another(comparison, session, monkeypatch):
+    monkeypatch.setattr(module, "load_labels", lambda *_: np.ones(SHAPE, np.uint8))
+    comparison.use_file("other.nii.gz")
+    (layer,) = session.viewer.layers
+    assert (comparison.kind, layer.name) == ("file", "Compared with")
+    comparison.use_nothing()
+    assert (comparison.kind, comparison.other, session.viewer.layers) == ("nothing", None, [])
+
+
+def test_what_cannot_be_read_is_said_and_changes_nothing(comparison, said, monkeypatch):
+    def damaged(*_):
+        raise UserError("The file is damaged.")
+
+    monkeypatch.setattr(module, "load_labels", damaged)
+    comparison.use_file("other.nii.gz")
+    assert (said, comparison.kind) == (["The file is damaged."], "nothing")
+
+
+def test_the_training_before_is_an_earlier_one(comparison, session, monkeypatch):
+    monkeypatch.setattr(module, "load_labels", lambda path, _grid: np.full(SHAPE, 1, np.uint8))
+    comparison._result.run = "runs/0002-quick"
+    for name in ("0002-quick", "0003-quick"):
+        run = session.folder / "runs" / name
+        run.mkdir(parents=True)
+        (run / "events.jsonl").write_text(encode(finished(f"runs/{name}")))
+    with pytest.raises(UserError, match="no earlier training"):
+        comparison.use_previous()
+    run = session.folder / "runs" / "0001-quick"
+    run.mkdir()
+    (run / "events.jsonl").write_text(encode(finished()))
+    comparison.use_previous()
+    assert comparison.kind == "previous"
+
+
+def test_what_is_not_there_is_said(comparison, session):
+    session.patient.contour = None
+    with pytest.raises(UserError, match="came without a contour"):
+        comparison.use_sample()
+    session.close()
+    with pytest.raises(UserError, match="came without a contour"):
+        comparison.use_sample()
+
+
+def test_what_comes_too_late_is_not_used(comparison, session, background, monkeypatch):
+    monkeypatch.setattr(module, "load_labels", lambda *_: np.ones(SHAPE, np.uint8))
+    background.held = True
+    comparison.use_file("other.nii.gz")
+    comparison.close()
+    session.close()
+    background.catch_up()
+    assert (comparison.kind, comparison.other) == ("nothing", None)
