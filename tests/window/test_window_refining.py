@@ -100,10 +100,16 @@ def test_undo_and_redo_count_as_strokes(fitted, qtbot):
 def test_strokes_in_a_row_wait_for_a_quiet_moment(fitted, qtbot):
     session = fitted()
 
+    quiet = session.refining._quiet
+    assert quiet.interval() == gui_refining.QUIET_MS
+
     def three():
+        quiet.setInterval(3_600_000)  # however slow this machine is, they follow one another
         for row in (2, 3, 4):
             stroke(session, np.s_[6, row, 9:12])
-            qtbot.wait(150)
+            qtbot.wait(20)
+            assert quiet.isActive()
+        quiet.setInterval(gui_refining.QUIET_MS)
 
     updated(session, qtbot, three)
     qtbot.wait(800)
