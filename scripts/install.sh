@@ -25,13 +25,13 @@ until install "$@"; do
 		continue
 	fi
 	version=$("$python" -c 'import platform; print(platform.python_version(), "on", platform.machine())')
-	missing=$(said 'No matching distribution found')
+	missing=$(said 'No matching distribution found|The user requested \(constraint\)')
 	if [ -n "$(said 'No space left on device')" ]; then
 		why="The disk is full; about 7 GB are needed, 3 GB with torch for processors only."
 	elif [ -n "$broken" ]; then
 		why="A download broke off ($broken). Check the network or the proxy, and run the same command again."
 	elif [ -n "$missing" ]; then
-		why="$missing, for Python $version. Choose another Python: make PYTHON=python3.12 …"
+		why="A pinned package is not to be had ($missing) for Python $version. Choose another Python: make PYTHON=python3.12 …"
 	else
 		why="pip failed ($(said '^ *(ERROR|error):|Error'))."
 	fi

@@ -26,6 +26,11 @@ _NONE = (
     "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: "
     "2.14.0)\nERROR: No matching distribution found for torch==2.13.0"
 )
+_OLD = (
+    "ERROR: Cannot install cmfnet-napari because these package versions have conflicting "
+    "dependencies.\n    mkdocs-material 9.8.2 depends on pymdown-extensions>=11.0.1\n    The user "
+    "requested (constraint) pymdown-extensions==13.1.2\nERROR: ResolutionImpossible: for help visit"
+)
 _FULL = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
 _ELSE = "lots of words\nerror: invalid command 'bdist_wheel'\nmore words"
 
@@ -58,7 +63,8 @@ def install(tmp_path: Path, root: Path):
         (_NAMES, "A download broke off", 3),
         (_HALF, "A download broke off (pip._vendor.urllib3.exceptions.ProtocolError", 3),
         (_CUT, "A download broke off", 3),
-        (_NONE, "found for torch==2.13.0, for Python 3.14.0 on x86_64. Choose another Python", 1),
+        (_NONE, "found for torch==2.13.0) for Python 3.14.0 on x86_64. Choose another Python", 1),
+        (_OLD, "(constraint) pymdown-extensions==13.1.2) for Python 3.14.0 on x86_64.", 1),
         (_FULL, "The disk is full", 1),
         (_ELSE, "pip failed (error: invalid command 'bdist_wheel')", 1),
     ],

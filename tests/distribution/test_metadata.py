@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tests.distribution.demo_setup import required
@@ -119,3 +120,13 @@ def test_everything_the_set_up_installs_is_pinned(pins: dict[str, str]) -> None:
     everything = required("cmfnet-napari", frozenset({"all", "test", "dev", "docs"}))
     unpinned = everything - set(pins) - {"cmfnet-napari"}
     assert not unpinned
+
+
+def test_every_pin_is_for_every_python_that_the_package_allows(project: dict) -> None:
+    """Also its first releases: Debian 12 has 3.11.2, and some packages ask for 3.11.5."""
+    lowest = project["requires-python"].removeprefix(">=") + ".0"
+    needed = {
+        name: metadata.metadata(name).get("Requires-Python", "")
+        for name in required("cmfnet-napari", frozenset({"all", "test", "dev", "docs"}))
+    }
+    assert not [name for name, text in needed.items() if lowest not in SpecifierSet(text)]
