@@ -11,8 +11,6 @@ import json
 import os
 import queue
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +26,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from tests.forked import Forked
 
 PROMISE_SECONDS = 0.5  # a stroke is on disk by then
 ORPHAN_SECONDS = 30
@@ -81,13 +80,15 @@ class Window:
     """One run of the scripted session, and what it said."""
 
     def __init__(self, folder: Path, seed: int, fit: bool) -> None:
-        command = [sys.executable, "-m", "tests.faults.window_session"]
-        self.process = subprocess.Popen(
-            [*command, str(folder), str(seed), "1" if fit else "0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-            env={**os.environ, "CMFNET_CASES": str(folder / "cases"), "OMP_NUM_THREADS": "1"},
+        cases = {"CMFNET_CASES": str(folder / "cases"), "OMP_NUM_THREADS": "1"}
+        self.process = Forked(
+            "tests.faults.window_session",
+            "main",
+            str(folder),
+            seed,
+            int(fit),
+            stderr=False,
+            environment={**os.environ, **cases},
         )
         self.said: list[dict] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -110,7 +111,7 @@ class Window:
 
     def kill(self) -> float:
         """End it at once; return when."""
-        self.process.send_signal(signal.SIGKILL)
+        self.process.kill()
         moment = time.time()
         self.process.wait()
         self._reader.join()

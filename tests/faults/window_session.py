@@ -113,6 +113,11 @@ def say(what: str, **values: object) -> None:
     print(json.dumps({"what": what, "time": time.time(), **values}), flush=True)
 
 
-if __name__ == "__main__":
-    user = User(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1")
+def main(folder: str, seed: int, fit: int) -> None:
+    user = User(Path(folder), seed, bool(fit))
     napari.run()
+    del user  # it lives until here
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

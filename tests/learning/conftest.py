@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
 
@@ -17,6 +18,7 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, make_config
 from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.strokes.journal import difference
+from tests.forked import CAN_FORK, Forked
 
 
 @dataclass
@@ -53,7 +55,7 @@ def make_ball() -> Ball:
     config = make_config(
         "quick",
         width=4,
-        patch=(16, 32, 32),
+        patch=(16, 16, 16),
         spacing=None,
         region_margin=None,
         steps=60,
@@ -71,9 +73,20 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Worker:
-    """The worker of a case as the window meets it."""
+    """The worker of a case as the window meets it.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+        The case.
+    anew : bool
+        Start Python for it, as the window does; else it is forked, which spares the imports.
+    """
+
+    def __init__(self, folder: Path, anew: bool = False) -> None:
+        if CAN_FORK and not anew:
+            self.process = Forked("cmfnet_napari.learning.worker", "serve", folder)
+            return
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cmfnet_napari", "worker", str(folder)],
             stdin=subprocess.PIPE,
@@ -96,6 +109,11 @@ class Worker:
             if event.event == kind:
                 return seen
         raise AssertionError(f"no {kind} among {seen}: {self.process.stderr.read()[-2000:]}")
+
+    def processor_seconds(self) -> float:
+        """What it has computed so far: other programs that keep the machine busy do not count."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
 
     def end(self) -> int:
         self.process.stdin.close()

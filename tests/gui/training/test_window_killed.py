@@ -14,7 +14,7 @@ from tests.faults import kills
 from tests.gui.training.test_window_real_worker import ended
 
 TINY = {"width": 4, "steps": 12, "precision": "float32", "device": "cpu"}
-ORPHAN_SECONDS = 20
+ORPHAN_SECONDS = 120
 
 
 @pytest.mark.slow
@@ -50,9 +50,14 @@ def test_a_killed_window_leaves_strokes_a_state_and_no_worker(display, tmp_path,
     monkeypatch.setenv("CMFNET_SAVE_SECONDS", "0")
     kills.write_patient(tmp_path)
     window = kills.Window(tmp_path, seed=1, fit=True)
-    worker = window.wait_for("fit", 60)["worker"]
-    drawn = window.wait_for("stroke", 10)
-    time.sleep(1.0)
+    worker = window.wait_for("fit", kills.START_SECONDS)["worker"]
+    drawn = window.wait_for("stroke", kills.START_SECONDS)
+    promised = drawn["time"] + kills.PROMISE_SECONDS
+    while window.wait_for("stroke", kills.START_SECONDS)["time"] < promised:
+        pass
+    end = time.monotonic() + kills.START_SECONDS
+    while not list((tmp_path / "cases").glob("*/runs/*/state.pt")) and time.monotonic() < end:
+        time.sleep(0.05)
     window.kill()
     end = time.monotonic() + ORPHAN_SECONDS
     while not ended(worker) and time.monotonic() < end:

@@ -15,7 +15,7 @@ from cmfnet_napari.learning.fit.loop import agreement
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.predictor import predict_study
-from tests.learning.conftest import dice
+from tests.learning.conftest import dice, make_ball
 
 CPU = torch.device("cpu")
 
@@ -25,9 +25,9 @@ def weights(run):
 
 
 def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
-    seen = []
+    seen, config = [], ball.config.model_copy(update={"learning_rate": 1e-3})
     finished = fit(
-        ball.study, ball.scribbles, tmp_path, ball.config, names=["Ball"], hooks=Hooks(seen.append)
+        ball.study, ball.scribbles, tmp_path, config, names=["Ball"], hooks=Hooks(seen.append)
     )
     labels = load_labels(tmp_path / finished.labels, ball.study.grid)
     assert dice(labels > 0, ball.truth) > 0.85
@@ -68,7 +68,7 @@ def test_same_seed_same_weights_other_seed_other_weights(ball, tmp_path):
     runs = {}
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         (tmp_path / name).mkdir()
-        config = ball.config.model_copy(update={"steps": 5, "seed": seed})
+        config = ball.config.model_copy(update={"steps": 3, "seed": seed})
         fit(ball.study, ball.scribbles, tmp_path / name, config)
         runs[name] = weights(tmp_path / name)
     assert all(torch.equal(runs["a"][key], runs["b"][key]) for key in runs["a"])
@@ -136,44 +136,45 @@ def test_a_gpu_that_is_not_there_is_said(ball, tmp_path):
         fit(ball.study, ball.scribbles, tmp_path, ball.config, device="cuda")
 
 
-def test_a_base_model_gives_the_first_weights(ball, tmp_path):
-    for name in ("base", "next"):
-        (tmp_path / name).mkdir()
-    config = ball.config.model_copy(update={"steps": 5})
-    fit(ball.study, ball.scribbles, tmp_path / "base", config)
-    still = config.model_copy(
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A run of two steps to start from."""
+    ball, run = make_ball(), tmp_path_factory.mktemp("models") / "base"
+    run.mkdir()
+    fit(ball.study, ball.scribbles, run, ball.config.model_copy(update={"steps": 2}))
+    return run
+
+
+def test_a_base_model_gives_the_first_weights(ball, base, tmp_path):
+    still = ball.config.model_copy(
         update={"steps": 1, "learning_rate": 1e-12, "average": 0.0, "seed": 9}
     )
-    fit(ball.study, ball.scribbles, tmp_path / "next", still, base=tmp_path / "base")
-    before, after = weights(tmp_path / "base"), weights(tmp_path / "next")
+    fit(ball.study, ball.scribbles, tmp_path, still, base=base)
+    before, after = weights(base), weights(tmp_path)
     assert all(torch.allclose(before[key], after[key], atol=1e-9) for key in before)
 
 
-def test_a_fit_takes_network_and_input_of_its_base_model(ball, tmp_path):
-    for name in ("base", "next"):
-        (tmp_path / name).mkdir()
-    config = ball.config.model_copy(update={"steps": 1})
-    fit(ball.study, ball.scribbles, tmp_path / "base", config)
-    other = config.model_copy(update={"width": 6, "ct_stages": 4, "ct_high": 500.0, "steps": 2})
-    fit(ball.study, ball.scribbles, tmp_path / "next", other, base=tmp_path / "base")
-    card = load_model(tmp_path / "next", CPU)[1]
+def test_a_fit_takes_network_and_input_of_its_base_model(ball, base, tmp_path):
+    other = ball.config.model_copy(
+        update={"width": 6, "ct_stages": 4, "ct_high": 500.0, "steps": 1}
+    )
+    fit(ball.study, ball.scribbles, tmp_path, other, base=base)
+    card = load_model(tmp_path, CPU)[1]
     assert (card.config.width, card.config.ct_stages, card.config.ct_high) == (4, 3, 240)
-    assert card.config.steps == 2
+    assert card.config.steps == 1
     assert card.data == (ball.study.content_hash,)  # both were fitted to the same study
-    frozen = json.loads((tmp_path / "next" / "config.json").read_text())
+    frozen = json.loads((tmp_path / "config.json").read_text())
     assert frozen["config"] == card.config.model_dump(mode="json")
 
 
-def test_a_base_model_with_other_classes_is_refused_before_anything_is_written(ball, tmp_path):
-    for name in ("base", "next"):
-        (tmp_path / name).mkdir()
-    config = ball.config.model_copy(update={"steps": 1})
-    fit(ball.study, ball.scribbles, tmp_path / "base", config)
+def test_a_base_model_with_other_classes_is_refused_before_anything_is_written(
+    ball, base, tmp_path
+):
     scribbles = ball.scribbles.copy()
     scribbles[12, 17, 19] = 3
     with pytest.raises(UserError, match=r"model base knows 1 class, .* mark 2 classes"):
-        fit(ball.study, scribbles, tmp_path / "next", config, base=tmp_path / "base")
-    assert not list((tmp_path / "next").iterdir())
+        fit(ball.study, scribbles, tmp_path, ball.config, base=base)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_base_model_that_reads_strokes_contours_at_once(ball, tmp_path):
@@ -181,7 +182,7 @@ def test_a_base_model_that_reads_strokes_contours_at_once(ball, tmp_path):
     config = ball.config.model_copy(update={"stroke_maps": True, "normalisation": "none"})
     base, run = tmp_path / "base", tmp_path / "run"
     base.mkdir(), run.mkdir()
-    fit(ball.study, ball.scribbles, base, config.model_copy(update={"steps": 30}))
+    fit(ball.study, ball.scribbles, base, config.model_copy(update={"steps": 3}))
     quick = start_config("quick", read_card(base), precision="float32", spacing=None)
     seen = []
     finished = fit(ball.study, ball.scribbles, run, quick, base=base, hooks=Hooks(seen.append))
@@ -192,6 +193,7 @@ def test_a_base_model_that_reads_strokes_contours_at_once(ball, tmp_path):
     again = predict_study(model, card, ball.study, scribbles=ball.scribbles)
     labels = load_labels(run / finished.labels, ball.study.grid)
     np.testing.assert_array_equal(drop_unmarked(again.labels, ball.scribbles), labels)
+    assert labels.any()
     with pytest.raises(UserError, match="reads strokes"):
         predict_study(model, card, ball.study)
 

@@ -1,7 +1,6 @@
 """Learning while drawing: a refine after a fit, in the worker and without it."""
 
 import shutil
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +22,7 @@ from cmfnet_napari.learning.fit.refine import refine
 from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.fit.training_data import Material
-from tests.learning.conftest import Worker, fit_command, make_ball
+from tests.learning.conftest import fit_command, make_ball
 
 RUN = "runs/0001-quick"
 PLACE = np.s_[8:11, 12:15, 12:16]  # inside the ball; a stroke says that it is background
@@ -33,7 +32,7 @@ PLACE = np.s_[8:11, 12:15, 12:16]  # inside the ball; a stroke says that it is b
 def ball():
     """The ball on coarse voxels, where a refine makes many steps in its time."""
     ball = make_ball()
-    coarse = {"spacing": 3.0, "steps": 40, "preview_seconds": 100}
+    coarse = {"spacing": 3.0, "patch": (16, 32, 32), "steps": 40, "preview_seconds": 100}
     ball.config = ball.config.model_copy(update=coarse)
     return ball
 
@@ -86,12 +85,10 @@ def test_a_new_stroke_changes_its_place_without_a_reload(ball, case, worker):
     assert worker.end() == 0
 
 
-def test_a_worker_that_has_just_begun_takes_the_run_from_disk(ball, case, worker):
-    worker.say(fit_command(ball.config))
-    first = ended(worker)[-1]
-    assert worker.end() == 0
+def test_a_worker_that_has_just_begun_takes_the_run_from_disk(ball, fitted, case, worker):
+    shutil.copytree(fitted.run.folder, case.folder / RUN)
+    first, again = fitted.finished, worker
     draw(case, corrected(ball.scribbles))
-    again = Worker(case.folder)
     again.say(events.Refine(model=RUN))
     finished = ended(again)[-1]
     assert isinstance(finished, events.Finished), finished
@@ -105,8 +102,6 @@ def test_a_worker_that_has_just_begun_takes_the_run_from_disk(ball, case, worker
     again.say(events.Refine(model=RUN))
     assert "no tumour stroke" in ended(again)[-1].reason
     assert again.end() == 0
-    again.process.stdout.close()
-    again.process.stderr.close()
 
 
 def test_quit_in_the_middle_leaves_the_run_as_it_was(ball, case, worker):
@@ -116,9 +111,9 @@ def test_quit_in_the_middle_leaves_the_run_as_it_was(ball, case, worker):
     draw(case, corrected(ball.scribbles))
     worker.say(events.Refine(model=RUN))
     worker.until("preview")
-    began = time.monotonic()
-    assert worker.end() == 0
-    assert time.monotonic() - began < 10
+    assert worker.end() == 0  # by itself: who hangs is ended, with another status
+    rest = [events.decode_event(line).event for line in worker.process.stdout]
+    assert set(rest) <= {"preview"}  # it was broken off
     for name in (MODEL_FILE, "prediction.nii.gz", "probabilities.nii.gz"):
         assert (case.folder / RUN / name).read_bytes() == files[name]
 
@@ -130,8 +125,8 @@ def test_quit_in_the_middle_leaves_the_run_as_it_was(ball, case, worker):
 def fitted(ball, tmp_path_factory):
     """What a short fit leaves in memory."""
     kept, folder = [], tmp_path_factory.mktemp("case")
-    run = RunFolder(folder / "0001-quick", folder)
-    run.folder.mkdir()
+    run = RunFolder(folder / RUN, folder)
+    run.folder.mkdir(parents=True)
     hooks = Hooks(keep=lambda *what: kept.append(keep_learnt(run, *what)))
     finished = fit(ball.study, ball.scribbles, run.folder, ball.config, hooks=hooks, root=folder)
     return replace(kept[0], finished=finished)
@@ -164,12 +159,19 @@ def test_weights_that_agree_less_are_not_kept(ball, learnt, monkeypatch):
 
 def test_a_stop_ends_the_steps_and_keeps_what_was_learnt(ball, learnt, monkeypatch):
     monkeypatch.setattr(refining, "CPU_SECONDS", 1000.0)
-    began, said = time.monotonic(), []
-    hooks = Hooks(said.append, lambda: "stop" if time.monotonic() - began > 2 else "")
+    step, steps, said = refining.Trainer.step, [], []
+
+    def counted(self, batch, progress):
+        losses = step(self, batch, progress)
+        steps.append(self.steps)
+        return losses
+
+    monkeypatch.setattr(refining.Trainer, "step", counted)
+    hooks = Hooks(said.append, lambda: "stop" if len(steps) >= 8 else "")
     finished = refine(learnt, corrected(ball.scribbles), hooks=hooks)
-    assert time.monotonic() - began < 20
+    assert len(steps) == 8  # none after the stop
     assert said[-1] == finished
-    assert finished.steps > 40
+    assert finished.steps == 40 + 8
 
 
 def test_strokes_that_come_meanwhile_are_learnt_too(ball, learnt, monkeypatch):
