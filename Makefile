@@ -44,25 +44,21 @@ $(READY): pyproject.toml constraints.txt | system
 
 # The lowest version that pyproject.toml allows of every direct dependency, and the tests of all
 # but the window with them; run by hand (docs/installing.md). One test is left out: of the pins.
-# The tools of `dev` come last, since they ask for newer versions of what the package needs.
 LOWEST_PYTHON ?= python3.11
 LOWEST := .venv-lowest/bin
-LOWEST_PIP := $(LOWEST)/uv pip install --quiet --python $(LOWEST)/python \
-	--resolution lowest-direct --only-binary :all: --no-binary dcmrtstruct2nii
 
 .PHONY: lowest
 lowest: | system
 	@echo "Installing the lowest versions into .venv-lowest (several GB: torch comes with CUDA)"
 	@$(LOWEST_PYTHON) -m venv --clear .venv-lowest
 	@$(LOWEST)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt uv
-	@$(LOWEST_PIP) --editable '.[all,test]'
-	@$(LOWEST)/python scripts/lowest_versions.py dependencies all test
+	@$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct \
+		--only-binary :all: --no-binary dcmrtstruct2nii --editable '.[all,test,dev]'
+	@$(LOWEST)/python scripts/lowest_versions.py
+	@$(LOWEST)/ruff check --quiet .
+	@$(LOWEST)/ruff format --check --quiet .
+	@$(LOWEST)/lint-imports --no-cache --no-logo
 	@QT_QPA_PLATFORM=offscreen $(LOWEST)/python -c "import cmfnet_napari.gui.app, cmfnet_napari.gui.dock"
 	@PATH="$(CURDIR)/$(LOWEST):$$PATH" OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
 		$(LOWEST)/python -m pytest -m "not slow" --ignore tests/window --ignore tests/faults \
 		--deselect tests/packaging/test_metadata.py::test_everything_the_set_up_installs_is_pinned
-	@$(LOWEST_PIP) --editable '.[all,test,dev]'
-	@$(LOWEST)/python scripts/lowest_versions.py dev
-	@$(LOWEST)/ruff check --quiet .
-	@$(LOWEST)/ruff format --check --quiet .
-	@$(LOWEST)/lint-imports --no-cache --no-logo
