@@ -12,7 +12,13 @@ import typer.main
 
 from cmfnet_napari.cli import app
 
-DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/architecture.md", "docs/dicom.md")
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/dicom.md",
+    "docs/installing.md",
+)
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
 
 
