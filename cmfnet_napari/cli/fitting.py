@@ -36,7 +36,7 @@ def fit(
     from cmfnet_napari.cli.progress import fit_progress
 
     changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
-    config = api.make_config(preset, base=base, **changes, **read_settings(settings))
+    config = api.make_config(preset, base=base, **{**changes, **read_settings(settings)})
     study = api.open_study(ct, mr)
     strokes = api.load_scribbles(scribbles, study)
     run = api.run_folder(out)

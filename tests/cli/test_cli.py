@@ -242,6 +242,13 @@ def test_describe_shows_a_models_card(capsys, files, tmp_path):
     assert str(tmp_path) not in out
 
 
+def test_a_setting_goes_before_the_option_of_the_same_name(capsys, files, tmp_path):
+    words = [word.format(**files, out=tmp_path / "run") for word in FIT]
+    assert run(capsys, *words, "--seed", 1, "--set", "seed=7", "--set", "width=2")[0] == 0
+    frozen = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert frozen["config"]["seed"] == 7
+
+
 def test_an_unknown_setting_or_architecture_is_named(capsys, files, tmp_path):
     words = [word.format(**files, out=tmp_path / "run") for word in FIT]
     code, _, err = run(capsys, *words, "--set", "widht=8")
