@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cmfnet_napari.cli.options import Ct, Device, Json, Mr, Settings, print_result, read_settings
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from cmfnet_napari.core.arrays import Codes
     from cmfnet_napari.core.fit.config import Config
     from cmfnet_napari.core.images.study import Study
 
@@ -41,7 +41,7 @@ def fit(
     from cmfnet_napari.learning.fit.callbacks import Hooks
     from cmfnet_napari.learning.fit.start import fit as run_fit
 
-    changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
+    changes: JsonObject = {"seed": seed} | ({"minutes": minutes} if minutes else {})
     card = None if base is None else read_card(base)
     config = start_config(preset, card, **changes, **read_settings(settings))
     study = open_study(ct, mr)
@@ -107,9 +107,12 @@ def describe(
     """The card of a model, or the parameter table of an architecture."""
     from cmfnet_napari.learning.model.describe import architecture_table, describe_model, show
 
-    if (model is None) == (architecture is None):
+    if model is not None and architecture is None:
+        result = describe_model(model)
+    elif architecture is not None and model is None:
+        result = architecture_table(architecture)
+    else:
         raise typer.BadParameter("give either a model or --architecture")
-    result = architecture_table(architecture) if model is None else describe_model(model)
     if as_json:
         print_result(result, True)
     else:
@@ -157,7 +160,7 @@ def predict(
     if probabilities is not None:
         save_labels(prediction.probability, study, probabilities)
         result["probabilities"] = str(probabilities)
-    if disagreement is not None:
+    if disagreement is not None and prediction.disagreement is not None:
         save_labels(to_percent(prediction.disagreement), study, disagreement)
         result["disagreement"] = str(disagreement)
     print_result(result, as_json)
@@ -170,7 +173,7 @@ def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
     raise typer.Exit(serve(case))
 
 
-def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> None:
+def _warn(study: Study, scribbles: Codes, config: Config, device: str) -> None:
     """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
     from cmfnet_napari.core.fit.cost_estimate import expect
     from cmfnet_napari.core.fit.preflight_checks import preflight
@@ -184,7 +187,7 @@ def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> N
             print(f"cmfnet: warning: {finding.text}", file=sys.stderr)
 
 
-def _with_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _with_folder(values: JsonObject, folder: Path) -> JsonObject:
     """Event of a run with its files named from here."""
     for key in ("model", "labels", "probabilities", "disagreement"):
         values[key] = str(folder / values[key]) if values[key] else ""

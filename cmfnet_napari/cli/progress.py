@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -47,7 +47,7 @@ class FitProgress:
         """``stop`` after the first Ctrl-C, ``quit`` after SIGTERM."""
         return self._request
 
-    def interrupted(self, number: int, frame: FrameType | None) -> Any:
+    def interrupted(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C keeps the best so far, a second one ends at once; SIGTERM saves the state."""
         if self._request:
             raise KeyboardInterrupt
@@ -70,7 +70,7 @@ def training_progress() -> Iterator[Hooks]:
 
     wishes: list[int] = []
 
-    def interrupted(number: int, frame: FrameType | None) -> Any:
+    def interrupted(number: int, frame: FrameType | None) -> None:
         if wishes:
             raise KeyboardInterrupt
         wishes.append(number)
@@ -111,7 +111,7 @@ def _bar() -> Iterator[Progress]:
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], Any], *signals: int) -> Iterator[None]:
+def _handled(handler: Callable[[int, FrameType | None], None], *signals: int) -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
