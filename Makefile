@@ -1,6 +1,6 @@
 # Two commands on a fresh machine with Python 3.11 or newer, git and make:
 #   make demo   the main job, from scribbles to a contour (in a window when there is a display)
-#   make test   the whole test suite, style and import rules
+#   make test   the whole test suite, style, types and import rules
 # PYTHON=python3.12 chooses another Python; PIP_ARGS=... is handed to pip (README, "CPU or GPU").
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -14,7 +14,7 @@ TESTS := .venv/.tests
 
 help:
 	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
-	@echo "make test   the whole test suite, style and import rules"
+	@echo "make test   the whole test suite, style, types and import rules"
 
 demo: $(PRODUCT)
 	@$(BIN)/cmfnet demo --out demo-output
@@ -23,6 +23,7 @@ demo: $(PRODUCT)
 test: $(TESTS) test-tools
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
