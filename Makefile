@@ -1,6 +1,6 @@
 # Two commands on a fresh machine with Python 3.11 or newer, git and make:
 #   make demo   the main job, from scribbles to a contour (in a window when there is a display)
-#   make test   the whole test suite, style and import rules
+#   make test   the whole test suite, style, types and import rules
 #   make docs   the documentation as a site, in site/ (tests build it too)
 # PYTHON=python3.12 chooses another Python; PIP_ARGS=... is handed to pip (docs/how-to/install.md, "CPU or GPU").
 
@@ -16,7 +16,7 @@ DOCS := .venv/.docs
 
 help:
 	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
-	@echo "make test   the whole test suite, style and import rules"
+	@echo "make test   the whole test suite, style, types and import rules"
 	@echo "make docs   the documentation as a site, in site/"
 
 demo: $(PRODUCT)
@@ -26,6 +26,7 @@ demo: $(PRODUCT)
 test: $(TESTS) test-tools
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError as UserError
 
 if TYPE_CHECKING:
     import numpy as np

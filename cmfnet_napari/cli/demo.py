@@ -6,17 +6,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from cmfnet_napari.cli.progress import FitProgress
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.folder import case_for
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import write_json
+from cmfnet_napari.core.files import JsonObject, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
@@ -37,7 +37,7 @@ def has_display() -> bool:
     return True
 
 
-def run_demo(out: Path, progress: FitProgress) -> dict[str, Any]:
+def run_demo(out: Path, progress: FitProgress) -> JsonObject:
     """Open, scribble, train, predict, evaluate; as the window does it, on a case folder.
 
     Parameters
@@ -74,13 +74,13 @@ def run_demo(out: Path, progress: FitProgress) -> dict[str, Any]:
     if stroke := difference(case.scribbles(), drawn, "import"):
         case.journal.append(stroke)
 
-    def judge(labels: np.ndarray) -> dict[str, Any]:
+    def judge(labels: Codes) -> JsonObject:
         """Draw a contour and score it."""
         save_contours(study, labels, pictures, reference=truth, scribbles=drawn)
         scores = evaluate(labels, truth, study.grid, ["Tumour"]).as_dict()
         return {"after_s": round(time.monotonic() - began, 1), "metrics": scores}
 
-    first: dict[str, Any] = {}
+    first: JsonObject = {}
 
     def show(event: events.Event) -> None:
         progress.show(event)
@@ -121,7 +121,7 @@ def run_demo(out: Path, progress: FitProgress) -> dict[str, Any]:
     return result
 
 
-def show_demo(result: dict[str, Any]) -> None:
+def show_demo(result: JsonObject) -> None:
     """Print what `run_demo` returned: a small table, and where the pictures are."""
     table = Table("", box=None)
     for heading in ("DSC", "HD95 mm", "volume ml", "after s"):

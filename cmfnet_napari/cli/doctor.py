@@ -12,17 +12,17 @@ import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
 from cmfnet_napari.core.case.folder import cases_folder
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.gui.opengl import advice, last_words
 
-Facts = dict[str, Any]
+Facts = JsonObject  # ready for JSON
 
 GIB = 2**30
 LOW_MEMORY_GIB = 4.0  # quick's training and the window together, with the system
@@ -228,7 +228,7 @@ def _rows(facts: Facts) -> list[tuple[str, str]]:
 def _torch_text(torch: Facts) -> str:
     if "error" in torch:
         return f"{torch['version'] or 'not installed'}, cannot be loaded"
-    return f"{torch['version']}, {_processor_text(torch)}" + (", Apple GPU" * torch["mps"])
+    return f"{torch['version']}, {_processor_text(torch)}{', Apple GPU' * torch['mps']}"
 
 
 def _processor_text(torch: Facts) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cmfnet_napari import api
 from cmfnet_napari.cli.options import Ct, Json, Mr, print_result
+from cmfnet_napari.core.files import JsonObject
 
 
 def evaluate(
@@ -138,7 +139,7 @@ def _numbers(text: str) -> list[int] | None:
         raise typer.BadParameter(f"{text!r} is neither 'all' nor numbers such as 1,3") from None
 
 
-def _show_metrics(values: dict[str, Any]) -> None:
+def _show_metrics(values: JsonObject) -> None:
     """One row a class, and their mean."""
     from rich.console import Console
     from rich.table import Table

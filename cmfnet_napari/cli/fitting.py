@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cmfnet_napari import api
 from cmfnet_napari.cli.options import Ct, Device, Json, Mr, Settings, print_result, read_settings
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from cmfnet_napari.core.arrays import Codes
     from cmfnet_napari.core.fit.config import Config
     from cmfnet_napari.core.images.study import Study
 
@@ -35,7 +35,7 @@ def fit(
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
     from cmfnet_napari.cli.progress import fit_progress
 
-    changes: dict[str, Any] = {"seed": seed} | ({"minutes": minutes} if minutes else {})
+    changes: JsonObject = {"seed": seed} | ({"minutes": minutes} if minutes else {})
     config = api.make_config(preset, base=base, **{**changes, **read_settings(settings)})
     study = api.open_study(ct, mr)
     strokes = api.load_scribbles(scribbles, study)
@@ -106,9 +106,12 @@ def describe(
     """The card of a model, or the parameter table of an architecture."""
     from cmfnet_napari.learning.model.describe import architecture_table, describe_model, show
 
-    if (model is None) == (architecture is None):
+    if model is not None and architecture is None:
+        result = describe_model(model)
+    elif architecture is not None and model is None:
+        result = architecture_table(architecture)
+    else:
         raise typer.BadParameter("give either a model or --architecture")
-    result = architecture_table(architecture) if model is None else describe_model(model)
     if as_json:
         print_result(result, True)
     else:
@@ -152,7 +155,7 @@ def predict(
     if probabilities is not None:
         api.save_labels(prediction.probability, study, probabilities)
         result["probabilities"] = str(probabilities)
-    if disagreement is not None:
+    if disagreement is not None and prediction.disagreement is not None:
         api.save_labels(to_percent(prediction.disagreement), study, disagreement)
         result["disagreement"] = str(disagreement)
     print_result(result, as_json)
@@ -165,7 +168,7 @@ def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
     raise typer.Exit(serve(case))
 
 
-def _warn(study: Study, scribbles: np.ndarray, config: Config, device: str) -> None:
+def _warn(study: Study, scribbles: Codes, config: Config, device: str) -> None:
     """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
     from cmfnet_napari.core.fit.cost_estimate import expect
     from cmfnet_napari.core.fit.preflight_checks import preflight

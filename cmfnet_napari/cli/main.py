@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -44,7 +45,8 @@ app.command()(window.doctor)
 
 def main() -> None:
     """Run the command line; an error becomes one line and exit status 1."""
-    sys.stdout.reconfigure(errors="replace")  # a plain ASCII locale must not stop a table
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a plain ASCII locale must not stop a table
     try:
         app()
     except UserError as error:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from cmfnet_napari.core.files import JsonObject
 
 Ct = Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA/MHD or a DICOM series folder")]
 Mr = Annotated[Path | None, typer.Option(help="MR of the same patient, registered to the CT")]
@@ -18,7 +21,7 @@ Settings = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")]
 
 
-def read_settings(settings: list[str] | None) -> dict[str, Any]:
+def read_settings(settings: list[str] | None) -> JsonObject:
     """``["width=8", "fusion=none"]`` → {"width": 8, "fusion": "none"}; values are JSON or text.
 
     Raises
@@ -26,7 +29,7 @@ def read_settings(settings: list[str] | None) -> dict[str, Any]:
     typer.BadParameter
         A text without an equals sign.
     """
-    changes: dict[str, Any] = {}
+    changes: JsonObject = {}
     for text in settings or []:
         field, equals, value = text.partition("=")
         if not equals:
@@ -38,7 +41,7 @@ def read_settings(settings: list[str] | None) -> dict[str, Any]:
     return changes
 
 
-def print_result(result: dict[str, Any], as_json: bool) -> None:
+def print_result(result: Mapping[str, object], as_json: bool) -> None:
     """Print a result as one JSON object, or as a table."""
     if as_json:
         print(json.dumps(result))

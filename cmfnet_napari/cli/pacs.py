@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -157,7 +157,7 @@ def _bar(words: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _show(what: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+def _show(what: str, rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
     """One row each, or one JSON object."""
     if as_json:
         print(json.dumps({what: list(rows)}))

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,7 +15,8 @@ from cmfnet_napari.core.fit import events
 
 if TYPE_CHECKING:
     from cmfnet_napari.learning.cohort.split import Hooks
-    from cmfnet_napari.learning.fit.callbacks import Request
+
+Wish = Literal["", "stop", "quit"]
 
 
 class FitProgress:
@@ -24,7 +25,7 @@ class FitProgress:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("Training", total=1.0, note="")
-        self._request: Request = ""
+        self._request: Wish = ""
         self.steps: list[events.Step] = []
 
     def show(self, event: events.Event) -> None:
@@ -43,11 +44,11 @@ class FitProgress:
     def _say(self, text: str) -> None:
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def request(self) -> Request:
+    def request(self) -> Wish:
         """``stop`` after the first Ctrl-C, ``quit`` after SIGTERM."""
         return self._request
 
-    def interrupted(self, number: int, frame: FrameType | None) -> Any:
+    def interrupted(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C keeps the best so far, a second one ends at once; SIGTERM saves the state."""
         if self._request:
             raise KeyboardInterrupt
@@ -70,7 +71,7 @@ def training_progress() -> Iterator[Hooks]:
 
     wishes: list[int] = []
 
-    def interrupted(number: int, frame: FrameType | None) -> Any:
+    def interrupted(number: int, frame: FrameType | None) -> None:
         if wishes:
             raise KeyboardInterrupt
         wishes.append(number)
@@ -111,7 +112,7 @@ def _bar() -> Iterator[Progress]:
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], Any], *signals: int) -> Iterator[None]:
+def _handled(handler: Callable[[int, FrameType | None], None], *signals: int) -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield

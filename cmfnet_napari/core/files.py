@@ -15,6 +15,8 @@ from typing import Any
 
 from cmfnet_napari.core.errors import UserError
 
+JsonObject = dict[str, Any]  # as it was read: whoever uses it checks it first
+
 _PATIENCE_SECONDS = 2.0  # for others to read a file and close it
 
 
@@ -68,7 +70,7 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(0.05)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """Read a JSON object; UserError when it is missing or broken."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -79,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_json(path: Path, value: dict[str, Any]) -> Path:
+def write_json(path: Path, value: JsonObject) -> Path:
     """Write a JSON object so that a half-written file never replaces a good one."""
     text = json.dumps(value, indent=1)
     return write_safely(path, path.suffix, lambda part: part.write_text(text, encoding="utf-8"))

@@ -13,18 +13,21 @@ import signal
 import sys
 import threading
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import psutil
+from torch import nn
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import parse_config
 from cmfnet_napari.core.fit.kept_previews import forget_previews, kept_path
-from cmfnet_napari.core.fit.model_card import MODEL_FILE, model_path
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
 from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, release_memory
@@ -34,8 +37,9 @@ from cmfnet_napari.learning.fit.model_in_memory import Learnt, keep_learnt, load
 from cmfnet_napari.learning.fit.refine import refine
 from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.fit.start import fit, go_on
+from cmfnet_napari.learning.fit.training_data import Material
 from cmfnet_napari.learning.model.checkpoint import load_model
-from cmfnet_napari.learning.predict.predictor import predict_study
+from cmfnet_napari.learning.predict.predictor import Prediction, predict_study
 
 LAST_SECONDS = 15.0  # for the last checkpoint, when the window is gone
 
@@ -91,7 +95,7 @@ class NewStrokes:
         self.scribbles = np.zeros(case.study.grid.shape, dtype=np.uint8)
         self._last = self._journal.fold(self.scribbles)
 
-    def poll(self) -> np.ndarray | None:
+    def poll(self) -> Codes | None:
         """Scribbles when strokes were drawn since the last call, else None."""
         if self._journal.last_id() == self._last:
             return None
@@ -103,7 +107,8 @@ def serve(folder: Path) -> int:
     """Work on a case until told to quit; return the exit status."""
     out = _claim_stdout()
     _step_back()
-    sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale
     inbox = Inbox(sys.stdin)
     signal.signal(signal.SIGTERM, lambda _number, _frame: inbox.quit())
     try:
@@ -154,19 +159,36 @@ class Desk:
     def _fit(self, command: events.Fit) -> None:
         case, self._learnt = self._case, None  # what was kept makes room
         strokes, hooks = self._listen()
-        common = {"device": command.device, "names": case.class_names, "hooks": hooks}
-        common |= {"root": case.folder}
+        names = case.class_names
         if command.resume:
             run = inside(case.folder, command.resume)
             hooks.keep = partial(self._keep, RunFolder(run, case.folder))
-            common["less_memory"] = command.lighter
-            finished = go_on(case.study, strokes, run, **common)
+            finished = go_on(
+                case.study,
+                strokes,
+                run,
+                device=command.device,
+                names=names,
+                hooks=hooks,
+                root=case.folder,
+                less_memory=command.lighter,
+            )
         else:
             config = parse_config(command.config)
             base = case.folder / command.base if command.base else None
             run = case.new_run(config.preset)
             hooks.keep = partial(self._keep, RunFolder(run, case.folder))
-            finished = fit(case.study, strokes, run, config, base=base, **common)
+            finished = fit(
+                case.study,
+                strokes,
+                run,
+                config,
+                device=command.device,
+                base=base,
+                names=names,
+                hooks=hooks,
+                root=case.folder,
+            )
         if self._learnt is not None:
             self._learnt.finished = finished
         for earlier in case.runs():  # only the newest run is gone back in
@@ -204,14 +226,21 @@ class Desk:
         finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
         _say(self._out, finished.model_copy(update={"model": command.model}))
 
-    def _listen(self) -> tuple[np.ndarray, Hooks]:
+    def _listen(self) -> tuple[Codes, Hooks]:
         """The strokes as they are, and what follows them from here on."""
         strokes = NewStrokes(self._case)
         hooks = Hooks(lambda event: _say(self._out, event), self._inbox.request, strokes.poll)
         return strokes.scribbles.copy(), hooks
 
-    def _keep(self, run: RunFolder, *what: Any) -> None:
-        self._learnt = keep_learnt(run, *what)
+    def _keep(
+        self,
+        run: RunFolder,
+        model: nn.Module,
+        card: Card,
+        material: Material,
+        prediction: Prediction,
+    ) -> None:
+        self._learnt = keep_learnt(run, model, card, material, prediction)
 
 
 def _reason(error: Exception) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, ScribbleClass
 
@@ -59,7 +59,7 @@ class CaseCard(BaseModel):
         return classes
 
 
-def parse_card(values: dict[str, Any], case: str) -> CaseCard:
+def parse_card(values: JsonObject, case: str) -> CaseCard:
     """Check what case.json holds.
 
     Parameters

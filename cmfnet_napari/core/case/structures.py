@@ -6,9 +6,9 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
@@ -34,7 +34,7 @@ class Structure:
 
     name: str
     color: str
-    mask: np.ndarray
+    mask: Mask
 
 
 def save_structures(case: Case, structures: list[Structure]) -> None:
@@ -90,7 +90,7 @@ def _entries(case: Case) -> list[dict[str, str]]:
     return entries
 
 
-def _whole(entry: object) -> bool:
+def _whole(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
         and all(isinstance(entry.get(key), str) for key in ("name", "color", "file"))

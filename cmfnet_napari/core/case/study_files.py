@@ -7,7 +7,7 @@ from pathlib import Path
 from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study
-from cmfnet_napari.core.images.volume import Volume, from_image, read_image, write_image
+from cmfnet_napari.core.images.volume import Modality, Volume, from_image, read_image, write_image
 
 
 def write_study(folder: Path, study: Study) -> None:
@@ -18,7 +18,7 @@ def write_study(folder: Path, study: Study) -> None:
 
 def _volumes(study: Study) -> dict[str, Volume]:
     volumes = {"ct": study.ct}
-    if study.mr is not None:
+    if study.mr is not None and study.mr_fov is not None:
         volumes["mr"] = study.mr
         volumes["mr_fov"] = Volume(study.mr_fov, study.grid)
     if study.mr_source is not None:
@@ -29,7 +29,7 @@ def _volumes(study: Study) -> dict[str, Volume]:
 def read_study(folder: Path, card: CaseCard) -> Study:
     """Read them back, as the case was made with; UserError when they do not belong together."""
 
-    def read(name: str, modality: str) -> Volume | None:
+    def read(name: str, modality: Modality) -> Volume | None:
         path = folder / "study" / f"{name}.nrrd"
         return from_image(read_image(path), modality) if path.exists() else None
 

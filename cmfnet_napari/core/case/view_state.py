@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 
 VIEWS_FILE = "views.json"
 
@@ -82,7 +83,7 @@ class Views(BaseModel):
     layers: dict[str, Look]
 
 
-def parse_views(values: dict[str, Any]) -> Views:
+def parse_views(values: JsonObject) -> Views:
     """Check what views.json holds.
 
     Raises

@@ -12,6 +12,7 @@ import numpy as np
 from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
+from cmfnet_napari.core.arrays import Reals, Wholes
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 
 _TREES = 60
@@ -19,7 +20,7 @@ _LEAST_LEAF = 5  # voxels; strokes are lines of neighbours that look alike
 _SIGMAS = (1, 4)  # finest and coarsest scale, voxels
 
 
-def appearance(images: Sequence[np.ndarray], targets: np.ndarray, classes: int) -> np.ndarray:
+def appearance(images: Sequence[Reals], targets: Wholes, classes: int) -> Reals:
     """Probability of each class by look.
 
     Parameters
@@ -47,9 +48,10 @@ def appearance(images: Sequence[np.ndarray], targets: np.ndarray, classes: int) 
     return result
 
 
-def _features(image: np.ndarray) -> np.ndarray:
+def _features(image: Reals) -> Reals:
     """Intensity and gradient at every scale, float32 (z, y, x, features)."""
     least, most = _SIGMAS
-    return multiscale_basic_features(
+    features: Reals = multiscale_basic_features(
         image.astype(np.float32), texture=False, sigma_min=least, sigma_max=most, workers=1
     )
+    return features

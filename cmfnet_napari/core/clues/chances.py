@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit, softmax
 
+from cmfnet_napari.core.arrays import Reals
 from cmfnet_napari.core.clues.features import (
     Races,
     Scene,
@@ -44,7 +45,7 @@ class Clues(Races):
         Probability of each class from all clues together.
     """
 
-    chances: np.ndarray
+    chances: Reals
 
 
 def find_clues(scene: Scene, classes: int, weights: tuple[Weights, Weights] | None = None) -> Clues:

@@ -14,15 +14,16 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import gmean
 
+from cmfnet_napari.core.arrays import Doubles, Floats, Mask, Reals, Wholes
 from cmfnet_napari.core.clues.appearance import appearance
 from cmfnet_napari.core.clues.race import EDGE_MM, FAR_MM, LOOKS_EDGE_MM, race, with_air
 from cmfnet_napari.core.contours.components import drop_unmarked
-from cmfnet_napari.core.geometry.boxes import bounding_box, grow
+from cmfnet_napari.core.geometry.boxes import box_around, grow
 from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.strokes.between import drawn_slices
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, IGNORE, to_scribbles
 
-Feature = tuple[str, np.ndarray | float]
+Feature = tuple[str, Floats | float]
 Weights = Mapping[str, float]  # by feature, and "constant"
 _SMOOTH_MM = 3.0  # over which looks are averaged
 _NEAR_MM = 3.0  # costs below this are alike
@@ -61,28 +62,28 @@ class Scene:
         mm along (z, y, x).
     """
 
-    images: Sequence[np.ndarray]
-    strokes: np.ndarray
-    body: np.ndarray
+    images: Sequence[Reals]
+    strokes: Wholes
+    body: Mask
     spacing: Triple
 
-    def race(
-        self, classes: int, edge: float = EDGE_MM, looks: np.ndarray | None = None
-    ) -> np.ndarray:
+    def race(self, classes: int, edge: float = EDGE_MM, looks: Reals | None = None) -> Reals:
         """Costs of `race.race`; air is background."""
         starts = with_air(self.strokes, self.body)
         return race(self.images, starts, classes, self.spacing, edge, looks)
 
-    def smooth(self, values: np.ndarray, mm: float) -> np.ndarray:
+    def smooth(self, values: Floats, mm: float) -> Floats:
         """Gaussian mean over (z, y, x); axes before these are left alone."""
         sigma = [0.0] * (values.ndim - 3) + [mm / s for s in self.spacing]
-        return ndimage.gaussian_filter(values, sigma)
+        smooth: Floats = ndimage.gaussian_filter(values, sigma)
+        return smooth
 
-    def distance(self, mask: np.ndarray) -> np.ndarray:
+    def distance(self, mask: Mask) -> Doubles:
         """Of every voxel to a mask, mm; `FAR_MM` where it is empty."""
         if not mask.any():
             return np.full(mask.shape, FAR_MM)
-        return ndimage.distance_transform_edt(~mask, sampling=self.spacing)
+        distance: Doubles = ndimage.distance_transform_edt(~mask, sampling=self.spacing)
+        return distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +100,9 @@ class Races:
         Probability of each class by look.
     """
 
-    plain: np.ndarray
-    informed: np.ndarray
-    looks: np.ndarray
+    plain: Reals
+    informed: Reals
+    looks: Reals
 
 
 def find_races(scene: Scene, classes: int) -> Races:
@@ -110,7 +111,7 @@ def find_races(scene: Scene, classes: int) -> Races:
     return Races(scene.race(classes), scene.race(classes, LOOKS_EDGE_MM, looks), looks)
 
 
-def second_features(scene: Scene, races: Races, score: np.ndarray) -> Iterator[Feature]:
+def second_features(scene: Scene, races: Races, score: Floats) -> Iterator[Feature]:
     """What the second regression sees beside `race_features`; `score` is that of the first.
 
     Yields
@@ -122,9 +123,12 @@ def second_features(scene: Scene, races: Races, score: np.ndarray) -> Iterator[F
     yield from contour_features(scene, score)
 
 
-def weigh(found: Iterable[Feature], weights: Weights) -> np.ndarray:
+def weigh(found: Iterable[Feature], weights: Weights) -> Floats:
     """Log-odds (z, y, x) from features."""
-    return sum((weights[name] * value for name, value in found), start=weights["constant"])
+    total: Floats | float = weights["constant"]
+    for name, value in found:
+        total = total + weights[name] * value
+    return np.asarray(total)
 
 
 def race_features(scene: Scene, races: Races) -> Iterator[Feature]:
@@ -170,19 +174,20 @@ def stroke_features(scene: Scene, races: Races) -> Iterator[Feature]:
     yield "past end", _past_end(own, other, scene.spacing)
 
 
-def _gap(mm: np.ndarray) -> float:
+def _gap(mm: Floats) -> float:
     """Geometric mean: it moves less than a median with how strokes fall on voxels."""
     return float(gmean(mm.clip(min=_NEAR_MM)))
 
 
-def _past_end(own: np.ndarray, other: np.ndarray, spacing: Triple) -> np.ndarray:
+def _past_end(own: Mask, other: Mask, spacing: Triple) -> Doubles:
     """How far past the last drawn slice of the class, as a share of the way to its end.
 
     0 between the drawn slices, 1 at the next slice with background over or below the strokes, at
     most `_FARTHEST_PAST_END`. Without such a slice the end is as far as drawn slices are apart.
     """
     axis = _drawn_across(own)
-    column = list(grow(bounding_box(own), [round(_BESIDE_MM / mm) for mm in spacing], own.shape))
+    beside = tuple(round(_BESIDE_MM / mm) for mm in spacing)
+    column = list(grow(box_around(own), beside, own.shape))
     column[axis] = slice(None)
     drawn, marked = drawn_slices(own, axis), drawn_slices(other[tuple(column)], axis)
     apart = np.diff(drawn).mean() if len(drawn) > 1 else 0.0
@@ -197,17 +202,17 @@ def _past_end(own: np.ndarray, other: np.ndarray, spacing: Triple) -> np.ndarray
     return past.clip(max=_FARTHEST_PAST_END).reshape(shape)
 
 
-def _drawn_across(strokes: np.ndarray) -> int:
+def _drawn_across(strokes: Mask) -> int:
     """The first axis across which strokes leave out most slices that they reach over; else 0."""
 
     def filled(axis: int) -> float:
         drawn = drawn_slices(strokes, axis)
-        return (len(drawn) - 1) / (drawn[-1] - drawn[0] + 1)
+        return float((len(drawn) - 1) / (drawn[-1] - drawn[0] + 1))
 
     return next((axis for axis in range(3) if filled(axis) < _SPARSE), 0)
 
 
-def contour_features(scene: Scene, score: np.ndarray) -> Iterator[Feature]:
+def contour_features(scene: Scene, score: Floats) -> Iterator[Feature]:
     """What a first contour says.
 
     Parameters
@@ -237,7 +242,7 @@ def contour_features(scene: Scene, score: np.ndarray) -> Iterator[Feature]:
     yield from (("far again", _log(far)), ("own again", _log(own)))
 
 
-def known_size(scene: Scene, score: np.ndarray) -> float:
+def known_size(scene: Scene, score: Floats) -> float:
     """How far the contour of a first score is as large as those the weights were found on.
 
     1 from the least of these on; less in proportion for smaller ones.
@@ -245,19 +250,17 @@ def known_size(scene: Scene, score: np.ndarray) -> float:
     return min(1.0, _volume_ml(scene, _contour(scene, score)) / _VOLUMES_ML[0])
 
 
-def _contour(scene: Scene, score: np.ndarray) -> np.ndarray:
+def _contour(scene: Scene, score: Floats) -> Mask:
     """Where a score is above 0, in parts with a stroke."""
     scribbles = to_scribbles(scene.strokes, scene.strokes != IGNORE)
     return drop_unmarked((score > 0).astype(np.uint8), scribbles) > 0
 
 
-def _volume_ml(scene: Scene, inside: np.ndarray) -> float:
+def _volume_ml(scene: Scene, inside: Mask) -> float:
     return float(inside.sum() * np.prod(scene.spacing) / 1000)
 
 
-def _more_strokes(
-    scene: Scene, inside: np.ndarray, depth: np.ndarray, score: np.ndarray
-) -> np.ndarray:
+def _more_strokes(scene: Scene, inside: Mask, depth: Doubles, score: Floats) -> Wholes:
     """Strokes, and voxels on both sides of the contour, those that are sure first."""
     near = np.flatnonzero((depth > -_SAMPLED_MM) & scene.body & (scene.strokes == IGNORE))
     strokes = scene.strokes.copy()
@@ -269,15 +272,16 @@ def _more_strokes(
     return strokes
 
 
-def _log(mm: np.ndarray) -> np.ndarray:
-    return np.log(mm + _NEAR_MM)
+def _log(mm: Floats) -> Floats:
+    logarithm: Floats = np.log(mm + _NEAR_MM)
+    return logarithm
 
 
 def _number(value: float, limits: tuple[float, float]) -> float:
     return float(np.log(np.clip(value, *limits)))
 
 
-def _log_odds(chance: np.ndarray) -> np.ndarray:
+def _log_odds(chance: Floats) -> Floats:
     """Log-odds of chances, which are never believed to be 0 or 1."""
     chance = chance.clip(_LEAST, 1 - _LEAST)
     return np.log(chance / (1 - chance))

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from cmfnet_napari.core.arrays import Codes, Doubles, Floats, Mask, Reals, three
 from cmfnet_napari.core.clues.appearance import appearance
 from cmfnet_napari.core.clues.race import (
     EDGE_MM,
@@ -48,12 +49,12 @@ class Provisional:
     """
 
     region: Box
-    labels: np.ndarray
+    labels: Codes
 
 
 def provisional_contour(
     study: Study,
-    scribbles: np.ndarray,
+    scribbles: Codes,
     mr_limits: tuple[float, float] | None = None,
     most_voxels: int = MOST_VOXELS,
 ) -> Provisional | None:
@@ -86,7 +87,7 @@ def provisional_contour(
     targets = with_air(strokes, _coarse(study.body[region], steps) >= 0.5)
     if not (targets == 0).any():
         return None
-    spacing = tuple(s * n for s, n in zip(grid.spacing, steps, strict=True))
+    spacing = three(s * n for s, n in zip(grid.spacing, steps, strict=True))
     images = [_coarse(image, steps) for image in _images(study, region, mr_limits)]
     best, labels = np.full(cut.shape, np.inf, np.float32), np.zeros(cut.shape, np.uint8)
     for code, cost in _costs(images, strokes, spacing).items():
@@ -96,7 +97,7 @@ def provisional_contour(
     return Provisional(region, drop_unmarked(labels, cut))
 
 
-def _costs(images: list[np.ndarray], strokes: np.ndarray, spacing: Triple) -> dict[int, np.ndarray]:
+def _costs(images: list[Reals], strokes: Codes, spacing: Triple) -> dict[int, Doubles]:
     """Cost of a mm (z, y, x) for the paths of each class that is there, and the background.
 
     The looks are learnt from strokes: without one of the background, only edges count.
@@ -109,7 +110,7 @@ def _costs(images: list[np.ndarray], strokes: np.ndarray, spacing: Triple) -> di
     return {code: 1 + LOOKS_EDGE_MM * edges + UNLIKE * (1 - looks[code]) for code in codes}
 
 
-def march(cost: np.ndarray, starts: np.ndarray, spacing: Triple) -> np.ndarray:
+def march(cost: Floats, starts: Mask, spacing: Triple) -> Reals:
     """Least cost of a path from a set of voxels to every voxel, by fast marching.
 
     Parameters
@@ -138,14 +139,15 @@ def march(cost: np.ndarray, starts: np.ndarray, spacing: Triple) -> np.ndarray:
     return np.where(starts, 0, np.minimum(costs, FAR_MM)).astype(np.float32)
 
 
-def _images(study: Study, region: Box, mr_limits: tuple[float, float] | None) -> list[np.ndarray]:
+def _images(study: Study, region: Box, mr_limits: tuple[float, float] | None) -> list[Reals]:
     """CT and MR of the region in [0, 1], full resolution."""
     config = Config()
     images = [ct_to_unit(study.ct.array[region], config.ct_window)]
-    if study.mr is not None:
+    if study.mr is not None and study.mr_fov is not None:
         if mr_limits is None:
             values = study.mr.array[study.mr_fov]
-            mr_limits = tuple(np.percentile(values, config.mr_percentiles))
+            low, high = np.percentile(values, config.mr_percentiles)
+            mr_limits = low, high
         unit = ct_to_unit(study.mr.array[region], mr_limits)  # a window of MR values
         images.append(np.where(study.mr_fov[region], unit, np.float32(0)))
     return images
@@ -161,14 +163,15 @@ def _steps(shape: tuple[int, ...], spacing: Triple, most_voxels: int) -> tuple[i
         mm *= 1.15
 
 
-def _coarse(array: np.ndarray, steps: tuple[int, ...]) -> np.ndarray:
+def _coarse(array: np.ndarray, steps: tuple[int, ...]) -> Reals:
     """Means of blocks, float32; the last ones go on as at the border."""
     pad = [(0, -n % step) for n, step in zip(array.shape, steps, strict=True)]
     image = sitk.GetImageFromArray(np.pad(array, pad, mode="edge").astype(np.float32))
-    return sitk.GetArrayFromImage(sitk.BinShrink(image, steps[::-1]))
+    means: Reals = sitk.GetArrayFromImage(sitk.BinShrink(image, steps[::-1]))
+    return means
 
 
-def _coarse_targets(cut: np.ndarray, steps: tuple[int, ...]) -> np.ndarray:
+def _coarse_targets(cut: Codes, steps: tuple[int, ...]) -> Codes:
     """Targets (`to_targets`) on coarse voxels; the highest code of a block counts."""
     pad = [(0, -n % step) for n, step in zip(cut.shape, steps, strict=True)]
     wide = np.pad(cut, pad)
@@ -176,7 +179,7 @@ def _coarse_targets(cut: np.ndarray, steps: tuple[int, ...]) -> np.ndarray:
     return to_targets(wide.reshape(blocks).max(axis=(1, 3, 5)))
 
 
-def _fine(costs: np.ndarray, steps: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+def _fine(costs: Reals, steps: tuple[int, ...], shape: tuple[int, ...]) -> Reals:
     """Costs on all voxels, linear between the centres of the coarse ones."""
-    fine = ndimage.zoom(costs, steps, order=1, grid_mode=True, mode="nearest")
+    fine: Reals = ndimage.zoom(costs, steps, order=1, grid_mode=True, mode="nearest")
     return fine[tuple(slice(n) for n in shape)]

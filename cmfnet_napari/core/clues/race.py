@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.graph import MCP_Geometric
 
+from cmfnet_napari.core.arrays import Doubles, Mask, Reals, Wholes
 from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 
@@ -23,12 +24,12 @@ FAR_MM = 1e4  # cost given to a class that no path reaches
 _SMOOTH_MM = 1.5  # of the images before their gradient is taken
 
 
-def with_air(strokes: np.ndarray, body: np.ndarray) -> np.ndarray:
+def with_air(strokes: Wholes, body: Mask) -> Wholes:
     """Strokes (codes, or `IGNORE`) with all that is not the patient as background."""
     return np.where(~body & (strokes == IGNORE), 0, strokes)
 
 
-def edge_strength(images: Sequence[np.ndarray], spacing: Triple) -> np.ndarray:
+def edge_strength(images: Sequence[Reals], spacing: Triple) -> Doubles:
     """Gradient magnitude over all images, per mm.
 
     Parameters
@@ -46,14 +47,14 @@ def edge_strength(images: Sequence[np.ndarray], spacing: Triple) -> np.ndarray:
 
 
 def race(
-    images: Sequence[np.ndarray],
-    targets: np.ndarray,
+    images: Sequence[Reals],
+    targets: Wholes,
     classes: int,
     spacing: Triple,
     edge: float = EDGE_MM,
-    looks: np.ndarray | None = None,
+    looks: Reals | None = None,
     unlike: float = UNLIKE,
-) -> np.ndarray:
+) -> Reals:
     """Cost from the strokes of each class to every voxel.
 
     Parameters
@@ -88,7 +89,7 @@ def race(
     return costs
 
 
-def _costs_from(starts: np.ndarray, cost: np.ndarray, spacing: Triple) -> np.ndarray:
+def _costs_from(starts: Mask, cost: Doubles, spacing: Triple) -> Doubles:
     """Cost of paths from a set of voxels; they begin at its rim, for what is inside costs none."""
     inside = ndimage.binary_erosion(starts, np.ones((3, 3, 3)), border_value=1)
     rim = np.argwhere(starts & ~inside)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from cmfnet_napari.core.arrays import Codes, Wholes
 from cmfnet_napari.core.geometry.boxes import bounding_box
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, segmentation_code
@@ -14,7 +15,7 @@ from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, segmentation_code
 _CORNERS_TOUCH = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
 
 
-def drop_unmarked(labels: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
+def drop_unmarked(labels: Wholes, scribbles: Codes) -> Codes:
     """Drop every connected part of a class in which the user drew no stroke of that class.
 
     Parameters
@@ -46,9 +47,7 @@ def drop_unmarked(labels: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
     return kept
 
 
-def volumes_ml(
-    labels: np.ndarray, grid: Grid, names: Sequence[str] | None = None
-) -> dict[str, float]:
+def volumes_ml(labels: Wholes, grid: Grid, names: Sequence[str] | None = None) -> dict[str, float]:
     """Volume of every class in millilitres, by name.
 
     Parameters

@@ -9,15 +9,16 @@ millimetres, as the CHAOS challenge measures them (Kavur et al., Medical Image A
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from cmfnet_napari.core.arrays import Labels, Mask, Wholes
 from cmfnet_napari.core.contours.components import class_name
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.geometry.boxes import bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
 
@@ -65,14 +66,14 @@ class Evaluation:
     mean: Scores
     tolerance_mm: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The same for JSON: undefined values are None, which becomes null."""
         return asdict(self)
 
 
 def evaluate(
-    prediction: np.ndarray,
-    reference: np.ndarray,
+    prediction: Labels,
+    reference: Labels,
     grid: Grid,
     names: Sequence[str] | None = None,
     tolerance_mm: float = 2.0,
@@ -111,41 +112,42 @@ def evaluate(
     return Evaluation(classes, _mean(list(classes.values())), tolerance_mm)
 
 
-def _scores(a: np.ndarray, b: np.ndarray, grid: Grid, tolerance_mm: float) -> Scores:
+def _scores(a: Mask, b: Mask, grid: Grid, tolerance_mm: float) -> Scores:
     box = bounding_box(a | b)
     if box is not None:
         box = grow(box, (1, 1, 1), a.shape)  # beside a class, but not where the image ends
         a, b = a[box], b[box]
     n_a, n_b = int(a.sum()), int(b.sum())
-    distances: dict[str, Any] = {"asd_mm": None, "hd95_mm": None, "hd_mm": None}
-    distances["surface_dsc"] = float(n_a == n_b == 0)
-    if n_a and n_b:
-        distances = _distances(a, b, grid.spacing, tolerance_mm)
-    return Scores(
+    scores = Scores(
         dsc=2.0 * int((a & b).sum()) / (n_a + n_b) if n_a + n_b else 1.0,
+        asd_mm=None,
+        hd95_mm=None,
+        hd_mm=None,
+        surface_dsc=float(n_a == n_b == 0),
         volume_ml=n_a * grid.voxel_ml,
         reference_ml=n_b * grid.voxel_ml,
         volume_difference=(n_a - n_b) / n_b if n_b else None,
-        **distances,
     )
+    return _with_distances(scores, a, b, grid.spacing, tolerance_mm) if n_a and n_b else scores
 
 
-def _distances(
-    a: np.ndarray, b: np.ndarray, spacing: Sequence[float], tolerance_mm: float
-) -> dict[str, Any]:
+def _with_distances(
+    scores: Scores, a: Mask, b: Mask, spacing: Sequence[float], tolerance_mm: float
+) -> Scores:
     points_a, points_b = (_surface(mask) * np.array(spacing) for mask in (a, b))
     a_to_b = KDTree(points_b).query(points_a)[0]
     b_to_a = KDTree(points_a).query(points_b)[0]
     both = np.concatenate([a_to_b, b_to_a])
-    return {
-        "asd_mm": float(both.mean()),
-        "hd95_mm": float(max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))),
-        "hd_mm": float(both.max()),
-        "surface_dsc": float((both <= tolerance_mm).mean()),
-    }
+    return replace(
+        scores,
+        asd_mm=float(both.mean()),
+        hd95_mm=float(max(np.percentile(a_to_b, 95), np.percentile(b_to_a, 95))),
+        hd_mm=float(both.max()),
+        surface_dsc=float((both <= tolerance_mm).mean()),
+    )
 
 
-def _surface(mask: np.ndarray) -> np.ndarray:
+def _surface(mask: Mask) -> Wholes:
     """Indices (n, 3) of voxels with a face towards something else.
 
     A class that fills the image has none; then the image's own end is its surface.
@@ -155,11 +157,22 @@ def _surface(mask: np.ndarray) -> np.ndarray:
 
 
 def _mean(rows: list[Scores]) -> Scores:
-    def mean(name: str) -> float | None:
-        values = [v for v in (getattr(row, name) for row in rows) if v is not None]
-        return float(np.mean(values)) if values else None
+    return Scores(
+        dsc=float(np.mean([row.dsc for row in rows])),
+        asd_mm=_mean_of([row.asd_mm for row in rows]),
+        hd95_mm=_mean_of([row.hd95_mm for row in rows]),
+        hd_mm=_mean_of([row.hd_mm for row in rows]),
+        surface_dsc=float(np.mean([row.surface_dsc for row in rows])),
+        volume_ml=float(np.mean([row.volume_ml for row in rows])),
+        reference_ml=float(np.mean([row.reference_ml for row in rows])),
+        volume_difference=_mean_of([row.volume_difference for row in rows]),
+    )
 
-    return Scores(**{f.name: mean(f.name) for f in fields(Scores)})
+
+def _mean_of(values: list[float | None]) -> float | None:
+    """Mean of those that are defined; None when none is."""
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def _size(array: np.ndarray) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Doubles, Labels, Wholes
 from cmfnet_napari.core.images.grid import Grid
 
 _MM2 = 100.0  # in a cm²
@@ -22,14 +23,12 @@ class Areas:
         only, or to another class. The last two are None without another contour.
     """
 
-    area: np.ndarray
-    other: np.ndarray | None = None
-    change: np.ndarray | None = None
+    area: Doubles
+    other: Doubles | None = None
+    change: Doubles | None = None
 
 
-def slice_areas(
-    labels: np.ndarray, grid: Grid, axis: int, other: np.ndarray | None = None
-) -> Areas:
+def slice_areas(labels: Labels, grid: Grid, axis: int, other: Labels | None = None) -> Areas:
     """Areas on the slices across an axis.
 
     Parameters
@@ -46,8 +45,9 @@ def slice_areas(
     across = [a for a in range(3) if a != axis]
     pixel = grid.spacing[across[0]] * grid.spacing[across[1]] / _MM2
 
-    def area(mask: np.ndarray) -> np.ndarray:
-        return np.count_nonzero(mask, axis=tuple(across)) * pixel
+    def area(mask: Labels) -> Doubles:
+        counts: Wholes = np.count_nonzero(mask, axis=tuple(across))
+        return counts.astype(np.float64) * pixel
 
     if other is None:
         return Areas(area(labels))

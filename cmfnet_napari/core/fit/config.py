@@ -13,7 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmfnet_napari.core.errors import UserError
 
+Settings = dict[str, Any]  # by name of a field of `Config`, which checks them
 Preset = Literal["quick", "standard", "paper"]
+Fusion = Literal["none", "cfe", "cff"]
+Normalisation = Literal["none", "instance"]
+Precision = Literal["auto", "float32", "bfloat16"]
 AROUND_STROKES_MM = 60.0  # what a model that reads strokes looks at: further than tumours reach
 
 
@@ -45,7 +49,7 @@ class Config(BaseModel):
     # Network
     ct_stages: int = _field(3, "Stages of the CT branch, the digit in CT3 to CT6", ge=3, le=6)
     mr_stages: int = _field(4, "Stages of the MR branch, the digit in MR3 to MR6", ge=3, le=6)
-    fusion: Literal["none", "cfe", "cff"] = _field(
+    fusion: Fusion = _field(
         "cff",
         "none: the mean of both branches; cfe: a cross-modal branch on the mean of their features; "
         "cff: on features fused by convolutions",
@@ -54,7 +58,7 @@ class Config(BaseModel):
     stroke_maps: bool = _field(
         False, "The network also sees what the strokes tell of every voxel, and begins with that"
     )
-    normalisation: Literal["none", "instance"] = _field("none", "After every convolution")
+    normalisation: Normalisation = _field("none", "After every convolution")
     dropout: float = _field(0.5, "Share of features dropped at the bottoms", ge=0, lt=1)
 
     # Losses
@@ -95,9 +99,7 @@ class Config(BaseModel):
     steps: int = _field(2000, "Steps at most; 0: the base model as it is", ge=0, le=10_000_000)
     minutes: float | None = _field(None, "Time for training at most", "min", gt=0, le=100_000)
     preview_seconds: float = _field(10.0, "Between previews at least", "s", ge=0.1, le=3600)
-    precision: Literal["auto", "float32", "bfloat16"] = _field(
-        "auto", "auto: bfloat16 where the processor has it"
-    )
+    precision: Precision = _field("auto", "auto: bfloat16 where the processor has it")
 
     hold_out: bool = _field(
         False, "Hold strokes out in turn and keep the weights that agree best with those"
@@ -128,7 +130,7 @@ class Config(BaseModel):
 # What makes strokes on one patient enough: what they tell by themselves as the first contour and
 # as a guide, and classes in balance. No CRF: however light, it shrank contours step by step
 # (docs/measurements.md).
-_ONE_PATIENT: dict[str, Any] = {
+_ONE_PATIENT: Settings = {
     "stroke_maps": True,
     "normalisation": "instance",
     "class_balance": 1.0,
@@ -143,13 +145,13 @@ _ONE_PATIENT: dict[str, Any] = {
 # What a fit for one patient that starts from a base model takes instead of its preset's values:
 # small steps, little time. A model that reads strokes contours from them as it is: training it on
 # one patient's strokes made its contours worse (docs/measurements.md).
-FROM_BASE: dict[str, Any] = {
+FROM_BASE: Settings = {
     "learning_rate": 3e-4,
     "clip": 1.0,
     "steps": 90,
     "minutes": 0.75,
 }
-READS_STROKES: dict[str, Any] = {"steps": 0, "region_margin": AROUND_STROKES_MM}
+READS_STROKES: Settings = {"steps": 0, "region_margin": AROUND_STROKES_MM}
 PRESETS: dict[str, Config] = {
     "paper": Config(),
     "standard": Config(
@@ -195,7 +197,7 @@ def make_config(preset: str = "quick", **changes: Any) -> Config:
     return parse_config({**PRESETS[preset].model_dump(), **changes})
 
 
-_COHORT: dict[str, Any] = {
+_COHORT: Settings = {
     "normalisation": "none",
     "learning_rate": 1e-3,
     "clip": 1.0,
@@ -216,14 +218,14 @@ def cohort_config(preset: str = "paper", **changes: Any) -> Config:
     UserError
         As `make_config`.
     """
-    cohort: dict[str, Any] = {"region_margin": None, "hold_out": False, "keep_marked": False}
+    cohort: Settings = {"region_margin": None, "hold_out": False, "keep_marked": False}
     cohort |= {"minutes": None, "steps": 2000, "stroke_maps": False}
     if preset != "paper":
         cohort |= _COHORT
     return make_config(preset, **{**cohort, **changes})
 
 
-def parse_config(values: dict[str, Any]) -> Config:
+def parse_config(values: Settings) -> Config:
     """Validate a configuration from a file or a command; see `make_config`."""
     try:
         return Config.model_validate(values)

@@ -5,9 +5,11 @@ Arrays travel as files in the case folder, never through the pipe.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from cmfnet_napari.core.files import JsonObject
 
 
 class _Message(BaseModel):
@@ -23,7 +25,7 @@ class Fit(_Message):
     """
 
     command: Literal["fit"] = "fit"
-    config: dict[str, Any]
+    config: JsonObject
     device: str = "auto"
     base: str = ""
     resume: str = ""
@@ -176,8 +178,10 @@ Event = Annotated[
     Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed,
     Field(discriminator="event"),
 ]
-_COMMAND = TypeAdapter(Command)
-_EVENT = TypeAdapter(Event)
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+T = TypeVar("T")
 
 
 def encode(message: BaseModel) -> str:
@@ -195,7 +199,7 @@ def decode_event(line: str) -> Event | None:
     return _decode(_EVENT, line)
 
 
-def _decode(adapter: TypeAdapter, line: str) -> Any:
+def _decode(adapter: TypeAdapter[T], line: str) -> T | None:
     try:
         return adapter.validate_json(line)
     except ValidationError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.model_card import ENDING
@@ -56,7 +57,7 @@ def kept_previews(run: Path, told: Iterable[events.Preview] | None = None) -> li
     return [one for one in kept if one.labels.is_file() and one.model.is_file()]
 
 
-def read_kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+def read_kept(path: Path, shape: tuple[int, int, int]) -> Codes:
     """Labels of a kept preview, uint8 (z, y, x) on the Study's Grid of this shape.
 
     Raises
@@ -66,7 +67,7 @@ def read_kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            labels = file["labels"]
+            labels: Codes = file["labels"]
     except Exception as error:  # whatever a damaged archive makes NumPy and zipfile say
         raise UserError("This preview cannot be read any more. Choose another one.") from error
     if labels.shape != shape or labels.dtype != np.uint8:

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import psutil
 
+from cmfnet_napari.core.arrays import Codes, Mask, Wholes, three
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.cost_estimate import Expected
-from cmfnet_napari.core.geometry.plane import VIEWS
+from cmfnet_napari.core.geometry.plane import VIEWS, View
 from cmfnet_napari.core.images.body import BODY_HU, body_mask
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study
@@ -58,7 +59,7 @@ class Finding:
     severity: Literal["error", "warning"]
     text: str
     voxel: Voxel | None = None
-    plane: str = ""
+    plane: View | Literal[""] = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,33 +76,35 @@ class StudyLook:
         Of CT and MR.
     """
 
-    body: np.ndarray
+    body: Mask
     steps: Voxel
     findings: tuple[Finding, ...]
 
-    def in_body(self, at: tuple[np.ndarray, ...]) -> np.ndarray:
+    def in_body(self, at: tuple[Wholes, ...]) -> Mask:
         """Whether voxels of the Study's Grid (three index arrays) lie in the patient."""
         cells = zip(at, self.steps, self.body.shape, strict=True)
-        return self.body[tuple(np.minimum(i // step, n - 1) for i, step, n in cells)]
+        within: Mask = self.body[tuple(np.minimum(i // step, n - 1) for i, step, n in cells)]
+        return within
 
 
 def look_at(study: Study) -> StudyLook:
     """Find the body, and whether the MR lies on the CT."""
     grid = study.grid
-    steps = tuple(
+    steps = three(
         min(n, max(1, round(_THIN_MM / s))) for n, s in zip(grid.shape, grid.spacing, strict=True)
     )
-    thin = tuple(slice(step // 2, None, step) for step in steps)
+    thin = three(slice(step // 2, None, step) for step in steps)
     ct = study.ct.array[thin]
-    spacing = tuple(s * step for s, step in zip(grid.spacing, steps, strict=True))
-    body = body_mask(Volume(ct, replace(grid, shape=ct.shape, spacing=spacing), "CT"))
-    findings = () if study.mr is None else tuple(_pair(study, body, study.mr_fov[thin]))
+    spacing = three(s * step for s, step in zip(grid.spacing, steps, strict=True))
+    body = body_mask(Volume(ct, replace(grid, shape=three(ct.shape), spacing=spacing), "CT"))
+    fov = study.mr_fov
+    findings = () if fov is None else tuple(_pair(study, body, fov, fov[thin]))
     return StudyLook(body, steps, findings)
 
 
 def preflight(
     study: Study,
-    scribbles: np.ndarray,
+    scribbles: Codes,
     *,
     strokes: Iterable[Stroke] = (),
     names: Mapping[int, str] | None = None,
@@ -141,7 +144,7 @@ def preflight(
     return findings
 
 
-def _codes(codes: np.ndarray, names: Mapping[int, str]) -> Iterable[Finding]:
+def _codes(codes: Codes, names: Mapping[int, str]) -> Iterable[Finding]:
     present = np.unique(codes)
     try:
         highest = check_trainable(present)
@@ -154,7 +157,7 @@ def _codes(codes: np.ndarray, names: Mapping[int, str]) -> Iterable[Finding]:
 
 
 def _outside(
-    study: Study, look: StudyLook, where: np.ndarray, code: int, name: str
+    study: Study, look: StudyLook, where: Wholes, code: int, name: str
 ) -> Iterable[Finding]:
     """Strokes in air, and strokes the MR does not see."""
     at = np.unravel_index(where, study.grid.shape)
@@ -168,7 +171,7 @@ def _outside(
             yield Finding("warning", text, _middle(where[slipped], study.grid.shape))
 
 
-def _one_slice(grid: Grid, where: np.ndarray, name: str) -> Iterable[Finding]:
+def _one_slice(grid: Grid, where: Wholes, name: str) -> Iterable[Finding]:
     for axis, index in enumerate(np.unravel_index(where, grid.shape)):
         if index.min() == index.max() and grid.shape[axis] > 1:
             plane = VIEWS[axis]
@@ -177,7 +180,7 @@ def _one_slice(grid: Grid, where: np.ndarray, name: str) -> Iterable[Finding]:
             return
 
 
-def _overdrawn(scribbles: np.ndarray, strokes: Iterable[Stroke]) -> Iterable[Finding]:
+def _overdrawn(scribbles: Codes, strokes: Iterable[Stroke]) -> Iterable[Finding]:
     """Voxels where a stroke lies over one of another class; an import replaces on purpose."""
     twice = np.zeros(scribbles.size, dtype=bool)
     for stroke in strokes:
@@ -193,15 +196,15 @@ def _overdrawn(scribbles: np.ndarray, strokes: Iterable[Stroke]) -> Iterable[Fin
         yield Finding("warning", text, _middle(where, scribbles.shape))
 
 
-def _pair(study: Study, body: np.ndarray, fov: np.ndarray) -> Iterable[Finding]:
+def _pair(study: Study, body: Mask, fov: Mask, thin_fov: Mask) -> Iterable[Finding]:
     """Whether CT and MR overlap, and look registered."""
-    covered = float(fov[body].mean()) if body.any() else 1.0
+    covered = float(thin_fov[body].mean()) if body.any() else 1.0
     if covered < _LEAST_OVERLAP:
         text = (
             f"The MR covers {100 * covered:.1f} % of the patient in the CT. Check that both are "
             "of one patient and registered; elsewhere only the CT tells."
         )
-        where = np.flatnonzero(study.mr_fov)
+        where = np.flatnonzero(fov)
         place = _middle(where, study.grid.shape) if where.size else None
         yield Finding("warning", text, place)
     if doubt := doubts(likeness(study)):
@@ -218,7 +221,7 @@ def _memory(expected: Expected) -> Iterable[Finding]:
         )
 
 
-def _middle(where: np.ndarray, shape: Voxel) -> Voxel:
+def _middle(where: Wholes, shape: Voxel) -> Voxel:
     """The voxel to look at: in the axial slice that has most of them, one in the middle."""
     slices = where // (shape[1] * shape[2])
     here = where[slices == np.bincount(slices).argmax()]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 
 
-def read_preview(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+def read_preview(path: Path, shape: tuple[int, int, int]) -> Codes:
     """Read a preview; the file cannot run code, and its size is known before it is read.
 
     Parameters

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.arrays import Mask, Reals, three
 from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
 
 
-def distance_to(mask: np.ndarray, grid: Grid, reach_mm: float = np.inf) -> tuple[Box, np.ndarray]:
+def distance_to(mask: Mask, grid: Grid, reach_mm: float = np.inf) -> tuple[Box, Reals]:
     """Distance of voxel centres to the nearest voxel of a mask, where it matters.
 
     Parameters
@@ -30,10 +31,11 @@ def distance_to(mask: np.ndarray, grid: Grid, reach_mm: float = np.inf) -> tuple
     """
     found = bounding_box(mask)
     if found is None:
-        return tuple(slice(0, n) for n in mask.shape), np.full(mask.shape, np.inf, np.float32)
+        return three(slice(0, n) for n in mask.shape), np.full(mask.shape, np.inf, np.float32)
     voxels = tuple(int(min(reach_mm / s + 1, max(mask.shape))) for s in grid.spacing)
     box = grow(found, voxels, mask.shape)
     image = sitk.GetImageFromArray(mask[box].astype(np.uint8))
     image.SetSpacing(grid.spacing[::-1])
     signed = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
-    return box, np.maximum(sitk.GetArrayFromImage(signed), 0)
+    distance: Reals = sitk.GetArrayFromImage(signed)
+    return box, np.maximum(distance, 0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from cmfnet_napari.core.images.grid import Grid
 
-VIEWS = ("axial", "coronal", "sagittal")  # by the array axis that is cut
+View = Literal["axial", "coronal", "sagittal"]
+VIEWS: tuple[View, View, View] = ("axial", "coronal", "sagittal")  # by the array axis that is cut
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Plane:
 
     def cut(self, array: np.ndarray) -> np.ndarray:
         """The slice, as it is drawn: head up."""
-        plane = np.take(array, self.index, self.axis)
+        plane: np.ndarray = np.take(array, self.index, self.axis)
         return plane if self.axis == 0 else plane[::-1]
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
+from cmfnet_napari.core.arrays import Mask, Reals, Wholes
 from cmfnet_napari.core.geometry.boxes import bounding_box
 from cmfnet_napari.core.images.grid import Grid
 
@@ -30,12 +31,12 @@ class Mesh:
         Unit vectors (z, y, x) to the outside.
     """
 
-    vertices: np.ndarray
-    faces: np.ndarray
-    normals: np.ndarray
+    vertices: Reals
+    faces: Wholes
+    normals: Reals
 
 
-def meshes(labels: np.ndarray, grid: Grid) -> dict[int, Mesh]:
+def meshes(labels: Wholes, grid: Grid) -> dict[int, Mesh]:
     """Triangles around every class of a segmentation (marching cubes, Lewiner 2003).
 
     Slightly rounded, since voxels are blocks and patients are not.
@@ -60,12 +61,13 @@ def meshes(labels: np.ndarray, grid: Grid) -> dict[int, Mesh]:
     step = 1 if inside.size < _MANY_VOXELS else 2
     found = {}
     for label in (int(value) for value in np.unique(inside) if value):
-        cubes = marching_cubes(_rounded(inside == label), 0.5, step_size=step)
-        found[label] = _placed(*cubes[:3], corner, grid)
+        rounded = _rounded(inside == label)
+        vertices, faces, normals, _ = marching_cubes(rounded, 0.5, step_size=step)
+        found[label] = _placed(vertices, faces, normals, corner, grid)
     return found
 
 
-def shade(mesh: Mesh, color: np.ndarray) -> np.ndarray:
+def shade(mesh: Mesh, color: np.ndarray) -> Reals:
     """Colours (RGBA, n × 4) of the vertices in a soft light from the front, the top and the right.
 
     It is fixed in the patient, so that sides are told apart from wherever one looks.
@@ -77,9 +79,7 @@ def shade(mesh: Mesh, color: np.ndarray) -> np.ndarray:
     return colors
 
 
-def _placed(
-    vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, corner: np.ndarray, grid: Grid
-) -> Mesh:
+def _placed(vertices: Reals, faces: Wholes, normals: Reals, corner: Wholes, grid: Grid) -> Mesh:
     spacing = np.array(grid.spacing)
     placed = (vertices + corner) * spacing + np.array(grid.translate)
     steepest = normals / spacing  # a gradient, so it scales the other way round
@@ -87,6 +87,6 @@ def _placed(
     return Mesh(placed.astype(np.float32), faces, steepest.astype(np.float32))
 
 
-def _rounded(mask: np.ndarray) -> np.ndarray:
-    smooth = ndimage.gaussian_filter(mask.astype(np.float32), _ROUND_VOXELS)
+def _rounded(mask: Mask) -> Reals:
+    smooth: Reals = ndimage.gaussian_filter(mask.astype(np.float32), _ROUND_VOXELS)
     return smooth if smooth.max() > 0.5 else mask.astype(np.float32)  # a voxel or two stay

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.images.volume import Volume
 
 BODY_HU = -300.0  # between air or foam and fat
@@ -13,7 +14,7 @@ _COARSE_MM = 3.0  # voxels the shape is found on; fine enough for skin, coarse e
 _COUCH_MM = 4.0  # couch tops and sheets thinner than twice this are cut off
 
 
-def body_mask(ct: Volume) -> np.ndarray:
+def body_mask(ct: Volume) -> Mask:
     """Find the patient.
 
     Everything above −300 HU, opened so that couch and skin come apart, the largest connected
@@ -44,7 +45,7 @@ def body_mask(ct: Volume) -> np.ndarray:
     return inner | (body & (ct.array > BODY_HU))
 
 
-def _enlarge(mask: np.ndarray, steps: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+def _enlarge(mask: Mask, steps: tuple[int, ...], shape: tuple[int, ...]) -> Mask:
     """A mask of every few voxels, on all voxels."""
     for axis, step in enumerate(steps):
         mask = np.repeat(mask, step, axis)
@@ -54,7 +55,7 @@ def _enlarge(mask: np.ndarray, steps: tuple[int, ...], shape: tuple[int, ...]) -
     return mask[tuple(slice(n) for n in shape)]
 
 
-def _open_in_plane(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+def _open_in_plane(mask: Mask, spacing: tuple[float, ...]) -> Mask:
     """Opening with a disc; beyond the image it goes on as at its border."""
     radius = [max(1, round(_COUCH_MM / s)) for s in spacing[1:]]
     wide = np.pad(mask, ((0, 0), *((r, r) for r in radius)), mode="edge").astype(np.uint8)
@@ -66,8 +67,9 @@ def _open_in_plane(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     return inner.astype(bool) if inner.any() else mask
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
+def _largest(mask: Mask) -> Mask:
     parts, count = ndimage.label(mask)
     if count < 2:
         return mask
-    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    largest: Mask = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    return largest

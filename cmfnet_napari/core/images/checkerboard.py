@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import numpy as np
+from numpy.typing import DTypeLike
+
+from cmfnet_napari.core.arrays import Reals
 
 _LARGEST_MM, _FEWEST = 25.0, 4  # squares: large enough to compare, and some in every direction
+
+
+_Step = SupportsIndex | slice
 
 
 class Checkerboard:
@@ -33,9 +41,9 @@ class Checkerboard:
             for n, step in zip(image.shape, spacing, strict=True)
         ]
 
-    def __getitem__(self, key: object) -> np.ndarray:
+    def __getitem__(self, key: _Step | tuple[_Step, ...]) -> Reals:
         """As the image's own, float32; NaN, which is seen through, in every second square."""
-        part = np.array(self.image[key], dtype=np.float32)
+        part: Reals = np.array(self.image[key], dtype=np.float32)
         kept = key if isinstance(key, tuple) else (key,)
         kept = (*kept, *[slice(None)] * (self.ndim - len(kept)))
         odd = np.zeros((), bool)
@@ -45,6 +53,6 @@ class Checkerboard:
         part[~np.broadcast_to(odd, part.shape)] = np.nan
         return part
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """The whole of it."""
         return np.asarray(self[:], dtype=dtype)

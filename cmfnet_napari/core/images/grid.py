@@ -8,6 +8,8 @@ from math import prod
 import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.arrays import Doubles, three
+
 Triple = tuple[float, float, float]
 
 # A NIfTI header keeps float32, so equal grids differ by far less than this share of a voxel.
@@ -64,11 +66,11 @@ class Grid:
         return prod(self.spacing) / 1000.0
 
     @property
-    def matrix(self) -> np.ndarray:
+    def matrix(self) -> Doubles:
         """Direction cosines, 3×3 float64: column j is the patient direction of image axis j."""
         return np.array(self.direction, dtype=float).reshape(3, 3)
 
-    def to_patient(self, index: np.ndarray) -> np.ndarray:
+    def to_patient(self, index: np.ndarray) -> Doubles:
         """Patient coordinates of array positions.
 
         Parameters
@@ -81,19 +83,21 @@ class Grid:
         array (..., 3), float64
             (x, y, z) in LPS, mm.
         """
-        step = np.asarray(index, dtype=float)[..., ::-1] * np.array(self.spacing[::-1])
-        return step @ self.matrix.T + np.array(self.origin)
+        step: Doubles = np.asarray(index, dtype=float)[..., ::-1] * np.array(self.spacing[::-1])
+        points: Doubles = step @ self.matrix.T + np.array(self.origin)
+        return points
 
-    def to_index(self, point: np.ndarray) -> np.ndarray:
+    def to_index(self, point: np.ndarray) -> Doubles:
         """Array positions (..., 3) in voxels, (z, y, x), of patient points (x, y, z) in mm."""
-        step = (np.asarray(point, dtype=float) - np.array(self.origin)) @ self.matrix
-        return (step / np.array(self.spacing[::-1]))[..., ::-1]
+        step: Doubles = (np.asarray(point, dtype=float) - np.array(self.origin)) @ self.matrix
+        index: Doubles = step / np.array(self.spacing[::-1])
+        return index[..., ::-1]
 
     def crop(self, region: tuple[slice, slice, slice]) -> Grid:
         """Grid of ``array[region]`` (plain slices with start and stop, step 1)."""
         start = [s.start for s in region]
-        shape = tuple(s.stop - s.start for s in region)
-        origin = tuple(float(v) for v in self.to_patient(np.array(start)))
+        shape = three(s.stop - s.start for s in region)
+        origin = three(float(v) for v in self.to_patient(np.array(start)))
         return replace(self, shape=shape, origin=origin)
 
     def same_place(self, other: Grid) -> bool:
@@ -113,7 +117,7 @@ class Grid:
         that slices stay the acquired ones.
         """
         own_axes = np.array(self.origin) @ self.matrix
-        return tuple(float(v) for v in own_axes[::-1])
+        return three(float(v) for v in own_axes[::-1])
 
     @property
     def axis_letters(self) -> tuple[tuple[str, str], ...]:

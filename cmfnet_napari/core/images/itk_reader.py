@@ -38,6 +38,7 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     """
     check_text_header(path)
     check_detached(path)
+    image: sitk.Image | None
     if kind == DICOM:
         check_lengths(path)
         image = _frames(path)
@@ -45,7 +46,8 @@ def read_file(path: Path, kind: str) -> sitk.Image:
             return image
     reader = _header(str(path), kind)
     check_promise(reader, path)
-    return reader.Execute()
+    image = reader.Execute()
+    return image
 
 
 def read_series(folder: Path) -> sitk.Image:
@@ -74,7 +76,9 @@ def read_series(folder: Path) -> sitk.Image:
 def _frames(path: Path) -> sitk.Image | None:
     """An enhanced DICOM object, whose frames say where they lie; None if it is none."""
     header = read_header(path)
-    slices = slices_of(header, path) if header is not None else []
+    if header is None:
+        return None
+    slices = slices_of(header, path)
     if len(slices) < 2:
         return None
     stacks = split(slices)

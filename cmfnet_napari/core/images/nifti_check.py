@@ -28,7 +28,7 @@ def check_complete(path: Path, image: sitk.Image) -> None:
     if not name.endswith((".nii", ".nii.gz")) or not image.HasMetaDataKey("vox_offset"):
         return
     dimensions = int(image.GetMetaData("dim[0]"))
-    voxels = prod(int(image.GetMetaData(f"dim[{i}]")) for i in range(1, dimensions + 1))
+    voxels: int = prod([int(image.GetMetaData(f"dim[{i}]")) for i in range(1, dimensions + 1)])
     promised = int(float(image.GetMetaData("vox_offset")))
     promised += voxels * int(image.GetMetaData("bitpix")) // 8
     held = _unpacked_bytes(path, promised) if name.endswith(".gz") else path.stat().st_size

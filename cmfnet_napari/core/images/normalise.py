@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Mask, Reals
 from cmfnet_napari.core.errors import UserError
 
 
-def ct_to_unit(array: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+def ct_to_unit(array: np.ndarray, window: tuple[float, float]) -> Reals:
     """Map a window of HU to [0, 1], float32; values outside are clipped."""
     low, high = window
-    return np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)
+    unit: Reals = np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)
+    return unit
 
 
 def mr_to_unit(
-    array: np.ndarray, fov: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)
-) -> np.ndarray:
+    array: np.ndarray, fov: Mask, percentiles: tuple[float, float] = (1.0, 99.0)
+) -> Reals:
     """Map MR values between two percentiles inside the field of view to [0, 1], float32.
 
     Parameters

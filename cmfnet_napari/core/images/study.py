@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from cmfnet_napari.core.arrays import Doubles, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
@@ -48,7 +49,7 @@ class Study:
 
     ct: Volume
     mr: Volume | None
-    mr_fov: np.ndarray | None
+    mr_fov: Mask | None
     source_grid: Grid
     mr_source: Volume | None = None
 
@@ -58,7 +59,7 @@ class Study:
         return self.ct.grid
 
     @cached_property
-    def body(self) -> np.ndarray:
+    def body(self) -> Mask:
         """The patient without the air around, bool (z, y, x)."""
         return body_mask(self.ct)
 
@@ -75,7 +76,7 @@ class Study:
                 digest.update(np.ascontiguousarray(volume.array).data)
         return digest.hexdigest()
 
-    def moved(self, matrix: np.ndarray) -> Study:
+    def moved(self, matrix: Doubles) -> Study:
         """The same study with its MR at another place, resampled from the MR as it was read.
 
         Parameters
@@ -110,7 +111,7 @@ def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
 
 
 def study_from_images(
-    ct: sitk.Image, mr: sitk.Image | None = None, matrix: np.ndarray | None = None
+    ct: sitk.Image, mr: sitk.Image | None = None, matrix: Doubles | None = None
 ) -> Study:
     """Put a CT and an MR image on one Grid; see `open_study`.
 
@@ -132,7 +133,8 @@ def study_from_images(
 
 def turn(image: sitk.Image, orientation: str = ORIENTATION) -> sitk.Image:
     """Permute and flip the axes to the nearest patient axes: exact, no voxel is interpolated."""
-    return sitk.DICOMOrient(image, orientation)
+    turned: sitk.Image = sitk.DICOMOrient(image, orientation)
+    return turned
 
 
 def load_labels(path: str | Path, grid: Grid) -> np.ndarray:
@@ -191,7 +193,7 @@ def to_source_image(labels: np.ndarray, study: Study) -> sitk.Image:
     return source.to_image(sitk.GetArrayFromImage(image))
 
 
-def rigid(matrix: np.ndarray | None) -> sitk.Transform:
+def rigid(matrix: Doubles | None) -> sitk.Transform:
     """A homogeneous matrix (4, 4) of points in mm as ITK's transform; None is the identity."""
     transform = sitk.AffineTransform(3)
     if matrix is not None:
@@ -200,13 +202,11 @@ def rigid(matrix: np.ndarray | None) -> sitk.Transform:
     return transform
 
 
-def _resample_mr(
-    mr: sitk.Image, ct: Volume, matrix: np.ndarray | None = None
-) -> tuple[Volume, np.ndarray]:
+def _resample_mr(mr: sitk.Image, ct: Volume, matrix: Doubles | None = None) -> tuple[Volume, Mask]:
     mr, target, move = sitk.Cast(mr, sitk.sitkFloat32), ct.image(), rigid(matrix)
     data = from_image(mr)
     known = data.grid.to_image(has_data(data.array))
-    fov = sitk.GetArrayFromImage(
+    fov: Mask = sitk.GetArrayFromImage(
         sitk.Resample(known, target, move, sitk.sitkNearestNeighbor, 0)
     ).astype(bool)
     if fov.mean() < _MIN_OVERLAP:
@@ -218,7 +218,7 @@ def _resample_mr(
     return Volume(np.where(fov, array, np.float32(0)), ct.grid, "MR"), fov
 
 
-def has_data(array: np.ndarray) -> np.ndarray:
+def has_data(array: np.ndarray) -> Mask:
     """Everywhere but in the padding: voxels of the lowest value that hang together with a face.
 
     Parameters
@@ -235,4 +235,5 @@ def has_data(array: np.ndarray) -> np.ndarray:
     padding = np.zeros(count + 1, dtype=bool)
     padding[np.unique(np.concatenate([face.ravel() for face in faces]))] = True
     padding[0] = False
-    return ~padding[parts]
+    data: Mask = ~padding[parts]
+    return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
@@ -11,7 +12,7 @@ _META_BYTES = 1 << 16
 _NRRD_BYTES = 1 << 20  # with all that Slicer writes about segments
 _LONGEST_LINE = 500  # ITK writes what it complains of into a buffer of about 1000 characters
 _NUMBERS = re.compile(r"[-+.\deE\s]*")
-_COUNTS = {  # numbers that a field has, for so many dimensions
+_COUNTS: dict[str, Callable[[int], int]] = {  # numbers that a field has, for so many dimensions
     "NDims": lambda n: 1,
     "DimSize": lambda n: n,
     "ElementSpacing": lambda n: n,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,6 +15,8 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_geometry, skewed
 from cmfnet_napari.core.images.itk_reader import DICOM, read_file, read_series
 from cmfnet_napari.core.images.nifti_check import check_complete
+
+Modality = Literal["CT", "MR", ""]  # none: labels
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -44,14 +47,14 @@ class Volume:
 
     array: np.ndarray
     grid: Grid
-    modality: str = ""
+    modality: Modality = ""
 
     def image(self) -> sitk.Image:
         """The same as a SimpleITK image."""
         return self.grid.to_image(self.array)
 
 
-def from_image(image: sitk.Image, modality: str = "") -> Volume:
+def from_image(image: sitk.Image, modality: Modality = "") -> Volume:
     """Wrap a 3D SimpleITK image."""
     return Volume(sitk.GetArrayFromImage(image), Grid.from_image(image), modality)
 
@@ -83,7 +86,7 @@ def read_image(path: str | Path) -> sitk.Image:
     return image
 
 
-def read_volume(path: str | Path, modality: str) -> Volume:
+def read_volume(path: str | Path, modality: Modality) -> Volume:
     """Read a CT or MR for display and training.
 
     Raises

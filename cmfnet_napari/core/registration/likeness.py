@@ -12,7 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from cmfnet_napari.core.geometry.boxes import bounding_box, grow
+from cmfnet_napari.core.arrays import Doubles, Mask, Reals, Wholes, three
+from cmfnet_napari.core.geometry.boxes import box_around, grow
 from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.images.study import Study
 
@@ -71,7 +72,7 @@ def likeness(study: Study) -> Likeness | None:
     thin, block = zip(*(_steps(s) for s in study.grid.spacing), strict=True)
     if any(n < t * b for n, t, b in zip(study.grid.shape, thin, block, strict=True)):
         return None
-    spacing = tuple(s * t * b for s, t, b in zip(study.grid.spacing, thin, block, strict=True))
+    spacing = three(s * t * b for s, t, b in zip(study.grid.spacing, thin, block, strict=True))
     ct, mr, fov = (
         _block_means(array[tuple(slice(None, None, t) for t in thin)], block)
         for array in (study.ct.array, study.mr.array, study.mr_fov)
@@ -90,15 +91,16 @@ def _steps(spacing: float) -> tuple[int, int]:
     return thin, max(1, round(_COARSE_MM / (thin * spacing)))
 
 
-def _block_means(array: np.ndarray, block: tuple[int, ...]) -> np.ndarray:
+def _block_means(array: np.ndarray, block: tuple[int, ...]) -> Reals:
     """Means of blocks, float32; what is left over at the far ends is dropped."""
     counts = [n // b for n, b in zip(array.shape, block, strict=True)]
     whole = array[tuple(slice(n * b) for n, b in zip(counts, block, strict=True))]
     split = [n for pair in zip(counts, block, strict=True) for n in pair]
-    return whole.reshape(split).mean(axis=(1, 3, 5), dtype=np.float32)
+    means: Reals = whole.reshape(split).mean(axis=(1, 3, 5), dtype=np.float32)
+    return means
 
 
-def _equal_counts(values: np.ndarray) -> np.ndarray:
+def _equal_counts(values: Reals) -> Wholes:
     """Levels 0 … 7, each as frequent as the others: MR intensities have no unit."""
     return np.digitize(values, np.quantile(values, np.linspace(0, 1, _MR_LEVELS + 1)[1:-1]))
 
@@ -107,12 +109,12 @@ def _search(pairs: _Pairs, spacing: Triple) -> Likeness:
     """Moves a stride apart, then the neighbours of the best, and those of no move."""
     steps = [int(_REACH_MM / s / _STRIDE) for s in spacing]
     wide = product(*(range(-n * _STRIDE, n * _STRIDE + 1, _STRIDE) for n in steps))
-    values = {shift: pairs.information(shift) for shift in wide}
+    values = {shift: pairs.information(shift) for shift in map(three, wide)}
     for centre in (max(values, key=values.__getitem__), (0, 0, 0)):
         for step in product((-1, 0, 1), repeat=3):
-            shift = tuple(c + s for c, s in zip(centre, step, strict=True))
+            shift = three(c + s for c, s in zip(centre, step, strict=True))
             values.setdefault(shift, pairs.information(shift))
-    moves = {shift: tuple(n * s for n, s in zip(shift, spacing, strict=True)) for shift in values}
+    moves = {shift: three(n * s for n, s in zip(shift, spacing, strict=True)) for shift in values}
     near = [v for shift, v in values.items() if np.linalg.norm(moves[shift]) <= _NEAR_MM]
     best = max(values, key=values.__getitem__)
     return Likeness(max(near), values[best], moves[best])
@@ -121,7 +123,7 @@ def _search(pairs: _Pairs, spacing: Triple) -> Likeness:
 class _Pairs:
     """Levels of CT and MR at a sample of coarse voxels, for any move of the MR."""
 
-    def __init__(self, ct: np.ndarray, mr: np.ndarray, spacing: Triple) -> None:
+    def __init__(self, ct: Wholes, mr: Wholes, spacing: Triple) -> None:
         pad = [int(_REACH_MM / s) + 2 for s in spacing]
         wide = np.pad(mr, [(n, n) for n in pad], constant_values=_MR_LEVELS)
         self._mr = wide.ravel()
@@ -140,24 +142,26 @@ class _Pairs:
         both = _entropy(share)
         return (_entropy(share.sum(0)) + _entropy(share.sum(1))) / both - 1 if both > 0 else 0.0
 
-    def _joint(self, shift: Shift) -> np.ndarray:
+    def _joint(self, shift: Shift) -> Wholes:
         """Counts of (CT level, MR level) where the moved MR has data."""
         mr = self._mr[self._at - int(np.dot(shift, self._strides))]
         size = (len(_CT_EDGES) + 1, _MR_LEVELS + 1)
         return np.bincount(self._ct + mr, minlength=size[0] * size[1]).reshape(size)[:, :-1]
 
 
-def _sample(known: np.ndarray, reach: list[int]) -> np.ndarray:
+def _sample(known: Mask, reach: list[int]) -> Wholes:
     """Places (n, 3) to compare: at random where the MR has data or may be moved to."""
-    box = grow(bounding_box(known), tuple(reach), known.shape)
+    box = grow(box_around(known), tuple(reach), known.shape)
     first = np.array([part.start for part in box])
-    places = np.argwhere(np.ones([part.stop - part.start for part in box], dtype=bool)) + first
+    places: Wholes = (
+        np.argwhere(np.ones([part.stop - part.start for part in box], dtype=bool)) + first
+    )
     if len(places) <= _SAMPLES:
         return places
     return np.random.default_rng(0).choice(places, _SAMPLES, replace=False)
 
 
-def _entropy(share: np.ndarray) -> float:
+def _entropy(share: Doubles) -> float:
     found = share[share > 0]
     return float(-(found * np.log(found)).sum())
 

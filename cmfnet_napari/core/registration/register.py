@@ -12,7 +12,9 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.arrays import Doubles, three
 from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.images.study import has_data
 
 Progress = Callable[[float], bool]  # gets the share done, 0 … 1; answers whether to go on
@@ -31,9 +33,9 @@ _SEED = 7
 def register(
     ct: sitk.Image,
     mr: sitk.Image,
-    start: np.ndarray | None = None,
+    start: Doubles | None = None,
     progress: Progress | None = None,
-) -> np.ndarray:
+) -> Doubles:
     """Find how the MR lies to the CT.
 
     Parameters
@@ -73,7 +75,7 @@ def register(
             "CT and MR cannot be compared: they hardly overlap, or one of them shows nothing. Move "
             "the MR near its place by hand, then register again."
         ) from error
-    return np.linalg.inv(matrix_of(transform))
+    return _inverse(matrix_of(transform))
 
 
 class _Search:
@@ -85,10 +87,10 @@ class _Search:
         self._fixed, self._mask, self._moving = fixed, mask, moving
         self._progress = progress
 
-    def begin(self, start: np.ndarray | None) -> sitk.Euler3DTransform:
+    def begin(self, start: Doubles | None) -> sitk.Euler3DTransform:
         """The place at the coarsest level, from a start if the images meet there."""
         if start is not None:
-            transform = _euler(np.linalg.inv(start), _middle(self._fixed))
+            transform = _euler(_inverse(start), _middle(self._fixed))
             if self._overlap(transform) >= _LEAST_OVERLAP:
                 return self.refine(transform, 0)
         return self._from_anywhere()
@@ -113,7 +115,7 @@ class _Search:
         """How badly a place fits, at the coarsest level."""
         method = self._method(0)
         method.SetInitialTransform(transform, inPlace=False)
-        return method.MetricEvaluate(*self._images(0))
+        return float(method.MetricEvaluate(*self._images(0)))
 
     def refine(
         self,
@@ -124,7 +126,7 @@ class _Search:
         """Climb from a start at one level; `part`: what of it was done before, and what this is."""
         method, transform = self._method(level), sitk.Euler3DTransform(start)
         method.SetInitialTransform(transform, inPlace=True)
-        stopped = []
+        stopped: list[bool] = []
 
         def ask() -> None:
             own = part[0] + part[1] * method.GetOptimizerIteration() / _STEPS
@@ -169,16 +171,15 @@ class _Search:
         """Share of the MR's box whose voxels meet the CT's box."""
         size = np.array(self._fixed.GetSize()) - 1
         corners = np.array(np.meshgrid(*(np.linspace(0, n, 5) for n in size))).reshape(3, -1).T
-        to_point, to_index = (
-            self._fixed.TransformContinuousIndexToPhysicalPoint,
-            self._moving.TransformPhysicalPointToContinuousIndex,
-        )
-        index = [to_index(transform.TransformPoint(to_point(c))) for c in corners.tolist()]
-        inside = (np.array(index) >= 0) & (np.array(index) <= np.array(self._moving.GetSize()) - 1)
+        fixed, moving = self._fixed, self._moving
+        own = [fixed.TransformContinuousIndexToPhysicalPoint(c) for c in corners.tolist()]
+        points = [transform.TransformPoint(point) for point in own]
+        index = np.array([moving.TransformPhysicalPointToContinuousIndex(p) for p in points])
+        inside = (index >= 0) & (index <= np.array(moving.GetSize()) - 1)
         return float(inside.all(axis=1).mean())
 
 
-def matrix_of(transform: sitk.Euler3DTransform) -> np.ndarray:
+def matrix_of(transform: sitk.Euler3DTransform) -> Doubles:
     """A rigid transform as a homogeneous matrix (4, 4)."""
     turn = np.array(transform.GetMatrix()).reshape(3, 3)
     centre = np.array(transform.GetCenter())
@@ -188,7 +189,11 @@ def matrix_of(transform: sitk.Euler3DTransform) -> np.ndarray:
     return matrix
 
 
-def _euler(matrix: np.ndarray, centre: tuple[float, ...]) -> sitk.Euler3DTransform:
+def _inverse(matrix: Doubles) -> Doubles:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def _euler(matrix: Doubles, centre: Triple) -> sitk.Euler3DTransform:
     transform = sitk.Euler3DTransform()
     transform.SetCenter(centre)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-6)
@@ -203,8 +208,10 @@ def _coarse(image: sitk.Image, mm: float) -> sitk.Image:
         int(np.clip(round(mm / s), 1, n))
         for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)
     ]
-    return sitk.BinShrink(image, factors)
+    coarse: sitk.Image = sitk.BinShrink(image, factors)
+    return coarse
 
 
-def _middle(image: sitk.Image) -> tuple[float, ...]:
-    return image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
+def _middle(image: sitk.Image) -> Triple:
+    index = [(n - 1) / 2 for n in image.GetSize()]
+    return three(image.TransformContinuousIndexToPhysicalPoint(index))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from cmfnet_napari.core.arrays import Doubles, Mask
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.study import Study, has_data
 from cmfnet_napari.core.registration.likeness import Likeness, doubts, likeness
 
 FILE = "registration.json"
-FORMAT = 1
+FORMAT: Final = 1
 _RIGID = 1e-3  # of a cosine
 _MOST_DEGREES, _MOST_MM = 30.0, 60.0  # a patient lies otherwise, but not that much
 _LEAST_OVERLAP = 0.3  # of the MR's voxels
@@ -49,12 +51,12 @@ class Registration(BaseModel):
         return values
 
     @classmethod
-    def of(cls, matrix: np.ndarray, how: How) -> Registration:
+    def of(cls, matrix: Doubles, how: How) -> Registration:
         """From a matrix (4, 4)."""
         return cls(matrix=tuple(float(v) for v in np.ravel(matrix)), how=how)
 
     @property
-    def array(self) -> np.ndarray:
+    def array(self) -> Doubles:
         """The matrix, float64 (4, 4)."""
         return np.array(self.matrix).reshape(4, 4)
 
@@ -100,7 +102,7 @@ class Registrations(BaseModel):
 AS_IT_WAS = Registrations(entries=(Registration.of(np.eye(4), "frame of reference"),))
 
 
-def parse_registrations(values: dict, case: str) -> Registrations:
+def parse_registrations(values: JsonObject, case: str) -> Registrations:
     """Check what registration.json holds; UserError when it is damaged."""
     try:
         found = Registrations.model_validate(values)
@@ -140,7 +142,7 @@ def judge(
     study: Study,
     registration: Registration,
     before: Registration | None = None,
-    body: np.ndarray | None = None,
+    body: Mask | None = None,
 ) -> Fit:
     """Judge a study whose MR lies as a registration says.
 
@@ -155,9 +157,12 @@ def judge(
     body : bool array (z, y, x), optional
         The patient in the CT, where it is known already.
     """
-    overlap = _overlap(study)
+    fov = study.mr_fov
+    if fov is None:
+        raise ValueError("a study without MR has no registration to judge")
+    overlap = _overlap(study, fov)
     body = study.body if body is None else body
-    covered = float(study.mr_fov[body].mean()) if body.any() else 0.0
+    covered = float(fov[body].mean()) if body.any() else 0.0
     found = likeness(study)
     warnings = [doubts(found)] if doubts(found) else []
     if overlap < _LEAST_OVERLAP:
@@ -172,15 +177,15 @@ def judge(
     return Fit(overlap, covered, found, tuple(warnings))
 
 
-def _overlap(study: Study) -> float:
+def _overlap(study: Study, fov: Mask) -> float:
     if study.mr_source is None:
         return 1.0
     own = study.mr_source
     total = has_data(own.array).sum() * own.grid.voxel_ml
-    return min(1.0, float(study.mr_fov.sum() * study.grid.voxel_ml / total)) if total else 0.0
+    return min(1.0, float(fov.sum() * study.grid.voxel_ml / total)) if total else 0.0
 
 
-def _motion(matrix: np.ndarray, study: Study) -> tuple[float, float]:
+def _motion(matrix: Doubles, study: Study) -> tuple[float, float]:
     """Angle, degrees, and how far the middle of the CT moves, mm."""
     angle = np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))
     middle = study.grid.to_patient((np.array(study.grid.shape) - 1) / 2)

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 
+from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.fit.events import Step
 from cmfnet_napari.core.strokes.scribbles import PALETTE
@@ -87,7 +88,7 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
     return _save(figure, path)
 
 
-def _running_mean(steps: Sequence[float], values: Sequence[float]) -> tuple[list, np.ndarray]:
+def _running_mean(steps: Sequence[float], values: Sequence[float]) -> tuple[list[float], Doubles]:
     """Mean over a window of a twentieth of the steps, at its last step."""
     window = max(1, len(values) // 20)
     return list(steps[window - 1 :]), np.convolve(values, np.full(window, 1 / window), "valid")

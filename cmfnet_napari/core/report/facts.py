@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from cmfnet_napari.core.arrays import Wholes
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.metrics import Evaluation
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, read_card, software_versions
+from cmfnet_napari.core.geometry.plane import View
 from cmfnet_napari.core.images.study import Study, load_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.places import Place, find_places
-from cmfnet_napari.core.review.record import Record, slice_digests
+from cmfnet_napari.core.review.record import Record, State, slice_digests
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class ReportFacts:
     strokes: float | None = None
     held_out: float | None = None
     evaluation: Evaluation | None = None
-    slices: dict[str, tuple[int, int]] = field(default_factory=dict)
-    places: dict[str, int] = field(default_factory=dict)
+    slices: dict[View, tuple[int, int]] = field(default_factory=dict)
+    places: dict[State, int] = field(default_factory=dict)
     model: str = "unknown"
     software: dict[str, str] = field(default_factory=software_versions)
 
 
 def gather_facts(
     study: Study,
-    labels: np.ndarray,
+    labels: Wholes,
     *,
     names: Sequence[str] | None = None,
     finished: Finished | None = None,
@@ -108,7 +108,7 @@ def gather_facts(
     )
 
 
-def read_places(finished: Finished, root: Path, study: Study, labels: np.ndarray) -> list[Place]:
+def read_places(finished: Finished, root: Path, study: Study, labels: Wholes) -> list[Place]:
     """Places to look at, from the files that a run left.
 
     Raises

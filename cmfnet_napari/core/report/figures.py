@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.style import context as style_context
 
+from cmfnet_napari.core.arrays import Codes, Floats, Labels, three
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.geometry.plane import VIEWS, Plane
 from cmfnet_napari.core.images.study import Study
@@ -23,16 +25,17 @@ from cmfnet_napari.core.strokes.scribbles import (
 )
 
 _OUTLINE = [withStroke(linewidth=2.0, foreground="black")]  # white is lost on fat and bone
+_Line = Literal["solid", "dashed"]
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
 
 
 @style_context("default")  # whatever a matplotlibrc in the current folder says
 def save_contours(
     study: Study,
-    labels: np.ndarray,
+    labels: Labels,
     path: str | Path,
-    reference: np.ndarray | None = None,
-    scribbles: np.ndarray | None = None,
+    reference: Labels | None = None,
+    scribbles: Codes | None = None,
 ) -> Path:
     """Write a PNG of contours on axial, coronal and sagittal slices of CT and MR.
 
@@ -62,9 +65,9 @@ def save_contours(
 
 def contour_figure(
     study: Study,
-    labels: np.ndarray,
-    reference: np.ndarray | None = None,
-    scribbles: np.ndarray | None = None,
+    labels: Labels,
+    reference: Labels | None = None,
+    scribbles: Codes | None = None,
 ) -> Figure:
     """The picture of `save_contours`, not yet written."""
     rows = 1 if study.mr is None else 2
@@ -76,9 +79,9 @@ def contour_figure(
 def draw_contours(
     figure: Figure | SubFigure,
     study: Study,
-    labels: np.ndarray,
-    reference: np.ndarray | None = None,
-    scribbles: np.ndarray | None = None,
+    labels: Labels,
+    reference: Labels | None = None,
+    scribbles: Codes | None = None,
     margin_mm: float | None = None,
 ) -> None:
     """Fill a black figure, or a part of one, with the picture of `save_contours`.
@@ -96,9 +99,10 @@ def draw_contours(
     centre = _centre(shown)
     views = [Plane(a, centre[a], study.grid) for a in range(3)]
     images = [("CT", study.ct.array, _CT_WINDOW)]
-    if study.mr is not None:
+    if study.mr is not None and study.mr_fov is not None:
         inside = study.mr.array[study.mr_fov]
-        images.append(("MR", study.mr.array, tuple(np.percentile(inside, (1, 99)))))
+        low, high = np.percentile(inside, (1, 99))
+        images.append(("MR", study.mr.array, (low, high)))
     rows = figure.subplots(len(images), len(views), squeeze=False)
     for row, (name, array, window) in zip(rows, images, strict=True):
         for axes, view in zip(row, views, strict=True):
@@ -110,12 +114,12 @@ def draw_contours(
     _legend(figure, labels, reference, scribbles)
 
 
-def _centre(labels: np.ndarray) -> tuple[int, ...]:
+def _centre(labels: Labels) -> tuple[int, int, int]:
     """Median place of the labelled voxels; the image's middle when there are none."""
     places = np.nonzero(labels)
     if not places[0].size:
-        return tuple(n // 2 for n in labels.shape)
-    return tuple(int(np.median(p)) for p in places)
+        return three(n // 2 for n in labels.shape)
+    return three(int(np.median(p)) for p in places)
 
 
 def _show(
@@ -136,7 +140,7 @@ def _show(
         )  # fmt: skip
 
 
-def _zoom(axes: Axes, view: Plane, labels: np.ndarray, margin_mm: float) -> None:
+def _zoom(axes: Axes, view: Plane, labels: Labels, margin_mm: float) -> None:
     """Show the part around the contour, square where the slice allows it."""
     rows, columns = np.nonzero(view.cut(labels))
     if not rows.size:
@@ -168,9 +172,9 @@ def _scale_bar(axes: Axes) -> None:
 def _draw_labels(
     axes: Axes,
     view: Plane,
-    labels: np.ndarray,
-    reference: np.ndarray | None,
-    scribbles: np.ndarray | None,
+    labels: Labels,
+    reference: Labels | None,
+    scribbles: Codes | None,
 ) -> None:
     if reference is not None:
         _contours(axes, view, reference, "dashed")
@@ -179,7 +183,7 @@ def _draw_labels(
         _dots(axes, view, scribbles)
 
 
-def _contours(axes: Axes, view: Plane, labels: np.ndarray, style: str) -> None:
+def _contours(axes: Axes, view: Plane, labels: Labels, style: _Line) -> None:
     plane = view.cut(labels)
     x, y = _voxel_centres(view)
     for code in np.unique(plane[plane > 0]):
@@ -189,7 +193,7 @@ def _contours(axes: Axes, view: Plane, labels: np.ndarray, style: str) -> None:
         )  # fmt: skip
 
 
-def _dots(axes: Axes, view: Plane, scribbles: np.ndarray) -> None:
+def _dots(axes: Axes, view: Plane, scribbles: Codes) -> None:
     plane = view.cut(scribbles)
     x, y = _voxel_centres(view)
     for code in np.unique(plane[plane != UNLABELLED]):
@@ -197,23 +201,24 @@ def _dots(axes: Axes, view: Plane, scribbles: np.ndarray) -> None:
         axes.plot(x[columns], y[rows], ".", color=class_color(int(code)), markersize=2.5)
 
 
-def _voxel_centres(view: Plane) -> tuple[np.ndarray, np.ndarray]:
+def _voxel_centres(view: Plane) -> tuple[Floats, Floats]:
     """Places of columns and rows in the drawing, mm."""
     down, across = view.shown
     grid = view.grid
-    return tuple((np.arange(grid.shape[a]) + 0.5) * grid.spacing[a] for a in (across, down))
+    x, y = ((np.arange(grid.shape[a]) + 0.5) * grid.spacing[a] for a in (across, down))
+    return x, y
 
 
-def _contour_color(code: int, style: str) -> str:
+def _contour_color(code: int, style: _Line) -> str:
     """The class's colour; the first class's reference gets one of its own."""
     return REFERENCE_COLOR if style == "dashed" and code == 1 else class_color(code + 1)
 
 
 def _legend(
     figure: Figure | SubFigure,
-    labels: np.ndarray,
-    reference: np.ndarray | None,
-    scribbles: np.ndarray | None,
+    labels: Labels,
+    reference: Labels | None,
+    scribbles: Codes | None,
 ) -> None:
     handles = []
     if labels.any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,11 +13,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.style import context as style_context
 
+from cmfnet_napari.core.arrays import Labels
 from cmfnet_napari.core.contours.score_table import score_rows
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.report.facts import ReportFacts
 from cmfnet_napari.core.report.figures import draw_contours
+from cmfnet_napari.core.review.record import State
 
 _A4 = (8.27, 11.69)  # inches
 _MARGIN_MM = 40.0  # around the contour in the pictures
@@ -25,16 +28,16 @@ _DISCLAIMER = (
     "Research software, not a medical device. Nobody has approved it for treatment or diagnosis; "
     "a qualified person must check every contour."
 )
-_STATES = ("open", "accepted", "corrected", "dismissed")
+_STATES: tuple[State, ...] = ("open", "accepted", "corrected", "dismissed")
 
 
 @style_context("default")  # whatever a matplotlibrc in the current folder says
 def save_report(
     study: Study,
-    labels: np.ndarray,
+    labels: Labels,
     facts: ReportFacts,
     path: str | Path,
-    reference: np.ndarray | None = None,
+    reference: Labels | None = None,
 ) -> Path:
     """Write the report of a contour as a PDF of one A4 page.
 
@@ -58,7 +61,8 @@ def save_report(
     """
     figure = Figure(figsize=_A4, layout="constrained")
     FigureCanvasAgg(figure)
-    head, pictures, words, foot = figure.subfigures(4, 1, height_ratios=(0.7, 5.6, 4.7, 0.5))
+    parts = figure.subfigures(4, 1, squeeze=False, height_ratios=(0.7, 5.6, 4.7, 0.5))
+    head, pictures, words, foot = parts.ravel()
     today = date.today().isoformat()
     _write(head, f"Contour of case {facts.case}", size=15, weight="bold")
     _write(head, f"Report of {today} · without the patient's name", y=0.2, size=9)
@@ -75,7 +79,7 @@ def save_report(
 
 
 def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
-    left, right = part.subfigures(1, 2)
+    left, right = part.subfigures(1, 2, squeeze=False).ravel()
     _write(left, "\n".join(report_lines(facts)), y=0.97, size=9, va="top")
     axes = right.subplots()
     axes.set_axis_off()
@@ -123,5 +127,15 @@ def _short(name: str) -> str:
     return name if len(name) <= 18 else f"{name[:17]}…"
 
 
-def _write(part: SubFigure, text: str, *, y: float = 0.7, size: float, **style: str) -> None:
-    part.text(0.06, y, text, fontsize=size, parse_math=False, wrap=True, **style)
+def _write(
+    part: SubFigure,
+    text: str,
+    *,
+    y: float = 0.7,
+    size: float,
+    weight: Literal["normal", "bold"] = "normal",
+    va: Literal["baseline", "top"] = "baseline",
+) -> None:
+    part.text(
+        0.06, y, text, fontsize=size, parse_math=False, wrap=True, weight=weight, va=va
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
+from cmfnet_napari.core.arrays import Floats, Labels, Mask, Reals, Wholes, three
 from cmfnet_napari.core.contours.doubt import uncertainty
 from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
@@ -58,10 +59,10 @@ class Place:
 
 
 def find_places(
-    labels: np.ndarray,
-    probability: np.ndarray,
+    labels: Labels,
+    probability: Floats,
     grid: Grid,
-    disagreement: np.ndarray | None = None,
+    disagreement: Floats | None = None,
     most: int = MOST_PLACES,
 ) -> list[Place]:
     """Places to look at, by uncertainty × disagreement × size.
@@ -116,7 +117,7 @@ def find_places(
     return sorted(places, key=lambda place: (-place.score, place.voxel))[:most]
 
 
-def _part(doubt: np.ndarray, least: float, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _part(doubt: Reals, least: float, grid: Grid) -> tuple[Wholes, Wholes]:
     """Peaks (n, 3), and the number 1 … n of the peak that each voxel belongs to; 0: none."""
     smooth = ndimage.gaussian_filter(doubt, [_SMOOTH_MM / s for s in grid.spacing])
     marked = smooth >= least
@@ -126,13 +127,14 @@ def _part(doubt: np.ndarray, least: float, grid: Grid) -> tuple[np.ndarray, np.n
     return peaks, watershed(-smooth, seeds, mask=marked)
 
 
-def _peaks(smooth: np.ndarray, marked: np.ndarray, grid: Grid) -> np.ndarray:
+def _peaks(smooth: Reals, marked: Mask, grid: Grid) -> Wholes:
     """Local maxima (n, 3), each `APART_MM` from every higher one; of equals, the first."""
     if not marked.any():
         return np.empty((0, 3), dtype=int)
-    found = peak_local_max(smooth, labels=marked.astype(np.int32), exclude_border=False)
+    found: Wholes = peak_local_max(smooth, labels=marked.astype(np.int32), exclude_border=False)
     found = found[np.lexsort((*found.T[::-1], -smooth[tuple(found.T)]))]
-    millimetres, kept = found * np.array(grid.spacing), []
+    millimetres = found * np.array(grid.spacing)
+    kept: list[int] = []
     free = np.ones(len(found), dtype=bool)
     for number in range(len(found)):
         if free[number]:
@@ -143,27 +145,31 @@ def _peaks(smooth: np.ndarray, marked: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _place(
-    peak: np.ndarray,
+    peak: Wholes,
     found: Box,
-    mask: np.ndarray,
+    mask: Mask,
     box: Box,
-    labels: np.ndarray,
-    unsure: np.ndarray,
-    apart: np.ndarray | None,
+    labels: Labels,
+    unsure: Reals,
+    apart: Reals | None,
     grid: Grid,
 ) -> Place:
     """One part of `_part` as a Place; `found` is its extent within the box worked on."""
-    here = tuple(
+    here = three(
         slice(inner.start + outer.start, inner.stop + outer.start)
         for inner, outer in zip(found, box, strict=True)
     )
     share = float((labels[here][mask] > 0).mean())
-    where = "inside" if share >= _MOSTLY else "outside" if share <= 1 - _MOSTLY else "border"
+    where: Where = "border"
+    if share >= _MOSTLY:
+        where = "inside"
+    elif share <= 1 - _MOSTLY:
+        where = "outside"
     mean = float(unsure[found][mask].mean())
     between = None if apart is None else float(apart[found][mask].mean())
     size = int(mask.sum()) * prod(grid.spacing)
     return Place(
-        voxel=tuple(int(p) + s.start for p, s in zip(peak, box, strict=True)),
+        voxel=three(int(p) + s.start for p, s in zip(peak, box, strict=True)),
         box=here,
         volume_ml=size / 1000,
         uncertainty=mean,

@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cmfnet_napari.core.arrays import Labels, Wholes, three
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.geometry.boxes import Box, bounding_box
-from cmfnet_napari.core.geometry.plane import VIEWS
+from cmfnet_napari.core.geometry.plane import VIEWS, View
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.review.places import APART_MM, Place
 
 REVIEW_FILE = "review.json"
 State = Literal["open", "accepted", "corrected", "dismissed"]
 Decided = Literal["accepted", "corrected", "dismissed"]
-Digests = Mapping[str, Mapping[int, str]]  # by plane and slice
+Digests = Mapping[View, Mapping[int, str]]  # by plane and slice
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 _Index = Annotated[int, Field(ge=0, le=100_000)]
 
@@ -58,7 +60,7 @@ class Decision(BaseModel):
     @property
     def box(self) -> Box:
         """The place's extent."""
-        return tuple(slice(a, b) for a, b in zip(self.low, self.high, strict=True))
+        return three(slice(a, b) for a, b in zip(self.low, self.high, strict=True))
 
     def covers(self, place: Place, grid: Grid) -> bool:
         """Whether a place of a later prediction is the same one: their centres are near."""
@@ -86,27 +88,27 @@ class Record(BaseModel):
     format: Literal[1] = 1
     run: str = ""
     prediction: str = ""
-    seen: dict[Literal["axial", "coronal", "sagittal"], dict[_Index, _Digest]] = {}
+    seen: dict[View, dict[_Index, _Digest]] = {}
     decisions: tuple[Decision, ...] = ()
 
     def bound_to(self, run: str, prediction: str) -> Record:
         """The record of a case that shows another prediction now."""
         return self.model_copy(update={"run": run, "prediction": prediction})
 
-    def with_seen(self, plane: str, index: int, digest: str) -> Record:
+    def with_seen(self, plane: View, index: int, digest: str) -> Record:
         """The record once a slice was looked at."""
         slices = self.seen.get(plane, {}) | {index: digest}
         return self.model_copy(update={"seen": self.seen | {plane: slices}})
 
-    def with_decision(self, place: Place, state: Decided, labels: np.ndarray, grid: Grid) -> Record:
+    def with_decision(self, place: Place, state: Decided, labels: Labels, grid: Grid) -> Record:
         """The record once a place was decided; an earlier decision about it is replaced.
 
         Parameters are as in `state_of`.
         """
         decision = Decision(
             voxel=place.voxel,
-            low=tuple(s.start for s in place.box),
-            high=tuple(s.stop for s in place.box),
+            low=three(s.start for s in place.box),
+            high=three(s.stop for s in place.box),
             state=state,
             contour=digest(labels[place.box]),
             run=self.run,
@@ -119,7 +121,7 @@ class Record(BaseModel):
         others = tuple(d for d in self.decisions if not d.covers(place, grid))
         return self.model_copy(update={"decisions": others})
 
-    def state_of(self, place: Place, labels: np.ndarray, grid: Grid) -> State:
+    def state_of(self, place: Place, labels: Labels, grid: Grid) -> State:
         """What was decided about a place; ``open`` where the contour has changed since.
 
         Parameters
@@ -136,18 +138,18 @@ class Record(BaseModel):
             return "open"
         return decision.state
 
-    def seen_slices(self, plane: str, digests: Digests) -> set[int]:
+    def seen_slices(self, plane: View, digests: Digests) -> set[int]:
         """Slices with contour that were looked at, the contour being what it was then."""
         now, then = digests[plane], self.seen.get(plane, {})
         return {index for index, value in now.items() if then.get(index) == value}
 
 
-def digest(labels: np.ndarray) -> str:
+def digest(labels: Labels) -> str:
     """16 hex digits that name the labelled voxels of an array, and where in it they lie."""
     return _digest((labels.shape, *np.nonzero(labels), labels[labels > 0]))
 
 
-def slice_digests(labels: np.ndarray) -> dict[str, dict[int, str]]:
+def slice_digests(labels: Labels) -> dict[View, dict[int, str]]:
     """Digest of every slice with contour, by plane and index.
 
     Parameters
@@ -159,7 +161,7 @@ def slice_digests(labels: np.ndarray) -> dict[str, dict[int, str]]:
     if box is None:
         return {plane: {} for plane in VIEWS}
     inner = labels[box]
-    found: dict[str, dict[int, str]] = {}
+    found: dict[View, dict[int, str]] = {}
     for axis, plane in enumerate(VIEWS):
         first, *starts = (box[a].start for a in (axis, *(a for a in range(3) if a != axis)))
         found[plane] = {
@@ -198,11 +200,11 @@ def write_record(record: Record, folder: Path) -> Path:
     return write_json(folder / REVIEW_FILE, record.model_dump(mode="json"))
 
 
-def _places(cut: np.ndarray, starts: Iterable[int]) -> list[np.ndarray]:
+def _places(cut: Labels, starts: Iterable[int]) -> list[Wholes]:
     return [where + start for where, start in zip(np.nonzero(cut), starts, strict=True)]
 
 
-def _digest(parts: Iterable[object]) -> str:
+def _digest(parts: Iterable[ArrayLike]) -> str:
     hashed = hashlib.blake2b(digest_size=8)
     for part in parts:
         hashed.update(np.ascontiguousarray(part, dtype=np.int64).data)

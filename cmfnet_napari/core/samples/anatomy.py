@@ -8,9 +8,12 @@ and MR can look at the same body on any grid. Points are (x, y, z): x to the pat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy import ndimage
+
+from cmfnet_napari.core.arrays import Floats, Reals, Wholes
 
 _REACH = 110.0  # noise is defined this far around the centre, mm
 _COUCH_Y = 64.0  # top of the couch, mm
@@ -34,6 +37,7 @@ _MUSCLES = np.array(
     ],
     dtype=np.float32,
 )
+_PUSHED = np.array([36.0, 36.0, 48.0], np.float32)  # how far the tumour pushes muscles, mm
 _TUMOUR = np.array([21.0, 18.0, -4.0], np.float32)  # mm
 
 
@@ -41,17 +45,17 @@ _TUMOUR = np.array([21.0, 18.0, -4.0], np.float32)  # mm
 class Anatomy:
     """Signed distances in mm (negative inside), one array of the points' shape each."""
 
-    skin: np.ndarray
-    muscle: np.ndarray  # everything inside the deep fascia
-    septa: np.ndarray  # fat planes between muscles
-    muscle_index: np.ndarray  # which muscle, int
-    bone: np.ndarray
-    marrow: np.ndarray
-    vessels: np.ndarray
-    bundle: np.ndarray  # fat around vessels and nerve
-    nerve: np.ndarray
-    tumour: np.ndarray
-    couch: np.ndarray
+    skin: Floats
+    muscle: Floats  # everything inside the deep fascia
+    septa: Floats  # fat planes between muscles
+    muscle_index: Wholes  # which muscle, int
+    bone: Floats
+    marrow: Floats
+    vessels: Floats
+    bundle: Floats  # fat around vessels and nerve
+    nerve: Floats
+    tumour: Floats
+    couch: Floats
 
 
 class Noise:
@@ -60,9 +64,7 @@ class Noise:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def __call__(
-        self, points: np.ndarray, scale: float, number: int, along: float = 1.0
-    ) -> np.ndarray:
+    def __call__(self, points: Reals, scale: float, number: int, along: float = 1.0) -> Floats:
         """Field `number`: mean 0, deviation about 1, features of about `scale` mm.
 
         Along the thigh features are `along` times as long, as muscle fibres are.
@@ -72,11 +74,13 @@ class Noise:
         white = np.random.default_rng([self._seed, number]).normal(size=size)
         lattice = ndimage.gaussian_filter(white, 0.9).astype(np.float32)
         at = (np.moveaxis(points, -1, 0)[::-1] + _REACH) / step[:, None, None, None] + 1
-        field = ndimage.map_coordinates(lattice / lattice.std(), at, order=1, mode="nearest")
+        field: Floats = ndimage.map_coordinates(
+            lattice / lattice.std(), at, order=1, mode="nearest"
+        )
         return 1.15 * field  # between its samples the lattice varies less
 
 
-def describe(points: np.ndarray, noise: Noise) -> Anatomy:
+def describe(points: Reals, noise: Noise) -> Anatomy:
     """The anatomy at points (..., 3), mm."""
     tumour = _tumour(points, noise)
     skin = _skin(points, noise)
@@ -90,7 +94,7 @@ def describe(points: np.ndarray, noise: Noise) -> Anatomy:
     return Anatomy(skin, muscle, septa, index, bone, marrow, vessels, bundle, nerve, tumour, couch)
 
 
-def _skin(points: np.ndarray, noise: Noise) -> np.ndarray:
+def _skin(points: Reals, noise: Noise) -> Floats:
     x, y, z = np.moveaxis(points, -1, 0)
     x, y = x - 0.03 * z, y + 5.0
     angle = np.arctan2(y, x)
@@ -101,14 +105,14 @@ def _skin(points: np.ndarray, noise: Noise) -> np.ndarray:
     return _smooth_max(np.hypot(x, y) - radius, flat, 6.0)
 
 
-def _fat_thickness(points: np.ndarray, noise: Noise) -> np.ndarray:
+def _fat_thickness(points: Reals, noise: Noise) -> Floats:
     x, y = points[..., 0], points[..., 1]
     angle = np.arctan2(y, x)
-    thickness = 8.5 + 2.5 * np.cos(angle - 0.5) + 1.5 * np.cos(2 * angle + 1.0)
+    thickness: Floats = 8.5 + 2.5 * np.cos(angle - 0.5) + 1.5 * np.cos(2 * angle + 1.0)
     return thickness + 0.9 * noise(points, 30.0, 2, 2)
 
 
-def _femur(points: np.ndarray, noise: Noise) -> tuple[np.ndarray, np.ndarray]:
+def _femur(points: Reals, noise: Noise) -> tuple[Floats, Floats]:
     x, y, z = np.moveaxis(points, -1, 0)
     x, y = x + 9.0 - 0.07 * z, y + 3.0 + 0.02 * z
     angle = np.arctan2(y, x)
@@ -117,13 +121,13 @@ def _femur(points: np.ndarray, noise: Noise) -> tuple[np.ndarray, np.ndarray]:
     return bone, bone + 5.2 + 0.8 * np.cos(angle) + ridge
 
 
-def _muscles(points: np.ndarray, noise: Noise) -> tuple[np.ndarray, np.ndarray]:
+def _muscles(points: Reals, noise: Noise) -> tuple[Floats, Wholes]:
     """Fat planes of a power diagram with wandering borders; the tumour pushes them aside."""
     place = points[..., :2] + 4.0 * np.stack(
         [noise(points, 24.0, 4, 3), noise(points, 24.0, 5, 3)], axis=-1
     )
     away = points - _TUMOUR
-    push = 0.45 * np.exp(-_squares(away / np.array([36.0, 36.0, 48.0], np.float32)))
+    push = 0.45 * np.exp(-_squares(np.divide(away, _PUSHED)))
     place = place - push[..., None] * away[..., :2]
     seeds = _MUSCLES[:, :2] + points[..., 2, None, None] * _MUSCLES[:, 2:4]
     power = _squares(place[..., None, :] - seeds) - _MUSCLES[:, 4] ** 2
@@ -135,19 +139,20 @@ def _muscles(points: np.ndarray, noise: Noise) -> tuple[np.ndarray, np.ndarray]:
     return (next_near - near) / (2 * apart) - half, order[..., 0]
 
 
-def _bundle(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _bundle(points: Reals) -> tuple[Floats, Floats, Floats]:
     """Femoral vessels in their fat, and the sciatic nerve in its own."""
 
-    def tube(x: float, y: float, drift: float, radius: float) -> np.ndarray:
+    def tube(x: float, y: float, drift: float, radius: float) -> Floats:
         at = np.hypot(points[..., 0] - x + drift * points[..., 2], points[..., 1] - y)
-        return at - radius
+        distance: Floats = at - radius
+        return distance
 
     vessels = np.minimum(tube(28.0, -14.5, 0.1, 3.6), tube(33.5, -9.5, 0.1, 4.3))
     nerve = tube(-4.0, 32.0, 0.04, 4.2)
     return vessels, np.minimum(tube(31.0, -12.0, 0.1, 9.0), tube(-4.0, 32.0, 0.04, 7.0)), nerve
 
 
-def _tumour(points: np.ndarray, noise: Noise) -> np.ndarray:
+def _tumour(points: Reals, noise: Noise) -> Floats:
     lobes = np.array(  # x, y, z from the centre, radius, stretch along the thigh
         [
             (0, 0, 0, 19, 1.5),
@@ -167,10 +172,12 @@ def _tumour(points: np.ndarray, noise: Noise) -> np.ndarray:
     return -2.5 * np.log(joined + 1e-30) + 1.3 * noise(points, 11.0, 7)
 
 
-def _squares(vectors: np.ndarray) -> np.ndarray:
+def _squares(vectors: Floats) -> Floats:
     """Squared lengths of vectors (..., n); several times faster than a sum over a short axis."""
-    return sum(np.square(vectors[..., i]) for i in range(vectors.shape[-1]))
+    total: Floats = reduce(np.add, (np.square(vectors[..., i]) for i in range(vectors.shape[-1])))
+    return total
 
 
-def _smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
-    return width * np.logaddexp(a / width, b / width)
+def _smooth_max(a: Floats, b: Floats, width: float) -> Floats:
+    larger: Floats = width * np.logaddexp(a / width, b / width)
+    return larger

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from cmfnet_napari.core.arrays import Codes, Doubles, Floats, Mask, Reals, Shorts, three
 from cmfnet_napari.core.geometry.distance import distance_to
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.volume import write_image
@@ -85,7 +86,7 @@ def _ct_grid() -> Grid:
     shape, spacing = (48, 112, 128), (3.0, 1.5, 1.5)
     centre = np.array([0.0, 2.0, 0.0])
     half = (np.array(shape) - 1)[::-1] * np.array(spacing)[::-1] / 2
-    return Grid(shape, spacing, tuple(_PLACE + centre - half))
+    return Grid(shape, spacing, three(_PLACE + centre - half))
 
 
 def _mr_grid() -> Grid:
@@ -94,28 +95,29 @@ def _mr_grid() -> Grid:
     turn = Rotation.from_euler("xyz", (9.0, -5.0, 6.0), degrees=True).as_matrix()
     half = (np.array(shape) - 1)[::-1] * np.array(spacing)[::-1] / 2
     origin = _PLACE + np.array([14.0, 6.0, -3.0]) - turn @ half
-    return Grid(shape, spacing, tuple(origin), tuple(turn.ravel()))
+    return Grid(shape, spacing, three(origin), tuple(turn.ravel()))
 
 
-def _points(grid: Grid) -> np.ndarray:
+def _points(grid: Grid) -> Reals:
     """Place of every voxel in the anatomy, (z, y, x, 3) mm."""
-    points = grid.to_patient(np.moveaxis(np.indices(grid.shape), 0, -1)) - _PLACE
+    points: Doubles = grid.to_patient(np.moveaxis(np.indices(grid.shape), 0, -1)) - _PLACE
     return points.astype(np.float32)
 
 
-def _over(image: np.ndarray, distance: np.ndarray, value: np.ndarray | float) -> np.ndarray:
+def _over(image: Floats, distance: Floats, value: Floats | float) -> Floats:
     """Lay a tissue over what is there, with a soft border."""
     share = 1 / (1 + np.exp(np.clip(4 * distance / (2 * _BLUR), -50, 50)))
-    return image + share * (value - image)
+    laid: Floats = image + share * (value - image)
+    return laid
 
 
-def _ct(a: Anatomy, points: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
+def _ct(a: Anatomy, points: Reals, noise: Noise, rng: np.random.Generator) -> Shorts:
     fibre = noise(points, 5.0, 20, 3)  # fat streaks run along the thigh
     muscles = np.random.default_rng(5).normal(0, 2.5, 13)[a.muscle_index]
     muscle = 55 + muscles + 3 * noise(points, 20.0, 21) - 14 * np.clip(fibre - 1.1, 0, None)
     necrosis = np.clip(noise(points, 16.0, 8) - 0.5, 0, 1.5)
     tumour = 45 + 5 * noise(points, 9.0, 22) - 10 * necrosis
-    image = np.full(a.skin.shape, -1000.0)
+    image: Floats = np.full(a.skin.shape, -1000.0)
     image = _over(image, a.couch, -880.0)
     image = _over(image, np.abs(a.couch) - 1.1, 40.0)
     image = _over(image, a.skin, 5.0)
@@ -131,7 +133,7 @@ def _ct(a: Anatomy, points: np.ndarray, noise: Noise, rng: np.random.Generator) 
     return np.rint(image + _CT_NOISE * _grain(image.shape, rng)).clip(-1024, 3071).astype(np.int16)
 
 
-def _mr(a: Anatomy, points: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
+def _mr(a: Anatomy, points: Reals, noise: Noise, rng: np.random.Generator) -> Shorts:
     """T1 weighted: bright fat and marrow, dark cortex and vessels, a coil's uneven sensitivity."""
     fibre = noise(points, 5.0, 20, 3)
     muscles = np.random.default_rng(6).normal(0, 9.0, 13)[a.muscle_index]
@@ -139,7 +141,7 @@ def _mr(a: Anatomy, points: np.ndarray, noise: Noise, rng: np.random.Generator) 
     muscle = 300 + muscles + 14 * noise(points, 20.0, 31) + 70 * np.clip(fibre - 1.1, 0, None)
     necrosis = np.clip(noise(points, 16.0, 8) - 0.5, 0, 1.5)
     tumour = 385 + 32 * noise(points, 9.0, 32) - 55 * necrosis
-    image = np.full(a.skin.shape, 4.0)
+    image: Floats = np.full(a.skin.shape, 4.0)
     image = _over(image, a.skin, 330.0)
     image = _over(image, a.skin + 1.8, 880 + 25 * noise(points, 12.0, 33))
     image = _over(image, np.abs(a.muscle) - 0.4, 300.0)
@@ -153,20 +155,20 @@ def _mr(a: Anatomy, points: np.ndarray, noise: Noise, rng: np.random.Generator) 
     image = _over(image, a.marrow, 800 + 40 * noise(points, 6.0, 34))
     image *= 1 + 0.13 * np.sin(points[..., 0] / 55 + 0.6) - 0.1 * points[..., 1] / 80
     real, imaginary = rng.normal(0, _MR_NOISE, (2, *image.shape))
-    return np.rint(np.hypot(image + real, imaginary)).astype(np.int16)
+    signal: Floats = np.hypot(image + real, imaginary)
+    return np.rint(signal).astype(np.int16)
 
 
-def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> Doubles:
     """Noise as a CT's filtered back projection leaves it: fine grains, nothing coarse."""
     white = rng.normal(size=shape)
-    grain = ndimage.gaussian_filter(white, (0.3, 0.6, 0.6))
+    grain: Doubles = ndimage.gaussian_filter(white, (0.3, 0.6, 0.6))
     grain -= 0.7 * ndimage.gaussian_filter(white, (0.3, 1.8, 1.8))
-    return grain / grain.std()
+    deviation: float = grain.std()
+    return grain / deviation
 
 
-def _scribble(
-    truth: np.ndarray, body: np.ndarray, grid: Grid, rng: np.random.Generator
-) -> np.ndarray:
+def _scribble(truth: Mask, body: Mask, grid: Grid, rng: np.random.Generator) -> Codes:
     """A careful clinician's few strokes: five slices through the tumour, one beyond either end.
 
     What lies between a tumour stroke and the next background stroke is left to the image; both
@@ -193,5 +195,5 @@ def _scribble(
     return scribbles
 
 
-def _on(slices: np.ndarray) -> np.ndarray:
+def _on(slices: Mask) -> Mask:
     return slices[:, None, None]

@@ -13,11 +13,12 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from cmfnet_napari.core.geometry.boxes import bounding_box
+from cmfnet_napari.core.arrays import Doubles, Mask, Wholes
+from cmfnet_napari.core.geometry.boxes import box_around
 from cmfnet_napari.core.images.grid import Triple
 
 
-def drawn_slices(strokes: np.ndarray, axis: int) -> np.ndarray:
+def drawn_slices(strokes: Mask, axis: int) -> Wholes:
     """Numbers of the slices across an axis that hold a stroke, in order.
 
     Parameters
@@ -30,7 +31,7 @@ def drawn_slices(strokes: np.ndarray, axis: int) -> np.ndarray:
     return np.flatnonzero(strokes.any(axis=tuple(a for a in range(3) if a != axis)))
 
 
-def next_undrawn(drawn: np.ndarray, here: int, step: int, beyond: int, count: int) -> int | None:
+def next_undrawn(drawn: Wholes, here: int, step: int, beyond: int, count: int) -> int | None:
     """The next slice without a stroke; None when there is none to go to.
 
     Parameters
@@ -57,7 +58,7 @@ def next_undrawn(drawn: np.ndarray, here: int, step: int, beyond: int, count: in
     return next(ways, None)
 
 
-def fill_between(strokes: np.ndarray, axis: int, here: int, spacing: Triple) -> np.ndarray:
+def fill_between(strokes: Mask, axis: int, here: int, spacing: Triple) -> Mask:
     """Strokes for the empty slices around a slice, from the nearest drawn ones on either side.
 
     From an empty slice the gap it lies in is filled; from a drawn one, the gap before and the
@@ -92,7 +93,7 @@ def fill_between(strokes: np.ndarray, axis: int, here: int, spacing: Triple) -> 
     return new
 
 
-def _mixed(low: np.ndarray, high: np.ndarray, share: float, spacing: np.ndarray) -> np.ndarray:
+def _mixed(low: Mask, high: Mask, share: float, spacing: Doubles) -> Mask:
     """The shape at a share (0 … 1) of the way from one shape to another, bool (rows, columns)."""
     centres = np.array([np.argwhere(shape).mean(axis=0) for shape in (low, high)])
     centre = (1 - share) * centres[0] + share * centres[1]
@@ -106,16 +107,18 @@ def _mixed(low: np.ndarray, high: np.ndarray, share: float, spacing: np.ndarray)
     return mixed
 
 
-def _reach(low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
+def _reach(low: Mask, high: Mask) -> tuple[slice, slice]:
     """The part of a slice that holds both shapes, and so every shape between them."""
-    box = bounding_box((low | high)[None])[1:]
-    return tuple(
+    box = box_around((low | high)[None])[1:]
+    rows, columns = (
         slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(box, low.shape, strict=True)
     )
+    return rows, columns
 
 
-def _signed(shape: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def _signed(shape: Mask, spacing: Doubles) -> Doubles:
     """Distance to the border, mm: positive inside, negative outside."""
     wide = np.pad(shape, 1)
-    inside = ndimage.distance_transform_edt(wide, spacing)
-    return (inside - ndimage.distance_transform_edt(~wide, spacing))[1:-1, 1:-1]
+    inside: Doubles = ndimage.distance_transform_edt(wide, spacing)
+    outside: Doubles = ndimage.distance_transform_edt(~wide, spacing)
+    return (inside - outside)[1:-1, 1:-1]

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from skimage.draw import polygon
 
+from cmfnet_napari.core.arrays import Doubles, Floats, Mask, Wholes, three
 from cmfnet_napari.core.images.grid import Triple
 
-Index = tuple[np.ndarray, np.ndarray, np.ndarray]  # z, y, x of voxels
+Index = tuple[Wholes, Wholes, Wholes]  # z, y, x of voxels
 
 
 def swept(
-    start: np.ndarray,
-    end: np.ndarray,
+    start: Floats,
+    end: Floats,
     size_mm: float,
     spacing: Triple,
     shape: tuple[int, int, int],
@@ -50,10 +51,10 @@ def swept(
     points = np.linspace(start, end, 2 * int(np.ceil(np.abs(end - start).max())) + 1)
     way = np.round(points).astype(int)
     way = way[((way >= 0) & (way < shape)).all(axis=1)]
-    return tuple(np.concatenate(pair) for pair in zip(covered, way.T, strict=True))
+    return three(np.concatenate(pair) for pair in zip(covered, way.T, strict=True))
 
 
-def enclosed(outline: np.ndarray, shape: tuple[int, int, int], axes: Sequence[int]) -> Index:
+def enclosed(outline: Floats, shape: tuple[int, int, int], axes: Sequence[int]) -> Index:
     """Voxels of one slice whose centre lies inside a closed outline, or on it.
 
     Parameters
@@ -76,12 +77,12 @@ def enclosed(outline: np.ndarray, shape: tuple[int, int, int], axes: Sequence[in
 
 
 def _near_segment(
-    start: np.ndarray,
-    end: np.ndarray,
+    start: Floats,
+    end: Floats,
     radius_mm: float,
-    spacing: np.ndarray,
+    spacing: Doubles,
     shape: tuple[int, int, int],
-    painted: np.ndarray,
+    painted: Mask,
 ) -> Index:
     """Voxels with a centre not further than a radius from a segment."""
     reach = np.where(painted, radius_mm / spacing, 0)
@@ -95,4 +96,4 @@ def _near_segment(
     along = np.clip(along, 0, 1)
     distance = sum((o - along * w) ** 2 for o, w in zip(offsets, way, strict=True))
     inside = np.nonzero(distance <= radius_mm**2)
-    return tuple(axis + first for axis, first in zip(inside, low, strict=True))
+    return three(axis + first for axis, first in zip(inside, low, strict=True))

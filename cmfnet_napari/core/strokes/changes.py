@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes, Wholes
 from cmfnet_napari.core.geometry.boxes import Box as Region
 from cmfnet_napari.core.strokes.journal import Source, Stroke
 
 
-def changed_slices(before: np.ndarray, after: np.ndarray) -> Region | None:
+def changed_slices(before: Codes, after: Codes) -> Region | None:
     """The slab of slices (z) that holds every difference; None when there is none."""
     slices = [z for z in range(len(before)) if not np.array_equal(before[z], after[z])]
     return (slice(slices[0], slices[-1] + 1), slice(None), slice(None)) if slices else None
 
 
-def changed_in(
-    before: np.ndarray, after: np.ndarray, region: Region, source: Source
-) -> Stroke | None:
+def changed_in(before: Codes, after: Codes, region: Region, source: Source) -> Stroke | None:
     """`journal.difference`, looking at a part only."""
     starts = [part.indices(n)[0] for part, n in zip(region, before.shape, strict=True)]
     differs = before[region] != after[region]
@@ -29,9 +28,7 @@ def changed_in(
     return Stroke(voxels, before[index], after[index], source)
 
 
-def changed_at(
-    before: np.ndarray, after: np.ndarray, voxels: np.ndarray, source: Source
-) -> Stroke | None:
+def changed_at(before: Codes, after: Codes, voxels: Wholes, source: Source) -> Stroke | None:
     """`journal.difference`, looking at some voxels only (flat indices, each once)."""
     old, new = before.reshape(-1)[voxels], after.reshape(-1)[voxels]
     differs = old != new

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes, Mask
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.geometry.boxes import bounding_box, grow
+from cmfnet_napari.core.geometry.boxes import box_around, grow
 from cmfnet_napari.core.geometry.distance import distance_to
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
@@ -31,14 +32,14 @@ _STROKE_MM = 25.0  # a short line by hand
 
 
 def propose_background(
-    scribbles: np.ndarray,
-    masks: Sequence[np.ndarray],
+    scribbles: Codes,
+    masks: Sequence[Mask],
     study: Study,
     margin_mm: float = 10.0,
     coverage: float = 0.0006,
     whole: bool = False,
     seed: int = 0,
-) -> np.ndarray:
+) -> Codes:
     """Background strokes in the body, away from every mask.
 
     Half of them lie within `NEAR_MM` beyond the margin, where a mistake is likely, the others
@@ -89,15 +90,15 @@ def propose_background(
 
 
 def propose_foreground(
-    scribbles: np.ndarray,
-    mask: np.ndarray,
+    scribbles: Codes,
+    mask: Mask,
     code: int,
     study: Study,
     margin_mm: float = 2.0,
     coverage: float = 0.0004,
     whole: bool = False,
     seed: int = 0,
-) -> np.ndarray:
+) -> Codes:
     """Strokes of a class inside its mask, away from the mask's border.
 
     Parameters
@@ -123,7 +124,7 @@ def propose_foreground(
     """
     _check(scribbles, [mask], study, margin_mm, coverage)
     other = (scribbles != UNLABELLED) & (scribbles != code)
-    box = grow(bounding_box(mask), (1, 1, 1), mask.shape)
+    box = grow(box_around(mask), (1, 1, 1), mask.shape)
     keep_out = (~mask | other)[box]
     region = np.zeros(mask.shape, dtype=bool)
     region[box] = ~keep_out & (scribbles[box] == UNLABELLED)
@@ -136,8 +137,8 @@ def propose_foreground(
 
 
 def _strokes(
-    regions: tuple[np.ndarray, ...], grid: Grid, coverage: float, whole: bool, seed: int
-) -> np.ndarray:
+    regions: tuple[Mask, ...], grid: Grid, coverage: float, whole: bool, seed: int
+) -> Codes:
     """Draw into each region its share; the last region holds all others."""
     everywhere = regions[-1]
     if whole:
@@ -152,7 +153,7 @@ def _strokes(
     return drawn.astype(np.uint8)
 
 
-def _eaten(free: np.ndarray, keep_out: np.ndarray, grid: Grid, margin_mm: float) -> UserError:
+def _eaten(free: Mask, keep_out: Mask, grid: Grid, margin_mm: float) -> UserError:
     """The error of a margin that leaves nothing, with the largest one that leaves something."""
     if not free.any():
         return UserError("Nothing of the body is left to draw on beside the masks and strokes.")
@@ -165,8 +166,8 @@ def _eaten(free: np.ndarray, keep_out: np.ndarray, grid: Grid, margin_mm: float)
 
 
 def _check(
-    scribbles: np.ndarray,
-    masks: Sequence[np.ndarray],
+    scribbles: Codes,
+    masks: Sequence[Mask],
     study: Study,
     margin_mm: float,
     coverage: float,

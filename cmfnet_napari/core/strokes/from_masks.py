@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -26,6 +26,13 @@ class Erosion:
     seed: int = 0
 
 
+class ScribbledFile(TypedDict):
+    """What was written: the file, and the coverage of each scribble code, percent."""
+
+    scribbles: str
+    coverage_percent: dict[str, float]
+
+
 def scribble_masks(
     mask: Path,
     out: Path,
@@ -33,7 +40,7 @@ def scribble_masks(
     classes: list[int] | None,
     background: Erosion,
     foreground: Erosion,
-) -> dict[str, Any]:
+) -> ScribbledFile:
     """Erode a mask file into a scribble file on the same grid.
 
     Parameters

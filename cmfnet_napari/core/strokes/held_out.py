@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED
 
 _PIECE_MM = 15.0
 
 
-def deal_strokes(scribbles: np.ndarray, spacing: Triple, groups: int, seed: int = 0) -> np.ndarray:
+def deal_strokes(scribbles: Codes, spacing: Triple, groups: int, seed: int = 0) -> Codes:
     """Deal pieces of strokes, each about `_PIECE_MM` long, into groups.
 
     Parameters

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Doubles, Mask, Wholes
+
 _DETOURS = np.array([0.0, 0.4, -0.4, 0.9, -0.9, 1.5, -1.5, 2.2, -2.2, np.pi])  # radians
 _BEND = 0.18  # how much a stroke's direction changes from one voxel to the next, radians
 _ROUNDS = 40
 
 
-def draw_strokes(
-    region: np.ndarray, voxels: int, length: int, rng: np.random.Generator
-) -> np.ndarray:
+def draw_strokes(region: Mask, voxels: int, length: int, rng: np.random.Generator) -> Mask:
     """Draw strokes of one voxel's width into a region until they cover enough voxels.
 
     Strokes lie in axial slices and start evenly spread over the region. A stroke that meets
@@ -50,15 +50,13 @@ def draw_strokes(
     return drawn
 
 
-def _spread(flat: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _spread(flat: Wholes, count: int, rng: np.random.Generator) -> Wholes:
     """One random voxel from each of `count` equal parts of the region: every slice its share."""
     edges = np.linspace(0, flat.size, count + 1)
     return flat[(edges[:-1] + rng.random(count) * np.diff(edges)).astype(np.int64)]
 
 
-def _walk(
-    region: np.ndarray, starts: np.ndarray, length: int, rng: np.random.Generator
-) -> np.ndarray:
+def _walk(region: Mask, starts: Wholes, length: int, rng: np.random.Generator) -> Wholes:
     """Flat indices of all strokes, one stroke after the other."""
     z, y, x = np.unravel_index(starts, region.shape)
     place = np.stack([y, x]).astype(float)
@@ -74,7 +72,7 @@ def _walk(
     return path.ravel()
 
 
-def _turn(region: np.ndarray, z: np.ndarray, place: np.ndarray, heading: np.ndarray) -> np.ndarray:
+def _turn(region: Mask, z: Wholes, place: Doubles, heading: Doubles) -> Doubles:
     """The heading of every stroke, or the nearest one that stays in the region."""
     turned = heading.copy()
     stuck = np.arange(heading.size)
@@ -87,18 +85,20 @@ def _turn(region: np.ndarray, z: np.ndarray, place: np.ndarray, heading: np.ndar
     return turned
 
 
-def _step(heading: np.ndarray) -> np.ndarray:
+def _step(heading: Doubles) -> Doubles:
     """Step (y, x) to a neighbouring voxel: the longer side is one voxel."""
     step = np.stack([np.sin(heading), np.cos(heading)])
-    return step / np.abs(step).max(axis=0)
+    longer: Doubles = np.abs(step).max(axis=0)
+    return step / longer
 
 
-def _inside(region: np.ndarray, z: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _inside(region: Mask, z: Wholes, place: Doubles) -> Mask:
     y, x = np.rint(place).astype(np.int64)
     fits = (y >= 0) & (y < region.shape[1]) & (x >= 0) & (x < region.shape[2])
-    return fits & region[z, np.where(fits, y, 0), np.where(fits, x, 0)]
+    inside: Mask = fits & region[z, np.where(fits, y, 0), np.where(fits, x, 0)]
+    return inside
 
 
-def _flat(shape: tuple[int, ...], z: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _flat(shape: tuple[int, ...], z: Wholes, place: Doubles) -> Wholes:
     y, x = np.rint(place).astype(np.int64)
     return np.ravel_multi_index((z, y, x), shape)

@@ -15,11 +15,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
 
@@ -67,16 +69,16 @@ class Stroke:
         Number of the stroke that an undo takes back or a redo brings back.
     """
 
-    voxels: np.ndarray
-    old: np.ndarray
-    new: np.ndarray
+    voxels: Wholes
+    old: Codes
+    new: Codes
     source: Source = "hand"
     author: str = ""
     time: float = field(default_factory=time.time)
     target: int | None = None
 
 
-def difference(before: np.ndarray, after: np.ndarray, source: Source = "hand") -> Stroke | None:
+def difference(before: Codes, after: Codes, source: Source = "hand") -> Stroke | None:
     """Stroke that turns one uint8 scribble array into another; None when they are equal."""
     voxels = np.flatnonzero(before.ravel() != after.ravel())
     if not voxels.size:
@@ -139,15 +141,16 @@ class Journal:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")  # nobody writes between the two
                 self._catch_up()
-                cursor = self._db.execute(
+                self._db.execute(
                     f"INSERT INTO strokes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row
                 )
+                number = self._newest()
         except sqlite3.Error as error:
             raise UserError(
                 f"The stroke could not be saved ({_why(error)}). Free some disk space, then paint "
                 "again."
             ) from error
-        number = self._last = int(cursor.lastrowid)
+        self._last = number
         _take(number, stroke.source, stroke.target, self._done, self._undone)
         if self._disk is not None:
             self._disk.sync()
@@ -202,14 +205,14 @@ class Journal:
         rows = self._checked(lambda: self._db.execute(query, (after,)))
         with closing(rows):
             while (row := self._checked(rows.fetchone)) is not None:
-                yield int(row[0]), self._checked(lambda row=row: _stroke_of(row[1:]))
+                yield int(row[0]), self._checked(partial(_stroke_of, *row[1:]))
 
     def standing(self) -> Iterator[tuple[int, Stroke]]:
         """Numbers and strokes that are not undone, in order; their fold is the scribbles too."""
         standing = set(self._done)
         return ((number, stroke) for number, stroke in self.strokes() if number in standing)
 
-    def fold(self, scribbles: np.ndarray, after: int = 0) -> int:
+    def fold(self, scribbles: Codes, after: int = 0) -> int:
         """Apply the strokes after a number to a uint8 array in place; return the newest number.
 
         Raises
@@ -224,10 +227,10 @@ class Journal:
             after = number
         return after
 
-    def sources(self, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    def sources(self, shape: tuple[int, int, int]) -> dict[Source, Mask]:
         """For every source, where its strokes are what one sees now (bool arrays)."""
         origin = np.zeros(int(np.prod(shape)), dtype=np.uint8)
-        names: list[str] = []
+        names: list[Source] = []
         for _, stroke in self.standing():
             self._check_inside(stroke, origin.size)
             if stroke.source not in names:
@@ -259,9 +262,10 @@ class Journal:
         if self._newest() == self._last:
             return
         self._done, self._undone = {}, {}
-        for row in self._db.execute("SELECT id, source, target FROM strokes ORDER BY id"):
-            _take(*row, self._done, self._undone)
-            self._last = int(row[0])
+        rows = self._db.execute("SELECT id, source, target FROM strokes ORDER BY id")
+        for number, source, target in rows:
+            _take(number, source, target, self._done, self._undone)
+            self._last = int(number)
 
     def _stroke(self, number: int) -> Stroke:
         return next(self.strokes(after=number - 1))[1]
@@ -347,10 +351,17 @@ def _take(
         undone.clear()
 
 
-def _stroke_of(row: tuple) -> Stroke:
-    moment, author, source, target, voxels, old, new = row
-    voxels = np.frombuffer(_unpack(voxels), "<i8").astype(np.int64)
-    old, new = (np.frombuffer(_unpack(part), np.uint8) for part in (old, new))
+def _stroke_of(
+    moment: float,
+    author: str,
+    source: Source,
+    target: int | None,
+    packed_voxels: bytes,
+    packed_old: bytes,
+    packed_new: bytes,
+) -> Stroke:
+    voxels = np.frombuffer(_unpack(packed_voxels), "<i8").astype(np.int64)
+    old, new = (np.frombuffer(_unpack(part), np.uint8) for part in (packed_old, packed_new))
     if not voxels.size == old.size == new.size:
         raise ValueError(f"{voxels.size} voxels with {old.size} and {new.size} codes")
     return Stroke(voxels, old, new, source, author, moment, target)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.errors import UserError
 
 UNLABELLED, BACKGROUND, FIRST_CLASS = 0, 1, 2
@@ -45,7 +46,7 @@ def class_color(code: int) -> str:
     return PALETTE[(code - 1) % len(PALETTE)]
 
 
-def to_targets(scribbles: np.ndarray) -> np.ndarray:
+def to_targets(scribbles: Codes) -> Codes:
     """Training targets of scribbles.
 
     Parameters
@@ -61,7 +62,7 @@ def to_targets(scribbles: np.ndarray) -> np.ndarray:
     return np.where(scribbles == UNLABELLED, IGNORE, scribbles - 1).astype(np.uint8)
 
 
-def to_scribbles(segmentation: np.ndarray, where: np.ndarray) -> np.ndarray:
+def to_scribbles(segmentation: Wholes, where: Mask) -> Codes:
     """Scribbles that say what a segmentation says at the voxels of a boolean mask."""
     return np.where(where, segmentation + 1, UNLABELLED).astype(np.uint8)
 
@@ -73,7 +74,7 @@ def segmentation_code(code: int) -> int:
     return code - 1
 
 
-def coverage(scribbles: np.ndarray) -> dict[int, tuple[int, float]]:
+def coverage(scribbles: Codes) -> dict[int, tuple[int, float]]:
     """Voxels and share of all voxels (0 … 1) of every scribble code that occurs, without 0."""
     counts = np.bincount(scribbles.ravel(), minlength=2)
     return {
@@ -83,7 +84,7 @@ def coverage(scribbles: np.ndarray) -> dict[int, tuple[int, float]]:
     }
 
 
-def check_codes(scribbles: np.ndarray, name: str = "The scribbles") -> np.ndarray:
+def check_codes(scribbles: np.ndarray, name: str = "The scribbles") -> Codes:
     """Return an integer-valued label array as uint8 scribbles.
 
     Raises
@@ -101,7 +102,7 @@ def check_codes(scribbles: np.ndarray, name: str = "The scribbles") -> np.ndarra
     return scribbles.astype(np.uint8)
 
 
-def check_trainable(scribbles: np.ndarray, name: str = "The scribbles") -> int:
+def check_trainable(scribbles: Codes, name: str = "The scribbles") -> int:
     """Return the number of classes of the segmentation, background included.
 
     Raises

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from cmfnet_napari.core.arrays import Doubles, Mask, Wholes
 from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 
@@ -22,7 +23,7 @@ _ENDS = 0.8  # how often what marks the ends of the classes is kept
 _KEEP_OFF_MM = 20.0  # how far strokes may keep off those of the other side, at most
 
 
-def fewer_strokes(targets: np.ndarray, spacing: Triple, rng: np.random.Generator) -> np.ndarray:
+def fewer_strokes(targets: Wholes, spacing: Triple, rng: np.random.Generator) -> Wholes:
     """Keep strokes on some slices, whole or in pieces, and mostly those beyond the ends.
 
     Strokes near those of the other side (background and classes) may be left out altogether.
@@ -62,9 +63,7 @@ def fewer_strokes(targets: np.ndarray, spacing: Triple, rng: np.random.Generator
     return np.moveaxis(kept, 0, axis)
 
 
-def _away_from_the_border(
-    targets: np.ndarray, spacing: Triple, rng: np.random.Generator
-) -> np.ndarray:
+def _away_from_the_border(targets: Wholes, spacing: Triple, rng: np.random.Generator) -> Wholes:
     """Leave out strokes near the other side's, but never all of a code."""
     background, marked = targets == 0, (targets != 0) & (targets != IGNORE)
     kept = targets.copy()
@@ -80,16 +79,17 @@ def _away_from_the_border(
     return kept
 
 
-def _some(marked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _some(marked: Wholes, rng: np.random.Generator) -> Wholes:
     """Some of the slices, more or less evenly spread."""
     count = min(int(rng.integers(_SLICES[0], _SLICES[1] + 1)), len(marked))
     if not count:
         return marked
     step = len(marked) / count
-    return marked[((np.arange(count) + rng.random(count)) * step).astype(int)]
+    at: Wholes = ((np.arange(count) + rng.random(count)) * step).astype(int)
+    return marked[at]
 
 
-def _pieces(strokes: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _pieces(strokes: Mask, spacing: Doubles, rng: np.random.Generator) -> Mask:
     """Pieces of the strokes on one slice, bool (rows, columns)."""
     points = np.argwhere(strokes)
     part = np.zeros_like(strokes)
@@ -99,7 +99,7 @@ def _pieces(strokes: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) 
     return part
 
 
-def _beyond(strokes: np.ndarray, marked: np.ndarray) -> list[int]:
+def _beyond(strokes: Mask, marked: Wholes) -> list[int]:
     """The nearest slices with strokes before the first and after the last marked one."""
     if not len(marked):
         return []

@@ -202,10 +202,18 @@ def _missing(header: list[str]) -> list[str]:
 
 
 def _row(cells: dict[str, str], line: int, folder: Path) -> Row:
-    files = {name: folder / cells[name] if cells[name] else None for name in _FILES}
+    files = {name: folder / cells[name] if cells[name] else None for name in _FILES[1:]}
     split = cells["split"].lower() or TRAIN
     number = _FOLD.fullmatch(split)
-    return Row(case=cells["case"], **files, split=number[1] if number else split, line=line)
+    return Row(
+        case=cells["case"],
+        ct=folder / cells["ct"],
+        mr=files["mr"],
+        scribbles=files["scribbles"],
+        mask=files["mask"],
+        split=number[1] if number else split,
+        line=line,
+    )
 
 
 def _row_problems(row: Row) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes, Wholes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
@@ -44,8 +45,8 @@ class LoadedCase:
 
     row: Row
     study: Study
-    targets: np.ndarray
-    reference: np.ndarray | None
+    targets: Codes
+    reference: Codes | None
     dense: bool
 
 
@@ -61,6 +62,8 @@ def load_case(row: Row) -> LoadedCase:
         study = open_study(row.ct, row.mr)
         reference = None if row.mask is None else _read_mask(row.mask, study.grid)
         if row.scribbles is None:
+            if reference is None:
+                raise UserError("it has neither scribbles nor a mask.")
             return LoadedCase(row, study, reference, reference, dense=True)
         scribbles = load_labels(row.scribbles, study.grid)
         targets = to_targets(check_codes(scribbles, f"The scribbles {row.scribbles.name}"))
@@ -103,7 +106,7 @@ def load_cohort(
     return tuple(cases)
 
 
-def _read_mask(path: Path, grid: Grid) -> np.ndarray:
+def _read_mask(path: Path, grid: Grid) -> Codes:
     mask = load_labels(path, grid)
     bad = mask[~np.isin(mask, np.arange(_MAX_CLASS + 1))]
     if bad.size:
@@ -131,9 +134,10 @@ def _class_problems(cases: Sequence[LoadedCase]) -> Iterator[str]:
         yield from _unknown_classes(cases, *classes)
 
 
-def _gaps(case: LoadedCase, missing: np.ndarray) -> Iterator[str]:
+def _gaps(case: LoadedCase, missing: Wholes) -> Iterator[str]:
     """Name segmentation codes without a label, by the codes the file has."""
-    codes, what = missing, "the mask has no voxel"
+    codes: Wholes = missing
+    what = "the mask has no voxel"
     if not case.dense:
         codes = to_scribbles(missing, np.ones(missing.shape, dtype=bool))
         what = "the scribbles have no stroke"
@@ -164,6 +168,6 @@ def _same_images(cases: Sequence[LoadedCase]) -> Iterator[str]:
             )
 
 
-def _codes(targets: np.ndarray) -> np.ndarray:
+def _codes(targets: Codes) -> Wholes:
     """Segmentation codes that occur."""
     return np.flatnonzero(np.bincount(targets.ravel(), minlength=IGNORE)[:IGNORE])

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from cmfnet_napari.core.arrays import Reals
 from cmfnet_napari.core.contours.metrics import Scores, evaluate
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.strokes.scribbles import IGNORE, to_scribbles
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
 from cmfnet_napari.learning.data.prepare import Inputs, make_frame, make_inputs
 from cmfnet_napari.learning.data.volumes import USERS, Surroundings
-from cmfnet_napari.learning.engine.device import pick_precision
+from cmfnet_napari.learning.engine.device import pick_precision, summed
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.losses import Batch
 from cmfnet_napari.learning.predict.predictor import predict
@@ -69,7 +69,7 @@ def judge(
     config: Config,
     classes: int,
     fabric: Fabric,
-) -> np.ndarray:
+) -> Reals:
     """Predict patients that have a reference and compare; the processes share the work.
 
     Returns
@@ -81,13 +81,14 @@ def judge(
     table = torch.zeros(len(patients), classes - 1, len(METRICS), dtype=torch.float32)
     for number in range(fabric.global_rank, len(patients), fabric.world_size):
         patient = patients[number]
+        reference = patient.case.reference
+        if reference is None:
+            raise ValueError(f"{patient.case.row.place} has nothing to judge by")
         labels = predict(model, patient.inputs, config, precision).labels
         for code in range(1, classes):
-            scores = evaluate(
-                labels == code, patient.case.reference == code, patient.case.study.grid
-            ).mean
+            scores = evaluate(labels == code, reference == code, patient.case.study.grid).mean
             table[number, code - 1] = torch.tensor(_values(scores), dtype=torch.float32)
-    return fabric.all_reduce(table.to(fabric.device), reduce_op="sum").cpu().numpy()
+    return summed(fabric, table.to(fabric.device)).cpu().numpy()
 
 
 def _values(scores: Scores) -> list[float]:

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import new_folder, read_json, write_json
+from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.learning.cohort.cohort_file import TEST, TRAIN, VAL, Row, folds
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
@@ -88,7 +87,7 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
         write_json(folder / PLAN_FILE, plan)
 
 
-def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _changes(old: JsonObject, new: JsonObject) -> list[str]:
     """Name what differs, with the old value and the new one.
 
     A setting that an older version did not know had its default, which changes nothing.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Floats
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.learning.cohort.patients import METRICS
 
@@ -27,7 +28,7 @@ class Result:
     values: tuple[float, ...]
 
 
-def tabulate(table: np.ndarray, names: Sequence[str], split: str) -> list[Result]:
+def tabulate(table: Floats, names: Sequence[str], split: str) -> list[Result]:
     """Name the rows of `patients.judge` (patients, classes, metrics)."""
     return [
         Result(name, split, label, tuple(float(v) for v in values))
@@ -36,7 +37,7 @@ def tabulate(table: np.ndarray, names: Sequence[str], split: str) -> list[Result
     ]
 
 
-def means(table: np.ndarray) -> dict[str, float]:
+def means(table: Floats) -> dict[str, float]:
     """Mean of every metric over patients and classes that have one; volumes are left out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a metric that nobody has stays NaN

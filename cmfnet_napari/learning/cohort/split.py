@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from cmfnet_napari.core.arrays import Floats, Reals
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
@@ -145,10 +146,10 @@ class SplitTraining:
             (self._folder / STATE_FILE).unlink(missing_ok=True)
         return results
 
-    def _judge(self) -> np.ndarray:
+    def _judge(self) -> Reals:
         return judge(self._trainer.averaged, self._held, self._config, self._classes, self._fabric)
 
-    def _card(self, table: np.ndarray) -> Card:
+    def _card(self, table: Floats) -> Card:
         return Card(
             config=self._config,
             classes=self._classes,

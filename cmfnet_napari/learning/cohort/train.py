@@ -18,12 +18,12 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.report.curves import save_training
@@ -54,7 +54,7 @@ def train(
     devices: int = 1,
     nodes: int = 1,
     hooks: Hooks | None = None,
-) -> dict[str, Any] | None:
+) -> JsonObject | None:
     """Train on a cohort, or go on with a training.
 
     Parameters

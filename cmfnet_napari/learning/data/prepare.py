@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cmfnet_napari.core.arrays import Codes, Mask, Wholes, three
 from cmfnet_napari.core.fit.config import AROUND_STROKES_MM, Config
-from cmfnet_napari.core.geometry.boxes import bounding_box, grow
+from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid, Triple
 from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
 
-Region = tuple[slice, slice, slice]
 _AIR_MM = 10.0
 
 
@@ -35,12 +35,12 @@ class Frame:
     """
 
     shape: tuple[int, int, int]
-    region: Region
+    region: Box
     factors: tuple[int, int, int]
 
     def spacing(self, grid: Grid) -> Triple:
         """Working voxel (z, y, x), mm."""
-        return tuple(s * f for s, f in zip(grid.spacing, self.factors, strict=True))
+        return three(s * f for s, f in zip(grid.spacing, self.factors, strict=True))
 
     def coarsen(self, array: np.ndarray) -> Tensor:
         """(z, y, x) on the Study's Grid → block means, float32 (1, 1, z', y', x')."""
@@ -84,7 +84,7 @@ class Inputs:
     frame: Frame
     maps: Tensor | None = None
 
-    def targets(self, scribbles: np.ndarray) -> Tensor:
+    def targets(self, scribbles: Codes) -> Tensor:
         """Scribbles of the Study's Grid → int64 (1, z', y', x').
 
         Where one working voxel holds strokes of several classes, the rarest code (the highest)
@@ -99,11 +99,11 @@ class Inputs:
         )[0].long()
         return torch.where(pooled < 0, IGNORE, pooled)
 
-    def touched(self, voxels: np.ndarray) -> Tensor:
+    def touched(self, voxels: Mask) -> Tensor:
         """Voxels (bool) of the Study's Grid → working voxels they touch, bool (z', y', x')."""
         return self.frame.coarsen(voxels)[0, 0] > 0
 
-    def dense_targets(self, mask: np.ndarray) -> Tensor:
+    def dense_targets(self, mask: Wholes) -> Tensor:
         """Segmentation of the Study's Grid → int64 (1, z', y', x').
 
         Each working voxel gets the class that fills most of it, so that nothing grows.
@@ -112,12 +112,12 @@ class Inputs:
         return torch.cat(shares, dim=1).argmax(dim=1)
 
 
-def make_frame(grid: Grid, scribbles: np.ndarray | None, config: Config) -> Frame:
-    """Region around the class strokes (or everything) and working voxel size of a fit."""
+def make_frame(grid: Grid, scribbles: Codes | None, config: Config) -> Frame:
+    """Box around the class strokes (or everything) and working voxel size of a fit."""
     region = _region(grid, scribbles, config.region_margin)
     factors = (1, 1, 1)
     if config.spacing is not None:
-        factors = tuple(max(1, round(config.spacing / s)) for s in grid.spacing)
+        factors = three(max(1, round(config.spacing / s)) for s in grid.spacing)
     return Frame(grid.shape, region, factors)
 
 
@@ -126,7 +126,7 @@ def card_frame(
     study: Study,
     fitted_to: str,
     region: list[list[int]],
-    scribbles: np.ndarray | None = None,
+    scribbles: Codes | None = None,
 ) -> Frame:
     """Frame of a model on a study: its own region on the study it was fitted to.
 
@@ -135,11 +135,11 @@ def card_frame(
     """
     frame = make_frame(study.grid, None, config)
     if fitted_to == study.content_hash:
-        return replace(frame, region=tuple(slice(start, stop) for start, stop in region))
+        return replace(frame, region=three(slice(start, stop) for start, stop in region))
     box = _body_box(study)
     if scribbles is not None:
         near = _region(study.grid, scribbles, AROUND_STROKES_MM)
-        box = tuple(
+        box = three(
             slice(max(a.start, b.start), min(a.stop, b.stop))
             for a, b in zip(box, near, strict=True)
         )
@@ -154,7 +154,7 @@ def make_inputs(study: Study, frame: Frame, config: Config) -> Inputs:
     A study without MR gives its CT to both branches, as the paper does for CT alone.
     """
     ct = frame.coarsen(ct_to_unit(study.ct.array, config.ct_window))
-    if study.mr is None:
+    if study.mr is None or study.mr_fov is None:
         return Inputs(ct, ct, torch.ones_like(ct), frame)
     unit = mr_to_unit(study.mr.array, study.mr_fov, config.mr_percentiles)
     share = frame.coarsen(study.mr_fov)
@@ -163,21 +163,21 @@ def make_inputs(study: Study, frame: Frame, config: Config) -> Inputs:
     return Inputs(ct, mr, fov, frame)
 
 
-def _body_box(study: Study) -> Region:
+def _body_box(study: Study) -> Box:
     """Around the body, with some of the air that the network saw around it in training."""
     box = bounding_box(study.body)
     if box is None:
-        return tuple(slice(0, n) for n in study.grid.shape)
+        return three(slice(0, n) for n in study.grid.shape)
     voxels = tuple(int(np.ceil(_AIR_MM / s)) for s in study.grid.spacing)
     return grow(box, voxels, study.grid.shape)
 
 
-def _region(grid: Grid, scribbles: np.ndarray | None, margin: float | None) -> Region:
+def _region(grid: Grid, scribbles: Codes | None, margin: float | None) -> Box:
     if margin is None or scribbles is None:
-        return tuple(slice(0, n) for n in grid.shape)
+        return three(slice(0, n) for n in grid.shape)
     marked = np.argwhere(scribbles >= FIRST_CLASS)
     steps = [int(np.ceil(margin / s)) for s in grid.spacing]
-    return tuple(
+    return three(
         slice(max(0, int(low) - step), min(size, int(high) + 1 + step))
         for low, high, step, size in zip(
             marked.min(axis=0), marked.max(axis=0), steps, grid.shape, strict=True

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.model.losses import Batch
@@ -78,7 +79,7 @@ class Sampler:
         index = []
         middle = self._middle(step, number, size, rng)
         for at, p, n in zip(middle, self._patch, size, strict=True):
-            start = int(at) - int(rng.integers(p))  # the stroke may lie anywhere in the patch
+            start = at - int(rng.integers(p))  # the stroke may lie anywhere in the patch
             start = min(max(start, 0), n - p)
             index.append(slice(start, start + p))
         z, y, x = index
@@ -88,14 +89,15 @@ class Sampler:
 
     def _middle(
         self, step: int, number: int, size: Sequence[int], rng: np.random.Generator
-    ) -> Sequence[int]:
+    ) -> tuple[int, int, int]:
         """Where (z, y, x) a patch of a case is to be: at a labelled voxel."""
         here = self._preferred
         if step < self._until and len(here) and rng.random() < PREFERRED_SHARE:
-            return here[rng.integers(len(here))].tolist()
+            return three(int(at) for at in here[rng.integers(len(here))])
         labelled = self._labelled[number]
         voxels = labelled[rng.integers(len(labelled))]
-        return np.unravel_index(int(voxels[rng.integers(len(voxels))]), size)
+        place = np.unravel_index(int(voxels[rng.integers(len(voxels))]), size)
+        return three(int(at) for at in place)
 
     def _case_of(self, number: int) -> int:
         """Case of the patch of this number: every case once before any comes again."""
@@ -137,5 +139,6 @@ def _augment(patch: Batch, rng: np.random.Generator) -> Batch:
 
 def _shade(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Change contrast by up to 10 %, brightness by up to 0.05 of the window."""
-    contrast, brightness = rng.uniform(-1, 1, 2)
-    return image * (1 + 0.1 * contrast) + 0.05 * brightness
+    contrast, brightness = rng.uniform(-1, 1, 2).tolist()
+    shaded: Tensor = image * (1 + 0.1 * contrast) + 0.05 * brightness
+    return shaded

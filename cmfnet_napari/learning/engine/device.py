@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.config import Precision
+
+T = TypeVar("T", Tensor, dict[str, Tensor])
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -38,7 +43,7 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def pick_precision(wish: str, device: torch.device) -> torch.dtype:
+def pick_precision(wish: Precision, device: torch.device) -> torch.dtype:
     """``auto``: bfloat16 where the processor computes in it, else float32."""
     if wish == "float32":
         return torch.float32
@@ -82,9 +87,14 @@ def make_fabric(
     )
 
 
+def summed(fabric: Fabric, values: T) -> T:
+    """Sum a tensor, or every tensor of a dict, over the processes of a training."""
+    return cast(T, fabric.all_reduce(values, reduce_op="sum"))
+
+
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # Emulated bfloat16 is slower than float32, so the instructions must be there.
         return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()

@@ -12,6 +12,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.fit.runs import STATE_FILE
 
+State = dict[str, Any]  # tensors, numbers and texts, in dicts and lists: what torch keeps
 SAVE_VARIABLE = "CMFNET_SAVE_SECONDS"  # between states on disk
 
 
@@ -20,12 +21,12 @@ def save_seconds(usual: float) -> float:
     return float(os.environ.get(SAVE_VARIABLE, usual))
 
 
-def save_state(folder: Path, state: dict[str, Any]) -> Path:
+def save_state(folder: Path, state: State) -> Path:
     """Write a state in place of the last one; a half-written file never replaces a good one."""
     return write_safely(folder / STATE_FILE, ".pt", lambda part: torch.save(state, part))
 
 
-def load_state(folder: Path, device: torch.device) -> dict[str, Any]:
+def load_state(folder: Path, device: torch.device) -> State:
     """Read a state; the file cannot run code.
 
     Raises

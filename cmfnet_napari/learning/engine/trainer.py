@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.learning.engine.device import summed
+from cmfnet_napari.learning.engine.state import State
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.losses import Batch, Counts, loss_terms, total
 
@@ -103,7 +104,7 @@ class Trainer:
         self.model.load_state_dict(weights)
         self.averaged.load_state_dict(weights)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """All that the next step depends on: weights, optimiser, average, step counts."""
         return {
             "model": self.model.state_dict(),
@@ -114,7 +115,7 @@ class Trainer:
             "in_a_row": self._in_a_row,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go on from a `state`, to the bit."""
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
@@ -137,7 +138,7 @@ class Trainer:
                 self._fabric.backward(loss * self._fabric.world_size)
             for name, value in {**terms, "total": loss}.items():
                 losses[name] = losses.get(name, 0) + value.detach()
-        return self._fabric.all_reduce(losses, reduce_op="sum")
+        return summed(self._fabric, losses)
 
     def _counts(self, batch: Batch) -> Counts:
         """Counts of the whole step, over all processes, on the CPU."""
@@ -145,7 +146,7 @@ class Trainer:
         if self._fabric.world_size == 1:
             return Counts(**mine)
         mine = {name: count.to(self._fabric.device) for name, count in mine.items()}
-        whole = self._fabric.all_reduce(mine, reduce_op="sum")
+        whole = summed(self._fabric, mine)
         return Counts(**{name: count.cpu() for name, count in whole.items()})
 
     def _seed(self) -> None:
@@ -178,5 +179,6 @@ class Trainer:
             return
         # A young average follows the weights closely, else it would remember the first guess.
         decay = min(self._config.average, (1 + self.steps) / (10 + self.steps))
-        means, weights = list(self.averaged.parameters()), list(self.model.parameters())
+        means: list[Tensor] = list(self.averaged.parameters())
+        weights: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(means, weights, 1 - decay)

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from torch import Tensor, nn
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.fit import events
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Hooks:
 
     emit: Emit = lambda event: None
     request: Callable[[], Request] = lambda: ""
-    new_scribbles: Callable[[], np.ndarray | None] = lambda: None
+    new_scribbles: Callable[[], Codes | None] = lambda: None
     keep: Callable[[nn.Module, Card, Material, Prediction], None] = lambda *_what: None
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-import numpy as np
 from torch import Tensor
 
+from cmfnet_napari.core.arrays import Codes, three
 from cmfnet_napari.core.geometry.boxes import Box, bounding_box
-from cmfnet_napari.learning.data.prepare import Inputs, Region
+from cmfnet_napari.learning.data.prepare import Inputs
 
 _SEAM = 8  # a share of the patch at the part's border, 1/8, sees too little and is not shown
 
@@ -39,7 +39,7 @@ def around(place: Tensor, patch: tuple[int, int, int]) -> Box | None:
         first = min(max(first, 0), n - length)
         part.append(slice(first, first + length))
     small = 2 * prod(s.stop - s.start for s in part) < place.numel()
-    return tuple(part) if small else None
+    return three(part) if small else None
 
 
 def cut(inputs: Inputs, box: Box) -> Inputs:
@@ -52,8 +52,8 @@ def cut(inputs: Inputs, box: Box) -> Inputs:
 
 
 def paste(
-    whole: np.ndarray, part: np.ndarray, inputs: Inputs, box: Box, patch: tuple[int, int, int]
-) -> np.ndarray:
+    whole: Codes, part: Codes, inputs: Inputs, box: Box, patch: tuple[int, int, int]
+) -> Codes:
     """Labels (uint8, Study's Grid), in a box taken from a prediction of it, without its border.
 
     Parameters
@@ -72,16 +72,16 @@ def paste(
         low = side.start + (p // _SEAM if side.start > 0 else 0)
         high = side.stop - (p // _SEAM if side.stop < n else 0)
         inner.append(slice(low, high))
-    region = _on_the_study(inputs, tuple(inner))
+    region = _on_the_study(inputs, three(inner))
     labels = whole.copy()
     labels[region] = part[region]
     return labels
 
 
-def _on_the_study(inputs: Inputs, box: Box) -> Region:
+def _on_the_study(inputs: Inputs, box: Box) -> Box:
     """A box of the working grid on the Study's Grid."""
     frame = inputs.frame
-    return tuple(
+    return three(
         slice(whole.start + side.start * f, min(whole.start + side.stop * f, whole.stop))
         for whole, side, f in zip(frame.region, box, frame.factors, strict=True)
     )

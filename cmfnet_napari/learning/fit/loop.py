@@ -6,11 +6,13 @@ import contextlib
 import copy
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config
@@ -26,6 +28,7 @@ from cmfnet_napari.learning.data.sampling import Sampler
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, lighter, release_memory
 from cmfnet_napari.learning.engine.state import (
+    State,
     save_state,
     state_bytes,
 )
@@ -49,7 +52,7 @@ _SHORT_OF_TIME = (
 FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 
 
-def agreement(labels: np.ndarray, scribbles: np.ndarray) -> float:
+def agreement(labels: Codes, scribbles: Codes) -> float:
     """Share of stroke voxels labelled as drawn, mean over the codes (0 … 1); NaN: no strokes."""
     drawn = scribbles != UNLABELLED
     if not drawn.any():
@@ -75,7 +78,7 @@ class FitLoop:
     def __init__(
         self,
         study: Study,
-        scribbles: np.ndarray,
+        scribbles: Codes,
         run: RunFolder,
         config: Config,
         device: str,
@@ -107,13 +110,15 @@ class FitLoop:
             if request == "stop":
                 self.report.tell(events.Stopping(step=self.trainer.steps))
             if request == "quit":
-                return self._quit()
+                self._quit()
+                return None
             with self.interrupter.listening("quit"):
                 return self._finish(stopped=request == "stop")
         except DivergedError:
             raise self._diverged() from None
         except InterruptedFitError:
-            return self._quit()
+            self._quit()
+            return None
 
     # --- stages
 
@@ -133,7 +138,7 @@ class FitLoop:
                     if self.material.hold_out(self.rounds.group(self.trainer.steps)):
                         self.sampler.use(self.material.volumes(self.classes))
                     losses = self._step(progress)
-                    self.report.tell_step(lambda losses=losses: self._step_event(losses))
+                    self.report.tell_step(partial(self._step_event, losses))
                     if self.pace.preview_due():
                         self._preview()
             except InterruptedFitError:
@@ -288,7 +293,7 @@ class FitLoop:
 
     # --- state
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Take up a state that `_save_state` wrote."""
         if self.classes < state["classes"]:
             raise UserError(

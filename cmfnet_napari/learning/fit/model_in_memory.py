@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.model_card import Card
@@ -51,9 +52,16 @@ class Learnt:
     card: Card
     weights: dict[str, Tensor]
     material: Material
-    scribbles: np.ndarray
+    scribbles: Codes
     prediction: Prediction | None = None
     finished: events.Finished | None = None
+
+    @property
+    def predicted(self) -> Prediction:
+        """The prediction; ValueError when it is not in memory."""
+        if self.prediction is None:
+            raise ValueError("there is no prediction in memory")
+        return self.prediction
 
 
 def keep_learnt(
@@ -65,7 +73,7 @@ def keep_learnt(
 
 
 def load_learnt(
-    folder: Path, root: Path, study: Study, scribbles: np.ndarray, weights: Path | None = None
+    folder: Path, root: Path, study: Study, scribbles: Codes, weights: Path | None = None
 ) -> Learnt:
     """Read a run's model from disk, to learn from these strokes.
 
@@ -105,9 +113,15 @@ def save_learnt(
     run, card, strokes = learnt.run, learnt.card, learnt.scribbles
     report.write(lambda: run.save_model(model, card), state_bytes(learnt.weights))
     study = learnt.material.study
-    written = report.write(lambda: run.save_prediction(learnt.prediction, strokes, study, names))
-    facts = {"steps": card.steps, "seconds": card.seconds, "agreement": card.agreement}
-    facts["warning"] = CLASS_ADDED if check_trainable(strokes) > card.classes else ""
-    learnt.finished = written.model_copy(update=facts)
-    report.tell(learnt.finished)
-    return learnt.finished
+    written = report.write(lambda: run.save_prediction(learnt.predicted, strokes, study, names))
+    finished = written.model_copy(
+        update={
+            "steps": card.steps,
+            "seconds": card.seconds,
+            "agreement": card.agreement,
+            "warning": CLASS_ADDED if check_trainable(strokes) > card.classes else "",
+        }
+    )
+    learnt.finished = finished
+    report.tell(finished)
+    return finished

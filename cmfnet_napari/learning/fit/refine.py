@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.arrays import Codes, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.core.fit.model_card import software_versions
+from cmfnet_napari.core.fit.model_card import Card, software_versions
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED, check_trainable
 from cmfnet_napari.learning.data.sampling import Sampler
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
@@ -36,7 +37,7 @@ _ALWAYS = 2**62  # a step that is never reached
 
 def refine(
     learnt: Learnt,
-    scribbles: np.ndarray,
+    scribbles: Codes,
     *,
     device: str = "auto",
     names: Sequence[str] | None = None,
@@ -76,7 +77,7 @@ class _Refinement:
     def __init__(
         self,
         learnt: Learnt,
-        scribbles: np.ndarray,
+        scribbles: Codes,
         device: str,
         names: Sequence[str] | None,
         hooks: Hooks,
@@ -90,7 +91,7 @@ class _Refinement:
         self.trainer = self._make_trainer()
         self.interrupter = Interrupter(self._request)
         self.interrupter.watch(self.trainer.model)
-        self._came: np.ndarray | None = scribbles
+        self._came: Codes | None = scribbles
         self._old_is_outdated = learnt.prediction is None
         self._best: tuple[float, dict[str, Tensor]] | None = None  # of the previews
         self._began, self._shown_at, self._show_cost = time.monotonic(), 0.0, 0.0
@@ -116,6 +117,8 @@ class _Refinement:
     def _take_strokes(self) -> None:
         """Learn from the strokes that came; those that lack a class are passed over."""
         scribbles, self._came = self._came, None
+        if scribbles is None:
+            return
         try:
             check_trainable(scribbles)
         except UserError:
@@ -126,7 +129,7 @@ class _Refinement:
         self._old_is_outdated |= moved or self.config.stroke_maps
         self._best = None
         self._seen = self.material.seen(self.classes)
-        self._fresh = scribbles != self.learnt.scribbles
+        self._fresh: Mask = scribbles != self.learnt.scribbles
         self.sampler = Sampler(self.material.volumes(self.classes), self.config)
         labelled = self.material.inputs.touched(self._fresh & (scribbles != UNLABELLED))
         self.sampler.prefer(labelled, _ALWAYS)
@@ -188,13 +191,13 @@ class _Refinement:
             seconds = learnt.card.seconds + time.monotonic() - self._began
             done = {"steps": self.trainer.steps, "seconds": round(seconds, 1)}
             learnt.card = learnt.card.model_copy(update=done)
-        learnt.card = learnt.card.model_copy(update=self._facts(max(agreed, before)))
+        learnt.card = self._noted(learnt.card, max(agreed, before))
         learnt.scribbles = self.material.scribbles
-        self._tell(learnt.prediction.labels)
+        self._tell(learnt.predicted.labels)
         self.trainer.load(learnt.weights)
         # After the contour was shown: it does not wait for this.
         apart = self._predict(branches=True).disagreement
-        learnt.prediction = replace(learnt.prediction, disagreement=apart)
+        learnt.prediction = replace(learnt.predicted, disagreement=apart)
         with self.interrupter.listening():  # what is written is written whole
             return save_learnt(learnt, self.trainer.model, self.report, self.names)
 
@@ -223,7 +226,7 @@ class _Refinement:
             finally:
                 self.trainer.load(weights)
             self._old_is_outdated = False
-        return self.learnt.prediction
+        return self.learnt.predicted
 
     def _show_due(self) -> bool:
         return time.monotonic() - self._shown_at >= max(SHOW_SECONDS, self._show_cost)
@@ -243,7 +246,7 @@ class _Refinement:
             self._best = (agreed, copy.deepcopy(self.trainer.model.state_dict()))
         self._show_cost = time.monotonic() - began
 
-    def _tell(self, labels: np.ndarray) -> None:
+    def _tell(self, labels: Codes) -> None:
         self._labels, self._shown_at = labels, time.monotonic()
         agreed = self._agreement(labels)
         path = self.report.write(lambda: self.learnt.run.save_preview(labels), labels.nbytes)
@@ -251,7 +254,7 @@ class _Refinement:
 
     # --- parts
 
-    def _agreement(self, labels: np.ndarray) -> float:
+    def _agreement(self, labels: Codes) -> float:
         return agreement(labels, self.material.scribbles)
 
     @property
@@ -265,12 +268,12 @@ class _Refinement:
         trainer.steps = self.learnt.card.steps  # chance goes on from there
         return trainer
 
-    def _facts(self, agreed: float) -> dict[str, object]:
-        """What the card says whatever weights are kept."""
+    def _noted(self, card: Card, agreed: float) -> Card:
+        """The card with what it says whatever weights are kept."""
         region = [[s.start, s.stop] for s in self.material.inputs.frame.region]
         created, software = date.today().isoformat(), software_versions()
-        facts = {"agreement": agreed, "region": region}
-        return facts | {"created": created, "software": software}
+        facts = {"agreement": agreed, "region": region, "created": created, "software": software}
+        return card.model_copy(update=facts)
 
     def _request(self) -> Request:
         """What the world asks; else whether strokes came."""

@@ -10,11 +10,12 @@ each judged while it was not learnt from. The weights of the best round are kept
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.learning.engine.state import State
 
 GROUPS = 5
 _ROUNDS = 2 * GROUPS  # of a fit that does all its steps: every group twice
@@ -36,7 +37,7 @@ class Rounds:
         self._length = max(_LEAST_STEPS, config.steps // _ROUNDS)
         self._done = 0
         self._agreed: list[float] = []
-        self._best: tuple[float, dict[str, Any]] | None = None
+        self._best: tuple[float, dict[str, Tensor]] | None = None
 
     def group(self, step: int) -> int:
         """Group that is held out in a step, counted from 0; 0: none is."""
@@ -46,7 +47,7 @@ class Rounds:
         """Whether after so many steps a round is over and not yet recorded."""
         return self._on and steps // self._length > self._done
 
-    def record(self, agreed: float, weights: dict[str, Any]) -> None:
+    def record(self, agreed: float, weights: dict[str, Tensor]) -> None:
         """Take the agreement with the group of the round that is over (NaN: it was empty)."""
         self._done += 1
         self._agreed.append(agreed)
@@ -63,7 +64,7 @@ class Rounds:
         return float(np.nanmean(latest))
 
     @property
-    def better(self) -> dict[str, Any] | None:
+    def better(self) -> dict[str, Tensor] | None:
         """Weights of an earlier round that agreed clearly better than the latest, if any did."""
         if self._best is None or self.agreement is None:
             return None
@@ -74,12 +75,15 @@ class Rounds:
         self._agreed.clear()
         self._best = None
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """All of it, to go on from."""
         return {"done": self._done, "agreed": list(self._agreed), "best": self._best}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go on from a `state`."""
         self._done = int(state["done"])
         self._agreed = [float(value) for value in state["agreed"]]
-        self._best = None if state["best"] is None else tuple(state["best"])
+        self._best = None
+        if state["best"] is not None:
+            agreed, weights = state["best"]
+            self._best = agreed, weights

@@ -8,14 +8,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Codes, Reals
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.doubt import to_percent
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import read_json, write_json, write_safely
+from cmfnet_napari.core.files import JsonObject, read_json, write_json, write_safely
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
@@ -51,11 +51,11 @@ class RunFolder:
         """Path of a file of the run as events name it."""
         return (self.folder / name).relative_to(self.root).as_posix()
 
-    def freeze(self, config: Config, study: Study, scribbles: np.ndarray) -> None:
+    def freeze(self, config: Config, study: Study, scribbles: Codes) -> None:
         """Write what the run is made from: configuration, hashes of study and scribbles."""
         write_json(self.folder / CONFIG_FILE, _ingredients(config, study, scribbles))
 
-    def check_same(self, config: Config, study: Study, scribbles: np.ndarray) -> None:
+    def check_same(self, config: Config, study: Study, scribbles: Codes) -> None:
         """Check that the run was made from these.
 
         Raises
@@ -70,7 +70,7 @@ class RunFolder:
                 "new folder."
             )
 
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> JsonObject:
         """What `freeze` wrote.
 
         Raises
@@ -90,12 +90,12 @@ class RunFolder:
         save_model(model, card, self.folder / MODEL_FILE)
         return self.path(MODEL_FILE)
 
-    def save_preview(self, labels: np.ndarray) -> str:
+    def save_preview(self, labels: Codes) -> str:
         """Write a preview (uint8, Study's Grid) in place of the last one; return its path."""
         write_safely(self.folder / PREVIEW_FILE, ".npy", lambda part: np.save(part, labels))
         return self.path(PREVIEW_FILE)
 
-    def keep_preview(self, step: int, labels: np.ndarray) -> None:
+    def keep_preview(self, step: int, labels: Codes) -> None:
         """Keep a preview's labels, and the model that was saved with it, to come back to.
 
         Only where somebody may look back: in a case. Nobody needs it to go on, so without room
@@ -115,7 +115,7 @@ class RunFolder:
     def save_prediction(
         self,
         prediction: Prediction,
-        scribbles: np.ndarray,
+        scribbles: Codes,
         study: Study,
         names: Sequence[str] | None,
     ) -> events.Finished:
@@ -133,7 +133,7 @@ class RunFolder:
             disagreement=apart,
         )
 
-    def _save_disagreement(self, disagreement: np.ndarray | None, study: Study) -> str:
+    def _save_disagreement(self, disagreement: Reals | None, study: Study) -> str:
         if disagreement is None:  # nor is there one of an earlier prediction
             (self.folder / DISAGREEMENT_FILE).unlink(missing_ok=True)
             return ""
@@ -156,7 +156,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _ingredients(config: Config, study: Study, scribbles: np.ndarray) -> dict[str, Any]:
+def _ingredients(config: Config, study: Study, scribbles: Codes) -> JsonObject:
     return {
         "config": config.model_dump(mode="json"),
         "study": study.content_hash,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, parse_config
@@ -32,7 +32,7 @@ from cmfnet_napari.learning.model.checkpoint import load_model
 
 def fit(
     study: Study,
-    scribbles: np.ndarray,
+    scribbles: Codes,
     run: Path,
     config: Config,
     *,
@@ -106,7 +106,7 @@ def fit(
 
 def go_on(
     study: Study,
-    scribbles: np.ndarray,
+    scribbles: Codes,
     run: Path,
     *,
     device: str = "auto",

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.clues.chances import Clues
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.study import Study
@@ -35,12 +36,12 @@ class Material:
         The images on the working grid.
     """
 
-    def __init__(self, study: Study, scribbles: np.ndarray, config: Config) -> None:
+    def __init__(self, study: Study, scribbles: Codes, config: Config) -> None:
         self.study, self._config = study, config
         self._held = 0
         self.draw(scribbles)
 
-    def draw(self, scribbles: np.ndarray) -> None:
+    def draw(self, scribbles: Codes) -> None:
         """Learn from these strokes from now on; images are prepared anew if the region moved."""
         self._groups = self._deal(scribbles)
         self.scribbles = scribbles
@@ -49,7 +50,7 @@ class Material:
             self.inputs: Inputs = make_inputs(self.study, frame, self._config)
             self._around = Surroundings(self.study, self.inputs, self._config)
 
-    def _deal(self, scribbles: np.ndarray) -> np.ndarray:
+    def _deal(self, scribbles: Codes) -> Codes:
         """Groups of the first strokes; those drawn later are never held out: they count at once."""
         if getattr(self, "scribbles", None) is None:
             return deal_strokes(scribbles, self.study.grid.spacing, GROUPS, self._config.seed)
@@ -61,7 +62,7 @@ class Material:
         return changed
 
     @property
-    def held_out(self) -> np.ndarray:
+    def held_out(self) -> Codes:
         """The strokes that are held out, uint8 (z, y, x) on the Study's Grid."""
         return np.where((self._groups == self._held) & (self._held > 0), self.scribbles, UNLABELLED)
 

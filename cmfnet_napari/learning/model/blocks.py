@@ -6,12 +6,12 @@ PReLU has one slope a channel: only then do the four parameter counts of Table I
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-Normalisation = Literal["none", "instance"]
+from cmfnet_napari.core.fit.config import Normalisation
 
 
 class Convolution(nn.Conv3d):
@@ -78,7 +78,8 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, z, y, x) → (B, outputs, z, y, x)."""
-        return self.convs(x) + self.residual(x)
+        out: Tensor = self.convs(x) + self.residual(x)
+        return out
 
 
 class Decode(nn.Module):
@@ -118,11 +119,17 @@ class Decode(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Coarse (B, inputs, z, y, x) and skip at the stage's own size → (B, outputs, …)."""
         x = self.up(x)
-        return self.convs(torch.cat([x, self.skip(skip)], dim=1)) + x
+        out: Tensor = self.convs(torch.cat([x, self.skip(skip)], dim=1)) + x
+        return out
 
 
 class Head(nn.Sequential):
     """3×3×3 convolution to the classes, PReLU, 1×1×1: scores (logits)."""
+
+    @property
+    def last(self) -> nn.Conv3d:
+        """The convolution that gives the scores."""
+        return cast(nn.Conv3d, self[-1])
 
     def __init__(self, inputs: int, classes: int) -> None:
         super().__init__(

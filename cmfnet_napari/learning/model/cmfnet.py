@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.learning.model.blocks import Conv, Normalisation, Stage
+from cmfnet_napari.core.fit.config import Config, Fusion, Normalisation
+from cmfnet_napari.learning.model.blocks import Conv, Stage
 from cmfnet_napari.learning.model.guide import first_scores, map_count
 from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
-Fusion = Literal["none", "cfe", "cff"]
+T = TypeVar("T")
+
 FUSED_STAGES = 3
 MULTIPLE = 2**DOWNSAMPLINGS  # the sides of every input are padded to multiples of this
 
@@ -66,7 +67,8 @@ class CrossModal(nn.Module):
         else:
             joined = [(ct + mr) / 2 for ct, mr in pairs]
         bottom = self.dropout(self.bottom(self.lead(joined[-1])))
-        return self.decoder(bottom, joined)
+        scores: Tensor = self.decoder(bottom, joined)
+        return scores
 
 
 class CmFNet(nn.Module):
@@ -120,8 +122,8 @@ class CmFNet(nn.Module):
         )
         if maps:  # without training it says what the strokes say
             for decoder in self._decoders():
-                nn.init.zeros_(decoder.head[-1].weight)
-                nn.init.zeros_(decoder.head[-1].bias)
+                for values in decoder.head.last.parameters():
+                    nn.init.zeros_(values)
 
     def forward(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Outputs:
         """Scores of all branches, for training.
@@ -149,7 +151,8 @@ class CmFNet(nn.Module):
     def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
         """Scores of y_mm alone, for inference: the branches' bottoms and decoders stay unused."""
         if self.mm is None:
-            return self(ct, mr, maps).mm
+            outputs: Outputs = self(ct, mr, maps)
+            return outputs.mm
         size, first = ct.shape[2:], self._first(maps)
         ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
         ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
@@ -158,14 +161,19 @@ class CmFNet(nn.Module):
 
     def _first(self, maps: Tensor | None) -> Tensor | float:
         """What all scores begin with."""
-        return first_scores(maps, self.classes) if self.maps else 0.0
+        if not self.maps:
+            return 0.0
+        if maps is None:
+            raise ValueError("this network reads maps of the strokes")
+        return first_scores(maps, self.classes)
 
     def _decoders(self) -> list[Decoder]:
         return [part.decoder for part in (self.ct, self.mr, self.mm) if part is not None]
 
-    def _run(self, part: Callable[..., Any], *inputs: Tensor | list[Tensor]) -> Any:
+    def _run(self, part: Callable[..., T], *inputs: Tensor | list[Tensor]) -> T:
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(part, *inputs, use_reentrant=False)
+            result: T = checkpoint(part, *inputs, use_reentrant=False)
+            return result
         return part(*inputs)
 
 

@@ -22,10 +22,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.nn.functional import pad
 
 _PLANES = ((1, 2), (0, 1), (0, 2))  # axial (y, x), sagittal (z, y), coronal (z, x)
@@ -83,18 +83,19 @@ def gated_crf(y: Tensor, kernels: Sequence[Kernel], radius: int = 5) -> Tensor:
     kernels = [kernel for kernel in kernels if kernel.weight > 0]
     if not kernels:
         return y.new_zeros(())
-    return _GatedCRF.apply(y, kernels, radius)
+    energy: Tensor = _GatedCRF.apply(y, kernels, radius)
+    return energy
 
 
 class _GatedCRF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, kernels: list[Kernel], radius: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: BackwardCFunction, y: Tensor, kernels: list[Kernel], radius: int) -> Tensor:
         pull, total = _sweep(y, kernels, radius)
         ctx.save_for_backward(pull)
         return total - (y * pull).sum()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: BackwardCFunction, upstream: Tensor) -> tuple[Tensor | None, ...]:
         (pull,) = ctx.saved_tensors
         return -2.0 * upstream * pull, None, None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -12,9 +12,10 @@ from rich.table import Table
 from torch import nn
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.fit.model_card import model_name
 from cmfnet_napari.learning.model.checkpoint import load_model
-from cmfnet_napari.learning.model.cmfnet import FUSED_STAGES, CmFNet
+from cmfnet_napari.learning.model.cmfnet import FUSED_STAGES, CmFNet, CrossModal
 from cmfnet_napari.learning.model.vnet import (
     STAGES,
     Decoder,
@@ -35,7 +36,7 @@ class _Part(NamedTuple):
     channels: int
 
 
-def architecture_table(name: str) -> dict[str, Any]:
+def architecture_table(name: str) -> JsonObject:
     """Parameters of a network of the paper: 1 input channel, 2 classes, width 16 (Table IV).
 
     Parameters
@@ -68,7 +69,7 @@ def architecture_table(name: str) -> dict[str, Any]:
     return {"architecture": name, "parameters": _count(network), "parts": rows}
 
 
-def describe_model(run_or_model: str | Path) -> dict[str, Any]:
+def describe_model(run_or_model: str | Path) -> JsonObject:
     """A model's name, number of parameters, and everything on its card.
 
     Raises
@@ -84,7 +85,7 @@ def describe_model(run_or_model: str | Path) -> dict[str, Any]:
     }
 
 
-def show(description: dict[str, Any]) -> None:
+def show(description: JsonObject) -> None:
     """Print what `architecture_table` or `describe_model` returned as tables."""
     console = Console(markup=False, highlight=False)
     plain = Table(show_header=False, box=None)
@@ -120,7 +121,8 @@ def _vnet_parts(network: VNet) -> Iterator[_Part]:
     pairs = zip(network.encoder.stages, network.encoder.leads, strict=True)
     for number, (stage, lead) in enumerate(pairs, start=1):
         yield _Part(f"encoder stage {number}", stage, stage_channels(_WIDTH, number))
-        yield _Part(f"lead {number}", lead, lead[0].out_channels)
+        outputs = len(next(lead.parameters()))  # weights: (outputs, inputs, 3, 3, 3)
+        yield _Part(f"lead {number}", lead, outputs)
     yield _Part("bottom", network.bottom, 16 * _WIDTH)
     yield from _decoder_parts(network.decoder, stages)
 
@@ -134,11 +136,16 @@ def _decoder_parts(decoder: Decoder, stages: int) -> Iterator[_Part]:
 def _cmfnet_parts(network: CmFNet) -> Iterator[_Part]:
     yield _Part("CT branch, CT3", network.ct, _CLASSES)
     yield _Part("MR branch, MR4", network.mr, _CLASSES)
-    for number, conv in enumerate(network.mm.fuse, start=1):
+    if network.mm is not None:
+        yield from _cross_modal_parts(network.mm)
+
+
+def _cross_modal_parts(branch: CrossModal) -> Iterator[_Part]:
+    for number, conv in enumerate(branch.fuse, start=1):
         yield _Part(f"CFF, stage {number}", conv, stage_channels(_WIDTH, number))
-    yield _Part("CFE, lead", network.mm.lead, stage_channels(_WIDTH, FUSED_STAGES + 1))
-    yield _Part("CFE, bottom", network.mm.bottom, 16 * _WIDTH)
-    yield from _decoder_parts(network.mm.decoder, FUSED_STAGES)
+    yield _Part("CFE, lead", branch.lead, stage_channels(_WIDTH, FUSED_STAGES + 1))
+    yield _Part("CFE, bottom", branch.bottom, 16 * _WIDTH)
+    yield from _decoder_parts(branch.decoder, FUSED_STAGES)
 
 
 def _count(module: nn.Module) -> int:

@@ -17,6 +17,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
+from cmfnet_napari.core.arrays import Reals
 from cmfnet_napari.core.clues.chances import Clues
 
 _MAP_MM = 30.0  # cost at which a map is one half
@@ -52,5 +53,6 @@ def first_scores(maps: Tensor, classes: int) -> Tensor:
     return every.clamp(min=_LEAST).log()
 
 
-def _chance(costs: np.ndarray) -> np.ndarray:
-    return softmax(-costs / _MAP_SOFTNESS_MM, axis=0)
+def _chance(costs: Reals) -> Reals:
+    chance: Reals = softmax(-costs / _MAP_SOFTNESS_MM, axis=0)
+    return chance

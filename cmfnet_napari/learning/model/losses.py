@@ -218,11 +218,11 @@ def loss_terms(
     }
     if batch.guide.shape[1]:
         masks = ((None, counts.sure), (batch.fov, counts.sure_mr), (None, counts.sure))
-        parts = [
+        ct, mr, mm = (
             guide_entropy(scores, batch.guide, mask, whole)
             for scores, (mask, whole) in zip(outputs, masks, strict=True)
-        ]
-        terms["guide"] = config.guide * sum(parts) / len(parts)
+        )
+        terms["guide"] = config.guide * (ct + mr + mm) / len(masks)
     return terms
 
 

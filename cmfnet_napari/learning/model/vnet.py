@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cmfnet_napari.learning.model.blocks import Conv, Decode, Head, Normalisation, Stage
+from cmfnet_napari.core.fit.config import Normalisation
+from cmfnet_napari.learning.model.blocks import Conv, Decode, Head, Stage
 
 STAGES = (3, 4, 5, 6)
 _CONVS = (1, 2, 3, 3, 3, 3)
@@ -16,7 +17,7 @@ DOWNSAMPLINGS = 4  # stages 5 and 6 stay at the resolution of the fourth
 
 def stage_channels(width: int, stage: int) -> int:
     """Channels of encoder stage 1, 2, …: doubling, at most 16 times the width."""
-    return width * min(2 ** (stage - 1), 16)
+    return width * min(1 << (stage - 1), 16)
 
 
 def decoder_channels(width: int, stage: int) -> int:
@@ -90,7 +91,8 @@ class Decoder(nn.Module):
         x = bottom
         for stage, feature in zip(self.stages, reversed(features), strict=True):
             x = stage(x, feature)
-        return self.head(x)
+        scores: Tensor = self.head(x)
+        return scores
 
 
 class VNet(nn.Module):
@@ -130,7 +132,8 @@ class VNet(nn.Module):
 
     def decode(self, features: list[Tensor], lead: Tensor) -> Tensor:
         """Scores from the encoder's features and its lead to the bottom."""
-        return self.decoder(self.dropout(self.bottom(lead)), features)
+        scores: Tensor = self.decoder(self.dropout(self.bottom(lead)), features)
+        return scores
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, z, y, x) → scores (B, classes, z, y, x)."""

@@ -44,7 +44,7 @@ class Room:
     def need(self, size: Size) -> float:
         """Bytes for one image (z, y, x) through the network, results included."""
         a_channel, always = _COSTS[self.precision]
-        a_voxel = a_channel * self.width + 4 * (4 + 3 * self.classes)
+        a_voxel: float = a_channel * self.width + 4 * (4 + 3 * self.classes)
         if self.precision == torch.float32:
             a_voxel += self._unfolded(size)
         return self.kept + always + a_voxel * prod(size)

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import cast
 
 import numpy as np
 import psutil
 import torch
-from monai.inferers import sliding_window_inference
+from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from cmfnet_napari.core.arrays import Codes, Reals, three
 from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
@@ -51,9 +53,9 @@ class Prediction:
         is not background, less the smallest (0 … 1). None when only y_mm was computed.
     """
 
-    labels: np.ndarray
-    probability: np.ndarray
-    disagreement: np.ndarray | None = None
+    labels: Codes
+    probability: Reals
+    disagreement: Reals | None = None
 
 
 @torch.inference_mode()
@@ -62,7 +64,7 @@ def predict(
     inputs: Inputs,
     config: Config,
     precision: torch.dtype = torch.float32,
-    scribbles: np.ndarray | None = None,
+    scribbles: Codes | None = None,
     memory: float | None = None,
     *,
     branches: bool = False,
@@ -110,7 +112,7 @@ def predict_study(
     card: Card,
     study: Study,
     memory: float | None = None,
-    scribbles: np.ndarray | None = None,
+    scribbles: Codes | None = None,
     *,
     branches: bool = False,
 ) -> Prediction:
@@ -140,7 +142,7 @@ def predict_study(
     return predict(model, inputs, card.config, precision, scribbles, memory, branches=branches)
 
 
-def _check_strokes(card: Card, scribbles: np.ndarray | None) -> np.ndarray:
+def _check_strokes(card: Card, scribbles: Codes | None) -> Codes:
     if scribbles is None or check_trainable(scribbles) != card.classes:
         kinds = "the class" if card.classes == 2 else f"{card.classes - 1} classes"
         raise UserError(
@@ -159,7 +161,7 @@ def _find_room(
     branches: bool,
 ) -> Room:
     """What is left for the network beside the results, which lie in the processor's memory."""
-    device, classes = next(model.parameters()).device, _classes(model)
+    device, classes = next(model.parameters()).device, model.classes
     if memory is None:
         memory = _SHARE * free_memory(device)
     kept = 0
@@ -176,11 +178,7 @@ def free_memory(device: torch.device) -> int:
     """Memory that is free where a network on this device runs, bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
-
-
-def _classes(model: CmFNet) -> int:
-    return model.ct.decoder.head[-1].out_channels
+    return int(psutil.virtual_memory().available)
 
 
 def _ask(
@@ -231,14 +229,14 @@ def _channels_last(image: Tensor) -> Tensor:
 
 def _paste_tiles(ask: Callable[[Tensor], Tensor], inputs: Inputs, room: Room) -> Tensor:
     """Probabilities and, if asked for, disagreement (1, C, z', y', x') on the CPU, by tiles."""
-    size = tuple(inputs.ct.shape[2:])
+    size = three(inputs.ct.shape[2:])
     tiles = make_tiles(size, room.fits)
     if not tiles:
         room.require(smallest_tile(size))
-    result, images = None, _images(inputs)
-    for tile in tiles:
+    result, images = torch.empty(0), _images(inputs)
+    for number, tile in enumerate(tiles):
         answers = _softmax(ask(images[(..., *tile.cut)])[(..., *tile.inner)], room.classes)
-        if result is None:
+        if not number:
             result = torch.empty(1, answers.shape[1], *size)
         result[(..., *tile.core)] = answers.cpu()
     return result
@@ -251,14 +249,17 @@ def _slide(ask: Callable[[Tensor], Tensor], inputs: Inputs, config: Config, room
     patches is right on windows of that size only.
     """
     images = _images(inputs)
-    window = tuple(min(p, n) for p, n in zip(config.patch, images.shape[2:], strict=True))
+    window = three(min(p, n) for p, n in zip(config.patch, images.shape[2:], strict=True))
     room.require(window)
 
     def answers(window: Tensor) -> Tensor:
         return ask(window).cpu()
 
-    blended = sliding_window_inference(
-        images, window, 1, answers, overlap=_OVERLAP, mode="gaussian", device="cpu"
+    blended = cast(
+        Tensor,
+        sliding_window_inference(
+            images, window, 1, answers, overlap=_OVERLAP, mode="gaussian", device="cpu"
+        ),
     )
     return _softmax(blended, room.classes)
 
@@ -268,8 +269,8 @@ def _finish(answers: Tensor, inputs: Inputs, classes: int) -> Prediction:
     frame = inputs.frame
     labels = np.zeros(frame.shape, dtype=np.uint8)
     extra = answers.shape[1] - classes  # the disagreement, if it was asked for
-    probability, *apart = np.zeros((1 + extra, *frame.shape), dtype=np.float32)
-    here = [array[frame.region] for array in (labels, probability, *apart)]
+    shares: Reals = np.zeros((1 + extra, *frame.shape), dtype=np.float32)
+    here: list[np.ndarray] = [labels[frame.region], *(share[frame.region] for share in shares)]
     for first in range(0, answers.shape[2], _SLAB):
         # One slice more on either side: what is interpolated depends on the neighbours.
         low, factor = max(first - 1, 0), frame.factors[0]
@@ -279,4 +280,4 @@ def _finish(answers: Tensor, inputs: Inputs, classes: int) -> Prediction:
         found = part[:classes].argmax(dim=0), 1 - part[0], *part[classes:]
         for array, values in zip(here, found, strict=True):
             array[rows] = values.numpy()[: len(array[rows])]
-    return Prediction(labels, probability, *apart)
+    return Prediction(labels, *shares)

@@ -8,6 +8,7 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
+from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.geometry.boxes import Box, grow
 from cmfnet_napari.learning.model.cmfnet import MULTIPLE
 
@@ -37,7 +38,7 @@ class Tile:
     @property
     def inner(self) -> Box:
         """The core, counted from the cut's corner."""
-        return tuple(
+        return three(
             slice(c.start - whole.start, c.stop - whole.start)
             for c, whole in zip(self.core, self.cut, strict=True)
         )
@@ -73,8 +74,8 @@ def make_tiles(shape: Size, fits: Callable[[Size], bool]) -> list[Tile]:
         One, the volume itself, when it fits; empty when not even the smallest tile does.
     """
     for halo in HALOS:
-        splits = product(*_splits(shape, halo))
-        ways = [way for way in splits if fits(tuple(axis.longest for axis in way))]
+        splits = map(three, product(*_splits(shape, halo)))
+        ways = [way for way in splits if fits(three(axis.longest for axis in way))]
         best = min(ways, key=_work, default=None)
         if best and (halo == HALOS[-1] or _work(best) <= _MOST_WORK * prod(shape)):
             return _cut(shape, best, halo)
@@ -83,7 +84,7 @@ def make_tiles(shape: Size, fits: Callable[[Size], bool]) -> list[Tile]:
 
 def smallest_tile(shape: Size) -> Size:
     """Padded size of the smallest tile there is for a volume."""
-    return tuple(min(way.longest for way in ways) for ways in _splits(shape, HALOS[-1]))
+    return three(min(way.longest for way in ways) for ways in _splits(shape, HALOS[-1]))
 
 
 def _work(way: Way) -> int:
@@ -94,7 +95,7 @@ def _work(way: Way) -> int:
 def _cut(shape: Size, way: Way, halo: int) -> list[Tile]:
     starts = (range(0, n, axis.core) for n, axis in zip(shape, way, strict=True))
     cores = (
-        tuple(slice(i, min(i + a.core, n)) for i, a, n in zip(corner, way, shape, strict=True))
+        three(slice(i, min(i + a.core, n)) for i, a, n in zip(corner, way, shape, strict=True))
         for corner in product(*starts)
     )
     return [Tile(core, grow(core, (halo,) * 3, shape)) for core in cores]

@@ -12,11 +12,13 @@ import numpy as np
 from scipy.optimize import brentq
 from skimage.measure import find_contours
 
+from cmfnet_napari.core.arrays import Doubles, Mask
+
 _STRAIGHT = 1e-9  # twice the area of a triangle, in voxels, that counts as none
 _OFF_CENTRE = 0.3  # voxels: the channel to a hole runs between the rows of voxel centres
 
 
-def outlines(mask: np.ndarray) -> list[np.ndarray]:
+def outlines(mask: Mask) -> list[Doubles]:
     """Closed polygons of a mask, holes joined to their outline.
 
     Parameters
@@ -39,13 +41,13 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
     return _keyholes(outer, holes)
 
 
-def signed_area(loop: np.ndarray) -> float:
+def signed_area(loop: Doubles) -> float:
     """Area within a closed polygon (n, 2), rows and columns, in voxels; holes are negative."""
     row, column = loop.T
     return float(column @ np.roll(row, -1) - row @ np.roll(column, -1)) / 2
 
 
-def _level(mask: np.ndarray) -> float:
+def _level(mask: Mask) -> float:
     """Level between 0 and 1 at which the outlines enclose as many voxels as the mask has.
 
     A cell between four voxel centres holds, with c = 1 - level: c²/2 around one corner inside,
@@ -63,17 +65,17 @@ def _level(mask: np.ndarray) -> float:
         area = one * inside**2 / 2 + two * inside + crossed * inside**2
         return area + three * (1 - level**2 / 2) + four - int(mask.sum())
 
-    return brentq(surplus, 0, 1) if mask.any() else 0.5
+    return float(brentq(surplus, 0, 1)) if mask.any() else 0.5
 
 
-def _straightened(loop: np.ndarray) -> np.ndarray:
+def _straightened(loop: Doubles) -> Doubles:
     """The loop without corners that lie on a straight line."""
     before, after = loop - np.roll(loop, 1, axis=0), np.roll(loop, -1, axis=0) - loop
     turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     return loop[np.abs(turns) > _STRAIGHT]
 
 
-def _keyholes(outer: list[np.ndarray], holes: list[np.ndarray]) -> list[np.ndarray]:
+def _keyholes(outer: list[Doubles], holes: list[Doubles]) -> list[Doubles]:
     """Join every hole to the loop that lies left of it, until no hole is left by itself."""
     while holes:
         hole = holes.pop()
@@ -95,7 +97,7 @@ def _keyholes(outer: list[np.ndarray], holes: list[np.ndarray]) -> list[np.ndarr
     return outer
 
 
-def _crossings(loop: np.ndarray, row: float) -> list[tuple[float, int]]:
+def _crossings(loop: Doubles, row: float) -> list[tuple[float, int]]:
     """Where a loop crosses a row: column, and the corner that its edge starts from."""
     (y0, x0), (y1, x1) = loop.T, np.roll(loop, -1, axis=0).T
     edges = np.flatnonzero((y0 < row) != (y1 < row))

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom import Dataset
 
+from cmfnet_napari.core.arrays import Doubles, Mask, Wholes
 from cmfnet_napari.core.dicom.export.checker import CHECKER, broken_rules
 from cmfnet_napari.core.dicom.export.roi import Roi
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.grid import Grid
 
 MIN_DICE = 0.99  # of structures larger than a millilitre
@@ -101,7 +102,7 @@ class Receipt:
         ]
         return "; ".join([*wrong, *self.errors])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The same for JSON."""
         lines = [
             {**asdict(line), "volume_change": line.volume_change, "ok": line.ok}
@@ -190,7 +191,7 @@ def image_receipt(image: sitk.Image, labels: sitk.Image, rois: Sequence[Roi]) ->
 
 def _placed(
     contour: Dataset, grid: Grid, slices: Sequence[tuple[str, int]]
-) -> tuple[int, np.ndarray, str]:  # slice, points (n, 2) in voxels, what is wrong
+) -> tuple[int, Doubles, str]:  # slice, points (n, 2) in voxels, what is wrong
     points = grid.to_index(np.array(contour.ContourData, dtype=float).reshape(-1, 3))
     where = round(float(points[:, 0].mean()))
     if len(points) < 3 or len(points) != contour.NumberOfContourPoints:
@@ -204,7 +205,7 @@ def _placed(
     return where, points[:, 1:], ""
 
 
-def _filled(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _filled(points: Doubles, shape: tuple[int, int]) -> Mask:
     """Voxels whose centres a polygon (n, 2) encloses, by the even-odd rule, row by row."""
     y0, x0 = points.T
     y1, x1 = np.roll(points, -1, axis=0).T
@@ -214,14 +215,16 @@ def _filled(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     starts = np.cumsum(rows_crossed) - rows_crossed
     row = first[edge] + np.arange(len(edge)) - starts[edge]
     column = x0[edge] + (row - y0[edge]) / (y1[edge] - y0[edge]) * (x1[edge] - x0[edge])
-    inside = (row >= 0) & (row < shape[0])
+    within = (row >= 0) & (row < shape[0])
     crossings = np.zeros((shape[0], shape[1] + 1), dtype=int)
-    at = np.clip(np.ceil(column[inside]), 0, shape[1]).astype(int)
-    np.add.at(crossings, (row[inside], at), 1)
-    return crossings.cumsum(axis=1)[:, :-1] % 2 == 1
+    at = np.clip(np.ceil(column[within]), 0, shape[1]).astype(int)
+    np.add.at(crossings, (row[within], at), 1)
+    passed: Wholes = crossings.cumsum(axis=1)[:, :-1]
+    inside: Mask = passed % 2 == 1
+    return inside
 
 
-def _area(points: np.ndarray) -> float:
+def _area(points: Doubles) -> float:
     """Area of a polygon (n, 2), in voxels (shoelace formula)."""
     y, x = (points - points.mean(axis=0)).T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
@@ -229,10 +232,11 @@ def _area(points: np.ndarray) -> float:
 
 def _macro(group: Dataset, shared: Dataset, sequence: str) -> Dataset:
     """What a frame says, or all frames together (PS3.3 C.7.6.16)."""
-    return (group if sequence in group else shared)[sequence][0]
+    macro: Dataset = (group if sequence in group else shared)[sequence][0]
+    return macro
 
 
-def _corners(group: Dataset, shared: Dataset) -> np.ndarray:
+def _corners(group: Dataset, shared: Dataset) -> Doubles:
     """Patient positions (3, 3) of a frame's first voxel, the next in its row and in its column."""
     position, cosines = (
         np.array(_macro(group, shared, sequence)[keyword].value, dtype=float)
@@ -246,11 +250,11 @@ def _corners(group: Dataset, shared: Dataset) -> np.ndarray:
     return np.stack([position, position + column_mm * cosines[:3], position + row_mm * cosines[3:]])
 
 
-def _counted(roi: Roi, meant: np.ndarray, found: np.ndarray, grid: Grid) -> Line:
+def _counted(roi: Roi, meant: Wholes, found: Mask, grid: Grid) -> Line:
     return _line(roi.name, meant == roi.code, found, int(found.sum()) * grid.voxel_ml, grid)
 
 
-def _line(name: str, meant: np.ndarray, found: np.ndarray, written_ml: float, grid: Grid) -> Line:
+def _line(name: str, meant: Mask, found: Mask, written_ml: float, grid: Grid) -> Line:
     n_meant, n_found = int(meant.sum()), int(found.sum())
     dice = 2 * int((meant & found).sum()) / (n_meant + n_found)
     shift = np.inf
@@ -259,7 +263,7 @@ def _line(name: str, meant: np.ndarray, found: np.ndarray, written_ml: float, gr
     return Line(name, dice, n_meant * grid.voxel_ml, written_ml, shift)
 
 
-def _centroid(mask: np.ndarray, grid: Grid) -> np.ndarray:
+def _centroid(mask: Mask, grid: Grid) -> Doubles:
     return grid.to_patient(np.argwhere(mask).mean(axis=0))
 
 

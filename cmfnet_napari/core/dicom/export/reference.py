@@ -15,11 +15,12 @@ from pydicom import Dataset
 from pydicom.config import disable_value_validation
 from pydicom.errors import InvalidDicomError
 
+from cmfnet_napari.core.arrays import Doubles, three
 from cmfnet_napari.core.dicom.export.provenance import fit_values
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.frames import frame_number, slices_of
-from cmfnet_napari.core.images.series.headers import read_header
+from cmfnet_napari.core.images.series.headers import Slice, read_header
 from cmfnet_napari.core.images.series.headers import slices_of as images_of
 from cmfnet_napari.core.images.series.stacks import Stack, split
 from cmfnet_napari.core.images.study import turn
@@ -76,11 +77,11 @@ class Reference:
         return Grid(
             shape=(len(self.headers), int(first.Rows), int(first.Columns)),
             spacing=(distance / (len(self.headers) - 1), row_mm, column_mm),
-            origin=tuple(float(v) for v in _position(first)),
+            origin=three(float(v) for v in _position(first)),
             direction=tuple(np.stack([across, down, np.cross(across, down)], axis=1).ravel()),
         )
 
-    def to_patient(self, slice_index: int, points: np.ndarray) -> np.ndarray:
+    def to_patient(self, slice_index: int, points: Doubles) -> Doubles:
         """Patient coordinates of points within a slice.
 
         Parameters
@@ -98,11 +99,10 @@ class Reference:
         header = self.headers[slice_index]
         across, down = _cosines(header)
         row_mm, column_mm = (float(v) for v in header.PixelSpacing)
-        return (
-            _position(header)
-            + points[:, 1:] * column_mm * across
-            + points[:, :1] * row_mm * down
-        )  # fmt: skip
+        placed: Doubles = (
+            _position(header) + points[:, 1:] * column_mm * across + points[:, :1] * row_mm * down
+        )
+        return placed
 
     def place(self, labels: sitk.Image, name: str) -> sitk.Image:
         """Labels of the same geometry with their axes in the series' order.
@@ -204,11 +204,12 @@ def _of_series(slices: Slices, name: str, labels: sitk.Image | None) -> Referenc
     stacks = _stacks(slices, name)
     if len(stacks) == 1:
         return _reference(stacks[0], slices, name)
-    for stack in stacks if labels is not None else ():
-        with suppress(UserError):
-            reference = _reference(stack, slices, name)
-            reference.place(labels, "")
-            return reference
+    if labels is not None:
+        for stack in stacks:
+            with suppress(UserError):
+                reference = _reference(stack, slices, name)
+                reference.place(labels, "")
+                return reference
     names = ", ".join(stack.name for stack in stacks)
     raise UserError(
         f"{name} holds {len(stacks)} images of one series ({names}), and the contour lies on "
@@ -222,12 +223,19 @@ def _stacks(slices: Slices, name: str) -> list[Stack]:
     _check_attributes(placed or slices, name)
     whole = dict.fromkeys(path for _, path in placed)
     try:
-        return split([one for path in whole for one in images_of(read_header(path), path)])
+        return split([one for path in whole for one in _images(path)])
     except (ValueError, TypeError, IndexError) as error:
         raise UserError(
             f"{name} holds an image that does not say where it lies: contours cannot be placed on "
             "it. Export the series again from the scanner or the PACS."
         ) from error
+
+
+def _images(path: Path) -> list[Slice]:
+    header = read_header(path)
+    if header is None:
+        raise ValueError("no image")
+    return images_of(header, path)
 
 
 def _reference(stack: Stack, slices: Slices, name: str) -> Reference:
@@ -264,11 +272,11 @@ def _check_attributes(slices: Slices, name: str) -> None:
             )
 
 
-def _position(header: Dataset) -> np.ndarray:
+def _position(header: Dataset) -> Doubles:
     return np.array([float(v) for v in header.ImagePositionPatient])
 
 
-def _cosines(header: Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _cosines(header: Dataset) -> tuple[Doubles, Doubles]:
     """Patient directions along a row and down a column."""
     cosines = np.array([float(v) for v in header.ImageOrientationPatient])
     return cosines[:3], cosines[3:]

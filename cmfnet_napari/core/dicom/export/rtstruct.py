@@ -13,6 +13,7 @@ from pydicom.config import disable_value_validation
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
+from cmfnet_napari.core.arrays import Mask, Wholes
 from cmfnet_napari.core.dicom.export.outlines import outlines
 from cmfnet_napari.core.dicom.export.provenance import (
     UNICODE,
@@ -31,7 +32,7 @@ _SERIES_NUMBER = 9001  # far from the scanner's own
 
 
 def new_structure_set(
-    reference: Reference, labels: np.ndarray, rois: Sequence[Roi], maker: Maker
+    reference: Reference, labels: Wholes, rois: Sequence[Roi], maker: Maker
 ) -> Dataset:
     """Make a structure set with the contours of a segmentation.
 
@@ -70,7 +71,7 @@ def new_structure_set(
 
 
 def add_to_structure_set(
-    path: str | Path, reference: Reference, labels: np.ndarray, rois: Sequence[Roi], maker: Maker
+    path: str | Path, reference: Reference, labels: Wholes, rois: Sequence[Roi], maker: Maker
 ) -> Dataset:
     """Make a new structure set of an existing one and more structures; the file stays as it is.
 
@@ -134,7 +135,7 @@ def write_structure_set(structure_set: Dataset, path: Path) -> None:
 def _finish(
     structure_set: Dataset,
     reference: Reference,
-    labels: np.ndarray,
+    labels: Wholes,
     rois: Sequence[Roi],
     maker: Maker,
 ) -> Dataset:
@@ -194,7 +195,7 @@ def _observation_item(observation: int, number: int, roi: Roi) -> Dataset:
     return item
 
 
-def _contour_items(reference: Reference, mask: np.ndarray) -> list[Dataset]:
+def _contour_items(reference: Reference, mask: Mask) -> list[Dataset]:
     """Contours (C.8.8.6), slices in the series' order."""
     items: list[Dataset] = []
     for index in np.flatnonzero(mask.any(axis=(1, 2))):

@@ -15,6 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
+from cmfnet_napari.core.arrays import Wholes
 from cmfnet_napari.core.dicom.export.provenance import SOFTWARE, UNICODE, Maker, new_uid
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.dicom.export.roi import Roi
@@ -36,7 +37,7 @@ PROPERTIES: dict[str, tuple[Code, Code]] = {
 
 
 def new_segmentation(
-    reference: Reference, labels: np.ndarray, rois: Sequence[Roi], maker: Maker
+    reference: Reference, labels: Wholes, rois: Sequence[Roi], maker: Maker
 ) -> Dataset:
     """Make a binary segmentation, one segment a structure.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from cmfnet_napari.core.case.structures import save_structures
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress, load
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import REGISTRATION, Scan
 from cmfnet_napari.core.images.study import study_from_images
@@ -69,7 +69,7 @@ def read_patient(
     return load(choice, found, progress), taken
 
 
-def import_patient(loaded: Loaded, folder: Path) -> dict[str, Any]:
+def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
     """Write a patient into a new case folder, and say what is in it.
 
     Raises
@@ -84,7 +84,7 @@ def import_patient(loaded: Loaded, folder: Path) -> dict[str, Any]:
     finally:
         case.close()
     study = loaded.study
-    result: dict[str, Any] = {
+    result: JsonObject = {
         "case": str(folder),
         "grid": str(study.grid),
         "structures_ml": {
@@ -135,9 +135,10 @@ def _from_files(paths: Sequence[Path], automatic: bool, progress: Progress) -> L
     ct = read_image(paths[0])
     if len(paths) == 1:
         return Loaded(study_from_images(ct), None)
-    mr, registration = read_image(paths[1]), None
+    mr = read_image(paths[1])
+    registration: Registration | None = None
     if automatic:
-        matrix = register(ct, mr, np.eye(4), lambda share: progress("Registering the MR", share))
-        registration = Registration.of(matrix, "automatic")
+        found = register(ct, mr, np.eye(4), lambda share: progress("Registering the MR", share))
+        registration = Registration.of(found, "automatic")
     matrix = None if registration is None else registration.array
     return Loaded(study_from_images(ct, mr, matrix), registration)

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.scan_result import ImageSeries, Scan
 
@@ -54,7 +55,7 @@ def _overlap(first: Grid, second: Grid) -> float:
     return float(np.prod(common) / max(np.prod(high_2 - low_2), 1e-9))
 
 
-def _box(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _box(grid: Grid) -> tuple[Doubles, Doubles]:
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape])).reshape(3, -1).T
     places = grid.to_patient(corners)
     return places.min(axis=0), places.max(axis=0)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.arrays import Doubles, Mask
 from cmfnet_napari.core.case.structures import Structure
 from cmfnet_napari.core.dicom.importing.pair import same_frame
 from cmfnet_napari.core.dicom.importing.rasterise import rasterise
 from cmfnet_napari.core.dicom.importing.registration_object import read_registration
-from cmfnet_napari.core.dicom.importing.segments import read_segments
+from cmfnet_napari.core.dicom.importing.segments import Segment, read_segments
+from cmfnet_napari.core.dicom.importing.structure_sets import Roi as Contoured
 from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
@@ -110,7 +112,7 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
 def place_structures(
     choice: Choice,
     study: Study,
-    matrix: np.ndarray | None,
+    matrix: Doubles | None,
     progress: Progress = lambda _what, _share: True,
 ) -> tuple[list[Structure], list[str]]:
     """Put the chosen structures on the Study's Grid.
@@ -163,15 +165,13 @@ def place(
     UserError
         Two frames of reference, and neither an object nor `Choice.register`.
     """
-    shared = same_frame(choice.ct, choice.mr)
-    given = np.eye(4) if shared else _from_object(choice, found)
+    shared = choice.mr is not None and same_frame(choice.ct, choice.mr)
+    given: Doubles | None = np.eye(4) if shared else _from_object(choice, found)
     if choice.register:
         matrix = register(ct, mr, given, lambda share: progress("Registering the MR", share))
         return Registration.of(matrix, "automatic")
-    if shared:
-        return Registration.of(given, "frame of reference")
     if given is not None:
-        return Registration.of(given, "registration object")
+        return Registration.of(given, "frame of reference" if shared else "registration object")
     raise UserError(
         "CT and MR do not share a frame of reference, and no registration (REG) of them was found. "
         "Open it with 'DICOM folder…' and tick 'Register the MR', or import it with --register."
@@ -186,8 +186,10 @@ def needs_registration(ct: ImageSeries, mr: ImageSeries, found: Scan) -> bool:
         return True
 
 
-def _from_object(choice: Choice, found: Scan) -> np.ndarray | None:
+def _from_object(choice: Choice, found: Scan) -> Doubles | None:
     """The matrix from CT points to MR points in a REG object of the patient."""
+    if choice.mr is None:
+        return None
     frames = {s.uid: i.origin.frame_uid for i in found.images for s in i.stack.slices}
     for entry in found.of_kind(REGISTRATION):
         if entry.origin.patient != choice.ct.origin.patient:
@@ -230,7 +232,7 @@ def _read(image: ImageSeries, progress: Progress) -> sitk.Image:
 def _structures(
     choice: Choice,
     study: Study,
-    matrix: np.ndarray | None,
+    matrix: Doubles | None,
     notes: list[str],
     progress: Progress,
 ) -> Iterator[Structure]:
@@ -238,9 +240,7 @@ def _structures(
     taken: set[str] = set()
     for number, entry in enumerate(choice.objects):
         progress("Placing the structures", number / len(choice.objects))
-        of_mr = choice.mr is not None and entry.origin.frame_uid == choice.mr.origin.frame_uid
-        of_mr = of_mr and (not same_frame(choice.ct, choice.mr) or _drawn_on_mr(choice, entry))
-        move = matrix if of_mr else None
+        move = matrix if choice.mr is not None and _of_mr(entry, choice.ct, choice.mr) else None
         for name, color, mask in _masks(entry, choice, study.grid, move, notes):
             label = name if name not in taken else f"{name} ({entry.label or number + 1})"
             while label in taken:
@@ -249,16 +249,19 @@ def _structures(
             yield Structure(label, color, mask)
 
 
-def _drawn_on_mr(choice: Choice, entry: DicomObject) -> bool:
-    """Whether it names the MR's series and not the CT's, when both share a frame."""
-    return choice.mr.origin.uid in entry.series and choice.ct.origin.uid not in entry.series
+def _of_mr(entry: DicomObject, ct: ImageSeries, mr: ImageSeries) -> bool:
+    """Whether it is drawn in the MR's frame; in one that both share, on the MR's series alone."""
+    if entry.origin.frame_uid != mr.origin.frame_uid:
+        return False
+    named = mr.origin.uid in entry.series and ct.origin.uid not in entry.series
+    return named or not same_frame(ct, mr)
 
 
 def _masks(
-    entry: DicomObject, choice: Choice, grid: Grid, move: np.ndarray | None, notes: list[str]
-) -> Iterator[tuple[str, str, np.ndarray]]:
+    entry: DicomObject, choice: Choice, grid: Grid, move: Doubles | None, notes: list[str]
+) -> Iterator[tuple[str, str, Mask]]:
     """Name, colour and mask of what was chosen of an object; what cannot be placed is noted."""
-    drawn = (
+    drawn: Sequence[Contoured | Segment] = (
         read_structures(entry.path)
         if entry.origin.modality == STRUCTURES
         else read_segments(entry.path)
@@ -267,7 +270,7 @@ def _masks(
         if choice.names and (entry.uid, part.name) not in choice.names:
             continue
         try:
-            if entry.origin.modality == STRUCTURES:
+            if isinstance(part, Contoured):
                 notes += [part.note] if part.note else []
                 mask, note = rasterise(_moved(part.contours, move), grid, part.name)
                 notes += [note] if note else []
@@ -279,7 +282,7 @@ def _masks(
         yield part.name, part.color, mask
 
 
-def _moved(contours: Sequence[np.ndarray], matrix: np.ndarray | None) -> list[np.ndarray]:
+def _moved(contours: Sequence[Doubles], matrix: Doubles | None) -> list[Doubles]:
     """Contours in the MR's frame, taken to the CT."""
     if matrix is None:
         return list(contours)

@@ -9,11 +9,14 @@ oblique MR, are turned into distances to their border, interpolated between thei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
+from cmfnet_napari.core.arrays import Doubles, Mask, Reals, Wholes, three
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.geometry.boxes import Box
 from cmfnet_napari.core.images.grid import Grid
 
 _ON_SLICE = 0.1  # of a slice's distance: contours are written with few digits
@@ -24,7 +27,7 @@ _FINE = 0.5  # of the Grid's smallest voxel side: pixels of the contours' own pl
 _GAP = 1.5  # times the usual distance of planes: nothing is drawn between
 
 
-def rasterise(contours: Sequence[np.ndarray], grid: Grid, name: str) -> tuple[np.ndarray, str]:
+def rasterise(contours: Sequence[Doubles], grid: Grid, name: str) -> tuple[Mask, str]:
     """Fill contours.
 
     Parameters
@@ -71,7 +74,7 @@ def rasterise(contours: Sequence[np.ndarray], grid: Grid, name: str) -> tuple[np
     return mask, note if cut else ""
 
 
-def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+def fill(polygons: Sequence[Doubles], shape: tuple[int, int]) -> Mask:
     """Pixels whose centres lie inside polygons, even–odd.
 
     Every edge turns its rows round from where it crosses them; libraries compare every pixel
@@ -102,12 +105,14 @@ def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
         crossing = np.round(start[edge, 1] + (row - start[edge, 0]) * slope, _DIGITS)
         column = np.ceil(crossing).clip(0, shape[1]).astype(int)
         np.add.at(turns, (row, column), 1)
-    return turns[:, :-1].cumsum(axis=1) % 2 == 1
+    passed: Wholes = turns[:, :-1].cumsum(axis=1)
+    inside: Mask = passed % 2 == 1
+    return inside
 
 
-def _slice_by_slice(places: list[np.ndarray], grid: Grid) -> np.ndarray:
+def _slice_by_slice(places: list[Doubles], grid: Grid) -> Mask:
     mask = np.zeros(grid.shape, dtype=bool)
-    slices: dict[int, list[np.ndarray]] = {}
+    slices: dict[int, list[Doubles]] = {}
     for place in places:
         slices.setdefault(_slice(place), []).append(place[:, 1:])
     for k, polygons in slices.items():
@@ -116,7 +121,7 @@ def _slice_by_slice(places: list[np.ndarray], grid: Grid) -> np.ndarray:
     return mask
 
 
-def _between_planes(contours: list[np.ndarray], grid: Grid, name: str) -> np.ndarray:
+def _between_planes(contours: list[Doubles], grid: Grid, name: str) -> Mask:
     """Distances to the border on the contours' own planes, read off at the Grid's voxels."""
     axes = _axes(contours, grid)
     turned = [points @ axes.T for points in contours]  # (plane, row, column), mm
@@ -128,15 +133,16 @@ def _between_planes(contours: list[np.ndarray], grid: Grid, name: str) -> np.nda
     pixel = _FINE * min(grid.spacing)
     every = np.concatenate(turned)
     low, high = _within(every[:, 1:], grid, axes[1:], 3 * pixel)
-    shape = tuple(np.ceil((high - low) / pixel).astype(int) + 1)
-    places, masks = [], []
+    rows, columns = np.ceil((high - low) / pixel).astype(int) + 1
+    drawn: list[float] = []
+    masks: list[Mask] = []
     for place, group in _planes(turned):
-        places.append(place)
-        masks.append(fill([(points[:, 1:] - low) / pixel for points in group], shape))
-    usual = float(np.median(np.diff(places))) if len(places) > 1 else max(grid.spacing)
-    places, depths = _with_ends(places, [_depth(mask, pixel) for mask in masks], usual)
+        drawn.append(place)
+        masks.append(fill([(points[:, 1:] - low) / pixel for points in group], (rows, columns)))
+    usual = float(np.median(np.diff(drawn))) if len(drawn) > 1 else max(grid.spacing)
+    places, depths = _with_ends(drawn, [_depth(mask, pixel) for mask in masks], usual)
     box = _box(every, axes, usual, grid)
-    at = grid.crop(box).to_patient(np.stack(np.indices([s.stop - s.start for s in box]), -1))
+    at = grid.crop(box).to_patient(np.stack([*np.indices([s.stop - s.start for s in box])], -1))
     at = at @ axes.T
     index = [np.interp(at[..., 0], places, np.arange(len(places)))]
     index += [(at[..., axis] - low[axis - 1]) / pixel for axis in (1, 2)]
@@ -145,9 +151,7 @@ def _between_planes(contours: list[np.ndarray], grid: Grid, name: str) -> np.nda
     return mask
 
 
-def _within(
-    points: np.ndarray, grid: Grid, axes: np.ndarray, margin: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _within(points: Doubles, grid: Grid, axes: Doubles, margin: float) -> tuple[Doubles, Doubles]:
     """Lowest and highest (row, column) of points, mm; what lies beyond the Grid is not needed."""
     corners = np.array(np.meshgrid(*[(-1, n) for n in grid.shape])).reshape(3, -1).T
     box = grid.to_patient(corners) @ axes.T
@@ -155,7 +159,7 @@ def _within(
     return low, np.maximum(np.minimum(points.max(axis=0), box.max(axis=0)) + margin, low)
 
 
-def _axes(contours: list[np.ndarray], grid: Grid) -> np.ndarray:
+def _axes(contours: list[Doubles], grid: Grid) -> Doubles:
     """Rows: normal of the contours' planes; two directions in it, near the Grid's own."""
     areas = [np.cross(p - p[0], np.roll(p, -1, axis=0) - p[0]).sum(axis=0) for p in contours]
     normal = max(areas, key=np.linalg.norm)
@@ -166,9 +170,9 @@ def _axes(contours: list[np.ndarray], grid: Grid) -> np.ndarray:
     return np.array([normal, np.cross(column, normal), column])
 
 
-def _planes(turned: list[np.ndarray]) -> list[tuple[float, list[np.ndarray]]]:
+def _planes(turned: list[Doubles]) -> list[tuple[float, list[Doubles]]]:
     """Contours by the place of their plane, in order."""
-    groups: list[tuple[float, list[np.ndarray]]] = []
+    groups: list[tuple[float, list[Doubles]]] = []
     for points in sorted(turned, key=lambda p: float(p[:, 0].mean())):
         place = float(points[:, 0].mean())
         if groups and place - groups[-1][0] <= _SAME_PLANE_MM:
@@ -178,16 +182,15 @@ def _planes(turned: list[np.ndarray]) -> list[tuple[float, list[np.ndarray]]]:
     return groups
 
 
-def _depth(mask: np.ndarray, pixel: float) -> np.ndarray:
+def _depth(mask: Mask, pixel: float) -> Reals:
     """Distance to the border, mm, positive inside."""
-    return pixel * (
-        ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
-    ).astype(np.float32)
+    inside: Doubles = ndimage.distance_transform_edt(mask)
+    outside: Doubles = ndimage.distance_transform_edt(~mask)
+    depth: Reals = pixel * (inside - outside).astype(np.float32)
+    return depth
 
 
-def _with_ends(
-    places: list[float], depths: list[np.ndarray], usual: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _with_ends(places: list[float], depths: list[Reals], usual: float) -> tuple[Doubles, Reals]:
     """Add planes where nothing is drawn, so that every end lies half a distance beyond."""
     ends = [places[0] - usual], [-np.abs(depths[0])]
     for k, (place, depth) in enumerate(zip(places, depths, strict=True)):
@@ -204,7 +207,7 @@ def _with_ends(
     return np.array(ends[0]), np.stack(ends[1])
 
 
-def _box(every: np.ndarray, axes: np.ndarray, usual: float, grid: Grid) -> tuple[slice, ...]:
+def _box(every: Doubles, axes: Doubles, usual: float, grid: Grid) -> Box:
     """The part of the Grid that the contours and half a distance beyond them can reach."""
     low, high = every.min(axis=0), every.max(axis=0)
     low[0] -= usual
@@ -213,14 +216,14 @@ def _box(every: np.ndarray, axes: np.ndarray, usual: float, grid: Grid) -> tuple
     index = grid.to_index(corners)
     start = np.clip(np.floor(index.min(axis=0)), 0, np.array(grid.shape) - 1).astype(int)
     stop = np.clip(np.ceil(index.max(axis=0)) + 1, start + 1, grid.shape).astype(int)
-    return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    return three(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
 
 
-def _slice(place: np.ndarray) -> int:
+def _slice(place: Doubles) -> int:
     return int(np.rint(place[:, 0].mean()))
 
 
-def _outside(place: np.ndarray, shape: tuple[int, ...]) -> str:
+def _outside(place: Doubles, shape: tuple[int, ...]) -> Literal["no", "part", "all"]:
     """Whether all of a contour lies outside the Grid, a part, or nothing (``no``)."""
     low, high = place.min(axis=0), place.max(axis=0)
     if (high < -0.5).any() or (low > np.array(shape) - 0.5).any():
@@ -228,7 +231,7 @@ def _outside(place: np.ndarray, shape: tuple[int, ...]) -> str:
     return "part" if (low < -0.5).any() or (high > np.array(shape) - 0.5).any() else "no"
 
 
-def _where(points: np.ndarray) -> str:
+def _where(points: Doubles) -> str:
     low, high = points.min(axis=0), points.max(axis=0)
     ranges = zip("xyz", low, high, strict=True)
     return ", ".join(f"{axis} {a:.0f} to {b:.0f}" for axis, a, b in ranges) + " mm"

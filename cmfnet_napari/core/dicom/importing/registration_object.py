@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
+from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
 
@@ -26,13 +27,14 @@ class SpatialRegistration:
         For a frame of reference, what takes its points (LPS, mm) to the registered one.
     """
 
-    to_registered: Mapping[str, np.ndarray]
+    to_registered: Mapping[str, Doubles]
 
-    def between(self, first: str, second: str) -> np.ndarray | None:
+    def between(self, first: str, second: str) -> Doubles | None:
         """The matrix (4, 4) that takes points of one frame to another one; None if unknown."""
         if first not in self.to_registered or second not in self.to_registered:
             return None
-        return np.linalg.inv(self.to_registered[second]) @ self.to_registered[first]
+        matrix: Doubles = np.linalg.inv(self.to_registered[second]) @ self.to_registered[first]
+        return matrix
 
 
 def read_registration(
@@ -57,7 +59,7 @@ def read_registration(
         check_lengths(path)
         data = pydicom.dcmread(path)
         items = data.get("RegistrationSequence") or []
-        found = {str(data.get("FrameOfReferenceUID") or ""): np.eye(4)}
+        found: dict[str, Doubles] = {str(data.get("FrameOfReferenceUID") or ""): np.eye(4)}
         for item in items:
             found[_frame(item, frames or {})] = _matrix(item)
     except UserError:
@@ -94,9 +96,9 @@ def _frame(item: Dataset, frames: Mapping[str, str]) -> str:
     )
 
 
-def _matrix(item: Dataset) -> np.ndarray:
+def _matrix(item: Dataset) -> Doubles:
     """The product of the item's matrices in the order they are written (Eq. C.20.2-2)."""
-    product = np.eye(4)
+    product: Doubles = np.eye(4)
     for part in item.MatrixRegistrationSequence[0].MatrixSequence:
         values = np.array(part.FrameOfReferenceTransformationMatrix, dtype=float)
         product = product @ values.reshape(4, 4)

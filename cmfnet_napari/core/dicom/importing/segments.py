@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from skimage.color import lab2rgb
 
+from cmfnet_napari.core.arrays import Doubles, Mask, three
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.grid import Grid
@@ -38,10 +40,10 @@ class Segment:
     number: int
     name: str
     color: str
-    mask: np.ndarray
+    mask: Mask
     grid: Grid
 
-    def on(self, grid: Grid, matrix: np.ndarray | None = None) -> np.ndarray:
+    def on(self, grid: Grid, matrix: Doubles | None = None) -> Mask:
         """The mask on another Grid, by the nearest voxel.
 
         Parameters
@@ -63,7 +65,7 @@ class Segment:
         image = sitk.Resample(
             self.grid.to_image(self.mask), target, rigid(matrix), sitk.sitkNearestNeighbor, 0
         )
-        mask = sitk.GetArrayFromImage(image).astype(bool)
+        mask: Mask = sitk.GetArrayFromImage(image).astype(bool)
         if not mask.any():
             raise UserError(
                 f"The structure {self.name} lies outside the image. Check that it was drawn on "
@@ -109,9 +111,9 @@ def _segment(found: Dataset, item: Dataset) -> Segment:
     array = np.asarray(volume.array)[..., 0]
     directions = np.array(volume.direction)  # columns: slices, rows, columns
     grid = Grid(
-        array.shape,
-        tuple(float(v) for v in volume.spacing),
-        tuple(float(v) for v in volume.position),
+        three(array.shape),
+        three(float(v) for v in volume.spacing),
+        three(float(v) for v in volume.position),
         tuple(float(v) for v in directions[:, ::-1].ravel()),
     )
     name = str(item.get("SegmentLabel") or f"Segment {number}").strip()
@@ -119,7 +121,7 @@ def _segment(found: Dataset, item: Dataset) -> Segment:
     return Segment(number, name, _color(item.get("RecommendedDisplayCIELabValue")), mask, grid)
 
 
-def _color(values: object) -> str:
+def _color(values: Iterable[int] | None) -> str:
     """CIELab as DICOM scales it (PS3.3 C.10.7.1.1) to ``#rrggbb``."""
     if values is None:
         return _COLOR

@@ -5,6 +5,7 @@ The slices that contours name are not looked at: real files name some that do no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
+from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
 
@@ -41,7 +43,7 @@ class Roi:
     name: str
     color: str
     frame_uid: str
-    contours: tuple[np.ndarray, ...]
+    contours: tuple[Doubles, ...]
     left_out: int = 0
 
     @property
@@ -106,15 +108,15 @@ def _roi(entry: Dataset, drawn: dict[int, Dataset]) -> Roi:
     )
 
 
-def _encloses(points: np.ndarray) -> bool:
+def _encloses(points: Doubles) -> bool:
     if not np.isfinite(points).all():
         raise ValueError("a contour that is nowhere")
     return len(np.unique(points, axis=0)) >= 3
 
 
-def _color(values: object) -> str:
+def _color(values: Iterable[str | int] | None) -> str:
     try:
-        red, green, blue = (int(value) for value in values)
+        red, green, blue = (int(value) for value in values or ())
     except (TypeError, ValueError):
         return _COLOR
     inside = all(0 <= value <= 255 for value in (red, green, blue))

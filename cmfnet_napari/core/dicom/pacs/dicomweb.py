@@ -21,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from cmfnet_napari.core.dicom.pacs.nodes import Node, password_of
 from cmfnet_napari.core.dicom.pacs.query import STUDY_FIELDS, Query
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
 
 _PAGE = 500  # answers asked for at a time
 _BATCH = 8  # files sent at a time
@@ -40,11 +41,14 @@ class _Line(HTTPAdapter):
         self._ca_file = ca_file
         super().__init__()
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        request.url = request.url.replace("%2A", "*").replace("%3F", "?")
+    def send(
+        self, request: requests.PreparedRequest, *more: Any, **options: Any
+    ) -> requests.Response:
+        if request.url is not None:
+            request.url = request.url.replace("%2A", "*").replace("%3F", "?")
         if self._ca_file:
             options["verify"] = self._ca_file
-        return super().send(request, **options)
+        return super().send(request, *more, **options)
 
 
 class WebPacs:
@@ -124,7 +128,7 @@ class WebPacs:
                 )
             sent(len(batch))
 
-    def _all(self, search: Callable[..., list[dict]]) -> list[Dataset]:
+    def _all(self, search: Callable[..., list[JsonObject]]) -> list[Dataset]:
         """Every page of the answers."""
         answers: list[Dataset] = []
         with self._said(), disable_value_validation():
@@ -163,7 +167,7 @@ class WebPacs:
 
 
 def _refusal(error: requests.HTTPError) -> str:
-    status = error.response.status_code
+    status = None if error.response is None else error.response.status_code
     if status in _NO_ENTRY:
         return "does not let us in: user or password are wrong, or not given."
     if status == requests.codes.not_found:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pydicom
 from pydicom import Dataset
@@ -16,18 +15,15 @@ from pydicom.uid import UID
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelMove,
-    Verification,
-)
 
 from cmfnet_napari.core.dicom.pacs.nodes import Node, password_of
 from cmfnet_napari.core.dicom.pacs.query import SERIES_FIELDS, STUDY_FIELDS, Query
 from cmfnet_napari.core.errors import CancelledError, UserError
 
-_FIND = StudyRootQueryRetrieveInformationModelFind
-_MOVE = StudyRootQueryRetrieveInformationModelMove
+# SOP classes (PS3.4 B.5, C.6), by number: pynetdicom makes its names for them as it starts.
+_VERIFICATION = UID("1.2.840.10008.1.1")
+_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")  # Study Root Query/Retrieve, as the next
+_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
 _PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4
 _NOT_KNOWN_THERE = 0xA801  # Move Destination unknown, PS3.4 C.4.2.1.5
 _OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3
@@ -42,7 +38,7 @@ class DimsePacs:
 
     def echo(self) -> None:
         """C-ECHO."""
-        with self._associated([Verification]) as association:
+        with self._associated([_VERIFICATION]) as association:
             self._check(association.send_c_echo(), "does not answer an echo")
 
     def find(self, query: Query) -> list[Dataset]:
@@ -99,7 +95,7 @@ class DimsePacs:
         return answers
 
     @contextmanager
-    def _associated(self, contexts: Sequence[Any]) -> Iterator[Association]:
+    def _associated(self, contexts: Sequence[UID | tuple[UID, UID]]) -> Iterator[Association]:
         """An association that asks for SOP classes, or pairs of class and transfer syntax."""
         node = self.node
         entity = _entity(node)
@@ -111,7 +107,7 @@ class DimsePacs:
             node.host,
             node.port,
             ae_title=node.title,
-            ext_neg=_identity(node),
+            ext_neg=[*_identity(node)],
             tls_args=_tls(node),
             evt_handlers=[(evt.EVT_CONN_OPEN, connected.append)],
         )
@@ -144,8 +140,8 @@ class DimsePacs:
             return 0x0000
 
         entity = _entity(self.node)
-        for context in StoragePresentationContexts:
-            entity.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+        for kind in filter(None, (c.abstract_syntax for c in StoragePresentationContexts)):
+            entity.add_supported_context(kind, ALL_TRANSFER_SYNTAXES)
         try:
             server = entity.start_server(
                 ("", self.node.our_port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
@@ -158,7 +154,8 @@ class DimsePacs:
         try:
             yield failures
         finally:
-            server.shutdown()
+            if server is not None:
+                server.shutdown()
 
     def _check(self, status: Dataset, words: str) -> None:
         """Raise UserError unless a status says success, or a warning (PS3.7 C)."""

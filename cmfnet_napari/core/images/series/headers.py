@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+
+from cmfnet_napari.core.arrays import three
+from cmfnet_napari.core.images.grid import Triple
 
 IMAGES = ("CT", "MR", "PT", "OT")  # modalities that are offered as images
 ENHANCED = (
@@ -43,7 +46,7 @@ _BINARY = (
     "FrameAcquisitionNumber",
 )
 # fmt: off
-_TAGS = [tag_for_keyword(word) for word in (
+_TAGS = [Tag(word) for word in (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID",
     "StudyInstanceUID", "SeriesDescription", "StudyDescription", "StudyDate", "SeriesDate",
     "AcquisitionDate", "SeriesNumber", "PatientID", "PatientName", "PatientBirthDate",
@@ -93,9 +96,9 @@ class Slice:
     path: Path
     frame: int
     uid: str
-    position: tuple[float, ...]
+    position: Triple
     orientation: tuple[float, ...]
-    spacing: tuple[float, ...]
+    spacing: tuple[float, float]
     size: tuple[int, int]
     rescale: tuple[float, float] = (1.0, 0.0)
     splits: dict[str, str] = field(default_factory=dict)
@@ -146,7 +149,7 @@ def _frames(header: Dataset, path: Path) -> Iterator[Slice]:
         yield _one(header, path, number, (*parts, header))
 
 
-def _groups(group: Dataset) -> list[Any]:
+def _groups(group: Dataset) -> list[Sequence]:
     """Functional groups: sequences of one item (PS3.3 C.7.6.16)."""
     return [element.value for element in group if element.VR == "SQ" and len(element.value)]
 
@@ -159,14 +162,15 @@ def _one(header: Dataset, path: Path, frame: int, places: tuple[Dataset, ...]) -
                     return found
         return []
 
+    rows, columns = _numbers(find("PixelSpacing"), 2)
     slope, intercept = find("RescaleSlope"), find("RescaleIntercept")
     return Slice(
         path=path,
         frame=frame,
         uid=words(header, "SOPInstanceUID")[0],
-        position=_numbers(find("ImagePositionPatient"), 3),
+        position=three(_numbers(find("ImagePositionPatient"), 3)),
         orientation=_numbers(find("ImageOrientationPatient"), 6),
-        spacing=_numbers(find("PixelSpacing"), 2),
+        spacing=(rows, columns),
         size=(int(header.Rows), int(header.Columns)),
         rescale=(_numbers(slope or ["1"], 1)[0], _numbers(intercept or ["0"], 1)[0]),
         splits={split: " ".join(find(*names)) for split, (names, _) in SPLITS.items()},
@@ -195,8 +199,8 @@ def words(place: Dataset, name: str) -> list[str]:
 
 
 @cache
-def _tag(name: str) -> int:
-    return tag_for_keyword(name)
+def _tag(name: str) -> BaseTag:
+    return Tag(name)
 
 
 def _numbers(values: list[str], count: int) -> tuple[float, ...]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.pixels import apply_rescale
+from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import UID
 from scipy import ndimage
 
+from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.grid import Grid
@@ -122,7 +123,7 @@ def _image(stack: Stack, modality: str, progress: Progress) -> sitk.Image:
     reader.SetFileNames([str(s.path) for s in stack.slices])
     if len({s.rescale for s in stack.slices}) > 1 or first.rescale[0] % 1:
         reader.SetOutputPixelType(sitk.sitkFloat32)  # else the first slice's type is all slices'
-    stopped = []
+    stopped: list[bool] = []
 
     def ask() -> None:
         if not stopped and not progress(reader.GetProgress()):
@@ -131,7 +132,7 @@ def _image(stack: Stack, modality: str, progress: Progress) -> sitk.Image:
 
     reader.AddCommand(sitk.sitkProgressEvent, ask)
     try:
-        image = reader.Execute()
+        image: sitk.Image = reader.Execute()
     except RuntimeError:
         if stopped:
             raise CancelledError from None
@@ -231,5 +232,5 @@ def _straighten(
     result = np.stack(planes)
     if np.issubdtype(array.dtype, np.integer):
         result = np.rint(result).astype(array.dtype)
-    origin = tuple(float(v) for v in grid.to_patient(np.array([0, *low])))
-    return result, Grid(result.shape, grid.spacing, origin, grid.direction)
+    origin = three(float(v) for v in grid.to_patient(np.array([0, *low])))
+    return result, Grid(three(result.shape), grid.spacing, origin, grid.direction)

@@ -97,8 +97,8 @@ def _sort_in(
         if found:
             slices.setdefault(origin, []).extend(found)
     elif origin.modality in (STRUCTURES, SEGMENTATION, REGISTRATION):
-        found = _object(header, path, _origin(header))
-        objects.setdefault(found.uid, found)
+        entry = _object(header, path, _origin(header))
+        objects.setdefault(entry.uid, entry)
 
 
 def _images(origin: Origin, slices: list[Slice]) -> list[ImageSeries]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pydicom
 
+from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import SPLITS, Slice
 
@@ -63,16 +64,18 @@ class Stack:
         drift = np.abs(across) * (places[-1] - places[0]) / np.array(self.slices[0].spacing)
         return (0.0, 0.0) if (drift <= _DRIFT).all() else (float(across[0]), float(across[1]))
 
-    def _places(self) -> np.ndarray:
+    def _places(self) -> Doubles:
         """Position of every slice along the normal, mm."""
         normal = _normal(self.slices[0])
         return np.array([np.dot(s.position, normal) for s in self.slices])
 
-    def _across(self) -> np.ndarray:
+    def _across(self) -> Doubles:
         """Position of every slice along (column, row) from the first, (n, 2), mm."""
         first = self.slices[0]
         axes = np.array([first.orientation[3:], first.orientation[:3]])
-        return (np.array([s.position for s in self.slices]) - first.position) @ axes.T
+        moved = np.array([s.position for s in self.slices]) - np.array(first.position)
+        across: Doubles = moved @ axes.T
+        return across
 
 
 def split(slices: list[Slice]) -> list[Stack]:
@@ -175,7 +178,7 @@ def _at(one: Slice) -> str:
     return f"{'xyz'[axis]} = {one.position[axis]:.1f} mm"
 
 
-def _normal(one: Slice) -> np.ndarray:
+def _normal(one: Slice) -> Doubles:
     return np.cross(one.orientation[:3], one.orientation[3:])
 
 
@@ -207,7 +210,8 @@ def _without_same_pixels(stack: Stack) -> tuple[list[Slice], tuple[str, ...]]:
 
 
 def _pixels(one: Slice) -> bytes | None:
-    return pydicom.dcmread(one.path).get("PixelData")
+    pixels: bytes | None = pydicom.dcmread(one.path).get("PixelData")
+    return pixels
 
 
 def _as_number(value: str) -> tuple[float, str]:
