@@ -66,7 +66,7 @@ def holds(box, voxel):
 
 def look(dock, plane, voxel, qtbot):
     """Stay on a slice until it counts."""
-    timer = dock.workbench.review.watcher._timer
+    timer = dock.workbench.review.seen_slices._timer
     assert timer.interval() == LOOK_MS
     dock.workbench.planes.show(plane)
     dock.session.viewer.dims.current_step = voxel
@@ -140,7 +140,7 @@ def test_slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
     before = set(doubtful.workbench.review.unseen("axial"))
     assert 4 not in before
     review, viewer = doubtful.workbench.review, doubtful.session.viewer
-    timer = review.watcher._timer
+    timer = review.seen_slices._timer
     timer.setInterval(3_600_000)  # however slow this machine is, a user's scrolling is quicker
     for z in (5, 6, 7):  # scrolling through
         viewer.dims.current_step = (z, 10, 8)
