@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
 from cmfnet_napari.core.report.curves import save_losses
 from cmfnet_napari.core.report.figures import save_contours
@@ -85,7 +85,7 @@ def run_demo(out: Path, progress: FitProgress) -> JsonObject:
     def show(event: events.Event) -> None:
         progress.show(event)
         if isinstance(event, events.Preview) and not first:
-            first.update(judge(np.load(case.folder / event.labels)))
+            first.update(judge(read_preview(case.folder / event.labels, study.grid.shape)))
             text = f"The first contour, after {first['after_s']:.0f} s, is in {pictures}."
             progress.show(events.Notice(step=event.step, text=f"{text} Now it trains."))
 
