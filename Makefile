@@ -1,7 +1,7 @@
 # Two commands on a fresh machine with Python 3.11 or newer, git and make:
 #   make demo   the main job, from scribbles to a contour (in a window when there is a display)
 #   make test   the whole test suite, style, types and import rules
-#   make docs   the documentation as a site, in site/ (tests build it too)
+# and make docs: the documentation as a site, in site/ (tests build it too).
 # PYTHON=python3.12 chooses another Python; PIP_ARGS=... is handed to pip (docs/how-to/install.md, "CPU or GPU").
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \

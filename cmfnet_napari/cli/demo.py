@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cmfnet_napari.api import sample_patient
 from cmfnet_napari.cli.progress import FitProgress
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.folder import case_for
@@ -22,7 +23,6 @@ from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
 from cmfnet_napari.core.report.curves import save_losses
 from cmfnet_napari.core.report.figures import save_contours
-from cmfnet_napari.core.samples.phantom import write_phantom
 from cmfnet_napari.core.strokes.journal import difference
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.start import fit
@@ -60,12 +60,8 @@ def run_demo(out: Path, progress: FitProgress) -> JsonObject:
     UserError
         The folder cannot be made, or the demo was ended.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {out} cannot be made ({error.strerror}).") from error
     began = time.monotonic()
-    files = write_phantom(out)
+    files = sample_patient(out)
     study = open_study(files["ct"], files["mr"])
     case = case_for(study, out / "case")
     drawn = load_labels(files["scribbles"], study.grid)
