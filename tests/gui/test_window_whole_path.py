@@ -16,7 +16,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 
-from cmfnet_napari.core.geometry.boxes import bounding_box
+from cmfnet_napari.core.geometry.boxes import box_around
 from tests.gui.conftest import Hand
 
 LEFT = Qt.MouseButton.LeftButton
@@ -191,8 +191,7 @@ def gtv_of(test_data: Path, study: object) -> np.ndarray:
 
 def around(mask: np.ndarray, axis: int, at: int) -> list[tuple[tuple[int, int, int], ...]]:
     """Two background strokes beside a mask on a slice, about a centimetre from it."""
-    box = bounding_box(np.take(mask, at, axis))
-    rows, columns = box
+    _, rows, columns = box_around(np.take(mask, at, axis)[None])
     gap = 8 if axis == 0 else 3
     strokes = []
     for column in (columns.start - 10, columns.stop + 10):
