@@ -7,8 +7,9 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.dicom_check import check_lengths
-from cmfnet_napari.core.images.header_check import check_detached, check_promise
+from cmfnet_napari.core.images.header_check import check_promise
 from cmfnet_napari.core.images.series.headers import read_header, slices_of
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
@@ -32,12 +33,12 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     Raises
     ------
     UserError
-        See `header_check`.
+        See `header_check` and `detached`.
     RuntimeError
         What ITK says of a file that it cannot read.
     """
     check_text_header(path)
-    check_detached(path)
+    detached = detached_files(path)
     image: sitk.Image | None
     if kind == DICOM:
         check_lengths(path)
@@ -45,7 +46,7 @@ def read_file(path: Path, kind: str) -> sitk.Image:
         if image is not None:
             return image
     reader = _header(str(path), kind)
-    check_promise(reader, path)
+    check_promise(reader, path, detached)
     image = reader.Execute()
     return image
 
