@@ -76,6 +76,8 @@ def read_image(path: str | Path) -> sitk.Image:
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist. Check the name and the folder.")
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path.name} is no file but a pipe or a device. Choose a file.")
     try:
         image = read_series(path) if path.is_dir() else read_file(path, _reader_of(path))
         check_complete(path, image)

@@ -11,6 +11,7 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.case.structures import save_structures
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress, load
+from cmfnet_napari.core.dicom.importing.unused import not_used
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.series.scan import scan
@@ -65,8 +66,10 @@ def read_patient(
         return _from_files(paths, automatic, progress), [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
     choice = _choose(found, ct, mr, structures, automatic, any_frame)
-    taken = [image.key for image in (choice.ct, choice.mr) if image is not None]
-    return load(choice, found, progress), taken
+    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    loaded = load(choice, found, progress)
+    loaded.notes.extend(not_used([*images, *choice.objects], found))
+    return loaded, [image.key for image in images]
 
 
 def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
@@ -79,6 +82,7 @@ def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
     """
     case = create_case(folder, loaded.study, loaded.registration)
     try:
+        case.save_notes(loaded.notes)
         if loaded.structures:
             save_structures(case, loaded.structures)
     finally:
