@@ -32,6 +32,7 @@ from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import Layouts
 from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.planes import Planes
+from cmfnet_napari.gui.views.trail import Trail
 from cmfnet_napari.gui.views.windowing import Windowing
 
 
@@ -70,7 +71,8 @@ class Workbench(QObject):
         self.automatic_strokes = AutomaticStrokes(session)
         self.mr_placement = MrPlacement(session, self.fusion, self.training)
         self.brush = Brush(session)
-        self.drawing = Drawing(session, self.navigation, self.brush)
+        self.trail = Trail()
+        self.drawing = Drawing(session, self.navigation, self.brush, self.trail)
         self.provisional = ProvisionalContour(session, self.result)
         self.training.previewed.connect(self.provisional.give_way)
         self.training.failed.connect(self.provisional.come_back)

@@ -88,10 +88,16 @@ def patiently(wait: Callable, *what: object, timeout: int = 0, **options: object
     return wait(*what, timeout=max(timeout, HANGS_MS), **options)
 
 
+def _nothing(_spare: object) -> None:
+    """No worker before a test wants one."""
+
+
 @pytest.fixture(autouse=True)
 def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Case folders of a test live with it."""
     monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    monkeypatch.setattr("cmfnet_napari.gui.training.spare_worker.SpareWorker.prepare", _nothing)
+    monkeypatch.setenv("CMFNET_PREFERENCES", str(tmp_path / "window.json"))
     return tmp_path / "cases"
 
 

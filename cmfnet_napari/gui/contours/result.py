@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
@@ -18,7 +17,7 @@ from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_labels, save_labels
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.gui.patient.classes import class_names, segmentation_colors
+from cmfnet_napari.gui.patient.classes import class_names, preview_colors, segmentation_colors
 from cmfnet_napari.gui.patient.layers import (
     OPENED,
     disagreement_layer,
@@ -29,6 +28,7 @@ from cmfnet_napari.gui.patient.layers import (
 )
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # labels, probability, disagreement
@@ -85,7 +85,7 @@ class Result(QObject):
         if self._preview is not None and self._preview in viewer.layers:
             self._preview.data = labels
             return
-        colors = segmentation_colors(case.classes)
+        colors = preview_colors(case.classes)
         layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
         layer.metadata[OPENED] = self._session.patient
         insert_below(viewer, layer, self._session.scribbles)

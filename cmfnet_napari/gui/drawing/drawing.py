@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from napari.layers import Labels
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
 from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
@@ -12,7 +11,9 @@ from cmfnet_napari.core.strokes.scribbles import UNLABELLED
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.layer_pen import LayerPen
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.trail import Trail
 
 _BEYOND_MM = 10.0  # a tumour may go on so far above and below what is drawn
 _NOTHING_DRAWN = "Draw a stroke of this class first."
@@ -27,10 +28,13 @@ class Drawing(QObject):
         What all of them draw with.
     """
 
-    def __init__(self, session: Session, navigation: Navigation, brush: Brush) -> None:
+    def __init__(
+        self, session: Session, navigation: Navigation, brush: Brush, trail: Trail
+    ) -> None:
         super().__init__(session)
         self._session = session
         self._navigation = navigation
+        self._trail = trail
         self._pens: list[LayerPen] = []
         self.brush = brush
         brush.resized.connect(self._resize)
@@ -42,7 +46,7 @@ class Drawing(QObject):
         Strokes go to the journal. Who shows the same array elsewhere refreshes it when the
         recorder says ``recorded``; the scribbles layer itself is refreshed here.
         """
-        self._pens.append(LayerPen(layer, self.brush, self._session.recorder))
+        self._pens.append(LayerPen(layer, self.brush, self._session.recorder, self._trail))
         self.brush.set_size(self.brush.size_mm)
 
     def detach(self, layer: Labels) -> None:

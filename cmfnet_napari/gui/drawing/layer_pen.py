@@ -14,8 +14,9 @@ import numpy as np
 from napari.layers import Labels
 
 from cmfnet_napari.gui.drawing.brush_settings import Brush
-from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, ground_of
+from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, Way, ground_of
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
+from cmfnet_napari.gui.views.trail import Trail
 
 _MODES = ("paint", "erase")
 _JOIN = "Control"  # Qt's name: Ctrl, and Cmd on a Mac
@@ -32,11 +33,13 @@ class LayerPen:
         What to draw with.
     recorder : StrokeRecorder
         Hears of every stroke.
+    trail : Trail
+        Where the mouse goes over the views of planes.
     """
 
-    def __init__(self, layer: Labels, brush: Brush, recorder: StrokeRecorder) -> None:
+    def __init__(self, layer: Labels, brush: Brush, recorder: StrokeRecorder, trail: Trail) -> None:
         self.layer = layer
-        self._brush, self._recorder = brush, recorder
+        self._brush, self._recorder, self._trail = brush, recorder, trail
         self._last: np.ndarray | None = None  # where the last stroke ended, z, y, x
         layer.mouse_drag_callbacks.append(self._on_press)
         layer.events.mode.connect(self.show)
@@ -95,10 +98,18 @@ class LayerPen:
         way.move(here)
         yield
         while event.type == "mouse_move":
-            way.move(self._place(event))
+            self._draw_on(way, event)
             yield
+        self._draw_on(way, event)  # to where the button was let go, whatever came between
         self._last = self._place(event)
         way.end()
+
+    def _draw_on(self, way: Way, event: object) -> None:
+        """Draw to where the mouse is, the way it came: napari's events are only some of it."""
+        if not self._trail.followed:
+            way.move(self._place(event))
+        for place in self._trail.take():
+            way.move(np.array(self.layer.world_to_data(place), float))
 
     def _place(self, event: object) -> np.ndarray:
         return np.array(self.layer.world_to_data(event.position), float)

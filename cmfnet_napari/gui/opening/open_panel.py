@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from html import escape
 
-from qtpy.QtWidgets import QFileDialog, QProgressBar, QWidget
+from qtpy.QtWidgets import QProgressBar, QWidget
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.series.scan_result import Scan
@@ -18,6 +18,7 @@ from cmfnet_napari.gui.patient.opened import open_files, open_phantom, open_samp
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.mr_placement import MrPlacement
 from cmfnet_napari.gui.registration.registration_panel import RegistrationPanel
+from cmfnet_napari.gui.shared.dialogs import ask_folder
 from cmfnet_napari.gui.shared.widgets import (
     PathField,
     button,
@@ -95,7 +96,7 @@ class OpenPanel(QWidget):
         self._session.open(load)
 
     def _choose_dicom(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a DICOM export")
+        folder = ask_folder(self, "Choose the folder of a DICOM export")
         if folder:
             self.dicom.look_through(folder)
 

@@ -8,7 +8,6 @@ from functools import partial
 import napari
 import numpy as np
 from napari.layers import Labels, Layer
-from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.folder import Case
@@ -20,6 +19,7 @@ from cmfnet_napari.gui.patient.layers import LINE, OPENED, ROLE, case_layers, sh
 from cmfnet_napari.gui.patient.opened import Opened, code_counts, reopen
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info, show_warning
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _NONE_OPEN = "No patient is open. Open a CT first."

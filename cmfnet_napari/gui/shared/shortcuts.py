@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from inspect import unwrap
 
 from napari.components import ViewerModel
@@ -47,7 +48,21 @@ def bind_keys(viewer: ViewerModel, scribbles: Labels, actions: Actions) -> None:
     _bound.append((viewer, actions))
     for shortcut in _on_layer(actions):
         act = said(actions[shortcut])
-        scribbles.bind_key(shortcut.key, lambda _layer, act=act: act(), overwrite=True)
+        scribbles.bind_key(shortcut.key, partial(_press, act), overwrite=True)
+
+
+def _press(act: Callable[[], object], _layer: Labels) -> Callable[[], None]:
+    act()
+    return _let_go
+
+
+def _let_go() -> None:
+    """What happens when the key is let go: nothing, and that has to be said.
+
+    napari keeps for good what the last key of a letter was to do at its end, by the letter alone:
+    Z leaves the mode that was before it when it was held long enough. So to let Ctrl+Z go, an hour
+    later, was to go back to that mode.
+    """
 
 
 def unbind_keys(scribbles: Labels, actions: Actions) -> None:
@@ -74,9 +89,10 @@ def _register(shortcuts: Iterable[Shortcut]) -> None:
 def _action(shortcut: Shortcut) -> Callable[[ViewerModel], object]:
     if not shortcut.held:
 
-        def act(viewer: ViewerModel) -> None:
+        def act(viewer: ViewerModel) -> Callable[[], None]:
             if (actions := _actions_of(viewer)) is not None:
                 said(actions[shortcut])()
+            return _let_go
 
         return act
 

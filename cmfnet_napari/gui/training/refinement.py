@@ -164,8 +164,7 @@ class Refinement(QObject):
 
     def _send(self, command: Refine | Choose) -> None:
         if self._client is None:
-            folder = self._session.case.folder
-            self._hold(WorkerClient(self._training.command(folder)))
+            self._hold(self._training.spare.take())
         self._late = False
         self._set_state("updating")
         self._client.send(command)

@@ -27,6 +27,7 @@ from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.training.load_preview import load_preview
+from cmfnet_napari.gui.training.spare_worker import SpareWorker
 from cmfnet_napari.gui.training.watchdog import Watchdog
 from cmfnet_napari.gui.training.worker_client import WorkerClient, worker_command
 
@@ -64,6 +65,7 @@ class Training(QObject):
         self._client: WorkerClient | None = None
         self._killed, self._device = False, "auto"
         self.command = worker_command
+        self.spare = SpareWorker(session, lambda: self.command(session.case.folder))
         self.preset = "quick"
         self.state = "idle"
         self.follow = True
@@ -131,6 +133,7 @@ class Training(QObject):
     def close(self) -> None:
         """End the worker without waiting; remove the preview."""
         self._let_go()
+        self.spare.close()
         self.watchdog.stop()
         self._result.remove_preview()
         self._set_state("idle")
@@ -153,7 +156,7 @@ class Training(QObject):
     def _launch(self, command: Fit) -> None:
         self.launching.emit()
         self._set_state("starting")
-        client = WorkerClient(self.command(self._session.case.folder))
+        client = self.spare.take()
         client.received.connect(self._on_event)
         client.ended_badly.connect(self._on_bad_end)
         self._client, self._killed, self._device = client, False, command.device

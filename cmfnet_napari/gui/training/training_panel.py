@@ -51,6 +51,7 @@ class TrainingPanel(QWidget):
         super().__init__()
         self._session, self._training = session, training
         self._paused = False
+        self._elapsed = ""
         self.begin = StartPanel(session, training, base_models)
         preflight = Preflight(session, training, planes, navigation, lambda: self.begin.config)
         preflight.setParent(self)
@@ -136,6 +137,7 @@ class TrainingPanel(QWidget):
         self.plot.clear()
         self.agreement.clear()
         self.progress.setValue(0)
+        self._elapsed = ""
         self.time.clear()
         self.message.clear()
         self._show_failure_details("")
@@ -147,6 +149,8 @@ class TrainingPanel(QWidget):
         self.train_button.setToolTip(plain(case.notice) if looking else _TRAIN_TIP)
         self.begin.setEnabled(state == "idle")
         self.stop_button.setEnabled(state in ("starting", "training"))
+        if state != "training":
+            self.time.setText(self._elapsed)  # what was left is not known, or nothing is left
         if state == "stopping":
             self.message.setText("Stopping; the best so far becomes the prediction …")
 
@@ -166,10 +170,10 @@ class TrainingPanel(QWidget):
             self._paused = False
             self.message.setText("There is room again: training goes on.")
         self.progress.setValue(round(1000 * event.progress))
-        self.time.setText(
-            f"Step {event.step}: {clock(event.elapsed_s)} elapsed, about "
-            f"{clock(event.remaining_s)} left"
-        )
+        self._elapsed = f"Step {event.step}: {clock(event.elapsed_s)} elapsed"
+        goes_on = self._training.state == "training"
+        left = f", about {clock(event.remaining_s)} left" if goes_on else ""
+        self.time.setText(self._elapsed + left)
         self.plot.add(event)
 
     def _on_preview(self, event: Preview) -> None:

@@ -19,7 +19,8 @@ NEXT_LAYOUT = Shortcut("G", "Next arrangement of the views")
 CHECKERBOARD = Shortcut("K", "CT and MR as a checkerboard")
 FLICKER = Shortcut("T", "Hold: the other of CT and MR", held=True)
 CROSSHAIR = Shortcut("H", "Show or hide the crosshair")
-SHORTCUTS = (*SHOW_PLANE.values(), NEXT_LAYOUT, CHECKERBOARD, FLICKER, CROSSHAIR)
+ENLARGE = Shortcut("Shift-F", "Enlarge the view under the mouse, or show all again")
+SHORTCUTS = (*SHOW_PLANE.values(), NEXT_LAYOUT, ENLARGE, CHECKERBOARD, FLICKER, CROSSHAIR)
 
 
 def what_keys_do(
@@ -29,6 +30,7 @@ def what_keys_do(
     return {
         **{key: partial(planes.show, plane) for plane, key in SHOW_PLANE.items()},
         NEXT_LAYOUT: layouts.show_next,
+        ENLARGE: layouts.enlarging.emit,
         CHECKERBOARD: fusion.switch_board,
         FLICKER: fusion.flicker,
         CROSSHAIR: navigation.switch_crosshair,

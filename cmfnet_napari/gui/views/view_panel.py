@@ -22,6 +22,7 @@ from cmfnet_napari.gui.shared.widgets import button, column, row
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
 from cmfnet_napari.gui.views.planes import PLANES, Planes
+from cmfnet_napari.gui.views.room import Room
 from cmfnet_napari.gui.views.view_keys import (
     CHECKERBOARD,
     CROSSHAIR,
@@ -44,13 +45,18 @@ class ViewPanel(QWidget):
         layouts: Layouts,
         fusion: Fusion,
         windowing: Windowing,
+        room: Room,
     ) -> None:
         super().__init__()
         self.planes = PlaneButtons(session, planes)
         self.layouts = LayoutChooser(session, layouts)
         self.fusion = FusionControls(session, fusion)
         self.windows = WindowControls(windowing)
-        layout = column(row(self.planes, self.layouts, stretch=1), self.fusion, self.windows)
+        layout = column(
+            row(self.planes, self.layouts, stretch=1),
+            self.fusion,
+            row(self.windows, room.button, stretch=0),
+        )
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         self.setLayout(layout)
@@ -91,7 +97,6 @@ class LayoutChooser(QComboBox):
         )
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # after a click, keys are the image's again
         self.activated.connect(lambda _index: layouts.show(self.currentData()))
         session.opened.connect(self._on_opened)
         layouts.changed.connect(self._mark)
