@@ -156,7 +156,7 @@ def load_labels(path: str | Path, study: Study) -> np.ndarray:
     """
     from cmfnet_napari.core.images import study as studies
 
-    return studies.load_labels(path, study.grid)
+    return studies.load_values(path, study.grid)
 
 
 def save_labels(labels: np.ndarray, study: Study, path: str | Path) -> Path:
@@ -368,7 +368,8 @@ def evaluate(
     from cmfnet_napari.core.contours.metrics import evaluate as judge
 
     if study is not None:
-        ours, theirs = (_array(labels, study) for labels in (prediction, reference))
+        ours = _labels(prediction, study, "the prediction")
+        theirs = _labels(reference, study, "the reference")
         return judge(ours, theirs, study.grid, names, tolerance_mm)
     if not isinstance(prediction, str | Path) or not isinstance(reference, str | Path):
         raise TypeError("arrays are compared on their study's grid: give the study too")
@@ -554,15 +555,14 @@ def export_as(
     from cmfnet_napari.core.dicom.export.provenance import Maker
     from cmfnet_napari.core.dicom.export.reference import read_reference
     from cmfnet_napari.core.dicom.export.roi import make_rois
-    from cmfnet_napari.core.images.study import to_source_image
-    from cmfnet_napari.core.images.volume import read_image
+    from cmfnet_napari.core.images.study import label_image, to_source_image
 
     if isinstance(labels, str | Path):
-        image = read_image(labels)
+        image = label_image(labels)
     elif study is None:
         raise TypeError("an array lies on its study's grid: give the study too")
     else:
-        image = to_source_image(labels, study)
+        image = to_source_image(_labels(labels, study, "the contour"), study)
     rois = make_rois(classes_in(image), names, types)
     series_found = read_reference(Path(reference), series, image)
     return export(
@@ -581,6 +581,14 @@ def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:
     return labels
 
 
+def _labels(labels: np.ndarray | str | Path, study: Study, name: str) -> np.ndarray:
+    """A contour, uint8 on the study's grid, from an array or a file; `name` is the array's."""
+    from cmfnet_napari.core.images.label_map import to_labels
+
+    name = Path(labels).name if isinstance(labels, str | Path) else name
+    return to_labels(_array(labels, study), name)
+
+
 def _strokes(scribbles: np.ndarray | str | Path, study: Study) -> np.ndarray:
     """Checked scribbles, uint8, from an array or a file."""
     if isinstance(scribbles, str | Path):
@@ -594,13 +602,14 @@ def _evaluate_files(
     prediction: Path, reference: Path, names: Sequence[str] | None, tolerance_mm: float
 ) -> Evaluation:
     from cmfnet_napari.core.contours.metrics import evaluate as judge
-    from cmfnet_napari.core.images.volume import from_image, read_image
+    from cmfnet_napari.core.images.study import label_image, turn
+    from cmfnet_napari.core.images.volume import from_image
 
-    ours, theirs = (from_image(read_image(path)) for path in (prediction, reference))
+    ours, theirs = (from_image(turn(label_image(path))) for path in (prediction, reference))
     if not ours.grid.same_place(theirs.grid):
         raise UserError(
-            f"{prediction.name} ({ours.grid}) and {reference.name} ({theirs.grid}) are on "
-            "different grids. Export both on the CT."
+            f"{prediction.name} and {reference.name} are on different grids: "
+            f"{ours.grid.difference(theirs.grid)}. Export both on the CT."
         )
     return judge(ours.array, theirs.array, ours.grid, names, tolerance_mm)
 

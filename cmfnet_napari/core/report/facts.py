@@ -15,7 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, read_card, software_versions
 from cmfnet_napari.core.geometry.plane import View
-from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.places import Place, find_places
 from cmfnet_napari.core.review.record import Record, State, slice_digests
@@ -116,10 +116,10 @@ def read_places(finished: Finished, root: Path, study: Study, labels: Wholes) ->
     UserError
         A file is missing, damaged, or on another grid.
     """
-    probability = load_labels(inside(root, finished.probabilities), study.grid)
+    probability = load_values(inside(root, finished.probabilities), study.grid)
     apart = None
     if finished.disagreement:
-        apart = from_percent(load_labels(inside(root, finished.disagreement), study.grid))
+        apart = from_percent(load_values(inside(root, finished.disagreement), study.grid))
     return find_places(labels, probability, study.grid, apart)
 
 

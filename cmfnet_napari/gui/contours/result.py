@@ -16,7 +16,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import load_labels, save_labels
+from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.gui.patient.classes import class_names, segmentation_colors
 from cmfnet_napari.gui.patient.layers import (
@@ -235,5 +235,5 @@ class Result(QObject):
 
 def _read(folder: Path, event: Finished, grid: Grid) -> _Arrays:
     names = [event.labels, event.probabilities, *filter(None, [event.disagreement])]
-    labels, probability, *apart = (load_labels(inside(folder, name), grid) for name in names)
+    labels, probability, *apart = (load_values(inside(folder, name), grid) for name in names)
     return labels, probability, from_percent(apart[0]) if apart else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.errors import CancelledError, UserError, list_names
 from cmfnet_napari.core.images.series.headers import IMAGES, Slice, read_header, slices_of, words
 from cmfnet_napari.core.images.series.read_stack import Progress
 from cmfnet_napari.core.images.series.scan_result import (
@@ -163,7 +163,7 @@ def _series(header: Dataset) -> Iterator[str]:
 
 
 def _nothing(paths: Sequence[str | Path], damaged: list[str]) -> str:
-    where = ", ".join(Path(path).name for path in paths)
+    where = list_names((Path(path).name for path in paths), 2)
     if damaged:
         return (
             f"{where} holds {len(damaged)} damaged DICOM files ({damaged[0]} …) and none that can "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.series.stacks import Stack
 
 STRUCTURES, SEGMENTATION, REGISTRATION = "RTSTRUCT", "SEG", "REG"
@@ -125,7 +125,7 @@ class Scan:
         for found in self.images:
             if key in (found.key, found.origin.uid):
                 return found
-        known = "; ".join(
+        known = list_names(
             f"{i.key} ({i.origin.modality} {i.origin.description})"
             for i in self.images
             if i.origin.modality == modality
