@@ -77,6 +77,8 @@ def read_image(path: str | Path) -> sitk.Image:
     check_name(path)
     if not path.exists():
         raise UserError(f"{path} does not exist. Check the name and the folder.")
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path.name} is no file but a pipe or a device. Choose a file.")
     try:
         image = _read(path)
     except (RuntimeError, OSError, ValueError, OverflowError) as error:

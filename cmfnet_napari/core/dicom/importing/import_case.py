@@ -12,6 +12,7 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.case.structures import save_structures
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress, load
+from cmfnet_napari.core.dicom.importing.unused import not_used
 from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.series.scan import scan
@@ -68,8 +69,10 @@ def read_patient(
         return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
     choice = _choose(found, ct, mr, structures, automatic, any_frame)
-    taken = [image.key for image in (choice.ct, choice.mr) if image is not None]
-    return load(choice, found, progress), taken
+    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    loaded = load(choice, found, progress)
+    loaded.notes.extend(not_used([*images, *choice.objects], found))
+    return loaded, [image.key for image in images]
 
 
 def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
@@ -82,6 +85,7 @@ def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
     """
     case = create_case(folder, loaded.study, loaded.registration)
     try:
+        case.save_notes(loaded.notes)
         if loaded.structures:
             save_structures(case, loaded.structures)
     finally:
