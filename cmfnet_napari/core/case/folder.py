@@ -86,13 +86,20 @@ class Case:
         self.journal.fold(array)
         return array
 
-    def corrections(self) -> Corrections:
-        """What was corrected of its contours, whatever model they are of."""
+    def corrections(self, without: int | None = None) -> Corrections:
+        """What was corrected of its contours, whatever model they are of.
+
+        Parameters
+        ----------
+        without : int, optional
+            Number of a correction that is passed over, as if it had never been made.
+        """
         found = Corrections(self.study.grid.shape)
         if self.journal.corrected:
             for number, entry in self.journal.entries():
                 self.journal.check_inside(entry, found.codes.size)
-                found.take(number, entry)
+                if without is None or without not in (number, entry.target):
+                    found.take(number, entry)
         return found
 
     def correct(self, correction: Correction) -> int:

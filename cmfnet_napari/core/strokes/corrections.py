@@ -8,11 +8,14 @@ stroke that is erased, says nothing more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
+from cmfnet_napari.core.geometry.boxes import bounding_box
 from cmfnet_napari.core.strokes.journal import Correction, Stroke
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED, to_targets
 
@@ -173,3 +176,33 @@ def taught(scribbles: Codes, words: Words) -> Codes:
     strokes = scribbles.copy()
     strokes.reshape(-1)[words.voxels] = words.codes
     return strokes
+
+
+def part_around(codes: Codes, voxel: Sequence[int], spacing: Sequence[float]) -> Wholes:
+    """Corrected voxels that hang together with the one nearest to a place.
+
+    Parameters
+    ----------
+    codes : uint8 array (z, y, x)
+        Scribble codes; 0 where nothing is corrected.
+    voxel : sequence of int
+        The place, (z, y, x).
+    spacing : sequence of float
+        Of the voxels, mm (z, y, x).
+
+    Returns
+    -------
+    int64 array (n,)
+        Flat indices; voxels that touch at a face, an edge or a corner hang together.
+    """
+    box = bounding_box(codes > 0)
+    if box is None:
+        return np.zeros(0, np.int64)
+    parts, _ = ndimage.label(codes[box] > 0, np.ones((3, 3, 3), bool))
+    at = np.array(np.nonzero(parts))
+    start = np.array([part.start for part in box])
+    steps = (at + start[:, None] - np.array(voxel)[:, None]) * np.array(spacing)[:, None]
+    nearest = tuple(at[:, np.square(steps).sum(axis=0).argmin()])
+    index = np.array(np.nonzero(parts == parts[nearest])) + start[:, None]
+    flat: Wholes = np.ravel_multi_index(tuple(index), codes.shape)
+    return flat

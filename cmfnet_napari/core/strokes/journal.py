@@ -261,6 +261,12 @@ class Journal:
         standing = set(self._done)
         return ((number, stroke) for number, stroke in self.strokes() if number in standing)
 
+    def correction_times(self) -> list[float]:
+        """When the corrections that stand were made, seconds since 1970, in order."""
+        query = f"SELECT id, time FROM ({self._select()}) WHERE kind = 'correction' ORDER BY id"
+        rows = self._checked(lambda: self._db.execute(query).fetchall())
+        return [float(moment) for number, moment in rows if number in self._done]
+
     def standing_corrections(self) -> Iterator[tuple[int, Correction]]:
         """Numbers and corrections that are not undone, in order."""
         standing = set(self._done)
