@@ -83,6 +83,7 @@ class Workbench(QObject):
             self.brush,
             self.provisional,
             self.training,
+            self.result,
         )
         self._actions: Actions = {}
         session.contour_added.connect(lambda layer: bind_on_layer(layer, self._actions))

@@ -28,6 +28,7 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import parse_config
 from cmfnet_napari.core.fit.kept_previews import forget_previews, kept_path
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
+from cmfnet_napari.core.fit.runs import PREDICT_RUN
 from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.core.strokes.corrections import Corrections, taught
 from cmfnet_napari.core.strokes.journal import Correction
@@ -244,7 +245,7 @@ class Desk:
         model, card = load_model(path, pick_device(command.device))
         scribbles = NewStrokes(case, command.corrections).scribbles
         prediction = predict_study(model, card, case.study, scribbles=scribbles)
-        folder = path.parent if path.name == MODEL_FILE else case.new_run("predict")
+        folder = path.parent if path.name == MODEL_FILE else case.new_run(PREDICT_RUN)
         run = RunFolder(folder, case.folder)
         finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
         _say(self._out, finished.model_copy(update={"model": command.model}))

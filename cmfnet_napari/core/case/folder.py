@@ -38,7 +38,7 @@ from cmfnet_napari.core.registration.registrations import (
     parse_registrations,
 )
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
-from cmfnet_napari.core.strokes.corrections import Corrections
+from cmfnet_napari.core.strokes.corrections import Corrections, read_corrections
 from cmfnet_napari.core.strokes.journal import Correction, Journal
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 
@@ -94,13 +94,7 @@ class Case:
         without : int, optional
             Number of a correction that is passed over, as if it had never been made.
         """
-        found = Corrections(self.study.grid.shape)
-        if self.journal.corrected:
-            for number, entry in self.journal.entries():
-                self.journal.check_inside(entry, found.codes.size)
-                if without is None or without not in (number, entry.target):
-                    found.take(number, entry)
-        return found
+        return read_corrections(self.journal, self.study.grid.shape, without)
 
     def correct(self, correction: Correction) -> int:
         """Write a correction into the journal and return its number.

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.geometry.boxes import bounding_box
-from cmfnet_napari.core.strokes.journal import Correction, Stroke
+from cmfnet_napari.core.strokes.journal import Correction, Journal, Stroke
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED, to_targets
 
 
@@ -206,3 +206,41 @@ def part_around(codes: Codes, voxel: Sequence[int], spacing: Sequence[float]) ->
     index = np.array(np.nonzero(parts == parts[nearest])) + start[:, None]
     flat: Wholes = np.ravel_multi_index(tuple(index), codes.shape)
     return flat
+
+
+def read_corrections(
+    journal: Journal, shape: tuple[int, ...], without: int | None = None
+) -> Corrections:
+    """The corrections of a journal.
+
+    Parameters
+    ----------
+    journal : Journal
+        Of a case.
+    shape : tuple of int
+        Of the Study's Grid (z, y, x).
+    without : int, optional
+        Number of a correction that is passed over, as if it had never been made.
+
+    Raises
+    ------
+    UserError
+        The journal is damaged, or belongs to larger images.
+    """
+    found = Corrections(shape)
+    if journal.corrected:
+        for number, entry in journal.entries():
+            journal.check_inside(entry, found.codes.size)
+            if without is None or without not in (number, entry.target):
+                found.take(number, entry)
+    return found
+
+
+def read_words(journal: Journal, shape: tuple[int, ...]) -> tuple[Codes, Words]:
+    """The strokes of a journal, uint8 (z, y, x), and what is said of the corrected voxels.
+
+    Parameters and errors are as in `read_corrections`.
+    """
+    strokes: Codes = np.zeros(shape, dtype=np.uint8)
+    journal.fold(strokes)
+    return strokes, read_corrections(journal, shape).words(strokes)

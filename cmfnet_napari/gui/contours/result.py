@@ -15,7 +15,7 @@ from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.core.fit.runs import newest_prediction
+from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_labels, save_labels
 from cmfnet_napari.core.privacy import inside
@@ -54,6 +54,8 @@ class Result(QObject):
         How the run ended.
     updating : bool
         The model's labels are a preview; probability and the like are older.
+    marked_only : bool
+        Parts of the prediction that hold no stroke of their class are dropped.
     own : bool
         The layer shows the model's own contour, to look at.
     """
@@ -67,7 +69,7 @@ class Result(QObject):
         super().__init__(session)
         self._session = session
         self._whole: np.ndarray | None = None  # as predicted, nothing dropped
-        self._marked_only = False
+        self.marked_only = False
         self._reading = self._measuring = 0  # count; what was asked for before is not shown
         self._recorder: ContourRecorder | None = None
         self._soon = QTimer(self, singleShot=True, interval=_SOON_MS)
@@ -131,7 +133,7 @@ class Result(QObject):
 
     def keep_marked_only(self, on: bool) -> None:
         """Drop parts of the prediction that hold no stroke of their class, or bring them back."""
-        self._marked_only = on
+        self.marked_only = on
         if self._whole is not None:
             self._refresh()
 
@@ -167,6 +169,17 @@ class Result(QObject):
         """What made the contour, for files that leave the case."""
         preset = self.run.rpartition("-")[2]
         return f"CmFNet {preset}".strip()
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the user says something of any voxel."""
+        return self._session.patient is not None and self._session.corrections.words.voxels.size > 0
+
+    @property
+    def saw_strokes(self) -> bool:
+        """Whether the contour rests on strokes or corrections of this patient."""
+        model = self.event is None or saw_strokes(self._session.case.folder, self.event)
+        return model or self.corrected
 
     def save(self, path: str) -> None:
         """Write the contour of record on the CT's original grid."""
@@ -269,7 +282,7 @@ class Result(QObject):
 
     def _refresh(self) -> None:
         """The model says something else: show it under the corrections."""
-        whole, marked_only = self._whole, self._marked_only
+        whole, marked_only = self._whole, self.marked_only
         if not marked_only:
             self._use(whole)
             return
@@ -277,7 +290,7 @@ class Result(QObject):
         drawn = self._session.corrections.lessons(always=True).copy()
 
         def show(labels: np.ndarray) -> None:
-            if self._whole is whole and self._marked_only == marked_only:
+            if self._whole is whole and self.marked_only == marked_only:
                 self._use(labels)
 
         run_in_background(drop_unmarked, whole, drawn, done=show, failed=show_failure)
