@@ -15,7 +15,7 @@ from napari.layers import Labels
 
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, Way, ground_of
-from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
+from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 from cmfnet_napari.gui.views.trail import Trail
 
 _MODES = ("paint", "erase")
@@ -28,16 +28,16 @@ class LayerPen:
     Parameters
     ----------
     layer : Labels
-        Scribbles (z, y, x), or a layer of another viewer that shares their array.
+        Scribbles or a contour (z, y, x), or a layer of another viewer that shares their array.
     brush : Brush
         What to draw with.
-    recorder : StrokeRecorder
+    recorder : LayerRecorder
         Hears of every stroke.
     trail : Trail
         Where the mouse goes over the views of planes.
     """
 
-    def __init__(self, layer: Labels, brush: Brush, recorder: StrokeRecorder, trail: Trail) -> None:
+    def __init__(self, layer: Labels, brush: Brush, recorder: LayerRecorder, trail: Trail) -> None:
         self.layer = layer
         self._brush, self._recorder, self._trail = brush, recorder, trail
         self._last: np.ndarray | None = None  # where the last stroke ended, z, y, x
@@ -82,7 +82,7 @@ class LayerPen:
             with layer.block_history():  # one paint event at the end
                 yield from self._follow(stroke, event, plane)
         finally:
-            self._recorder.end(stroke.voxels)
+            self._recorder.end(stroke.voxels, stroke.affirmed)
             if layer is not self._recorder.layer:
                 self._recorder.layer.refresh()
 

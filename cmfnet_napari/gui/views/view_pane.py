@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from napari.components import ViewerModel
+from napari.components import Dims, ViewerModel
 from napari.qt import QtViewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
@@ -14,6 +14,7 @@ from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, SolidMouse, ViewLi
 from cmfnet_napari.gui.views.crosshair import Crosshair
 from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import Cell
+from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.solid_letters import SolidLetters
@@ -99,7 +100,14 @@ class ViewPane:
     ) -> None:
         self._navigation = links.navigation
         grid = links.session.case.study.grid
-        self.view = LinkedView(links.session.viewer, grid, cell.image, painted)
+        session = links.session
+
+        def added(linked: LinkedLayer, dims: Dims) -> None:
+            recorder = session.recorder_of(linked.original)
+            if recorder is not None:
+                recorder.listen(linked.shown, dims)
+
+        self.view = LinkedView(session.viewer, grid, cell.image, painted, added)
         self.widget = QtViewer(self.view.model)
         remove_in_own_context(self.widget)
         self.widget.setAcceptDrops(False)
