@@ -74,6 +74,7 @@ class Workbench(QObject):
         self.trail = Trail()
         self.drawing = Drawing(session, self.navigation, self.brush, self.trail)
         self.provisional = ProvisionalContour(session, self.result)
+        self.training.launching.connect(self.provisional.fill_in)
         self.training.previewed.connect(self.provisional.give_way)
         self.training.failed.connect(self.provisional.come_back)
         self.last_view = LastView(

@@ -78,6 +78,11 @@ class ProvisionalContour(QObject):
         self._replaced = False
         self._later()
 
+    def fill_in(self) -> None:
+        """A fit begins: while its program loads, what the strokes tell is all there is."""
+        if self.enabled and not self._result.exists:
+            self.show_now()
+
     def give_way(self) -> None:
         """The network has a contour, be it a preview."""
         self._replaced = True

@@ -12,6 +12,7 @@ from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.opening.dicom_chooser import DicomChooser
 from cmfnet_napari.gui.opening.dicom_import import DicomImport
+from cmfnet_napari.gui.opening.recent_patients import RecentPatients
 from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.pacs.pacs_fetch_dialog import PacsFetchDialog
 from cmfnet_napari.gui.patient.opened import open_files, open_phantom, open_sample_patient
@@ -70,7 +71,9 @@ class OpenPanel(QWidget):
         self._work.hide()
         self.info = text_label("No patient is open.", rich=True)
         self.registration = RegistrationPanel(session, mr_placement)
+        self.recent = RecentPatients(session)
         layout = column(
+            self.recent,
             self.dicom_button,
             self.pacs_button,
             group("Files", self.ct, self.mr, self.scribbles, self.open_button),

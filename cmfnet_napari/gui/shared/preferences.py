@@ -1,7 +1,7 @@
 """What the window keeps for its user on this computer: ways to work, folders, recent patients.
 
-No file's or patient's name is kept: recent patients are names of case folders, which are digests.
-Folders that files were chosen in last are paths, as every program keeps them; `forget` clears both.
+No patient's name is kept: recent patients are names of case folders, which are digests. Folders
+that files were chosen in last are paths, as every program keeps them. `forget` clears both.
 """
 
 from __future__ import annotations

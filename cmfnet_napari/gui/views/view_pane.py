@@ -16,6 +16,7 @@ from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import Cell
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
+from cmfnet_napari.gui.views.outlines import Outlines
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.solid_letters import SolidLetters
 from cmfnet_napari.gui.views.solid_view import SolidView
@@ -36,6 +37,7 @@ class Overlay:
         self._navigation, self._view = links.navigation, view
         self.image = image
         self.crosshair = Crosshair(qt_viewer)
+        self.outlines = Outlines(view, qt_viewer)
         self._readout = Readout(links.session, view)
         self.mouse = CanvasMouse(links, view, qt_viewer.canvas.native, image, keys, enlarge)
         self._scale = 0.0, 0
@@ -62,6 +64,7 @@ class Overlay:
         """Take everything off the canvas."""
         self.mouse.close()
         self.crosshair.close()
+        self.outlines.close()
         self._drawn.stop()
         self._draw.disconnect(self._on_draw)
 

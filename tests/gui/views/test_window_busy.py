@@ -117,6 +117,8 @@ def test_a_layer_goes_in_the_context_of_its_canvas(opened, qtbot, monkeypatch):
 
     monkeypatch.setattr(GLContext, "flush_commands", watch)
     session.viewer.layers.remove(extra)
+    monkeypatch.undo()
+    canvases.clear()  # they would outlive their viewer
     assert wrong == []
 
 
