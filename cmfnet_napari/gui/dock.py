@@ -79,10 +79,23 @@ class CmFNetDock(QWidget):
         self.steps = StepMarks(self.tabs, session, bench.result, bench.review)
         self.room = Room()
         self.view_panel = ViewPanel(
-            session, bench.planes, bench.layouts, bench.fusion, bench.windowing, self.room
+            session,
+            bench.planes,
+            bench.layouts,
+            bench.fusion,
+            bench.windowing,
+            bench.measures,
+            self.room,
         )
         self.welcome = Welcome(napari_viewer)
-        links = ViewLinks(session, bench.navigation, bench.fusion, bench.windowing, bench.trail)
+        links = ViewLinks(
+            session,
+            bench.navigation,
+            bench.fusion,
+            bench.windowing,
+            bench.trail,
+            bench.measures,
+        )
         self.view_grid = ViewGrid(self, links, bench.planes, bench.layouts)
         self.view_grid.scribbles_shown.connect(lambda layer, _dims: bench.drawing.attach(layer))
         self.messages = MessageBar(session)

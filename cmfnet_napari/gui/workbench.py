@@ -30,6 +30,7 @@ from cmfnet_napari.gui.training.training_activity import TrainingActivity
 from cmfnet_napari.gui.views import view_keys
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import Layouts
+from cmfnet_napari.gui.views.measures import Measures
 from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.planes import Planes
 from cmfnet_napari.gui.views.trail import Trail
@@ -71,7 +72,7 @@ class Workbench(QObject):
         self.automatic_strokes = AutomaticStrokes(session)
         self.mr_placement = MrPlacement(session, self.fusion, self.training)
         self.brush = Brush(session)
-        self.trail = Trail()
+        self.trail, self.measures = Trail(), Measures(session)
         self.drawing = Drawing(session, self.navigation, self.brush, self.trail)
         self.provisional = ProvisionalContour(session, self.result)
         self.training.launching.connect(self.provisional.fill_in)
@@ -136,7 +137,7 @@ class Workbench(QObject):
 
     def _what_keys_do(self) -> Actions:
         """What is done for every one of `key_sheet.SHORTCUTS`."""
-        looking = self.planes, self.layouts, self.fusion, self.navigation
+        looking = self.planes, self.layouts, self.fusion, self.navigation, self.measures
         return {
             **drawing_keys.what_keys_do(self.session, self.drawing),
             **view_keys.what_keys_do(*looking),

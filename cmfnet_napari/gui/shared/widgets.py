@@ -44,6 +44,15 @@ def said(action: Callable[..., Any]) -> Callable[..., None]:
     return call
 
 
+def is_there(widget: QWidget) -> bool:
+    """Whether Qt has not deleted a widget yet; Python's end of it outlives it."""
+    try:
+        widget.objectName()
+    except RuntimeError:
+        return False
+    return True
+
+
 def button(text: str, action: Callable[[], Any], tip: str = "") -> QPushButton:
     """A push button; the action takes no argument and may raise UserError."""
     widget = QPushButton(text)

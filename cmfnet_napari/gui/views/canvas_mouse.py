@@ -20,6 +20,7 @@ from cmfnet_napari.core.images.window_level import Limits
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.views.canvas_focus import CanvasFocus
 from cmfnet_napari.gui.views.fusion import Fusion
+from cmfnet_napari.gui.views.measures import MeasureMark, Measures
 from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.trail import Trail
@@ -67,6 +68,8 @@ class ViewLinks:
         The patient, the place, and how CT and MR are shown.
     trail : Trail
         Where the mouse went while it draws.
+    measures : Measures
+        What it measures instead.
     """
 
     session: Session
@@ -74,6 +77,7 @@ class ViewLinks:
     fusion: Fusion
     windowing: Windowing
     trail: Trail
+    measures: Measures
 
 
 class CanvasMouse(QObject):
@@ -87,6 +91,8 @@ class CanvasMouse(QObject):
         What the canvas shows.
     canvas : QWidget
         The canvas.
+    mark : MeasureMark
+        What is measured in it.
     image : str
         ``CT`` or ``MR`` when it shows that image alone.
     keys : QWidget, optional
@@ -101,12 +107,14 @@ class CanvasMouse(QObject):
         links: ViewLinks,
         view: ViewerModel,
         canvas: QWidget,
+        mark: MeasureMark,
         image: str = "",
         keys: QWidget | None = None,
         enlarge: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(canvas)
         self.image = image
+        self._mark, self._measuring = mark, False
         self._links, self._view, self._canvas, self._keys = links, view, canvas, keys
         self._enlarge = enlarge
         self._readout = Readout(links.session, view)
@@ -159,7 +167,7 @@ class CanvasMouse(QObject):
     def _mouse(self, kind: QEvent.Type, event: QEvent) -> bool:
         if kind == QEvent.Type.Wheel:
             return self._wheel.turn(event)
-        if kind == _TWICE and event.button() == _LEFT and not self._draws:
+        if kind == _TWICE and event.button() == _LEFT and not self._busy:
             self._enlarge()
             return True
         if kind in (_PRESS, _TWICE):
@@ -169,10 +177,11 @@ class CanvasMouse(QObject):
         return kind == _RELEASE and self._release(event)
 
     @property
-    def _draws(self) -> bool:
-        """Whether the left button draws: then two quick clicks are two dabs."""
+    def _busy(self) -> bool:
+        """Whether the left button draws or measures: then two quick clicks are two dabs."""
         active = self._links.session.viewer.layers.selection.active
-        return getattr(active, "mode", "pan_zoom") != "pan_zoom"
+        draws = getattr(active, "mode", "pan_zoom") != "pan_zoom"
+        return draws or bool(self._links.measures.kind)
 
     def _hand_on(self, event: QEvent) -> bool:
         if event.key() in _OWN_KEYS:
@@ -188,9 +197,11 @@ class CanvasMouse(QObject):
             self._pointing = True
             self._links.navigation.go_to(self._place(event.position()))
             return True
-        if event.button() == _LEFT:
+        if event.button() == _LEFT and event.modifiers() == Qt.KeyboardModifier.NoModifier:
+            self._measuring = self._mark.begin(self._place(event.position()))
+        if event.button() == _LEFT and not self._measuring:
             self._links.trail.begin()
-        return False
+        return self._measuring
 
     def _begin_window(self, event: QMouseEvent) -> bool:
         image = self.image or self._links.fusion.front
@@ -201,7 +212,7 @@ class CanvasMouse(QObject):
 
     def _move(self, event: QMouseEvent) -> bool:
         self._at = event.position()
-        if self._window is not None or self._pointing:
+        if self._window is not None or self._pointing or self._measuring:
             self._drag.start()
             return True
         if event.buttons() & _LEFT:  # strokes come first
@@ -217,6 +228,8 @@ class CanvasMouse(QObject):
             self._links.windowing.drag(image, limits, way.x(), way.y())
         elif self._pointing:
             self._links.navigation.go_to(self._place(self._at))
+        elif self._measuring:
+            self._mark.move(self._place(self._at))
 
     def _release(self, event: QMouseEvent) -> bool:
         if self._drag.isActive():
@@ -225,9 +238,10 @@ class CanvasMouse(QObject):
         if event.button() == _RIGHT:
             self._window = None
             return True
-        if event.button() == _LEFT and not self._pointing:
+        taken = self._pointing or self._measuring
+        if event.button() == _LEFT and not taken:
             self._links.trail.add(self._place(event.position()))
-        taken, self._pointing = self._pointing, False
+        self._pointing = self._measuring = False
         return taken
 
     def _place(self, at: QPointF) -> np.ndarray:

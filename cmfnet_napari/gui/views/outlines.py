@@ -119,7 +119,8 @@ class Outlines(QObject):
 
     def _parts(self, layer: Labels) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Segments (x, y, z of both ends; mm) and colours of every class on the slice."""
-        axis, rows, columns = self._view.dims.order[0], *self._view.dims.displayed
+        axis = self._view.dims.order[0]
+        rows, columns = self._view.dims.displayed
         index = round(layer.world_to_data(self._view.dims.point)[axis])
         if not 0 <= index < layer.data.shape[axis]:
             return

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from napari.qt import QtViewer
-from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QPushButton
 
 from cmfnet_napari.gui.shared.preferences import preferences
-from cmfnet_napari.gui.shared.widgets import button
+from cmfnet_napari.gui.shared.widgets import button, is_there
 
 _PANELS = ("layer list", "layer controls")  # napari's names of them
 # napari counts slices from 0, the words over the view and all reports from 1.
@@ -49,7 +48,7 @@ class Room(QObject):
     def close(self) -> None:
         """Give back what was hidden here."""
         for panel in self._hidden:
-            if isalive(panel):
+            if is_there(panel):
                 panel.show()
         self._hidden, self._window = [], None
 

@@ -12,11 +12,11 @@ from functools import partial
 
 from napari.layers import Labels
 from napari.qt import QtViewer
-from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QGridLayout, QMainWindow, QWidget
 
+from cmfnet_napari.gui.shared.widgets import is_there
 from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
 from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import LAYOUTS, MAIN, Cell, Layouts
@@ -75,7 +75,7 @@ class ViewGrid(QObject):
 
     def take_keys(self) -> None:
         """Let keys act on the images; of several views all act alike."""
-        if self._main is not None and isalive(self._main):
+        if self._main is not None and is_there(self._main):
             canvases = [self._main.canvas, *(pane.widget.canvas for pane in self._shown)]
             seen = [canvas.native for canvas in canvases if canvas.native.isVisible()]
             if seen:
@@ -109,7 +109,7 @@ class ViewGrid(QObject):
         self._later.stop()
         self._painted.clear()
         self._shown.clear()
-        gone = self._main is not None and not isalive(self._main)  # and all that lay beside it
+        gone = self._main is not None and not is_there(self._main)  # and all that lay beside it
         for pane in self._panes.values():
             pane.view.close() if gone else pane.close()
         self._panes.clear()

@@ -16,6 +16,7 @@ from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import Cell
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
+from cmfnet_napari.gui.views.measures import MeasureMark
 from cmfnet_napari.gui.views.outlines import Outlines
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.solid_letters import SolidLetters
@@ -38,8 +39,11 @@ class Overlay:
         self.image = image
         self.crosshair = Crosshair(qt_viewer)
         self.outlines = Outlines(view, qt_viewer)
+        self.mark = MeasureMark(links.session, links.measures, view, qt_viewer)
         self._readout = Readout(links.session, view)
-        self.mouse = CanvasMouse(links, view, qt_viewer.canvas.native, image, keys, enlarge)
+        self.mouse = CanvasMouse(
+            links, view, qt_viewer.canvas.native, self.mark, image, keys, enlarge
+        )
         self._scale = 0.0, 0
         self._drawn = QTimer(self.mouse, singleShot=True, interval=0)
         self._drawn.timeout.connect(self._readout.fit_bar)
@@ -50,6 +54,7 @@ class Overlay:
     def update(self, crosshair: bool) -> None:
         """Follow the place of the planes; with a fourth axis there is none to show."""
         self.mouse.show_value()
+        self.mark.follow()
         if self._view.dims.ndim != 3:
             self.crosshair.show(None)
             return
@@ -65,6 +70,7 @@ class Overlay:
         self.mouse.close()
         self.crosshair.close()
         self.outlines.close()
+        self.mark.close()
         self._drawn.stop()
         self._draw.disconnect(self._on_draw)
 

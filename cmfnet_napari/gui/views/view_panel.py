@@ -21,6 +21,7 @@ from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.widgets import button, column, row
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
+from cmfnet_napari.gui.views.measures import Measures
 from cmfnet_napari.gui.views.planes import PLANES, Planes
 from cmfnet_napari.gui.views.room import Room
 from cmfnet_napari.gui.views.view_keys import (
@@ -28,6 +29,8 @@ from cmfnet_napari.gui.views.view_keys import (
     CROSSHAIR,
     FLICKER,
     NEXT_LAYOUT,
+    REGION,
+    RULER,
     SHOW_PLANE,
 )
 from cmfnet_napari.gui.views.windowing import Windowing
@@ -45,6 +48,7 @@ class ViewPanel(QWidget):
         layouts: Layouts,
         fusion: Fusion,
         windowing: Windowing,
+        measures: Measures,
         room: Room,
     ) -> None:
         super().__init__()
@@ -52,10 +56,13 @@ class ViewPanel(QWidget):
         self.layouts = LayoutChooser(session, layouts)
         self.fusion = FusionControls(session, fusion)
         self.windows = WindowControls(windowing)
+        self.measures = MeasureButtons(measures)
+        tools = row(self.measures, room.button, stretch=0)
         layout = column(
             row(self.planes, self.layouts, stretch=1),
             self.fusion,
-            row(self.windows, room.button, stretch=0),
+            self.windows,
+            tools,
         )
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
@@ -83,6 +90,25 @@ class PlaneButtons(QWidget):
 
     def _mark(self, plane: str) -> None:
         self.buttons[plane].setChecked(True)
+
+
+class MeasureButtons(QWidget):
+    """A ruler, and the values in an ellipse."""
+
+    def __init__(self, measures: Measures) -> None:
+        super().__init__()
+        self._measures = measures
+        self.buttons = {}
+        for kind, text, key in (("ruler", "Ruler", RULER), ("region", "Region", REGION)):
+            widget = button(text, partial(measures.choose, kind), f"{key.title} ({key.key})")
+            widget.setCheckable(True)
+            self.buttons[kind] = widget
+        self.setLayout(row(*self.buttons.values()))
+        measures.changed.connect(self._mark)
+
+    def _mark(self) -> None:
+        for kind, widget in self.buttons.items():
+            widget.setChecked(self._measures.kind == kind)
 
 
 class LayoutChooser(QComboBox):
