@@ -80,8 +80,8 @@ def measure_region(study: Study, axis: int, one: Doubles, other: Doubles) -> Reg
         return None
     sides = [study.grid.spacing[a] for a in range(3) if a != axis]
     mr = None
-    if study.mr is not None and (seen := inside & study.mr_fov).any():
-        mr = _values(study.mr.array[seen])
+    if study.mr is not None and study.mr_fov is not None and (inside & study.mr_fov).any():
+        mr = _values(study.mr.array[inside & study.mr_fov])
     area = float(inside.sum() * sides[0] * sides[1])
     return Region(area, _values(study.ct.array[inside]), mr)
 

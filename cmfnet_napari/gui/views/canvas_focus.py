@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -15,8 +15,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-_MOUSE = Qt.FocusReason.MouseFocusReason
-_WINDOW = Qt.FocusReason.ActiveWindowFocusReason
 _BOTH_S = 0.2  # a window is activated and clicked by one press of the button
 _TEXT = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit)
 
@@ -36,7 +34,7 @@ def takes_text(widget: QWidget | None) -> bool:
     return isinstance(widget, _TEXT) or editable
 
 
-class CanvasFocus:
+class CanvasFocus(QObject):
     """Gives the focus to one canvas when the mouse comes, and takes care that it paints nothing.
 
     Parameters
@@ -46,17 +44,27 @@ class CanvasFocus:
     """
 
     def __init__(self, canvas: QWidget) -> None:
+        super().__init__(canvas)
         self._canvas = canvas
-        self._given = -1.0  # when a click gave the focus; it does that and nothing else
-        self._swallows = False
+        self._given = -1.0  # when a click took the focus from a text, or from another program
+        self._swallows = self._by_mouse = False
+        app = QApplication.instance()
+        app.focusChanged.connect(self._on_focus)
+        app.applicationStateChanged.connect(self._on_program)
+
+    def close(self) -> None:
+        """Follow the focus no more."""
+        app = QApplication.instance()
+        app.focusChanged.disconnect(self._on_focus)
+        app.applicationStateChanged.disconnect(self._on_program)
 
     def hear(self, event: QEvent) -> bool:
         """Follow an event of the canvas; True when it is for nobody else."""
         kind = event.type()
         if kind == QEvent.Type.Enter:
             self._enter()
-        elif kind == QEvent.Type.FocusIn and event.reason() in (_MOUSE, _WINDOW):
-            self._given = time.monotonic()
+        elif kind == QEvent.Type.FocusIn:
+            self._by_mouse = event.reason() == Qt.FocusReason.MouseFocusReason
         elif kind == QEvent.Type.MouseButtonPress:
             self._swallows = time.monotonic() - self._given < _BOTH_S
             self._given = -1.0
@@ -67,6 +75,14 @@ class CanvasFocus:
             self._swallows = False
             return True
         return False
+
+    def _on_focus(self, old: QWidget | None, now: QWidget | None) -> None:
+        if now is self._canvas and takes_text(old) and self._by_mouse:
+            self._given = time.monotonic()
+
+    def _on_program(self, state: Qt.ApplicationState) -> None:
+        if state == Qt.ApplicationState.ApplicationActive:
+            self._given = time.monotonic()
 
     def _enter(self) -> None:
         window = self._canvas.window()

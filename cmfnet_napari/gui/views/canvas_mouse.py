@@ -134,6 +134,7 @@ class CanvasMouse(QObject):
         for timer in (self._hover, self._drag):
             timer.stop()
         self._wheel.close()
+        self._focus.close()
         self._canvas.removeEventFilter(self)
 
     def show_value(self) -> None:
@@ -260,9 +261,14 @@ class SolidMouse(QObject):
 
     def __init__(self, canvas: QWidget, keys: QWidget, enlarge: Callable[[], None]) -> None:
         super().__init__(canvas)
-        self._keys, self._enlarge = keys, enlarge
+        self._canvas, self._keys, self._enlarge = canvas, keys, enlarge
         self._focus = CanvasFocus(canvas)
         canvas.installEventFilter(self)
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._focus.close()
+        self._canvas.removeEventFilter(self)
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Take what is ours; True keeps it from napari."""

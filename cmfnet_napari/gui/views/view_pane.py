@@ -195,6 +195,7 @@ class SolidPane:
 
     def close(self) -> None:
         """End it and its widget."""
+        self._mouse.close()
         self.letters.close()
         self.view.close()
         _end(self.widget)
