@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cmfnet_napari.core.fit import events
 
-EVENTS_FILE, STATE_FILE = "events.jsonl", "state.pt"
+EVENTS_FILE, STATE_FILE, LOCK_FILE = "events.jsonl", "state.pt", "fit.lock"
 
 
 @dataclass(frozen=True)
