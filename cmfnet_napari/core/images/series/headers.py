@@ -61,10 +61,10 @@ _TAGS = [Tag(word) for word in (
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
     "RescaleSlope", "RescaleIntercept", "InstanceNumber", "ImageType", "EchoTime",
     "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime",
-    "NumberOfFrames", "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence",
-    "SharedFunctionalGroupsSequence", "StructureSetLabel", "StructureSetROISequence",
-    "SegmentSequence", "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence",
-    "RegistrationSequence",
+    "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames", "ImagesInAcquisition",
+    "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "StructureSetLabel",
+    "StructureSetROISequence", "SegmentSequence", "ReferencedFrameOfReferenceSequence",
+    "ReferencedSeriesSequence", "RegistrationSequence",
 )]
 # fmt: on
 
@@ -103,6 +103,8 @@ class Slice:
         Instance number, where it says one.
     of_how_many : int
         Images in its acquisition, as it says; 0 where it does not.
+    distances : tuple of float
+        What it says of the distance of slices: Spacing Between Slices, Slice Thickness, mm.
     """
 
     path: Path
@@ -120,6 +122,7 @@ class Slice:
     samples: int = 1
     number: int | None = None
     of_how_many: int = 0
+    distances: tuple[float, ...] = ()
 
 
 def read_header(path: Path) -> FileDataset | None:
@@ -215,7 +218,15 @@ def _one(header: FileDataset, path: Path, frame: int, places: tuple[Dataset, ...
         samples=int(header.get("SamplesPerPixel", 1)),
         number=_whole(header, "InstanceNumber"),
         of_how_many=_whole(header, "ImagesInAcquisition") or 0,
+        distances=_distances([*find("SpacingBetweenSlices"), *find("SliceThickness")]),
     )
+
+
+def _distances(said: list[str]) -> tuple[float, ...]:
+    try:
+        return tuple(abs(float(mm)) for mm in said)
+    except ValueError:  # a wish, no need
+        return ()
 
 
 def _whole(header: Dataset, name: str) -> int | None:
