@@ -7,9 +7,10 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, say
+from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.dicom_check import check_lengths
-from cmfnet_napari.core.images.header_check import check_detached, check_promise
+from cmfnet_napari.core.images.header_check import check_promise
 from cmfnet_napari.core.images.series.headers import read_header, slices_of
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
@@ -33,12 +34,12 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     Raises
     ------
     UserError
-        See `header_check`.
+        See `header_check` and `detached`.
     RuntimeError
         What ITK says of a file that it cannot read.
     """
     check_text_header(path)
-    check_detached(path)
+    detached = detached_files(path)
     image: sitk.Image | None
     if kind == DICOM:
         check_lengths(path)
@@ -46,7 +47,7 @@ def read_file(path: Path, kind: str) -> sitk.Image:
         if image is not None:
             return image
     reader = _header(str(path), kind)
-    check_promise(reader, path)
+    check_promise(reader, path, detached)
     image = reader.Execute()
     return image
 
@@ -72,6 +73,8 @@ def read_series(folder: Path) -> sitk.Image:
             f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
             "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
         )
+    for note in (*images[0].stack.notes, *left_out_notes(found.left_out)):
+        say(f"{folder.name}: {note}")
     return read_stack(images[0].stack, images[0].origin.modality, folder.name)
 
 
