@@ -57,10 +57,10 @@ _TAGS = [Tag(word) for word in (
     "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence",
     "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "InstanceNumber",
     "ImageType", "EchoTime", "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber",
-    "AcquisitionTime", "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames", "ImagesInAcquisition",
-    "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "StructureSetLabel",
-    "StructureSetROISequence", "SegmentSequence", "ReferencedFrameOfReferenceSequence",
-    "ReferencedSeriesSequence", "RegistrationSequence",
+    "AcquisitionTime", "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames",
+    "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
+    "StructureSetLabel", "StructureSetROISequence", "SegmentSequence",
+    "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "RegistrationSequence",
 )]
 # fmt: on
 
