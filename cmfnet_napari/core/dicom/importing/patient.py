@@ -20,7 +20,7 @@ from cmfnet_napari.core.dicom.importing.segments import Segment, read_segments
 from cmfnet_napari.core.dicom.importing.structure_sets import Roi as Contoured
 from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.dicom.importing.unused import check_readable, missing_slices
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan_result import (
@@ -35,7 +35,6 @@ from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration
 
-_NAMED = 3  # structures in a question
 Progress = Callable[[str, float], bool]  # what goes on, share done 0 … 1; whether to go on
 
 
@@ -168,11 +167,10 @@ def other_frames(choice: Choice, found: Scan) -> list[str]:
 
 def frame_question(structures: Sequence[str]) -> str:
     """What to ask the user about them."""
-    names = ", ".join(structures[:_NAMED])
-    more = f" and {len(structures) - _NAMED} more" if len(structures) > _NAMED else ""
+    names = list_names(structures)
     lie = "lies" if len(structures) == 1 else "lie"
     return (
-        f"{names}{more} {lie} in another frame of reference than the CT and the MR, and may come "
+        f"{names} {lie} in another frame of reference than the CT and the MR, and may come "
         "out at the wrong place. Was it drawn on these images, and shall it be placed as written?"
     )
 

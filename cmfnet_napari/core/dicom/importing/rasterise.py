@@ -27,7 +27,7 @@ _FINE = 0.5  # of the Grid's smallest voxel side: pixels of the contours' own pl
 _GAP = 1.5  # times the usual distance of planes: nothing is drawn between
 _ORDER = {2: "second", 3: "third", 4: "fourth"}
 _SPARSE = tuple(_ORDER)  # slices from one contour to the next: those between were left to others
-_LOWER = 1e-4  # of the distance of planes: of two ends on voxel centres, the lower one is inside
+_LOWER = 1e-3  # of the distance of planes: of two ends on voxel centres, the lower one is inside
 _ENOUGH = 2  # steps that tell a habit from two parts
 _MOST_PIXELS = 1 << 31  # of all planes together
 
@@ -250,7 +250,7 @@ def _with_ends(places: list[float], depths: list[Reals], usual: float) -> tuple[
         ends[1].append(depth)
         after = places[k + 1] if k + 1 < len(places) else np.inf
         if after - place > _GAP * usual:
-            step = min(usual, (after - place) / 2.01)
+            step = min(usual, (after - place) / 2.0001)
             ends[0].append(place + step)
             ends[1].append(-np.abs(depth))
             if np.isfinite(after):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.dicom_file import MOST_UNPACKED
 from cmfnet_napari.core.images.series.stacks import Stack
 
@@ -164,7 +164,7 @@ class Scan:
         for found in self.images:
             if key in (found.key, found.origin.uid):
                 return found
-        known = "; ".join(
+        known = list_names(
             f"{i.key} ({i.origin.modality} {i.origin.description})"
             for i in self.images
             if i.origin.modality == modality
@@ -180,6 +180,5 @@ def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
 
 def _note(left_out: Sequence[LeftOut]) -> str:
     count = "1 file was" if len(left_out) == 1 else f"{len(left_out)} files were"
-    names = ", ".join(entry.path.name for entry in left_out[:_NAMED])
-    more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-    return f"{count} left out, since {left_out[0].why.value}: {names}{more}."
+    names = list_names((entry.path.name for entry in left_out), _NAMED)
+    return f"{count} left out, since {left_out[0].why.value}: {names}."

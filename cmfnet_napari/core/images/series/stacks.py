@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cmfnet_napari.core.arrays import Doubles, Mask, three
+from cmfnet_napari.core.errors import list_names
 from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import SPLITS, Slice
@@ -172,7 +173,7 @@ def _faults(stack: Stack) -> Iterator[str]:
     pixels = np.array([s.spacing for s in slices])
     drift = np.ptp(pixels, axis=0) / np.maximum(np.abs(pixels[0]), 1e-6) * np.array(first.size)
     if len({s.size for s in slices}) > 1 or (drift > _DRIFT).any():
-        sizes = ", ".join(sorted({f"{s.size[1]}×{s.size[0]}" for s in slices}))
+        sizes = list_names(sorted({f"{s.size[1]}×{s.size[0]}" for s in slices}))
         yield f"its slices have different sizes or pixels ({sizes}). Export the series again."
     if not all(0 < s < 100 for s in first.spacing):
         yield "its header says no size of the pixels. Export the series again."
