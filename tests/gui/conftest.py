@@ -311,3 +311,14 @@ def scribble(opened: object) -> Callable[[], None]:
         opened.session.recorder.add(strokes, "import")
 
     return draw
+
+
+@pytest.fixture
+def predicted(opened: object, fake: Callable, scribble: Callable, qtbot: object) -> object:
+    """The dock with the contour of the good fake worker."""
+    fake("good")
+    scribble()
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
+        opened.training_panel.train_button.click()
+    qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
+    return opened

@@ -8,8 +8,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.config import disable_value_validation
 
-from cmfnet_napari.core.dicom.export import formats
-from cmfnet_napari.core.dicom.export import checker
+from cmfnet_napari.core.dicom.export import checker, formats
 from cmfnet_napari.core.dicom.export.checked_export import classes_in, export
 from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.core.dicom.export.receipt import Line, structure_set_receipt
