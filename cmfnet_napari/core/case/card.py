@@ -12,7 +12,7 @@ from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, ScribbleClass
 
-FORMAT = 1
+FORMAT, CORRECTED = 1, 2  # the second: with corrections, which programs of the first would not see
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -22,13 +22,15 @@ class CaseCard(BaseModel):
     Attributes
     ----------
     format : int
-        Version of the case folder.
+        Version of the case folder: `FORMAT`, or `CORRECTED` once a contour of it was corrected.
     study : str
         Hash of the study.
     source_grid : Grid
         The CT's Grid as it lay in its file.
     classes : tuple of ScribbleClass
         Background and the classes, in order of their codes.
+    notes : tuple of str
+        What was left out or is worth a look, from the import.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -37,6 +39,7 @@ class CaseCard(BaseModel):
     study: str
     source_grid: Grid
     classes: tuple[ScribbleClass, ...]
+    notes: tuple[str, ...] = ()
 
     @field_validator("source_grid")
     @classmethod
@@ -74,9 +77,11 @@ def parse_card(values: JsonObject, case: str) -> CaseCard:
     UserError
         Another version, or damaged.
     """
-    if values.get("format") != FORMAT:
+    if values.get("format") not in (FORMAT, CORRECTED):
         other = str(values.get("format"))[:20]
-        raise UserError(f"The case {case} has format {other}, this version reads {FORMAT}.")
+        raise UserError(
+            f"The case {case} has format {other}, this version reads {FORMAT} and {CORRECTED}."
+        )
     try:
         return CaseCard.model_validate(values)
     except ValidationError as error:

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from platformdirs import user_data_path
 
-from cmfnet_napari.core.case.card import CaseCard, parse_card
+from cmfnet_napari.core.case.card import CORRECTED, CaseCard, parse_card
 from cmfnet_napari.core.case.lock import CaseInUseError, CaseLock
 from cmfnet_napari.core.case.study_files import read_study, write_study
 from cmfnet_napari.core.errors import UserError
@@ -38,7 +39,8 @@ from cmfnet_napari.core.registration.registrations import (
     parse_registrations,
 )
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
-from cmfnet_napari.core.strokes.journal import Journal
+from cmfnet_napari.core.strokes.corrections import Corrections, read_corrections
+from cmfnet_napari.core.strokes.journal import Correction, Journal
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 
 CASES_VARIABLE = "CMFNET_CASES"
@@ -54,7 +56,7 @@ class Case:
     study : Study
         Its images.
     journal : Journal
-        Its strokes.
+        Its strokes and corrections.
     read_only : bool
         Another window writes it; this one looks on.
     notice : str
@@ -85,6 +87,32 @@ class Case:
         self.journal.fold(array)
         return array
 
+    def corrections(self, without: int | None = None) -> Corrections:
+        """What was corrected of its contours, whatever model they are of.
+
+        Parameters
+        ----------
+        without : int, optional
+            Number of a correction that is passed over, as if it had never been made.
+        """
+        return read_corrections(self.journal, self.study.grid.shape, without)
+
+    def correct(self, correction: Correction) -> int:
+        """Write a correction into the journal and return its number.
+
+        Raises
+        ------
+        UserError
+            The case is open for looking only, or the disk is full; nothing was recorded.
+        """
+        if self.read_only:
+            raise UserError("This case is open in another window; it is corrected there.")
+        card = _read_card(self.folder)
+        if card.format != CORRECTED:  # first: whoever reads the journal knows what is in it
+            card = card.model_copy(update={"format": CORRECTED})
+            write_json(self.folder / "case.json", card.model_dump(mode="json"))
+        return self.journal.append(correction)
+
     @property
     def classes(self) -> tuple[ScribbleClass, ...]:
         """Background and the classes, in order of their codes."""
@@ -111,6 +139,16 @@ class Case:
         if self.read_only:
             raise UserError("This case is open in another window; its classes are changed there.")
         card = _read_card(self.folder).model_copy(update={"classes": classes})
+        write_json(self.folder / "case.json", card.model_dump(mode="json"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the case or is worth a look, in sentences."""
+        return _read_card(self.folder).notes
+
+    def save_notes(self, notes: Sequence[str]) -> None:
+        """Keep what an import says with the case, in place of what an earlier one said."""
+        card = _read_card(self.folder).model_copy(update={"notes": tuple(notes)})
         write_json(self.folder / "case.json", card.model_dump(mode="json"))
 
     @property

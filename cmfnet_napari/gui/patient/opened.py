@@ -15,7 +15,14 @@ from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.series.scan_result import Scan
-from cmfnet_napari.core.images.study import Study, load_labels, open_study, study_from_images, turn
+from cmfnet_napari.core.images.study import (
+    Study,
+    load_labels,
+    load_values,
+    open_study,
+    study_from_images,
+    turn,
+)
 from cmfnet_napari.core.images.volume import from_image
 from cmfnet_napari.core.strokes.journal import difference
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes
@@ -73,12 +80,12 @@ def open_files(
     Raises
     ------
     UserError
-        As `study.open_study` and `study.load_labels`.
+        As `study.open_study` and `study.load_values`.
     """
     study = open_study(ct, mr)
     strokes = None
     if scribbles is not None:
-        strokes = check_codes(load_labels(scribbles, study.grid), Path(scribbles).name)
+        strokes = check_codes(load_values(scribbles, study.grid), Path(scribbles).name)
     folder = str(ct) if Path(ct).is_dir() else ""
     return replace(prepare(study, strokes), ct_folder=folder)
 
@@ -94,8 +101,10 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     loaded = load(choice, found, progress)
     case = case_for(loaded.study, registration=loaded.registration)
     with _let_go_on_failure(case):
-        if loaded.structures and not case.read_only:
-            save_structures(case, loaded.structures)
+        if not case.read_only:
+            case.save_notes(loaded.notes)
+            if loaded.structures:
+                save_structures(case, loaded.structures)
         opened = prepare_case(case)
     notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
     folder = str(choice.ct.stack.slices[0].path.parent)
@@ -136,7 +145,7 @@ def open_sample_patient() -> Opened:
     opened = prepare(
         study, title="Real sample patient", credit=f"{patient.licence}. {patient.citation}"
     )
-    return replace(opened, contour=load_labels(patient.gtv, study.grid).astype(np.uint8))
+    return replace(opened, contour=load_labels(patient.gtv, study.grid))
 
 
 def prepare(
@@ -147,7 +156,8 @@ def prepare(
     with _let_go_on_failure(case):
         notice = "" if strokes is None else _import_strokes(case, strokes)
         opened = prepare_case(case, title, credit)
-    return replace(opened, notice=" ".join(filter(None, (notice, opened.notice))))
+    notice = " ".join(filter(None, (notice, opened.notice, *case.notes)))
+    return replace(opened, notice=notice)
 
 
 def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened:
