@@ -60,6 +60,7 @@ def test_a_stroke_that_comes_all_at_once_is_whole(opened, hand, qtbot, view):
         assert not filled[5, :, 13:].any()
 
 
+@pytest.mark.canvas
 def test_surfaces_change_in_place_and_only_where_they_are_seen(opened, qtbot):
     from cmfnet_napari.gui.patient.layers import segmentation_layer
 
@@ -98,6 +99,7 @@ def test_surfaces_change_in_place_and_only_where_they_are_seen(opened, qtbot):
     assert pane.linked(layer).shown.data is layer.data
 
 
+@pytest.mark.canvas
 def test_a_layer_goes_in_the_context_of_its_canvas(opened, qtbot, monkeypatch):
     """napari frees textures and buffers when a layer goes, not when it paints."""
     from vispy.gloo.context import GLContext
@@ -128,6 +130,7 @@ def _placed(session):
     return placement(session.case.study.grid)
 
 
+@pytest.mark.canvas
 def test_a_window_that_is_closed_while_it_trains_says_nothing(
     opened, fake, scribble, qtbot, capsys
 ):
