@@ -8,6 +8,7 @@ from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.contours.comparison import Comparison
+from cmfnet_napari.gui.contours.kept_contour import KeptContour
 from cmfnet_napari.gui.contours.provisional import ProvisionalContour
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.drawing import drawing_keys
@@ -53,6 +54,7 @@ class Workbench(QObject):
         super().__init__(session)
         self.session = session
         self.result = Result(session)
+        self.kept_contour = KeptContour(session, self.result)
         self.training = Training(session, self.result)
         self.refinement = Refinement(session, self.result, self.training)
         self.training_activity = TrainingActivity(self.training)
@@ -100,6 +102,7 @@ class Workbench(QObject):
             self.session.close()
             self.seen_slices.close()
             self.navigation.close()
+            self.kept_contour.close()
 
     def _arrange(self) -> None:
         """Planes, keys, scale bar, a place to start, and how the patient was seen last."""

@@ -126,7 +126,7 @@ class Outlines(QObject):
             return
         plane = np.take(np.asarray(layer.data), index, axis)
         scale, origin = np.array(layer.scale), np.array(layer.translate)
-        for label in (int(value) for value in np.unique(plane) if value):
+        for label in (int(value) for value in np.unique(plane[plane != 0])):
             color = np.array(layer.colormap.map(label), float).ravel()
             color[3] *= layer.opacity
             for outline in smooth_outlines(plane == label):
