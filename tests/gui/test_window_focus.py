@@ -25,7 +25,7 @@ def active(opened, qtbot):
 
 def key(letter):
     """Press a key wherever the keyboard is."""
-    QTest.keyClick(QApplication.focusWidget(), letter)
+    QTest.keyClick(QApplication.focusWidget(), getattr(Qt.Key, f"Key_{letter}"))
     QTest.qWait(30)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QOpenGLContext
 from qtpy.QtWidgets import QApplication
 
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import HERE, SHAPE
 
+FAKE = HERE / "fake_worker.py"
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 
 
@@ -130,21 +134,27 @@ def _placed(session):
     return placement(session.case.study.grid)
 
 
-@pytest.mark.canvas
-def test_a_window_that_is_closed_while_it_trains_says_nothing(
-    opened, fake, scribble, qtbot, capsys
-):
-    scribble()
-    fake("endless")
-    opened.workbench.layouts.show("planes")
-    with qtbot.waitSignal(opened.workbench.training.stepped):
-        opened.workbench.training.start("quick")
-    session, window = opened.session, opened.window()
-    canvas = opened.view_grid._main.canvas.native
-    assert window.close()
-    qtbot.waitUntil(lambda: session.ended)
-    qtbot.wait(200)
+def test_a_window_that_is_closed_while_it_trains_says_nothing(patient, qtbot, capsys):
+    import napari
     from qtpy.compat import isalive
 
-    assert not isalive(canvas)
-    assert "Traceback" not in capsys.readouterr().err
+    from cmfnet_napari.gui.app import add_dock
+    from cmfnet_napari.gui.patient.opened import open_files
+
+    dock = add_dock(napari.Viewer())
+    session, training, grid = dock.session, dock.workbench.training, dock.view_grid
+    with qtbot.waitSignal(session.opened):
+        session.open(partial(open_files, patient.ct, patient.mr))
+    strokes = np.zeros(SHAPE, np.uint8)
+    strokes[5, 10, 7:10], strokes[5, 16, 6:10] = 2, 1
+    session.recorder.add(strokes, "import")
+    training.command = lambda case: [sys.executable, str(FAKE), "endless", str(case)]
+    dock.workbench.layouts.show("planes")
+    with qtbot.waitSignal(training.stepped):
+        training.start("quick")
+    canvas = grid._main.canvas.native
+    capsys.readouterr()
+    assert dock.window().close()
+    qtbot.waitUntil(lambda: session.ended and not isalive(canvas))
+    qtbot.wait(200)
+    assert capsys.readouterr().err == ""
