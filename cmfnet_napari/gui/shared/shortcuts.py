@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from inspect import unwrap
 
 from napari.components import ViewerModel
@@ -53,12 +52,15 @@ def bind_on_layer(layer: Labels, actions: Actions) -> None:
     """Let undo act on a layer that is drawn on, in place of napari's own."""
     for shortcut in _on_layer(actions):
         act = said(actions[shortcut])
-        layer.bind_key(shortcut.key, partial(_press, act), overwrite=True)
+        layer.bind_key(shortcut.key, _pressed(act), overwrite=True)
 
 
-def _press(act: Callable[[], object], _layer: Labels) -> Callable[[], None]:
-    act()
-    return _let_go
+def _pressed(act: Callable[[], object]) -> Callable[[Labels], Callable[[], None]]:
+    def press(_layer: Labels) -> Callable[[], None]:
+        act()
+        return _let_go
+
+    return press
 
 
 def _let_go() -> None:

@@ -59,7 +59,7 @@ class MeasureMark(QObject):
     def __init__(
         self, session: Session, measures: Measures, view: ViewerModel, qt_viewer: QtViewer
     ) -> None:
-        super().__init__(qt_viewer)
+        super().__init__()  # no child of the canvas, which would keep it, and the viewer with it
         self._session, self._measures, self._view = session, measures, view
         self._begun: np.ndarray | None = None
         self._line = Line(np.zeros((2, 3)), color=_COLOR, parent=qt_viewer.canvas.view.scene)

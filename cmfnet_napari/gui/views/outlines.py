@@ -35,7 +35,7 @@ class Outlines(QObject):
     """
 
     def __init__(self, view: ViewerModel, qt_viewer: QtViewer) -> None:
-        super().__init__(qt_viewer)
+        super().__init__()  # no child of the canvas, which would keep it, and the viewer with it
         self._view, self._canvas = view, qt_viewer.canvas
         self._lines: dict[Labels, Line] = {}
         self._changed: set[Labels] = set()
