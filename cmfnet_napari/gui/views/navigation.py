@@ -120,9 +120,12 @@ class Navigation(QObject):
         for event, callback in self._links.pop(id(view)):
             event.disconnect(callback)
 
-    def fit(self) -> None:
-        """Show the whole of every plane, all at the scale of the one that needs most room."""
-        views = self._flat()
+    def fit(self, main: bool = True) -> None:
+        """Show the whole of every plane, all at the scale of the one that needs most room.
+
+        Without `main` the main view, which is hidden, needs none.
+        """
+        views = [view for view in self._flat() if main or view is not self._main]
         with self.still():
             for view in views:
                 view.fit_to_view()

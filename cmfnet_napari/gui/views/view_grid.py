@@ -138,10 +138,12 @@ class ViewGrid(QObject):
         """One view has all the room, or each has its own again."""
         if self._overlay is not None and self._session.patient is not None:
             self._show_seen()
-            self._set_cameras = self._navigation.fit
+            self._set_cameras = partial(self._navigation.fit, MAIN in self._layouts.seen)
             self._settled.start()
 
     def _enlarge_under_mouse(self) -> None:
+        if self._overlay is None:
+            return
         places = {MAIN: self._main, **{c: self._panes[c].widget for c in self._layouts.cells}}
         for cell in self._layouts.seen:
             widget = places[cell]
