@@ -444,6 +444,7 @@ def export_rtstruct(
     types: Sequence[str] = (),
     model: str = "CmFNet",
     add_to: str | Path | None = None,
+    how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
     overwrite: bool = False,
 ) -> Receipt:
@@ -452,7 +453,8 @@ def export_rtstruct(
     Parameters
     ----------
     labels : integer or bool array (z, y, x), or path
-        The contour: an array on the study's grid, or a file.
+        The contour: an array on the study's grid, a file, or a case folder, whose contour is
+        written as it was corrected by hand.
     reference : path
         Folder with the DICOM series it was drawn on.
     out : path
@@ -467,6 +469,10 @@ def export_rtstruct(
         Name of the model that made it, written into the file.
     add_to : path, optional
         Structure set whose structures the new file takes over; that file stays as it is.
+    how : str, optional
+        ROI Generation Algorithm: ``"SEMIAUTOMATIC"`` where the contour rests on strokes or
+        corrections, which is what is written if nothing is said; ``"AUTOMATIC"`` for a model that
+        saw neither; ``"MANUAL"``.
     series : str
         Series Instance UID, if the contour lies on several.
     overwrite : bool
@@ -487,7 +493,8 @@ def export_rtstruct(
     """
     return export_as(
         "rtstruct", labels, reference, out, study,
-        names=names, types=types, model=model, add_to=add_to, series=series, overwrite=overwrite,
+        names=names, types=types, model=model, add_to=add_to, how=how, series=series,
+        overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -547,6 +554,7 @@ def export_as(
     types: Sequence[str] = (),
     model: str = "CmFNet",
     add_to: str | Path | None = None,
+    how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
     overwrite: bool = False,
 ) -> Receipt:
@@ -556,8 +564,15 @@ def export_as(
     from cmfnet_napari.core.dicom.export.reference import read_reference
     from cmfnet_napari.core.dicom.export.roi import make_rois
     from cmfnet_napari.core.images.study import label_image, to_source_image
+    from cmfnet_napari.core.review.case_contour import case_contour, is_case
 
-    if isinstance(labels, str | Path):
+    by_hand, itself = False, False
+    if isinstance(labels, str | Path) and is_case(labels):
+        found = case_contour(labels)
+        by_hand, itself = found.corrected, found.by_itself
+        image = to_source_image(found.labels, found.study)
+        names = names or [found.names[code - 1] for code in classes_in(image)]
+    elif isinstance(labels, str | Path):
         image = label_image(labels)
     elif study is None:
         raise TypeError("an array lies on its study's grid: give the study too")
@@ -565,9 +580,8 @@ def export_as(
         image = to_source_image(_labels(labels, study, "the contour"), study)
     rois = make_rois(classes_in(image), names, types)
     series_found = read_reference(Path(reference), series, image)
-    return export(
-        image, series_found, rois, kind, out, Maker(model), add_to=add_to, overwrite=overwrite
-    )
+    maker = Maker(model, how or ("AUTOMATIC" if itself else "SEMIAUTOMATIC"), by_hand)
+    return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
 
 
 def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:
