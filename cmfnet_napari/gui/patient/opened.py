@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.case.folder import Case, case_for, open_case
+from cmfnet_napari.core.case.find_case import case_for
+from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
