@@ -14,6 +14,7 @@ from cmfnet_napari.core.arrays import Codes, Doubles, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.hounsfield import subtract
 from cmfnet_napari.core.images.label_map import to_labels
 from cmfnet_napari.core.images.padding import has_data
 from cmfnet_napari.core.images.volume import (
@@ -103,6 +104,12 @@ class Study:
                 for plane in volume.array:
                     digest.update((plane.astype("<f4") + np.float32(0)).tobytes())  # −0 is 0
         return digest.hexdigest(), None if mr is None else mr.grid
+
+    def less(self, offset: float) -> Study:
+        """The same study with a number subtracted from the values of its CT."""
+        if not offset:
+            return self
+        return replace(self, ct=replace(self.ct, array=subtract(self.ct.array, offset)))
 
     def moved(self, matrix: Doubles) -> Study:
         """The same study with its MR at another place, resampled from the MR as it was read.
