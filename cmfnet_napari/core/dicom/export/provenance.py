@@ -106,12 +106,11 @@ def fit_values(header: Dataset) -> Dataset:
         if keyword in header:
             try:
                 element = header[keyword]
+                longest = MAX_VALUE_LEN.get(element.VR)
+                if longest and isinstance(element.value, str):
+                    element.value = element.value[:longest]
             except (ValueError, OverflowError):  # a weight that is no number
                 del header[Tag(keyword)]  # by its name, it would be understood first
-                continue
-            longest = MAX_VALUE_LEN.get(element.VR)
-            if longest and isinstance(element.value, str):
-                element.value = element.value[:longest]
     return header
 
 
