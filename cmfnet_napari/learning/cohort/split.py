@@ -17,7 +17,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
-from cmfnet_napari.learning.cohort.logs import Logs
+from cmfnet_napari.learning.engine.logs import Logs
 from cmfnet_napari.learning.cohort.patients import METRICS, Patient, judge
 from cmfnet_napari.learning.cohort.results import (
     RESULTS_FILE,
