@@ -145,8 +145,12 @@ def _tube(rng: np.random.Generator, radius: float, place: Doubles) -> Shape:
     def distance(points: Doubles) -> Doubles:
         along, *across = np.tensordot(turn, points - place[:, None, None, None], axes=1)
         for axis in range(2):
-            waves = np.stack([np.sin(along / length + phases[axis, n]) - np.sin(phases[axis, n])
-                              for n, length in enumerate((6.0, 15.0))])
+            waves = np.stack(
+                [
+                    np.sin(along / length + phases[axis, n]) - np.sin(phases[axis, n])
+                    for n, length in enumerate((6.0, 15.0))
+                ]
+            )
             across[axis] = across[axis] - np.tensordot(bends[axis] * (0.3, 1.0), waves, axes=1)
         away: Doubles = np.hypot(across[0] * flat, across[1] / flat)
         return away - radius
@@ -218,4 +222,3 @@ def _half(rng: np.random.Generator) -> Mask:
     away = np.tensordot(normal, np.indices((SIDE,) * 3) - SIDE / 2, axes=1)
     seen: Mask = away * rng.choice([-1, 1]) < rng.uniform(-6, 18)
     return seen
-

@@ -73,8 +73,13 @@ def make_material(
         No patients for what is cut from patients; the folder holds other material.
     """
     _check(sources, shares)
-    plan: JsonObject = {"samples": samples, "shares": list(shares), "seed": seed,
-                        "patients": len(sources), "side": SIDE}
+    plan: JsonObject = {
+        "samples": samples,
+        "shares": list(shares),
+        "seed": seed,
+        "patients": len(sources),
+        "side": SIDE,
+    }
     made = _begin(out, plan)
     file = np.load(out / _SAMPLES, mmap_mode="r+", allow_pickle=False)
     while made < samples and show(made):

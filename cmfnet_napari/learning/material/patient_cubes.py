@@ -105,7 +105,9 @@ def around_contour(source: Source, rng: np.random.Generator) -> Sample:
     for _ in range(_TRIES):
         voxel = mm / (ACROSS * rng.uniform(*_ANY_SIZE))
         index = middle + rng.uniform(-0.3, 0.3, 3) * sides
-        place = source.first.TransformContinuousIndexToPhysicalPoint([float(n) for n in index[::-1]])
+        place = source.first.TransformContinuousIndexToPhysicalPoint(
+            [float(n) for n in index[::-1]]
+        )
         sample = source.cut(np.array(place), voxel, rng)
         if sample.object.sum() >= _LEAST:
             break
@@ -138,7 +140,9 @@ def _cube(place: Doubles, voxel: float, axes: Doubles) -> sitk.Image:
 
 
 def _cut(image: sitk.Image, grid: sitk.Image) -> Reals:
-    fine = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0))
+    fine = sitk.GetArrayFromImage(
+        sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0)
+    )
     blocks = fine.reshape(SIDE, _FINER, SIDE, _FINER, SIDE, _FINER)
     means: Reals = blocks.mean(axis=(1, 3, 5), dtype=np.float32)
     return means
@@ -150,4 +154,3 @@ def _turn(rng: np.random.Generator) -> Doubles:
     turn.SetRotation(*(float(angle) for angle in rng.uniform(-_TURN, _TURN, 3)))
     matrix: Doubles = np.array(turn.GetMatrix()).reshape(3, 3)
     return matrix
-

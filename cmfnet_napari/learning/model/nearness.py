@@ -74,5 +74,3 @@ class Strokes:
         chance = expit((self.other - self.own) / _SOFT_MM)
         found = (self.seen, own, other, own & self.newest, other & self.newest, *near, chance)
         return np.stack([part.astype(np.float32) for part in found])
-
-

@@ -100,7 +100,11 @@ def vary(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def _other_contrast(image: Floats, rng: np.random.Generator) -> Floats:
-    contrast, brightness, gamma = rng.uniform(0.6, 1.3), rng.uniform(-0.15, 0.15), rng.normal(0, 0.25)
+    contrast, brightness, gamma = (
+        rng.uniform(0.6, 1.3),
+        rng.uniform(-0.15, 0.15),
+        rng.normal(0, 0.25),
+    )
     if rng.random() < _INVERTED:
         image = 1 - image
     changed = np.clip(image, 0, 1) ** np.exp(gamma)

@@ -87,7 +87,11 @@ def pretrain_config(steps: int, seed: int = 0, **changes: object) -> Config:
 
 
 def pretrain(
-    material: Path, out: Path, config: Config, held: Path | None = None, watch: Watch | None = None,
+    material: Path,
+    out: Path,
+    config: Config,
+    held: Path | None = None,
+    watch: Watch | None = None,
     device: str = "auto",
 ) -> Path | None:
     """Train on material, or go on with a training.
