@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.metadata import version
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from cmfnet_napari.cli import file_commands, fitting, window
 from cmfnet_napari.cli.pacs import pacs
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.privacy import printable
 
 DEBUG_VARIABLE = "CMFNET_DEBUG"
@@ -47,6 +48,7 @@ def main() -> None:
     """Run the command line; an error becomes one line and exit status 1."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a plain ASCII locale must not stop a table
+    warnings.showwarning = _show_warning
     try:
         app()
     except UserError as error:
@@ -60,6 +62,21 @@ def main() -> None:
             file=sys.stderr,
         )
     sys.exit(1)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """What is to be checked in a file is one line; warnings of libraries stay as they were."""
+    if issubclass(category, DataWarning):
+        print(f"cmfnet: warning: {printable(str(message))}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
 
 
 def _print_version(wanted: bool) -> None:

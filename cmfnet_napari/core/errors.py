@@ -1,4 +1,11 @@
-"""The one error that is written for the person in front of the screen."""
+"""What is written for the person in front of the screen: the one error, and what to check."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 class UserError(Exception):
@@ -12,3 +19,32 @@ class UserError(Exception):
 
 class CancelledError(Exception):
     """The user ended something that was going on; there is nothing to say of it."""
+
+
+class DataWarning(UserWarning):
+    """Something about a file that was read, but that its user should know and check.
+
+    The command line prints it, the window shows it, and a script sees a Python warning.
+    """
+
+
+def say(sentence: str) -> None:
+    """Tell the user what to check in a file that was read; see `DataWarning`."""
+    warnings.warn(sentence, DataWarning, stacklevel=3)
+
+
+@contextmanager
+def hear() -> Iterator[list[str]]:
+    """Sentences that are said while this is open, in a list; they are shown as well."""
+    sentences: list[str] = []
+    show = warnings.showwarning
+
+    def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, DataWarning):
+            sentences.append(str(message))
+        show(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = keep
+        yield sentences

@@ -20,6 +20,26 @@ JsonObject = dict[str, Any]  # as it was read: whoever uses it checks it first
 _PATIENCE_SECONDS = 2.0  # for others to read a file and close it
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that the libraries take for none, or end the process on.
+
+    On Linux a name may be of any bytes, as from a disk of another system or in another encoding.
+
+    Raises
+    ------
+    UserError
+        It is not written in UTF-8.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = path.name.encode("utf-8", "replace").decode("utf-8")
+        raise UserError(
+            f"The name of {shown}, or of a folder it is in, is not written in UTF-8. Rename it "
+            "first."
+        ) from error
+
+
 def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Path:
     """Write through a file beside the target, flush it to disk, then rename it.
 
@@ -35,8 +55,9 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
     Raises
     ------
     UserError
-        The folder is missing or read-only, or the disk is full.
+        The folder is missing or read-only, or the disk is full; the name is not UTF-8.
     """
+    check_name(path)
     part = path.with_name(f".{uuid.uuid4().hex}{ending}")
     try:
         write(part)
@@ -95,6 +116,7 @@ def new_folder(path: Path) -> Path:
     UserError
         It holds something, or cannot be made.
     """
+    check_name(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path} already holds something. Choose a new folder.")
     try:

@@ -1,9 +1,13 @@
 """The command line as a script meets it: exit status, stderr in one line, JSON last."""
 
 import json
+import os
+import shutil
+import sys
 from importlib import metadata
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -277,3 +281,34 @@ def test_a_memory_budget_too_small_is_said_with_both_figures(capsys, files, tmp_
     assert code == 1
     assert err.count("MiB") == 2
     assert not (tmp_path / "p.nii.gz").exists()
+
+
+def test_what_is_to_be_checked_is_said_and_noted(tmp_path, capsys):
+    values = np.random.default_rng(0).normal(0, 100, (7, 6, 5)).astype(np.float32)
+    image = nibabel.Nifti1Image(values, np.diag([-1, -1, 3, 1]))
+    image.set_qform(np.diag([-1, -1, 2, 1]), 1)
+    image.set_sform(np.diag([-1, -1, 3, 1]), 2)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    status, text, error = run(
+        capsys, "import", tmp_path / "ct.nii.gz", "--case", tmp_path / "case", "--json"
+    )
+    assert status == 0
+    (note,) = json.loads(text)["notes"]
+    assert note.startswith("ct.nii.gz says in two ways where it lies, up to 4 mm apart.")
+    assert error.strip() == f"cmfnet: warning: {note}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+def test_names_that_are_not_utf_8(files, tmp_path, capsys):
+    folder = tmp_path / os.fsdecode(b"b\xff")
+    folder.mkdir()
+    shutil.copy(files["ct"], folder / "ct.nrrd")
+    for words in (
+        ("import", folder / "ct.nrrd", "--case", tmp_path / "case"),
+        ("import", files["ct"], "--case", folder / "case"),
+        ("scribble", files["truth"], "--out", folder / "s.nii.gz"),
+        ("fit", files["ct"], "--scribbles", files["scribbles"], "--out", folder / "run"),
+    ):
+        status, _, error = run(capsys, *words)
+        assert status == 1
+        assert "is not written in UTF-8" in error

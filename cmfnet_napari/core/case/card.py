@@ -29,6 +29,8 @@ class CaseCard(BaseModel):
         The CT's Grid as it lay in its file.
     classes : tuple of ScribbleClass
         Background and the classes, in order of their codes.
+    notes : tuple of str
+        What was left out or is worth a look, from the import.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -37,6 +39,7 @@ class CaseCard(BaseModel):
     study: str
     source_grid: Grid
     classes: tuple[ScribbleClass, ...]
+    notes: tuple[str, ...] = ()
 
     @field_validator("source_grid")
     @classmethod

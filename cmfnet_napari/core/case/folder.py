@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,16 @@ class Case:
         if self.read_only:
             raise UserError("This case is open in another window; its classes are changed there.")
         card = _read_card(self.folder).model_copy(update={"classes": classes})
+        write_json(self.folder / "case.json", card.model_dump(mode="json"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the case or is worth a look, in sentences."""
+        return _read_card(self.folder).notes
+
+    def save_notes(self, notes: Sequence[str]) -> None:
+        """Keep what an import says with the case, in place of what an earlier one said."""
+        card = _read_card(self.folder).model_copy(update={"notes": tuple(notes)})
         write_json(self.folder / "case.json", card.model_dump(mode="json"))
 
     @property

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from cmfnet_napari.core.errors import UserError
+from pydicom.errors import InvalidDicomError
 
-_PREAMBLE = 128
-_IMPLICIT, _BIG, _DEFLATED = (
-    b"1.2.840.10008.1.2",
-    b"1.2.840.10008.1.2.2",
-    b"1.2.840.10008.1.2.1.99",
-)
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.dicom_file import DEFLATED, check_unpacked, start_of
+
+_IMPLICIT, _BIG = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2"
 # Have a length of 2 bytes; all others, also those not yet thought of, one of 4.
 _SHORT = (b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US").split()
 _META_LONG = (b"OB", b"UN")
@@ -28,19 +27,21 @@ _MOST_ELEMENTS = 20_000  # a slice has some hundred; a check must not last
 def check_lengths(path: Path) -> None:
     """Raise UserError when an element of a DICOM file is longer than what is left of the file.
 
-    Elements within sequences count too. What is no DICOM file of part 10, or encoded as no
-    standard says, passes: GDCM judges it.
+    Elements within sequences count too; so does what a deflated file unpacks to. What is no DICOM
+    file of part 10, or encoded as no standard says, passes: pydicom and GDCM judge it.
 
     Parameters
     ----------
     path : Path
         The file. DICOM PS3.5, chapter 7, tells how it is built.
     """
+    try:
+        check_unpacked(path)
+    except (InvalidDicomError, zlib.error):
+        return
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        file.seek(_PREAMBLE)
-        if file.read(4) != b"DICM":
-            return
+        file.seek(start_of(file) or 0)
         for length, entered in islice(_elements(file), _MOST_ELEMENTS):
             if length is None:
                 raise UserError(
@@ -62,10 +63,10 @@ def _elements(file: BinaryIO) -> Iterator[tuple[int | None, bool]]:
     The length is None where group 2, which every standard defines alike, has another type: what
     GDCM takes for a length then is not known.
     """
-    syntax, meta = b"", True  # the first elements, of group 2, are explicit and little endian
+    syntax, meta = _unsaid(file), True  # those of group 2 are explicit and little endian
     while len(head := file.read(8)) == 8:
         meta = meta and head[:2] == b"\x02\x00"
-        if syntax == _DEFLATED and not meta:
+        if syntax == DEFLATED and not meta:
             return
         if meta and head[4:6] not in (*_SHORT, *_META_LONG):
             yield None, False
@@ -88,3 +89,13 @@ def _elements(file: BinaryIO) -> Iterator[tuple[int | None, bool]]:
         yield 0 if undefined else length, undefined or kind == b"SQ" or tag[0] == _ITEMS
         if tag == _PIXELS:
             return
+
+
+def _unsaid(file: BinaryIO) -> bytes:
+    """The encoding of a file without file meta information, guessed; the file stays where it is."""
+    start = file.tell()
+    head = file.read(8).ljust(8, b"\0")
+    file.seek(start)
+    if not (head[4:6].isalpha() and head[4:6].isupper()):
+        return _IMPLICIT
+    return _BIG if head[:1] == b"\0" else b""

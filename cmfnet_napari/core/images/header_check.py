@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 
@@ -16,8 +16,6 @@ _MOST_PACKED = 2000  # deflate packs 1:1032 at best, and no image is that dull
 _SPACING_MM = (1e-3, 1e3)
 _FARTHEST_MM = 1e6
 _SKEW = 1e-2  # of cosines that are not at right angles
-_HEADER_BYTES = 1 << 16
-_DATA_FILE = re.compile(rb"^(?:data file|datafile|ElementDataFile)\s*[:=]\s*(.*?)\s*$", re.M | re.I)
 _PIXEL_BYTES = {
     sitk.sitkUInt16: 2,
     sitk.sitkInt16: 2,
@@ -30,7 +28,7 @@ _PIXEL_BYTES = {
 }  # all others: at least one
 
 
-def check_promise(reader: sitk.ImageFileReader, path: Path, files: int = 1) -> None:
+def check_promise(reader: sitk.ImageFileReader, path: Path, detached: Iterable[Path] = ()) -> None:
     """Refuse a header that promises more than its file can hold, or than there is memory for.
 
     Parameters
@@ -39,8 +37,8 @@ def check_promise(reader: sitk.ImageFileReader, path: Path, files: int = 1) -> N
         Has read the header.
     path : Path
         The file.
-    files : int
-        How many files of this size the image has, as in a DICOM series.
+    detached : iterable of Path
+        Files that hold its voxels, if it does not hold them itself.
 
     Raises
     ------
@@ -50,8 +48,8 @@ def check_promise(reader: sitk.ImageFileReader, path: Path, files: int = 1) -> N
     size = reader.GetSize()
     values = prod(size) * max(1, reader.GetNumberOfComponents())
     promised = values * _PIXEL_BYTES.get(reader.GetPixelID(), 1)
-    held = path.stat().st_size + sum(other.stat().st_size for other in _detached(path))
-    check_size(path.name, size, promised, held, files)
+    held = sum(file.stat().st_size for file in {path, *detached})
+    check_size(path.name, size, promised, held)
 
 
 def check_size(name: str, size: tuple[int, ...], promised: int, held: int, files: int = 1) -> None:
@@ -73,7 +71,7 @@ def check_size(name: str, size: tuple[int, ...], promised: int, held: int, files
     UserError
         As said.
     """
-    shown = "×".join(str(n) for n in size)
+    shown = times(size)
     if min(size) < 1:
         raise UserError(f"{name} is no image: its header says {shown} voxels.")
     if promised > held * _MOST_PACKED:
@@ -121,35 +119,6 @@ def skewed(name: str) -> UserError:
     )
 
 
-def check_detached(path: Path) -> None:
-    """Refuse a header whose voxels lie in a file elsewhere: it must not open what it likes.
-
-    Raises
-    ------
-    UserError
-        It names anything but a file beside it.
-    """
-    for name in _data_files(path):
-        beside = path.parent / name
-        if Path(name).name != name or "\\" in name or not beside.is_file() or beside.is_symlink():
-            shown = f" ({name[:80]})" if name.isprintable() else ""
-            raise UserError(
-                f"{path.name} says that its voxels are in another file{shown}, which is not beside "
-                "it. Put both into one folder, or save it as one file."
-            )
-
-
-def _detached(path: Path) -> list[Path]:
-    return [path.parent / name for name in _data_files(path)]
-
-
-def _data_files(path: Path) -> list[str]:
-    """Files that a NRRD or MHA/MHD header names."""
-    if path.suffix.lower() not in (".nrrd", ".mha", ".mhd"):
-        return []
-    with open(path, "rb") as file:
-        head = file.read(_HEADER_BYTES)
-    if path.suffix.lower() == ".nrrd":
-        head = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
-    names = [found.decode("utf-8", "replace") for found in _DATA_FILE.findall(head)]
-    return [name for name in names[:1] if name.upper() != "LOCAL"]
+def times(numbers: Iterable[float]) -> str:
+    """``512×512×40``, ``0.977×0.977×3.27``: sizes along the axes."""
+    return "×".join(str(n) if isinstance(n, int) else f"{n:.3g}" for n in numbers)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.dicom_check import check_lengths
-from cmfnet_napari.core.images.header_check import check_detached, check_promise
+from cmfnet_napari.core.images.header_check import check_promise
 from cmfnet_napari.core.images.series.headers import read_header, slices_of
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
-from cmfnet_napari.core.images.series.scan_result import Scan
+from cmfnet_napari.core.images.series.scan_result import MAY_BE_SLICES, Scan, left_out_notes
 from cmfnet_napari.core.images.series.stacks import split
 from cmfnet_napari.core.images.text_headers import check_text_header
 
@@ -32,12 +34,12 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     Raises
     ------
     UserError
-        See `header_check`.
+        See `header_check` and `detached`.
     RuntimeError
         What ITK says of a file that it cannot read.
     """
     check_text_header(path)
-    check_detached(path)
+    detached = detached_files(path)
     image: sitk.Image | None
     if kind == DICOM:
         check_lengths(path)
@@ -45,7 +47,7 @@ def read_file(path: Path, kind: str) -> sitk.Image:
         if image is not None:
             return image
     reader = _header(str(path), kind)
-    check_promise(reader, path)
+    check_promise(reader, path, detached)
     image = reader.Execute()
     return image
 
@@ -54,13 +56,14 @@ def read_series(folder: Path) -> sitk.Image:
     """Read a folder with one DICOM series; as `read_file`, also for a series with a fault."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for file in files:
-        check_lengths(file)
+        with suppress(OSError):  # the scan says it
+            check_lengths(file)
     found = scan(files) if files else Scan(())
     images = found.images
-    if found.damaged:
+    if lost := [entry for entry in found.left_out if entry.why in MAY_BE_SLICES]:
         raise UserError(
-            f"{found.damaged[0]} in {folder.name} is a damaged DICOM file. Export it again, or "
-            "take it out of the folder."
+            f"{folder.name} may lack slices. {' '.join(left_out_notes(lost))} Export or copy them "
+            "again, or take them out of the folder."
         )
     if not images:
         raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")

@@ -1,4 +1,4 @@
-"""Headers of NRRD, MHA and MHD files, judged as text: ITK's own parsers crash on some of them."""
+"""Headers of NRRD and MetaImage files, judged as text: ITK's own parsers crash on some of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _META_BYTES = 1 << 16
 _NRRD_BYTES = 1 << 20  # with all that Slicer writes about segments
 _LONGEST_LINE = 500  # ITK writes what it complains of into a buffer of about 1000 characters
 _NUMBERS = re.compile(r"[-+.\deE\s]*")
+_SEPARATOR = re.compile(r"[=:]")
 _COUNTS: dict[str, Callable[[int], int]] = {  # numbers that a field has, for so many dimensions
     "NDims": lambda n: 1,
     "DimSize": lambda n: n,
@@ -31,7 +32,7 @@ _COUNTS: dict[str, Callable[[int], int]] = {  # numbers that a field has, for so
 
 
 def check_text_header(path: Path) -> None:
-    """Raise UserError when the header of a NRRD, MHA or MHD file is none.
+    """Raise UserError when the header of a NRRD, NHDR, MHA or MHD file is none.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def check_text_header(path: Path) -> None:
         The file; any other ending passes.
     """
     ending = path.suffix.lower()
-    if (ending == ".nrrd" and not _is_nrrd(path)) or (
+    if (ending in (".nrrd", ".nhdr") and not _is_nrrd(path)) or (
         ending in (".mha", ".mhd") and not _is_meta(path)
     ):
         raise UserError(
@@ -72,9 +73,12 @@ def _fields(path: Path) -> dict[str, str]:
         head = file.read(_META_BYTES)
     fields: dict[str, str] = {}
     for line in head.split(b"\n"):
-        key, equals, value = line.decode("latin-1").partition("=")
-        key = key.strip()
-        if not equals or len(line) > _LONGEST_LINE or key in fields or "\0" in key + value:
+        if not line.strip():
+            continue
+        key, *after = _SEPARATOR.split(line.decode("latin-1"), maxsplit=1)
+        key, value = key.strip(), "".join(after)
+        twice = key in fields and key in _COUNTS  # of others, such as comments, there are many
+        if not after or len(line) > _LONGEST_LINE or twice or "\0" in key + value:
             return {}
         fields[key] = value.strip()
         if key == "ElementDataFile":

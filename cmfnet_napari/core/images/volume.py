@@ -10,20 +10,20 @@ import numpy as np
 import SimpleITK as sitk
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.files import check_name, write_safely
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_geometry, skewed
 from cmfnet_napari.core.images.itk_reader import DICOM, read_file, read_series
-from cmfnet_napari.core.images.nifti_check import check_complete
+from cmfnet_napari.core.images.nifti import is_nifti, read_nifti
 
 Modality = Literal["CT", "MR", ""]  # none: labels
 
-IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
+_NIFTI = (".nii", ".nii.gz")
 _READERS = {
-    ".nii": "NiftiImageIO",
-    ".nii.gz": "NiftiImageIO",
     ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
     ".mha": "MetaImageIO",
     ".mhd": "MetaImageIO",
 }
@@ -74,11 +74,13 @@ def read_image(path: str | Path) -> sitk.Image:
         Missing, unreadable, not 3D, more than one value a voxel, or an uneven series.
     """
     path = Path(path)
+    check_name(path)
     if not path.exists():
         raise UserError(f"{path} does not exist. Check the name and the folder.")
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path.name} is no file but a pipe or a device. Choose a file.")
     try:
-        image = read_series(path) if path.is_dir() else read_file(path, _reader_of(path))
-        check_complete(path, image)
+        image = _read(path)
     except (RuntimeError, OSError, ValueError, OverflowError) as error:
         raise _unreadable(path.name, error) from error
     image = _as_3d(image, path.name)
@@ -150,9 +152,19 @@ def _unreadable(name: str, error: Exception) -> UserError:
     )
 
 
-def _reader_of(path: Path) -> str:
-    """ITK's reader for a file's ending; all other files are taken for DICOM."""
-    return _READERS.get(file_ending(path) or "", DICOM)
+def is_image_file(path: Path) -> bool:
+    """Whether a file is an image by its ending, or a NIfTI by what is in it; not DICOM."""
+    return file_ending(path) is not None or (path.is_file() and is_nifti(path))
+
+
+def _read(path: Path) -> sitk.Image:
+    """By its ending; what has none that is known is taken for DICOM unless it is a NIfTI."""
+    if path.is_dir():
+        return read_series(path)
+    ending = file_ending(path)
+    if ending in _NIFTI or (ending is None and is_nifti(path)):
+        return read_nifti(path)
+    return read_file(path, _READERS.get(ending or "", DICOM))
 
 
 def _as_3d(image: sitk.Image, name: str) -> sitk.Image:

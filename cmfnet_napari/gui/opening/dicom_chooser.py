@@ -24,12 +24,14 @@ from cmfnet_napari.core.dicom.importing.patient import (
     needs_registration,
     other_frames,
 )
+from cmfnet_napari.core.dicom.importing.unused import missing_slices
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
     STRUCTURES,
     DicomObject,
     ImageSeries,
     Scan,
+    left_out_notes,
 )
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, text_label
@@ -210,9 +212,9 @@ class DicomChooser(QDialog):
             notes.append(
                 "CT and MR do not share a frame of reference: the MR has to be registered."
             )
-        if self._found.damaged:
-            names = ", ".join(self._found.damaged[:3])
-            notes.append(f"{len(self._found.damaged)} damaged files cannot be read ({names}).")
+        notes += left_out_notes(self._found.left_out)
+        for image in filter(None, (ct, mr)):
+            notes += missing_slices(image, self._found)
         self.note.setText(" ".join(notes))
         self.note.setVisible(bool(notes))
         self.buttons.button(QDialogButtonBox.StandardButton.Open).setEnabled(ct is not None)

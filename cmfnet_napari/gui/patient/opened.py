@@ -94,8 +94,10 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     loaded = load(choice, found, progress)
     case = case_for(loaded.study, registration=loaded.registration)
     with _let_go_on_failure(case):
-        if loaded.structures and not case.read_only:
-            save_structures(case, loaded.structures)
+        if not case.read_only:
+            case.save_notes(loaded.notes)
+            if loaded.structures:
+                save_structures(case, loaded.structures)
         opened = prepare_case(case)
     notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
     folder = str(choice.ct.stack.slices[0].path.parent)
@@ -147,7 +149,8 @@ def prepare(
     with _let_go_on_failure(case):
         notice = "" if strokes is None else _import_strokes(case, strokes)
         opened = prepare_case(case, title, credit)
-    return replace(opened, notice=" ".join(filter(None, (notice, opened.notice))))
+    notice = " ".join(filter(None, (notice, opened.notice, *case.notes)))
+    return replace(opened, notice=notice)
 
 
 def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import create_worker
 
-from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.errors import CancelledError, DataWarning, UserError
 from cmfnet_napari.core.privacy import redact, redacted_traceback
 from cmfnet_napari.gui.shared.markup import plain
 
@@ -39,6 +39,7 @@ def run_in_background(
     worker = create_worker(function, *arguments, _start_thread=False, _ignore_errors=True)
     worker.returned.connect(done)
     worker.errored.connect(failed)
+    worker.warned.connect(_show_warning)
     worker.start()
 
 
@@ -63,6 +64,13 @@ class Steps(QObject):
     def end(self) -> None:
         """Ask the work to end."""
         self._ended = True
+
+
+def _show_warning(warned: tuple[Any, ...]) -> None:
+    """What was read, but is to be checked; warnings of libraries are for programmers."""
+    message, category = warned[:2]
+    if issubclass(category, DataWarning):
+        show_warning(plain(str(message)))
 
 
 def show_failure(error: Exception) -> None:

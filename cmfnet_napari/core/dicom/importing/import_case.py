@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.case.structures import save_structures
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress, load
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.dicom.importing.unused import not_used
+from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import REGISTRATION, Scan
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.images.volume import file_ending, read_image
+from cmfnet_napari.core.images.volume import is_image_file, read_image
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration, judge
 
@@ -61,12 +63,16 @@ def read_patient(
     UserError
         See `patient.load`; also when there is no CT.
     """
-    if all(file_ending(path) for path in paths):
-        return _from_files(paths, automatic, progress), [path.name for path in paths]
+    if all(is_image_file(path) for path in paths):
+        with hear() as said:
+            loaded = _from_files(paths, automatic, progress)
+        return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
     choice = _choose(found, ct, mr, structures, automatic, any_frame)
-    taken = [image.key for image in (choice.ct, choice.mr) if image is not None]
-    return load(choice, found, progress), taken
+    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    loaded = load(choice, found, progress)
+    loaded.notes.extend(not_used([*images, *choice.objects], found))
+    return loaded, [image.key for image in images]
 
 
 def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
@@ -79,6 +85,7 @@ def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
     """
     case = create_case(folder, loaded.study, loaded.registration)
     try:
+        case.save_notes(loaded.notes)
         if loaded.structures:
             save_structures(case, loaded.structures)
     finally:

@@ -19,6 +19,7 @@ from cmfnet_napari.core.dicom.importing.registration_object import read_registra
 from cmfnet_napari.core.dicom.importing.segments import Segment, read_segments
 from cmfnet_napari.core.dicom.importing.structure_sets import Roi as Contoured
 from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
+from cmfnet_napari.core.dicom.importing.unused import check_readable, missing_slices
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.read_stack import read_stack
@@ -28,6 +29,7 @@ from cmfnet_napari.core.images.series.scan_result import (
     DicomObject,
     ImageSeries,
     Scan,
+    left_out_notes,
 )
 from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.registration.register import register
@@ -95,9 +97,11 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
         `progress` answered False.
     """
     check_objects(choice)
-    notes = [f"{i.name}: {note}" for i in (choice.ct, choice.mr) if i for note in i.stack.notes]
-    if found.damaged:
-        notes.append(f"Not read, since damaged: {', '.join(found.damaged[:3])}.")
+    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    check_readable(images, found)
+    notes = [f"{image.name}: {note}" for image in images for note in image.stack.notes]
+    notes += [note for image in images for note in missing_slices(image, found)]
+    notes += left_out_notes(found.left_out)
     ct = _read(choice.ct, progress)
     mr, registration = None, None
     if choice.mr is not None:

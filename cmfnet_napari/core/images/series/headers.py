@@ -11,15 +11,22 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import pydicom
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 from cmfnet_napari.core.arrays import three
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Triple
 
 IMAGES = ("CT", "MR", "PT", "OT")  # modalities that are offered as images
@@ -54,9 +61,10 @@ _TAGS = [Tag(word) for word in (
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
     "RescaleSlope", "RescaleIntercept", "InstanceNumber", "ImageType", "EchoTime",
     "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime",
-    "NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
-    "StructureSetLabel", "StructureSetROISequence", "SegmentSequence",
-    "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "RegistrationSequence",
+    "NumberOfFrames", "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence",
+    "SharedFunctionalGroupsSequence", "StructureSetLabel", "StructureSetROISequence",
+    "SegmentSequence", "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence",
+    "RegistrationSequence",
 )]
 # fmt: on
 
@@ -91,6 +99,10 @@ class Slice:
         Bytes a pixel.
     samples : int
         Values a pixel.
+    number : int or None
+        Instance number, where it says one.
+    of_how_many : int
+        Images in its acquisition, as it says; 0 where it does not.
     """
 
     path: Path
@@ -106,27 +118,50 @@ class Slice:
     syntax: str = ""
     sample_bytes: int = 2
     samples: int = 1
+    number: int | None = None
+    of_how_many: int = 0
 
 
-def read_header(path: Path) -> Dataset | None:
-    """Read what is needed of a DICOM header; None when the file is no DICOM.
+def read_header(path: Path) -> FileDataset | None:
+    """Read what is needed of a DICOM header; None when the file is no DICOM, or a list of files.
 
     Raises
     ------
     ValueError
         It is DICOM by its first bytes, but damaged.
+    OSError
+        It cannot be opened.
+    UserError
+        It unpacks to too much.
     """
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        _ = header.get("SOPClassUID"), header.file_meta.get("TransferSyntaxUID")
-    except (InvalidDicomError, IsADirectoryError, PermissionError):
+        header = read_dicom(path, stop_before_pixels=True, specific_tags=_TAGS)
+        kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+        whole = "SOPClassUID" in header and "SeriesInstanceUID" in header
+    except InvalidDicomError:
         return None
+    except (OSError, UserError):
+        raise
     except Exception as error:  # pydicom raises what it happens to stumble over
         raise ValueError("a damaged DICOM header") from error
-    return header if "SOPClassUID" in header and "SeriesInstanceUID" in header else None
+    if whole:
+        return header
+    if kind == MediaStorageDirectoryStorage:
+        return None
+    raise ValueError("a DICOM header without its series")
 
 
-def slices_of(header: Dataset, path: Path) -> list[Slice]:
+def transfer_syntax(header: FileDataset) -> str:
+    """How a file is encoded, by what it says; without file meta information, by how it was read."""
+    if said := header.file_meta.get("TransferSyntaxUID"):
+        return str(said)
+    implicit, little = header.original_encoding
+    if implicit:
+        return str(ImplicitVRLittleEndian)
+    return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
+
+
+def slices_of(header: FileDataset, path: Path) -> list[Slice]:
     """Images of an object, in the order of its frames; none where it says no place in space.
 
     Raises
@@ -142,7 +177,7 @@ def slices_of(header: Dataset, path: Path) -> list[Slice]:
         raise ValueError("an image that does not say where it lies") from error
 
 
-def _frames(header: Dataset, path: Path) -> Iterator[Slice]:
+def _frames(header: FileDataset, path: Path) -> Iterator[Slice]:
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
     for number, own in enumerate(header.PerFrameFunctionalGroupsSequence, start=1):
         parts = [item[0] for group in (own, shared[0]) for item in _groups(group)]
@@ -154,7 +189,7 @@ def _groups(group: Dataset) -> list[Sequence]:
     return [element.value for element in group if element.VR == "SQ" and len(element.value)]
 
 
-def _one(header: Dataset, path: Path, frame: int, places: tuple[Dataset, ...]) -> Slice:
+def _one(header: FileDataset, path: Path, frame: int, places: tuple[Dataset, ...]) -> Slice:
     def find(*names: str) -> list[str]:
         for name in names:
             for place in places:
@@ -175,10 +210,19 @@ def _one(header: Dataset, path: Path, frame: int, places: tuple[Dataset, ...]) -
         rescale=(_numbers(slope or ["1"], 1)[0], _numbers(intercept or ["0"], 1)[0]),
         splits={split: " ".join(find(*names)) for split, (names, _) in SPLITS.items()},
         photometric=" ".join(words(header, "PhotometricInterpretation")) or "MONOCHROME2",
-        syntax=str(header.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")),
+        syntax=transfer_syntax(header),
         sample_bytes=max(1, int(header.get("BitsAllocated", 16)) // 8),
         samples=int(header.get("SamplesPerPixel", 1)),
+        number=_whole(header, "InstanceNumber"),
+        of_how_many=_whole(header, "ImagesInAcquisition") or 0,
     )
+
+
+def _whole(header: Dataset, name: str) -> int | None:
+    try:
+        return int(words(header, name)[0])
+    except (IndexError, ValueError):
+        return None
 
 
 def words(place: Dataset, name: str) -> list[str]:

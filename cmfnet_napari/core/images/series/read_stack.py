@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.files import check_name
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_geometry, check_size
@@ -104,6 +105,7 @@ def _check(stack: Stack, name: str) -> None:
         )
     files = {s.path: s for s in stack.slices}
     for path in files:
+        check_name(path)
         check_lengths(path)
     smallest = min(files, key=lambda path: path.stat().st_size)
     frames = sum(s.path == smallest for s in stack.slices)

@@ -5,11 +5,15 @@ Headers only. A patient's name and number are shown to the user and go nowhere e
 
 from __future__ import annotations
 
+import filecmp
 import os
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.series.headers import IMAGES, Slice, read_header, slices_of, words
@@ -20,13 +24,19 @@ from cmfnet_napari.core.images.series.scan_result import (
     STRUCTURES,
     DicomObject,
     ImageSeries,
+    LeftOut,
     Origin,
     Scan,
+    Why,
+    left_out_notes,
 )
 from cmfnet_napari.core.images.series.stacks import split
 
-_NO_FILES = (".nii", ".gz", ".nrrd", ".mha", ".mhd", ".png", ".json", ".txt", ".csv", ".md")
+_NO_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".png", ".json", ".txt", ".csv", ".md")
+_PACKED = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+_DICOM_ENDINGS = ("", ".dcm", ".dicom", ".ima", ".img")
 _ASK_EVERY = 20  # files
+_NAMED = 3  # paths in a sentence
 
 
 def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
@@ -35,7 +45,7 @@ def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
     Parameters
     ----------
     paths : sequence of path
-        Folders or files. What is no DICOM is passed over.
+        Folders or files. What is no DICOM is passed over; see `Scan.left_out` for what else is.
     progress : callable, optional
         Asked every few files.
 
@@ -46,59 +56,104 @@ def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
     CancelledError
         `progress` answered False.
     """
-    files = list(_files(Path(path) for path in paths))
-    origins: dict[tuple[str, ...], Origin] = {}
-    slices: dict[Origin, list[Slice]] = {}
-    objects: dict[str, DicomObject] = {}
-    damaged: list[str] = []
+    finds = _Finds()
+    files = list(_files((Path(path) for path in paths), finds.left_out))
     for number, path in enumerate(files):
         if progress is not None and number % _ASK_EVERY == 0 and not progress(number / len(files)):
             raise CancelledError
-        try:
-            _sort_in(path, origins, slices, objects)
-        except Exception:  # pydicom converts what it is asked for, and raises what it likes
-            damaged.append(path.name)
-    images = [image for origin, own in slices.items() for image in _images(origin, own)]
-    if not images and not objects:
-        raise UserError(_nothing(paths, damaged))
+        if why := _sort_in(path, finds):
+            finds.left_out.append(LeftOut(path, why))
+    images = [image for origin, own in finds.slices.items() for image in _images(origin, own)]
+    if not images and not finds.objects:
+        raise UserError(_nothing(paths, finds.left_out))
     images.sort(key=lambda i: (i.origin.patient, i.origin.date, i.origin.study_uid, i.key))
-    return Scan(tuple(images), tuple(objects.values()), tuple(damaged), len(files))
+    with_images = {one.path.parent for image in images for one in image.stack.slices}
+    left_out = [e for e in finds.left_out if e.why != Why.OTHER or e.path.parent in with_images]
+    objects = _told_apart(finds.objects)
+    return Scan(tuple(images), objects, tuple(left_out), finds.others, len(files))
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+@dataclass
+class _Finds:
+    """What was found so far."""
+
+    origins: dict[tuple[str, ...], Origin] = field(default_factory=dict)
+    slices: dict[Origin, list[Slice]] = field(default_factory=dict)
+    objects: list[DicomObject] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def _files(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterator[Path]:
+    """Files that may be DICOM; folders that cannot be entered are left out."""
+
+    def closed(error: OSError) -> None:
+        left_out.append(LeftOut(Path(error.filename), Why.CLOSED))
+
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} does not exist. Check the name and the folder.")
-        if path.is_file():
+        if not path.is_dir():
             yield path
-        for folder, folders, names in os.walk(path):
+            continue
+        for folder, folders, names in os.walk(path, onerror=closed):
             folders.sort()
-            yield from (
-                Path(folder, name)
-                for name in sorted(names)
-                if not name.lower().endswith(_NO_FILES) and name != "DICOMDIR"
-            )
+            links = [Path(folder, name) for name in folders if Path(folder, name).is_symlink()]
+            left_out += [LeftOut(link, Why.LINK) for link in links]
+            for name in sorted(names):
+                if name.lower().endswith(_PACKED) and not name.lower().endswith(".nii.gz"):
+                    left_out.append(LeftOut(Path(folder, name), Why.PACKED))
+                elif not name.lower().endswith(_NO_FILES) and name != "DICOMDIR":
+                    yield Path(folder, name)
 
 
-def _sort_in(
-    path: Path,
-    origins: dict[tuple[str, ...], Origin],
-    slices: dict[Origin, list[Slice]],
-    objects: dict[str, DicomObject],
-) -> None:
-    header = read_header(path)
-    if header is None:
-        return
+def _sort_in(path: Path, finds: _Finds) -> Why | None:
+    """Put a file where it belongs, or say why it is left out."""
+    try:
+        kind = os.stat(path)
+        if not stat.S_ISREG(kind.st_mode):
+            return Why.LINK
+        if not kind.st_size:
+            return Why.EMPTY
+        header = read_header(path)
+        if header is None:
+            return Why.OTHER if path.suffix.lower() in _DICOM_ENDINGS else None
+        return _sort_header(header, path, finds)
+    except FileNotFoundError:
+        return Why.LINK
+    except OSError:
+        return Why.CLOSED
+    except UserError:
+        return Why.BOMB
+    except Exception:  # pydicom converts what it is asked for, and raises what it likes
+        return Why.DAMAGED
+
+
+def _sort_header(header: FileDataset, path: Path, finds: _Finds) -> Why | None:
     names = "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Modality"
     key = tuple(" ".join(words(header, name)) for name in names)
-    origin = origins.get(key) or origins.setdefault(key, _origin(header))
+    origin = finds.origins.get(key) or finds.origins.setdefault(key, _origin(header))
     if origin.modality in IMAGES:
         found = slices_of(header, path)
-        if found:
-            slices.setdefault(origin, []).extend(found)
+        if not found:
+            return Why.NOWHERE
+        finds.slices.setdefault(origin, []).extend(found)
     elif origin.modality in (STRUCTURES, SEGMENTATION, REGISTRATION):
-        entry = _object(header, path, _origin(header))
-        objects.setdefault(entry.uid, entry)
+        finds.objects.append(_object(header, path, _origin(header)))
+    else:
+        finds.others[origin.modality or "unnamed"] += 1
+    return None
+
+
+def _told_apart(objects: list[DicomObject]) -> tuple[DicomObject, ...]:
+    """Copies of a file once; objects that share an identifier and differ get one of their own."""
+    kept: dict[str, list[DicomObject]] = {}
+    for entry in objects:
+        alike = kept.setdefault(entry.uid, [])
+        if not any(filecmp.cmp(entry.path, other.path, shallow=False) for other in alike):
+            number = len(alike) + 1
+            alike.append(entry if number == 1 else replace(entry, uid=f"{entry.uid}#{number}"))
+    return tuple(entry for alike in kept.values() for entry in alike)
 
 
 def _images(origin: Origin, slices: list[Slice]) -> list[ImageSeries]:
@@ -147,9 +202,28 @@ def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
     segments = header.get("SegmentSequence") or []
     names = [str(roi.get("ROIName") or "") for roi in rois]
     names += [str(segment.get("SegmentLabel") or "") for segment in segments]
+    frames = [str(roi.get("ReferencedFrameOfReferenceUID") or "") for roi in rois]
+    frames += [origin.frame_uid] * len(segments)
     label = str(header.get("StructureSetLabel") or origin.description)
-    series = tuple(sorted(set(_series(header))))
-    return DicomObject(path, str(header.SOPInstanceUID), origin, label, tuple(names), series)
+    return DicomObject(
+        path,
+        str(header.SOPInstanceUID),
+        origin,
+        label,
+        tuple(names),
+        tuple(sorted(set(_series(header)))),
+        tuple(frame or origin.frame_uid for frame in frames),
+        frozenset(_slices(header)),
+    )
+
+
+def _slices(header: Dataset) -> Iterator[str]:
+    """Slices that a structure set says it was drawn on (PS3.3 C.8.8.5.1)."""
+    for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            for series in study.get("RTReferencedSeriesSequence") or []:
+                for image in series.get("ContourImageSequence") or []:
+                    yield str(image.get("ReferencedSOPInstanceUID") or "")
 
 
 def _series(header: Dataset) -> Iterator[str]:
@@ -162,11 +236,10 @@ def _series(header: Dataset) -> Iterator[str]:
         yield str(series.get("SeriesInstanceUID") or "")
 
 
-def _nothing(paths: Sequence[str | Path], damaged: list[str]) -> str:
-    where = ", ".join(Path(path).name for path in paths)
-    if damaged:
-        return (
-            f"{where} holds {len(damaged)} damaged DICOM files ({damaged[0]} …) and none that can "
-            "be read. Export them again."
-        )
+def _nothing(paths: Sequence[str | Path], left_out: Sequence[LeftOut]) -> str:
+    names = ", ".join(Path(path).name for path in paths[:_NAMED])
+    where = names + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
+    notes = left_out_notes([e for e in left_out if e.why is not Why.OTHER])
+    if notes:
+        return f"{where}: nothing in it can be read. {' '.join(notes)} Export or copy it again."
     return f"{where} holds no DICOM images. Choose the folder that the export was written to."

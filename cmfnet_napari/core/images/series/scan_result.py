@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.dicom_file import MOST_UNPACKED
 from cmfnet_napari.core.images.series.stacks import Stack
 
 STRUCTURES, SEGMENTATION, REGISTRATION = "RTSTRUCT", "SEG", "REG"
+
+
+_NAMED = 3  # names in a sentence; of more, the count
+
+
+class Why(Enum):
+    """Why something was left out; the value goes on from "3 files were left out, since"."""
+
+    CLOSED = "the right to read is missing"
+    DAMAGED = "damaged"
+    EMPTY = "empty"
+    OTHER = "no DICOM, though beside DICOM images"
+    NOWHERE = "no place in space is said"
+    PACKED = "packed (zip, gz …)"
+    LINK = "neither file nor folder but a link, a pipe or a device"
+    BOMB = f"more than {MOST_UNPACKED >> 20} MiB when unpacked"
+
+
+MAY_BE_SLICES = Why.CLOSED, Why.DAMAGED, Why.EMPTY, Why.BOMB
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that was found and not looked at, or could not be read."""
+
+    path: Path
+    why: Why
 
 
 @dataclass(frozen=True)
@@ -70,15 +100,19 @@ class DicomObject:
     path : Path
         Its file.
     uid : str
-        SOP instance UID.
+        SOP instance UID; ``#2`` and so on follow where other objects found have the same one.
     origin : Origin
-        Its header; `frame_uid` is the frame of reference its contours are in.
+        Its header; `frame_uid` is the frame of reference of its first contours.
     label : str
         What it calls itself.
     names : tuple of str
         Its structures or segments.
     series : tuple of str
         Series that it says it was drawn on.
+    frames : tuple of str
+        Frame of reference of each of `names`; empty where it says none.
+    slices : frozenset of str
+        SOP instance UIDs of the slices that it says it was drawn on.
     """
 
     path: Path
@@ -87,6 +121,8 @@ class DicomObject:
     label: str
     names: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    slices: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -99,15 +135,18 @@ class Scan:
         Sorted by patient, study and date.
     objects : tuple of DicomObject
         Everything else that is of use.
-    damaged : tuple of str
-        Names of DICOM files that could not be read.
+    left_out : tuple of LeftOut
+        What may hold more, and was not or could not be read.
+    others : mapping of str to int
+        How many objects of other kinds there are, by modality, such as RTDOSE.
     files : int
         How many files were looked at.
     """
 
     images: tuple[ImageSeries, ...]
     objects: tuple[DicomObject, ...] = ()
-    damaged: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
     files: int = 0
 
     def of_kind(self, modality: str) -> list[DicomObject]:
@@ -131,3 +170,16 @@ class Scan:
             if i.origin.modality == modality
         )
         raise UserError(f"No series {key} was found. There are: {known or f'no {modality}'}.")
+
+
+def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
+    """What was left out, a sentence for every reason."""
+    reasons = dict.fromkeys(entry.why for entry in left_out)
+    return [_note([e for e in left_out if e.why is why]) for why in reasons]
+
+
+def _note(left_out: Sequence[LeftOut]) -> str:
+    count = "1 file was" if len(left_out) == 1 else f"{len(left_out)} files were"
+    names = ", ".join(entry.path.name for entry in left_out[:_NAMED])
+    more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+    return f"{count} left out, since {left_out[0].why.value}: {names}{more}."

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pydicom
 
 from cmfnet_napari.core.arrays import Doubles
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import SPLITS, Slice
 
@@ -89,7 +89,9 @@ def split(slices: list[Slice]) -> list[Stack]:
     slices : list of Slice
         At least one.
     """
-    kept, notes = _without_scouts(_without_copies(slices))
+    single, shared = _without_copies(slices)
+    kept, scouts = _without_scouts(single)
+    notes = (*shared, *scouts)
     whole = judge(kept)
     if not whole.problem:
         return [replace(whole, notes=notes)]
@@ -182,9 +184,25 @@ def _normal(one: Slice) -> Doubles:
     return np.cross(one.orientation[:3], one.orientation[3:])
 
 
-def _without_copies(slices: list[Slice]) -> list[Slice]:
-    """One slice an object: a folder may hold copies of a file."""
-    return list({(s.uid, s.frame): s for s in slices}.values())
+def _without_copies(slices: list[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
+    """One slice an object: a folder may hold copies of a file.
+
+    What shares an identifier but lies elsewhere, or has other pixels, is no copy.
+    """
+    alike: dict[tuple[str, int], list[Slice]] = {}
+    for one in slices:
+        others = alike.setdefault((one.uid, one.frame), [])
+        if not any(_copy_of(one, other) for other in others):
+            others.append(one)
+    shared = sum(len(group) for group in alike.values() if len(group) > 1)
+    note = f"{shared} slices share identifiers with others of them, and were all taken."
+    return [one for group in alike.values() for one in group], (note,) if shared else ()
+
+
+def _copy_of(one: Slice, other: Slice) -> bool:
+    there = np.array([*one.position, *one.orientation])
+    here = np.array([*other.position, *other.orientation])
+    return bool(np.abs(there - here).max() < _SAME_MM) and _pixels(one) == _pixels(other)
 
 
 def _without_scouts(slices: list[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
@@ -210,7 +228,7 @@ def _without_same_pixels(stack: Stack) -> tuple[list[Slice], tuple[str, ...]]:
 
 
 def _pixels(one: Slice) -> bytes | None:
-    pixels: bytes | None = pydicom.dcmread(one.path).get("PixelData")
+    pixels: bytes | None = read_dicom(one.path).get("PixelData")
     return pixels
 
 

@@ -13,6 +13,7 @@ from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
+from cmfnet_napari.core.images.series.scan_result import LeftOut, Why
 from cmfnet_napari.core.images.volume import from_image, read_image
 from tests.conftest import rotation
 from tests.dicom_files import rewrite, uid, write_enhanced, write_slices
@@ -347,9 +348,11 @@ def test_a_damaged_header_is_counted_and_not_forgotten(tmp_path, array):
     paths = write_slices(tmp_path / "S", array, AXIAL)
     rewrite(paths[5], lambda data: delattr(data, "PixelSpacing"))
     found = scan([tmp_path])
-    assert found.damaged == (paths[5].name,)
+    assert found.left_out == (LeftOut(paths[5], Why.DAMAGED),)
     assert len(found.images[0].stack.slices) == 5
-    with pytest.raises(UserError, match=f"{paths[5].name} in S is a damaged DICOM file"):
+    with pytest.raises(
+        UserError, match=f"S may lack slices. 1 file was left out, since damaged: {paths[5].name}"
+    ):
         read_image(tmp_path / "S")
 
 

@@ -1,0 +1,118 @@
+"""What was found and is not used, and what seems to be missing: nothing is left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.series.scan_result import (
+    REGISTRATION,
+    STRUCTURES,
+    DicomObject,
+    ImageSeries,
+    Scan,
+    Why,
+    left_out_notes,
+)
+
+_NAMED = 5  # of a kind, in a sentence
+
+
+def check_readable(images: Iterable[ImageSeries], found: Scan) -> None:
+    """Refuse images when files that may not be read lie beside their slices: they may be slices.
+
+    Raises
+    ------
+    UserError
+        Names the files.
+    """
+    for image in images:
+        folders = {one.path.parent for one in image.stack.slices}
+        closed = [
+            entry
+            for entry in found.left_out
+            if entry.why is Why.CLOSED and entry.path.parent in folders
+        ]
+        if closed:
+            raise UserError(
+                f"{image.name} may lack slices. {left_out_notes(closed)[0]} Ask for the right to "
+                "read them, or take them out of the folder."
+            )
+
+
+def missing_slices(image: ImageSeries, found: Scan) -> Iterator[str]:
+    """What says that a series once had more slices, in sentences."""
+    series = [one for other in found.images if _same(other, image) for one in other.stack.slices]
+    have = {one.uid for one in series}
+    for entry in found.objects:
+        lost = entry.slices - have
+        if have & entry.slices and lost and image.origin.uid in entry.series:
+            yield (
+                f"{image.name} may lack slices: {entry.label or entry.path.name} names "
+                f"{len(entry.slices)} of its slices, and {len(lost)} of them are not there."
+            )
+    expected = max((one.of_how_many for one in series), default=0)
+    if len(have) < expected:
+        yield f"{image.name} may lack slices: it says {expected}, and {len(have)} are there."
+    numbers = {one.number for one in series if one.number is not None}
+    if len(numbers) == len(series) > 1:
+        lost_numbers = sorted(set(range(min(1, *numbers), max(numbers))) - numbers)
+        if lost_numbers:
+            yield f"{image.name} may lack slices: {_listed(lost_numbers)}."
+
+
+def not_used(chosen: Iterable[ImageSeries | DicomObject], found: Scan) -> list[str]:
+    """What else lies in the folders, a sentence for each kind; no patient is named.
+
+    Parameters
+    ----------
+    chosen : iterable of ImageSeries or DicomObject
+        What is used; the first is the CT, whose patient counts.
+    found : Scan
+        All that was found.
+    """
+    used = list(chosen)
+    own = used[0].origin.patient
+    every: list[ImageSeries | DicomObject] = [*found.images, *found.objects]
+    rest = [entry for entry in every if entry not in used]
+    here = [_named(entry) for entry in rest if entry.origin.patient == own]
+    elsewhere = [_named(entry) for entry in rest if entry.origin.patient != own]
+    others = [f"{count} {modality}" for modality, count in sorted(found.others.items())]
+    notes = []
+    if here:
+        notes.append(f"Not used: {_some(here)}.")
+    if elsewhere:
+        notes.append(f"Not used, of another patient: {_some(elsewhere)}.")
+    if others:
+        notes.append(f"Not used, of no use here: {_some(others)}.")
+    return notes
+
+
+def _named(entry: ImageSeries | DicomObject) -> str:
+    origin = entry.origin
+    if isinstance(entry, ImageSeries):
+        parts = (origin.modality, origin.description, entry.stack.name)
+        fault = f"; {entry.stack.problem.rstrip('.')}" if entry.stack.problem else ""
+        count = len(entry.stack.slices)
+        return f"{' '.join(filter(None, parts))} ({count} slice{'s' * (count != 1)}{fault})"
+    kinds = {STRUCTURES: "structure set", REGISTRATION: "registration"}
+    kind = kinds.get(origin.modality, "segmentation")
+    return f"{kind} {entry.label or entry.path.name}"
+
+
+def _some(names: list[str]) -> str:
+    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more
+
+
+def _listed(numbers: list[int]) -> str:
+    """``slice 4 is``, ``slices 1, 2, 3 are`` … missing, by Instance Number."""
+    if len(numbers) == 1:
+        return f"number {numbers[0]} is not there"
+    shown = ", ".join(str(number) for number in numbers[:_NAMED])
+    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    return f"numbers {shown}{more} are not there"
+
+
+def _same(one: ImageSeries, other: ImageSeries) -> bool:
+    return (one.origin.uid, one.origin.patient) == (other.origin.uid, other.origin.patient)
