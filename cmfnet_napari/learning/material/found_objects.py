@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from cmfnet_napari.core.arrays import Floats, Mask
+from cmfnet_napari.core.arrays import Floats, Mask, three
 from cmfnet_napari.learning.material.patient_cubes import Source, one_image
 from cmfnet_napari.learning.material.sample import ACROSS, SIDE, Sample, extent
 
@@ -116,6 +116,6 @@ def _part(inside: Mask, seed: tuple[int, int, int]) -> Mask:
         nearest = ndimage.distance_transform_edt(
             parts == 0, return_distances=False, return_indices=True
         )
-        seed = tuple(int(n) for n in nearest[(slice(None), *seed)])
+        seed = three(int(n) for n in nearest[(slice(None), *seed)])
     filled: Mask = ndimage.binary_fill_holes(parts == parts[seed])
     return filled

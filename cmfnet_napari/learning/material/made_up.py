@@ -47,7 +47,9 @@ def smooth_noise(rng: np.random.Generator, scale: float) -> Floats:
     """Random field (z, y, x), mean 0, deviation 1, features of about so many voxels."""
     white = rng.normal(size=(SIDE,) * 3).astype(np.float32)
     field: Floats = ndimage.gaussian_filter(white, scale / 2, mode="reflect", truncate=3.0)
-    return (field - field.mean()) / max(float(field.std()), 1e-6)
+    field -= field.mean()
+    field /= max(float(field.std()), 1e-6)
+    return field
 
 
 # --- structures
@@ -122,8 +124,8 @@ def _ellipsoid(rng: np.random.Generator, radii: Doubles, place: Doubles, power: 
     def distance(points: Doubles) -> Doubles:
         local = np.tensordot(turn, points - place[:, None, None, None], axes=1)
         scaled = np.abs(local / radii[:, None, None, None])
-        length: Doubles = (scaled**power).sum(axis=0) ** (1 / power)
-        return (length - 1) * radii.min()
+        away: Doubles = ((scaled**power).sum(axis=0) ** (1 / power) - 1) * float(radii.min())
+        return away
 
     return distance
 
@@ -134,7 +136,12 @@ def _lobes(rng: np.random.Generator, radii: Doubles, place: Doubles) -> Shape:
         _ellipsoid(rng, radii * rng.uniform(0.45, 0.8), place + rng.normal(0, 0.35, 3) * radii)
         for _ in range(int(rng.integers(3, 7)))
     ]
-    return lambda points: np.minimum.reduce([part(points) for part in parts])
+
+    def distance(points: Doubles) -> Doubles:
+        nearest: Doubles = np.minimum.reduce([part(points) for part in parts])
+        return nearest
+
+    return distance
 
 
 def _tube(rng: np.random.Generator, radius: float, place: Doubles) -> Shape:
@@ -174,8 +181,8 @@ def _images(labels: np.ndarray, target: int, rng: np.random.Generator) -> list[F
     while True:
         levels = rng.uniform(0.05, 0.95, (2, max(count, target + 1)))
         if rng.random() < 0.3:  # no contrast in one of the two
-            image = rng.integers(2)
-            levels[image, target] = levels[image, neighbours.argmax()]
+            without = int(rng.integers(2))
+            levels[without, target] = levels[without, neighbours.argmax()]
         for image in range(2):  # weak contrasts are what is hard
             weak = rng.uniform(0.15, 1)
             levels[image] = levels[image].mean() + weak * (levels[image] - levels[image].mean())

@@ -97,7 +97,7 @@ def make_sample(number: int, sources: Sequence[Source], shares: Shares, seed: in
     kind = rng.choice(3, p=np.array(shares) / sum(shares))
     if kind == 2:
         return make_up(rng)
-    source = sources[rng.integers(len(sources))]
+    source = sources[int(rng.integers(len(sources)))]
     return find_object(source, rng) if kind == 1 else around_contour(source, rng)
 
 

@@ -61,16 +61,19 @@ class Source:
             second = mr_to_unit(study.mr.array, study.mr_fov, usual.mr_percentiles)
             seen = study.mr_fov.astype(np.float32)
         outline = None if contour is None else _image(contour.astype(np.float32), grid)
-        images = (_image(array, grid) for array in (first, second, seen))
-        return cls(*images, outline, study.body, grid)
+        ct, mr, known = (_image(array, grid) for array in (first, second, seen))
+        return cls(ct, mr, known, outline, study.body, grid)
 
     def any_place(self, rng: np.random.Generator) -> Doubles:
         """A random place in the patient, LPS mm."""
         inside = np.flatnonzero(self.body)
         at = np.unravel_index(inside[rng.integers(len(inside))], self.body.shape)
-        place: Doubles = np.array(
-            self.first.TransformContinuousIndexToPhysicalPoint([float(n) for n in at[::-1]])
-        )
+        return self.place(np.array(at, dtype=float))
+
+    def place(self, index: Doubles) -> Doubles:
+        """Where an index (z, y, x) lies, LPS mm."""
+        xyz = [float(n) for n in index[::-1]]
+        place: Doubles = np.array(self.first.TransformContinuousIndexToPhysicalPoint(xyz))
         return place
 
     def cut(self, place: Doubles, voxel: float, rng: np.random.Generator) -> Sample:
@@ -97,6 +100,8 @@ class Source:
 
 def around_contour(source: Source, rng: np.random.Generator) -> Sample:
     """A cube around a patient's contour, at a size and a place by chance."""
+    if source.contour is None:
+        raise ValueError("there is no contour to go around")
     outline = sitk.GetArrayViewFromImage(source.contour) > 0.5
     places = np.argwhere(outline)
     sides = np.ptp(places, axis=0) + 1

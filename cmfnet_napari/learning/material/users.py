@@ -103,7 +103,8 @@ def first_strokes(inside: Mask, rng: np.random.Generator) -> Codes:
     axes = rng.permutation(3)[: 1 + (rng.random() < _SECOND_PLANE)]
     for axis in axes:
         style = any_style(rng)
-        turned, mask = (np.moveaxis(array, axis, 0) for array in (codes, inside))
+        turned: Codes = np.moveaxis(codes, axis, 0)
+        mask: Mask = np.moveaxis(inside, axis, 0)
         levels = np.flatnonzero(mask.any(axis=(1, 2)))
         for level in _spread(levels, style.slices, rng):
             _draw_slice(turned[level], mask[level], style, rng)
@@ -185,7 +186,8 @@ def _spread(levels: Wholes, count: int, rng: np.random.Generator) -> Wholes:
     """Slices more or less evenly spread over those of the object."""
     edges = np.linspace(0, len(levels), min(count, len(levels)) + 1)
     at = edges[:-1] + rng.uniform(0.2, 0.8, len(edges) - 1) * np.diff(edges)
-    return levels[at.astype(int)]
+    chosen: Wholes = levels[at.astype(int)]
+    return chosen
 
 
 def _draw_slice(plane: Codes, inside: Mask, style: Style, rng: np.random.Generator) -> None:
@@ -238,7 +240,8 @@ def _rim_stroke(
     if not len(rim):
         return rim
     angle = np.arctan2(*(rim - np.argwhere(signed < 0).mean(axis=0)).T)
-    return rim[(angle - rng.uniform(-np.pi, np.pi)) % (2 * np.pi) < 2 * np.pi * share]
+    part: Wholes = rim[(angle - rng.uniform(-np.pi, np.pi)) % (2 * np.pi) < 2 * np.pi * share]
+    return part
 
 
 def _straight_stroke(signed: Doubles, style: Style, rng: np.random.Generator) -> Wholes:
@@ -249,7 +252,8 @@ def _straight_stroke(signed: Doubles, style: Style, rng: np.random.Generator) ->
     middle, angle = near[rng.integers(len(near))], rng.uniform(0, np.pi)
     half = style.length / 2 * np.array([np.sin(angle), np.cos(angle)])
     ends = np.clip(np.rint([middle - half, middle + half]), 0, np.array(signed.shape) - 1)
-    return np.stack(line(*ends[0].astype(int), *ends[1].astype(int)), axis=1)
+    points: Wholes = np.stack(line(*ends[0].astype(int), *ends[1].astype(int)), axis=1)
+    return points
 
 
 def _mark_ends(codes: Codes, inside: Mask, levels: Wholes, rng: np.random.Generator) -> None:

@@ -60,12 +60,12 @@ class Strokes:
         """One more stroke, which is the newest now; it wins where others lie."""
         codes = np.where(stroke, code, self.codes).astype(np.uint8)
         overdrawn = (stroke & (self.codes == 1 - code)).any()
-        costs = {"own": self.own, "other": self.other}
-        mine, theirs = ("own", "other") if code else ("other", "own")
-        costs[mine] = np.minimum(costs[mine], costs_from(stroke, self.cost, _SPACING))
+        mine, theirs = (self.own, self.other) if code else (self.other, self.own)
+        mine = np.minimum(mine, costs_from(stroke, self.cost, _SPACING))
         if overdrawn:
-            costs[theirs] = costs_from(codes == 1 - code, self.cost, _SPACING)
-        return replace(self, codes=codes, newest=stroke, **costs)
+            theirs = costs_from(codes == 1 - code, self.cost, _SPACING)
+        own, other = (mine, theirs) if code else (theirs, mine)
+        return replace(self, codes=codes, newest=stroke, own=own, other=other)
 
     def maps(self) -> Reals:
         """Maps for the network, float32 (`MAPS`, z, y, x), in [0, 1]."""

@@ -32,7 +32,7 @@ from cmfnet_napari.core.strokes.scribbles import (
 from cmfnet_napari.learning.engine.device import pick_precision
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.nearness import Strokes
-from cmfnet_napari.learning.predict.predictor import Prediction
+from cmfnet_napari.learning.predict.prediction import Prediction
 
 _MARGIN = 11  # working voxels around what was drawn and first found
 _AGAIN = 1.3  # a contour so many times larger or smaller than expected is found anew, at its size
@@ -78,8 +78,8 @@ class Scale:
         result: Reals = fine[0, 0].numpy()
         return result
 
-    def _coarser(self, part: Tensor) -> tuple[int, ...]:
-        return tuple(min(a, b) for a, b in zip(self.size, part.shape[2:], strict=True))
+    def _coarser(self, part: Tensor) -> tuple[int, int, int]:
+        return three(min(a, b) for a, b in zip(self.size, part.shape[2:], strict=True))
 
 
 @dataclass(frozen=True, eq=False)

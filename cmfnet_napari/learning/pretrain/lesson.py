@@ -84,11 +84,12 @@ def vary(sample: Sample, rng: np.random.Generator) -> Sample:
         z, y, x = (slice(at, at + PATCH) for at in corner)
         if sample.object[z, y, x].sum() >= _LEAST:
             break
-    axes, flips = rng.permutation(3), np.flatnonzero(rng.integers(0, 2, 3))
-    first, second, seen, inside = (
-        np.flip(part[z, y, x].transpose(axes), flips)
-        for part in (sample.first, sample.second, sample.seen, sample.object)
-    )
+    axes = [int(axis) for axis in rng.permutation(3)]
+    flips = tuple(int(axis) for axis in np.flatnonzero(rng.integers(0, 2, 3)))
+    first: Floats = np.flip(sample.first[z, y, x].transpose(axes), flips)
+    second: Floats = np.flip(sample.second[z, y, x].transpose(axes), flips)
+    seen: Mask = np.flip(sample.seen[z, y, x].transpose(axes), flips)
+    inside: Mask = np.flip(sample.object[z, y, x].transpose(axes), flips)
     if (first == second).all():
         first = second = _other_contrast(first, rng)
     else:
