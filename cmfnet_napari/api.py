@@ -156,7 +156,7 @@ def load_labels(path: str | Path, study: Study) -> np.ndarray:
     """
     from cmfnet_napari.core.images import study as studies
 
-    return studies.load_labels(path, study.grid)
+    return studies.load_values(path, study.grid)
 
 
 def save_labels(labels: np.ndarray, study: Study, path: str | Path) -> Path:
@@ -368,7 +368,8 @@ def evaluate(
     from cmfnet_napari.core.contours.metrics import evaluate as judge
 
     if study is not None:
-        ours, theirs = (_array(labels, study) for labels in (prediction, reference))
+        ours = _labels(prediction, study, "the prediction")
+        theirs = _labels(reference, study, "the reference")
         return judge(ours, theirs, study.grid, names, tolerance_mm)
     if not isinstance(prediction, str | Path) or not isinstance(reference, str | Path):
         raise TypeError("arrays are compared on their study's grid: give the study too")
@@ -443,6 +444,7 @@ def export_rtstruct(
     types: Sequence[str] = (),
     model: str = "CmFNet",
     add_to: str | Path | None = None,
+    how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
     overwrite: bool = False,
 ) -> Receipt:
@@ -451,7 +453,8 @@ def export_rtstruct(
     Parameters
     ----------
     labels : integer or bool array (z, y, x), or path
-        The contour: an array on the study's grid, or a file.
+        The contour: an array on the study's grid, a file, or a case folder, whose contour is
+        written as it was corrected by hand.
     reference : path
         Folder with the DICOM series it was drawn on.
     out : path
@@ -466,6 +469,10 @@ def export_rtstruct(
         Name of the model that made it, written into the file.
     add_to : path, optional
         Structure set whose structures the new file takes over; that file stays as it is.
+    how : str, optional
+        ROI Generation Algorithm: ``"SEMIAUTOMATIC"`` where the contour rests on strokes or
+        corrections, which is what is written if nothing is said; ``"AUTOMATIC"`` for a model that
+        saw neither; ``"MANUAL"``.
     series : str
         Series Instance UID, if the contour lies on several.
     overwrite : bool
@@ -486,7 +493,8 @@ def export_rtstruct(
     """
     return export_as(
         "rtstruct", labels, reference, out, study,
-        names=names, types=types, model=model, add_to=add_to, series=series, overwrite=overwrite,
+        names=names, types=types, model=model, add_to=add_to, how=how, series=series,
+        overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -546,6 +554,7 @@ def export_as(
     types: Sequence[str] = (),
     model: str = "CmFNet",
     add_to: str | Path | None = None,
+    how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
     overwrite: bool = False,
 ) -> Receipt:
@@ -554,20 +563,25 @@ def export_as(
     from cmfnet_napari.core.dicom.export.provenance import Maker
     from cmfnet_napari.core.dicom.export.reference import read_reference
     from cmfnet_napari.core.dicom.export.roi import make_rois
-    from cmfnet_napari.core.images.study import to_source_image
-    from cmfnet_napari.core.images.volume import read_image
+    from cmfnet_napari.core.images.study import label_image, to_source_image
+    from cmfnet_napari.core.review.case_contour import case_contour, is_case
 
-    if isinstance(labels, str | Path):
-        image = read_image(labels)
+    by_hand, itself = False, False
+    if isinstance(labels, str | Path) and is_case(labels):
+        found = case_contour(labels)
+        by_hand, itself = found.corrected, found.by_itself
+        image = to_source_image(found.labels, found.study)
+        names = names or [found.names[code - 1] for code in classes_in(image)]
+    elif isinstance(labels, str | Path):
+        image = label_image(labels)
     elif study is None:
         raise TypeError("an array lies on its study's grid: give the study too")
     else:
-        image = to_source_image(labels, study)
+        image = to_source_image(_labels(labels, study, "the contour"), study)
     rois = make_rois(classes_in(image), names, types)
     series_found = read_reference(Path(reference), series, image)
-    return export(
-        image, series_found, rois, kind, out, Maker(model), add_to=add_to, overwrite=overwrite
-    )
+    maker = Maker(model, how or ("AUTOMATIC" if itself else "SEMIAUTOMATIC"), by_hand)
+    return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
 
 
 def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:
@@ -579,6 +593,14 @@ def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:
             f"The array has the shape {labels.shape}, the CT {study.grid.shape} (z, y, x)."
         )
     return labels
+
+
+def _labels(labels: np.ndarray | str | Path, study: Study, name: str) -> np.ndarray:
+    """A contour, uint8 on the study's grid, from an array or a file; `name` is the array's."""
+    from cmfnet_napari.core.images.label_map import to_labels
+
+    name = Path(labels).name if isinstance(labels, str | Path) else name
+    return to_labels(_array(labels, study), name)
 
 
 def _strokes(scribbles: np.ndarray | str | Path, study: Study) -> np.ndarray:
@@ -594,13 +616,14 @@ def _evaluate_files(
     prediction: Path, reference: Path, names: Sequence[str] | None, tolerance_mm: float
 ) -> Evaluation:
     from cmfnet_napari.core.contours.metrics import evaluate as judge
-    from cmfnet_napari.core.images.volume import from_image, read_image
+    from cmfnet_napari.core.images.study import label_image, turn
+    from cmfnet_napari.core.images.volume import from_image
 
-    ours, theirs = (from_image(read_image(path)) for path in (prediction, reference))
+    ours, theirs = (from_image(turn(label_image(path))) for path in (prediction, reference))
     if not ours.grid.same_place(theirs.grid):
         raise UserError(
-            f"{prediction.name} ({ours.grid}) and {reference.name} ({theirs.grid}) are on "
-            "different grids. Export both on the CT."
+            f"{prediction.name} and {reference.name} are on different grids: "
+            f"{ours.grid.difference(theirs.grid)}. Export both on the CT."
         )
     return judge(ours.array, theirs.array, ours.grid, names, tolerance_mm)
 

@@ -20,7 +20,7 @@ from cmfnet_napari.core.files import JsonObject, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.preview_file import read_preview
-from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
+from cmfnet_napari.core.images.study import load_labels, load_values, open_study, save_labels
 from cmfnet_napari.core.report.curves import save_losses
 from cmfnet_napari.core.report.figures import save_contours
 from cmfnet_napari.core.strokes.journal import difference
@@ -64,7 +64,7 @@ def run_demo(out: Path, progress: FitProgress) -> JsonObject:
     files = sample_patient(out)
     study = open_study(files["ct"], files["mr"])
     case = case_for(study, out / "case")
-    drawn = load_labels(files["scribbles"], study.grid)
+    drawn = load_values(files["scribbles"], study.grid)
     truth = load_labels(files["truth"], study.grid)
     pictures = out / "contours.png"
     if stroke := difference(case.scribbles(), drawn, "import"):

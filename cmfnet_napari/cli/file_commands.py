@@ -97,7 +97,9 @@ def import_(
 
 
 def export(
-    segmentation: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
+    segmentation: Annotated[
+        Path, typer.Argument(help="0 background, 1, 2… classes; or a case folder: as corrected")
+    ],
     reference: Annotated[Path, typer.Option(help="Folder with the DICOM series it was drawn on")],
     out: Annotated[Path, typer.Option(help="File to write: .dcm, or .nii.gz for nifti")],
     kind: Annotated[str, typer.Option("--format", help="rtstruct, seg or nifti")] = "rtstruct",
@@ -109,11 +111,25 @@ def export(
         list[str] | None, typer.Option("--type", help="GTV, CTV, PTV, ORGAN, AVOIDANCE, EXTERNAL")
     ] = None,
     model: Annotated[str, typer.Option(help="Name of the model that made it")] = "CmFNet",
+    automatic: Annotated[
+        bool, typer.Option("--automatic", help="The model saw no stroke of this patient")
+    ] = False,
+    manual: Annotated[
+        bool, typer.Option("--manual", help="Drawn by hand, without a model")
+    ] = False,
     series: Annotated[str, typer.Option(help="Series Instance UID, if there are several")] = "",
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there")] = False,
     as_json: Json = False,
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
+    from cmfnet_napari.core.review.case_contour import superseded
+
+    if superseded(segmentation):
+        print(
+            "cmfnet: warning: this is the model's own contour, which was corrected by hand since. "
+            "Give the case folder to export it as it was corrected.",
+            file=sys.stderr,
+        )
     receipt = api.export_as(
         kind,
         segmentation,
@@ -123,6 +139,7 @@ def export(
         types=type_ or (),
         model=model,
         add_to=add_to,
+        how="MANUAL" if manual else "AUTOMATIC" if automatic else None,
         series=series,
         overwrite=overwrite,
     )

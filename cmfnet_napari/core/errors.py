@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,13 @@ class DataWarning(UserWarning):
 def say(sentence: str) -> None:
     """Tell the user what to check in a file that was read; see `DataWarning`."""
     warnings.warn(sentence, DataWarning, stacklevel=3)
+
+
+def list_names(names: Iterable[str], shown: int = 5) -> str:
+    """Names for a message: the first few, and how many more."""
+    names = list(names)
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 @contextmanager

@@ -54,7 +54,9 @@ class CmFNetDock(QWidget):
             bench.planes,
             bench.navigation,
         )
-        self.review_panel = ReviewPanel(session, bench.result, bench.review, bench.comparison)
+        self.review_panel = ReviewPanel(
+            session, bench.result, bench.review, bench.comparison, bench.navigation
+        )
         self.export_panel = ExportPanel(session, bench.result, bench.review, bench.report_export)
         self.result_panel = self.review_panel.result
         self.tabs = QTabWidget()

@@ -14,6 +14,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit.config import PRESETS
 from cmfnet_napari.gui.contours.provisional import ProvisionalContour
+from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.patient.layers import OPENED, ROLE
 from cmfnet_napari.gui.patient.session import Session
@@ -40,12 +41,13 @@ class LastView(QObject):
         brush: Brush,
         provisional: ProvisionalContour,
         training: Training,
+        result: Result,
     ) -> None:
         super().__init__(session)
         self._session = session
         self._planes, self._navigation, self._layouts = planes, navigation, layouts
         self._fusion, self._brush = fusion, brush
-        self._provisional, self._training = provisional, training
+        self._provisional, self._training, self._result = provisional, training, result
         self._kept: dict[str, Any] = {}
         self._timer = QTimer(self, interval=_LOOK_MS)
         self._timer.timeout.connect(self.keep)
@@ -99,6 +101,8 @@ class LastView(QObject):
             "class": int(scribbles.selected_label),
             "keep other classes": bool(scribbles.preserve_labels),
             "provisional contour": self._provisional.enabled,
+            "only parts with a stroke": self._result.marked_only,
+            "corrections teach": self._session.corrections.teach,
             "preset": self._training.preset,
             "layout": self._layouts.name,
             "blend": self._fusion.blend,
@@ -122,6 +126,8 @@ class LastView(QObject):
             scribbles.selected_label = views.selected
         scribbles.preserve_labels = views.protect
         self._provisional.enabled = views.provisional
+        self._result.marked_only = views.marked
+        self._session.corrections.teach = views.teach
         if views.preset in PRESETS:
             self._training.preset = views.preset
         layers = self._layers()

@@ -21,7 +21,7 @@ from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.mr_placement import MrPlacement
 from cmfnet_napari.gui.review.review import NEXT_PLACE, Review
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
-from cmfnet_napari.gui.shared.shortcuts import Actions, bind_keys, unbind_keys
+from cmfnet_napari.gui.shared.shortcuts import Actions, bind_keys, bind_on_layer, unbind_keys
 from cmfnet_napari.gui.training.base_models import BaseModels
 from cmfnet_napari.gui.training.preview_choice import PreviewChoice
 from cmfnet_napari.gui.training.refinement import Refinement
@@ -83,8 +83,10 @@ class Workbench(QObject):
             self.brush,
             self.provisional,
             self.training,
+            self.result,
         )
         self._actions: Actions = {}
+        session.contour_added.connect(lambda layer: bind_on_layer(layer, self._actions))
         session.arriving.connect(self._arrange)
         session.leaving.connect(self._leave)
 

@@ -28,7 +28,10 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import parse_config
 from cmfnet_napari.core.fit.kept_previews import forget_previews, kept_path
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path, read_card
+from cmfnet_napari.core.fit.runs import PREDICT_RUN
 from cmfnet_napari.core.privacy import inside, redacted_traceback
+from cmfnet_napari.core.strokes.corrections import Corrections, taught
+from cmfnet_napari.core.strokes.journal import Correction
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, release_memory
 from cmfnet_napari.learning.fit.callbacks import Hooks, Request
@@ -90,19 +93,40 @@ class Inbox:
 
 
 class NewStrokes:
-    """Follows the journal of a case that another process writes."""
+    """Follows the journal of a case that another process writes.
 
-    def __init__(self, case: Case) -> None:
-        self._journal = case.journal
-        self.scribbles = np.zeros(case.study.grid.shape, dtype=np.uint8)
-        self._last = self._journal.fold(self.scribbles)
+    Parameters
+    ----------
+    case : Case
+        Open for reading.
+    corrections : bool
+        Whether corrected voxels count as strokes.
+    """
+
+    def __init__(self, case: Case, corrections: bool = True) -> None:
+        self._journal, self._teach = case.journal, corrections
+        self._strokes = np.zeros(case.study.grid.shape, dtype=np.uint8)
+        self._corrections = Corrections(self._strokes.shape)
+        self._last = 0
+        self._catch_up()
 
     def poll(self) -> Codes | None:
-        """Scribbles when strokes were drawn since the last call, else None."""
+        """Scribbles when what they say has changed since the last call, else None."""
         if self._journal.last_id() == self._last:
             return None
-        self._last = self._journal.fold(self.scribbles, self._last)
-        return self.scribbles.copy()
+        before = self.scribbles
+        self._catch_up()
+        return None if np.array_equal(before, self.scribbles) else self.scribbles.copy()
+
+    def _catch_up(self) -> None:
+        for number, entry in self._journal.entries(self._last):
+            self._journal.check_inside(entry, self._strokes.size)
+            self._corrections.take(number, entry)
+            if not isinstance(entry, Correction):
+                self._strokes.reshape(-1)[entry.voxels] = entry.new
+            self._last = number
+        words = self._corrections.words(self._strokes)
+        self.scribbles = taught(self._strokes, words) if self._teach else self._strokes.copy()
 
 
 def serve(folder: Path) -> int:
@@ -161,7 +185,7 @@ class Desk:
 
     def _fit(self, command: events.Fit) -> None:
         case, self._learnt, self._reading = self._case, None, None  # what was kept makes room
-        strokes, hooks = self._listen()
+        strokes, hooks = self._listen(command.corrections)
         hooks.keep_reading = self._keep_reading
         names = case.class_names
         if command.resume:
@@ -200,7 +224,7 @@ class Desk:
                 forget_previews(earlier)
 
     def _refine(self, command: events.Refine) -> None:
-        case, (strokes, hooks) = self._case, self._listen()
+        case, (strokes, hooks) = self._case, self._listen(command.corrections)
         folder = inside(case.folder, command.model)
         if read_card(folder).reads_anywhere:
             self._read(RunFolder(folder, case.folder), strokes, command.device, hooks)
@@ -222,7 +246,7 @@ class Desk:
         self._reading = reading
 
     def _choose(self, command: events.Choose) -> None:
-        case, (strokes, hooks) = self._case, self._listen()
+        case, (strokes, hooks) = self._case, self._listen(command.corrections)
         folder = inside(case.folder, command.model)
         kept = kept_path(folder, command.step)
         if not kept.is_file():
@@ -236,16 +260,16 @@ class Desk:
         case = self._case
         path = model_path(case.folder / command.model)
         model, card = load_model(path, pick_device(command.device))
-        scribbles = NewStrokes(case).scribbles
+        scribbles = NewStrokes(case, command.corrections).scribbles
         prediction = predict_study(model, card, case.study, scribbles=scribbles)
-        folder = path.parent if path.name == MODEL_FILE else case.new_run("predict")
+        folder = path.parent if path.name == MODEL_FILE else case.new_run(PREDICT_RUN)
         run = RunFolder(folder, case.folder)
         finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
         _say(self._out, finished.model_copy(update={"model": command.model}))
 
-    def _listen(self) -> tuple[Codes, Hooks]:
+    def _listen(self, corrections: bool) -> tuple[Codes, Hooks]:
         """The strokes as they are, and what follows them from here on."""
-        strokes = NewStrokes(self._case)
+        strokes = NewStrokes(self._case, corrections)
         hooks = Hooks(lambda event: _say(self._out, event), self._inbox.request, strokes.poll)
         return strokes.scribbles.copy(), hooks
 

@@ -33,7 +33,7 @@ from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.fit.runs import interrupted_run, newest_prediction
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.images.study import Study, load_values, open_study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.record import read_record
 from cmfnet_napari.core.strokes.scribbles import check_codes
@@ -85,7 +85,7 @@ def _check(study: Study) -> None:
 
 
 def _scribbles(path: Path) -> None:
-    codes = check_codes(load_labels(path, Grid.from_image(ct())), path.name)
+    codes = check_codes(load_values(path, Grid.from_image(ct())), path.name)
     assert codes.dtype == np.uint8
 
 
@@ -132,7 +132,7 @@ def _run(case: Case, run: Path) -> None:
             case Preview(labels=name):
                 read_preview(inside(case.folder, name), grid.shape)
             case Finished(labels=name):
-                load_labels(inside(case.folder, name), grid)
+                load_values(inside(case.folder, name), grid)
 
 
 def _cohort(path: Path) -> None:

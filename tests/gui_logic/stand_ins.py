@@ -99,6 +99,8 @@ class StandInSession(QObject):
     closed = Signal()
     strokes_changed = Signal()
     classes_changed = Signal()
+    corrected = Signal(object)
+    contour_added = Signal(object)
 
     def __init__(self, folder):
         super().__init__()
@@ -106,6 +108,7 @@ class StandInSession(QObject):
         self.viewer = SimpleNamespace(layers=[])
         self.patient = self.mr_layer = self.scribbles = None
         self.holds, self.ended = [], False
+        self.corrections = StandInCorrections()
         self.counts = np.zeros(17, int)
         self.recorder = SimpleNamespace(
             record=lambda: None,
@@ -124,6 +127,9 @@ class StandInSession(QObject):
     @property
     def writable(self):
         return self.patient is not None and not self.case.read_only
+
+    def record(self):
+        self.recorder.record()
 
     def open(self, **patient):
         """There is a patient, one that may be written."""
@@ -147,6 +153,14 @@ class StandInSession(QObject):
         self.leaving.emit()
         self.patient = None
         self.closed.emit()
+
+
+class StandInCorrections(QObject):
+    """Nothing is corrected until a test says so."""
+
+    changed = Signal(object)
+    recorded = Signal(object)
+    teach, version, taught_codes = True, 0, np.zeros(0, np.uint8)
 
 
 class Client(QObject):
@@ -175,6 +189,7 @@ class StandInResult(QObject):
     """Remembers what it is told."""
 
     changed = Signal(object)
+    edited = Signal()
 
     def __init__(self):
         super().__init__()
@@ -184,6 +199,10 @@ class StandInResult(QObject):
     @property
     def exists(self):
         return self.labels is not None
+
+    @property
+    def model_labels(self):
+        return self.labels
 
     def show_preview(self, labels):
         self.preview = labels

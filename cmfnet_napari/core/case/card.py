@@ -12,7 +12,7 @@ from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, ScribbleClass
 
-FORMAT = 1
+FORMAT, CORRECTED = 1, 2  # the second: with corrections, which programs of the first would not see
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -22,7 +22,7 @@ class CaseCard(BaseModel):
     Attributes
     ----------
     format : int
-        Version of the case folder.
+        Version of the case folder: `FORMAT`, or `CORRECTED` once a contour of it was corrected.
     study : str
         Hash of the study.
     source_grid : Grid
@@ -77,9 +77,11 @@ def parse_card(values: JsonObject, case: str) -> CaseCard:
     UserError
         Another version, or damaged.
     """
-    if values.get("format") != FORMAT:
+    if values.get("format") not in (FORMAT, CORRECTED):
         other = str(values.get("format"))[:20]
-        raise UserError(f"The case {case} has format {other}, this version reads {FORMAT}.")
+        raise UserError(
+            f"The case {case} has format {other}, this version reads {FORMAT} and {CORRECTED}."
+        )
     try:
         return CaseCard.model_validate(values)
     except ValidationError as error:

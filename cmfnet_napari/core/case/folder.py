@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_data_path
 
-from cmfnet_napari.core.case.card import CaseCard, parse_card
+from cmfnet_napari.core.case.card import CORRECTED, CaseCard, parse_card
 from cmfnet_napari.core.case.lock import CaseInUseError, CaseLock
 from cmfnet_napari.core.case.study_files import read_study, write_study
 from cmfnet_napari.core.errors import UserError
@@ -39,7 +39,8 @@ from cmfnet_napari.core.registration.registrations import (
     parse_registrations,
 )
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
-from cmfnet_napari.core.strokes.journal import Journal
+from cmfnet_napari.core.strokes.corrections import Corrections, read_corrections
+from cmfnet_napari.core.strokes.journal import Correction, Journal
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 
 CASES_VARIABLE = "CMFNET_CASES"
@@ -55,7 +56,7 @@ class Case:
     study : Study
         Its images.
     journal : Journal
-        Its strokes.
+        Its strokes and corrections.
     read_only : bool
         Another window writes it; this one looks on.
     notice : str
@@ -85,6 +86,32 @@ class Case:
         array = np.zeros(self.study.grid.shape, dtype=np.uint8)
         self.journal.fold(array)
         return array
+
+    def corrections(self, without: int | None = None) -> Corrections:
+        """What was corrected of its contours, whatever model they are of.
+
+        Parameters
+        ----------
+        without : int, optional
+            Number of a correction that is passed over, as if it had never been made.
+        """
+        return read_corrections(self.journal, self.study.grid.shape, without)
+
+    def correct(self, correction: Correction) -> int:
+        """Write a correction into the journal and return its number.
+
+        Raises
+        ------
+        UserError
+            The case is open for looking only, or the disk is full; nothing was recorded.
+        """
+        if self.read_only:
+            raise UserError("This case is open in another window; it is corrected there.")
+        card = _read_card(self.folder)
+        if card.format != CORRECTED:  # first: whoever reads the journal knows what is in it
+            card = card.model_copy(update={"format": CORRECTED})
+            write_json(self.folder / "case.json", card.model_dump(mode="json"))
+        return self.journal.append(correction)
 
     @property
     def classes(self) -> tuple[ScribbleClass, ...]:

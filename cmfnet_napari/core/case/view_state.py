@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, read_json
 
 VIEWS_FILE = "views.json"
 
@@ -51,6 +52,10 @@ class Views(BaseModel):
         Whether strokes of other classes were kept.
     provisional : bool
         Whether a provisional contour was shown while one drew; earlier versions had none.
+    marked : bool
+        Whether only parts of the contour that hold a stroke were kept; earlier versions had none.
+    teach : bool
+        Whether corrected voxels counted as strokes; earlier versions had none.
     preset : str
         What the next fit was to be begun with; views of earlier versions have none.
     layout : str
@@ -75,6 +80,8 @@ class Views(BaseModel):
     selected: int = Field(alias="class", ge=0, le=255)
     protect: bool = Field(alias="keep other classes")
     provisional: bool = Field(True, alias="provisional contour")
+    marked: bool = Field(False, alias="only parts with a stroke")
+    teach: bool = Field(True, alias="corrections teach")
     preset: str = ""
     layout: str = "one"
     blend: int = Field(default=0, ge=0, le=100)
@@ -95,3 +102,11 @@ def parse_views(values: JsonObject) -> Views:
         return Views.model_validate(values)
     except ValidationError as error:
         raise UserError("The views of the case are damaged.") from error
+
+
+def marked_only(folder: Path) -> bool:
+    """Whether the window keeps only parts of a case's contour that hold a stroke."""
+    try:
+        return parse_views(read_json(folder / VIEWS_FILE)).marked
+    except UserError:  # none, or damaged: the window does not follow it either
+        return False

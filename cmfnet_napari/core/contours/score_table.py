@@ -7,10 +7,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from cmfnet_napari.core.contours.hand_work import HandWork
 from cmfnet_napari.core.contours.metrics import Evaluation, Scores
 from cmfnet_napari.core.files import write_safely
 
 _MEAN = "Mean"
+_HAND = (
+    "added_by_hand_ml",
+    "removed_by_hand_ml",
+    "slices_by_hand",
+    "path_by_hand_mm",
+    "seconds_by_hand",
+)
 
 
 def score_rows(
@@ -45,12 +53,17 @@ def score_rows(
 
 
 def write_scores(
-    path: str | Path, volumes_ml: Mapping[str, float], evaluation: Evaluation | None
+    path: str | Path,
+    volumes_ml: Mapping[str, float],
+    evaluation: Evaluation | None,
+    hand: HandWork | None = None,
 ) -> Path:
     """Write a CSV: one row a class and, with several, their mean; an undefined value is empty.
 
     Columns are ``class`` and the fields of `metrics.Scores`, or ``volume_ml`` alone where nothing
-    was compared.
+    was compared; and where the hand has changed the contour, ``added_by_hand_ml``,
+    ``removed_by_hand_ml`` and, of all classes, ``slices_by_hand``, ``path_by_hand_mm`` and
+    ``seconds_by_hand``.
 
     Raises
     ------
@@ -71,11 +84,20 @@ def write_scores(
             for name, one in scores.items()
         ]
 
+    if hand:
+        header = [*header, *_HAND]
+        rows = [[*row, *_by_hand(str(row[0]), hand)] for row in rows]
+
     def write(part: Path) -> None:
         with open(part, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header, *rows])
 
     return write_safely(Path(path), ".csv", write)
+
+
+def _by_hand(name: str, hand: HandWork) -> list[float | str]:
+    whole = (hand.slices, hand.path_mm, hand.seconds)
+    return [hand.added_ml.get(name, ""), hand.removed_ml.get(name, ""), *whole]
 
 
 def _figure(value: float | None, digits: int) -> str:

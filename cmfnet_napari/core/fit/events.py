@@ -21,7 +21,7 @@ class Fit(_Message):
 
     `base` is the model to start from: one of the case's runs, or a model file. `resume` names a
     run of the case that was broken off: it goes on with its own configuration, `lighter` with a
-    step less memory than it had.
+    step less memory than it had. `corrections`: corrected voxels count as strokes.
     """
 
     command: Literal["fit"] = "fit"
@@ -30,6 +30,7 @@ class Fit(_Message):
     base: str = ""
     resume: str = ""
     lighter: bool = False
+    corrections: bool = True
 
 
 class Stop(_Message):
@@ -44,29 +45,34 @@ class Predict(_Message):
     command: Literal["predict"] = "predict"
     model: str
     device: str = "auto"
+    corrections: bool = True
 
 
 class Refine(_Message):
     """Learn from the strokes that are new since a run's last prediction: a few steps around them.
 
     `model` is the folder of the run, relative to the case; its model and prediction are replaced.
+    `corrections` is as in `Fit`.
     """
 
     command: Literal["refine"] = "refine"
     model: str
     device: str = "auto"
+    corrections: bool = True
 
 
 class Choose(_Message):
     """Go back to a preview that a run has kept: its model becomes the run's, and predicts anew.
 
-    `model` is the folder of the run, relative to the case; `step` is the preview's.
+    `model` is the folder of the run, relative to the case; `step` is the preview's; `corrections`
+    is as in `Fit`.
     """
 
     command: Literal["choose"] = "choose"
     model: str
     step: int
     device: str = "auto"
+    corrections: bool = True
 
 
 class Quit(_Message):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.model_card import model_path, read_card
 
+PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
 EVENTS_FILE, STATE_FILE = "events.jsonl", "state.pt"
 
 
@@ -71,3 +74,21 @@ def newest_prediction(runs: Sequence[Path]) -> events.Finished | None:
     """How the newest run that ended did; oldest run first."""
     records = (read_run(folder) for folder in reversed(runs))
     return next((record.finished for record in records if record.finished is not None), None)
+
+
+def saw_strokes(case: Path, event: events.Finished) -> bool:
+    """Whether a contour rests on strokes: all but those of a model from elsewhere that reads none.
+
+    Parameters
+    ----------
+    case : Path
+        The case folder.
+    event : Finished
+        How the run ended.
+    """
+    if PurePosixPath(event.labels).parent.name.partition("-")[2] != PREDICT_RUN:
+        return True
+    try:
+        return read_card(model_path(case / event.model)).config.stroke_maps
+    except UserError:
+        return True

@@ -102,11 +102,22 @@ class Grid:
 
     def same_place(self, other: Grid) -> bool:
         """Whether both grids put every voxel within a hundredth of a voxel of each other."""
+        return self.apart(other) <= SAME_PLACE_VOXELS * min(self.spacing)
+
+    def apart(self, other: Grid) -> float:
+        """How far voxels of the same index lie apart at most, mm; infinite if sizes differ."""
         if self.shape != other.shape:
-            return False
+            return float("inf")
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1).T
-        apart = np.abs(self.to_patient(corners) - other.to_patient(corners)).max()
-        return bool(apart <= SAME_PLACE_VOXELS * min(self.spacing))
+        between = self.to_patient(corners) - other.to_patient(corners)
+        return float(np.linalg.norm(between, axis=1).max())
+
+    def difference(self, other: Grid) -> str:
+        """In what two grids differ, with numbers, for a message."""
+        apart = self.apart(other)
+        if np.isfinite(apart):
+            return f"{self} and {other}, voxels up to {apart:.3g} mm apart"
+        return f"{self} and {other}"
 
     @property
     def translate(self) -> Triple:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.header_check import check_promise
@@ -68,7 +68,7 @@ def read_series(folder: Path) -> sitk.Image:
     if not images:
         raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")
     if len(images) > 1:
-        counts = ", ".join(str(len(image.stack.slices)) for image in images)
+        counts = list_names(str(len(image.stack.slices)) for image in images)
         raise UserError(
             f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
             "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
@@ -86,7 +86,7 @@ def _frames(path: Path) -> sitk.Image | None:
         return None
     stacks = split(slices)
     if len(stacks) > 1:
-        names = ", ".join(stack.name for stack in stacks)
+        names = list_names(stack.name for stack in stacks)
         raise UserError(
             f"{path.name} holds {len(stacks)} images ({names}). Import it as a DICOM folder and "
             "choose one."

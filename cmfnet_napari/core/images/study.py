@@ -11,10 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from cmfnet_napari.core.arrays import Doubles, Mask
+from cmfnet_napari.core.arrays import Codes, Doubles, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.label_map import to_labels
 from cmfnet_napari.core.images.volume import (
     Volume,
     check_values,
@@ -137,13 +138,13 @@ def turn(image: sitk.Image, orientation: str = ORIENTATION) -> sitk.Image:
     return turned
 
 
-def load_labels(path: str | Path, grid: Grid) -> np.ndarray:
-    """Read labels that were drawn on the CT.
+def load_values(path: str | Path, grid: Grid) -> np.ndarray:
+    """Read an image on the CT's grid, such as probabilities or scribbles.
 
     Parameters
     ----------
     path : path
-        Label image on the CT's original grid.
+        Image on the CT's original grid, axes in any order.
     grid : Grid
         The Study's Grid.
 
@@ -156,13 +157,37 @@ def load_labels(path: str | Path, grid: Grid) -> np.ndarray:
     UserError
         Unreadable, or on another grid than the CT.
     """
-    labels = from_image(turn(read_image(path)))
-    if not labels.grid.same_place(grid):
+    volume = from_image(turn(read_image(path)))
+    if not volume.grid.same_place(grid):
         raise UserError(
-            f"{Path(path).name} is on another grid than the CT: {labels.grid}, the CT "
-            f"{grid}. Draw or export it on the CT."
+            f"{Path(path).name} is on another grid than the CT: {volume.grid.difference(grid)}. "
+            "Draw or export it on the CT."
         )
-    return labels.array
+    return volume.array
+
+
+def load_labels(path: str | Path, grid: Grid) -> Codes:
+    """Read a contour that was drawn on the CT, uint8 (z, y, x) on the Study's Grid.
+
+    Raises
+    ------
+    UserError
+        As `load_values` and `label_map.to_labels`.
+    """
+    return to_labels(load_values(path, grid), Path(path).name)
+
+
+def label_image(path: str | Path) -> sitk.Image:
+    """Read a contour as it lies in its file, uint8.
+
+    Raises
+    ------
+    UserError
+        As `volume.read_image` and `label_map.to_labels`.
+    """
+    image = read_image(path)
+    labels = to_labels(sitk.GetArrayViewFromImage(image), Path(path).name)
+    return Grid.from_image(image).to_image(labels)
 
 
 def save_labels(labels: np.ndarray, study: Study, path: str | Path) -> Path:

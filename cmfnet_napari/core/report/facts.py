@@ -10,12 +10,13 @@ from pathlib import Path
 from cmfnet_napari.core.arrays import Wholes
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.doubt import from_percent
+from cmfnet_napari.core.contours.hand_work import HandWork
 from cmfnet_napari.core.contours.metrics import Evaluation
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, read_card, software_versions
 from cmfnet_napari.core.geometry.plane import View
-from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.places import Place, find_places
 from cmfnet_napari.core.review.record import Record, State, slice_digests
@@ -39,6 +40,8 @@ class ReportFacts:
         By plane: slices with contour that were looked at, and all with contour.
     places : dict
         Number of places by state.
+    hand : HandWork
+        What the user has changed of the model's contour.
     model : str
         The run's name and day, and what it was trained on.
     software : dict
@@ -52,6 +55,7 @@ class ReportFacts:
     evaluation: Evaluation | None = None
     slices: dict[View, tuple[int, int]] = field(default_factory=dict)
     places: dict[State, int] = field(default_factory=dict)
+    hand: HandWork = field(default_factory=HandWork)
     model: str = "unknown"
     software: dict[str, str] = field(default_factory=software_versions)
 
@@ -66,6 +70,7 @@ def gather_facts(
     places: Sequence[Place] = (),
     record: Record | None = None,
     evaluation: Evaluation | None = None,
+    hand: HandWork | None = None,
     case: str = "",
 ) -> ReportFacts:
     """Gather what a report says.
@@ -75,7 +80,7 @@ def gather_facts(
     study : Study
         CT and MR.
     labels : integer array (z, y, x) on the Study's Grid
-        The contour as it is shown.
+        The contour of record.
     names : sequence of str, optional
         Of the classes 1, 2, ….
     finished : Finished, optional
@@ -87,7 +92,9 @@ def gather_facts(
     record : Record, optional
         What was looked at.
     evaluation : Evaluation, optional
-        The contour against another one.
+        This very contour against another one.
+    hand : HandWork, optional
+        What the user has changed of the model's contour.
     case : str, optional
         `Case.key`, where there is a case: a study whose MR was moved has another hash.
     """
@@ -102,6 +109,7 @@ def gather_facts(
         strokes=None if finished is None else finished.agreement,
         held_out=None if finished is None else finished.held_out,
         evaluation=evaluation,
+        hand=hand or HandWork(),
         slices=slices,
         places=dict(states),
         model=_model(run),
@@ -116,10 +124,10 @@ def read_places(finished: Finished, root: Path, study: Study, labels: Wholes) ->
     UserError
         A file is missing, damaged, or on another grid.
     """
-    probability = load_labels(inside(root, finished.probabilities), study.grid)
+    probability = load_values(inside(root, finished.probabilities), study.grid)
     apart = None
     if finished.disagreement:
-        apart = from_percent(load_labels(inside(root, finished.disagreement), study.grid))
+        apart = from_percent(load_values(inside(root, finished.disagreement), study.grid))
     return find_places(labels, probability, study.grid, apart)
 
 

@@ -11,13 +11,14 @@ from cmfnet_napari.core.images.study import Study, load_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.report.facts import gather_facts, read_places
 from cmfnet_napari.core.report.page import save_report
+from cmfnet_napari.core.review.case_contour import corrected_model
 from cmfnet_napari.core.review.record import read_record
 
 
 def report_run(
     run: str | Path, study: Study, path: str | Path, reference: str | Path | None = None
 ) -> Path:
-    """Write the PDF of a run's contour, with what was reviewed if the run lies in a case folder.
+    """Write the PDF of a run's contour; if it lies in a case, as corrected, with what was reviewed.
 
     Parameters
     ----------
@@ -41,8 +42,9 @@ def report_run(
     if finished is None:
         raise UserError(f"{run} holds no training that is complete. Choose the folder of a run.")
     root = run if (run / finished.labels).is_file() else run.resolve().parents[1]
-    labels = load_labels(inside(root, finished.labels), study.grid)
     names = list(finished.volumes_ml) or None
+    model = load_labels(inside(root, finished.labels), study.grid)
+    labels, hand = corrected_model(root, model, study.grid, names)
     other = None if reference is None else load_labels(reference, study.grid)
     facts = gather_facts(
         study,
@@ -53,5 +55,6 @@ def report_run(
         places=read_places(finished, root, study, labels),
         record=read_record(root),
         evaluation=None if other is None else evaluate(labels, other, study.grid, names),
+        hand=hand,
     )
     return save_report(study, labels, facts, path, other)

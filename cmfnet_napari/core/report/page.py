@@ -103,6 +103,8 @@ def report_lines(facts: ReportFacts) -> list[str]:
     """What the report says in words, line by line."""
     lines = ["Volume"]
     lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
+    if facts.hand:
+        lines += ["", "Changed by hand", *_wrapped(facts.hand.sentence)]
     lines += ["", "Agreement with the strokes"]
     lines += [f"  all strokes: {_percent(facts.strokes)}"]
     lines += [f"  strokes while held out: {_percent(facts.held_out)}"]

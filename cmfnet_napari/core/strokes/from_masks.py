@@ -10,10 +10,10 @@ import numpy as np
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import Study, load_labels, save_labels, study_from_images, turn
+from cmfnet_napari.core.images.study import Study, load_values, save_labels, study_from_images, turn
 from cmfnet_napari.core.images.volume import Volume, read_image
 from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_codes, coverage
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_classes, coverage
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def scribble_masks(
         An unreadable file, grids that differ, a class that does not occur, or nothing left.
     """
     study = _study(mask, ct)
-    labels = load_labels(mask, study.grid)
+    labels = load_values(mask, study.grid)
     scribbles = scribble_labels(labels, study, classes, background, foreground, mask.name)
     save_labels(scribbles, study, out)
     shares = {str(code): 100 * share for code, (_, share) in coverage(scribbles).items()}
@@ -107,7 +107,7 @@ def scribble_labels(
     UserError
         A value is no code, a class does not occur, or nothing is left.
     """
-    labels = check_codes(labels, name)
+    labels = check_classes(labels, name)
     present = [int(code) for code in np.unique(labels) if code]
     wanted = present if classes is None else classes
     if missing := [code for code in wanted if code not in present]:

@@ -1,9 +1,12 @@
-"""Journal: the append-only record of strokes. The scribbles are its fold.
+"""Journal: the append-only record of strokes and corrections, in the order they were made.
+
+The scribbles are the fold of the strokes; `corrections.Corrections` is that of the rest.
 
 SQLite in WAL mode: one writer (the window), any readers (the worker polls while it trains). A
 stroke is in the file when `append` returns, so that killing the program loses none; a thread
-then brings it to the disk, so that drawing never waits for one. Undo and redo are strokes too:
-what can be undone is read from the file, and so survives everything that the file survives.
+then brings it to the disk, so that drawing never waits for one. Undo and redo are entries too:
+what can be undone is read from the file, and so survives everything that the file survives. Both
+kinds are one line: undo takes back the newest, whatever it is.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -26,7 +29,15 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
 
 Source = Literal[
-    "hand", "auto-background", "auto-foreground", "interpolation", "import", "undo", "redo"
+    "hand",
+    "auto-background",
+    "auto-foreground",
+    "interpolation",
+    "import",
+    "tool",
+    "take back",
+    "undo",
+    "redo",
 ]
 
 T = TypeVar("T")
@@ -38,12 +49,21 @@ CREATE TABLE IF NOT EXISTS strokes (
     author TEXT NOT NULL,
     source TEXT NOT NULL,
     target INTEGER,
+    kind TEXT NOT NULL DEFAULT 'stroke',
+    run TEXT NOT NULL DEFAULT '',
     voxels BLOB NOT NULL,
     old BLOB NOT NULL,
     new BLOB NOT NULL
 )
 """
-_COLUMNS = "time, author, source, target, voxels, old, new"
+_COLUMNS = "time, author, source, target, kind, run, voxels, old, new"
+# Columns that journals of earlier versions lack, and what is read in their place: those from
+# before undo was recorded, and those from before contours could be corrected.
+_LATER = {
+    "target": ("INTEGER", "NULL"),
+    "kind": ("TEXT NOT NULL DEFAULT 'stroke'", "'stroke'"),
+    "run": ("TEXT NOT NULL DEFAULT ''", "''"),
+}
 _RETRY_SECONDS = 1.0
 _LARGEST = 1 << 31  # bytes of a stroke's voxels; a damaged length must not fill the memory
 
@@ -60,7 +80,8 @@ class Stroke:
         Codes before and after.
     source : str
         ``hand`` (painted, filled or erased), ``auto-background``, ``auto-foreground``,
-        ``interpolation``, ``import``, ``undo`` or ``redo``.
+        ``interpolation``, ``import``, ``tool`` (one that changes many voxels at once),
+        ``take back`` (corrections that were given up), ``undo`` or ``redo``.
     author : str
         Who drew it; empty when not said.
     time : float
@@ -78,6 +99,22 @@ class Stroke:
     target: int | None = None
 
 
+@dataclass(frozen=True)
+class Correction(Stroke):
+    """One edit of a contour: what the user says of voxels, whatever a model says.
+
+    Its codes are those of scribbles: `old` and `new` are 0 where nothing was corrected before, or
+    is any more.
+
+    Attributes
+    ----------
+    run : str
+        Which contour was edited: folder of the run within the case, or ``provisional``.
+    """
+
+    run: str = ""
+
+
 def difference(before: Codes, after: Codes, source: Source = "hand") -> Stroke | None:
     """Stroke that turns one uint8 scribble array into another; None when they are equal."""
     voxels = np.flatnonzero(before.ravel() != after.ravel())
@@ -87,7 +124,7 @@ def difference(before: Codes, after: Codes, source: Source = "hand") -> Stroke |
 
 
 class Journal:
-    """The strokes of one case.
+    """The strokes and corrections of one case.
 
     Parameters
     ----------
@@ -133,17 +170,17 @@ class Journal:
             stroke.author,
             stroke.source,
             stroke.target,
+            *(("correction", stroke.run) if isinstance(stroke, Correction) else ("stroke", "")),
             zlib.compress(np.ascontiguousarray(stroke.voxels, dtype="<i8").tobytes(), 1),
             zlib.compress(np.ascontiguousarray(stroke.old, dtype=np.uint8).tobytes(), 1),
             zlib.compress(np.ascontiguousarray(stroke.new, dtype=np.uint8).tobytes(), 1),
         )
+        marks = ", ".join("?" for _ in row)
         try:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")  # nobody writes between the two
                 self._catch_up()
-                self._db.execute(
-                    f"INSERT INTO strokes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row
-                )
+                self._db.execute(f"INSERT INTO strokes ({_COLUMNS}) VALUES ({marks})", row)
                 number = self._newest()
         except sqlite3.Error as error:
             raise UserError(
@@ -157,63 +194,87 @@ class Journal:
         return number
 
     def undo(self) -> Stroke | None:
-        """Record that the newest standing stroke is taken back.
+        """Record that the newest standing stroke or correction is taken back.
 
         Returns
         -------
-        Stroke or None
-            What to apply to the scribbles; None when nothing is left to undo.
+        Stroke, Correction or None
+            What to apply to the scribbles or corrections; None when nothing is left to undo.
         """
         self._checked(self._catch_up)
         if not self._done:
             return None
         target = next(reversed(self._done))
-        stroke = self._stroke(target)
-        back = Stroke(stroke.voxels, stroke.new, stroke.old, "undo", target=target)
+        entry = self._entry(target)
+        back = replace(
+            entry, old=entry.new, new=entry.old, source="undo", target=target, time=time.time()
+        )
         self.append(back)
         return back
 
     def redo(self) -> Stroke | None:
-        """Record that the stroke undone last stands again; as `undo`."""
+        """Record that what was undone last stands again; as `undo`."""
         self._checked(self._catch_up)
         if not self._undone:
             return None
         target = next(reversed(self._undone))
-        stroke = self._stroke(target)
-        again = Stroke(stroke.voxels, stroke.old, stroke.new, "redo", target=target)
+        again = replace(self._entry(target), source="redo", target=target, time=time.time())
         self.append(again)
         return again
 
     @property
     def undoable(self) -> int:
-        """How many strokes can be undone."""
+        """How many strokes and corrections can be undone."""
         return len(self._done)
 
     def last_id(self) -> int:
-        """Number of the newest stroke; 0 when there is none."""
+        """Number of the newest entry; 0 when there is none."""
         return self._checked(self._newest)
 
-    def strokes(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
-        """Numbers and strokes in order, those after a number only.
+    @property
+    def corrected(self) -> bool:
+        """Whether there ever was a correction."""
+        query = f"SELECT 1 FROM ({self._select()}) WHERE kind = 'correction' LIMIT 1"
+        return self._checked(lambda: self._db.execute(query).fetchone()) is not None
+
+    def entries(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
+        """Numbers, strokes and corrections in order, those after a number only.
 
         Raises
         ------
         UserError
             The file is damaged.
         """
-        query = f"SELECT id, {_COLUMNS} FROM strokes WHERE id > ? ORDER BY id"
+        query = f"{self._select()} WHERE id > ? ORDER BY id"
         rows = self._checked(lambda: self._db.execute(query, (after,)))
         with closing(rows):
             while (row := self._checked(rows.fetchone)) is not None:
-                yield int(row[0]), self._checked(partial(_stroke_of, *row[1:]))
+                yield int(row[0]), self._checked(partial(_entry_of, *row[1:]))
+
+    def strokes(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
+        """As `entries`, without the corrections."""
+        entries = self.entries(after)
+        return ((number, e) for number, e in entries if not isinstance(e, Correction))
 
     def standing(self) -> Iterator[tuple[int, Stroke]]:
         """Numbers and strokes that are not undone, in order; their fold is the scribbles too."""
         standing = set(self._done)
         return ((number, stroke) for number, stroke in self.strokes() if number in standing)
 
+    def correction_times(self) -> list[float]:
+        """When the corrections that stand were made, seconds since 1970, in order."""
+        query = f"SELECT id, time FROM ({self._select()}) WHERE kind = 'correction' ORDER BY id"
+        rows = self._checked(lambda: self._db.execute(query).fetchall())
+        return [float(moment) for number, moment in rows if number in self._done]
+
+    def standing_corrections(self) -> Iterator[tuple[int, Correction]]:
+        """Numbers and corrections that are not undone, in order."""
+        standing = set(self._done)
+        entries = self.entries() if self.corrected else iter(())
+        return ((n, e) for n, e in entries if n in standing and isinstance(e, Correction))
+
     def fold(self, scribbles: Codes, after: int = 0) -> int:
-        """Apply the strokes after a number to a uint8 array in place; return the newest number.
+        """Apply the strokes after a number to a uint8 array in place; return the newest entry's.
 
         Raises
         ------
@@ -221,9 +282,10 @@ class Journal:
             The file is damaged, or belongs to larger scribbles.
         """
         flat = scribbles.reshape(-1)
-        for number, stroke in self.strokes(after):
-            self._check_inside(stroke, flat.size)
-            flat[stroke.voxels] = stroke.new
+        for number, entry in self.entries(after):
+            self.check_inside(entry, flat.size)
+            if not isinstance(entry, Correction):
+                flat[entry.voxels] = entry.new
             after = number
         return after
 
@@ -232,7 +294,7 @@ class Journal:
         origin = np.zeros(int(np.prod(shape)), dtype=np.uint8)
         names: list[Source] = []
         for _, stroke in self.standing():
-            self._check_inside(stroke, origin.size)
+            self.check_inside(stroke, origin.size)
             if stroke.source not in names:
                 names.append(stroke.source)
             origin[stroke.voxels] = np.where(stroke.new == 0, 0, names.index(stroke.source) + 1)
@@ -250,9 +312,20 @@ class Journal:
             self._db.execute(f"PRAGMA {pragma}")
         with self._db:
             self._db.execute(_SCHEMA)
-            columns = [row[1] for row in self._db.execute("PRAGMA table_info(strokes)")]
-            if "target" not in columns:  # cases of 2026-11, from before undo was recorded
-                self._db.execute("ALTER TABLE strokes ADD COLUMN target INTEGER")
+            there = self._there()
+            for name, (kind, _) in _LATER.items():
+                if name not in there:
+                    self._db.execute(f"ALTER TABLE strokes ADD COLUMN {name} {kind}")
+
+    def _there(self) -> set[str]:
+        """The columns of the file; who looks on cannot add those that it lacks."""
+        return {row[1] for row in self._db.execute("PRAGMA table_info(strokes)")}
+
+    def _select(self) -> str:
+        there = self._there()
+        names = ("id", *_COLUMNS.split(", "))
+        known = (n if n in there else f"{_LATER.get(n, ('', n))[1]} AS {n}" for n in names)
+        return f"SELECT {', '.join(known)} FROM strokes"
 
     def _newest(self) -> int:
         return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM strokes").fetchone()[0])
@@ -262,15 +335,16 @@ class Journal:
         if self._newest() == self._last:
             return
         self._done, self._undone = {}, {}
-        rows = self._db.execute("SELECT id, source, target FROM strokes ORDER BY id")
-        for number, source, target in rows:
+        query = f"SELECT id, source, target FROM ({self._select()}) ORDER BY id"
+        for number, source, target in self._db.execute(query):
             _take(number, source, target, self._done, self._undone)
             self._last = int(number)
 
-    def _stroke(self, number: int) -> Stroke:
-        return next(self.strokes(after=number - 1))[1]
+    def _entry(self, number: int) -> Stroke:
+        return next(self.entries(after=number - 1))[1]
 
-    def _check_inside(self, stroke: Stroke, size: int) -> None:
+    def check_inside(self, stroke: Stroke, size: int) -> None:
+        """Raise a UserError unless a stroke lies within so many voxels."""
         if stroke.voxels.size and not 0 <= stroke.voxels.min() <= stroke.voxels.max() < size:
             raise self._damaged("a stroke lies outside the images")
 
@@ -351,11 +425,13 @@ def _take(
         undone.clear()
 
 
-def _stroke_of(
+def _entry_of(
     moment: float,
     author: str,
     source: Source,
     target: int | None,
+    kind: str,
+    run: str,
     packed_voxels: bytes,
     packed_old: bytes,
     packed_new: bytes,
@@ -364,7 +440,12 @@ def _stroke_of(
     old, new = (np.frombuffer(_unpack(part), np.uint8) for part in (packed_old, packed_new))
     if not voxels.size == old.size == new.size:
         raise ValueError(f"{voxels.size} voxels with {old.size} and {new.size} codes")
-    return Stroke(voxels, old, new, source, author, moment, target)
+    known = voxels, old, new, source, author, moment, target
+    if kind == "stroke":
+        return Stroke(*known)
+    if kind == "correction":
+        return Correction(*known, run)
+    raise ValueError(f"an entry is of the kind {kind}")
 
 
 def _unpack(packed: bytes) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.label_map import to_labels, whole_numbers
 
 UNLABELLED, BACKGROUND, FIRST_CLASS = 0, 1, 2
 IGNORE = 255  # target of an unlabelled voxel
@@ -84,22 +85,40 @@ def coverage(scribbles: Codes) -> dict[int, tuple[int, float]]:
     }
 
 
-def check_codes(scribbles: np.ndarray, name: str = "The scribbles") -> Codes:
+def check_codes(scribbles: np.ndarray, name: str = "the scribbles") -> Codes:
     """Return an integer-valued label array as uint8 scribbles.
 
     Raises
     ------
     UserError
-        A value is negative, not a whole number, or above `MAX_CODE`.
+        As `label_map.whole_numbers`, or a value above `MAX_CODE`.
     """
-    values = np.unique(scribbles)
-    bad = [v for v in values if not np.isfinite(v) or v != int(v) or not 0 <= v <= MAX_CODE]
-    if bad:
+    scribbles = whole_numbers(scribbles, name)
+    highest = scribbles.max(initial=0)
+    if highest > MAX_CODE:
         raise UserError(
-            f"{name} have the value {bad[0]:g}, which is no code: 0 is unlabelled, 1 background, "
+            f"The value {highest} in {name} is no code: 0 is unlabelled, 1 background, "
             f"2 to {MAX_CODE} the classes."
         )
     return scribbles.astype(np.uint8)
+
+
+def check_classes(labels: np.ndarray, name: str) -> Codes:
+    """Return labels of a contour (0 background, 1, 2, … the classes) as uint8.
+
+    Raises
+    ------
+    UserError
+        As `label_map.to_labels`, or a class that scribbles have no code for.
+    """
+    labels = to_labels(labels, name)
+    highest = int(labels.max(initial=0))
+    if highest >= MAX_CODE:
+        raise UserError(
+            f"The value {highest} in {name} is no code: 0 is background, 1 to "
+            f"{MAX_CODE - 1} the classes."
+        )
+    return labels
 
 
 def check_trainable(scribbles: Codes, name: str = "The scribbles") -> int:

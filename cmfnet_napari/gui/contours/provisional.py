@@ -17,6 +17,7 @@ from cmfnet_napari.core.geometry.boxes import Box
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names, provisional_colors
+from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
 from cmfnet_napari.gui.patient.layers import OPENED, insert_below, segmentation_layer
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
@@ -50,7 +51,9 @@ class ProvisionalContour(QObject):
         self._session = session
         self._result = result
         self.enabled, self.layer, self.seconds = True, None, 0.0
-        self._region: Box | None = None  # what the layer shows
+        self._region: Box | None = None  # what was found
+        self._labels: np.ndarray | None = None  # without corrections
+        self._recorder: ContourRecorder | None = None
         self._busy = self._again = self._replaced = False
         self._quiet = QTimer(self, singleShot=True)
         self._quiet.setInterval(QUIET_MS)
@@ -127,7 +130,7 @@ class ProvisionalContour(QObject):
             show_failure(error)
             self._end()
 
-        arguments = patient.case.study, self._session.recorder.recorded_scribbles, patient.mr_limits
+        arguments = patient.case.study, self._session.corrections.lessons(), patient.mr_limits
         run_in_background(provisional_contour, *arguments, done=show, failed=fail)
 
     def _end(self) -> None:
@@ -141,21 +144,23 @@ class ProvisionalContour(QObject):
             return
         if self.layer is None or self.layer not in self._session.viewer.layers:
             self._make_layer()
-        labels = self.layer.data
         if self._region is not None:
-            labels[self._region] = 0
-        labels[found.region], self._region = found.labels, found.region
-        self.layer.data = labels  # told to the other views, which a refresh is not
+            self._labels[self._region] = 0
+        self._labels[found.region], self._region = found.labels, found.region
+        self._recorder.show(self._labels)
         case = self._session.case
-        volumes = volumes_ml(found.labels, case.study.grid, class_names(case.classes))
+        shown = self._recorder.snapshot() if self._session.corrections.version else found.labels
+        volumes = volumes_ml(shown, case.study.grid, class_names(case.classes))
         text = ", ".join(f"{name} {ml:.1f} ml" for name, ml in volumes.items())
         self.said.emit(f"From your strokes alone, not the network's: {text}.")
 
     def _make_layer(self) -> None:
         case, viewer = self._session.case, self._session.viewer
         grid, self._region = case.study.grid, None
-        empty = np.zeros(grid.shape, np.uint8)
-        self.layer = segmentation_layer(empty, grid, provisional_colors(case.classes), NAME)
+        self._let_go()
+        self._labels = np.zeros(grid.shape, np.uint8)
+        self.layer = segmentation_layer(self._labels, grid, provisional_colors(case.classes), NAME)
+        self._recorder = self._session.show_contour(self.layer, self._labels, lambda: "provisional")
         self.layer.opacity = _OPACITY
         self.layer.metadata[OPENED] = self._session.patient
         insert_below(viewer, self.layer, self._session.scribbles)
@@ -164,7 +169,13 @@ class ProvisionalContour(QObject):
         if self.layer is not None:
             self.layer.colormap = provisional_colors(self._session.case.classes)
 
+    def _let_go(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            self._session.drop_contour(recorder)
+
     def _drop(self, why: str) -> None:
+        self._let_go()
         layer, self.layer = self.layer, None
         if layer is not None and layer in self._session.viewer.layers:
             self._session.viewer.layers.remove(layer)

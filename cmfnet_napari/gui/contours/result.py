@@ -1,4 +1,4 @@
-"""The prediction of a fit: layers, volumes, parts, saving. It holds no widget."""
+"""The contour of record: a fit's prediction under the user's corrections. It holds no widget."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
 from cmfnet_napari.core.contours.doubt import from_percent
+from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.core.fit.runs import newest_prediction
+from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import load_labels, save_labels
+from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.gui.patient.classes import class_names, segmentation_colors
+from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
 from cmfnet_napari.gui.patient.layers import (
     OPENED,
     disagreement_layer,
@@ -32,30 +34,58 @@ from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # labels, probability, disagreement
+_SOON_MS = 150  # after an edit: figures follow once the hand has paused
 
 
 class Result(QObject):
-    """The newest prediction of the open case."""
+    """The contour of record of the open case: all that is shown, measured or written asks here.
+
+    Attributes
+    ----------
+    labels : uint8 array (z, y, x) or None
+        The contour of record as it was measured last; another edit makes another array.
+    volumes : dict of str to float
+        Its volumes in ml by class name.
+    hand : HandWork
+        What the user has changed of the model's contour.
+    run : str
+        Folder of the model's run within the case.
+    event : Finished or None
+        How the run ended.
+    updating : bool
+        The model's labels are a preview; probability and the like are older.
+    marked_only : bool
+        Parts of the prediction that hold no stroke of their class are dropped.
+    own : bool
+        The layer shows the model's own contour, to look at.
+    """
 
     created = Signal()  # layers of its own
     changed = Signal(object)  # volumes in ml by class name; None: there is no prediction
+    edited = Signal()  # the contour is another one from here on; `changed` follows
     saved = Signal(str)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
         self._whole: np.ndarray | None = None  # as predicted, nothing dropped
-        self._marked_only = False
-        self._reading = 0  # counts; what was asked for before something newer came is not shown
-        self.labels: np.ndarray | None = None  # as shown last, before any edit by hand
+        self.marked_only = False
+        self._reading = self._measuring = 0  # count; what was asked for before is not shown
+        self._recorder: ContourRecorder | None = None
+        self._soon = QTimer(self, singleShot=True, interval=_SOON_MS)
+        self._soon.timeout.connect(self._measure)
+        self.labels: np.ndarray | None = None
         self.volumes: dict[str, float] = {}
-        self.run = ""  # its folder within the case
+        self.hand = HandWork()
+        self.run = ""
         self.event: Finished | None = None
-        self.updating = False  # the labels are a preview; probability and the like are older
+        self.updating = self.own = False
         self.prediction: Labels | None = None
         self.probability: Image | None = None
         self.disagreement: Image | None = None
         self._preview: Labels | None = None
+        self._previewed: np.ndarray | None = None  # by the model, without corrections
+        session.corrected.connect(self._on_corrected)
         session.opened.connect(self._bring_back)
         session.classes_changed.connect(self._recolor)
 
@@ -80,27 +110,39 @@ class Result(QObject):
             self._refresh()
 
     def show_preview(self, labels: np.ndarray) -> None:
-        """Show labels (uint8, z y x), not yet a prediction, as an area below the strokes."""
+        """Show labels (uint8, z y x), not yet a prediction, as an area below the strokes.
+
+        Corrections stand in it, but it is not edited: a moment later there is another one.
+        """
         viewer, case = self._session.viewer, self._session.case
+        self._previewed, labels = labels, self._session.corrections.record_of(labels)
         if self._preview is not None and self._preview in viewer.layers:
             self._preview.data = labels
             return
         colors = segmentation_colors(case.classes)
         layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
         layer.metadata[OPENED] = self._session.patient
+        layer.editable = False
         insert_below(viewer, layer, self._session.scribbles)
         self._preview = layer
 
     def remove_preview(self) -> None:
         """Take the preview layer away."""
         self._drop(self._preview)
-        self._preview = None
+        self._preview = self._previewed = None
 
     def keep_marked_only(self, on: bool) -> None:
         """Drop parts of the prediction that hold no stroke of their class, or bring them back."""
-        self._marked_only = on
+        self.marked_only = on
         if self._whole is not None:
             self._refresh()
+
+    def show_own(self, on: bool) -> None:
+        """Show the model's own contour without any correction, to look at; or that of record."""
+        self.own = on
+        if self._recorder is not None:
+            self._recorder.show_own(on)
+            self._recorder.layer.editable = self._session.writable and not on
 
     def fill_contour(self, on: bool) -> None:
         """Show the prediction filled or as a line."""
@@ -128,8 +170,19 @@ class Result(QObject):
         preset = self.run.rpartition("-")[2]
         return f"CmFNet {preset}".strip()
 
+    @property
+    def corrected(self) -> bool:
+        """Whether the user says something of any voxel."""
+        return self._session.patient is not None and self._session.corrections.words.voxels.size > 0
+
+    @property
+    def saw_strokes(self) -> bool:
+        """Whether the contour rests on strokes or corrections of this patient."""
+        model = self.event is None or saw_strokes(self._session.case.folder, self.event)
+        return model or self.corrected
+
     def save(self, path: str) -> None:
-        """Write the prediction as it is shown, on the CT's original grid."""
+        """Write the contour of record on the CT's original grid."""
         study = self._session.case.study
         run_in_background(
             save_labels, self.shown(), study, path, done=self.tell_saved, failed=show_failure
@@ -137,9 +190,11 @@ class Result(QObject):
 
     def close(self) -> None:
         """Forget the prediction; its layers go with the patient."""
-        self._whole = self.labels = self.event = None
+        self._soon.stop()
+        self._let_go()
+        self._whole = self.labels = self.event = self._previewed = None
         self.prediction = self.probability = self.disagreement = None
-        self.run, self.volumes = "", {}
+        self.run, self.volumes, self.hand = "", {}, HandWork()
         self.changed.emit(None)
 
     def _bring_back(self) -> None:
@@ -157,16 +212,23 @@ class Result(QObject):
         return self.labels is not None and self._is_shown(self.prediction)
 
     def shown(self) -> np.ndarray:
-        """The contour as it is shown, edits by hand included (uint8, z y x).
+        """The contour of record with all that was edited (uint8, z y x): a copy.
 
         Raises
         ------
         UserError
-            There is none.
+            There is none, or what was edited last could not be saved.
         """
-        if not self.exists:
+        if not self.exists or self._recorder is None:
             raise UserError("There is no prediction yet. Train first.")
-        return np.asarray(self.prediction.data).astype(np.uint8)
+        return self._recorder.contour()
+
+    @property
+    def model_labels(self) -> np.ndarray:
+        """What the model says, without any correction (uint8, z y x); raises as `shown`."""
+        if not self.exists or self._recorder is None:
+            raise UserError("There is no prediction yet. Train first.")
+        return self._recorder.model
 
     def _recolor(self) -> None:
         if self.prediction is not None:
@@ -187,6 +249,11 @@ class Result(QObject):
             self._show_anew(labels, probability, apart)
         self._refresh()
 
+    def _let_go(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            self._session.drop_contour(recorder)
+
     def _is_shown(self, layer: Layer | None) -> bool:
         return layer is not None and layer in self._session.viewer.layers
 
@@ -198,11 +265,14 @@ class Result(QObject):
         self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None
     ) -> None:
         viewer, case = self._session.viewer, self._session.case
+        self._let_go()
         for old in (self.prediction, self.probability, self.disagreement):
             self._drop(old)
         grid, colors = case.study.grid, segmentation_colors(case.classes)
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
+        self._recorder = self._session.show_contour(self.prediction, labels, lambda: self.run)
+        self.show_own(self.own)
         self.disagreement = None if apart is None else disagreement_layer(apart, case.study)
         layers = (self.probability, self.disagreement, self.prediction)
         for layer in (layer for layer in layers if layer is not None):
@@ -211,19 +281,51 @@ class Result(QObject):
         self.created.emit()
 
     def _refresh(self) -> None:
-        patient, whole, marked_only = self._session.patient, self._whole, self._marked_only
-        scribbles = self._session.recorder.snapshot() if marked_only else None
-        grid, names = patient.case.study.grid, class_names(patient.case.classes)
+        """The model says something else: show it under the corrections."""
+        whole, marked_only = self._whole, self.marked_only
+        if not marked_only:
+            self._use(whole)
+            return
+        self._session.recorder.snapshot()
+        drawn = self._session.corrections.lessons(always=True).copy()
 
-        def compute() -> tuple[np.ndarray, dict[str, float]]:
-            labels = whole if scribbles is None else drop_unmarked(whole, scribbles)
-            return labels, volumes_ml(labels, grid, names)
+        def show(labels: np.ndarray) -> None:
+            if self._whole is whole and self.marked_only == marked_only:
+                self._use(labels)
 
-        def show(answer: tuple[np.ndarray, dict[str, float]]) -> None:
-            current = self._whole is whole and self._marked_only == marked_only
-            if current and self.prediction is not None:
-                self.labels, self.volumes = answer
-                self.prediction.data = self.labels.copy()  # edits by hand are not in `labels`
+        run_in_background(drop_unmarked, whole, drawn, done=show, failed=show_failure)
+
+    def _use(self, model: np.ndarray) -> None:
+        if self._recorder is not None:
+            self._recorder.show(model)
+            self.edited.emit()
+            self._measure()
+
+    def _on_corrected(self, _voxels: np.ndarray) -> None:
+        if self._previewed is not None and self._is_shown(self._preview):
+            self._preview.data = self._session.corrections.record_of(self._previewed)
+        if self._recorder is not None:
+            self.edited.emit()
+            self._soon.start()
+
+    def _measure(self) -> None:
+        """Volumes of the contour of record, and what the hand has changed, off the GUI thread."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        self._soon.stop()
+        self._measuring += 1
+        number, case = self._measuring, self._session.case
+        grid, names = case.study.grid, class_names(case.classes)
+        model, labels, times = recorder.model, recorder.snapshot(), self._session.corrections.times
+
+        def compute() -> tuple[dict[str, float], HandWork]:
+            work = hand_work(model, labels, grid, names, times)
+            return volumes_ml(labels, grid, names), work
+
+        def show(answer: tuple[dict[str, float], HandWork]) -> None:
+            if self._recorder is recorder and self._measuring == number:
+                self.labels, (self.volumes, self.hand) = labels, answer
                 self.changed.emit(self.volumes)
 
         run_in_background(compute, done=show, failed=show_failure)
@@ -235,5 +337,5 @@ class Result(QObject):
 
 def _read(folder: Path, event: Finished, grid: Grid) -> _Arrays:
     names = [event.labels, event.probabilities, *filter(None, [event.disagreement])]
-    labels, probability, *apart = (load_labels(inside(folder, name), grid) for name in names)
+    labels, probability, *apart = (load_values(inside(folder, name), grid) for name in names)
     return labels, probability, from_percent(apart[0]) if apart else None

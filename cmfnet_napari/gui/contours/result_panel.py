@@ -45,6 +45,9 @@ class ResultPanel(QWidget):
     def _on_changed(self, volumes: dict[str, float] | None) -> None:
         self._shown.setEnabled(volumes is not None)
         self.disagreement.setEnabled(self._result.disagreement is not None)
+        self.marked_only.blockSignals(True)  # what was kept with the case may have set it
+        self.marked_only.setChecked(self._result.marked_only)
+        self.marked_only.blockSignals(False)
         if volumes is None:
             self.volumes.setText("There is no prediction yet.")
             return

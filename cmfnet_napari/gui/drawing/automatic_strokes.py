@@ -10,10 +10,10 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
 from cmfnet_napari.core.strokes.journal import Source
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_codes, segmentation_code
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_classes, segmentation_code
 from cmfnet_napari.gui.patient.classes import reference_colors, scribble_colors
 from cmfnet_napari.gui.patient.layers import (
     NO_CONTOUR,
@@ -90,7 +90,7 @@ class AutomaticStrokes(QObject):
         case, patient = self._session.case, self._session.patient
 
         def read() -> np.ndarray:
-            return check_codes(load_labels(path, case.study.grid), Path(path).name)
+            return check_classes(load_values(path, case.study.grid), Path(path).name)
 
         def show(labels: np.ndarray) -> None:
             if self._session.patient is patient:

@@ -15,7 +15,7 @@ from napari.layers import Labels
 
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, ground_of
-from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
+from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 
 _MODES = ("paint", "erase")
 _JOIN = "Control"  # Qt's name: Ctrl, and Cmd on a Mac
@@ -27,14 +27,14 @@ class LayerPen:
     Parameters
     ----------
     layer : Labels
-        Scribbles (z, y, x), or a layer of another viewer that shares their array.
+        Scribbles or a contour (z, y, x), or a layer of another viewer that shares their array.
     brush : Brush
         What to draw with.
-    recorder : StrokeRecorder
+    recorder : LayerRecorder
         Hears of every stroke.
     """
 
-    def __init__(self, layer: Labels, brush: Brush, recorder: StrokeRecorder) -> None:
+    def __init__(self, layer: Labels, brush: Brush, recorder: LayerRecorder) -> None:
         self.layer = layer
         self._brush, self._recorder = brush, recorder
         self._last: np.ndarray | None = None  # where the last stroke ended, z, y, x
@@ -79,7 +79,7 @@ class LayerPen:
             with layer.block_history():  # one paint event at the end
                 yield from self._follow(stroke, event, plane)
         finally:
-            self._recorder.end(stroke.voxels)
+            self._recorder.end(stroke.voxels, stroke.affirmed)
             if layer is not self._recorder.layer:
                 self._recorder.layer.refresh()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
-from cmfnet_napari.core.images.study import load_labels, save_labels
+from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.strokes.scribbles import check_codes
 from cmfnet_napari.gui.contours.provisional import ProvisionalContour
 from cmfnet_napari.gui.contours.provisional_panel import ProvisionalPanel
@@ -74,7 +74,7 @@ class ScribblePanel(QWidget):
         grid, patient = self._session.case.study.grid, self._session.patient
 
         def read() -> np.ndarray:
-            return check_codes(load_labels(path, grid), Path(path).name)
+            return check_codes(load_values(path, grid), Path(path).name)
 
         def use(scribbles: np.ndarray) -> None:
             if self._session.patient is patient:

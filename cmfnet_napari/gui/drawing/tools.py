@@ -32,16 +32,23 @@ class UnfinishedStroke:
             self._only = layer.selected_label if erase else UNLABELLED
         self._done: list[tuple[Index, np.ndarray]] = []
         self._seen: list[np.ndarray] = []
+        self._same: list[np.ndarray] = []
 
     @property
     def voxels(self) -> np.ndarray:
         """Flat indices (C order of z, y, x) of all that may have changed, each once."""
         return np.unique(np.concatenate(self._seen)) if self._seen else np.zeros(0, int)
 
+    @property
+    def affirmed(self) -> np.ndarray:
+        """Flat indices of what was drawn over in the code that was there, each once."""
+        return np.unique(np.concatenate(self._same)) if self._same else np.zeros(0, int)
+
     def add(self, index: Index) -> None:
         """Paint or erase voxels, except those that are protected."""
         old = np.asarray(self._layer.data[index])
         change = old != self._code
+        self._same.append(np.ravel_multi_index(index, self._layer.data.shape)[~change])
         if self._only is not None:
             change &= old == self._only
         if not change.any():
@@ -56,6 +63,7 @@ class UnfinishedStroke:
         for index, old in reversed(self._done):
             self._layer.data_setitem(index, old)
         self._done.clear()
+        self._same.clear()
 
 
 class Way(Protocol):

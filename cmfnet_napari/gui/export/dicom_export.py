@@ -22,8 +22,10 @@ from cmfnet_napari.gui.pacs.known_pacs import KnownPacs
 from cmfnet_napari.gui.patient.classes import Classes
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
+OUTDATED = "The contour has changed since this file was written. Export it again, then send it."
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Contour:
     """What is exported.
 
@@ -35,14 +37,14 @@ class Contour:
         Where it lies.
     classes : tuple of ScribbleClass
         Names and colours.
-    model : str
-        Name of the model that made it.
+    maker : Maker
+        What made it.
     """
 
     labels: np.ndarray
     study: Study
     classes: Classes
-    model: str = Maker.model
+    maker: Maker
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class DicomExport(QObject):
         self._contour = contour
         self.known = KnownPacs(self)
         self.file = ""  # the last one exported
+        self._written: Contour | None = None  # what is in it
         self._asked: Choice | None = None  # the answer to others is too late
 
     @property
@@ -98,7 +101,7 @@ class DicomExport(QObject):
 
         def done(receipt: Receipt) -> None:
             if self._asked is choice:
-                self.file = choice.out
+                self.file, self._written = choice.out, contour
                 self.exported.emit(choice.out, receipt)
 
         def failed(error: Exception) -> None:
@@ -110,10 +113,23 @@ class DicomExport(QObject):
 
     def forget(self) -> None:
         """The patient is left: its file is not sent any more, nor is one that is being written."""
-        self.file, self._asked = "", None
+        self.file, self._asked, self._written = "", None, None
+
+    @property
+    def current(self) -> bool:
+        """Whether the last file exported holds the contour of record as it is now."""
+        if self._written is None:
+            return False
+        try:
+            return _same(self._written, self._contour())
+        except UserError:
+            return False
 
     def send(self, node: Node) -> None:
-        """Send the last file exported to a PACS."""
+        """Send the last file exported to a PACS, unless the contour has changed since."""
+        if not self.current:
+            self.not_sent.emit(OUTDATED)
+            return
 
         def done(count: int) -> None:
             self.sent.emit(f"{node.name} has it.")
@@ -129,6 +145,12 @@ class DicomExport(QObject):
             show_failure(error)
 
 
+def _same(one: Contour, other: Contour) -> bool:
+    """Whether two contours are the same in the same place, under the same names."""
+    same = one.study.source_grid == other.study.source_grid and one.classes == other.classes
+    return same and np.array_equal(one.labels, other.labels)
+
+
 def _export(contour: Contour, choice: Choice) -> Receipt:
     labels = to_source_image(contour.labels, contour.study)
     return export(
@@ -137,7 +159,7 @@ def _export(contour: Contour, choice: Choice) -> Receipt:
         choice.rois,
         choice.kind,
         Path(choice.out),
-        Maker(contour.model),
+        contour.maker,
         add_to=choice.add_to or None,
         overwrite=True,  # the file dialog has asked
     )

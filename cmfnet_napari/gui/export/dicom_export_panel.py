@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
-from cmfnet_napari.gui.export.dicom_export import Choice, DicomExport
+from cmfnet_napari.gui.export.dicom_export import OUTDATED, Choice, DicomExport
 from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import (
@@ -102,6 +102,10 @@ class DicomExportPanel(QWidget):
             for index, entry in enumerate(classes):
                 _show_class(self.structures, index, entry)
             _fit_height(self.structures)
+        self.outdate()
+
+    def outdate(self) -> None:
+        """The file that was exported is not the contour of record any more: it is not sent."""
         self.said.clear()
         self.receipt.hide()
         self.pacs_button.setEnabled(False)
@@ -143,8 +147,12 @@ class DicomExportPanel(QWidget):
 
     def _on_exported(self, file: str, receipt: Receipt) -> None:
         self.export_button.setEnabled(True)
-        self.pacs_button.setEnabled(True)
-        self._say(f"Written as {file}. DICOM check: {receipt.dicom}.".replace("/", "/\u200b"))
+        current = self._dicom_export.current  # one may have gone on while it was written
+        self.pacs_button.setEnabled(current)
+        outdated = "" if current else f" {OUTDATED}"
+        self._say(
+            f"Written as {file}. DICOM check: {receipt.dicom}.{outdated}".replace("/", "/\u200b")
+        )
         self.receipt.setColumnCount(len(receipt.lines))
         self.receipt.setHorizontalHeaderLabels([line.name for line in receipt.lines])
         for place, line in enumerate(receipt.lines):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.export.dicom_export import Contour, DicomExport
 from cmfnet_napari.gui.export.dicom_export_panel import DicomExportPanel
@@ -49,6 +50,7 @@ class ExportPanel(QWidget):
         layout.addStretch()
         self.setLayout(layout)
         result.changed.connect(self._on_changed)
+        result.edited.connect(self.dicom.outdate)
         result.saved.connect(self._on_saved)
         review.changed.connect(self._show_missing)
         session.closed.connect(self.written.clear)
@@ -64,9 +66,11 @@ class ExportPanel(QWidget):
         self._show_missing()
 
     def _contour(self) -> Contour:
-        """What is exported: the contour as it is shown."""
-        labels, case = self._result.shown(), self._session.case
-        return Contour(labels, case.study, case.classes, self._result.model_name)
+        """What is exported: the contour of record."""
+        result, case = self._result, self._session.case
+        how = "SEMIAUTOMATIC" if result.saw_strokes else "AUTOMATIC"
+        maker = Maker(result.model_name, how, result.corrected)
+        return Contour(result.shown(), case.study, case.classes, maker)
 
     def _show_missing(self) -> None:
         text = missing_words(len(self._review.unseen("axial")), self._review.open_places)

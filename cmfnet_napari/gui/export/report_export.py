@@ -7,6 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject
 
 from cmfnet_napari.core.contours.components import volumes_ml
+from cmfnet_napari.core.contours.hand_work import hand_work
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.contours.score_table import write_scores
 from cmfnet_napari.core.report.facts import gather_facts
@@ -29,8 +30,12 @@ class ReportExport(QObject):
         self._session = session
         self._result, self._review, self._comparison = result, review, comparison
 
+    @property
+    def _times(self) -> list[float]:
+        return self._session.corrections.times
+
     def save_report(self, path: str) -> None:
-        """Write one page of PDF about the contour as it is shown.
+        """Write one page of PDF about the contour of record.
 
         Raises
         ------
@@ -38,25 +43,28 @@ class ReportExport(QObject):
             There is no prediction.
         """
         case, result = self._session.case, self._result
-        labels, other = result.shown(), self._comparison.other
+        labels, model, other = result.shown(), result.model_labels, self._comparison.other
+        grid, names, times = case.study.grid, class_names(case.classes), self._times
         known = {
             "case": case.key,
-            "names": class_names(case.classes),
+            "names": names,
             "finished": result.event,
             "run": case.folder / result.run if result.run else None,
             "places": tuple(self._review.places),
             "record": self._review.record,
-            "evaluation": self._comparison.evaluation,
         }
 
         def write() -> Path:
-            facts = gather_facts(case.study, labels, **known)
+            # Of these very labels: what the window has computed may be of an older contour.
+            scores = None if other is None else evaluate(labels, other, grid, names)
+            work = hand_work(model, labels, grid, names, times)
+            facts = gather_facts(case.study, labels, evaluation=scores, hand=work, **known)
             return save_report(case.study, labels, facts, path, other)
 
         run_in_background(write, done=result.tell_saved, failed=show_failure)
 
     def save_table(self, path: str) -> None:
-        """Write volumes and, if it is compared, scores of the contour as it is shown, as CSV.
+        """Write volumes and, if it is compared, scores of the contour of record, as CSV.
 
         Raises
         ------
@@ -65,9 +73,11 @@ class ReportExport(QObject):
         """
         case, result, other = self._session.case, self._result, self._comparison.other
         labels, grid, names = result.shown(), case.study.grid, class_names(case.classes)
+        model, times = result.model_labels, self._times
 
         def write() -> Path:
             scores = None if other is None else evaluate(labels, other, grid, names)
-            return write_scores(path, volumes_ml(labels, grid, names), scores)
+            work = hand_work(model, labels, grid, names, times)
+            return write_scores(path, volumes_ml(labels, grid, names), scores, work)
 
         run_in_background(write, done=result.tell_saved, failed=show_failure)

@@ -74,6 +74,15 @@ def segmentation_layer(
     return layer
 
 
+def forget_history(layer: Labels) -> None:
+    """Clear napari's own undo, which would put voxels of other labels back; the mode stays."""
+    if layer.editable:
+        mode = layer.mode
+        layer.editable = False  # napari's public way to do it
+        layer.editable = True
+        layer.mode = mode
+
+
 def show_filled(layer: Labels, filled: bool) -> None:
     """Show a segmentation as a see-through area or as a line."""
     layer.contour = 0 if filled else CONTOUR_WIDTH

@@ -15,7 +15,14 @@ from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.series.scan_result import Scan
-from cmfnet_napari.core.images.study import Study, load_labels, open_study, study_from_images, turn
+from cmfnet_napari.core.images.study import (
+    Study,
+    load_labels,
+    load_values,
+    open_study,
+    study_from_images,
+    turn,
+)
 from cmfnet_napari.core.images.volume import from_image
 from cmfnet_napari.core.strokes.journal import difference
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes
@@ -73,12 +80,12 @@ def open_files(
     Raises
     ------
     UserError
-        As `study.open_study` and `study.load_labels`.
+        As `study.open_study` and `study.load_values`.
     """
     study = open_study(ct, mr)
     strokes = None
     if scribbles is not None:
-        strokes = check_codes(load_labels(scribbles, study.grid), Path(scribbles).name)
+        strokes = check_codes(load_values(scribbles, study.grid), Path(scribbles).name)
     folder = str(ct) if Path(ct).is_dir() else ""
     return replace(prepare(study, strokes), ct_folder=folder)
 
@@ -138,7 +145,7 @@ def open_sample_patient() -> Opened:
     opened = prepare(
         study, title="Real sample patient", credit=f"{patient.licence}. {patient.citation}"
     )
-    return replace(opened, contour=load_labels(patient.gtv, study.grid).astype(np.uint8))
+    return replace(opened, contour=load_labels(patient.gtv, study.grid))
 
 
 def prepare(

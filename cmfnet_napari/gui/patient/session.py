@@ -13,9 +13,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.strokes.journal import Correction, Stroke
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.after_crash import recovered
+from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.classes import Classes, classes_up_to, scribble_colors
+from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
+from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 from cmfnet_napari.gui.patient.layers import LINE, OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.patient.opened import Opened, code_counts, reopen
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
@@ -50,12 +54,16 @@ class Session(QObject):
     closed = Signal()  # there is none
     strokes_changed = Signal()
     classes_changed = Signal()
+    contour_added = Signal(object)  # Labels: a contour that can be edited; not in the viewer yet
+    corrected = Signal(object)  # flat indices of voxels of which the user says something else now
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = viewer
         self.patient: Opened | None = None
         self._recorder: StrokeRecorder | None = None
+        self._corrections: CaseCorrections | None = None
+        self._contours: dict[Labels, ContourRecorder] = {}
         self.holds: list[Callable[[], str]] = []
         self.ended = False
         viewer.layers.events.inserted.connect(self._on_inserted)
@@ -87,6 +95,13 @@ class Session(QObject):
         if self._recorder is None:
             raise UserError(_NONE_OPEN)
         return self._recorder
+
+    @property
+    def corrections(self) -> CaseCorrections:
+        """The corrections of the open case; raises as `case` does."""
+        if self._corrections is None:
+            raise UserError(_NONE_OPEN)
+        return self._corrections
 
     @property
     def scribbles(self) -> Labels:
@@ -134,14 +149,45 @@ class Session(QObject):
         self.select_class(codes[(codes.index(now) + 1) % len(codes)] if now in codes else codes[0])
 
     def undo(self) -> None:
-        """Take the newest stroke back, also one of an earlier session."""
-        if self.writable and self.recorder.undo() is None:
+        """Take the newest stroke or correction back, also one of an earlier session."""
+        if self.writable and not self._step(self.case.journal.undo):
             show_info("There is no stroke left to undo.")
 
     def redo(self) -> None:
-        """Bring back the stroke that was undone last."""
-        if self.writable and self.recorder.redo() is None:
+        """Bring back what was undone last."""
+        if self.writable and not self._step(self.case.journal.redo):
             show_info("There is nothing to redo.")
+
+    def record(self) -> None:
+        """Journal what was changed on any layer; UserError when it could not be written."""
+        self.recorder.record()
+        for recorder in list(self._contours.values()):
+            recorder.record()
+
+    def show_contour(
+        self, layer: Labels, model: np.ndarray, run: Callable[[], str]
+    ) -> ContourRecorder:
+        """Show a contour under the user's corrections, and record what is edited on its layer.
+
+        Parameters are as in `ContourRecorder`; call it before the layer is in the viewer.
+        """
+        layer.editable = self.writable
+        recorder = ContourRecorder(layer, model, self.corrections, run, self.viewer.dims)
+        recorder.failed.connect(show_failure)
+        self._contours[layer] = recorder
+        self.contour_added.emit(layer)
+        return recorder
+
+    def drop_contour(self, recorder: ContourRecorder) -> None:
+        """Its layer goes: record what is left."""
+        self._contours.pop(recorder.layer, None)
+        recorder.close()
+
+    def recorder_of(self, layer: Layer) -> LayerRecorder | None:
+        """Who records what is painted on a layer of the main viewer; None: nobody."""
+        if self._recorder is not None and layer == self._recorder.layer:
+            return self._recorder
+        return next((r for own, r in self._contours.items() if own == layer), None)
 
     def load_scribbles(self, scribbles: np.ndarray) -> None:
         """Replace the scribbles by imported ones (uint8, z y x)."""
@@ -209,7 +255,13 @@ class Session(QObject):
             opened.case.journal.fold(layer.data)
             counts = code_counts(layer.data)
         self.patient = opened
-        self._recorder = StrokeRecorder(layer, opened.case.journal, counts, self.viewer.dims)
+        corrections = CaseCorrections(opened.case)
+        self._corrections = corrections
+        self._recorder = StrokeRecorder(
+            layer, opened.case.journal, corrections, counts, self.viewer.dims
+        )
+        corrections.changed.connect(self.corrected)
+        corrections.recorded.connect(self._on_corrected)
         self.recorder.recorded.connect(self._on_recorded)
         self.recorder.failed.connect(show_failure)
         for own in self.viewer.layers:
@@ -227,12 +279,29 @@ class Session(QObject):
             self._leave()
             show_info("The strokes are kept. Open the patient again to see them.")
 
+    def _step(self, step: Callable[[], Stroke | None]) -> bool:
+        """Undo or redo; whether there was something."""
+        self.record()
+        entry = step()
+        match entry:
+            case Correction():
+                self.corrections.apply(entry)
+            case Stroke():
+                self.recorder.apply(entry)
+        return entry is not None
+
     def _on_recorded(self) -> None:
-        highest = int(self.recorder.present.max(initial=0))
-        classes = self.case.classes
-        if highest > classes[-1].code:  # painted with napari's own label number
-            self.set_classes(classes_up_to(classes, highest))
+        self._complete_classes(int(self.recorder.present.max(initial=0)))
         self.strokes_changed.emit()
+
+    def _on_corrected(self, correction: Correction) -> None:
+        self._complete_classes(int(correction.new.max(initial=0)))
+
+    def _complete_classes(self, highest: int) -> None:
+        """A code painted with napari's own label number becomes a class."""
+        classes = self.case.classes
+        if highest > classes[-1].code:
+            self.set_classes(classes_up_to(classes, highest))
 
     def _remove_case_layers(self, but: Opened | None = None) -> None:
         for layer in list(self.viewer.layers):
@@ -245,7 +314,9 @@ class Session(QObject):
         self.leaving.emit()
         if self.patient is None:
             return
+        for recorder in list(self._contours.values()):
+            self.drop_contour(recorder)
         self.recorder.close()
         self.patient.case.close()
-        self.patient = self._recorder = None
+        self.patient = self._recorder = self._corrections = None
         self.closed.emit()

@@ -22,7 +22,7 @@ from cmfnet_napari.core.review.record import (
     slice_digests,
     write_record,
 )
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.journal import Correction, Stroke
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
@@ -62,6 +62,9 @@ class Review(QObject):
         self._record, self._labels = Record(), None
         self._digests: dict[str, dict[int, str]] = {plane: {} for plane in VIEWS}
         self._corrects: Place | None = None
+        self._edited: set[tuple[str, int]] = set()  # slices edited since they were measured
+        self._amended: Place | None = None  # decided once the contour there is measured
+        self._doubted: tuple[object, object] | None = None  # what the places were found in
         self.places: list[Place] = []
         self.current: Place | None = None
         self._keeping = QTimer(self, singleShot=True, interval=_KEEP_MS)
@@ -176,6 +179,7 @@ class Review(QObject):
 
     def _bring_back(self) -> None:
         self._session.recorder.recorded.connect(self._on_stroke)
+        self._session.corrections.recorded.connect(self._on_correction)
         try:
             self._record = read_record(self._session.case.folder)
         except UserError as error:
@@ -200,8 +204,9 @@ class Review(QObject):
 
     def _forget(self) -> None:
         self._digests = {plane: {} for plane in VIEWS}
-        self._labels = self.current = self._corrects = None
+        self._labels = self.current = self._corrects = self._amended = self._doubted = None
         self.places = []
+        self._edited.clear()
         self.changed.emit()
 
     def _on_looked_at(self, plane: str, index: int) -> None:
@@ -216,6 +221,14 @@ class Review(QObject):
         self._corrects = None
         self._use(self._record.with_decision(place, "corrected", self._labels, self._grid))
 
+    def _on_correction(self, correction: Correction) -> None:
+        """A slice that was edited by hand was looked at, and a place that was is corrected."""
+        if correction.source == "hand":
+            self._edited.update(_slice_of(correction, self._grid))
+        place = self._corrects
+        if place is not None and _drawn_at(place, correction, self._grid):
+            self._amended, self._corrects = place, None
+
     def _on_result(self, volumes: dict[str, float] | None) -> None:
         """Find places and slices of another contour, off the GUI thread."""
         result = self._result
@@ -224,6 +237,9 @@ class Review(QObject):
             return
         labels, grid, places = result.labels, self._grid, self.places
         doubt = None if result.updating else (result.probability.data, grid, result.apart)
+        source = None if doubt is None else (doubt[0], result.model_labels)
+        if source is not None and _same(source, self._doubted):
+            doubt = None  # the hand has changed the contour, not what was doubtful of the model's
 
         def compute() -> tuple[dict[str, dict[int, str]], str, list[Place]]:
             found = places if doubt is None else find_places(labels, *doubt)
@@ -231,6 +247,7 @@ class Review(QObject):
 
         def show(answer: tuple[dict[str, dict[int, str]], str, list[Place]]) -> None:
             if result.labels is labels:
+                self._doubted = source if doubt is not None else self._doubted
                 self._show(labels, *answer)
 
         run_in_background(compute, done=show, failed=show_failure)
@@ -244,8 +261,26 @@ class Review(QObject):
     ) -> None:
         self._labels, self._digests, self.places = labels, digests, places
         self._record = self._record.bound_to(self._result.run, name)
+        edited, self._edited = self._edited, set()
+        for plane, index in edited:
+            self._on_looked_at(plane, index)
+        place, self._amended = self._amended, None
+        if place is not None:
+            self._use(self._record.with_decision(place, "corrected", labels, self._grid))
         self.changed.emit()
         self.seen_slices.look_again()
+
+
+def _same(one: tuple[object, object], other: tuple[object, object] | None) -> bool:
+    """Whether two pairs hold the same arrays."""
+    return other is not None and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _slice_of(correction: Correction, grid: Grid) -> set[tuple[str, int]]:
+    """The slice that was painted on, by plane: the one that all voxels lie on."""
+    index = np.unravel_index(correction.voxels, grid.shape)
+    pairs = zip(VIEWS, index, strict=True)
+    return {(plane, int(at[0])) for plane, at in pairs if (at == at[0]).all()}
 
 
 def _drawn_at(place: Place, stroke: Stroke, grid: Grid) -> bool:

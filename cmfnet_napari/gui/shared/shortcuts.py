@@ -45,9 +45,14 @@ def bind_keys(viewer: ViewerModel, scribbles: Labels, actions: Actions) -> None:
     """Let the keys act in a viewer; undo also on the strokes' layer, where napari has its own."""
     _register(actions)
     _bound.append((viewer, actions))
+    bind_on_layer(scribbles, actions)
+
+
+def bind_on_layer(layer: Labels, actions: Actions) -> None:
+    """Let undo act on a layer that is drawn on, in place of napari's own."""
     for shortcut in _on_layer(actions):
         act = said(actions[shortcut])
-        scribbles.bind_key(shortcut.key, lambda _layer, act=act: act(), overwrite=True)
+        layer.bind_key(shortcut.key, lambda _layer, act=act: act(), overwrite=True)
 
 
 def unbind_keys(scribbles: Labels, actions: Actions) -> None:

@@ -108,8 +108,8 @@ class Refinement(QObject):
             raise UserError(self._session.case.notice)
         if self.state != "ready" or self._training.running:
             raise UserError("The contour is being computed. Choose when it is there.")
-        self._session.recorder.record()
-        self._send(Choose(model=self._run, step=step, device=self._device))
+        self._session.record()
+        self._send(Choose(model=self._run, step=step, device=self._device, corrections=self._teach))
 
     def rest(self) -> None:
         """Let the worker go; a contour that was being updated stays as it was."""
@@ -160,7 +160,11 @@ class Refinement(QObject):
             return
         if self.state == "updating":
             return
-        self._send(Refine(model=self._run, device=self._device))
+        self._send(Refine(model=self._run, device=self._device, corrections=self._teach))
+
+    @property
+    def _teach(self) -> bool:
+        return self._session.corrections.teach
 
     def _send(self, command: Refine | Choose) -> None:
         if self._client is None:

@@ -100,7 +100,9 @@ class Training(QObject):
             check_base(card, classes, model_name(base))
         config = start_config(preset, card, **changes)
         path = "" if base is None else str(base.absolute())
-        self._launch(Fit(config=config.model_dump(mode="json"), device=device, base=path))
+        teach = self._session.corrections.teach
+        values = config.model_dump(mode="json")
+        self._launch(Fit(config=values, device=device, base=path, corrections=teach))
 
     def resume(self, device: str = "auto") -> None:
         """Go on with the fit that was broken off; with less memory when the system ended it.
@@ -114,7 +116,9 @@ class Training(QObject):
             raise UserError("There is no training to go on with. Train first.")
         self._check_ready()
         run = f"{self.interrupted.folder.parent.name}/{self.interrupted.folder.name}"
-        self._launch(Fit(config={}, device=device, resume=run, lighter=self._killed))
+        teach, lighter = self._session.corrections.teach, self._killed
+        fit = Fit(config={}, device=device, resume=run, lighter=lighter, corrections=teach)
+        self._launch(fit)
 
     def stop(self) -> None:
         """End the fit; the best so far becomes the prediction."""
@@ -147,8 +151,9 @@ class Training(QObject):
             raise UserError("Training is running already. Stop it before you start again.")
         if case.read_only:
             raise UserError(case.notice)
-        self._session.recorder.record()
-        return check_trainable(self._session.recorder.present)
+        self._session.record()
+        corrected = self._session.corrections.taught_codes
+        return check_trainable(np.union1d(self._session.recorder.present, corrected))
 
     def _launch(self, command: Fit) -> None:
         self.launching.emit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from napari.components import ViewerModel
+from napari.components import Dims, ViewerModel
 from napari.layers import Layer
 
 from cmfnet_napari.core.images.grid import Grid
@@ -12,6 +12,7 @@ from cmfnet_napari.gui.views.linked_layers import LinkedLayer, can_be_shown
 from cmfnet_napari.gui.views.planes import PLANES, turn
 
 Painted = Callable[["LinkedLayer"], None]
+Added = Callable[["LinkedLayer", Dims], None]
 
 
 class LinkedView:
@@ -27,12 +28,16 @@ class LinkedView:
         ``CT`` or ``MR`` to show that image alone; empty for both.
     painted : callable
         Told a linked layer that was painted into.
+    added : callable
+        Told a linked layer that is new, and the view's dims.
     """
 
-    def __init__(self, main: ViewerModel, grid: Grid, image: str, painted: Painted) -> None:
+    def __init__(
+        self, main: ViewerModel, grid: Grid, image: str, painted: Painted, added: Added
+    ) -> None:
         self.model = ViewerModel(title=image or "CT and MR")
         self.image = image
-        self._main, self._grid, self._painted = main, grid, painted
+        self._main, self._grid, self._painted, self._added = main, grid, painted, added
         self._linked_layers: list[LinkedLayer] = []
         main.layers.events.inserted.connect(self._follow_layers)
         main.layers.events.removed.connect(self._follow_layers)
@@ -82,6 +87,7 @@ class LinkedView:
         linked = LinkedLayer(layer, self.image, lambda: self._painted(linked))
         self._linked_layers.append(linked)
         self.model.layers.append(linked.shown)
+        self._added(linked, self.model.dims)
 
     def _follow_active(self, _event: object = None) -> None:
         linked = self.linked(self._main.layers.selection.active)

@@ -118,9 +118,7 @@ class ViewGrid(QObject):
 
     def _let_paint(self, pane: ViewPane) -> None:
         linked = pane.view.linked(self._session.scribbles)
-        dims = pane.view.model.dims
-        self._session.recorder.listen(linked.shown, dims)
-        self.scribbles_shown.emit(linked.shown, dims)
+        self.scribbles_shown.emit(linked.shown, pane.view.model.dims)
 
     def _turn(self, plane: str) -> None:
         self._turn_panes(plane)

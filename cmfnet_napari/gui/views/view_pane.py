@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari.components import ViewerModel
+from napari.components import Dims, ViewerModel
 from napari.qt import QtViewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QWidget
 from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, ViewLinks
 from cmfnet_napari.gui.views.crosshair import Crosshair
 from cmfnet_napari.gui.views.layouts import Cell
+from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.solid_view import SolidView
@@ -82,7 +83,14 @@ class ViewPane:
     def __init__(self, links: ViewLinks, cell: Cell, keys: QWidget, painted: Painted) -> None:
         self._navigation = links.navigation
         grid = links.session.case.study.grid
-        self.view = LinkedView(links.session.viewer, grid, cell.image, painted)
+        session = links.session
+
+        def added(linked: LinkedLayer, dims: Dims) -> None:
+            recorder = session.recorder_of(linked.original)
+            if recorder is not None:
+                recorder.listen(linked.shown, dims)
+
+        self.view = LinkedView(session.viewer, grid, cell.image, painted, added)
         self.widget = QtViewer(self.view.model)
         self.widget.setAcceptDrops(False)
         self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys)

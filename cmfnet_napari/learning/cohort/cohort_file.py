@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 
 TRAIN, VAL, TEST = "train", "val", "test"
 _FILES = ("ct", "mr", "scribbles", "mask")
@@ -147,13 +147,6 @@ def raise_problems(name: str, problems: Iterable[str]) -> None:
             f"{name} has {len(problems)} problems. Correct them and start again:\n  "
             + "\n  ".join(shown)
         )
-
-
-def list_names(names: Iterable[str], shown: int = 5) -> str:
-    """Names for a message: the first few, and how many more."""
-    names = list(names)
-    more = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

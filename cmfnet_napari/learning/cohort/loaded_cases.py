@@ -9,19 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Wholes
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.images.study import Study, load_values, open_study
 from cmfnet_napari.core.strokes.scribbles import (
     IGNORE,
-    MAX_CODE,
+    check_classes,
     check_codes,
     to_scribbles,
     to_targets,
 )
-from cmfnet_napari.learning.cohort.cohort_file import TEST, VAL, Row, list_names, raise_problems
-
-_MAX_CLASS = MAX_CODE - 1
+from cmfnet_napari.learning.cohort.cohort_file import TEST, VAL, Row, raise_problems
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def load_case(row: Row) -> LoadedCase:
     Raises
     ------
     UserError
-        As `study.open_study` and `study.load_labels`, or a label is no code; names the row.
+        As `study.open_study` and `study.load_values`, or a label is no code; names the row.
     """
     try:
         study = open_study(row.ct, row.mr)
@@ -65,8 +63,8 @@ def load_case(row: Row) -> LoadedCase:
             if reference is None:
                 raise UserError("it has neither scribbles nor a mask.")
             return LoadedCase(row, study, reference, reference, dense=True)
-        scribbles = load_labels(row.scribbles, study.grid)
-        targets = to_targets(check_codes(scribbles, f"The scribbles {row.scribbles.name}"))
+        scribbles = load_values(row.scribbles, study.grid)
+        targets = to_targets(check_codes(scribbles, f"the scribbles {row.scribbles.name}"))
         return LoadedCase(row, study, targets, reference, dense=False)
     except UserError as error:
         raise UserError(f"{row.place}: {error}") from error
@@ -107,14 +105,7 @@ def load_cohort(
 
 
 def _read_mask(path: Path, grid: Grid) -> Codes:
-    mask = load_labels(path, grid)
-    bad = mask[~np.isin(mask, np.arange(_MAX_CLASS + 1))]
-    if bad.size:
-        raise UserError(
-            f"The mask {path.name} has the value {bad[0]:g}, which is no code: 0 is "
-            f"background, 1 to {_MAX_CLASS} the classes."
-        )
-    return mask.astype(np.uint8)
+    return check_classes(load_values(path, grid), f"the mask {path.name}")
 
 
 def _class_problems(cases: Sequence[LoadedCase]) -> Iterator[str]:

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from lightning_fabric import Fabric
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.report.curves import save_training
 from cmfnet_napari.core.strokes.scribbles import IGNORE
-from cmfnet_napari.learning.cohort.cohort_file import list_names, read_cohort
+from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase, load_cohort
 from cmfnet_napari.learning.cohort.patients import prepare
 from cmfnet_napari.learning.cohort.plan import Split, freeze, make_splits

@@ -14,7 +14,7 @@ from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.model_card import Card
-from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.learning.engine.state import state_bytes
 from cmfnet_napari.learning.fit.loop import CLASS_ADDED
@@ -89,7 +89,7 @@ def load_learnt(
     if card.study != study.content_hash:
         raise UserError(f"The run {folder.name} was trained on another CT and MR. Train anew.")
     known = run_scribbles(folder, card, study)
-    before = np.zeros_like(scribbles) if known is None else load_labels(known, study.grid)
+    before = np.zeros_like(scribbles) if known is None else load_values(known, study.grid)
     material = Material(study, scribbles, card.config)
     return Learnt(RunFolder(folder, root), card, model.state_dict(), material, before)
 

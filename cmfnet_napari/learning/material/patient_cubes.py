@@ -7,6 +7,7 @@ any voxel size (found_objects.py).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,7 +16,7 @@ from cmfnet_napari.core.arrays import Doubles, Mask, Reals
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
-from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.learning.material.sample import ACROSS, SIDE, Sample
 
 _ANY_SIZE = (0.65, 1.5)  # of a contour in its cube, as a share of `ACROSS`
@@ -96,6 +97,13 @@ class Source:
         sides = (np.array(self.grid.shape) - 1) * self.grid.spacing
         reach = voxel * SIDE / 4
         return bool((mm >= reach).all() and (mm <= sides - reach).all())
+
+
+def open_source(ct: Path, mr: Path | None, mask: Path | None) -> Source:
+    """Read a patient; see `open_study` and `load_labels` for what may be wrong."""
+    study = open_study(ct, mr)
+    contour = None if mask is None else load_labels(mask, study.grid) > 0
+    return Source.of(study, contour)
 
 
 def around_contour(source: Source, rng: np.random.Generator) -> Sample:

@@ -148,7 +148,10 @@ class _Training:
         fabric = make_fabric(target, pick_precision(config.precision, target))
         fabric.launch()
         torch.manual_seed(config.seed)
-        model = build(config, 2).to(memory_format=torch.channels_last_3d)
+        model = build(config, 2)
+        for weights in model.parameters():
+            if weights.ndim == 5:
+                weights.data = weights.data.contiguous(memory_format=torch.channels_last_3d)
         self._fabric, self._trainer = fabric, Trainer(model, 2, config, fabric)
         self._begun = 0  # lessons
         if (out / STATE_FILE).exists():

@@ -10,6 +10,7 @@ from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import (
     load_labels,
+    load_values,
     open_study,
     save_labels,
     study_from_images,
@@ -97,7 +98,7 @@ def test_probabilities_keep_their_values(tmp_path, oblique_grid):
     study = study_from_images(stored(oblique_grid, "RAS"))
     share = np.random.default_rng(3).random(study.grid.shape).astype(np.float32)
     save_labels(share, study, tmp_path / "p.nrrd")
-    np.testing.assert_array_equal(load_labels(tmp_path / "p.nrrd", study.grid), share)
+    np.testing.assert_array_equal(load_values(tmp_path / "p.nrrd", study.grid), share)
 
 
 def test_labels_of_another_grid_are_refused(tmp_path, oblique_grid):

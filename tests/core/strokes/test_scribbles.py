@@ -40,9 +40,18 @@ def test_coverage_counts_what_is_drawn():
     assert coverage(np.zeros((2, 2, 2), np.uint8)) == {}
 
 
-@pytest.mark.parametrize("value", [-1.0, 1.5, 65.0, np.nan])
-def test_values_that_are_no_code(value):
-    with pytest.raises(UserError, match="which is no code: 0 is unlabelled, 1 background"):
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (-1.0, r"The value -1 in S\.nii\.gz is no code"),
+        (1.5, r"The value 1\.5 in S\.nii\.gz is no code"),
+        (65.0, r"65 in S\.nii\.gz is no code: 0 is unlabelled, 1 background"),
+        (255.0, r"255 in S\.nii\.gz is no code: 0 is unlabelled, 1 background"),
+        (np.nan, r"in 1 of 3 voxels of S\.nii\.gz, is no code"),
+    ],
+)
+def test_values_that_are_no_code(value, words):
+    with pytest.raises(UserError, match=words):
         check_codes(np.array([0.0, 1.0, value]), "S.nii.gz")
 
 

@@ -67,7 +67,11 @@ def test_what_the_set_says(written) -> None:
     named = [i.ReferencedSOPInstanceUID for i in series.ContourImageSequence]
     assert named == [f"{ROOT}.1.2.{k}" for k in range(1, 10)]
     rois = [(r.ROINumber, r.ROIName, r.ROIGenerationAlgorithm) for r in s.StructureSetROISequence]
-    assert rois == [(1, "Tumör", "AUTOMATIC"), (2, "Dot", "AUTOMATIC")]
+    assert rois == [(1, "Tumör", "SEMIAUTOMATIC"), (2, "Dot", "SEMIAUTOMATIC")]
+    for roi in s.StructureSetROISequence:
+        (algorithm,) = roi.ROIDerivationAlgorithmIdentificationSequence
+        assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("leg", s.SoftwareVersions)
+        assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Artificial Intelligence"
     assert [c.ROIDisplayColor for c in s.ROIContourSequence] == [[230, 159, 0], [0, 158, 115]]
     kinds = [(o.ReferencedROINumber, o.RTROIInterpretedType) for o in s.RTROIObservationsSequence]
     assert kinds == [(1, "GTV"), (2, "ORGAN")]
@@ -89,6 +93,19 @@ def test_dciodvfy_finds_no_errors(written) -> None:
     done = subprocess.run(["dciodvfy", str(written)], capture_output=True, encoding="utf-8")
     assert "RTStructureSet" in done.stderr
     assert "Error" not in done.stderr
+
+
+@pytest.mark.parametrize("how", ["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"])
+def test_how_it_was_made_is_said(label_map, reference, tmp_path, how):
+    maker, out = Maker("leg", how, by_hand=True), tmp_path / "s.dcm"
+    assert export(label_map, reference, make_rois([1]), "rtstruct", out, maker).ok
+    (roi,) = pydicom.dcmread(out).StructureSetROISequence
+    assert roi.ROIGenerationAlgorithm == how
+    assert "corrected by hand" in roi.ROIGenerationDescription
+    assert ("ROIDerivationAlgorithmIdentificationSequence" in roi) == (how != "MANUAL")
+    assert export(label_map, reference, make_rois([1]), "seg", tmp_path / "g.dcm", maker).ok
+    (segment,) = pydicom.dcmread(tmp_path / "g.dcm").SegmentSequence
+    assert segment.SegmentAlgorithmType == how
 
 
 def test_adding_leaves_the_others_and_the_file_alone(written, label_map, reference, tmp_path):

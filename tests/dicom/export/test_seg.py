@@ -42,7 +42,7 @@ def test_what_it_says(written) -> None:
     assert one.segmented_property_type.value == "228791009"
     assert two.segmented_property_type.meaning == "Organ"
     algorithm = one.algorithm_identification
-    assert (algorithm.name, one.algorithm_type.value) == ("leg", "AUTOMATIC")
+    assert (algorithm.name, one.algorithm_type.value) == ("leg", "SEMIAUTOMATIC")
     assert algorithm.version == seg.SoftwareVersions != ""
     assert (str(seg.PatientName), seg.Manufacturer) == ("Müller^Eva", "cmfnet-napari")
 

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from cmfnet_napari.core.dicom.export import checked_export as export_module
+from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.core.dicom.export.rtstruct import write_structure_set
 from cmfnet_napari.core.dicom.pacs.nodes import find_node
 from cmfnet_napari.core.errors import UserError
@@ -39,7 +40,7 @@ def contour(tmp_path):
     labels = np.zeros(study.grid.shape, np.uint8)
     labels[tuple(slice(3, n - 3) for n in labels.shape)] = 1
     labels[1, 2, 3] = 2
-    return Contour(labels, study, CLASSES, "leg")
+    return Contour(labels, study, CLASSES, Maker("leg"))
 
 
 @pytest.fixture

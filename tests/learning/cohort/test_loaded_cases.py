@@ -112,8 +112,8 @@ def test_a_mixed_cohort_comes_in_its_order_with_progress(folder):
         (None, (), "the mask has no voxel of class 1 (code 1)"),
         (None, (2,), "the mask has no voxel of class 1 (code 1)"),
         ((1, 2), (1, 3), "the mask has class 3, but the cases to train on have labels up to"),
-        ((1, 65), None, "have the value 65, which is no code"),
-        (None, (1, 64), "The mask B_mask.nii.gz has the value 64, which is no code: 0 is backgr"),
+        ((1, 65), None, "The value 65 in the scribbles"),
+        (None, (1, 64), "The value 64 in the mask B_mask.nii.gz is no code: 0 is background"),
     ],
 )
 def test_labels_that_cannot_be_trained_on_are_named_with_the_case(folder, scribbles, mask, words):
@@ -136,7 +136,7 @@ def test_a_mask_without_background(folder):
 def test_a_mask_of_values_that_are_no_codes(folder, value, shown):
     mask = labels(1).astype(np.float32)
     mask[0, 0, 0] = value
-    assert f"B (line 8): The mask B_mask.nii.gz has the value {shown}," in refusal(
+    assert f"B (line 8): The value {shown} in the mask B_mask.nii.gz is no code" in refusal(
         [folder.row("B", 7, mask=mask)]
     )
 

@@ -8,7 +8,7 @@ from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.model_card import read_card, start_config
-from cmfnet_napari.core.images.study import load_labels
+from cmfnet_napari.core.images.study import load_labels, load_values
 from cmfnet_napari.learning.fit import loop as fit_loop
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import agreement
@@ -36,10 +36,10 @@ def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
     assert finished.steps == 60
     assert finished.agreement == agreement(labels, ball.scribbles)
 
-    probability = load_labels(tmp_path / finished.probabilities, ball.study.grid)
+    probability = load_values(tmp_path / finished.probabilities, ball.study.grid)
     assert probability.dtype == np.float32
     assert ((probability > 0.5) >= (labels > 0)).mean() > 0.999
-    apart = load_labels(tmp_path / finished.disagreement, ball.study.grid)
+    apart = load_values(tmp_path / finished.disagreement, ball.study.grid)
     assert apart.dtype == np.uint8  # percent
     assert 0 < apart.max() <= 100
 

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
+from typing import Literal
 
+import highdicom as hd
 from pydicom import Dataset
+from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from pydicom.valuerep import MAX_VALUE_LEN
 
 from cmfnet_napari.core.images.series.frames import frame_number
+
+Generation = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
 
 SOFTWARE = "cmfnet-napari"
 UNICODE = "ISO_IR 192"
@@ -53,9 +58,17 @@ class Maker:
     ----------
     model : str
         Name of the model, as in `model_card.model_name`.
+    how : str
+        ``SEMIAUTOMATIC`` where the contour rests on strokes or corrections of its patient,
+        ``AUTOMATIC`` where the model saw neither, ``MANUAL`` where there was no model (ROI
+        Generation Algorithm, PS3.3 C.8.8.5, and Segment Algorithm Type, C.8.20.2).
+    by_hand : bool
+        Whether the contour was corrected after the model had made it.
     """
 
     model: str = "CmFNet"
+    how: Generation = "SEMIAUTOMATIC"
+    by_hand: bool = False
 
     @property
     def version(self) -> str:
@@ -69,7 +82,17 @@ class Maker:
     def sentence(self) -> str:
         """Model and software, and that nobody has approved it yet."""
         model = self.model if self.model == "CmFNet" else f"CmFNet model {self.model}"
-        return f"{model}, {SOFTWARE} {self.version}. Not approved: check every contour."
+        by_hand = ", corrected by hand" if self.by_hand else ""
+        return f"{model}{by_hand}, {SOFTWARE} {self.version}. Not approved: check every contour."
+
+    @property
+    def algorithm(self) -> hd.AlgorithmIdentificationSequence:
+        """Names the model (Algorithm Identification Macro, PS3.3 Table 10-19)."""
+        return hd.AlgorithmIdentificationSequence(
+            name=self.model[:64],
+            version=self.version[:64],
+            family=codes.DCM.ArtificialIntelligence,
+        )
 
 
 def fit_values(header: Dataset) -> Dataset:

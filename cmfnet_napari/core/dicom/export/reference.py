@@ -17,7 +17,7 @@ from pydicom.errors import InvalidDicomError
 
 from cmfnet_napari.core.arrays import Doubles, three
 from cmfnet_napari.core.dicom.export.provenance import fit_values
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.frames import frame_number, slices_of
 from cmfnet_napari.core.images.series.headers import Slice, read_header
@@ -169,7 +169,7 @@ def read_reference(
         fitting = _fitting(found, folder.name, labels)
         if len(fitting) == 1:
             return fitting[0]
-    counts = ", ".join(str(len(slices)) for slices in found)
+    counts = list_names(str(len(slices)) for slices in found)
     raise UserError(
         f"{folder.name} holds {len(found)} DICOM image series ({counts} files). Choose the "
         "folder of the one that was contoured."
@@ -210,7 +210,7 @@ def _of_series(slices: Slices, name: str, labels: sitk.Image | None) -> Referenc
                 reference = _reference(stack, slices, name)
                 reference.place(labels, "")
                 return reference
-    names = ", ".join(stack.name for stack in stacks)
+    names = list_names(stack.name for stack in stacks)
     raise UserError(
         f"{name} holds {len(stacks)} images of one series ({names}), and the contour lies on "
         "none of them. Choose the series that it was drawn on."

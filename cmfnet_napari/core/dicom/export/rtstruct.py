@@ -173,8 +173,10 @@ def _roi_item(number: int, roi: Roi, reference: Reference, maker: Maker) -> Data
     item.ROINumber = number
     item.ReferencedFrameOfReferenceUID = reference.first.FrameOfReferenceUID
     item.ROIName = roi.name
-    item.ROIGenerationAlgorithm = "AUTOMATIC"
+    item.ROIGenerationAlgorithm = maker.how
     item.ROIGenerationDescription = maker.sentence[:64]
+    if maker.how != "MANUAL":
+        item.ROIDerivationAlgorithmIdentificationSequence = maker.algorithm
     return item
 
 

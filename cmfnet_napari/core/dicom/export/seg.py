@@ -96,17 +96,12 @@ def write_segmentation(segmentation: Dataset, path: Path) -> None:
 
 def _segment(number: int, roi: Roi, maker: Maker) -> hd.seg.SegmentDescription:
     category, kind = PROPERTIES[roi.type]
-    algorithm = hd.AlgorithmIdentificationSequence(
-        name=maker.model[:64],
-        version=maker.version[:64],
-        family=codes.DCM.ArtificialIntelligence,
-    )
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=roi.name,
         segmented_property_category=category,
         segmented_property_type=kind,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues(maker.how),
+        algorithm_identification=None if maker.how == "MANUAL" else maker.algorithm,
         display_color=CIELabColor.from_rgb(*roi.rgb),
     )

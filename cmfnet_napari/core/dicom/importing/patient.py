@@ -20,7 +20,7 @@ from cmfnet_napari.core.dicom.importing.segments import Segment, read_segments
 from cmfnet_napari.core.dicom.importing.structure_sets import Roi as Contoured
 from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.dicom.importing.unused import check_readable, missing_slices
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan_result import (
@@ -152,7 +152,7 @@ def other_frames(choice: Choice) -> list[DicomObject]:
 
 def frame_question(objects: Sequence[DicomObject]) -> str:
     """What to ask the user about them."""
-    names = ", ".join(found.label or found.path.name for found in objects)
+    names = list_names(found.label or found.path.name for found in objects)
     return (
         f"{names} lies in another frame of reference than the CT and the MR: its contours may be "
         "at the wrong place. Was it drawn on these images, and shall it be placed as it is written?"

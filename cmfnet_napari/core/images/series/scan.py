@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset, FileDataset
 
-from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.errors import CancelledError, UserError, list_names
 from cmfnet_napari.core.images.series.headers import IMAGES, Slice, read_header, slices_of, words
 from cmfnet_napari.core.images.series.read_stack import Progress
 from cmfnet_napari.core.images.series.scan_result import (
@@ -237,8 +237,7 @@ def _series(header: Dataset) -> Iterator[str]:
 
 
 def _nothing(paths: Sequence[str | Path], left_out: Sequence[LeftOut]) -> str:
-    names = ", ".join(Path(path).name for path in paths[:_NAMED])
-    where = names + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
+    where = list_names((Path(path).name for path in paths), _NAMED)
     notes = left_out_notes([e for e in left_out if e.why is not Why.OTHER])
     if notes:
         return f"{where}: nothing in it can be read. {' '.join(notes)} Export or copy it again."

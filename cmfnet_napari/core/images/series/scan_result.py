@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.dicom_file import MOST_UNPACKED
 from cmfnet_napari.core.images.series.stacks import Stack
 
@@ -164,7 +164,7 @@ class Scan:
         for found in self.images:
             if key in (found.key, found.origin.uid):
                 return found
-        known = "; ".join(
+        known = list_names(
             f"{i.key} ({i.origin.modality} {i.origin.description})"
             for i in self.images
             if i.origin.modality == modality

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cmfnet_napari.core.arrays import Doubles
+from cmfnet_napari.core.errors import list_names
 from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import SPLITS, Slice
@@ -133,7 +134,7 @@ def _faults(stack: Stack) -> Iterator[str]:
             "others). Export each direction as a series of its own."
         )
     if len({(s.size, s.spacing) for s in slices}) > 1:
-        sizes = ", ".join(sorted({f"{s.size[1]}×{s.size[0]}" for s in slices}))
+        sizes = list_names(sorted({f"{s.size[1]}×{s.size[0]}" for s in slices}))
         yield f"its slices have different sizes or pixels ({sizes}). Export the series again."
     if not all(0 < s < 100 for s in first.spacing):
         yield "its header says no size of the pixels. Export the series again."

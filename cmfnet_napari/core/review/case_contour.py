@@ -1,0 +1,150 @@
+"""The contour of record of a case folder, without a window: a run's labels, corrected by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.case.folder import Case, open_case
+from cmfnet_napari.core.case.view_state import marked_only
+from cmfnet_napari.core.contours.components import drop_unmarked
+from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import Study, load_labels
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.strokes.corrections import (
+    Words,
+    contour_of_record,
+    read_words,
+    taught,
+)
+from cmfnet_napari.core.strokes.journal import Journal
+
+_CARD, _JOURNAL = "case.json", "strokes.sqlite"
+
+
+@dataclass(frozen=True, eq=False)
+class CaseContour:
+    """What counts as the contour of a case.
+
+    Attributes
+    ----------
+    labels, model : uint8 array (z, y, x) on the Study's Grid
+        The contour of record; the same without corrections.
+    study : Study
+        Where it lies.
+    names : list of str
+        Of the classes 1, 2, ….
+    run : str
+        Name of the run's folder.
+    corrected : bool
+        Whether the user says something of any voxel.
+    by_itself : bool
+        The model saw neither strokes nor corrections of this patient.
+    """
+
+    labels: Codes
+    model: Codes
+    study: Study
+    names: list[str]
+    run: str
+    corrected: bool
+    by_itself: bool
+
+
+def case_contour(folder: str | Path) -> CaseContour:
+    """The contour of record of a case: what the window shows when it opens it.
+
+    Parameters
+    ----------
+    folder : path
+        Of the case. Another window may have it open.
+
+    Raises
+    ------
+    UserError
+        No case, no contour yet, or a file is damaged.
+    """
+    case = open_case(folder, read_only=True)
+    try:
+        event = newest_prediction(case.runs())
+        if event is None:
+            raise UserError(f"{Path(folder).name} has no contour yet. Train first.")
+        return _contour(case, event)
+    finally:
+        case.close()
+
+
+def is_case(folder: str | Path) -> bool:
+    """Whether a path is a case folder."""
+    return (Path(folder) / _CARD).is_file()
+
+
+def corrected_model(
+    folder: Path, model: Codes, grid: Grid, names: list[str] | None
+) -> tuple[Codes, HandWork]:
+    """A model's labels with the corrections of a folder, if it is a case, and what they changed.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a case, or anything else.
+    model : integer array (z, y, x)
+        Segmentation codes.
+    grid : Grid
+        Where they lie.
+    names : list of str or None
+        Of the classes 1, 2, ….
+
+    Raises
+    ------
+    UserError
+        The journal is damaged.
+    """
+    if not is_case(folder) or not (folder / _JOURNAL).is_file():
+        return model, HandWork()
+    journal = Journal(folder / _JOURNAL, read_only=True)
+    try:
+        strokes, words = read_words(journal, grid.shape)
+        shown = _shown(folder, model, strokes, words)
+        record = contour_of_record(shown, words)
+        return record, hand_work(shown, record, grid, names, journal.correction_times())
+    finally:
+        journal.close()
+
+
+def superseded(path: str | Path) -> bool:
+    """Whether a file is a model's own contour within a case whose contour was corrected."""
+    parents = Path(path).resolve().parents
+    if len(parents) < 3 or parents[1].name != "runs" or not is_case(parents[2]):
+        return False
+    journal = Journal(parents[2] / _JOURNAL, read_only=True)
+    try:
+        return next(journal.standing_corrections(), None) is not None
+    finally:
+        journal.close()
+
+
+def _contour(case: Case, event: Finished) -> CaseContour:
+    grid = case.study.grid
+    strokes, words = read_words(case.journal, grid.shape)
+    labels: Codes = load_labels(inside(case.folder, event.labels), grid).astype("uint8")
+    model = _shown(case.folder, labels, strokes, words)
+    return CaseContour(
+        labels=contour_of_record(model, words),
+        model=model,
+        study=case.study,
+        names=case.class_names,
+        run=PurePosixPath(event.labels).parent.name,
+        corrected=bool(words.voxels.size),
+        by_itself=not words.voxels.size and not saw_strokes(case.folder, event),
+    )
+
+
+def _shown(folder: Path, labels: Codes, strokes: Codes, words: Words) -> Codes:
+    """What the window shows of a model: all of it, or the parts in which something was drawn."""
+    return drop_unmarked(labels, taught(strokes, words)) if marked_only(folder) else labels

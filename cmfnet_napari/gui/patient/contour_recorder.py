@@ -1,0 +1,143 @@
+"""A contour in a layer: a model's labels under the user's corrections; edits become corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from napari.components import Dims
+from napari.layers import Labels
+
+from cmfnet_napari.core.strokes.journal import Source, Stroke
+from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
+from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
+from cmfnet_napari.gui.patient.layers import forget_history
+
+
+class ContourRecorder(LayerRecorder):
+    """Shows the contour of record in a layer, and writes what is edited there as corrections.
+
+    Parameters
+    ----------
+    layer : Labels
+        Segmentation codes, uint8 (z, y, x); its data are replaced.
+    model : uint8 array (z, y, x)
+        What the contour is where nothing was corrected.
+    corrections : CaseCorrections
+        The case's.
+    run : callable
+        Says which contour `model` is, for the journal.
+    dims : napari.components.Dims
+        The viewer's: which plane is painted.
+
+    Attributes
+    ----------
+    model : uint8 array (z, y, x)
+        As given last.
+    own : bool
+        Whether the layer shows the model's own contour, which cannot be edited.
+    """
+
+    def __init__(
+        self,
+        layer: Labels,
+        model: np.ndarray,
+        corrections: CaseCorrections,
+        run: Callable[[], str],
+        dims: Dims,
+    ) -> None:
+        before = corrections.record_of(model)
+        super().__init__(layer, before, dims)
+        self.model, self.own, self._run, self._corrections = model, False, run, corrections
+        self._waiting: np.ndarray | None = None  # a model that came while one was drawing
+        layer.data = before.copy()
+        corrections.changed.connect(self._follow)
+
+    def snapshot(self) -> np.ndarray:
+        """As `contour`, without what could not be saved; that is said elsewhere."""
+        self._try(self.record)
+        return self._before.copy()
+
+    def contour(self) -> np.ndarray:
+        """The contour of record with all that was edited, uint8 (z, y, x): a copy.
+
+        Raises
+        ------
+        UserError
+            What was edited last could not be saved.
+        """
+        self.record()
+        return self._before.copy()
+
+    def show(self, model: np.ndarray) -> None:
+        """Put another model's labels under the corrections, not while one is drawing."""
+        if self._drawing:
+            self._waiting = model
+            return
+        self._try(self.record)
+        self._waiting, self.model = None, model
+        self._before = self._corrections.record_of(model)
+        self._show_all()
+
+    def show_own(self, on: bool) -> None:
+        """Show the model's own contour, to look at, or the contour of record."""
+        self._try(self.record)
+        self.own = on
+        self._show_all()
+
+    def record(self, source: Source = "hand") -> Stroke | None:
+        """As `LayerRecorder.record`; nothing while the model's own contour is shown."""
+        return None if self.own else super().record(source)
+
+    def close(self) -> None:
+        """Record what is left and stop listening."""
+        super().close()
+        self._corrections.changed.disconnect(self._follow)
+
+    def _show_all(self) -> None:
+        wanted = self.model if self.own else self._before
+        if not np.array_equal(self.layer.data, wanted):
+            self.layer.data = wanted.astype(np.uint8)
+            forget_history(self.layer)
+
+    def _follow(self, voxels: np.ndarray) -> None:
+        """Something else is said of voxels: edited here or elsewhere, undone, drawn over."""
+        labels = self._corrections.labels_at(voxels, self.model)
+        self._before.reshape(-1)[voxels] = labels
+        if self.own:
+            return
+        index = np.unravel_index(voxels, self._before.shape)
+        if (self._data()[index] != labels).any():
+            self._put(voxels, labels)
+            forget_history(self.layer)
+
+    def _put(self, voxels: np.ndarray, codes: np.ndarray) -> None:
+        super()._put(voxels, codes)
+        for layer in self._painted:
+            if layer is not self.layer:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def _keep(self, change: Stroke | None) -> Stroke | None:
+        if change is None or self.own:
+            return None
+        made = self._corrections.write(change.voxels, change.new, change.source, self._run())
+        if made is not None:
+            self.recorded.emit(made)
+        return made
+
+    def _drawn(self, voxels: np.ndarray, affirmed: np.ndarray) -> Stroke | None:
+        """All that was drawn over: what was right already is meant, too."""
+        change = self._changed_at(voxels)
+        if change is not None:
+            affirmed = np.union1d(change.voxels, affirmed)
+        labels = self._data().reshape(-1)[affirmed].astype(np.uint8)
+        return Stroke(affirmed, labels, labels) if affirmed.size else None
+
+    def _drag_ended(self) -> None:
+        if self._waiting is not None:
+            self._stroke_ended.start(0)
+
+    def _look_here(self) -> None:
+        super()._look_here()
+        if self._waiting is not None and not self._drawing:
+            self.show(self._waiting)
