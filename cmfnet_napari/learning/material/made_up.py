@@ -77,13 +77,13 @@ def _anatomy(rng: np.random.Generator) -> tuple[np.ndarray, int]:
             if margin is not None:  # it touches the object, along all that it meets of it
                 own = np.maximum(own, -(outline - margin))
             labels[own < 0] = label
+    if rng.random() < 0.4:  # air around the patient
+        labels[_ellipsoid(rng, np.full(3, rng.uniform(30, 60)), _anywhere(rng))(points) > 0] = 0
     inside = labels == target
     parts, found = ndimage.label(inside)
     if found > 1:  # an object is one part: what others cut off is another structure
         largest = np.argmax(np.bincount(parts.ravel())[1:]) + 1
         labels[inside & (parts != largest)] = count
-    if rng.random() < 0.4:  # air around the patient
-        labels[_ellipsoid(rng, np.full(3, rng.uniform(30, 60)), _anywhere(rng))(points) > 0] = 0
     return labels, target
 
 
