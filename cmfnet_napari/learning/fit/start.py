@@ -9,6 +9,7 @@ import torch
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import new_folder
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, parse_config
 from cmfnet_napari.core.fit.model_card import (
@@ -17,7 +18,7 @@ from cmfnet_napari.core.fit.model_card import (
     read_card,
     with_network,
 )
-from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.fit.runs import LOCK_FILE, STATE_FILE
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.learning.engine.state import (
@@ -28,7 +29,7 @@ from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import FitLoop
 from cmfnet_napari.learning.fit.output import Report
 from cmfnet_napari.learning.fit.reading import Reading
-from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.run_folder import RunFolder, alone
 from cmfnet_napari.learning.model.checkpoint import load_model
 
 
@@ -101,16 +102,18 @@ def fit(
             return _read(study, scribbles, RunFolder(run, root or run), base, device, names, hooks)
         data = tuple(dict.fromkeys(card.data + data))
     folder = RunFolder(run, root or run)
-    if (run / STATE_FILE).exists():
-        folder.check_same(config, study, scribbles)
-        return go_on(study, scribbles, run, device=device, names=names, hooks=hooks, root=root)
-    work = FitLoop(study, scribbles, folder, config, device, hooks)
-    work.names, work.data = names, data
-    if base is not None:
-        work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
-        work.from_base = True
-    work.report.write(lambda: work.run.freeze(config, study, scribbles))
-    return work.go()
+    with alone(run):
+        if (run / STATE_FILE).exists():
+            folder.check_same(config, study, scribbles)
+            return _restored(study, scribbles, folder, device, names, hooks).go()
+        new_folder(run, but=LOCK_FILE)  # another fit may have filled it since it was chosen
+        work = FitLoop(study, scribbles, folder, config, device, hooks)
+        work.names, work.data = names, data
+        if base is not None:
+            work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
+            work.from_base = True
+        work.report.write(lambda: work.run.freeze(config, study, scribbles))
+        return work.go()
 
 
 def _read(
@@ -123,10 +126,12 @@ def _read(
     hooks: Hooks,
 ) -> events.Finished | None:
     """Contour from the strokes alone, by a model that reads them anywhere."""
-    reading, report = Reading(study, run, base, device, names), Report(run, hooks)
-    report.write(lambda: run.freeze(read_card(base).config, study, scribbles))
-    report.tell(reading.started())
-    finished = reading.read(scribbles, hooks)
+    with alone(run.folder):
+        new_folder(run.folder, but=LOCK_FILE)
+        reading, report = Reading(study, run, base, device, names), Report(run, hooks)
+        report.write(lambda: run.freeze(read_card(base).config, study, scribbles))
+        report.tell(reading.started())
+        finished = reading.read(scribbles, hooks)
     hooks.keep_reading(reading)
     return finished
 
@@ -165,8 +170,24 @@ def go_on(
     UserError
         As `fit`, or the run holds no state, a damaged one, or belongs to another study.
     """
-    hooks = hooks or Hooks()
-    folder = RunFolder(run, root or run)
+    with alone(run):
+        folder = RunFolder(run, root or run)
+        work = _restored(study, scribbles, folder, device, names, hooks or Hooks())
+        if less_memory:
+            work.need_less()
+        return work.go()
+
+
+def _restored(
+    study: Study,
+    scribbles: Codes,
+    folder: RunFolder,
+    device: str,
+    names: Sequence[str] | None,
+    hooks: Hooks,
+) -> FitLoop:
+    """A fit as its last state left it."""
+    run = folder.folder
     if folder.frozen().get("study") != study.content_hash:
         raise UserError(f"The run {run.name} was trained on another CT and MR. Train anew.")
     state = load_state(run, torch.device("cpu"))
@@ -176,6 +197,4 @@ def go_on(
         work.restore(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged_state(run) from error
-    if less_memory:
-        work.need_less()
-    return work.go()
+    return work
