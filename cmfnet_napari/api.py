@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.core.fit.config import Config
     from cmfnet_napari.core.fit.events import Event, Finished
     from cmfnet_napari.core.images.study import Study
-    from cmfnet_napari.learning.predict.predictor import Prediction
+    from cmfnet_napari.learning.predict.prediction import Prediction
 
 
 @dataclass(frozen=True)
