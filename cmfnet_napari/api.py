@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.core.fit.config import Config
     from cmfnet_napari.core.fit.events import Event, Finished
     from cmfnet_napari.core.images.study import Study
-    from cmfnet_napari.learning.predict.predictor import Prediction
+    from cmfnet_napari.learning.predict.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class FitResult:
         return values | {"disagreement": str(self.disagreement or "")}
 
 
-def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
+def open_study(ct: str | Path, mr: str | Path | None = None, *, subtract: float = 0.0) -> Study:
     """Read a CT and, if there is one, an MR, and put both on the CT's grid.
 
     Parameters
@@ -91,6 +91,9 @@ def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
     mr : path, optional
         The same of an MR that lies on the CT already. It needs no grid in common with it; it is
         interpolated linearly. Its units do not matter.
+    subtract : float
+        Taken from the CT's values: 1024 where they lack the offset of Hounsfield units, which is
+        said in a warning.
 
     Returns
     -------
@@ -104,8 +107,11 @@ def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
         finite; the MR does not meet the CT.
     """
     from cmfnet_napari.core.images import study
+    from cmfnet_napari.core.images.hounsfield import say_offset
 
-    return study.open_study(ct, mr)
+    opened = study.open_study(ct, mr).less(subtract)
+    say_offset(opened.ct.array)
+    return opened
 
 
 def load_scribbles(path: str | Path, study: Study) -> np.ndarray:
