@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pydicom import Dataset
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.words import clean
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,10 @@ def study_of(answer: Dataset) -> Study:
     modalities = answer.get("ModalitiesInStudy") or ""
     return Study(
         uid=str(answer.get("StudyInstanceUID", "")),
-        patient_name=str(answer.get("PatientName", "")),
-        patient_id=str(answer.get("PatientID", "")),
+        patient_name=clean(str(answer.get("PatientName", ""))),
+        patient_id=clean(str(answer.get("PatientID", ""))),
         date=str(answer.get("StudyDate", "")),
-        description=str(answer.get("StudyDescription", "")),
+        description=clean(str(answer.get("StudyDescription", ""))),
         modalities=modalities if isinstance(modalities, str) else "/".join(modalities),
         instances=_count(answer, "NumberOfStudyRelatedInstances"),
     )
@@ -146,7 +147,7 @@ def series_of(answer: Dataset) -> Series:
     return Series(
         uid=str(answer.get("SeriesInstanceUID", "")),
         modality=str(answer.get("Modality", "")),
-        description=str(answer.get("SeriesDescription", "")),
+        description=clean(str(answer.get("SeriesDescription", ""))),
         instances=_count(answer, "NumberOfSeriesRelatedInstances"),
     )
 
