@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 
 import pytest
 import SimpleITK as sitk
@@ -34,6 +35,7 @@ def test_kills_lose_nothing(tmp_path):
     assert (run.returncode, outcome.good) == (0, True), outcome.notes
     assert outcome.kills >= COUNT
     assert outcome.strokes > 0
+    assert outcome.corrections > 0
 
 
 def test_what_is_lost_would_be_seen(tmp_path):
@@ -42,9 +44,13 @@ def test_what_is_lost_would_be_seen(tmp_path):
     images = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("ct", "mr"))
     create_case(tmp_path / "cases" / "one", study_from_images(*images)).close()
     outcome = kills.Outcome()
-    said = [{"what": "paint", "sum": 1, "time": at} for at in (10.0, 11.9)]
+    line = {"what": "stroke", "sum": 1, "words": 0, "shown": True}
+    said = [{**line, "time": at} for at in (10.0, 11.9)]
     kills._check(tmp_path, 0, said, 12.0, outcome)
     assert (outcome.strokes, outcome.lost, outcome.good) == (1, 1, False)  # half a second is given
+    nothing = {"sum": zlib.crc32(bytes(12 * 20 * 16)), "shown": False, "time": 10.0}
+    kills._check(tmp_path, 0, [{**line, **nothing, "what": "correction"}], 12.0, outcome)
+    assert (outcome.corrections, outcome.lost, outcome.not_shown) == (1, 1, 1)
     damaged = tmp_path / "cases" / "one" / "case.json"
     damaged.write_text("{", encoding="utf-8")
     kills._check(tmp_path, 0, [], 12.0, outcome)

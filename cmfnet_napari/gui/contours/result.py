@@ -207,6 +207,11 @@ class Result(QObject):
         show_info(plain(f"The last prediction could not be read and is not shown. {error}"))
 
     @property
+    def contours(self) -> list[Labels]:
+        """Layers that show a contour of this case's own trainings."""
+        return [layer for layer in (self.prediction, self._preview) if layer is not None]
+
+    @property
     def exists(self) -> bool:
         """Whether there is a prediction in the window."""
         return self.labels is not None and self._is_shown(self.prediction)
