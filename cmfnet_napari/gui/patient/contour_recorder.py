@@ -110,12 +110,7 @@ class ContourRecorder(LayerRecorder):
         if (self._data()[index] != labels).any():
             self._put(voxels, labels)
             forget_history(self.layer)
-
-    def _put(self, voxels: np.ndarray, codes: np.ndarray) -> None:
-        super()._put(voxels, codes)
-        for layer in self._painted:
-            if layer is not self.layer:
-                layer.refresh(thumbnail=False, highlight=False, extent=False)
+        self.layer.events.data(value=self.layer.data)  # the other views and the one in 3D hear it
 
     def _keep(self, change: Stroke | None) -> Stroke | None:
         if change is None or self.own:
