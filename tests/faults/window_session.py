@@ -28,6 +28,7 @@ from tests.case_runs import write_run
 from tests.faults.checksum import checksum
 
 PAUSE_MS = (5, 60)
+RECORDED_MS = 20  # an edit is recorded with the next event
 TINY = {"width": 4, "steps": 40, "preview_seconds": 2.0, "precision": "float32"}
 
 
@@ -35,7 +36,7 @@ class User:
     """Draws at random; the same seed draws the same."""
 
     def __init__(self, folder: Path, seed: int, fit: bool) -> None:
-        self.random, self.fit = random.Random(seed), fit
+        self.random, self.fit, self.pause = random.Random(seed), fit, 0
         dock = add_dock(napari.Viewer(show=True))
         self.session, self.workbench = dock.session, dock.workbench
         self.session.opened.connect(self.begin)
@@ -63,7 +64,8 @@ class User:
         self.next()
 
     def next(self) -> None:
-        QTimer.singleShot(self.random.randint(*PAUSE_MS), self.act)
+        pause, self.pause = max(self.pause, self.random.randint(*PAUSE_MS)), 0
+        QTimer.singleShot(pause, self.act)
 
     def act(self) -> None:
         """One thing a user does."""
@@ -80,7 +82,8 @@ class User:
     def correct(self) -> None:
         if self.workbench.result.exists:
             self.draw(self.workbench.result.prediction, self.random.choice((0, 1)))
-            QTimer.singleShot(0, lambda: self.tell("correction"))
+            QTimer.singleShot(RECORDED_MS, lambda: self.tell("correction"))
+            self.pause = 2 * RECORDED_MS  # the contour is compared: no other edit before that
 
     def take_back(self) -> None:
         at = tuple(self.random.randrange(n) for n in self.session.scribbles.data.shape)
