@@ -20,6 +20,11 @@ class CaseInUseError(UserError):
     """Another window has the case open."""
 
 
+def lock_failure(error: OSError | NotImplementedError) -> str:
+    """Why a file could not be locked, without its path."""
+    return getattr(error, "strerror", None) or "its file system knows no locks"
+
+
 class CaseLock:
     """Holds a case for writing until it is released, or this process ends.
 
@@ -55,9 +60,9 @@ class CaseLock:
                 f"This case is open in another window{_who(self._holder)}. Here it can be looked "
                 "at, not changed. Close the other window, then open the patient again."
             ) from None
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             raise UserError(
-                f"The case folder {folder.name} cannot be written ({error.strerror})."
+                f"The case folder {folder.name} cannot be written ({lock_failure(error)})."
             ) from error
         self.unclean = self._lock.lock_counter == 1 and self._holder.exists()
         self._holder.write_text(json.dumps(_me()), encoding="utf-8")

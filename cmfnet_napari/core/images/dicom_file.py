@@ -14,6 +14,7 @@ import pydicom
 from pydicom import FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import VR
 
 from cmfnet_napari.core.errors import UserError
@@ -57,6 +58,10 @@ def read_dicom(
     data: FileDataset = pydicom.dcmread(
         path, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=True
     )
+    if not data.file_meta.get("TransferSyntaxUID"):
+        implicit, little = data.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return data
 
 

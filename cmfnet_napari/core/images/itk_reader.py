@@ -7,7 +7,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from cmfnet_napari.core.errors import UserError, list_names
+from cmfnet_napari.core.errors import UserError, list_names, say
 from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.header_check import check_promise
@@ -73,6 +73,8 @@ def read_series(folder: Path) -> sitk.Image:
             f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
             "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
         )
+    for note in (*images[0].stack.notes, *left_out_notes(found.left_out)):
+        say(f"{folder.name}: {note}")
     return read_stack(images[0].stack, images[0].origin.modality, folder.name)
 
 

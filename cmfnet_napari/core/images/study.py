@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from cmfnet_napari.core.arrays import Codes, Doubles, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.label_map import to_labels
+from cmfnet_napari.core.images.padding import has_data
 from cmfnet_napari.core.images.volume import (
     Volume,
     check_values,
@@ -241,24 +241,3 @@ def _resample_mr(mr: sitk.Image, ct: Volume, matrix: Doubles | None = None) -> t
         )
     array = sitk.GetArrayFromImage(sitk.Resample(mr, target, move, sitk.sitkLinear, 0))
     return Volume(np.where(fov, array, np.float32(0)), ct.grid, "MR"), fov
-
-
-def has_data(array: np.ndarray) -> Mask:
-    """Everywhere but in the padding: voxels of the lowest value that hang together with a face.
-
-    Parameters
-    ----------
-    array : array (z, y, x)
-        An MR.
-
-    Returns
-    -------
-    bool array (z, y, x)
-    """
-    parts, count = ndimage.label(array == array.min())
-    faces = [np.take(parts, i, axis) for axis in range(3) for i in (0, -1)]
-    padding = np.zeros(count + 1, dtype=bool)
-    padding[np.unique(np.concatenate([face.ravel() for face in faces]))] = True
-    padding[0] = False
-    data: Mask = ~padding[parts]
-    return data

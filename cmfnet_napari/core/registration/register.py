@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.arrays import Doubles, three
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.grid import Triple
-from cmfnet_napari.core.images.study import has_data
+from cmfnet_napari.core.images.padding import has_data
 
 Progress = Callable[[float], bool]  # gets the share done, 0 … 1; answers whether to go on
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from cmfnet_napari.core.arrays import Doubles, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
-from cmfnet_napari.core.images.study import Study, has_data
+from cmfnet_napari.core.images.padding import has_data
+from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.registration.likeness import Likeness, doubts, likeness
 
 FILE = "registration.json"

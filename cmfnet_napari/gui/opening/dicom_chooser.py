@@ -235,7 +235,7 @@ class DicomChooser(QDialog):
         objects, names = self._structures()
         register = self.register.isChecked()
         choice = Choice(ct, self._picked("MR"), objects, names, register)
-        asked = other_frames(choice)
+        asked = other_frames(choice, self._found)
         if asked:
             answer = QMessageBox.question(self, "Another frame of reference", frame_question(asked))
             if answer != QMessageBox.StandardButton.Yes:

@@ -131,15 +131,16 @@ def _contours(entry: DicomObject) -> list[LayerData]:
 def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
     """Structures of the patient whose CT and MR are open, in one of their frames of reference."""
     choice = replace(patient.images, objects=(entry,))
-    if other_frames(choice) and entry.origin.patient == choice.ct.origin.patient:
+    found = Scan((), (entry,))
+    if other_frames(choice, found) and entry.origin.patient == choice.ct.origin.patient:
         raise UserError(
             f"{entry.label or entry.path.name} lies in another frame of reference than the CT and "
             "the MR: its contours may be at the wrong place. Open its folder with 'DICOM folder…' "
             "and choose it there, if it was drawn on these images."
         )
-    check_objects(choice)
+    check_objects(choice, found)
     matrix = patient.case.registrations.current.array
-    structures, notes = place_structures(choice, patient.case.study, matrix)
+    structures, notes = place_structures(choice, found, patient.case.study, matrix)
     if not structures:
         raise UserError(" ".join(notes))
     for note in notes:
@@ -150,10 +151,17 @@ def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
 def _by_position(entry: DicomObject, study: Study) -> list[Structure]:
     """Structures on a CT of which nothing is known but where it lies."""
     if entry.origin.modality == STRUCTURES:
-        structures = [
-            Structure(roi.name, roi.color, rasterise(roi.contours, study.grid, roi.name)[0])
-            for roi in read_structures(entry.path)
-        ]
+        if len(set(entry.frames)) > 1:
+            raise UserError(
+                f"{entry.label or entry.path.name} was drawn in {len(set(entry.frames))} frames of "
+                "reference. Open the folder with its images, which says where they lie."
+            )
+        structures = []
+        for roi in read_structures(entry.path):
+            mask, note = rasterise(roi.contours, study.grid, roi.name)
+            structures.append(Structure(roi.name, roi.color, mask))
+            for words in filter(None, (roi.note, note)):
+                show_info(plain(words))
     else:
         structures = [
             Structure(segment.name, segment.color, segment.on(study.grid))

@@ -9,6 +9,7 @@ import torch
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import new_folder
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, parse_config
 from cmfnet_napari.core.fit.model_card import (
@@ -17,7 +18,7 @@ from cmfnet_napari.core.fit.model_card import (
     read_card,
     with_network,
 )
-from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.fit.runs import LOCK_FILE, STATE_FILE
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.learning.engine.state import (
@@ -26,7 +27,7 @@ from cmfnet_napari.learning.engine.state import (
 )
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import FitLoop
-from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.run_folder import RunFolder, alone
 from cmfnet_napari.learning.model.checkpoint import load_model
 
 
@@ -92,16 +93,18 @@ def fit(
         config = with_network(config, card)
         data = tuple(dict.fromkeys(card.data + data))
     folder = RunFolder(run, root or run)
-    if (run / STATE_FILE).exists():
-        folder.check_same(config, study, scribbles)
-        return go_on(study, scribbles, run, device=device, names=names, hooks=hooks, root=root)
-    work = FitLoop(study, scribbles, folder, config, device, hooks)
-    work.names, work.data = names, data
-    if base is not None:
-        work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
-        work.from_base = True
-    work.report.write(lambda: work.run.freeze(config, study, scribbles))
-    return work.go()
+    with alone(run):
+        if (run / STATE_FILE).exists():
+            folder.check_same(config, study, scribbles)
+            return _restored(study, scribbles, folder, device, names, hooks).go()
+        new_folder(run, but=LOCK_FILE)  # another fit may have filled it since it was chosen
+        work = FitLoop(study, scribbles, folder, config, device, hooks)
+        work.names, work.data = names, data
+        if base is not None:
+            work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
+            work.from_base = True
+        work.report.write(lambda: work.run.freeze(config, study, scribbles))
+        return work.go()
 
 
 def go_on(
@@ -138,8 +141,24 @@ def go_on(
     UserError
         As `fit`, or the run holds no state, a damaged one, or belongs to another study.
     """
-    hooks = hooks or Hooks()
-    folder = RunFolder(run, root or run)
+    with alone(run):
+        folder = RunFolder(run, root or run)
+        work = _restored(study, scribbles, folder, device, names, hooks or Hooks())
+        if less_memory:
+            work.need_less()
+        return work.go()
+
+
+def _restored(
+    study: Study,
+    scribbles: Codes,
+    folder: RunFolder,
+    device: str,
+    names: Sequence[str] | None,
+    hooks: Hooks,
+) -> FitLoop:
+    """A fit as its last state left it."""
+    run = folder.folder
     if folder.frozen().get("study") != study.content_hash:
         raise UserError(f"The run {run.name} was trained on another CT and MR. Train anew.")
     state = load_state(run, torch.device("cpu"))
@@ -149,6 +168,4 @@ def go_on(
         work.restore(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged_state(run) from error
-    if less_memory:
-        work.need_less()
-    return work.go()
+    return work

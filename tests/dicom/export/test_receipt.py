@@ -12,7 +12,7 @@ from cmfnet_napari.core.dicom.export import checked_export as export_module
 from cmfnet_napari.core.dicom.export import checker
 from cmfnet_napari.core.dicom.export.checked_export import classes_in, export
 from cmfnet_napari.core.dicom.export.provenance import Maker
-from cmfnet_napari.core.dicom.export.receipt import Line, structure_set_receipt
+from cmfnet_napari.core.dicom.export.receipt import Line, Place, structure_set_receipt
 from cmfnet_napari.core.dicom.export.reference import read_reference
 from cmfnet_napari.core.dicom.export.roi import Roi, check_rois, make_rois
 from cmfnet_napari.core.dicom.export.rtstruct import new_structure_set, write_structure_set
@@ -30,7 +30,10 @@ def judged(reference, labels, label_map, tmp_path):
         made = new_structure_set(reference, labels, ROIS, Maker())
         change(made.ROIContourSequence[0].ContourSequence)
         write_structure_set(made, tmp_path / "changed.dcm")
-        slices = [(header.SOPInstanceUID, 0) for header in reference.headers]
+        slices = [
+            Place(header.SOPInstanceUID, 0, tuple(header.ImagePositionPatient))
+            for header in reference.headers
+        ]
         placed = reference.place(label_map, "labels")
         return structure_set_receipt(tmp_path / "changed.dcm", placed, ROIS, slices)
 

@@ -109,8 +109,46 @@ def test_contours_in_another_frame_are_asked_about(tmp_path):
     assert {s.name for s in loaded.structures} == {"GTV CT", "Far"}
     found = scan([tmp_path])
     ct, mr = propose(found)
-    asked = other_frames(Choice(ct, mr, tuple(found.of_kind(STRUCTURES))))
-    assert [entry.names for entry in asked] == [("Far",)]
+    asked = other_frames(Choice(ct, mr, tuple(found.of_kind(STRUCTURES))), found)
+    assert asked == ["Far of PLAN"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("taken", [None, "none"])
+def test_each_structure_of_a_set_lies_in_its_own_frame(tmp_path, order, taken):
+    """One set, three frames: the CT's, the MR's, and that of a scan which is not there."""
+    shift = np.array([20.0, -7.0, 3.0])
+    write_patient(tmp_path, "elsewhere", tuple(shift))
+    for old in tmp_path.glob("rs-*"):
+        old.unlink()
+    moves = {"frame": 0 * shift, "elsewhere": shift, "old scan": -2 * shift}
+    rois = [
+        {"name": frame, "contours": [ring + move for ring in _ball()]}
+        for frame, move in list(moves.items())[::order]
+    ]
+    path = write_structures(tmp_path / "rs.dcm", rois)
+
+    def own_frames(data):
+        for entry in data.StructureSetROISequence:
+            entry.ReferencedFrameOfReferenceUID = uid("frame", entry.ROIName)
+
+    rewrite(path, own_frames)
+
+    def back(move):
+        matrix = np.eye(4)
+        matrix[:3, 3] = -move
+        return [matrix]
+
+    items = [(frame, back(move)) for frame, move in moves.items() if frame != "old scan"]
+    write_registration(tmp_path / "reg.dcm", items, to="frame")
+    with pytest.raises(UserError, match="old scan of PLAN lies in another frame of reference"):
+        read_patient([tmp_path], mr=taken, structures=True)
+    items = [(frame, back(move)) for frame, move in moves.items()]
+    write_registration(tmp_path / "reg.dcm", items, to="frame")
+    loaded, _ = read_patient([tmp_path], mr=taken, structures=True)
+    assert len(loaded.structures) == 3
+    for structure in loaded.structures:
+        np.testing.assert_allclose(middle(structure.mask, loaded.study.grid), CENTRE, atol=0.5)
 
 
 def _ball(aside=0.0):

@@ -15,6 +15,7 @@ from cmfnet_napari.core.dicom.importing.segments import read_segments
 from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.volume import from_image, read_image
 from tests.conftest import rotation
 from tests.dicom_files import rewrite, uid, write_registration, write_slices, write_structures
@@ -122,7 +123,7 @@ def test_contours_outside_the_image():
     inside, beyond = points(GRID, 7, square(3, 9)), points(GRID, 9, square(3, 9))
     mask, note = rasterise([inside, beyond], GRID, "GTV")
     assert mask[7].any()
-    assert note == "GTV: 1 of 2 contours lie outside the image, in part or whole."
+    assert note.startswith("GTV: 1 of 2 contours lie outside the image, in part or whole. GTV has")
     with pytest.raises(UserError, match=r"structure GTV lies outside the image \(x "):
         rasterise([beyond], GRID, "GTV")
 
@@ -161,6 +162,79 @@ def test_names_colours_and_open_contours(tmp_path):
     np.testing.assert_allclose(gtv.contours[0], closed, atol=1e-4)
     assert gtv.note == "GTV: 1 open contour or point that encloses nothing left out."
     assert (line.contours, line.left_out) == ((), 2)
+
+
+BIG, SMALL = square(3, 13), square(3, 5)
+
+
+def volumes(path):
+    """Pixels of every structure, and what is said."""
+    rois = read_structures(path)
+    masks = [
+        rasterise(roi.contours, GRID, roi.name)[0].sum() if roi.contours else 0 for roi in rois
+    ]
+    return [(roi.name, int(n)) for roi, n in zip(rois, masks, strict=True)], " ".join(
+        roi.note for roi in rois
+    )
+
+
+@pytest.mark.parametrize("case", ["in order", "one has none", "two items", "no structure"])
+def test_numbers_of_structures_and_of_their_contours(tmp_path, case):
+    """A number given twice (rt-utils counts the structures), and one structure in two items."""
+    sets = [
+        {"name": "Bladder", "contours": [points(GRID, 1, SMALL)]},
+        {"name": "Prostate", "contours": [points(GRID, k, BIG) for k in (2, 3)]},
+        {"name": "Seed", "contours": [points(GRID, 5, SMALL)]},
+    ]
+    path = write_structures(tmp_path / "rs.dcm", sets)
+
+    def change(data):
+        entries, items = data.StructureSetROISequence, data.ROIContourSequence
+        if case in ("in order", "one has none"):
+            entries[2].ROINumber = entries[1].ROINumber
+            items[2].ReferencedROINumber = items[1].ReferencedROINumber
+        if case == "one has none":
+            del items[1]
+        if case == "two items":
+            items[2].ReferencedROINumber = items[1].ReferencedROINumber
+        if case == "no structure":
+            del entries[2]
+
+    rewrite(path, change)
+    found, said = volumes(path)
+    expected = {
+        "in order": [("Bladder", 4), ("Prostate", 200), ("Seed", 4)],
+        "one has none": [("Bladder", 4), ("Prostate", 0), ("Seed", 0)],
+        "two items": [("Bladder", 4), ("Prostate", 204), ("Seed", 0)],
+        "no structure": [("Bladder", 4), ("Prostate", 200), ("Structure 3", 4)],
+    }
+    assert found == expected[case]
+    words = {
+        "in order": "2 structures have the number 2; contours were given to them in their order",
+        "one has none": "2 structures have the number 2, but 1 have contours: nobody can tell",
+        "two items": "",
+        "no structure": "Structure 3: its contours have no entry among the structures",
+    }
+    assert words[case] in said
+
+
+@pytest.mark.parametrize(
+    ("slices", "voxels", "words"),
+    [
+        ([2, 3, 4, 5, 6, 7], 6, ""),
+        ([2, 4, 6, 8, 10], 10, "is drawn on every second slice"),
+        ([1, 4, 7, 10], 12, "is drawn on every third slice"),
+        ([2, 3, 4, 6, 7], 5, "has no contour on 1 slice"),
+        ([2, 4, 8, 10], 8, "has no contour on 1 slice"),  # every second, and one skipped
+        ([2, 3, 9], 3, "has no contour on 5 slices"),
+        ([2, 9], 2, "has no contour on 6 slices"),
+    ],
+)
+def test_slices_without_a_contour_are_filled_in_or_said(slices, voxels, words):
+    grid = Grid((14, 20, 20), (2.0, 1.0, 1.0))
+    mask, note = rasterise([points(grid, k, square(2.5, 12.5)) for k in slices], grid, "GTV")
+    assert mask.sum() == pytest.approx(100 * voxels, rel=0.02)
+    assert (words in note) if words else note == ""
 
 
 def test_damaged_structure_sets(tmp_path):
@@ -255,6 +329,50 @@ def test_segments_lie_where_the_image_says(tmp_path):
     np.testing.assert_array_equal(gtv.on(GRID, shifted), np.roll(masks[..., 0] == 1, -2, axis=2))
     with pytest.raises(UserError, match="GTV lies outside the image"):
         gtv.on(Grid(GRID.shape, GRID.spacing, (900.0, 0.0, 0.0)))
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_segments_of_a_label_map(tmp_path, background):
+    """LABELMAP (Sup 243); counted by hand."""
+    array = np.random.default_rng(0).integers(-100, 100, GRID.shape).astype(np.int16)
+    paths = write_slices(tmp_path / "S", array, GRID)
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[1:4, 5:9, 6:12], labels[4:6, 5:9, 6:12] = 1, 2
+    order = np.argsort([pydicom.dcmread(path).InstanceNumber for path in paths])
+    described = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=name,
+            segmented_property_category=codes.SCT.Tissue,
+            segmented_property_type=codes.SCT.Tissue,
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number, name in ((1, "A"), (2, "B"))
+    ]
+    made = highdicom.seg.Segmentation(
+        [pydicom.dcmread(paths[k]) for k in order],
+        labels,
+        "LABELMAP",
+        described,
+        uid("seg series"),
+        1,
+        uid("seg"),
+        1,
+        "maker",
+        "model",
+        "1",
+        "1",
+    )
+    if not background:
+        del made.SegmentSequence[0]
+    made.save_as(tmp_path / "seg.dcm")
+    found = read_segments(tmp_path / "seg.dcm")
+    assert [segment.name for segment in found] == ["A", "B"]
+    for segment in found:
+        np.testing.assert_array_equal(segment.on(GRID), labels == segment.number)
+    if background:
+        (entry,) = scan([tmp_path]).objects
+        assert entry.names == ("A", "B")
 
 
 def test_no_segmentation(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cmfnet_napari.api import run_folder
 from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
@@ -12,7 +13,8 @@ from cmfnet_napari.core.images.study import load_labels, load_values
 from cmfnet_napari.learning.fit import loop as fit_loop
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import agreement
-from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.fit.run_folder import alone
+from cmfnet_napari.learning.fit.start import fit, go_on
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.predictor import predict_study
 from tests.learning.conftest import dice, make_ball
@@ -236,3 +238,19 @@ def test_a_fit_that_was_stopped_is_not_short_of_time(ball, tmp_path):
         ball.study, ball.scribbles, tmp_path, ball.config, hooks=Hooks(request=lambda: "stop")
     )
     assert (finished.stopped, finished.warning) == (True, "")
+
+
+def test_a_second_fit_into_one_folder_is_refused(ball, tmp_path):
+    config = ball.config.model_copy(update={"steps": 1})
+    with alone(tmp_path):
+        assert run_folder(tmp_path) == tmp_path  # a lock alone holds nothing
+        for begin in (
+            lambda: fit(ball.study, ball.scribbles, tmp_path, config),
+            lambda: go_on(ball.study, ball.scribbles, tmp_path),
+        ):
+            with pytest.raises(UserError, match="Another training is writing into"):
+                begin()
+    (tmp_path / "config.json").write_text("{}")  # the first one, which ended meanwhile
+    with pytest.raises(UserError, match="already holds something"):
+        fit(ball.study, ball.scribbles, tmp_path, config)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "fit.lock"]

@@ -9,9 +9,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import SimpleITK as sitk
+from pydicom import Dataset
 
+from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.core.dicom.export.receipt import (
+    Place,
     Receipt,
     image_receipt,
     segmentation_receipt,
@@ -136,17 +139,22 @@ def _write(
     """Write the draft and read it back."""
     array = sitk.GetArrayFromImage(labels)
     sources = [reference.files[0], *([] if add_to is None else [Path(add_to)])]
+    slices = [_place(header) for header in reference.headers]
     if kind == "nifti":
         chosen = np.where(np.isin(array, [roi.code for roi in rois]), array, 0).astype(np.uint8)
         write_image(reference.grid.to_image(chosen), draft)
         return image_receipt(read_image(draft), labels, rois)
     if kind == "seg":
         write_segmentation(new_segmentation(reference, array, rois, maker), draft)
-        return segmentation_receipt(draft, labels, rois, sources)
+        return segmentation_receipt(draft, labels, rois, slices, sources)
     if add_to is None:
         structure_set = new_structure_set(reference, array, rois, maker)
     else:
         structure_set = add_to_structure_set(add_to, reference, array, rois, maker)
     write_structure_set(structure_set, draft)
-    slices = [(str(h.SOPInstanceUID), frame_number(h)) for h in reference.headers]
     return structure_set_receipt(draft, labels, rois, slices, sources)
+
+
+def _place(header: Dataset) -> Place:
+    position = three(float(v) for v in header.ImagePositionPatient)
+    return Place(str(header.SOPInstanceUID), frame_number(header), position)

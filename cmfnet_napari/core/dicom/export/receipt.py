@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -20,7 +21,7 @@ from cmfnet_napari.core.arrays import Doubles, Mask, Wholes
 from cmfnet_napari.core.dicom.export.checker import CHECKER, broken_rules
 from cmfnet_napari.core.dicom.export.roi import Roi
 from cmfnet_napari.core.files import JsonObject
-from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.grid import Grid, Triple
 
 MIN_DICE = 0.99  # of structures larger than a millilitre
 SMALL_ML = 1.0
@@ -30,6 +31,14 @@ NO_ERRORS = "no errors"
 NOT_CHECKED = f"not checked: {CHECKER} is not installed"
 NOT_DICOM = "not a DICOM file"
 _OFF_GRID = 0.01  # of a voxel
+
+
+class Place(NamedTuple):
+    """One slice: SOP instance UID, frame (0 of a single one), its first voxel's place (LPS, mm)."""
+
+    uid: str
+    frame: int
+    position: Triple
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def structure_set_receipt(
     path: Path,
     labels: sitk.Image,
     rois: Sequence[Roi],
-    slices: Sequence[tuple[str, int]],
+    slices: Sequence[Place],
     sources: Sequence[Path] = (),
 ) -> Receipt:
     """Read a structure set back.
@@ -128,8 +137,8 @@ def structure_set_receipt(
         What was meant: segmentation codes, array (slices, rows, columns) in the series' planes.
     rois : sequence of Roi
         The structures that were written.
-    slices : sequence of (str, int)
-        SOP Instance UID and frame of the series' slices, in order; frame 0 of a single slice.
+    slices : sequence of Place
+        The series' slices, in order.
     sources : sequence of Path
         Files that values were taken over from, such as a slice or the set they were added to: the
         rules of DICOM that these break already are not held against the new file.
@@ -155,7 +164,11 @@ def structure_set_receipt(
 
 
 def segmentation_receipt(
-    path: Path, labels: sitk.Image, rois: Sequence[Roi], sources: Sequence[Path] = ()
+    path: Path,
+    labels: sitk.Image,
+    rois: Sequence[Roi],
+    slices: Sequence[Place],
+    sources: Sequence[Path] = (),
 ) -> Receipt:
     """Read a DICOM SEG back; parameters as `structure_set_receipt`."""
     dataset = pydicom.dcmread(path)
@@ -168,10 +181,10 @@ def segmentation_receipt(
     for frame, group in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         segment = _macro(group, shared, "SegmentIdentificationSequence")
         number = int(segment.ReferencedSegmentNumber)
-        corners = grid.to_index(_corners(group, shared))
-        where = round(float(corners[0, 0]))
-        expected = np.array([[where, 0, 0], [where, 0, 1], [where, 1, 0]])
-        if np.abs(corners - expected).max() > _OFF_GRID or not 0 <= where < grid.shape[0]:
+        corners = _corners(group, shared)
+        where, in_plane, beside = _in_slice(corners, grid, slices)
+        expected = np.array([[0, 0], [0, 1], [1, 0]])
+        if max(beside, np.abs(in_plane - expected).max()) > _OFF_GRID:
             problems.append("a frame lies beside the series' slices")
             continue
         found[number][where] |= frame.astype(bool)
@@ -190,19 +203,30 @@ def image_receipt(image: sitk.Image, labels: sitk.Image, rois: Sequence[Roi]) ->
 
 
 def _placed(
-    contour: Dataset, grid: Grid, slices: Sequence[tuple[str, int]]
+    contour: Dataset, grid: Grid, slices: Sequence[Place]
 ) -> tuple[int, Doubles, str]:  # slice, points (n, 2) in voxels, what is wrong
-    points = grid.to_index(np.array(contour.ContourData, dtype=float).reshape(-1, 3))
-    where = round(float(points[:, 0].mean()))
+    points = np.array(contour.ContourData, dtype=float).reshape(-1, 3)
+    where, in_plane, beside = _in_slice(points, grid, slices)
     if len(points) < 3 or len(points) != contour.NumberOfContourPoints:
-        return where, points, "a contour has fewer than 3 points, or not as many as it says"
-    if np.abs(points[:, 0] - where).max() > _OFF_GRID or not 0 <= where < grid.shape[0]:
-        return where, points, "a contour does not lie in a slice"
+        return where, in_plane, "a contour has fewer than 3 points, or not as many as it says"
+    if beside > _OFF_GRID:
+        return where, in_plane, "a contour does not lie in a slice"
     named = contour.ContourImageSequence[0]
     frame = int(named.get("ReferencedFrameNumber", 0))
-    if (named.ReferencedSOPInstanceUID, frame) != slices[where]:
-        return where, points, "a contour names another slice than it lies in"
-    return where, points[:, 1:], ""
+    if (named.ReferencedSOPInstanceUID, frame) != slices[where][:2]:
+        return where, in_plane, "a contour names another slice than it lies in"
+    return where, in_plane, ""
+
+
+def _in_slice(
+    points: Doubles, grid: Grid, slices: Sequence[Place]
+) -> tuple[int, Doubles, float]:  # nearest slice, (n, 2) in voxels, voxels beside it at most
+    """Points (n, 3), LPS, mm, in the slice that they lie in: its own position counts."""
+    normal = grid.matrix[:, 2]
+    places = np.array([place.position for place in slices])
+    where = int(np.abs(places @ normal - points.mean(axis=0) @ normal).argmin())
+    steps = (points - places[where]) @ grid.matrix / np.array(grid.spacing[::-1])
+    return where, steps[:, 1::-1], float(np.abs(steps[:, 2]).max())
 
 
 def _filled(points: Doubles, shape: tuple[int, int]) -> Mask:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
 from pydicom.errors import InvalidDicomError
 
-from cmfnet_napari.core.arrays import Doubles, three
+from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.dicom.export.provenance import fit_values
 from cmfnet_napari.core.errors import UserError, list_names
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.frames import frame_number, slices_of
 from cmfnet_napari.core.images.series.headers import Slice, read_header
@@ -54,32 +53,20 @@ class Reference:
         gives them.
     files : tuple of Path
         Where they lie.
+    grid : Grid
+        The series' Grid: x along the rows, y down the columns, z along the slices' normal (DICOM
+        PS3.3 C.7.6.2.1.1). Where a scanner rounded its slices' positions, they lie up to that
+        beside the Grid's.
     """
 
     headers: tuple[Dataset, ...]
     files: tuple[Path, ...]
+    grid: Grid
 
     @property
     def first(self) -> Dataset:
         """The header of the first slice; patient, study and series are the same in all."""
         return self.headers[0]
-
-    @cached_property
-    def grid(self) -> Grid:
-        """The series' Grid: x along the rows, y down the columns, z along the slices' normal.
-
-        DICOM PS3.3 C.7.6.2.1.1.
-        """
-        first = self.first
-        across, down = _cosines(first)
-        row_mm, column_mm = (float(v) for v in first.PixelSpacing)
-        distance = float(np.linalg.norm(_position(self.headers[-1]) - _position(first)))
-        return Grid(
-            shape=(len(self.headers), int(first.Rows), int(first.Columns)),
-            spacing=(distance / (len(self.headers) - 1), row_mm, column_mm),
-            origin=three(float(v) for v in _position(first)),
-            direction=tuple(np.stack([across, down, np.cross(across, down)], axis=1).ravel()),
-        )
 
     def to_patient(self, slice_index: int, points: Doubles) -> Doubles:
         """Patient coordinates of points within a slice.
@@ -177,15 +164,13 @@ def read_reference(
 
 
 def _series_in(folder: Path) -> dict[str, Slices]:
-    """Slices of each image series by its UID; copies of a slice once."""
-    found: dict[str, dict[str, Entry]] = {}
+    """Slices of each image series by its UID."""
+    found: dict[str, Slices] = {}
     for header, path in _headers(sorted(p for p in folder.rglob("*") if p.is_file())):
         if header.get("Modality") in _IMAGES:
-            slices = found.setdefault(str(header.get("SeriesInstanceUID", "")), {})
-            for one in slices_of(header):
-                uid = f"{header.get('SOPInstanceUID', path)} {frame_number(one)}"
-                slices.setdefault(uid, (one, path))
-    return {uid: list(slices.values()) for uid, slices in found.items()}
+            slices = found.setdefault(str(header.get("SeriesInstanceUID", "")), [])
+            slices.extend((one, path) for one in slices_of(header))
+    return found
 
 
 def _fitting(found: list[Slices], name: str, labels: sitk.Image) -> list[Reference]:
@@ -250,16 +235,26 @@ def _reference(stack: Stack, slices: Slices, name: str) -> Reference:
         )
     entries = {(path, frame_number(header)): header for header, path in slices}
     headers = tuple(entries[one.path, one.frame] for one in stack.slices)
-    return Reference(headers, tuple(one.path for one in stack.slices))
+    if len({(header.SOPInstanceUID, frame_number(header)) for header in headers}) < len(headers):
+        raise UserError(
+            f"{name} has slices that share an identifier: contours could not say which they lie "
+            "in. Export the series again from the scanner or the PACS."
+        )
+    return Reference(headers, tuple(one.path for one in stack.slices), stack.grid)
 
 
 def _headers(files: Iterable[Path]) -> Iterable[tuple[Dataset, Path]]:
     for path in files:
         try:
             with disable_value_validation():  # real series break rules; they are mended here
-                yield fit_values(pydicom.dcmread(path, stop_before_pixels=True)), path
-        except (InvalidDicomError, OSError, EOFError):  # something else lies there too
+                yield fit_values(read_dicom(path, stop_before_pixels=True)), path
+        except (InvalidDicomError, EOFError):  # something else lies there too
             continue
+        except OSError as error:
+            raise UserError(
+                f"{path.name} cannot be opened: it may be a slice. Ask for the right to read it, "
+                "or take it out of the folder."
+            ) from error
 
 
 def _check_attributes(slices: Slices, name: str) -> None:

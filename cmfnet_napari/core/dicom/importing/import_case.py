@@ -16,7 +16,12 @@ from cmfnet_napari.core.dicom.importing.unused import not_used
 from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.series.scan import scan
-from cmfnet_napari.core.images.series.scan_result import REGISTRATION, Scan
+from cmfnet_napari.core.images.series.scan_result import (
+    REGISTRATION,
+    DicomObject,
+    ImageSeries,
+    Scan,
+)
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.images.volume import is_image_file, read_image
 from cmfnet_napari.core.registration.register import register
@@ -71,7 +76,11 @@ def read_patient(
     choice = _choose(found, ct, mr, structures, automatic, any_frame)
     images = [image for image in (choice.ct, choice.mr) if image is not None]
     loaded = load(choice, found, progress)
-    loaded.notes.extend(not_used([*images, *choice.objects], found))
+    used: list[ImageSeries | DicomObject] = [*images, *choice.objects]
+    frames = {image.origin.frame_uid for image in images}
+    if len(frames) > 1 or any(frame not in frames for o in choice.objects for frame in o.frames):
+        used += found.of_kind(REGISTRATION)
+    loaded.notes.extend(not_used(used, found))
     return loaded, [image.key for image in images]
 
 

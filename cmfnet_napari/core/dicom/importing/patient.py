@@ -96,7 +96,7 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
     CancelledError
         `progress` answered False.
     """
-    check_objects(choice)
+    check_objects(choice, found)
     images = [image for image in (choice.ct, choice.mr) if image is not None]
     check_readable(images, found)
     notes = [f"{image.name}: {note}" for image in images for note in image.stack.notes]
@@ -109,12 +109,13 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
         registration = place(choice, found, ct, mr, progress)
     matrix = None if registration is None else registration.array
     study = study_from_images(ct, mr, matrix)
-    structures, more = place_structures(choice, study, matrix, progress)
+    structures, more = place_structures(choice, found, study, matrix, progress)
     return Loaded(study, registration, structures, notes + more)
 
 
 def place_structures(
     choice: Choice,
+    found: Scan,
     study: Study,
     matrix: Doubles | None,
     progress: Progress = lambda _what, _share: True,
@@ -125,6 +126,8 @@ def place_structures(
     ----------
     choice : Choice
         The CT and the MR of the study, and what is to be placed.
+    found : Scan
+        Holds registrations, which may say where other frames of reference lie.
     study : Study
         Where it is placed.
     matrix : float array (4, 4) or None
@@ -140,22 +143,35 @@ def place_structures(
         What was left out, in sentences.
     """
     notes: list[str] = []
-    structures = list(_structures(choice, study, matrix, notes, progress))
+    structures = list(_structures(choice, found, study, matrix, notes, progress))
     return structures, notes
 
 
-def other_frames(choice: Choice) -> list[DicomObject]:
-    """Objects in a frame of reference of neither CT nor MR: the user is to be asked."""
-    frames = {image.origin.frame_uid for image in (choice.ct, choice.mr) if image}
-    return [found for found in choice.objects if found.origin.frame_uid not in frames]
+def other_frames(choice: Choice, found: Scan) -> list[str]:
+    """Chosen structures whose frame of reference nothing relates to the CT: the user is asked.
+
+    Returns
+    -------
+    list of str
+        What messages call each: its name, and its structure set.
+    """
+    known = {image.origin.frame_uid for image in (choice.ct, choice.mr) if image}
+    asked = []
+    for entry in choice.objects:
+        for name, frame in zip(entry.names, entry.frames, strict=True):
+            chosen = not choice.names or (entry.uid, name) in choice.names
+            if chosen and frame not in known and _to_ct(choice, found, frame) is None:
+                asked.append(f"{name} of {entry.label or entry.path.name}")
+    return asked
 
 
-def frame_question(objects: Sequence[DicomObject]) -> str:
+def frame_question(structures: Sequence[str]) -> str:
     """What to ask the user about them."""
-    names = list_names(found.label or found.path.name for found in objects)
+    names = list_names(structures)
+    lie = "lies" if len(structures) == 1 else "lie"
     return (
-        f"{names} lies in another frame of reference than the CT and the MR: its contours may be "
-        "at the wrong place. Was it drawn on these images, and shall it be placed as it is written?"
+        f"{names} {lie} in another frame of reference than the CT and the MR, and may come "
+        "out at the wrong place. Was it drawn on these images, and shall it be placed as written?"
     )
 
 
@@ -194,18 +210,31 @@ def _from_object(choice: Choice, found: Scan) -> Doubles | None:
     """The matrix from CT points to MR points in a REG object of the patient."""
     if choice.mr is None:
         return None
+    return _related(choice, found, choice.ct.origin.frame_uid, choice.mr.origin.frame_uid)
+
+
+def _to_ct(choice: Choice, found: Scan, frame: str) -> Doubles | None:
+    """The matrix from CT points to points of a frame, where a REG object that can be read knows."""
+    try:
+        return _related(choice, found, choice.ct.origin.frame_uid, frame)
+    except UserError:  # deformable, or damaged
+        return None
+
+
+def _related(choice: Choice, found: Scan, first: str, second: str) -> Doubles | None:
+    """The matrix from points of one frame to those of another in a REG object of the patient."""
     frames = {s.uid: i.origin.frame_uid for i in found.images for s in i.stack.slices}
     for entry in found.of_kind(REGISTRATION):
         if entry.origin.patient != choice.ct.origin.patient:
             continue
         matrices = read_registration(entry.path, frames)
-        matrix = matrices.between(choice.ct.origin.frame_uid, choice.mr.origin.frame_uid)
+        matrix = matrices.between(first, second)
         if matrix is not None:
             return matrix
     return None
 
 
-def check_objects(choice: Choice) -> None:
+def check_objects(choice: Choice, found: Scan) -> None:
     """Refuse images and structures of two patients, and a frame of reference that is neither's.
 
     Raises
@@ -222,8 +251,9 @@ def check_objects(choice: Choice) -> None:
                 f"The structure set {entry.label or entry.path.name} is of another patient than "
                 "the CT. Choose one of this patient."
             )
-    if other_frames(choice) and not choice.any_frame:
-        raise UserError(frame_question(other_frames(choice)))
+    asked = [] if choice.any_frame else other_frames(choice, found)
+    if asked:
+        raise UserError(f"{frame_question(asked)} If so, import it with --any-frame.")
 
 
 def _read(image: ImageSeries, progress: Progress) -> sitk.Image:
@@ -235,6 +265,7 @@ def _read(image: ImageSeries, progress: Progress) -> sitk.Image:
 
 def _structures(
     choice: Choice,
+    found: Scan,
     study: Study,
     matrix: Doubles | None,
     notes: list[str],
@@ -244,7 +275,15 @@ def _structures(
     taken: set[str] = set()
     for number, entry in enumerate(choice.objects):
         progress("Placing the structures", number / len(choice.objects))
-        move = matrix if choice.mr is not None and _of_mr(entry, choice.ct, choice.mr) else None
+
+        def move(frame: str, entry: DicomObject = entry) -> Doubles | None:
+            frame = frame or entry.origin.frame_uid
+            if choice.mr is not None and _of_mr(frame, entry, choice.ct, choice.mr):
+                return matrix
+            if frame == choice.ct.origin.frame_uid:
+                return None
+            return _to_ct(choice, found, frame)
+
         for name, color, mask in _masks(entry, choice, study.grid, move, notes):
             label = name if name not in taken else f"{name} ({entry.label or number + 1})"
             while label in taken:
@@ -253,16 +292,20 @@ def _structures(
             yield Structure(label, color, mask)
 
 
-def _of_mr(entry: DicomObject, ct: ImageSeries, mr: ImageSeries) -> bool:
+def _of_mr(frame: str, entry: DicomObject, ct: ImageSeries, mr: ImageSeries) -> bool:
     """Whether it is drawn in the MR's frame; in one that both share, on the MR's series alone."""
-    if entry.origin.frame_uid != mr.origin.frame_uid:
+    if frame != mr.origin.frame_uid:
         return False
     named = mr.origin.uid in entry.series and ct.origin.uid not in entry.series
     return named or not same_frame(ct, mr)
 
 
 def _masks(
-    entry: DicomObject, choice: Choice, grid: Grid, move: Doubles | None, notes: list[str]
+    entry: DicomObject,
+    choice: Choice,
+    grid: Grid,
+    move: Callable[[str], Doubles | None],
+    notes: list[str],
 ) -> Iterator[tuple[str, str, Mask]]:
     """Name, colour and mask of what was chosen of an object; what cannot be placed is noted."""
     drawn: Sequence[Contoured | Segment] = (
@@ -276,10 +319,11 @@ def _masks(
         try:
             if isinstance(part, Contoured):
                 notes += [part.note] if part.note else []
-                mask, note = rasterise(_moved(part.contours, move), grid, part.name)
+                moved = _moved(part.contours, move(part.frame_uid))
+                mask, note = rasterise(moved, grid, part.name)
                 notes += [note] if note else []
             else:
-                mask = part.on(grid, move)
+                mask = part.on(grid, move(""))
         except UserError as error:  # one structure that cannot be had does not stop the others
             notes.append(f"Not loaded. {error}")
             continue

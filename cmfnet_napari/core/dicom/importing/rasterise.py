@@ -25,6 +25,11 @@ _FLAT_MM = 0.5
 _SAME_PLANE_MM = 0.1
 _FINE = 0.5  # of the Grid's smallest voxel side: pixels of the contours' own planes
 _GAP = 1.5  # times the usual distance of planes: nothing is drawn between
+_ORDER = {2: "second", 3: "third", 4: "fourth"}
+_SPARSE = tuple(_ORDER)  # slices from one contour to the next: those between were left to others
+_LOWER = 1e-3  # of the distance of planes: of two ends on voxel centres, the lower one is inside
+_ENOUGH = 2  # steps that tell a habit from two parts
+_MOST_PIXELS = 1 << 31  # of all planes together
 
 
 def rasterise(contours: Sequence[Doubles], grid: Grid, name: str) -> tuple[Mask, str]:
@@ -43,7 +48,8 @@ def rasterise(contours: Sequence[Doubles], grid: Grid, name: str) -> tuple[Mask,
     -------
     mask : bool array (z, y, x)
     note : str
-        A sentence when a part lies outside the Grid; else empty.
+        Sentences when a part lies outside the Grid, is drawn on every second slice or so (those
+        between are filled in, as on other planes), or not on some; else empty.
 
     Raises
     ------
@@ -64,14 +70,34 @@ def rasterise(contours: Sequence[Doubles], grid: Grid, name: str) -> tuple[Mask,
         np.ptp(place[:, 0]) <= _ON_SLICE and abs(_slice(place) - place[:, 0].mean()) <= _ON_SLICE
         for place in places
     )
-    mask = _slice_by_slice(places, grid) if on_slices else _between_planes(contours, grid, name)
+    step, missing = _steps(places) if on_slices else (0, 0)
+    sparse = step in _SPARSE
+    if on_slices and not sparse:
+        mask = _slice_by_slice(places, grid)
+    else:
+        axes = _axes(contours, grid)
+        missing = missing if on_slices else _planes_left_out(contours, axes)
+        mask = _between_planes(contours, axes, grid, name)
     if not mask.any():
         raise UserError(
             f"The structure {name} is smaller than a voxel of the image: nothing is left of it."
         )
     cut = sum(part != "no" for part in outside)
-    note = f"{name}: {cut} of {len(contours)} contours lie outside the image, in part or whole."
-    return mask, note if cut else ""
+    notes = []
+    if cut:
+        notes.append(
+            f"{name}: {cut} of {len(contours)} contours lie outside the image, in part or whole."
+        )
+    if sparse:
+        notes.append(
+            f"{name} is drawn on every {_ORDER[step]} slice; those between were filled in."
+        )
+    if missing:
+        notes.append(
+            f"{name} has no contour on {missing} slice{'s' if missing > 1 else ''} between its "
+            "first and its last; nothing was filled in there."
+        )
+    return mask, " ".join(notes)
 
 
 def fill(polygons: Sequence[Doubles], shape: tuple[int, int]) -> Mask:
@@ -121,9 +147,29 @@ def _slice_by_slice(places: list[Doubles], grid: Grid) -> Mask:
     return mask
 
 
-def _between_planes(contours: list[Doubles], grid: Grid, name: str) -> Mask:
+def _steps(places: list[Doubles]) -> tuple[int, int]:
+    """Slices from one that is drawn on to the next, usually; how many others are left out."""
+    drawn = np.unique([_slice(place) for place in places])
+    steps = np.diff(drawn)
+    kinds, counts = np.unique(steps, return_counts=True)
+    often = kinds[(counts >= _ENOUGH) & (2 * counts >= len(steps))]
+    usual = int(often[0]) if len(often) and often[0] in _SPARSE else 1
+    wide = steps[steps > _GAP * usual]
+    return usual, int((np.rint(wide / usual) - 1).sum())
+
+
+def _planes_left_out(contours: list[Doubles], axes: Doubles) -> int:
+    """How many planes are left out by contours on planes of their own."""
+    steps = np.diff([place for place, _ in _planes([points @ axes.T for points in contours])])
+    if not len(steps):
+        return 0
+    usual = float(np.median(steps))
+    wide = steps[steps > _GAP * usual]
+    return int((np.rint(wide / usual) - 1).sum())
+
+
+def _between_planes(contours: list[Doubles], axes: Doubles, grid: Grid, name: str) -> Mask:
     """Distances to the border on the contours' own planes, read off at the Grid's voxels."""
-    axes = _axes(contours, grid)
     turned = [points @ axes.T for points in contours]  # (plane, row, column), mm
     if any(np.ptp(points[:, 0]) > _FLAT_MM for points in turned):
         raise UserError(
@@ -136,7 +182,13 @@ def _between_planes(contours: list[Doubles], grid: Grid, name: str) -> Mask:
     rows, columns = np.ceil((high - low) / pixel).astype(int) + 1
     drawn: list[float] = []
     masks: list[Mask] = []
-    for place, group in _planes(turned):
+    planes = _planes(turned)
+    if len(planes) * rows * columns > _MOST_PIXELS:
+        raise UserError(
+            f"The contours of {name} lie in {len(planes)} planes, which need too much memory. "
+            "Export them on the slices of the image."
+        )
+    for place, group in planes:
         drawn.append(place)
         masks.append(fill([(points[:, 1:] - low) / pixel for points in group], (rows, columns)))
     usual = float(np.median(np.diff(drawn))) if len(drawn) > 1 else max(grid.spacing)
@@ -144,7 +196,7 @@ def _between_planes(contours: list[Doubles], grid: Grid, name: str) -> Mask:
     box = _box(every, axes, usual, grid)
     at = grid.crop(box).to_patient(np.stack([*np.indices([s.stop - s.start for s in box])], -1))
     at = at @ axes.T
-    index = [np.interp(at[..., 0], places, np.arange(len(places)))]
+    index = [np.interp(at[..., 0] + _LOWER * usual, places, np.arange(len(places)))]
     index += [(at[..., axis] - low[axis - 1]) / pixel for axis in (1, 2)]
     mask = np.zeros(grid.shape, dtype=bool)
     mask[box] = ndimage.map_coordinates(depths, index, order=1, mode="nearest") > 0
@@ -198,7 +250,7 @@ def _with_ends(places: list[float], depths: list[Reals], usual: float) -> tuple[
         ends[1].append(depth)
         after = places[k + 1] if k + 1 < len(places) else np.inf
         if after - place > _GAP * usual:
-            step = min(usual, (after - place) / 2.01)
+            step = min(usual, (after - place) / 2.0001)
             ends[0].append(place + step)
             ends[1].append(-np.abs(depth))
             if np.isfinite(after):

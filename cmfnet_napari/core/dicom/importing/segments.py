@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,10 +17,12 @@ from cmfnet_napari.core.arrays import Doubles, Mask, three
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.header_check import check_size
 from cmfnet_napari.core.images.study import rigid
 
 _COLOR = "#ff0000"
 _INSIDE = 0.5  # of a fractional segmentation
+_COPIES = 4  # of the voxels, while they are put into place
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +97,15 @@ def read_segments(path: str | Path) -> list[Segment]:
             f"{path.name} cannot be read as a DICOM segmentation. Export it again."
         ) from error
     try:
-        return [_segment(found, item) for item in found.SegmentSequence]
+        _check_size(found, path)
+        whole = _volume(found) if found.SegmentationType == "LABELMAP" else None
+        return [
+            _segment(found, item, whole)
+            for item in found.SegmentSequence
+            if whole is None or not _behind(found, item)
+        ]
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"The segmentation {path.name} is no stack of even slices, which cannot be placed on "
@@ -101,14 +113,43 @@ def read_segments(path: str | Path) -> list[Segment]:
         ) from error
 
 
-def _segment(found: Dataset, item: Dataset) -> Segment:
-    number = int(item.SegmentNumber)
+def _check_size(found: Dataset, path: Path) -> None:
+    """Refuse frames that the file cannot hold, or that lie so far apart that memory would not do.
+
+    Raises
+    ------
+    UserError
+        As `check_size`.
+    """
+    rows, columns, frames = int(found.Rows), int(found.Columns), int(found.NumberOfFrames)
+    promised = rows * columns * frames * int(found.BitsAllocated) // 8
+    check_size(path.name, (columns, rows, frames), promised, path.stat().st_size)
+    shape = found.get_volume_geometry(allow_missing_positions=True).spatial_shape
+    voxels = prod(int(n) for n in shape)
+    check_size(path.name, tuple(int(n) for n in shape[::-1]), _COPIES * voxels, voxels)
+
+
+def _behind(found: Dataset, item: Dataset) -> bool:
+    """Whether it is the background of a label map, which describes it like a segment."""
+    return int(item.SegmentNumber) == int(found.get("PixelPaddingValue", 0))
+
+
+def _volume(found: Dataset, number: int | None = None) -> Any:
+    """Volume of highdicom: a segment (slices, rows, columns, 1); none: a label map without 1."""
     volume = found.get_volume(
-        segment_numbers=[number],
+        segment_numbers=None if number is None else [number],
+        combine_segments=number is None,
         rescale_fractional=True,
         allow_missing_positions=True,
-    ).ensure_handedness("RIGHT_HANDED", flip_axis=0)
-    array = np.asarray(volume.array)[..., 0]
+    )
+    return volume.ensure_handedness("RIGHT_HANDED", flip_axis=0)
+
+
+def _segment(found: Dataset, item: Dataset, whole: Any) -> Segment:
+    number = int(item.SegmentNumber)
+    volume = _volume(found, number) if whole is None else whole
+    array = np.asarray(volume.array)
+    array = array[..., 0] if whole is None else array == number
     directions = np.array(volume.direction)  # columns: slices, rows, columns
     grid = Grid(
         three(array.shape),

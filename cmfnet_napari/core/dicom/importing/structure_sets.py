@@ -19,6 +19,7 @@ from cmfnet_napari.core.images.dicom_check import check_lengths
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _COLOR = "#ff0000"
+_NAMELESS = "its contours have no entry among the structures; they were taken without a name."
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Roi:
         Closed contours, points (x, y, z) in LPS, mm; n ≥ 3.
     left_out : int
         Contours that enclose nothing: open ones, points, fewer than three points.
+    fault : str
+        What is wrong with its place in the structure set, a sentence; empty: nothing.
     """
 
     number: int
@@ -45,10 +48,16 @@ class Roi:
     frame_uid: str
     contours: tuple[Doubles, ...]
     left_out: int = 0
+    fault: str = ""
 
     @property
     def note(self) -> str:
-        """What was left out, a sentence; empty when nothing was."""
+        """What was left out or is in doubt, in sentences; empty when nothing is."""
+        fault = f"{self.name}: {self.fault}" if self.fault else ""
+        return " ".join(filter(None, (fault, self._open_ones)))
+
+    @property
+    def _open_ones(self) -> str:
         if not self.left_out:
             return ""
         one = self.left_out == 1
@@ -77,8 +86,10 @@ def read_structures(path: str | Path) -> list[Roi]:
         data = pydicom.dcmread(path)
         if data.get("Modality") != "RTSTRUCT":
             raise UserError(f"{path.name} is no structure set. Choose an RTSTRUCT file.")
-        drawn = {int(item.ReferencedROINumber): item for item in data.get("ROIContourSequence", [])}
-        rois = [_roi(entry, drawn) for entry in data.get("StructureSetROISequence", [])]
+        entries = list(data.get("StructureSetROISequence") or [])
+        items = list(data.get("ROIContourSequence") or [])
+        rois = [_roi(entry, *found) for entry, found in _drawn(entries, items)]
+        rois += [_roi(_nameless(item), [item], _NAMELESS) for item in _without(entries, items)]
     except UserError:
         raise
     except Exception as error:  # pydicom raises what it happens to stumble over
@@ -88,11 +99,56 @@ def read_structures(path: str | Path) -> list[Roi]:
     return rois
 
 
-def _roi(entry: Dataset, drawn: dict[int, Dataset]) -> Roi:
+def _without(entries: list[Dataset], items: list[Dataset]) -> list[Dataset]:
+    """Items whose number no structure has."""
+    numbers = {int(entry.ROINumber) for entry in entries}
+    return [item for item in items if int(item.ReferencedROINumber) not in numbers]
+
+
+def _nameless(item: Dataset) -> Dataset:
+    entry = Dataset()
+    entry.ROINumber = item.ReferencedROINumber
+    return entry
+
+
+def _drawn(
+    entries: list[Dataset], items: list[Dataset]
+) -> list[tuple[Dataset, tuple[list[Dataset], str]]]:
+    """Each structure with the items that hold its contours, and what is wrong with them.
+
+    An item belongs to the structure of its number, however many there are (PS3.3 C.8.8.6). Where
+    several structures have one number, as rt-utils writes them, the first item of that number is
+    the first one's, and so on; where there are not as many items, nobody can tell.
+    """
+    owners: dict[int, list[int]] = {}
+    for k, entry in enumerate(entries):
+        owners.setdefault(int(entry.ROINumber), []).append(k)
+    held: dict[int, list[Dataset]] = {}
+    for item in items:
+        held.setdefault(int(item.ReferencedROINumber), []).append(item)
+    found: list[tuple[list[Dataset], str]] = [([], "") for _ in entries]
+    for number, who in owners.items():
+        own = held.get(number, [])
+        if len(who) == 1:
+            found[who[0]] = (own, "")
+        elif len(own) == len(who):
+            note = (
+                f"{len(who)} structures have the number {number}; contours were given to them in "
+                "their order."
+            )
+            for k, item in zip(who, own, strict=True):
+                found[k] = ([item], note)
+        else:
+            why = f"{len(who)} structures have the number {number}, but {len(own)} have contours"
+            for k in who:
+                found[k] = ([], f"{why}: nobody can tell whose they are.")
+    return list(zip(entries, found, strict=True))
+
+
+def _roi(entry: Dataset, items: list[Dataset], fault: str) -> Roi:
     number = int(entry.ROINumber)
-    item = drawn.get(number, Dataset())
     contours, left_out = [], 0
-    for contour in item.get("ContourSequence") or []:
+    for contour in (one for item in items for one in item.get("ContourSequence") or []):
         points = np.array(contour.get("ContourData") or [], dtype=float).reshape(-1, 3)
         if contour.get("ContourGeometricType") not in _CLOSED or not _encloses(points):
             left_out += 1
@@ -101,10 +157,11 @@ def _roi(entry: Dataset, drawn: dict[int, Dataset]) -> Roi:
     return Roi(
         number=number,
         name=str(entry.get("ROIName") or f"Structure {number}").strip(),
-        color=_color(item.get("ROIDisplayColor")),
+        color=_color(items[0].get("ROIDisplayColor") if items else None),
         frame_uid=str(entry.get("ReferencedFrameOfReferenceUID") or ""),
         contours=tuple(contours),
         left_out=left_out,
+        fault=fault,
     )
 
 

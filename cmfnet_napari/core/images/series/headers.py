@@ -17,12 +17,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import (
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    MediaStorageDirectoryStorage,
-)
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.errors import UserError
@@ -58,13 +53,14 @@ _TAGS = [Tag(word) for word in (
     "StudyInstanceUID", "SeriesDescription", "StudyDescription", "StudyDate", "SeriesDate",
     "AcquisitionDate", "SeriesNumber", "PatientID", "PatientName", "PatientBirthDate",
     "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
-    "RescaleSlope", "RescaleIntercept", "InstanceNumber", "ImageType", "EchoTime",
-    "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime",
-    "NumberOfFrames", "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence",
-    "SharedFunctionalGroupsSequence", "StructureSetLabel", "StructureSetROISequence",
-    "SegmentSequence", "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence",
-    "RegistrationSequence",
+    "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence",
+    "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "InstanceNumber",
+    "ImageType", "EchoTime", "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber",
+    "AcquisitionTime", "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames",
+    "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
+    "StructureSetLabel", "StructureSetROISequence", "SegmentSequence",
+    "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "RegistrationSequence",
 )]
 # fmt: on
 
@@ -103,6 +99,14 @@ class Slice:
         Instance number, where it says one.
     of_how_many : int
         Images in its acquisition, as it says; 0 where it does not.
+    bits, high_bit, signed : int, int, bool
+        Bits Stored, High Bit, and whether the values have a sign (Pixel Representation).
+    table : bool
+        Stored values become those that count by a table (Modality LUT).
+    padding : tuple of int or None
+        Pixel Padding Value and Range Limit, stored values; None: there is none.
+    distances : tuple of float
+        What it says of the distance of slices: Spacing Between Slices, Slice Thickness, mm.
     """
 
     path: Path
@@ -120,6 +124,12 @@ class Slice:
     samples: int = 1
     number: int | None = None
     of_how_many: int = 0
+    bits: int = 16
+    high_bit: int = 15
+    signed: bool = False
+    table: bool = False
+    padding: tuple[int, int] | None = None
+    distances: tuple[float, ...] = ()
 
 
 def read_header(path: Path) -> FileDataset | None:
@@ -149,16 +159,6 @@ def read_header(path: Path) -> FileDataset | None:
     if kind == MediaStorageDirectoryStorage:
         return None
     raise ValueError("a DICOM header without its series")
-
-
-def transfer_syntax(header: FileDataset) -> str:
-    """How a file is encoded, by what it says; without file meta information, by how it was read."""
-    if said := header.file_meta.get("TransferSyntaxUID"):
-        return str(said)
-    implicit, little = header.original_encoding
-    if implicit:
-        return str(ImplicitVRLittleEndian)
-    return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
 
 
 def slices_of(header: FileDataset, path: Path) -> list[Slice]:
@@ -198,6 +198,8 @@ def _one(header: FileDataset, path: Path, frame: int, places: tuple[Dataset, ...
         return []
 
     rows, columns = _numbers(find("PixelSpacing"), 2)
+    allocated = int(header.get("BitsAllocated") or 16)
+    bits = int(header.get("BitsStored") or allocated)
     slope, intercept = find("RescaleSlope"), find("RescaleIntercept")
     return Slice(
         path=path,
@@ -210,12 +212,33 @@ def _one(header: FileDataset, path: Path, frame: int, places: tuple[Dataset, ...
         rescale=(_numbers(slope or ["1"], 1)[0], _numbers(intercept or ["0"], 1)[0]),
         splits={split: " ".join(find(*names)) for split, (names, _) in SPLITS.items()},
         photometric=" ".join(words(header, "PhotometricInterpretation")) or "MONOCHROME2",
-        syntax=transfer_syntax(header),
-        sample_bytes=max(1, int(header.get("BitsAllocated", 16)) // 8),
+        syntax=str(header.file_meta.TransferSyntaxUID),
+        sample_bytes=max(1, allocated // 8),
         samples=int(header.get("SamplesPerPixel", 1)),
         number=_whole(header, "InstanceNumber"),
         of_how_many=_whole(header, "ImagesInAcquisition") or 0,
+        bits=bits,
+        high_bit=int(header.get("HighBit", bits - 1)),
+        signed=bool(header.get("PixelRepresentation", 0)),
+        table=bool(header.get("ModalityLUTSequence")),
+        padding=_padding(header),
+        distances=_distances([*find("SpacingBetweenSlices"), *find("SliceThickness")]),
     )
+
+
+def _padding(header: Dataset) -> tuple[int, int] | None:
+    value = header.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    limit = header.get("PixelPaddingRangeLimit")
+    return value, limit if isinstance(limit, int) else value
+
+
+def _distances(said: list[str]) -> tuple[float, ...]:
+    try:
+        return tuple(abs(float(mm)) for mm in said)
+    except ValueError:  # a wish, no need
+        return ()
 
 
 def _whole(header: Dataset, name: str) -> int | None:

@@ -7,8 +7,8 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
+from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import UID
 from scipy import ndimage
@@ -17,9 +17,16 @@ from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.files import check_name
 from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_geometry, check_size
 from cmfnet_napari.core.images.series.stacks import Stack
+from cmfnet_napari.core.images.series.stored import (
+    fill_padding,
+    odd_bits,
+    shiftable,
+    stored_values,
+)
 
 Progress = Callable[[float], bool]  # gets the share done, 0 … 1; answers whether to go on
 
@@ -103,6 +110,18 @@ def _check(stack: Stack, name: str) -> None:
             f"{name} is packed in a way that this program does not read ({UID(syntax).name}). "
             "Export the series again, without compression."
         )
+    if any(one.table for one in stack.slices):
+        raise UserError(
+            f"{name} says by a table what its values mean (Modality LUT), which is not read here. "
+            "Export it with a slope and an intercept."
+        )
+    if odd_bits(stack.slices) and not shiftable(stack.slices):
+        one = stack.slices[0]
+        raise UserError(
+            f"{name} says that its values are {one.bits} bits up to bit {one.high_bit} of "
+            f"{8 * one.sample_bytes}, and is packed: which bits count is not known. Export the "
+            "series again, without compression."
+        )
     files = {s.path: s for s in stack.slices}
     for path in files:
         check_name(path)
@@ -116,10 +135,25 @@ def _check(stack: Stack, name: str) -> None:
 
 def _image(stack: Stack, modality: str, progress: Progress) -> sitk.Image:
     first, grid = stack.slices[0], stack.grid
-    if first.frame:
-        return grid.to_image(_enhanced(stack, modality, progress))
-    if modality == "CT" and any(s.photometric == "MONOCHROME1" for s in stack.slices):
-        return grid.to_image(_as_stored(stack, progress))  # GDCM would turn Hounsfield units round
+    if odd_bits(stack.slices):
+        array = _by_their_bits(stack, progress)
+    elif first.frame:
+        array = _enhanced(stack, progress)
+    elif any(s.photometric == "MONOCHROME1" for s in stack.slices):
+        array = _as_stored(stack, progress)  # GDCM would turn the values round
+    else:
+        image = _by_gdcm(stack, progress)
+        if not any(s.padding for s in stack.slices):
+            return image
+        array = sitk.GetArrayFromImage(image)
+    array = fill_padding(array, stack.slices, modality)
+    if modality != "CT" and first.photometric == "MONOCHROME1":
+        array = array.min() + array.max() - array
+    return grid.to_image(_tight(array))
+
+
+def _by_gdcm(stack: Stack, progress: Progress) -> sitk.Image:
+    first, grid = stack.slices[0], stack.grid
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO(_GDCM)  # ITK would try all its readers in turn
     reader.SetFileNames([str(s.path) for s in stack.slices])
@@ -167,12 +201,25 @@ def _as_stored(stack: Stack, progress: Progress) -> np.ndarray:
     planes = []
     for number, one in enumerate(stack.slices):
         _go_on(progress, number / len(stack.slices))
-        data = pydicom.dcmread(one.path)
+        data = read_dicom(one.path)
         planes.append(apply_rescale(data.pixel_array, data))
-    return _tight(np.stack(planes))
+    return np.stack(planes)
 
 
-def _enhanced(stack: Stack, modality: str, progress: Progress) -> np.ndarray:
+def _by_their_bits(stack: Stack, progress: Progress) -> np.ndarray:
+    """Rescaled values of words whose lowest bits are not the values."""
+    result = np.empty(stack.grid.shape, dtype=np.float32)
+    data, path = Dataset(), Path()
+    for number, one in enumerate(stack.slices):
+        _go_on(progress, number / len(stack.slices))
+        if one.path != path:  # an enhanced object has many frames
+            data, path = read_dicom(one.path), one.path
+        slope, intercept = one.rescale
+        result[number] = stored_values(one, data) * slope + intercept
+    return result
+
+
+def _enhanced(stack: Stack, progress: Progress) -> np.ndarray:
     """Frames of enhanced objects; one object may hold several stacks, one stack lie in several."""
     import highdicom  # takes a second, and few series need it
 
@@ -194,9 +241,7 @@ def _enhanced(stack: Stack, modality: str, progress: Progress) -> np.ndarray:
                 apply_presentation_lut=False,
             )
             done += len(part)
-    if modality != "CT" and stack.slices[0].photometric == "MONOCHROME1":
-        result = result.min() + result.max() - result
-    return _tight(result)
+    return result
 
 
 def _go_on(progress: Progress, share: float) -> None:

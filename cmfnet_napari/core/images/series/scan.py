@@ -199,7 +199,8 @@ def _frame(header: Dataset, modality: str) -> str:
 
 def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
     rois = header.get("StructureSetROISequence") or []
-    segments = header.get("SegmentSequence") or []
+    every = header.get("SegmentSequence") or []
+    segments = [item for item in every if item.get("SegmentNumber") != 0]  # 0: the background
     names = [str(roi.get("ROIName") or "") for roi in rois]
     names += [str(segment.get("SegmentLabel") or "") for segment in segments]
     frames = [str(roi.get("ReferencedFrameOfReferenceUID") or "") for roi in rois]

@@ -180,6 +180,5 @@ def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
 
 def _note(left_out: Sequence[LeftOut]) -> str:
     count = "1 file was" if len(left_out) == 1 else f"{len(left_out)} files were"
-    names = ", ".join(entry.path.name for entry in left_out[:_NAMED])
-    more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-    return f"{count} left out, since {left_out[0].why.value}: {names}{more}."
+    names = list_names((entry.path.name for entry in left_out), _NAMED)
+    return f"{count} left out, since {left_out[0].why.value}: {names}."

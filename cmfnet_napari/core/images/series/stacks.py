@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cmfnet_napari.core.arrays import Doubles
+from cmfnet_napari.core.arrays import Doubles, Mask, three
 from cmfnet_napari.core.errors import list_names
 from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import SPLITS, Slice
+from cmfnet_napari.core.images.series.rounded import even_places, is_rounding, reach
 
 _SAME_MM = 0.01  # slices nearer than this lie at one place
 _UNEVEN = 0.01  # of the usual distance
@@ -34,12 +35,16 @@ class Stack:
         Why it cannot be read, a sentence; empty where it can.
     notes : tuple of str
         What was left out.
+    even : tuple of float or None
+        Distance of slices and place of the first along the normal, mm, where positions are
+        rounded; None: they are as the slices say.
     """
 
     slices: tuple[Slice, ...]
     name: str = ""
     problem: str = ""
     notes: tuple[str, ...] = ()
+    even: tuple[float, float] | None = None
 
     @property
     def grid(self) -> Grid:
@@ -48,10 +53,14 @@ class Stack:
         step = (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else 1.0
         row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
         matrix = np.column_stack([row, column, np.cross(row, column)])
+        origin = first.position
+        if self.even is not None:
+            step, place = self.even
+            origin = three(float(v) for v in origin + matrix[:, 2] * (place - places[0]))
         return Grid(
             (len(self.slices), *first.size),
             (float(step), *first.spacing),
-            first.position,
+            origin,
             tuple(float(v) for v in matrix.ravel()),
         )
 
@@ -62,8 +71,14 @@ class Stack:
         if len(places) < 2:
             return 0.0, 0.0
         across = self._across()[-1] / (places[-1] - places[0])
-        drift = np.abs(across) * (places[-1] - places[0]) / np.array(self.slices[0].spacing)
-        return (0.0, 0.0) if (drift <= _DRIFT).all() else (float(across[0]), float(across[1]))
+        drift = np.abs(across) * (places[-1] - places[0])
+        least = np.maximum(_DRIFT * np.array(self.slices[0].spacing), 2 * self._rounded_aside())
+        return (0.0, 0.0) if (drift <= least).all() else (float(across[0]), float(across[1]))
+
+    def _rounded_aside(self) -> float:
+        """How far rounding may have moved a slice within its plane, mm."""
+        rows = np.array(self.slices[0].orientation).reshape(2, 3)
+        return max(reach(self.slices, row) for row in rows)
 
     def _places(self) -> Doubles:
         """Position of every slice along the normal, mm."""
@@ -95,7 +110,7 @@ def split(slices: list[Slice]) -> list[Stack]:
     notes = (*shared, *scouts)
     whole = judge(kept)
     if not whole.problem:
-        return [replace(whole, notes=notes)]
+        return [replace(whole, notes=(*notes, *whole.notes))]
     for name, (_, words) in SPLITS.items():
         values = sorted({s.splits.get(name, "") for s in kept}, key=_as_number)
         if len(values) < 2:
@@ -103,19 +118,41 @@ def split(slices: list[Slice]) -> list[Stack]:
         parts = [judge([s for s in kept if s.splits.get(name, "") == v]) for v in values]
         if not any(part.problem or len(part.slices) < 2 for part in parts):
             return [
-                replace(part, name=f"{words} {value}", notes=notes)
+                replace(part, name=f"{words} {value}", notes=(*notes, *part.notes))
                 for part, value in zip(parts, values, strict=True)
             ]
     alone, dropped = _without_same_pixels(whole)
-    return [replace(judge(alone) if dropped else whole, notes=(*notes, *dropped))]
+    last = judge(alone) if dropped else whole
+    return [replace(last, notes=(*notes, *dropped, *last.notes))]
 
 
 def judge(slices: list[Slice]) -> Stack:
     """Sort slices along their normal and look for what makes them no image."""
     normal = _normal(slices[0])
     ordered = tuple(sorted(slices, key=lambda s: float(np.dot(s.position, normal))))
-    stack = Stack(ordered)
+    stack = _evened(Stack(ordered))
     return replace(stack, problem=next(_faults(stack), ""))
+
+
+def _evened(stack: Stack) -> Stack:
+    """The stack, with even places where those it says are rounded."""
+    places = stack._places()
+    gaps = np.diff(places)
+    if len(gaps) < 2 or not _far_off(gaps).any() or (gaps < _SAME_MM).any():
+        return stack
+    most = reach(stack.slices, _normal(stack.slices[0]))
+    even = even_places(places, most, stack.slices[0].distances)
+    if even is None or not is_rounding(stack.slices, places, even[0], most):
+        return stack
+    note = f"Positions of its slices are rounded; they were taken as even, {even[0]:.4g} mm apart."
+    return replace(stack, even=even, notes=(note,))
+
+
+def _far_off(gaps: Doubles) -> Mask:
+    """Which gaps differ from the usual one by more than a trifle."""
+    usual = float(np.median(gaps))
+    off: Mask = np.abs(gaps - usual) > max(_UNEVEN * usual, _ROUNDED_MM)
+    return off
 
 
 def _faults(stack: Stack) -> Iterator[str]:
@@ -133,7 +170,9 @@ def _faults(stack: Stack) -> Iterator[str]:
             f"its slices lie in different directions ({len(slices) - turned} in one, {turned} in "
             "others). Export each direction as a series of its own."
         )
-    if len({(s.size, s.spacing) for s in slices}) > 1:
+    pixels = np.array([s.spacing for s in slices])
+    drift = np.ptp(pixels, axis=0) / np.maximum(np.abs(pixels[0]), 1e-6) * np.array(first.size)
+    if len({s.size for s in slices}) > 1 or (drift > _DRIFT).any():
         sizes = list_names(sorted({f"{s.size[1]}×{s.size[0]}" for s in slices}))
         yield f"its slices have different sizes or pixels ({sizes}). Export the series again."
     if not all(0 < s < 100 for s in first.spacing):
@@ -154,8 +193,8 @@ def _uneven(stack: Stack) -> Iterator[str]:
             f"first at {where}. Export one acquisition alone."
         )
     usual = float(np.median(gaps))
-    uneven = np.flatnonzero(np.abs(gaps - usual) > max(_UNEVEN * usual, _ROUNDED_MM))
-    if uneven.size:
+    uneven = np.flatnonzero(_far_off(gaps))
+    if uneven.size and stack.even is None:
         at = int(uneven[0])
         here, there = (_at(stack.slices[k]) for k in (at, at + 1))
         more = f" This happens {uneven.size} times." if uneven.size > 1 else ""
@@ -167,7 +206,8 @@ def _uneven(stack: Stack) -> Iterator[str]:
     across = stack._across()
     straight = np.outer((places - places[0]) / (places[-1] - places[0]), across[-1])
     aside = np.abs(across - straight).max(axis=1)
-    if aside.max() > max(_DRIFT * min(stack.slices[0].spacing), _ROUNDED_MM):
+    trifle = max(_DRIFT * min(stack.slices[0].spacing), _ROUNDED_MM, 2 * stack._rounded_aside())
+    if aside.max() > trifle:
         k = int(aside.argmax())
         yield (
             f"slice {k + 1} at {_at(stack.slices[k])} lies {aside[k]:.1f} mm beside the line of "

@@ -1,0 +1,135 @@
+"""Positions that scanners round are no lost slice, and a lost slice is none of rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.dicom.export.checked_export import export
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import make_rois
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.series.headers import Slice
+from cmfnet_napari.core.images.series.stacks import judge
+from cmfnet_napari.core.images.volume import read_image
+from tests.conftest import rotation
+from tests.dicom_files import write_slices
+
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def stack(positions, orientation=AXIAL, distance=0.0, numbers=True, spacing=(0.8, 0.8)):
+    return judge(
+        [
+            Slice(
+                path=None,
+                frame=0,
+                uid=str(k),
+                position=tuple(float(v) for v in position),
+                orientation=tuple(orientation),
+                spacing=spacing,
+                size=(64, 64),
+                number=k + 1 if numbers else None,
+                distances=(distance,) if distance else (),
+            )
+            for k, position in positions
+        ]
+    )
+
+
+def along_z(step, count, unit, start=-97.0, turn=np.round):
+    """Numbered positions of even slices, rounded."""
+    return [(k, (-200.0, -180.0, turn((start + k * step) / unit) * unit)) for k in range(count)]
+
+
+@pytest.mark.parametrize("count", [5, 24, 160])
+@pytest.mark.parametrize("turn", [np.round, np.floor], ids=["nearest", "cut"])
+@pytest.mark.parametrize(
+    ("step", "unit"),
+    [(3.27, 0.1), (0.625, 0.1), (1.25, 0.1), (3.27, 1.0), (2.5, 1.0), (1.25, 1.0), (1.25, 0.5)],
+)
+def test_rounded_positions_are_even(step, unit, turn, count):
+    for distance in (step, 0.0):  # also where only the numbers speak for it
+        found = stack(along_z(step, count, unit, turn=turn), distance=distance)
+        assert found.problem == ""
+        tolerance = 1e-6 if distance and found.even else 1.5 * unit / (count - 1)
+        assert found.grid.spacing[0] == pytest.approx(step, abs=tolerance)
+        centres = -97.0 + step * np.arange(count) - (unit / 2 if turn is np.floor else 0)
+        places = found.grid.to_patient(np.array([(k, 0, 0) for k in range(count)]))[:, 2]
+        assert np.abs(places - centres).max() <= unit + 1e-9
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+@pytest.mark.parametrize("at", [1, 11, 20])
+@pytest.mark.parametrize(
+    ("step", "unit"),
+    [(3.27, 0.1), (0.625, 0.1), (3.27, 1.0), (2.5, 1.0), (1.0, 1.0), (1.25, 1.0), (3.0, 1.0)],
+)
+def test_a_lost_slice_is_still_seen(step, unit, at, numbers):
+    places = along_z(step, 22, unit)
+    del places[at]
+    if not numbers and (step, unit) == (1.25, 1.0):
+        return  # whole millimetres cannot tell
+    assert "a slice is missing" in stack(places, distance=step, numbers=numbers).problem
+
+
+def test_a_distance_that_changes_is_no_rounding():
+    places = [-100.0 + 3 * k for k in range(10)] + [-70.0 + 5 * k for k in range(1, 8)]
+    assert "distance changes" in stack([(k, (0, 0, z)) for k, z in enumerate(places)]).problem
+
+
+@pytest.mark.parametrize("digits", [1, 2, 4])
+def test_oblique_positions_that_are_rounded(digits):
+    grid = Grid((40, 64, 64), (3.3, 0.8, 0.8), (-110.25, -87.5, 33.75), rotation(17, -11, 5))
+    positions = [np.round(grid.to_patient((k, 0, 0)), digits) for k in range(40)]
+    cosines = [round(v, 6) for v in grid.matrix[:, :2].T.ravel()]
+    found = stack(enumerate(positions), cosines, 3.3)
+    assert found.problem == ""
+    assert found.shear == (0.0, 0.0)  # not taken for a tilted gantry, which would be resampled
+    corner = np.array([(39, 63, 63)])
+    assert np.abs(found.grid.to_patient(corner) - grid.to_patient(corner)).max() < 0.2
+    lost = [(k, p) for k, p in enumerate(positions) if k != 17]
+    assert "a slice is missing" in stack(lost, cosines, 3.3).problem
+
+
+def test_pixel_sizes_that_are_rounded(tmp_path):
+    grid = Grid((4, 20, 24), (3.0, 0.9765625, 0.9765625), (0.0, 0.0, 0.0))
+    array = np.random.default_rng(0).integers(0, 99, grid.shape).astype(np.int16)
+
+    def edit(k, data):
+        data.PixelSpacing = [0.976562, 0.976562] if k % 2 else [0.9765625, 0.9765625]
+
+    write_slices(tmp_path / "in", array, grid, edit=edit)
+    assert read_image(tmp_path / "in").GetSpacing()[0] == pytest.approx(0.9765625, abs=1e-5)
+
+    def other(k, data):
+        data.PixelSpacing = [0.98, 0.98] if k % 2 else [0.9765625, 0.9765625]
+
+    write_slices(tmp_path / "other", array, Grid((4, 20, 24), grid.spacing), edit=other)
+    read_image(tmp_path / "other")  # 0.08 mm at the far edge
+    wide = np.zeros((4, 8, 512), np.int16)
+    wide[0, 0, 0] = 1
+    write_slices(tmp_path / "wide", wide, Grid(wide.shape, grid.spacing), edit=other)
+    with pytest.raises(UserError, match="different sizes or pixels"):
+        read_image(tmp_path / "wide")
+
+
+@pytest.mark.parametrize("kind", ["rtstruct", "seg"])
+def test_contours_of_a_rounded_series_lie_in_its_slices(tmp_path, kind):
+    grid = Grid((12, 30, 34), (1.25, 1.0, 1.0), (-17.0, -15.0, 40.0))
+    array = np.random.default_rng(0).integers(-50, 50, grid.shape).astype(np.int16)
+
+    def edit(k, data):
+        data.ImagePositionPatient = [-17, -15, round(40 + 1.25 * k)]
+
+    write_slices(tmp_path / "in", array, grid, edit=edit)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[2:11, 8:20, 9:25] = 1
+    reference = read_reference(tmp_path / "in")
+    image = read_image(tmp_path / "in")
+    assert image.GetSpacing()[2] == pytest.approx(1.25)
+    label_map = Grid.from_image(image).to_image(labels)
+    receipt = export(label_map, reference, make_rois([1]), kind, tmp_path / "out.dcm")
+    assert receipt.ok
+    assert receipt.lines[0].dice == 1
