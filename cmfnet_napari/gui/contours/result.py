@@ -277,6 +277,7 @@ class Result(QObject):
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
         self._recorder = self._session.show_contour(self.prediction, labels, lambda: self.run)
+        self._recorder.replaced.connect(self._on_replaced)
         self.show_own(self.own)
         self.disagreement = None if apart is None else disagreement_layer(apart, case.study)
         layers = (self.probability, self.disagreement, self.prediction)
@@ -303,8 +304,10 @@ class Result(QObject):
     def _use(self, model: np.ndarray) -> None:
         if self._recorder is not None:
             self._recorder.show(model)
-            self.edited.emit()
-            self._measure()
+
+    def _on_replaced(self) -> None:
+        self.edited.emit()
+        self._measure()
 
     def _on_corrected(self, _voxels: np.ndarray) -> None:
         if self._previewed is not None and self._is_shown(self._preview):
