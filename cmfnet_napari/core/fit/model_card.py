@@ -26,6 +26,7 @@ from cmfnet_napari.core.fit.config import (
     make_config,
     parse_config,
 )
+from cmfnet_napari.core.fit.presets import published
 
 FORMAT = "cmfnet-1"
 MODEL_FILE = "model.safetensors"
@@ -209,7 +210,7 @@ def start_config(preset: str, card: Card | None = None, **changes: Any) -> Confi
     """
     if card is None:
         return make_config(preset, **changes)
-    gentle = {} if preset == "paper" else dict(FROM_BASE)
+    gentle = {} if published(preset) else dict(FROM_BASE)
     if gentle and card.config.stroke_maps:
         gentle |= READS_STROKES
     return with_network(make_config(preset, **{**gentle, **changes}), card)

@@ -87,6 +87,7 @@ def test_strokes_come_back_and_another_file_does_not_replace_them(
     assert len(session.viewer.layers) == 3
 
 
+@pytest.mark.canvas
 def test_synthetic_sample_from_the_menu(dock, qtbot):
     viewer = dock.session.viewer
     with qtbot.waitSignal(dock.session.opened, timeout=60000):

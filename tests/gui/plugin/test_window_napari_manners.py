@@ -66,6 +66,7 @@ def test_the_mr_is_saved_whole_while_it_is_shown_as_squares(opened, patient, tmp
     np.testing.assert_allclose(written, whole, atol=1e-3)
 
 
+@pytest.mark.canvas
 def test_layers_menu_leads_to_the_steps(opened, monkeypatch):
     viewer = opened.session.viewer
     monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
@@ -105,6 +106,7 @@ def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scrib
     assert not activity.shown
 
 
+@pytest.mark.canvas
 def test_a_dock_that_is_closed_and_opened_again_has_lost_nothing(opened, scribble, fake, qtbot):
     from cmfnet_napari.gui.app import add_dock
 
