@@ -195,6 +195,7 @@ class Result(QObject):
         self._whole = self.labels = self.event = self._previewed = None
         self.prediction = self.probability = self.disagreement = None
         self.run, self.volumes, self.hand = "", {}, HandWork()
+        self.own = self.marked_only = False  # how one contour was looked at is not the next one's
         self.changed.emit(None)
 
     def _bring_back(self) -> None:

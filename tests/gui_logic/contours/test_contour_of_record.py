@@ -244,6 +244,19 @@ def test_the_models_own_contour_is_only_looked_at(shown):
     assert layer.editable
 
 
+def test_how_a_contour_was_looked_at_stays_with_its_patient(shown, opened):
+    edit(shown, np.s_[1, 2, 2:5], 0)
+    shown.result.keep_marked_only(True)
+    shown.result.show_own(True)
+    shown.session.corrections.set_teach(False)
+    come(shown.session, lambda: patient(value=70, spacing=SPACING))
+    result, corrections = shown.result, shown.session.corrections
+    assert (result.marked_only, result.own, corrections.teach) == (False, False, True)
+    come(shown.session, lambda: reopen(opened))
+    result, corrections = shown.result, shown.session.corrections
+    assert (result.marked_only, result.own, corrections.teach) == (True, False, False)
+
+
 def test_corrections_are_taken_back_one_by_one_by_place_and_as_a_whole(shown):
     corrections, result = shown.session.corrections, shown.result
     edit(shown, np.s_[1, 2, 2:5], 0)
