@@ -15,7 +15,8 @@ from qtpy.QtCore import QSize
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout, QWidget
 
-from cmfnet_napari.core.case.folder import Case, cases_folder
+from cmfnet_napari.core.case.find_case import cases_folder
+from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.patient.opened import open_case_again
 from cmfnet_napari.gui.patient.session import Session
