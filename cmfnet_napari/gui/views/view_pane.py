@@ -11,13 +11,13 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, SolidMouse, ViewLinks
+from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.crosshair import Crosshair
 from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import Cell
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
 from cmfnet_napari.gui.views.measures import MeasureMark
-from cmfnet_napari.gui.views.outlines import Outlines
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.solid_letters import SolidLetters
 from cmfnet_napari.gui.views.solid_view import SolidView
@@ -38,7 +38,7 @@ class Overlay:
         self._navigation, self._view = links.navigation, view
         self.image = image
         self.crosshair = Crosshair(qt_viewer)
-        self.outlines = Outlines(view, qt_viewer)
+        self.outlines = ContourLines(view, qt_viewer)
         self.mark = MeasureMark(links.session, links.measures, view, qt_viewer)
         self._readout = Readout(links.session, view)
         self.mouse = CanvasMouse(

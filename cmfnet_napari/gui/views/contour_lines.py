@@ -23,7 +23,7 @@ _WIDTH = 2.0  # pixels
 _UNDER_CROSSHAIR = 900  # napari numbers its layers from 0
 
 
-class Outlines(QObject):
+class ContourLines(QObject):
     """Follows the labels layers of one view.
 
     Parameters
