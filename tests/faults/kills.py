@@ -93,7 +93,11 @@ class Window:
     """One run of the scripted session, and what it said."""
 
     def __init__(self, folder: Path, seed: int, fit: bool) -> None:
-        cases = {"CMFNET_CASES": str(folder / "cases"), "OMP_NUM_THREADS": "1"}
+        cases = {
+            "CMFNET_CASES": str(folder / "cases"),
+            "CMFNET_PREFERENCES": str(folder / "window.json"),
+            "OMP_NUM_THREADS": "1",
+        }
         self.process = Forked(
             "tests.faults.window_session",
             "main",
