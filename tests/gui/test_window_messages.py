@@ -28,7 +28,7 @@ def test_a_message_is_whole_until_it_is_read_or_the_patient_goes(opened, patient
     label = next(w for w in bar.findChildren(QLabel) if w.text() == LONG)
     opened.layout().activate()
     assert label.height() >= label.heightForWidth(label.width())  # nothing is cut
-    assert [record.message for record in notification_manager.records[-3:]][0] == LONG
+    assert notification_manager.records[-3].message == LONG
     assert toasts == []
     bar._messages[0].findChild(QPushButton).click()
     assert bar.texts == ["There is nothing to redo."]
