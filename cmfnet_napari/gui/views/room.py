@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from napari.qt import QtViewer
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QPushButton
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QPushButton, QWidget
 
 from cmfnet_napari.gui.shared.preferences import preferences
 from cmfnet_napari.gui.shared.widgets import button, is_there
 
 _PANELS = ("layer list", "layer controls")  # napari's names of them
 # napari counts slices from 0, the words over the view and all reports from 1.
-_NO_NUMBERS = "#slice_label, #slice_label_sep { max-width: 0px; border: none; padding: 0px; }"
+_NUMBERS = ("slice_label", "slice_label_sep")  # napari's names of them
 
 
 def without_numbers(qt_viewer: QtViewer) -> None:
     """Take the numbers off a view's sliders: the view says which slice it is, counted from 1."""
-    qt_viewer.dims.setStyleSheet(_NO_NUMBERS)
+    for name in _NUMBERS:
+        for number in qt_viewer.dims.findChildren(QWidget, name):
+            number.hide()
 
 
 class Room(QObject):

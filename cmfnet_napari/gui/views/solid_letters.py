@@ -35,7 +35,7 @@ class SolidLetters:
             parent=qt_viewer.canvas.view.scene,
         )
         self._text.order = _ABOVE_ALL
-        self._text.set_gl_state("translucent", depth_test=False)
+        self._text.set_gl_state("translucent", depth_test=True)  # what is behind is not seen
         self._text.visible = False
 
     def show(self, low: np.ndarray, high: np.ndarray) -> None:

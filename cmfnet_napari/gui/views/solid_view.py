@@ -16,6 +16,7 @@ from cmfnet_napari.gui.patient.layers import NO_CONTOUR
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _WAIT_MS = 300
+_ROOM_FOR_LETTERS = 0.75  # of what the contour alone would fill
 _RIGHT_HANDED = ("away", "down", "right")  # of z, y, x: the patient, not the mirror image
 _FROM_THE_FRONT, _HEAD_UP = (0, 1, 0), (1, 0, 0)  # z, y, x
 Solids = dict[int, Mesh]
@@ -147,6 +148,7 @@ class SolidView:
         if turn:
             camera.set_view_direction(_FROM_THE_FRONT, _HEAD_UP)
         self.model.fit_to_view()
+        camera.zoom *= _ROOM_FOR_LETTERS
         self._fitted = camera.zoom
 
 

@@ -91,6 +91,7 @@ class ViewGrid(QObject):
         if self._main is None:
             return
         self._prepare(self._main)
+        without_numbers(self._main)
         enlarge = partial(self._layouts.enlarge, MAIN)
         self._overlay = Overlay(self._links, self._session.viewer, self._main, enlarge=enlarge)
         self._session.recorder.recorded.connect(self._redraw_twins)
@@ -100,7 +101,6 @@ class ViewGrid(QObject):
         """Once for a window, for as long as it is there."""
         if not self._prepared:
             remove_in_own_context(main)
-            without_numbers(main)
             self._prepared = True
 
     def _on_closed(self) -> None:

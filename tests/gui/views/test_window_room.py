@@ -6,7 +6,7 @@ import numpy as np
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
 from cmfnet_napari.gui.patient.layers import segmentation_layer
 from cmfnet_napari.gui.shared.preferences import preferences
@@ -81,6 +81,9 @@ def test_images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot):
     canvases = [main.canvas.native, *(pane.widget.canvas.native for pane in panes)]
     shown = sum(c.width() * c.height() for c in canvases)
     assert shown >= 2 / 3 * window.width() * window.height()
+    numbers = main.dims.findChildren(QWidget, "slice_label")
+    assert numbers
+    assert all(number.isHidden() for number in numbers)  # they count from 0
     names = ("layer list", "layer controls")
     panels = [p for p in window.findChildren(QDockWidget) if p.objectName() in names]
     assert len(panels) == 2
