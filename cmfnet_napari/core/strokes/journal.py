@@ -11,16 +11,18 @@ kinds are one line: undo takes back the newest, whatever it is.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -65,6 +67,8 @@ _LATER = {
     "run": ("TEXT NOT NULL DEFAULT ''", "''"),
 }
 _RETRY_SECONDS = 1.0
+_WAIT_SECONDS = 1.5  # for another program that holds the file
+_NO_ROOM_BESIDE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _LARGEST = 1 << 31  # bytes of a stroke's voxels; a damaged length must not fill the memory
 
 
@@ -141,18 +145,23 @@ class Journal:
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
         self._path = Path(path)
-        uri = f"{self._path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         self._disk: _Disk | None = None
+        self._copy: TemporaryDirectory[str] | None = None
         try:
-            self._db = _connect(uri)
-            if not read_only:
+            if read_only:
+                self._db = self._look(self._path)
+            else:
+                self._path.touch(mode=0o600)  # what SQLite makes beside it is as private
+                uri = _uri(self._path, "rwc")
+                self._db = connect(uri)
                 self._prepare()
                 self._disk = _Disk(uri)
+                self._file = _identity(self._path)
             self._last = 0
             self._done: dict[int, None] = {}  # what stands; the newest is the last
             self._undone: dict[int, None] = {}
             self._catch_up()
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, OSError) as error:
             raise UserError(
                 f"The stroke journal {self._path.name} cannot be opened ({_why(error)})."
             ) from error
@@ -163,8 +172,10 @@ class Journal:
         Raises
         ------
         UserError
-            The disk is full or the folder is read-only; nothing was recorded.
+            The disk is full, the folder is read-only, another program holds the file, or replaced
+            it; nothing was recorded.
         """
+        self._check_file()
         row = (
             stroke.time,
             stroke.author,
@@ -183,10 +194,8 @@ class Journal:
                 self._db.execute(f"INSERT INTO strokes ({_COLUMNS}) VALUES ({marks})", row)
                 number = self._newest()
         except sqlite3.Error as error:
-            raise UserError(
-                f"The stroke could not be saved ({_why(error)}). Free some disk space, then paint "
-                "again."
-            ) from error
+            raise _not_saved(error) from error
+        self._check_stored(number)
         self._last = number
         _take(number, stroke.source, stroke.target, self._done, self._undone)
         if self._disk is not None:
@@ -249,7 +258,7 @@ class Journal:
         rows = self._checked(lambda: self._db.execute(query, (after,)))
         with closing(rows):
             while (row := self._checked(rows.fetchone)) is not None:
-                yield int(row[0]), self._checked(partial(_entry_of, *row[1:]))
+                yield int(row[0]), self._checked(partial(entry_of, *row[1:]))
 
     def strokes(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
         """As `entries`, without the corrections."""
@@ -305,6 +314,61 @@ class Journal:
         if self._disk is not None:
             self._disk.close()
         self._db.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    def _look(self, path: Path) -> sqlite3.Connection:
+        """A connection for looking; where nothing can be written beside the file, to a copy."""
+        db = connect(_uri(path, "ro"))
+        try:
+            db.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError as error:
+            db.close()
+            if error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE or not path.is_file():
+                raise
+            self._copy = TemporaryDirectory(prefix="cmfnet-")
+            for name in (path.name, f"{path.name}-wal"):
+                if path.with_name(name).exists():
+                    shutil.copyfile(path.with_name(name), Path(self._copy.name, name))
+            db = connect(_uri(Path(self._copy.name, path.name), "rw"))
+        return db
+
+    def _check_file(self) -> None:
+        """Raise UserError when the file is no longer the one that was opened.
+
+        A sync tool or a restored backup puts another one in its place; what is written into the
+        old one then is lost when it is closed.
+        """
+        if self._disk is None or _identity(self._path) == self._file:
+            return
+        number = 1
+        while (ours := self._path.with_name(f"strokes.open-{number}.sqlite")).exists():
+            number += 1
+        try:
+            self._db.execute("VACUUM INTO ?", (str(ours),))
+            kept = f"All strokes until now are in {ours.name} beside it."
+        except sqlite3.Error as error:
+            kept = f"They could not be written beside it ({_why(error)})."
+        raise UserError(
+            f"Another program replaced or deleted the stroke journal {self._path.name}: this "
+            f"stroke is not stored. {kept} Close the patient, bring the right file back, and open "
+            "the patient again."
+        )
+
+    def _check_stored(self, number: int) -> None:
+        """Raise UserError unless whoever opens the file now finds all entries in it."""
+        ours = self._db.execute("SELECT COUNT(*), MAX(id) FROM strokes").fetchone()
+        try:
+            with closing(connect(_uri(self._path, "ro"))) as db:
+                theirs = db.execute("SELECT COUNT(*), MAX(id) FROM strokes").fetchone()
+        except sqlite3.Error as error:
+            raise _not_saved(error) from error
+        if theirs != ours or ours[1] < number:
+            raise UserError(
+                f"Another program wrote into the stroke journal {self._path.name}: of {ours[0]} "
+                f"strokes it holds {theirs[0]}. Close the patient, bring the file back from a "
+                "backup, and open the patient again."
+            )
 
     def _prepare(self) -> None:
         # NORMAL does not wait for the disk; checkpoints, which do, are left to the thread.
@@ -312,21 +376,26 @@ class Journal:
             self._db.execute(f"PRAGMA {pragma}")
         with self._db:
             self._db.execute(_SCHEMA)
-            there = self._there()
+            there = _columns(self._db)
             for name, (kind, _) in _LATER.items():
                 if name not in there:
                     self._db.execute(f"ALTER TABLE strokes ADD COLUMN {name} {kind}")
 
-    def _there(self) -> set[str]:
-        """The columns of the file; who looks on cannot add those that it lacks."""
-        rows = self._checked(lambda: self._db.execute("PRAGMA table_info(strokes)").fetchall())
-        return {row[1] for row in rows}
+    def restore(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows as `select` gives them, each under its own number, into an empty journal.
+
+        Raises
+        ------
+        sqlite3.Error
+            The disk is full, or the journal is not empty.
+        """
+        with self._db:
+            marks = ", ".join("?" for _ in ("id", *_COLUMNS.split(", ")))
+            self._db.executemany(f"INSERT INTO strokes (id, {_COLUMNS}) VALUES ({marks})", rows)
+        self._catch_up()
 
     def _select(self) -> str:
-        there = self._there()
-        names = ("id", *_COLUMNS.split(", "))
-        known = (n if n in there else f"{_LATER.get(n, ('', n))[1]} AS {n}" for n in names)
-        return f"SELECT {', '.join(known)} FROM strokes"
+        return self._checked(lambda: select(self._db))
 
     def _newest(self) -> int:
         return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM strokes").fetchone()[0])
@@ -343,6 +412,12 @@ class Journal:
 
     def _entry(self, number: int) -> Stroke:
         return next(self.entries(after=number - 1))[1]
+
+    def check_pages(self) -> None:
+        """Raise a UserError when SQLite finds a fault in the file, also where no stroke is."""
+        (found,) = self._checked(lambda: self._db.execute("PRAGMA quick_check(1)").fetchone())
+        if found != "ok":
+            raise self._damaged(printable(str(found)[:80]))
 
     def check_inside(self, stroke: Stroke, size: int) -> None:
         """Raise a UserError unless a stroke lies within so many voxels."""
@@ -381,7 +456,7 @@ class _Disk:
         self._thread.join()
 
     def _run(self) -> None:
-        with closing(_connect(self._uri)) as db:
+        with closing(connect(self._uri)) as db:
             while not self._closing:
                 self._wanted.wait()
                 self._wanted.clear()
@@ -392,8 +467,48 @@ class _Disk:
                     self._wanted.set()
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
+def select(db: sqlite3.Connection) -> str:
+    """The query for all columns of a journal, `entry_of`'s after the number, of any version."""
+    there = _columns(db)  # who looks on cannot add those that it lacks
+    names = ("id", *_COLUMNS.split(", "))
+    known = (n if n in there else f"{_LATER.get(n, ('', n))[1]} AS {n}" for n in names)
+    return f"SELECT {', '.join(known)} FROM strokes"
+
+
+def _columns(db: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in db.execute("PRAGMA table_info(strokes)")}
+
+
+def connect(uri: str) -> sqlite3.Connection:
+    """A connection that any thread may use."""
+    return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, check_same_thread=False)
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.resolve().as_uri()}?mode={mode}"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, not what it is called; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _not_saved(error: sqlite3.Error) -> UserError:
+    """Why a stroke could not be written, and what to do, by what SQLite says."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        what = "Another program holds its file, such as a backup: end that"
+    elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+        what = "The case folder cannot be written: make it writable"
+    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        what = "The stroke journal was damaged: open the patient again"
+    else:
+        what = "Free some disk space"
+    return UserError(f"The stroke could not be saved ({_why(error)}). {what}, then paint again.")
 
 
 def _why(error: Exception) -> str:
@@ -426,7 +541,7 @@ def _take(
         undone.clear()
 
 
-def _entry_of(
+def entry_of(
     moment: float,
     author: str,
     source: Source,
@@ -437,6 +552,7 @@ def _entry_of(
     packed_old: bytes,
     packed_new: bytes,
 ) -> Stroke:
+    """A row of a journal as a stroke or a correction; ValueError or zlib.error if it is damaged."""
     voxels = np.frombuffer(_unpack(packed_voxels), "<i8").astype(np.int64)
     old, new = (np.frombuffer(_unpack(part), np.uint8) for part in (packed_old, packed_new))
     if not voxels.size == old.size == new.size:
