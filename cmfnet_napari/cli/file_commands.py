@@ -121,6 +121,9 @@ def export(
     ] = False,
     series: Annotated[str, typer.Option(help="Series Instance UID, if there are several")] = "",
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there")] = False,
+    ct: Annotated[
+        Path | None, typer.Option(help="CT that was contoured: its voxels must be the series'")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
@@ -144,6 +147,7 @@ def export(
         how="MANUAL" if manual else "AUTOMATIC" if automatic else None,
         series=series,
         overwrite=overwrite,
+        ct=ct,
     )
     print_result({"written": str(out), **receipt.as_dict()}, as_json)
 

@@ -15,7 +15,7 @@ from cmfnet_napari.core.fit import events
 if TYPE_CHECKING:
     from cmfnet_napari.core.fit.model_card import Card
     from cmfnet_napari.learning.fit.training_data import Material
-    from cmfnet_napari.learning.predict.predictor import Prediction
+    from cmfnet_napari.learning.predict.prediction import Prediction
 
 Emit = Callable[[events.Event], None]
 Request = Literal["", "stop", "quit", "again"]
