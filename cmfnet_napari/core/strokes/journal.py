@@ -11,9 +11,7 @@ kinds are one line: undo takes back the newest, whatever it is.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +27,16 @@ import numpy as np
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
+from cmfnet_napari.core.strokes.journal_file import (
+    Disk,
+    check_file,
+    check_stored,
+    connect,
+    connect_to_look,
+    identity,
+    not_saved,
+    why,
+)
 
 Source = Literal[
     "hand",
@@ -66,9 +74,6 @@ _LATER = {
     "kind": ("TEXT NOT NULL DEFAULT 'stroke'", "'stroke'"),
     "run": ("TEXT NOT NULL DEFAULT ''", "''"),
 }
-_RETRY_SECONDS = 1.0
-_WAIT_SECONDS = 1.5  # for another program that holds the file
-_NO_ROOM_BESIDE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _LARGEST = 1 << 31  # bytes of a stroke's voxels; a damaged length must not fill the memory
 
 
@@ -145,25 +150,24 @@ class Journal:
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
         self._path = Path(path)
-        self._disk: _Disk | None = None
+        self._disk: Disk | None = None
         self._copy: TemporaryDirectory[str] | None = None
         try:
             if read_only:
-                self._db = self._look(self._path)
+                self._db, self._copy = connect_to_look(self._path)
             else:
                 self._path.touch(mode=0o600)  # what SQLite makes beside it is as private
-                uri = _uri(self._path, "rwc")
-                self._db = connect(uri)
+                self._db = connect(self._path, "rwc")
                 self._prepare()
-                self._disk = _Disk(uri)
-                self._file = _identity(self._path)
+                self._disk = Disk(self._path)
+                self._opened = identity(self._path)
             self._last = 0
             self._done: dict[int, None] = {}  # what stands; the newest is the last
             self._undone: dict[int, None] = {}
             self._catch_up()
         except (sqlite3.Error, ValueError, OSError) as error:
             raise UserError(
-                f"The stroke journal {self._path.name} cannot be opened ({_why(error)})."
+                f"The stroke journal {self._path.name} cannot be opened ({why(error)})."
             ) from error
 
     def append(self, stroke: Stroke) -> int:
@@ -175,7 +179,8 @@ class Journal:
             The disk is full, the folder is read-only, another program holds the file, or replaced
             it; nothing was recorded.
         """
-        self._check_file()
+        if self._disk is not None:
+            check_file(self._db, self._path, self._opened)
         row = (
             stroke.time,
             stroke.author,
@@ -194,8 +199,8 @@ class Journal:
                 self._db.execute(f"INSERT INTO strokes ({_COLUMNS}) VALUES ({marks})", row)
                 number = self._newest()
         except sqlite3.Error as error:
-            raise _not_saved(error) from error
-        self._check_stored(number)
+            raise not_saved(error) from error
+        check_stored(self._db, self._path)
         self._last = number
         _take(number, stroke.source, stroke.target, self._done, self._undone)
         if self._disk is not None:
@@ -317,59 +322,6 @@ class Journal:
         if self._copy is not None:
             self._copy.cleanup()
 
-    def _look(self, path: Path) -> sqlite3.Connection:
-        """A connection for looking; where nothing can be written beside the file, to a copy."""
-        db = connect(_uri(path, "ro"))
-        try:
-            db.execute("SELECT 1 FROM sqlite_master").fetchall()
-        except sqlite3.OperationalError as error:
-            db.close()
-            if error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE or not path.is_file():
-                raise
-            self._copy = TemporaryDirectory(prefix="cmfnet-")
-            for name in (path.name, f"{path.name}-wal"):
-                if path.with_name(name).exists():
-                    shutil.copyfile(path.with_name(name), Path(self._copy.name, name))
-            db = connect(_uri(Path(self._copy.name, path.name), "rw"))
-        return db
-
-    def _check_file(self) -> None:
-        """Raise UserError when the file is no longer the one that was opened.
-
-        A sync tool or a restored backup puts another one in its place; what is written into the
-        old one then is lost when it is closed.
-        """
-        if self._disk is None or _identity(self._path) == self._file:
-            return
-        number = 1
-        while (ours := self._path.with_name(f"strokes.open-{number}.sqlite")).exists():
-            number += 1
-        try:
-            self._db.execute("VACUUM INTO ?", (str(ours),))
-            kept = f"All strokes until now are in {ours.name} beside it."
-        except sqlite3.Error as error:
-            kept = f"They could not be written beside it ({_why(error)})."
-        raise UserError(
-            f"Another program replaced or deleted the stroke journal {self._path.name}: this "
-            f"stroke is not stored. {kept} Close the patient, bring the right file back, and open "
-            "the patient again."
-        )
-
-    def _check_stored(self, number: int) -> None:
-        """Raise UserError unless whoever opens the file now finds all entries in it."""
-        ours = self._db.execute("SELECT COUNT(*), MAX(id) FROM strokes").fetchone()
-        try:
-            with closing(connect(_uri(self._path, "ro"))) as db:
-                theirs = db.execute("SELECT COUNT(*), MAX(id) FROM strokes").fetchone()
-        except sqlite3.Error as error:
-            raise _not_saved(error) from error
-        if theirs != ours or ours[1] < number:
-            raise UserError(
-                f"Another program wrote into the stroke journal {self._path.name}: of {ours[0]} "
-                f"strokes it holds {theirs[0]}. Close the patient, bring the file back from a "
-                "backup, and open the patient again."
-            )
-
     def _prepare(self) -> None:
         # NORMAL does not wait for the disk; checkpoints, which do, are left to the thread.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0"):
@@ -428,43 +380,13 @@ class Journal:
         try:
             return read()
         except (sqlite3.Error, zlib.error, ValueError, TypeError) as error:
-            raise self._damaged(_why(error)) from error
+            raise self._damaged(why(error)) from error
 
     def _damaged(self, why: str) -> UserError:
         return UserError(
             f"The stroke journal {self._path.name} is damaged ({why}). Nothing was changed; "
             "bring the case folder back from a backup, or open the images as a new case."
         )
-
-
-class _Disk:
-    """Brings what is written to the disk, in a thread: a checkpoint of the write-ahead log."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._wanted, self._retry, self._closing = threading.Event(), threading.Event(), False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def sync(self) -> None:
-        self._wanted.set()
-
-    def close(self) -> None:
-        self._closing = True
-        self._wanted.set()
-        self._retry.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with closing(connect(self._uri)) as db:
-            while not self._closing:
-                self._wanted.wait()
-                self._wanted.clear()
-                try:
-                    db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                except sqlite3.Error:  # a full disk: the log still holds the strokes
-                    self._retry.wait(_RETRY_SECONDS)
-                    self._wanted.set()
 
 
 def select(db: sqlite3.Connection) -> str:
@@ -477,43 +399,6 @@ def select(db: sqlite3.Connection) -> str:
 
 def _columns(db: sqlite3.Connection) -> set[str]:
     return {row[1] for row in db.execute("PRAGMA table_info(strokes)")}
-
-
-def connect(uri: str) -> sqlite3.Connection:
-    """A connection that any thread may use."""
-    return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, check_same_thread=False)
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"{path.resolve().as_uri()}?mode={mode}"
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file it is, not what it is called; None when there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _not_saved(error: sqlite3.Error) -> UserError:
-    """Why a stroke could not be written, and what to do, by what SQLite says."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        what = "Another program holds its file, such as a backup: end that"
-    elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
-        what = "The case folder cannot be written: make it writable"
-    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        what = "The stroke journal was damaged: open the patient again"
-    else:
-        what = "Free some disk space"
-    return UserError(f"The stroke could not be saved ({_why(error)}). {what}, then paint again.")
-
-
-def _why(error: Exception) -> str:
-    """An error's words; a damaged file may bring any character and any length into them."""
-    return printable(" ".join(str(error).split())[:80])
 
 
 def _take(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.strokes.journal import Journal, connect, entry_of, select
+from cmfnet_napari.core.strokes.journal import Journal, entry_of, select
+from cmfnet_napari.core.strokes.journal_file import connect
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file, and belongs to no other
@@ -87,7 +88,7 @@ def _readable(path: Path, voxels: int) -> tuple[list[tuple[Any, ...]], int]:
     """Rows that hold a whole stroke, in order, and how many there were."""
     rows: dict[int, tuple[Any, ...]] = {}
     highest = 0
-    with closing(connect(f"{path.resolve().as_uri()}?mode=ro")) as db:
+    with closing(connect(path, "ro")) as db:
         for row in _rows(db):
             highest = max(highest, int(row[0]))
             with suppress(Exception):  # a damaged row may hold anything
