@@ -134,6 +134,7 @@ def serve(folder: Path) -> int:
     Who starts it has called `priority.step_back` before all that is imported here.
     """
     out = _claim_stdout()
+    os.umask(0o077)  # it writes into the case alone, which is the user's alone
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale
     inbox = Inbox(sys.stdin)

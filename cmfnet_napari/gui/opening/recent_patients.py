@@ -99,7 +99,9 @@ def keep_picture(case: Case) -> None:
     if not path.exists():
         pixels = picture(case.study)
         height, width = pixels.shape
-        QImage(pixels.data, width, height, width, QImage.Format.Format_Grayscale8).save(str(path))
+        image = QImage(pixels.data, width, height, width, QImage.Format.Format_Grayscale8)
+        if image.save(str(path)):
+            path.chmod(0o600)  # the user's alone, as all of the case
 
 
 def picture(study: Study) -> np.ndarray:

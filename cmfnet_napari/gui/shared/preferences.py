@@ -58,7 +58,7 @@ class Preferences:
         try:
             path = preferences_file()
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, asdict(self))
+            write_json(path, asdict(self)).chmod(0o600)  # folders may be called like patients
         except (OSError, UserError):
             _log.warning("The preferences could not be written.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from functools import partial
 
 import numpy as np
@@ -104,28 +105,31 @@ def test_surfaces_change_in_place_and_only_where_they_are_seen(opened, qtbot):
 
 
 @pytest.mark.canvas
-def test_a_layer_goes_in_the_context_of_its_canvas(opened, qtbot, monkeypatch):
+def test_a_layer_goes_in_the_context_of_its_canvas(opened, qtbot):
     """napari frees textures and buffers when a layer goes, not when it paints."""
-    from vispy.gloo.context import GLContext
-
-    session = opened.session
+    session, own = opened.session, []
     opened.workbench.layouts.show("planes")
     extra = session.viewer.add_labels(np.ones(SHAPE, np.uint8), **_placed(session))
     qtbot.wait(600)
-    panes = opened.view_grid.panes
-    canvases = [pane.widget.canvas for pane in panes] + [opened.view_grid._main.canvas]
-    flush, wrong = GLContext.flush_commands, []
-
-    def watch(context, event=None):
-        own = [c.native.context() for c in canvases if c._scene_canvas.context is context]
-        wrong.extend(c for c in own if c != QOpenGLContext.currentContext())
-        flush(context, event)
-
-    monkeypatch.setattr(GLContext, "flush_commands", watch)
+    sagittal = opened.view_grid.panes[0]
+    views = [
+        (session.viewer.layers, opened.view_grid._main.canvas.native),
+        (sagittal.view.model.layers, sagittal.widget.canvas.native),
+    ]
+    looks = [(layers.events.removed, _own_context(canvas, own)) for layers, canvas in views]
+    for removed, look in looks:
+        removed.connect(look)
     session.viewer.layers.remove(extra)
-    monkeypatch.undo()
-    canvases.clear()  # they would outlive their viewer
-    assert wrong == []
+    for removed, look in looks:
+        removed.disconnect(look)
+    views.clear()
+    assert own == [True, True]
+
+
+def _own_context(canvas, own):
+    """Notes whether the context that is current is the canvas's, when it is called."""
+    context = weakref.ref(canvas.context())
+    return lambda _event: own.append(QOpenGLContext.currentContext() == context())
 
 
 def _placed(session):
