@@ -41,6 +41,14 @@ class Config(BaseModel):
     spacing: float | None = _field(
         None, "Train on voxels of about this size; none: the CT's own", "mm", gt=0, le=20
     )
+    drawn_voxels: int | None = _field(
+        None,
+        "Voxels follow the size of what is drawn, so that it spans about this many; none: "
+        "they are of one size",
+        "voxels",
+        ge=16,
+        le=64,
+    )
     region_margin: float | None = _field(
         None, "Work this far around the class strokes; none: the whole CT", "mm", ge=5, le=500
     )
@@ -63,6 +71,9 @@ class Config(BaseModel):
     # Losses
     class_balance: float = _field(
         0.0, "0: every stroke voxel counts the same; 1: every class counts the same", ge=0, le=1
+    )
+    dice_weight: float = _field(
+        0.0, "Weight of a soft Dice loss, for labels that are known everywhere", ge=0, le=10
     )
     ce_weight: float = _field(1.0, "Weight of the partial cross entropy, Eq. 3", ge=0, le=10)
     lambda_ct: float = _field(0.2, "Weight of the CT's CRF, Eq. 7", ge=0, le=10)

@@ -48,6 +48,7 @@ INPUT_AND_NETWORK = (
     "fusion",
     "width",
     "stroke_maps",
+    "drawn_voxels",
     "normalisation",
     "patch",
     "confidence",
@@ -97,6 +98,11 @@ class Card(BaseModel):
     metrics: dict[str, float] = {}
     licence: str = LICENCE
     created: str = ""
+
+    @property
+    def reads_anywhere(self) -> bool:
+        """Whether the model contours any number of classes, on voxels that follow their size."""
+        return self.config.drawn_voxels is not None
 
     @field_validator("metrics")
     @classmethod
@@ -188,7 +194,7 @@ def check_base(card: Card, classes: int, name: str) -> None:
     UserError
         The model has another number of classes.
     """
-    if card.classes != classes:
+    if card.classes != classes and not card.reads_anywhere:
         raise UserError(
             f"The model {name} knows {_count(card.classes)}, but the strokes mark "
             f"{_count(classes)}. Choose a model with {_count(classes)}, or start from the strokes "
