@@ -54,8 +54,9 @@ class StrokeRecorder(LayerRecorder):
         return self._before
 
     def snapshot(self) -> np.ndarray:
-        """A copy of the scribbles as they are recorded, uint8 (z, y, x)."""
-        self._try(self.record)
+        """A copy of the scribbles, uint8 (z, y, x), without what is being drawn."""
+        if not self._drawing:
+            self._try(self.record)
         return self._before.copy()
 
     def write(self, voxels: np.ndarray, codes: np.ndarray, source: Source) -> Stroke | None:
