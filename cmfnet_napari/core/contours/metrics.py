@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -174,8 +175,10 @@ def _surface(mask: Mask) -> Wholes:
 
 
 def _mean(rows: list[Scores]) -> Scores:
-    names = [one.name for one in fields(Scores)]
-    return Scores(**{name: _mean_of([getattr(row, name) for row in rows]) for name in names})
+    means: dict[str, Any] = {
+        one.name: _mean_of([getattr(row, one.name) for row in rows]) for one in fields(Scores)
+    }
+    return Scores(**means)
 
 
 def _mean_of(values: list[float | None]) -> float | None:
