@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
-from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.key_bindings import KeyBindingLike, coerce_keybinding
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QCheckBox, QDialog, QTextBrowser, QVBoxLayout, QWidget
@@ -81,7 +82,7 @@ def _wheel() -> tuple[str, str]:
     return "Wheel; Ctrl and wheel", f"{plain}; {with_ctrl}"
 
 
-def _table(title: str, rows: object) -> str:
+def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
     cells = "".join(
         f"<tr><td><b>{escape(keys)}</b>&nbsp;&nbsp;</td><td>{escape(what)}</td></tr>"
         for keys, what in rows
@@ -89,7 +90,7 @@ def _table(title: str, rows: object) -> str:
     return f"<h3>{title}</h3><table>{cells}</table>"
 
 
-def _readable(keys: list[object]) -> str:
+def _readable(keys: list[KeyBindingLike]) -> str:
     """As this platform writes keys."""
     words = (QKeySequence(str(coerce_keybinding(key))) for key in keys)
     native = QKeySequence.SequenceFormat.NativeText

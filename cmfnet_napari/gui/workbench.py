@@ -107,10 +107,9 @@ class Workbench(QObject):
     def _arrange(self) -> None:
         """Planes, keys, scale bar, a place to start, and how the patient was seen last."""
         session, layer = self.session, self.session.scribbles
-        self.planes.open()
         session.viewer.canvas.overlays.scale_bar.visible = True
         self.navigation.go_to_voxel(_first_place(layer.data))
-        self.planes.show("axial")
+        self.planes.open()
         self.drawing.open()
         layer.selected_label = FIRST_CLASS
         layer.editable = session.writable

@@ -33,7 +33,7 @@ from tests.forked import Forked
 
 PROMISE_SECONDS = 0.5  # a stroke is on disk by then
 ORPHAN_SECONDS = 30
-START_SECONDS = 120
+START_SECONDS = 300  # who has not said it by then never will
 SHAPE, SPACING = (12, 20, 16), (3.0, 0.9, 1.1)  # z, y, x
 
 

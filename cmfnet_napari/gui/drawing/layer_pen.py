@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from napari.layers import Labels
+from napari.utils.events import Event
 
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, Way, ground_of
@@ -70,7 +71,7 @@ class LayerPen:
         self._brush.follow(self.layer.brush_size * min(self.layer.scale))
         self.show()
 
-    def _on_press(self, layer: Labels, event: object) -> Iterator[None]:
+    def _on_press(self, layer: Labels, event: Event) -> Iterator[None]:
         """One stroke, from press to release; other buttons and keys are others' business."""
         plane = tuple(event.dims_displayed)
         ours = event.button == 1 and set(event.modifiers) <= {_JOIN}
@@ -87,7 +88,7 @@ class LayerPen:
                 self._recorder.layer.refresh()
 
     def _follow(
-        self, stroke: UnfinishedStroke, event: object, plane: tuple[int, ...]
+        self, stroke: UnfinishedStroke, event: Event, plane: tuple[int, ...]
     ) -> Iterator[None]:
         here = self._place(event)
         joined = _JOIN in event.modifiers and self._same_slice(here, plane)
@@ -104,14 +105,14 @@ class LayerPen:
         self._last = self._place(event)
         way.end()
 
-    def _draw_on(self, way: Way, event: object) -> None:
+    def _draw_on(self, way: Way, event: Event) -> None:
         """Draw to where the mouse is, the way it came: napari's events are only some of it."""
         if not self._trail.followed:
             way.move(self._place(event))
         for place in self._trail.take():
             way.move(np.array(self.layer.world_to_data(place), float))
 
-    def _place(self, event: object) -> np.ndarray:
+    def _place(self, event: Event) -> np.ndarray:
         return np.array(self.layer.world_to_data(event.position), float)
 
     def _same_slice(self, place: np.ndarray, plane: tuple[int, ...]) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 import napari
 import numpy as np
 from napari.layers import Labels, Layer
+from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.folder import Case
@@ -227,7 +228,7 @@ class Session(QObject):
         self.busy.emit("")
         show_failure(error)
 
-    def _on_inserted(self, event: object) -> None:
+    def _on_inserted(self, event: Event) -> None:
         self._consider(event.value)
 
     def _consider(self, layer: Layer) -> None:
@@ -274,7 +275,7 @@ class Session(QObject):
         for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
             show_info(plain(sentence))
 
-    def _on_removed(self, event: object) -> None:
+    def _on_removed(self, event: Event) -> None:
         if self.patient is not None and event.value == self.scribbles:
             self._leave()
             show_info("The strokes are kept. Open the patient again to see them.")

@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
+from napari.utils.key_bindings import KeyBindingLike
 
 from cmfnet_napari.gui.shared.widgets import said
 
@@ -21,7 +22,7 @@ from cmfnet_napari.gui.shared.widgets import said
 class Shortcut:
     """A key, and what it does in a clinician's words; what is held is told of both ends."""
 
-    key: object  # as napari's bind_key takes it
+    key: KeyBindingLike
     title: str
     held: bool = False  # its action gets True when it is pressed, False when it is let go
     on_layer: bool = False  # on the strokes' layer too, where napari has its own
@@ -32,7 +33,7 @@ class Shortcut:
         return f"cmfnet-napari:{self.title.lower().replace(':', '').replace(' ', '_')}"
 
     @property
-    def keys(self) -> list[object]:
+    def keys(self) -> list[KeyBindingLike]:
         """The keys as they are: those of napari's preferences, if they were changed there."""
         return get_settings().shortcuts.shortcuts.get(self.name, [self.key])
 

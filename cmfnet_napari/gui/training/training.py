@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import (
+    Event,
     Failed,
     Finished,
     Fit,
@@ -30,6 +31,8 @@ from cmfnet_napari.gui.training.load_preview import load_preview
 from cmfnet_napari.gui.training.spare_worker import SpareWorker
 from cmfnet_napari.gui.training.watchdog import Watchdog
 from cmfnet_napari.gui.training.worker_client import WorkerClient, worker_command
+
+TrainingState = Literal["idle", "starting", "training", "stopping"]
 
 
 class Training(QObject):
@@ -67,7 +70,7 @@ class Training(QObject):
         self.command = worker_command
         self.spare = SpareWorker(session, lambda: self.command(session.case.folder))
         self.preset = "quick"
-        self.state = "idle"
+        self.state: TrainingState = "idle"
         self.follow = True
         self.interrupted: RunRecord | None = None
         self.watchdog = Watchdog(self.silent.emit)
@@ -188,12 +191,12 @@ class Training(QObject):
         if client is not None:
             client.close()
 
-    def _set_state(self, state: str) -> None:
+    def _set_state(self, state: TrainingState) -> None:
         if state != self.state:
             self.state = state
             self.state_changed.emit(state)
 
-    def _on_event(self, event: object) -> None:
+    def _on_event(self, event: Event) -> None:
         self.watchdog.heard(waits=isinstance(event, Paused))
         match event:
             case Notice():
