@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from functools import partial
 
 import numpy as np
@@ -123,13 +122,14 @@ def test_a_layer_goes_in_the_context_of_its_canvas(opened, qtbot):
     for removed, look in looks:
         removed.disconnect(look)
     views.clear()
+    looks.clear()
     assert own == [True, True]
 
 
 def _own_context(canvas, own):
     """Notes whether the context that is current is the canvas's, when it is called."""
-    context = weakref.ref(canvas.context())
-    return lambda _event: own.append(QOpenGLContext.currentContext() == context())
+    context = canvas.context()
+    return lambda _event: own.append(QOpenGLContext.currentContext() == context)
 
 
 def _placed(session):
