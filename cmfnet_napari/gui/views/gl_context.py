@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from napari.qt import QtViewer
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+
+from cmfnet_napari.gui.shared.widgets import is_there
+
+_removing: list[QOpenGLWidget] = []  # canvases that a layer is being removed from, outermost first
 
 
 def remove_in_own_context(qt_viewer: QtViewer) -> None:
@@ -15,7 +20,19 @@ def remove_in_own_context(qt_viewer: QtViewer) -> None:
     canvas = qt_viewer.canvas.native
 
     def own(_event: object) -> None:
-        if canvas.isValid():
-            canvas.makeCurrent()
+        _removing.append(canvas)
+        _make_current(canvas)
+
+    def before(_event: object) -> None:
+        """Layers of other views go while one of the main view does, which napari does last."""
+        _removing.remove(canvas)
+        if _removing:
+            _make_current(_removing[-1])
 
     qt_viewer.viewer.layers.events.removing.connect(own)
+    qt_viewer.viewer.layers.events.removed.connect(before, position="last")
+
+
+def _make_current(canvas: QOpenGLWidget) -> None:
+    if is_there(canvas) and canvas.isValid():
+        canvas.makeCurrent()

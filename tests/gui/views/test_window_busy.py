@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from functools import partial
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QMouseEvent, QOpenGLContext
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from tests.gui.conftest import HERE, SHAPE
@@ -102,40 +101,6 @@ def test_surfaces_change_in_place_and_only_where_they_are_seen(opened, qtbot):
     qtbot.waitUntil(lambda: len(surface.vertices) == first)
     assert pane.linked(layer).shown.visible
     assert pane.linked(layer).shown.data is layer.data
-
-
-@pytest.mark.canvas
-def test_a_layer_goes_in_the_context_of_its_canvas(opened, qtbot):
-    """napari frees textures and buffers when a layer goes, not when it paints."""
-    session, own = opened.session, []
-    opened.workbench.layouts.show("planes")
-    extra = session.viewer.add_labels(np.ones(SHAPE, np.uint8), **_placed(session))
-    qtbot.wait(600)
-    sagittal = opened.view_grid.panes[0]
-    views = [
-        (session.viewer.layers, opened.view_grid._main.canvas.native),
-        (sagittal.view.model.layers, sagittal.widget.canvas.native),
-    ]
-    looks = [(layers.events.removed, _own_context(canvas, own)) for layers, canvas in views]
-    for removed, look in looks:
-        removed.connect(look)
-    session.viewer.layers.remove(extra)
-    for removed, look in looks:
-        removed.disconnect(look)
-    views.clear()
-    assert own == [True, True]
-
-
-def _own_context(canvas, own):
-    """Notes whether the context that is current is the canvas's, when it is called."""
-    context = weakref.ref(canvas.context())
-    return lambda _event: own.append(QOpenGLContext.currentContext() == context())
-
-
-def _placed(session):
-    from cmfnet_napari.gui.patient.layers import placement
-
-    return placement(session.case.study.grid)
 
 
 def test_a_window_that_is_closed_while_it_trains_says_nothing(patient, qtbot, capsys):
