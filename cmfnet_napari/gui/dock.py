@@ -43,7 +43,12 @@ class CmFNetDock(QWidget):
         self.session = session = bench.session
         self.open_panel = OpenPanel(session, bench.mr_placement)
         self.scribble_panel = ScribblePanel(
-            session, bench.drawing, bench.automatic_strokes, bench.provisional
+            session,
+            bench.drawing,
+            bench.reshaping,
+            bench.navigation,
+            bench.automatic_strokes,
+            bench.provisional,
         )
         self.training_panel = TrainingPanel(
             session,
@@ -78,7 +83,6 @@ class CmFNetDock(QWidget):
         self.welcome = Welcome(napari_viewer)
         links = ViewLinks(session, bench.navigation, bench.fusion, bench.windowing)
         self.view_grid = ViewGrid(self, links, bench.planes, bench.layouts)
-        self.view_grid.scribbles_shown.connect(lambda layer, _dims: bench.drawing.attach(layer))
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)
         self.notice.hide()

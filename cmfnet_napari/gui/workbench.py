@@ -14,6 +14,7 @@ from cmfnet_napari.gui.drawing import drawing_keys
 from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.drawing import Drawing
+from cmfnet_napari.gui.drawing.reshaping import Reshaping
 from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.key_sheet import SHOW_KEYS
 from cmfnet_napari.gui.last_view import LastView
@@ -71,6 +72,7 @@ class Workbench(QObject):
         self.mr_placement = MrPlacement(session, self.fusion, self.training)
         self.brush = Brush(session)
         self.drawing = Drawing(session, self.navigation, self.brush)
+        self.reshaping = Reshaping(session, self.drawing, self.navigation)
         self.provisional = ProvisionalContour(session, self.result)
         self.training.previewed.connect(self.provisional.give_way)
         self.training.failed.connect(self.provisional.come_back)
@@ -118,6 +120,7 @@ class Workbench(QObject):
             self.training,
             self.refinement,
             self.automatic_strokes,
+            self.reshaping,
             self.review,
             self.comparison,
             self.mr_placement,

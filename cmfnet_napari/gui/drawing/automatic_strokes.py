@@ -18,6 +18,7 @@ from cmfnet_napari.gui.patient.classes import reference_colors, scribble_colors
 from cmfnet_napari.gui.patient.layers import (
     NO_CONTOUR,
     OPENED,
+    contour_layers,
     insert_below,
     placement,
     segmentation_layer,
@@ -74,16 +75,7 @@ class AutomaticStrokes(QObject):
         """Layers that can serve as mask: Labels on the Study's Grid, but no strokes or edges."""
         if self._session.patient is None:
             return []
-        grid = self._session.case.study.grid
-        return [
-            layer
-            for layer in self._session.viewer.layers
-            if isinstance(layer, Labels)
-            and not layer.metadata.get(NO_CONTOUR)
-            and layer.data.shape == grid.shape
-            and np.allclose(layer.scale, grid.spacing)
-            and np.allclose(layer.translate, grid.translate)
-        ]
+        return contour_layers(self._session.viewer, self._session.case.study.grid)
 
     def load_mask(self, path: str) -> None:
         """Read a contour on the CT's grid from a file and show it as a layer."""

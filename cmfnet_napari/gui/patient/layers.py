@@ -54,6 +54,19 @@ def case_layers(opened: Opened) -> list[LayerData]:
     return [*layers, (opened.scribbles, scribbles, "labels")]
 
 
+def contour_layers(viewer: ViewerModel, grid: Grid) -> list[Labels]:
+    """Contours that are loaded: Labels on the Study's Grid, but no strokes or edges."""
+    return [
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Labels)
+        and not layer.metadata.get(NO_CONTOUR)
+        and layer.data.shape == grid.shape
+        and np.allclose(layer.scale, grid.spacing)
+        and np.allclose(layer.translate, grid.translate)
+    ]
+
+
 def insert_below(viewer: ViewerModel, layer: Layer, other: Layer) -> None:
     """Show a layer below another; what was selected stays so."""
     active = viewer.layers.selection.active

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from napari.layers import Labels
 from napari.qt import QtViewer
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QGridLayout, QMainWindow, QWidget
 
 from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
@@ -37,8 +37,6 @@ class ViewGrid(QObject):
     planes, layouts
         The window's: which plane, and which views.
     """
-
-    scribbles_shown = Signal(object, object)  # Labels and Dims of a further view: to paint into
 
     def __init__(self, dock: QWidget, links: ViewLinks, planes: Planes, layouts: Layouts) -> None:
         super().__init__(dock)
@@ -112,13 +110,7 @@ class ViewGrid(QObject):
             kind = SolidPane if cell.solid else ViewPane
             keys = self._main.canvas.native
             self._panes[cell] = kind(self._links, cell, keys, self._on_painted)
-            if not cell.solid:
-                self._let_paint(self._panes[cell])
         return self._panes[cell]
-
-    def _let_paint(self, pane: ViewPane) -> None:
-        linked = pane.view.linked(self._session.scribbles)
-        self.scribbles_shown.emit(linked.shown, pane.view.model.dims)
 
     def _turn(self, plane: str) -> None:
         self._turn_panes(plane)
