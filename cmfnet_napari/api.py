@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cmfnet_napari.core.fit.config import Config
     from cmfnet_napari.core.fit.events import Event, Finished
     from cmfnet_napari.core.images.study import Study
-    from cmfnet_napari.learning.predict.predictor import Prediction
+    from cmfnet_napari.learning.predict.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class FitResult:
         return values | {"disagreement": str(self.disagreement or "")}
 
 
-def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
+def open_study(ct: str | Path, mr: str | Path | None = None, *, subtract: float = 0.0) -> Study:
     """Read a CT and, if there is one, an MR, and put both on the CT's grid.
 
     Parameters
@@ -91,6 +91,9 @@ def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
     mr : path, optional
         The same of an MR that lies on the CT already. It needs no grid in common with it; it is
         interpolated linearly. Its units do not matter.
+    subtract : float
+        Taken from the CT's values: 1024 where they lack the offset of Hounsfield units, which is
+        said in a warning.
 
     Returns
     -------
@@ -104,8 +107,11 @@ def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
         finite; the MR does not meet the CT.
     """
     from cmfnet_napari.core.images import study
+    from cmfnet_napari.core.images.hounsfield import say_offset
 
-    return study.open_study(ct, mr)
+    opened = study.open_study(ct, mr).less(subtract)
+    say_offset(opened.ct.array)
+    return opened
 
 
 def load_scribbles(path: str | Path, study: Study) -> np.ndarray:
@@ -460,7 +466,7 @@ def export_rtstruct(
     out : path
         File to write, ``.dcm``.
     study : Study, optional
-        The patient; needed for an array.
+        The patient; needed for an array. Its voxels must be those of the series.
     names : sequence of str
         Name of the structure, one a class that occurs; by default GTV, or GTV 1, GTV 2, …
     types : sequence of str
@@ -557,19 +563,21 @@ def export_as(
     how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
     overwrite: bool = False,
+    ct: str | Path | None = None,
 ) -> Receipt:
     """As `export_rtstruct`; `kind` is ``rtstruct``, ``seg`` or ``nifti``."""
     from cmfnet_napari.core.dicom.export.checked_export import classes_in, export
     from cmfnet_napari.core.dicom.export.provenance import Maker
     from cmfnet_napari.core.dicom.export.reference import read_reference
     from cmfnet_napari.core.dicom.export.roi import make_rois
+    from cmfnet_napari.core.dicom.export.same_image import check_drawn_on
     from cmfnet_napari.core.images.study import label_image, to_source_image
     from cmfnet_napari.core.review.case_contour import case_contour, is_case
 
     by_hand, itself = False, False
     if isinstance(labels, str | Path) and is_case(labels):
         found = case_contour(labels)
-        by_hand, itself = found.corrected, found.by_itself
+        by_hand, itself, study = found.corrected, found.by_itself, found.study
         image = to_source_image(found.labels, found.study)
         names = names or [found.names[code - 1] for code in classes_in(image)]
     elif isinstance(labels, str | Path):
@@ -580,6 +588,7 @@ def export_as(
         image = to_source_image(_labels(labels, study, "the contour"), study)
     rois = make_rois(classes_in(image), names, types)
     series_found = read_reference(Path(reference), series, image)
+    check_drawn_on(series_found, study, ct, labels)
     maker = Maker(model, how or ("AUTOMATIC" if itself else "SEMIAUTOMATIC"), by_hand)
     return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
 

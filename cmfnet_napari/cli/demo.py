@@ -13,7 +13,7 @@ from rich.table import Table
 from cmfnet_napari.api import sample_patient
 from cmfnet_napari.cli.progress import FitProgress
 from cmfnet_napari.core.arrays import Codes
-from cmfnet_napari.core.case.folder import case_for
+from cmfnet_napari.core.case.find_case import case_for
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, write_json

@@ -17,7 +17,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from cmfnet_napari.core.case.folder import cases_folder
+from cmfnet_napari.core.case.find_case import cases_folder
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.gui.opengl import advice, last_words

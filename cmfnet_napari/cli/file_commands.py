@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cmfnet_napari import api
-from cmfnet_napari.cli.options import Ct, Json, Mr, print_result
+from cmfnet_napari.cli.options import Ct, Json, Mr, Subtract, print_result
 from cmfnet_napari.core.files import JsonObject
 
 
@@ -32,13 +32,14 @@ def report(
     ct: Ct,
     out: Annotated[Path, typer.Option(help="PDF to write")],
     mr: Mr = None,
+    subtract: Subtract = 0.0,
     reference: Annotated[Path | None, typer.Option(help="Contour to compare with")] = None,
     as_json: Json = False,
 ) -> None:
     """One page of PDF: pictures, volumes, agreement, what was looked at."""
     from cmfnet_napari.core.report.from_run import report_run
 
-    written = report_run(run, api.open_study(ct, mr), out, reference)
+    written = report_run(run, api.open_study(ct, mr, subtract=subtract), out, reference)
     print_result({"report": str(written)}, as_json)
 
 
@@ -82,6 +83,7 @@ def import_(
         bool,
         typer.Option("--any-frame", help="Place contours of another frame of reference as written"),
     ] = False,
+    subtract: Subtract = 0.0,
     as_json: Json = False,
 ) -> None:
     """A case folder from a patient's DICOM: CT, MR, registration, structures."""
@@ -90,7 +92,7 @@ def import_(
 
     with step_progress() as progress:
         loaded, series = read_patient(paths, ct, mr, structures, register, any_frame, progress)
-    result = {"series": series, **import_patient(loaded, case)}
+    result = {"series": series, **import_patient(loaded, case, subtract)}
     for warning in result.get("registration", {}).get("warnings", []):
         print(f"cmfnet: warning: {warning}", file=sys.stderr)
     print_result(result, as_json)
@@ -119,6 +121,9 @@ def export(
     ] = False,
     series: Annotated[str, typer.Option(help="Series Instance UID, if there are several")] = "",
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there")] = False,
+    ct: Annotated[
+        Path | None, typer.Option(help="CT that was contoured: its voxels must be the series'")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
@@ -142,6 +147,7 @@ def export(
         how="MANUAL" if manual else "AUTOMATIC" if automatic else None,
         series=series,
         overwrite=overwrite,
+        ct=ct,
     )
     print_result({"written": str(out), **receipt.as_dict()}, as_json)
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmfnet_napari import api
-from cmfnet_napari.cli.options import Ct, Device, Json, Mr, Settings, print_result, read_settings
+from cmfnet_napari.cli.options import (
+    Ct,
+    Device,
+    Json,
+    Mr,
+    Settings,
+    Subtract,
+    print_result,
+    read_settings,
+)
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 
@@ -24,6 +33,7 @@ def fit(
     scribbles: Annotated[Path, typer.Option(help="0 unlabelled, 1 background, 2… classes")],
     out: Annotated[Path, typer.Option(help="New folder for the run, or one that was broken off")],
     mr: Mr = None,
+    subtract: Subtract = 0.0,
     preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "quick",
     base: Annotated[Path | None, typer.Option(help="Model to start from")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long at most")] = None,
@@ -37,7 +47,7 @@ def fit(
 
     changes: JsonObject = {"seed": seed} | ({"minutes": minutes} if minutes else {})
     config = api.make_config(preset, base=base, **{**changes, **read_settings(settings)})
-    study = api.open_study(ct, mr)
+    study = api.open_study(ct, mr, subtract=subtract)
     strokes = api.load_scribbles(scribbles, study)
     run = api.run_folder(out)
     _warn(study, strokes, config, device)
@@ -123,6 +133,7 @@ def predict(
     ct: Ct,
     out: Annotated[Path, typer.Option(help="Labels to write, on the CT's grid")],
     mr: Mr = None,
+    subtract: Subtract = 0.0,
     scribbles: Annotated[
         Path | None,
         typer.Option(help="Strokes on this patient, for a model that reads them; else the run's"),
@@ -141,7 +152,7 @@ def predict(
     from cmfnet_napari.core.contours.components import volumes_ml
     from cmfnet_napari.core.contours.doubt import to_percent
 
-    study = api.open_study(ct, mr)
+    study = api.open_study(ct, mr, subtract=subtract)
     prediction = api.predict(
         model,
         study,

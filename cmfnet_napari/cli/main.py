@@ -15,7 +15,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cmfnet_napari.cli import file_commands, fitting, window
+from cmfnet_napari.cli import file_commands, fitting, teaching, window
 from cmfnet_napari.cli.pacs import pacs
 from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.privacy import printable
@@ -33,6 +33,8 @@ app.command()(window.demo)
 app.command("open")(window.open_)
 app.command()(fitting.fit)
 app.command()(fitting.train)
+app.command()(teaching.material)
+app.command()(teaching.pretrain)
 app.command()(fitting.describe)
 app.command()(fitting.predict)
 app.command()(file_commands.evaluate)

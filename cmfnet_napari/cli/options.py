@@ -13,6 +13,9 @@ from cmfnet_napari.core.files import JsonObject
 
 Ct = Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA/MHD or a DICOM series folder")]
 Mr = Annotated[Path | None, typer.Option(help="MR of the same patient, registered to the CT")]
+Subtract = Annotated[
+    float, typer.Option(help="From the CT's values: 1024 where they are no Hounsfield units")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Settings = Annotated[
     list[str] | None,

@@ -27,7 +27,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import parse_config
 from cmfnet_napari.core.fit.kept_previews import forget_previews, kept_path
-from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path, read_card
 from cmfnet_napari.core.fit.runs import PREDICT_RUN
 from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.core.strokes.corrections import Corrections, taught
@@ -37,12 +37,14 @@ from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, releas
 from cmfnet_napari.learning.fit.callbacks import Hooks, Request
 from cmfnet_napari.learning.fit.choose_preview import choose
 from cmfnet_napari.learning.fit.model_in_memory import Learnt, keep_learnt, load_learnt
+from cmfnet_napari.learning.fit.reading import Reading
 from cmfnet_napari.learning.fit.refine import refine
 from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.fit.start import fit, go_on
 from cmfnet_napari.learning.fit.training_data import Material
 from cmfnet_napari.learning.model.checkpoint import load_model
-from cmfnet_napari.learning.predict.predictor import Prediction, predict_study
+from cmfnet_napari.learning.predict.prediction import Prediction
+from cmfnet_napari.learning.predict.predictor import predict_study
 
 LAST_SECONDS = 15.0  # for the last checkpoint, when the window is gone
 
@@ -167,6 +169,7 @@ class Desk:
     def __init__(self, case: Case, inbox: Inbox, out: TextIO) -> None:
         self._case, self._inbox, self._out = case, inbox, out
         self._learnt: Learnt | None = None
+        self._reading: Reading | None = None
 
     def work(self, command: events.Command) -> None:
         """Do what a command says."""
@@ -181,8 +184,9 @@ class Desk:
                 self._choose(command)
 
     def _fit(self, command: events.Fit) -> None:
-        case, self._learnt = self._case, None  # what was kept makes room
+        case, self._learnt, self._reading = self._case, None, None  # what was kept makes room
         strokes, hooks = self._listen(command.corrections)
+        hooks.keep_reading = self._keep_reading
         names = case.class_names
         if command.resume:
             run = inside(case.folder, command.resume)
@@ -222,11 +226,24 @@ class Desk:
     def _refine(self, command: events.Refine) -> None:
         case, (strokes, hooks) = self._case, self._listen(command.corrections)
         folder = inside(case.folder, command.model)
+        if read_card(folder).reads_anywhere:
+            self._read(RunFolder(folder, case.folder), strokes, command.device, hooks)
+            return
         if self._learnt is None or self._learnt.run.folder.resolve() != folder:
             self._learnt = load_learnt(folder, case.folder, case.study, strokes)
         names = case.class_names
         refine(self._learnt, strokes, device=command.device, names=names, hooks=hooks)
         release_memory(pick_device(command.device))
+
+    def _read(self, run: RunFolder, strokes: Codes, device: str, hooks: Hooks) -> None:
+        reading, names = self._reading, self._case.class_names
+        if reading is None or reading.run.folder.resolve() != run.folder.resolve():
+            reading = Reading(self._case.study, run, run.folder, device)
+        self._reading, reading.names = reading, names
+        reading.read(strokes, hooks)
+
+    def _keep_reading(self, reading: Reading) -> None:
+        self._reading = reading
 
     def _choose(self, command: events.Choose) -> None:
         case, (strokes, hooks) = self._case, self._listen(command.corrections)

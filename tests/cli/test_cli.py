@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from importlib import metadata
@@ -11,9 +12,11 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from cmfnet_napari.cli import main as cli
+from cmfnet_napari.core.dicom.export.formats import FORMATS
 from cmfnet_napari.core.fit.config import PRESETS
 from tests.learning.conftest import ball  # noqa: F401
 
@@ -171,6 +174,16 @@ def test_every_command_has_help(name):
     result = CliRunner().invoke(cli.app, [name, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "rows"),
+    [("export", "--format", FORMATS), ("fit", "--preset", PRESETS), ("train", "--preset", PRESETS)],
+)
+def test_the_help_names_every_row_of_a_table(command, option, rows):
+    commands = get_command(cli.app).commands
+    (found,) = (p for p in commands[command].params if option in p.opts)
+    assert set(re.findall(r"[a-z]{3,}", found.help)) == set(rows)
 
 
 def test_version(capsys):

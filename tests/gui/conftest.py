@@ -157,18 +157,41 @@ def patient(tmp_path: Path) -> SimpleNamespace:
 
 
 @pytest.fixture
-def dock(make_napari_viewer: Callable, qtbot: object) -> Iterator[object]:
-    """The dock in a shown viewer."""
-    from cmfnet_napari.gui.app import add_dock
+def dock(request: pytest.FixtureRequest, qtbot: object) -> Iterator[object]:
+    """The dock, shown: by itself, or in napari's window where a test needs the canvas."""
+    needs_canvas = request.node.get_closest_marker("canvas") or "hand" in request.fixturenames
+    if needs_canvas:
+        from cmfnet_napari.gui.app import add_dock
 
-    viewer = make_napari_viewer(show=True)
-    dock = add_dock(viewer)
-    dock.window().resize(1280, 800)
+        dock = add_dock(request.getfixturevalue("make_napari_viewer")(show=True))
+        dock.window().resize(1280, 800)
+    else:
+        dock = dock_alone()
     qtbot.wait(50)
     yield dock
     with contextlib.suppress(RuntimeError):  # the dock may be closed already
         dock.workbench.close()
+    if not needs_canvas:
+        dock.deleteLater()
     qtbot.wait(50)
+
+
+def dock_alone() -> object:
+    """The dock with napari's model of a viewer: all but what napari draws, in a tenth of the time.
+
+    As in napari's window it is told of layers that come and go.
+    """
+    from napari.components import ViewerModel
+
+    from cmfnet_napari.gui.dock import CmFNetDock
+
+    viewer = ViewerModel()
+    dock = CmFNetDock(viewer)
+    for event in ("inserted", "removed", "reordered"):
+        viewer.layers.events[event].connect(dock.reset_choices)
+    dock.resize(380, 800)
+    dock.show()
+    return dock
 
 
 @pytest.fixture
@@ -288,3 +311,14 @@ def scribble(opened: object) -> Callable[[], None]:
         opened.session.recorder.add(strokes, "import")
 
     return draw
+
+
+@pytest.fixture
+def predicted(opened: object, fake: Callable, scribble: Callable, qtbot: object) -> object:
+    """The dock with the contour of the good fake worker."""
+    fake("good")
+    scribble()
+    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
+        opened.training_panel.train_button.click()
+    qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
+    return opened

@@ -33,19 +33,21 @@ def changed():
     settings.shortcuts = before
 
 
-@pytest.mark.parametrize("key", ["?", "Shift+H"])
-def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot, key):
-    opened.window().activateWindow()
-    QTest.qWaitForWindowActive(opened.window(), 2000)
-    hand.press(key)
-    qtbot.waitUntil(lambda: opened.findChild(KeySheet) is not None)
-    sheet = opened.findChild(KeySheet)
-    assert sheet.isVisible()
-    text = sheet.text.toPlainText()
-    for shortcut in SHORTCUTS:
-        assert shortcut.title in text
-    assert "Ctrl+Z" in text
-    sheet.close()
+def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot):
+    for key in ("?", "Shift+H"):
+        opened.window().activateWindow()
+        QTest.qWaitForWindowActive(opened.window(), 2000)
+        hand.press(key)
+        qtbot.waitUntil(lambda: opened.findChild(KeySheet) is not None)
+        sheet = opened.findChild(KeySheet)
+        assert sheet.isVisible()
+        text = sheet.text.toPlainText()
+        for shortcut in SHORTCUTS:
+            assert shortcut.title in text
+        assert "Ctrl+Z" in text
+        sheet.close()
+        sheet.deleteLater()
+        qtbot.waitUntil(lambda: opened.findChild(KeySheet) is None)
 
 
 def test_a_key_that_was_changed_in_napari_counts(opened, hand, changed, qtbot):
@@ -77,8 +79,7 @@ def test_a_key_also_finds_its_session_by_a_proxy_of_the_viewer(opened):
     assert session.scribbles.selected_label == 1
 
 
-@pytest.mark.parametrize("key", ["Ctrl+Z", "I"])
-def test_what_a_key_cannot_do_is_said(opened, hand, scribble, monkeypatch, key):
+def test_what_a_key_cannot_do_is_said(opened, hand, scribble, monkeypatch):
     scribble()
 
     def full(*_):
@@ -86,7 +87,8 @@ def test_what_a_key_cannot_do_is_said(opened, hand, scribble, monkeypatch, key):
 
     monkeypatch.setattr(opened.session.recorder, "undo", full)
     monkeypatch.setattr(opened.session.recorder, "add", full)
-    notification_manager.records.clear()
-    hand.press(key)
-    said = [(record.severity.value, record.message) for record in notification_manager.records]
-    assert said == [("error", "The stroke could not be saved (disk full).")]
+    for key in ("Ctrl+Z", "I"):
+        notification_manager.records.clear()
+        hand.press(key)
+        said = [(record.severity.value, record.message) for record in notification_manager.records]
+        assert said == [("error", "The stroke could not be saved (disk full).")], key

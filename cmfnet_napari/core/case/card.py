@@ -24,7 +24,13 @@ class CaseCard(BaseModel):
     format : int
         Version of the case folder: `FORMAT`, or `CORRECTED` once a contour of it was corrected.
     study : str
-        Hash of the study.
+        Hash of the study, to the bit.
+    voxels : str
+        Hash of the voxels of CT and MR as they were read; cases of earlier versions have none.
+    grid, mr_grid : Grid or None
+        Where they lay, axes turned to the patient's.
+    images : dict
+        SHA-256 of each file of the folder ``study``, by its name.
     source_grid : Grid
         The CT's Grid as it lay in its file.
     classes : tuple of ScribbleClass
@@ -40,10 +46,16 @@ class CaseCard(BaseModel):
     source_grid: Grid
     classes: tuple[ScribbleClass, ...]
     notes: tuple[str, ...] = ()
+    voxels: str = ""
+    grid: Grid | None = None
+    mr_grid: Grid | None = None
+    images: dict[str, str] = {}
 
-    @field_validator("source_grid")
+    @field_validator("source_grid", "grid", "mr_grid")
     @classmethod
-    def _in_space(cls, grid: Grid) -> Grid:
+    def _in_space(cls, grid: Grid | None) -> Grid | None:
+        if grid is None:
+            return None
         numbers = np.array([*grid.spacing, *grid.origin, *grid.direction])
         if len(numbers) != 15 or not np.isfinite(numbers).all() or min(grid.spacing) <= 0:
             raise ValueError("no place in space")

@@ -18,18 +18,18 @@ No patient name, birth date or path is kept.
 from __future__ import annotations
 
 import contextlib
-import os
+import shutil
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_data_path
 
 from cmfnet_napari.core.case.card import CORRECTED, CaseCard, parse_card
-from cmfnet_napari.core.case.lock import CaseInUseError, CaseLock
-from cmfnet_napari.core.case.study_files import read_study, write_study
+from cmfnet_napari.core.case.lock import CaseLock
+from cmfnet_napari.core.case.study_files import check_images, read_study, write_study
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import read_json, write_json
+from cmfnet_napari.core.files import check_name, read_json, replace, write_json
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.registration.registrations import (
@@ -43,7 +43,8 @@ from cmfnet_napari.core.strokes.corrections import Corrections, read_corrections
 from cmfnet_napari.core.strokes.journal import Correction, Journal
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 
-CASES_VARIABLE = "CMFNET_CASES"
+CARD_FILE, JOURNAL_FILE = "case.json", "strokes.sqlite"
+_LEFT_OVER = {"study"}  # what an import of an earlier version left when it was killed
 
 
 class Case:
@@ -76,7 +77,7 @@ class Case:
         self._lock = None if read_only else CaseLock(folder)
         self.unclean = self._lock is not None and self._lock.unclean
         try:
-            self.journal = Journal(folder / "strokes.sqlite", read_only)
+            self.journal = Journal(folder / JOURNAL_FILE, read_only)
         except UserError:
             self._release()
             raise
@@ -107,21 +108,21 @@ class Case:
         """
         if self.read_only:
             raise UserError("This case is open in another window; it is corrected there.")
-        card = _read_card(self.folder)
+        card = read_card(self.folder)
         if card.format != CORRECTED:  # first: whoever reads the journal knows what is in it
             card = card.model_copy(update={"format": CORRECTED})
-            write_json(self.folder / "case.json", card.model_dump(mode="json"))
+            write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
         return self.journal.append(correction)
 
     @property
     def classes(self) -> tuple[ScribbleClass, ...]:
         """Background and the classes, in order of their codes."""
-        return _read_card(self.folder).classes
+        return read_card(self.folder).classes
 
     @property
     def key(self) -> str:
         """Names the case, not the patient: 16 digits of the hash of its study as it was read."""
-        return _read_card(self.folder).study[:16]
+        return read_card(self.folder).study[:16]
 
     @property
     def class_names(self) -> list[str]:
@@ -138,23 +139,23 @@ class Case:
         """
         if self.read_only:
             raise UserError("This case is open in another window; its classes are changed there.")
-        card = _read_card(self.folder).model_copy(update={"classes": classes})
-        write_json(self.folder / "case.json", card.model_dump(mode="json"))
+        card = read_card(self.folder).model_copy(update={"classes": classes})
+        write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was left out of the case or is worth a look, in sentences."""
-        return _read_card(self.folder).notes
+        return read_card(self.folder).notes
 
     def save_notes(self, notes: Sequence[str]) -> None:
         """Keep what an import says with the case, in place of what an earlier one said."""
-        card = _read_card(self.folder).model_copy(update={"notes": tuple(notes)})
-        write_json(self.folder / "case.json", card.model_dump(mode="json"))
+        card = read_card(self.folder).model_copy(update={"notes": tuple(notes)})
+        write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
 
     @property
     def registrations(self) -> Registrations:
         """Where the MR lies, and lay before."""
-        return _read_registrations(self.folder)
+        return read_registrations(self.folder)
 
     def register(self, entry: Registration) -> None:
         """Put the MR elsewhere from now on; the images in the folder stay as they are."""
@@ -198,56 +199,60 @@ class Case:
             lock.release()
 
 
-def cases_folder() -> Path:
-    """Where cases are kept when nobody says otherwise (variable ``CMFNET_CASES``)."""
-    chosen = os.environ.get(CASES_VARIABLE)
-    return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "cases"
-
-
-def case_for(
-    study: Study, folder: str | Path | None = None, registration: Registration | None = None
-) -> Case:
-    """Return the case of a study: the one it already has, with its strokes, or a new one.
-
-    A case that another window has open comes read-only. `registration` says how the MR of a new
-    case was placed.
-    """
-    folder = Path(folder) if folder else cases_folder() / study.content_hash[:16]
-    if not (folder / "case.json").exists():
-        return create_case(folder, study, registration)
-    try:
-        return open_case(folder, study)
-    except CaseInUseError as error:
-        case = open_case(folder, study, read_only=True)
-        case.notice = str(error)
-        return case
-
-
 def create_case(folder: str | Path, study: Study, registration: Registration | None = None) -> Case:
     """Write a study into a new case folder; `registration` says how its MR was placed.
 
     Raises
     ------
     UserError
-        The folder already holds a case, or cannot be written.
+        The folder already holds a case or anything else, or cannot be written.
     """
     folder = Path(folder)
-    if (folder / "case.json").exists():
-        raise UserError(f"{folder.name} already holds a case. Open it, or choose another folder.")
+    _check_free(folder)
+    part = folder.with_name(f".{uuid.uuid4().hex}.part")  # a folder that is half made is no case
     try:
-        (folder / "study").mkdir(parents=True, exist_ok=True)
+        part.mkdir(mode=0o700, parents=True)
+        _write_case(part, study, registration)
+        if folder.exists():
+            shutil.rmtree(folder)
+        replace(part, folder)
     except OSError as error:
         raise UserError(f"The case folder {folder} cannot be made ({error.strerror}).") from error
-    write_study(folder, study)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Case(folder, study)
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder that holds anything but what a killed import left."""
+    if (folder / CARD_FILE).exists():
+        raise UserError(f"{folder.name} already holds a case. Open it, or choose another folder.")
+    check_name(folder)
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if held & {JOURNAL_FILE, "runs"}:
+        raise UserError(
+            f"{folder.name} holds strokes of a case that has lost its {CARD_FILE}. Bring that back "
+            "from a backup, or choose another folder."
+        )
+    if held - _LEFT_OVER:
+        raise UserError(f"{folder.name} already holds something. Choose a new folder.")
+
+
+def _write_case(folder: Path, study: Study, registration: Registration | None) -> None:
+    images = write_study(folder, study)
     if registration is not None:
         entries = Registrations(entries=(registration,))
         write_json(folder / REGISTRATION_FILE, entries.model_dump(mode="json"))
     card = CaseCard(
-        study=study.content_hash, source_grid=study.source_grid, classes=DEFAULT_CLASSES
+        study=study.content_hash,
+        source_grid=study.source_grid,
+        classes=DEFAULT_CLASSES,
+        voxels=study.voxel_hash,
+        grid=study.grid,
+        mr_grid=study.mr_grid,
+        images=images,
     )
-    # Last: a folder without it is no case yet.
-    write_json(folder / "case.json", card.model_dump(mode="json"))
-    return Case(folder, study)
+    write_json(folder / CARD_FILE, card.model_dump(mode="json"))
 
 
 def open_case(folder: str | Path, study: Study | None = None, read_only: bool = False) -> Case:
@@ -258,28 +263,35 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
     CaseInUseError
         Another window has it open and `read_only` is false.
     UserError
-        No case, a case of another version, or one that belongs to another study.
+        No case, a case of another version, one that belongs to another study, or one whose images
+        are not those it was made with.
     """
     folder = Path(folder)
     _check_links(folder)
-    card = _read_card(folder)
+    card = read_card(folder)
+    check_images(folder, card)
     if study is None:
         study = read_study(folder, card)
     elif study.content_hash != card.study:
         raise UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
-    registrations = _read_registrations(folder)
+    registrations = read_registrations(folder)
     if len(registrations.entries) > 1:
         study = study.moved(registrations.current.array)
     return Case(folder, study, read_only)
 
 
-def _read_card(folder: Path) -> CaseCard:
-    if not (folder / "case.json").exists():
-        raise UserError(f"{folder} is no case folder (it has no case.json).")
-    return parse_card(read_json(folder / "case.json"), folder.name)
+def read_card(folder: Path) -> CaseCard:
+    """What a case says of itself; UserError when it is none, or damaged."""
+    if not (folder / CARD_FILE).exists():
+        drawn = (folder / JOURNAL_FILE).exists()
+        raise UserError(
+            f"{folder} {'has lost its' if drawn else 'is no case folder: it has no'} {CARD_FILE}."
+        )
+    return parse_card(read_json(folder / CARD_FILE), folder.name)
 
 
-def _read_registrations(folder: Path) -> Registrations:
+def read_registrations(folder: Path) -> Registrations:
+    """Where the MR of a case lies, and lay before."""
     path = folder / REGISTRATION_FILE
     return parse_registrations(read_json(path), folder.name) if path.exists() else AS_IT_WAS
 

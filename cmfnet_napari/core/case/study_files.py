@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from cmfnet_napari.core.case.card import CaseCard
@@ -10,10 +11,52 @@ from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.images.volume import Modality, Volume, from_image, read_image, write_image
 
 
-def write_study(folder: Path, study: Study) -> None:
-    """Write the images of a study into a case folder."""
+def write_study(folder: Path, study: Study) -> dict[str, str]:
+    """Write the images of a study into a case folder.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 of each file by its name, for `check_images`.
+    """
+    images = folder / "study"
+    images.mkdir(mode=0o700)
     for name, volume in _volumes(study).items():
-        write_image(volume.image(), folder / "study" / f"{name}.nrrd")
+        write_image(volume.image(), images / f"{name}.nrrd")
+    return {path.name: _digest(path) for path in sorted(images.iterdir())}
+
+
+def check_images(folder: Path, card: CaseCard) -> None:
+    """Check that the images of a case are those it was made with, to the bit.
+
+    Raises
+    ------
+    UserError
+        One was changed, is missing, or is not the case's. Of a case of an earlier version, which
+        kept no hashes of its files, `read_study` says so.
+    """
+    if not card.images:
+        return
+    there = {path.name for path in (folder / "study").glob("*")}
+    if "ct.nrrd" not in there:
+        raise UserError(f"The case {folder.name} has lost its CT (study/ct.nrrd).")
+    for name in sorted(there | set(card.images)):
+        path = folder / "study" / name
+        if name not in there or _digest(path) != card.images.get(name):
+            raise _others(folder, name)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _others(folder: Path, name: str) -> UserError:
+    return UserError(
+        f"The images of the case {folder.name} are not those it was made with (study/{name}), so "
+        "its strokes do not belong to them. Bring the folder back from a backup, or open the "
+        "images as a new case."
+    )
 
 
 def _volumes(study: Study) -> dict[str, Volume]:
@@ -44,4 +87,7 @@ def read_study(folder: Path, card: CaseCard) -> Study:
             "from a backup, or open the images as a new case."
         )
     fov_array = None if fov is None else fov.array.astype(bool)
-    return Study(ct, mr, fov_array, card.source_grid, read("mr_source", "MR"))
+    study = Study(ct, mr, fov_array, card.source_grid, read("mr_source", "MR"))
+    if not card.images and study.content_hash != card.study:
+        raise _others(folder, "ct.nrrd" if mr is None else "ct.nrrd or mr.nrrd")
+    return study

@@ -29,7 +29,9 @@ def with_air(strokes: Wholes, body: Mask) -> Wholes:
     return np.where(~body & (strokes == IGNORE), 0, strokes)
 
 
-def edge_strength(images: Sequence[Reals], spacing: Triple) -> Doubles:
+def edge_strength(
+    images: Sequence[Reals], spacing: Triple, seen: Sequence[Mask] | None = None
+) -> Doubles:
     """Gradient magnitude over all images, per mm.
 
     Parameters
@@ -38,11 +40,17 @@ def edge_strength(images: Sequence[Reals], spacing: Triple) -> Doubles:
         In [0, 1].
     spacing : tuple of float
         mm along (z, y, x).
+    seen : sequence of bool arrays (z, y, x), optional
+        Where each image has data: where that ends there is no edge. Everywhere when not given.
     """
     total = np.zeros(images[0].shape)
-    for image in images:
+    for number, image in enumerate(images):
         smooth = ndimage.gaussian_filter(image, [_SMOOTH_MM / s for s in spacing])
-        total += sum(g**2 for g in np.gradient(smooth, *spacing))
+        squares = sum(g**2 for g in np.gradient(smooth, *spacing))
+        if seen is not None and not seen[number].all():
+            off = ndimage.distance_transform_edt(seen[number], sampling=spacing)
+            squares = squares * (off > 3 * _SMOOTH_MM)
+        total += squares
     return np.sqrt(total)
 
 
@@ -85,15 +93,25 @@ def race(
         starts = targets == code
         if starts.any():
             own = cost if looks is None else cost + unlike * (1 - looks[code])
-            costs[code] = _costs_from(starts, own, spacing)
+            costs[code] = costs_from(starts, own, spacing)
     return costs
 
 
-def _costs_from(starts: Mask, cost: Doubles, spacing: Triple) -> Doubles:
-    """Cost of paths from a set of voxels; they begin at its rim, for what is inside costs none."""
+def costs_from(starts: Mask, cost: Doubles, spacing: Triple) -> Doubles:
+    """Cost of paths (mm, float64) from a set of voxels, at most `FAR_MM`.
+
+    Parameters
+    ----------
+    starts : bool array (z, y, x)
+        Where paths begin: at its rim, for what is inside costs none.
+    cost : float array (z, y, x)
+        Of a mm.
+    spacing : tuple of float
+        mm along (z, y, x).
+    """
     inside = ndimage.binary_erosion(starts, np.ones((3, 3, 3)), border_value=1)
     rim = np.argwhere(starts & ~inside)
     if not len(rim):
-        return np.zeros(cost.shape)
+        return np.full(cost.shape, 0.0 if starts.any() else FAR_MM)
     found, _ = MCP_Geometric(np.where(inside, -1, cost), sampling=spacing).find_costs(rim)
     return np.where(starts, 0, np.minimum(found, FAR_MM))

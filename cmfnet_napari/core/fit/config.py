@@ -12,9 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.presets import ROWS, Settings, published
 
-Settings = dict[str, Any]  # by name of a field of `Config`, which checks them
-Preset = Literal["quick", "standard", "paper"]
 Fusion = Literal["none", "cfe", "cff"]
 Normalisation = Literal["none", "instance"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -30,7 +29,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    preset: Preset = "paper"
+    preset: str = "paper"
     seed: int = _field(0, "Seed of weights, sampling and augmentation", ge=0)
 
     # Input
@@ -41,6 +40,14 @@ class Config(BaseModel):
     )
     spacing: float | None = _field(
         None, "Train on voxels of about this size; none: the CT's own", "mm", gt=0, le=20
+    )
+    drawn_voxels: int | None = _field(
+        None,
+        "Voxels follow the size of what is drawn, so that it spans about this many; none: "
+        "they are of one size",
+        "voxels",
+        ge=16,
+        le=64,
     )
     region_margin: float | None = _field(
         None, "Work this far around the class strokes; none: the whole CT", "mm", ge=5, le=500
@@ -64,6 +71,9 @@ class Config(BaseModel):
     # Losses
     class_balance: float = _field(
         0.0, "0: every stroke voxel counts the same; 1: every class counts the same", ge=0, le=1
+    )
+    dice_weight: float = _field(
+        0.0, "Weight of a soft Dice loss, for labels that are known everywhere", ge=0, le=10
     )
     ce_weight: float = _field(1.0, "Weight of the partial cross entropy, Eq. 3", ge=0, le=10)
     lambda_ct: float = _field(0.2, "Weight of the CT's CRF, Eq. 7", ge=0, le=10)
@@ -116,6 +126,8 @@ class Config(BaseModel):
 
     def model_post_init(self, _: Any) -> None:
         """Check what no single field can."""
+        if self.preset not in ROWS:
+            raise ValueError(f"there is no preset {self.preset}; choose {', '.join(ROWS)}")
         if self.ct_low >= self.ct_high:
             raise ValueError(
                 f"CT window: low {self.ct_low:g} HU is not below high {self.ct_high:g} HU"
@@ -127,21 +139,6 @@ class Config(BaseModel):
             raise ValueError(f"Patch {self.patch}: each side must be a multiple of 16")
 
 
-# What makes strokes on one patient enough: what they tell by themselves as the first contour and
-# as a guide, and classes in balance. No CRF: however light, it shrank contours step by step
-# (docs/measurements.md).
-_ONE_PATIENT: Settings = {
-    "stroke_maps": True,
-    "normalisation": "instance",
-    "class_balance": 1.0,
-    "lambda_ct": 0.0,
-    "lambda_mr": 0.0,
-    "guide": 2.0,
-    "guide_end": 1.0,
-    "schedule": "cosine",
-    "hold_out": True,
-    "keep_marked": True,
-}
 # What a fit for one patient that starts from a base model takes instead of its preset's values:
 # small steps, little time. A model that reads strokes contours from them as it is: training it on
 # one patient's strokes made its contours worse (docs/measurements.md).
@@ -152,36 +149,7 @@ FROM_BASE: Settings = {
     "minutes": 0.75,
 }
 READS_STROKES: Settings = {"steps": 0, "region_margin": AROUND_STROKES_MM}
-PRESETS: dict[str, Config] = {
-    "paper": Config(),
-    "standard": Config(
-        **_ONE_PATIENT,
-        preset="standard",
-        spacing=2.0,
-        region_margin=40.0,
-        dropout=0.1,
-        patch=(48, 96, 96),
-        batch=2,
-        learning_rate=3e-4,
-        average=0.99,
-        steps=2000,
-        minutes=10.0,
-    ),
-    "quick": Config(
-        **_ONE_PATIENT,
-        preset="quick",
-        spacing=3.0,
-        region_margin=30.0,
-        width=8,
-        dropout=0.0,
-        patch=(32, 48, 48),
-        batch=1,
-        learning_rate=3e-4,
-        average=0.95,
-        steps=300,
-        minutes=2.0,
-    ),
-}
+PRESETS = {name: Config(preset=name, **row.changes) for name, row in ROWS.items()}
 
 
 def make_config(preset: str = "quick", **changes: Any) -> Config:
@@ -220,7 +188,7 @@ def cohort_config(preset: str = "paper", **changes: Any) -> Config:
     """
     cohort: Settings = {"region_margin": None, "hold_out": False, "keep_marked": False}
     cohort |= {"minutes": None, "steps": 2000, "stroke_maps": False}
-    if preset != "paper":
+    if not published(preset):
         cohort |= _COHORT
     return make_config(preset, **{**cohort, **changes})
 

@@ -26,6 +26,7 @@ from cmfnet_napari.core.fit.config import (
     make_config,
     parse_config,
 )
+from cmfnet_napari.core.fit.presets import published
 
 FORMAT = "cmfnet-1"
 MODEL_FILE = "model.safetensors"
@@ -47,6 +48,7 @@ INPUT_AND_NETWORK = (
     "fusion",
     "width",
     "stroke_maps",
+    "drawn_voxels",
     "normalisation",
     "patch",
     "confidence",
@@ -96,6 +98,11 @@ class Card(BaseModel):
     metrics: dict[str, float] = {}
     licence: str = LICENCE
     created: str = ""
+
+    @property
+    def reads_anywhere(self) -> bool:
+        """Whether the model contours any number of classes, on voxels that follow their size."""
+        return self.config.drawn_voxels is not None
 
     @field_validator("metrics")
     @classmethod
@@ -187,7 +194,7 @@ def check_base(card: Card, classes: int, name: str) -> None:
     UserError
         The model has another number of classes.
     """
-    if card.classes != classes:
+    if card.classes != classes and not card.reads_anywhere:
         raise UserError(
             f"The model {name} knows {_count(card.classes)}, but the strokes mark "
             f"{_count(classes)}. Choose a model with {_count(classes)}, or start from the strokes "
@@ -209,7 +216,7 @@ def start_config(preset: str, card: Card | None = None, **changes: Any) -> Confi
     """
     if card is None:
         return make_config(preset, **changes)
-    gentle = {} if preset == "paper" else dict(FROM_BASE)
+    gentle = {} if published(preset) else dict(FROM_BASE)
     if gentle and card.config.stroke_maps:
         gentle |= READS_STROKES
     return with_network(make_config(preset, **{**gentle, **changes}), card)

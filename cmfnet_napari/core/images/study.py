@@ -14,6 +14,7 @@ from cmfnet_napari.core.arrays import Codes, Doubles, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.hounsfield import subtract
 from cmfnet_napari.core.images.label_map import to_labels
 from cmfnet_napari.core.images.padding import has_data
 from cmfnet_napari.core.images.volume import (
@@ -76,6 +77,39 @@ class Study:
             if volume is not None:
                 digest.update(np.ascontiguousarray(volume.array).data)
         return digest.hexdigest()
+
+    @cached_property
+    def voxel_hash(self) -> str:
+        """SHA-256 of the voxels of CT and MR as they were read, axes turned to the patient's.
+
+        Whatever format they came in: only their values count, as float32, not where they lie.
+        """
+        return self._as_read[0]
+
+    @property
+    def mr_grid(self) -> Grid | None:
+        """Where the MR lay as it was read, axes turned to the patient's."""
+        return self._as_read[1]
+
+    @cached_property
+    def _as_read(self) -> tuple[str, Grid | None]:
+        """Hash of the voxels, and the MR's Grid; the turned MR is not kept."""
+        mr = self.mr
+        if self.mr_source is not None:
+            mr = from_image(turn(self.mr_source.image()), "MR")
+        digest = hashlib.sha256()
+        for volume in (self.ct, mr):
+            if volume is not None:
+                digest.update(np.array(volume.array.shape, "<i8").tobytes())
+                for plane in volume.array:
+                    digest.update((plane.astype("<f4") + np.float32(0)).tobytes())  # −0 is 0
+        return digest.hexdigest(), None if mr is None else mr.grid
+
+    def less(self, offset: float) -> Study:
+        """The same study with a number subtracted from the values of its CT."""
+        if not offset:
+            return self
+        return replace(self, ct=replace(self.ct, array=subtract(self.ct.array, offset)))
 
     def moved(self, matrix: Doubles) -> Study:
         """The same study with its MR at another place, resampled from the MR as it was read.

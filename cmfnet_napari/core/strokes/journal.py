@@ -319,7 +319,8 @@ class Journal:
 
     def _there(self) -> set[str]:
         """The columns of the file; who looks on cannot add those that it lacks."""
-        return {row[1] for row in self._db.execute("PRAGMA table_info(strokes)")}
+        rows = self._checked(lambda: self._db.execute("PRAGMA table_info(strokes)").fetchall())
+        return {row[1] for row in rows}
 
     def _select(self) -> str:
         there = self._there()

@@ -14,6 +14,7 @@ from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.reference import read_reference
 from cmfnet_napari.core.dicom.export.roi import Roi, check_rois
+from cmfnet_napari.core.dicom.export.same_image import check_same_image
 from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import Node
 from cmfnet_napari.core.errors import UserError
@@ -153,9 +154,11 @@ def _same(one: Contour, other: Contour) -> bool:
 
 def _export(contour: Contour, choice: Choice) -> Receipt:
     labels = to_source_image(contour.labels, contour.study)
+    reference = read_reference(choice.folder, labels=labels)
+    check_same_image(reference, contour.study)
     return export(
         labels,
-        read_reference(choice.folder, labels=labels),
+        reference,
         choice.rois,
         choice.kind,
         Path(choice.out),

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from cmfnet_napari.core.dicom.export.formats import FORMATS
 from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
@@ -34,7 +35,6 @@ from cmfnet_napari.gui.shared.widgets import (
     text_label,
 )
 
-_KINDS = {"Structure set (RTSTRUCT)": "rtstruct", "Segmentation (DICOM SEG)": "seg"}
 _RECEIPT = ["Read back", "Dice", "Volume, ml", "Change, %", "Shift, mm"]
 _ROW_HEIGHT = 26
 _BAD = "\N{WARNING SIGN} "
@@ -56,7 +56,9 @@ class DicomExportPanel(QWidget):
         self.folder.setToolTip("The series that was contoured; other files there do not matter")
         self.kind = QComboBox()
         self.kind.setToolTip("Planning systems read structure sets; some viewers, segmentations")
-        self.kind.addItems(list(_KINDS))
+        for name, chosen in FORMATS.items():
+            if chosen.dicom:
+                self.kind.addItem(chosen.title, name)
         self.add_to = QLineEdit()
         self.add_to.setToolTip("A structure set whose structures are taken over into the new file")
         self.add_to.setPlaceholderText("None: a new set")
@@ -65,7 +67,7 @@ class DicomExportPanel(QWidget):
         self.add_to_row.setLayout(
             row(self.add_to, button("File…", self._ask_set, "Choose a set"), stretch=0)
         )
-        self.kind.currentTextChanged.connect(self._on_kind)
+        self.kind.currentIndexChanged.connect(self._on_kind)
         self.export_button = large_button("Export…", self._ask_target, "Read back before it counts")
         self.said = text_label()
         self.receipt = _table([])
@@ -135,15 +137,15 @@ class DicomExportPanel(QWidget):
 
     def export(self, out: str) -> None:
         """Export into a file."""
-        kind = _KINDS[self.kind.currentText()]
-        add_to = self.add_to.text().strip() if kind == "rtstruct" else ""
+        kind: str = self.kind.currentData()
+        add_to = self.add_to.text().strip() if FORMATS[kind].adds else ""
         self._dicom_export.export(Choice(self.rois, self.folder.text().strip(), kind, out, add_to))
         self.export_button.setEnabled(False)
         self.pacs_button.setEnabled(False)
         self._say("Writing, and reading back…")
 
-    def _on_kind(self, text: str) -> None:
-        self.add_to_row.setEnabled(_KINDS[text] == "rtstruct")
+    def _on_kind(self) -> None:
+        self.add_to_row.setEnabled(FORMATS[self.kind.currentData()].adds)
 
     def _on_exported(self, file: str, receipt: Receipt) -> None:
         self.export_button.setEnabled(True)
@@ -192,10 +194,11 @@ class DicomExportPanel(QWidget):
             self.add_to.setText(path)
 
     def _ask_target(self) -> None:
-        name = file_name(self.rois[0].name if self.rois else "contours")
-        path = QFileDialog.getSaveFileName(self, "Export", name, "DICOM (*.dcm)")[0]
+        ending = FORMATS[self.kind.currentData()].ending
+        name = file_name(self.rois[0].name if self.rois else "contours", ending)
+        path = QFileDialog.getSaveFileName(self, "Export", name, f"DICOM (*{ending})")[0]
         if path:
-            self.export(path if Path(path).suffix else f"{path}.dcm")
+            self.export(path if Path(path).suffix else path + ending)
 
     def _ask_pacs(self) -> None:
         dialog = PacsSendDialog(self._dicom_export, self)
@@ -210,9 +213,9 @@ def _boxed(*widgets: QWidget) -> QWidget:
     return box
 
 
-def file_name(structure: str) -> str:
+def file_name(structure: str, ending: str = ".dcm") -> str:
     """A file's name for a structure's, without signs that Windows or others forbid in one."""
-    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", structure) + ".dcm"
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", structure) + ending
 
 
 def _table(titles: list[str]) -> QTableWidget:

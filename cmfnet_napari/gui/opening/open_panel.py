@@ -8,13 +8,19 @@ from html import escape
 from qtpy.QtWidgets import QFileDialog, QProgressBar, QWidget
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.hounsfield import OFFSET, lacks_offset
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.opening.dicom_chooser import DicomChooser
 from cmfnet_napari.gui.opening.dicom_import import DicomImport
 from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.pacs.pacs_fetch_dialog import PacsFetchDialog
-from cmfnet_napari.gui.patient.opened import open_files, open_phantom, open_sample_patient
+from cmfnet_napari.gui.patient.opened import (
+    open_files,
+    open_phantom,
+    open_sample_patient,
+    subtract_offset,
+)
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.mr_placement import MrPlacement
 from cmfnet_napari.gui.registration.registration_panel import RegistrationPanel
@@ -67,6 +73,12 @@ class OpenPanel(QWidget):
         self._work = QWidget()
         self._work.setLayout(row(self._busy, self.cancel_button, stretch=0))
         self._work.hide()
+        self.subtract_button = button(
+            f"Subtract {OFFSET} from the CT",
+            self._subtract,
+            "Its values are no Hounsfield units: tissue lies near 1024, where they have 0",
+        )
+        self.subtract_button.hide()
         self.info = text_label("No patient is open.", rich=True)
         self.registration = RegistrationPanel(session, mr_placement)
         layout = column(
@@ -75,7 +87,7 @@ class OpenPanel(QWidget):
             group("Files", self.ct, self.mr, self.scribbles, self.open_button),
             group("Or try a sample", self.synthetic, self.real),
             self._work,
-            group("Patient", self.info),
+            group("Patient", self.info, self.subtract_button),
             self.registration,
         )
         layout.addStretch()
@@ -86,13 +98,16 @@ class OpenPanel(QWidget):
         mr_placement.moved.connect(self._show_step)
         session.busy.connect(self._show_busy)
         session.opened.connect(self._describe)
-        session.closed.connect(lambda: self.info.setText("No patient is open."))
+        session.closed.connect(self._describe_none)
 
     def _open(self) -> None:
         if self.ct.path is None:
             raise UserError("No CT is chosen. Choose a CT file, or a folder with one DICOM series.")
         load = partial(open_files, self.ct.path, self.mr.path, self.scribbles.path)
         self._session.open(load)
+
+    def _subtract(self) -> None:
+        self._session.open(partial(subtract_offset, self._session.patient))
 
     def _choose_dicom(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a DICOM export")
@@ -146,8 +161,13 @@ class OpenPanel(QWidget):
         else:
             self._describe()
 
+    def _describe_none(self) -> None:
+        self.info.setText("No patient is open.")
+        self.subtract_button.hide()
+
     def _describe(self) -> None:
         patient = self._session.patient
+        self.subtract_button.setVisible(lacks_offset(patient.case.study.ct.array))
         folder = patient.case.folder
         lines = [
             f"<b>{escape(patient.title)}</b>",

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.case.folder import Case, case_for, open_case
+from cmfnet_napari.core.case.find_case import case_for
+from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.images.hounsfield import OFFSET, say_offset
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import (
     Study,
@@ -119,6 +121,27 @@ def reopen(opened: Opened) -> Opened:
     return replace(again, contour=opened.contour, **kept)
 
 
+def subtract_offset(opened: Opened) -> Opened:
+    """Open a patient anew whose CT lacks the offset of Hounsfield units, with it subtracted.
+
+    It has a case of its own; strokes and structures are taken over where there are none.
+
+    Raises
+    ------
+    UserError
+        As `case_for`.
+    """
+    study = opened.case.study.less(OFFSET)
+    case = case_for(study, registration=opened.case.registrations.current)
+    with _let_go_on_failure(case):
+        _import_strokes(case, opened.case.scribbles())
+        if opened.structures and not case.read_only and not load_structures(case):
+            save_structures(case, list(opened.structures))
+        again = prepare_case(case, opened.title, opened.credit)
+    kept = {"ct_folder": opened.ct_folder, "images": opened.images}
+    return replace(again, contour=opened.contour, **kept)
+
+
 def open_phantom() -> Opened:
     """The built-in synthetic patient with its scribbles."""
     from cmfnet_napari.core.samples.phantom import make_phantom
@@ -165,6 +188,7 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
     with _let_go_on_failure(case):
         scribbles = case.scribbles()
         structures, fault = _structures(case)
+        say_offset(case.study.ct.array)
         return Opened(
             case=case,
             scribbles=scribbles,

@@ -12,6 +12,7 @@ from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import Card, start_config
+from cmfnet_napari.core.fit.presets import ROWS
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
@@ -26,11 +27,6 @@ from cmfnet_napari.gui.training.base_models import (
 from cmfnet_napari.gui.training.settings_form import SettingsForm
 from cmfnet_napari.gui.training.training import Training
 
-_WORDS = {
-    "quick": "A first result on any computer",
-    "standard": "Finer; for a computer with a GPU",
-    "paper": "The published recipe; hours on a GPU",
-}
 _SHOWN = 26  # letters of a name that fit at the dock's least width
 _NOTHING = "Strokes alone (from nothing)"
 _OWN = "This patient's last training"
@@ -54,7 +50,7 @@ class StartPanel(QWidget):
         self._session = session
         self._training, self._base_models = training, base_models
         self.preset = QComboBox()
-        for name in _WORDS:
+        for name in ROWS:
             self.preset.addItem(name.capitalize(), name)
         self.preset.setToolTip("How thoroughly to train; the line below says what it means")
         self.base = QComboBox()
@@ -162,7 +158,7 @@ def start_words(config: Config, model: BaseModel | None) -> str:
     voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the CT's own voxels"
     if not config.steps:
         return f"No training: the model contours from your strokes at once.\n\n{model_words(model)}"
-    words = f"{_WORDS[config.preset]}: {config.steps} steps, {limit}, {voxels}."
+    words = f"{ROWS[config.preset].words}: {config.steps} steps, {limit}, {voxels}."
     return words if model is None else f"{words}\n\nStarts from {model_words(model)}"
 
 

@@ -17,7 +17,6 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
-from cmfnet_napari.learning.cohort.logs import Logs
 from cmfnet_napari.learning.cohort.patients import METRICS, Patient, judge
 from cmfnet_napari.learning.cohort.results import (
     RESULTS_FILE,
@@ -27,6 +26,7 @@ from cmfnet_napari.learning.cohort.results import (
     write_results,
 )
 from cmfnet_napari.learning.data.sampling import Sampler
+from cmfnet_napari.learning.engine.logs import Logs
 from cmfnet_napari.learning.engine.state import (
     damaged_state,
     load_state,

@@ -30,7 +30,6 @@ from cmfnet_napari.core.report.curves import save_training
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase, load_cohort
-from cmfnet_napari.learning.cohort.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.cohort.patients import prepare
 from cmfnet_napari.learning.cohort.plan import Split, freeze, make_splits
 from cmfnet_napari.learning.cohort.results import (
@@ -42,6 +41,7 @@ from cmfnet_napari.learning.cohort.results import (
 )
 from cmfnet_napari.learning.cohort.split import Hooks, SplitTraining
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
+from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 
 
 def train(

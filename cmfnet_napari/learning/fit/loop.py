@@ -40,7 +40,8 @@ from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.fit.schedule import Pace
 from cmfnet_napari.learning.fit.training_data import Material
 from cmfnet_napari.learning.model.cmfnet import build
-from cmfnet_napari.learning.predict.predictor import Prediction, free_memory, predict
+from cmfnet_napari.learning.predict.prediction import Prediction
+from cmfnet_napari.learning.predict.predictor import free_memory, predict
 
 LEAST_BUDGET = 2**26  # bytes; a prediction that does not get along with less is given up
 CLASS_ADDED = "A class was added after training began: train again to include it."

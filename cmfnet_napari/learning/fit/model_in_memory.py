@@ -23,7 +23,7 @@ from cmfnet_napari.learning.fit.run_folder import RunFolder, run_scribbles
 from cmfnet_napari.learning.fit.training_data import Material
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
-from cmfnet_napari.learning.predict.predictor import Prediction
+from cmfnet_napari.learning.predict.prediction import Prediction
 
 
 @dataclass

@@ -26,7 +26,8 @@ from cmfnet_napari.learning.fit.loop import agreement
 from cmfnet_napari.learning.fit.model_in_memory import Learnt, save_learnt
 from cmfnet_napari.learning.fit.output import Report
 from cmfnet_napari.learning.model.cmfnet import build
-from cmfnet_napari.learning.predict.predictor import Prediction, predict
+from cmfnet_napari.learning.predict.prediction import Prediction
+from cmfnet_napari.learning.predict.predictor import predict
 
 LEARNING_RATE = 3e-4  # Adam's step; small, since the model is good already
 CPU_SECONDS, GPU_SECONDS = 3.0, 0.5  # of training after the last stroke, at most

@@ -27,7 +27,7 @@ from cmfnet_napari.core.fit.runs import EVENTS_FILE, LOCK_FILE
 from cmfnet_napari.core.images.study import Study, save_labels
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
-from cmfnet_napari.learning.predict.predictor import Prediction
+from cmfnet_napari.learning.predict.prediction import Prediction
 
 CONFIG_FILE, PREVIEW_FILE, SCRIBBLES_FILE = "config.json", "preview.npy", "scribbles.nii.gz"
 DISAGREEMENT_FILE = "disagreement.nii.gz"

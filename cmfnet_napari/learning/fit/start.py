@@ -27,6 +27,8 @@ from cmfnet_napari.learning.engine.state import (
 )
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import FitLoop
+from cmfnet_napari.learning.fit.output import Report
+from cmfnet_napari.learning.fit.reading import Reading
 from cmfnet_napari.learning.fit.run_folder import RunFolder, alone
 from cmfnet_napari.learning.model.checkpoint import load_model
 
@@ -91,6 +93,13 @@ def fit(
         card = read_card(base)
         check_base(card, check_trainable(scribbles), model_name(base))
         config = with_network(config, card)
+        if card.reads_anywhere:
+            if config.steps:
+                raise UserError(
+                    f"The model {model_name(base)} contours from strokes as it is, and is not "
+                    f"trained further: steps must be 0 (got {config.steps})."
+                )
+            return _read(study, scribbles, RunFolder(run, root or run), base, device, names, hooks)
         data = tuple(dict.fromkeys(card.data + data))
     folder = RunFolder(run, root or run)
     with alone(run):
@@ -105,6 +114,26 @@ def fit(
             work.from_base = True
         work.report.write(lambda: work.run.freeze(config, study, scribbles))
         return work.go()
+
+
+def _read(
+    study: Study,
+    scribbles: Codes,
+    run: RunFolder,
+    base: str | Path,
+    device: str,
+    names: Sequence[str] | None,
+    hooks: Hooks,
+) -> events.Finished | None:
+    """Contour from the strokes alone, by a model that reads them anywhere."""
+    with alone(run.folder):
+        new_folder(run.folder, but=LOCK_FILE)
+        reading, report = Reading(study, run, base, device, names), Report(run, hooks)
+        report.write(lambda: run.freeze(read_card(base).config, study, scribbles))
+        report.tell(reading.started())
+        finished = reading.read(scribbles, hooks)
+    hooks.keep_reading(reading)
+    return finished
 
 
 def go_on(

@@ -20,9 +20,14 @@ from cmfnet_napari.core.fit.model_card import (
 from cmfnet_napari.learning.model.cmfnet import CmFNet, build
 
 
-def save_model(model: CmFNet, card: Card, path: Path) -> Path:
-    """Write weights and card; a half-written file never replaces a good one."""
+def save_model(model: CmFNet, card: Card, path: Path, *, half: bool = False) -> Path:
+    """Write weights and card; a half-written file never replaces a good one.
+
+    `half` writes float16, half as large: for models that are shipped.
+    """
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() for name, tensor in tensors.items()}
     data = save(tensors, {"format": FORMAT, "card": card.model_dump_json()})
     return write_safely(path, path.suffix, lambda part: part.write_bytes(data))
 

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from cmfnet_napari.core.fit.config import Config, Fusion, Normalisation
 from cmfnet_napari.learning.model.blocks import Conv, Stage
 from cmfnet_napari.learning.model.guide import first_scores, map_count
+from cmfnet_napari.learning.model.nearness import MAPS
 from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
 T = TypeVar("T")
@@ -187,9 +188,15 @@ def build(config: Config, classes: int) -> CmFNet:
         ct_stages=config.ct_stages,
         mr_stages=config.mr_stages,
         fusion=config.fusion,
-        maps=map_count(classes) if config.stroke_maps else 0,
+        maps=_maps(config, classes),
         checkpointing=config.checkpointing,
     )
+
+
+def _maps(config: Config, classes: int) -> int:
+    if not config.stroke_maps:
+        return 0
+    return MAPS if config.drawn_voxels else map_count(classes)
 
 
 def _with_maps(image: Tensor, maps: Tensor | None) -> Tensor:

@@ -151,6 +151,27 @@ def consistency(
     return (apart * mask).sum() / (mask.sum() if voxels is None else voxels).clamp(min=1)
 
 
+def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """One less the soft Dice coefficient of everything but background, mean over the patches.
+
+    Parameters
+    ----------
+    scores : tensor (B, C, z, y, x)
+        Logits.
+    targets : tensor (B, z, y, x), int64
+        Classes; `IGNORE` does not count.
+    mask : tensor (B, 1, z, y, x) or None
+        Voxels that count.
+    """
+    counts = (targets != IGNORE).float()
+    if mask is not None:
+        counts = counts * mask[:, 0]
+    found = (1 - scores.float().softmax(dim=1)[:, 0]) * counts
+    wanted = (targets > 0).float() * counts
+    both, each = (found * wanted).sum((1, 2, 3)), (found + wanted).sum((1, 2, 3))
+    return (1 - (2 * both + 1) / (each + 1)).mean()
+
+
 def sureness(guide: Tensor) -> Tensor:
     """Weight of every voxel of the guide: the square of how far its likeliest class stands out.
 
@@ -205,6 +226,7 @@ def loss_terms(
         ``ssl``: L_ssl (Eq. 4), the partial cross entropy summed over the three outputs;
         ``imr``: L_imr (Eq. 7), the CRF on y_mm with the CT's and the MR's kernel;
         ``imc``: L_imc (Eq. 8), consistency of y_mm with y_ct and y_mr;
+        ``dice``, where it has a weight: `soft_dice`, mean of the three outputs;
         ``guide``, where there is one: cross entropy with it, mean of the three outputs.
     """
     if counts is None:
@@ -216,6 +238,10 @@ def loss_terms(
         "imc": config.alpha_ct * consistency(y_mm, y_ct, None, counts.voxels)
         + config.alpha_mr * consistency(y_mm, y_mr, batch.fov, counts.fov),
     }
+    if config.dice_weight > 0:
+        parts = zip(outputs, (None, batch.fov, None), strict=True)
+        each = [soft_dice(scores, batch.targets, mask) for scores, mask in parts]
+        terms["dice"] = config.dice_weight * torch.stack(each).mean()
     if batch.guide.shape[1]:
         masks = ((None, counts.sure), (batch.fov, counts.sure_mr), (None, counts.sure))
         ct, mr, mm = (
@@ -254,5 +280,5 @@ def _count(targets: Tensor, classes: int) -> Tensor:
 
 def total(terms: dict[str, Tensor], ramp: float = 1.0, guide: float = 1.0) -> Tensor:
     """Sum of all terms, Eq. 9; `ramp` and `guide` (0 … 1) scale the unsupervised and the guide."""
-    loss = terms["ssl"] + ramp * (terms["imr"] + terms["imc"])
+    loss = terms["ssl"] + terms.get("dice", 0.0) + ramp * (terms["imr"] + terms["imc"])
     return loss + guide * terms["guide"] if "guide" in terms else loss

@@ -6,7 +6,7 @@ The other two branches are computed only when it is asked how far the three are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import cast
@@ -28,7 +28,9 @@ from cmfnet_napari.learning.data.prepare import Inputs, card_frame, make_inputs
 from cmfnet_napari.learning.data.volumes import Surroundings
 from cmfnet_napari.learning.engine.device import pick_precision
 from cmfnet_napari.learning.model.cmfnet import CmFNet
+from cmfnet_napari.learning.predict.any_structure import read_strokes
 from cmfnet_napari.learning.predict.memory import Room
+from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.tiles import make_tiles, smallest_tile
 
 _SHARE = 0.7  # of the free memory, when no budget is given
@@ -36,26 +38,6 @@ _SHARE = 0.7  # of the free memory, when no budget is given
 # to 0.69 (quick preset, on the whole synthetic patient).
 _OVERLAP = 0.5
 _SLAB = 16  # slices of the working grid that are refined at once
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the network says about a study.
-
-    Attributes
-    ----------
-    labels : uint8 array (z, y, x) on the Study's Grid
-        Segmentation codes; background outside the region worked on.
-    probability : float32 array (z, y, x) on the Study's Grid
-        That the voxel is not background.
-    disagreement : float32 array (z, y, x) on the Study's Grid, or None
-        How far the three branches are apart: the largest of their probabilities that the voxel
-        is not background, less the smallest (0 … 1). None when only y_mm was computed.
-    """
-
-    labels: Codes
-    probability: Reals
-    disagreement: Reals | None = None
 
 
 @torch.inference_mode()
@@ -130,6 +112,8 @@ def predict_study(
         The model reads strokes, and there are none; as `predict`.
     """
     scribbles = _check_strokes(card, scribbles) if card.config.stroke_maps else None
+    if card.reads_anywhere and scribbles is not None:
+        return read_strokes(model, card.config, study, scribbles, branches=branches)
     frame = card_frame(card.config, study, card.study, card.region, scribbles)
     inputs = make_inputs(study, frame, card.config)
     device = next(model.parameters()).device
@@ -143,7 +127,9 @@ def predict_study(
 
 
 def _check_strokes(card: Card, scribbles: Codes | None) -> Codes:
-    if scribbles is None or check_trainable(scribbles) != card.classes:
+    if scribbles is None or (
+        check_trainable(scribbles) != card.classes and not card.reads_anywhere
+    ):
         kinds = "the class" if card.classes == 2 else f"{card.classes - 1} classes"
         raise UserError(
             f"This model reads strokes: it needs some of {kinds} and some of the background on "

@@ -2,18 +2,23 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case.folder import case_for, cases_folder, create_case, open_case
+from cmfnet_napari.core.case.card import CaseCard
+from cmfnet_napari.core.case.find_case import case_for, cases_folder
+from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
-from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import open_study, study_from_images
 from cmfnet_napari.core.strokes.journal import difference
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
+from tests.conftest import rotation
 
 
 def make_study(grid, seed=0, mr=True):
@@ -168,7 +173,7 @@ def test_nothing_in_it_tells_where_the_images_lay(tmp_path, study):
     case = create_case(tmp_path / "a", study)
     text = (case.folder / "case.json").read_text()
     assert str(tmp_path) not in text
-    assert set(json.loads(text)) == {"format", "study", "source_grid", "classes"}
+    assert set(json.loads(text)) == set(CaseCard.model_fields)
     images = ["ct.nrrd", "mr.nrrd", "mr_fov.nrrd", "mr_source.nrrd"]
     assert sorted(os.listdir(case.folder / "study")) == images
 
@@ -179,3 +184,128 @@ def test_a_json_file_half_written_does_not_replace_a_good_one(tmp_path):
         write_json(path, {"a": replace})  # cannot be written as JSON
     assert read_json(path) == {"a": 1}
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize("older", [False, True])  # cases of earlier versions know no files' hashes
+@pytest.mark.parametrize("name", ["ct", "mr", "mr_source", "mr_fov"])
+def test_images_of_another_patient_in_a_case_are_noticed(
+    tmp_path, study, oblique_grid, name, older
+):
+    """The same grid, so that nothing but the voxels tells."""
+    create_case(tmp_path / "a", study).close()
+    create_case(tmp_path / "b", make_study(oblique_grid, seed=1)).close()
+    if older:
+        card = read_json(tmp_path / "a" / "case.json")
+        for later in ("images", "voxels", "grid", "mr_grid"):
+            del card[later]
+        write_json(tmp_path / "a" / "case.json", card)
+        if name in ("mr_source", "mr_fov"):
+            return  # not in the hash of that time
+    image = f"study/{name}.nrrd"
+    values = sitk.ReadImage(str(tmp_path / "b" / image))
+    if name == "mr_fov":
+        values = 1 - values
+    sitk.WriteImage(values, str(tmp_path / "a" / image), useCompression=True)
+    with pytest.raises(UserError, match="not those it was made with"):
+        open_case(tmp_path / "a", read_only=True)
+
+
+def test_an_image_too_many_or_too_few_is_noticed(tmp_path, study, oblique_grid):
+    create_case(tmp_path / "a", study).close()
+    create_case(tmp_path / "b", make_study(oblique_grid, mr=False)).close()
+    for name in ("mr.nrrd", "mr_fov.nrrd"):
+        shutil.copy(tmp_path / "a" / "study" / name, tmp_path / "b" / "study")
+        (tmp_path / "a" / "study" / name).unlink()
+    for folder in ("a", "b"):
+        with pytest.raises(UserError, match="not those it was made with"):
+            open_case(tmp_path / folder)
+
+
+def test_a_killed_import_leaves_nothing_to_the_next_patient(tmp_path, study, oblique_grid):
+    (tmp_path / "a" / "study").mkdir(parents=True)  # as earlier versions were killed
+    sitk.WriteImage(study.mr.image(), str(tmp_path / "a" / "study" / "mr.nrrd"))
+    create_case(tmp_path / "a", make_study(oblique_grid, mr=False)).close()
+    assert open_case(tmp_path / "a").study.mr is None
+    assert sorted(os.listdir(tmp_path)) == ["a"]
+
+
+def test_strokes_of_a_lost_card_do_not_go_to_the_next_patient(tmp_path, study, oblique_grid):
+    case = create_case(tmp_path / "a", study)
+    paint(case, (2, 3, slice(1, 7)), 2)
+    case.close()
+    (tmp_path / "a" / "case.json").unlink()
+    with pytest.raises(UserError, match=r"holds strokes of a case that has lost its case\.json"):
+        create_case(tmp_path / "a", make_study(oblique_grid, seed=1))
+    with pytest.raises(UserError, match=r"has lost its case\.json"):
+        open_case(tmp_path / "a")
+
+
+def test_a_lost_card_among_the_cases_is_said_and_passed_by(tmp_path, study, monkeypatch):
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path))
+    case = case_for(study)
+    paint(case, (2, 3, slice(1, 7)), 2)
+    case.close()
+    (case.folder / "case.json").unlink()
+    new = case_for(study)
+    assert not new.scribbles().any()
+    assert f"The folder {case.folder.name} beside the cases has lost its case.json" in new.notice
+    assert (case.folder / "strokes.sqlite").exists()
+    new.close()
+    assert case_for(study).folder == new.folder
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path, study):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="a already holds something"):
+        create_case(tmp_path / "a", study)
+    assert (tmp_path / "a" / "thesis.txt").read_text() == "precious"
+
+
+def test_one_case_whatever_format_the_images_came_in(tmp_path, monkeypatch):
+    """Thirty oblique CTs with an MR on a grid of its own; numbers differ in their last bits."""
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    rng = np.random.default_rng(5)
+    for number in range(30):
+        turn = rotation(*rng.uniform(-40, 40, 3))
+        spacing, origin = rng.uniform(0.5, 4, 3), rng.normal(0, 300, 3)
+        ct = Grid((5, 6, 7), tuple(spacing), tuple(origin), turn)
+        mr = Grid((5, 6, 7), tuple(spacing * 1.07), tuple(origin + rng.normal(0, 0.2, 3)), turn)
+        images = {
+            "ct": ct.to_image(rng.integers(-900, 900, ct.shape).astype(np.int16)),
+            "mr": mr.to_image(rng.uniform(0, 900, ct.shape).astype(np.float32)),
+        }
+        folders = set()
+        for ending in ("nrrd", "mha", "nii.gz", "nii"):
+            files = [tmp_path / f"{name}.{ending}" for name in images]
+            for path, image in zip(files, images.values(), strict=True):
+                sitk.WriteImage(image, str(path))
+            opened = open_study(*files)
+            case = case_for(opened)
+            folders.add(case.folder)
+            assert case.study.source_grid == opened.source_grid
+            if not case.journal.last_id():
+                painted = paint(case, (2, 3, slice(1, 7)), 2)
+            np.testing.assert_array_equal(case.scribbles(), painted)
+            case.close()
+        assert len(folders) == 1, number
+
+
+def test_the_same_voxels_elsewhere_are_another_case(tmp_path, oblique_grid, monkeypatch):
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path))
+    values = np.random.default_rng(0).integers(-200, 200, oblique_grid.shape).astype(np.int16)
+    first = case_for(study_from_images(oblique_grid.to_image(values)))
+    moved = replace(oblique_grid, origin=(0.0, 0.0, 0.0))
+    second = case_for(study_from_images(moved.to_image(values)))
+    assert second.folder.name == f"{first.folder.name}-2"
+    assert case_for(study_from_images(moved.to_image(values))).folder == second.folder
+
+
+def test_a_case_of_an_earlier_version_is_found_by_its_bits(tmp_path, study, monkeypatch):
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path))
+    create_case(tmp_path / study.content_hash[:16], study).close()
+    card = read_json(tmp_path / study.content_hash[:16] / "case.json")
+    for later in ("images", "voxels", "grid", "mr_grid", "notes"):
+        del card[later]
+    write_json(tmp_path / study.content_hash[:16] / "case.json", card)
+    assert case_for(study).folder.name == study.content_hash[:16]

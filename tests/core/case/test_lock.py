@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.case.folder import case_for, create_case, open_case
+from cmfnet_napari.core.case.find_case import case_for
+from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.case.lock import HOLDER_FILE, CaseInUseError, CaseLock
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study

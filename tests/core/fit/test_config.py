@@ -61,7 +61,7 @@ def test_wrong_settings_say_which(changes, words):
 
 
 def test_unknown_preset():
-    with pytest.raises(UserError, match="no preset 'fast'; choose paper, standard, quick"):
+    with pytest.raises(UserError, match="no preset 'fast'; choose quick, standard, paper"):
         make_config("fast")
 
 

@@ -246,7 +246,7 @@ def test_what_a_newer_version_adds_to_case_json_is_kept(case_folder):
 def test_images_of_two_patients_in_one_case(case_folder):
     other = sitk.GetImageFromArray(np.arange(210, dtype=np.float32).reshape(7, 6, 5))
     sitk.WriteImage(other, str(case_folder / "study" / "mr.nrrd"))
-    with pytest.raises(UserError, match="do not belong together"):
+    with pytest.raises(UserError, match=r"are not those it was made with \(study/mr\.nrrd\)"):
         open_case(case_folder)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case.folder import case_for, create_case, open_case
+from cmfnet_napari.core.case.find_case import case_for
+from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.images.volume import read_image

@@ -8,8 +8,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.config import disable_value_validation
 
-from cmfnet_napari.core.dicom.export import checked_export as export_module
-from cmfnet_napari.core.dicom.export import checker
+from cmfnet_napari.core.dicom.export import checker, formats
 from cmfnet_napari.core.dicom.export.checked_export import classes_in, export
 from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.core.dicom.export.receipt import Line, Place, structure_set_receipt
@@ -106,7 +105,7 @@ def test_a_bad_receipt_writes_nothing(label_map, reference, tmp_path, monkeypatc
         structure_set.ROIContourSequence[0].ContourSequence.pop()
         write_structure_set(structure_set, path)
 
-    monkeypatch.setattr(export_module, "write_structure_set", forget)
+    monkeypatch.setattr(formats, "write_structure_set", forget)
     target = tmp_path / "out"
     target.mkdir()
     with pytest.raises(UserError, match=r"s.dcm was not written, .*GTV: Dice"):

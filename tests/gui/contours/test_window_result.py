@@ -10,16 +10,6 @@ from napari.utils.notifications import notification_manager
 from tests.gui.conftest import SHAPE
 
 
-@pytest.fixture
-def predicted(opened, fake, scribble, qtbot):
-    fake("good")
-    scribble()
-    with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
-        opened.training_panel.train_button.click()
-    qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
-    return opened
-
-
 def test_parts_without_a_stroke_can_be_dropped(predicted, qtbot):
     layer = predicted.workbench.result.prediction
     assert layer.data[1, 1, 1] == 1
@@ -30,20 +20,21 @@ def test_parts_without_a_stroke_can_be_dropped(predicted, qtbot):
     qtbot.waitUntil(lambda: layer.data[1, 1, 1] == 1, timeout=5000)
 
 
-@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
-def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot, ending):
-    target = tmp_path / f"prediction{ending}"
-    with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
-        predicted.workbench.result.save(str(target))
-    saved, ct = sitk.ReadImage(str(target)), sitk.ReadImage(str(patient.ct))
-    assert saved.GetSize() == ct.GetSize()
-    np.testing.assert_allclose(saved.GetOrigin(), ct.GetOrigin(), atol=1e-3)
-    np.testing.assert_allclose(saved.GetDirection(), ct.GetDirection(), atol=1e-5)
+def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot):
+    ct = sitk.ReadImage(str(patient.ct))
     # Independent of our axes: the big box is where the tumour of the file is.
     tumour = sitk.GetArrayFromImage(sitk.ReadImage(str(patient.tumour)))
-    prediction = sitk.GetArrayFromImage(saved)
-    assert prediction[tumour > 0].all()
-    assert prediction.sum() == tumour.sum() + 2 * 3 * 3
+    for ending in (".nii.gz", ".nrrd", ".mha"):
+        target = tmp_path / f"prediction{ending}"
+        with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
+            predicted.workbench.result.save(str(target))
+        saved = sitk.ReadImage(str(target))
+        assert saved.GetSize() == ct.GetSize()
+        np.testing.assert_allclose(saved.GetOrigin(), ct.GetOrigin(), atol=1e-3)
+        np.testing.assert_allclose(saved.GetDirection(), ct.GetDirection(), atol=1e-5)
+        prediction = sitk.GetArrayFromImage(saved)
+        assert prediction[tumour > 0].all()
+        assert prediction.sum() == tumour.sum() + 2 * 3 * 3
 
 
 def test_evaluate_shows_a_table(predicted, patient, qtbot):

@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
-from cmfnet_napari.core.dicom.export import checked_export as export_module
+from cmfnet_napari.core.dicom.export import formats
 from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.core.dicom.export.rtstruct import write_structure_set
 from cmfnet_napari.core.dicom.pacs.nodes import find_node
@@ -112,7 +112,7 @@ def test_a_bad_receipt_is_said_and_nothing_is_there(panel, press_export, tmp_pat
         structure_set.ROIContourSequence[0].ContourSequence.pop()
         write_structure_set(structure_set, path)
 
-    monkeypatch.setattr(export_module, "write_structure_set", forget)
+    monkeypatch.setattr(formats, "write_structure_set", forget)
     press_export(tmp_path / "out.dcm")
     assert "out.dcm was not written, because" in panel.said.text()
     assert not panel.receipt.isVisible()

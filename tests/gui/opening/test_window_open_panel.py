@@ -6,12 +6,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.case.structures import Structure, save_structures
 from cmfnet_napari.core.images.study import open_study
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE, SPACING
+from tests.gui.conftest import SHAPE, SPACING, image_of
 
 
 def test_layers_lie_on_the_grid(opened, patient):
@@ -87,6 +88,7 @@ def test_strokes_come_back_and_another_file_does_not_replace_them(
     assert len(session.viewer.layers) == 3
 
 
+@pytest.mark.canvas
 def test_synthetic_sample_from_the_menu(dock, qtbot):
     viewer = dock.session.viewer
     with qtbot.waitSignal(dock.session.opened, timeout=60000):
@@ -152,3 +154,19 @@ def test_an_empty_window_says_what_to_do(dock, patient, qtbot):
     assert welcome() == ""
     dock.session.viewer.layers.clear()
     assert welcome()
+
+
+def test_a_ct_without_offset_is_said_and_the_offset_is_subtracted(dock, patient, tmp_path, qtbot):
+    stored = np.clip(patient.arrays["ct"].astype(int) + 1024, 0, 4095).astype(np.uint16)
+    sitk.WriteImage(image_of(stored), str(tmp_path / "stored.nii.gz"))
+    notification_manager.records.clear()
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.session.open(partial(open_files, tmp_path / "stored.nii.gz", patient.mr))
+    assert any("no Hounsfield units" in r.message for r in notification_manager.records)
+    assert dock.open_panel.subtract_button.isVisibleTo(dock.open_panel)
+    first = dock.session.case.folder
+    with qtbot.waitSignal(dock.session.opened, timeout=20000):
+        dock.open_panel.subtract_button.click()
+    np.testing.assert_array_equal(dock.session.case.study.ct.array, stored.astype(int) - 1024)
+    assert not dock.open_panel.subtract_button.isVisibleTo(dock.open_panel)
+    assert dock.session.case.folder != first

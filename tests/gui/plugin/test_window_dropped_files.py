@@ -47,6 +47,7 @@ def test_contours_need_a_patient(tmp_path):
         read(str(tmp_path / "rs-ct.dcm"))
 
 
+@pytest.mark.canvas
 def test_a_dropped_folder_opens_the_patient_and_a_dropped_set_its_contours(dock, tmp_path, qtbot):
     viewer, session = dock.session.viewer, dock.session
     folder = write_patient(tmp_path)
@@ -82,6 +83,7 @@ def shown(dock, tmp_path, qtbot):
     return folder
 
 
+@pytest.mark.canvas
 def test_contours_drawn_on_the_mr_go_where_the_mr_went(dock, shown):
     dock.session.viewer.open(str(shown / "rs-mr.dcm"), plugin="cmfnet-napari")
     layer, grid = dock.session.viewer.layers["GTV MR"], dock.session.case.study.grid
@@ -96,12 +98,14 @@ def test_contours_drawn_on_the_mr_go_where_the_mr_went(dock, shown):
         ({"frame": "elsewhere"}, "another frame of reference than the CT and the MR"),
     ],
 )
+@pytest.mark.canvas
 def test_contours_of_others_are_refused(shown, origin, words):
     rois = [{"name": "GTV", "contours": circles(CT_GRID, CENTRE)}]
     with pytest.raises(UserError, match=words):
         read(str(write_structures(shown / "other.dcm", rois, **origin)))
 
 
+@pytest.mark.canvas
 def test_on_a_patient_without_headers_the_place_is_doubted(opened, tmp_path, patient):
     grid = open_study(patient.ct).grid
     centre = grid.to_patient(np.array([5.0, 10.0, 8.0]))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import napari
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import turn
+from cmfnet_napari.core.images.volume import from_image
 from cmfnet_napari.gui.plugin.layers_menu import background_from_layer, export, review
 from cmfnet_napari.gui.plugin.reader import read
 from cmfnet_napari.gui.plugin.writer import write_layer
@@ -58,6 +62,53 @@ def test_another_layer_is_placed_by_its_scale(tmp_path):
     assert [path.name for path in tmp_path.glob("*.mha")] == ["own.mha"]
 
 
+@pytest.mark.parametrize("names", [("oblique",), ("oblique", "straight"), ("oblique", "other")])
+def test_new_labels_are_placed_by_the_image_they_were_made_over(
+    make_napari_viewer, tmp_path, oblique_grid, monkeypatch, names
+):
+    """napari copies scale and translation of an image, which lies along its own planes."""
+    grids = {
+        "oblique": oblique_grid,
+        "straight": Grid(oblique_grid.shape, oblique_grid.spacing),
+        "other": Grid(  # elsewhere in the patient, at the same place in napari
+            oblique_grid.shape, oblique_grid.spacing, oblique_grid.translate[::-1]
+        ),
+    }
+    viewer = make_napari_viewer()
+    for name in names:
+        values = np.random.default_rng(0).normal(size=oblique_grid.shape).astype(np.float32)
+        sitk.WriteImage(grids[name].to_image(values), str(tmp_path / f"{name}.nrrd"))
+        ((data, shown, kind),) = read(str(tmp_path / f"{name}.nrrd"))
+        viewer.add_layer(Layer.create(data, shown, kind))
+    viewer.layers.selection.active = viewer.layers[0]
+    viewer._new_labels()
+    labels = viewer.layers[-1]
+    labels.data = (np.indices(oblique_grid.shape).sum(0) > 20).astype(int)
+    if "other" in names:
+        with pytest.raises(UserError, match="is not known"):
+            saved(labels, tmp_path / "l.nii.gz")
+        return
+    saved(labels, tmp_path / "l.nii.gz")
+    written = nibabel.load(tmp_path / "l.nii.gz")
+    index = np.array([2, 9, 7])  # x, y, z of the file, whose axes may be turned
+    place = (written.affine @ [*index, 1])[:3] * [-1, -1, 1]
+    z, y, x = np.rint(oblique_grid.to_index(place)).astype(int)
+    assert np.asarray(written.dataobj)[tuple(index)] == (z + y + x > 20)
+    image = sitk.ReadImage(str(tmp_path / "oblique.nrrd"))
+    back = sitk.Resample(sitk.ReadImage(str(tmp_path / "l.nii.gz")), image, sitk.Transform(), 1)
+    turned = from_image(turn(back)).array
+    np.testing.assert_array_equal(turned, labels.data)
+    labels.translate = np.add(labels.translate, (3, 0, 0))
+    with pytest.raises(UserError, match="is not known"):
+        saved(labels, tmp_path / "moved.nii.gz")
+    monkeypatch.setattr("napari.current_viewer", lambda: None)
+    with pytest.raises(UserError, match="is not known"):
+        saved(labels, tmp_path / "unknown.nii.gz")
+    viewer.layers[0].translate = np.add(viewer.layers[0].translate, (3, 0, 0))
+    with pytest.raises(UserError, match="lies elsewhere"):
+        saved(viewer.layers[0], tmp_path / "moved.nii.gz")
+
+
 def test_the_mr_is_saved_whole_while_it_is_shown_as_squares(opened, patient, tmp_path):
     opened.workbench.fusion.switch_board()
     saved(opened.session.mr_layer, tmp_path / "mr.nii.gz")
@@ -66,6 +117,7 @@ def test_the_mr_is_saved_whole_while_it_is_shown_as_squares(opened, patient, tmp
     np.testing.assert_allclose(written, whole, atol=1e-3)
 
 
+@pytest.mark.canvas
 def test_layers_menu_leads_to_the_steps(opened, monkeypatch):
     viewer = opened.session.viewer
     monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
@@ -105,6 +157,7 @@ def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scrib
     assert not activity.shown
 
 
+@pytest.mark.canvas
 def test_a_dock_that_is_closed_and_opened_again_has_lost_nothing(opened, scribble, fake, qtbot):
     from cmfnet_napari.gui.app import add_dock
 

@@ -144,6 +144,7 @@ def test_program_that_is_not_there(opened, scribble, qtbot):
 
 @pytest.mark.parametrize("mode", ["endless", "stubborn"])
 @pytest.mark.parametrize("how", ["dock", "window"])
+@pytest.mark.canvas
 def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, monkeypatch, mode, how):
     waits = []
     monkeypatch.setattr(worker_client.QProcess, "waitForFinished", lambda *args: waits.append(args))

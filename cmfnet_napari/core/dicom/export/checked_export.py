@@ -9,31 +9,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import SimpleITK as sitk
-from pydicom import Dataset
 
-from cmfnet_napari.core.arrays import three
+from cmfnet_napari.core.dicom.export.formats import FORMATS, Meant
 from cmfnet_napari.core.dicom.export.provenance import Maker
-from cmfnet_napari.core.dicom.export.receipt import (
-    Place,
-    Receipt,
-    image_receipt,
-    segmentation_receipt,
-    structure_set_receipt,
-)
+from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.dicom.export.roi import Roi, check_rois
-from cmfnet_napari.core.dicom.export.rtstruct import (
-    add_to_structure_set,
-    new_structure_set,
-    write_structure_set,
-)
-from cmfnet_napari.core.dicom.export.seg import new_segmentation, write_segmentation
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import write_safely
-from cmfnet_napari.core.images.series.frames import frame_number
-from cmfnet_napari.core.images.volume import read_image, write_image
-
-ENDINGS = {"rtstruct": ".dcm", "seg": ".dcm", "nifti": ".nii.gz"}
 
 
 def classes_in(labels: sitk.Image) -> list[int]:
@@ -75,7 +58,7 @@ def export(
     rois : sequence of Roi
         The classes to write, with names and types.
     kind : str
-        ``rtstruct``, ``seg`` or ``nifti``.
+        A name of `FORMATS`.
     out : path
         The file.
     maker : Maker, optional
@@ -95,66 +78,36 @@ def export(
     UserError
         Wrong use, another grid, or a receipt that is not right; then nothing was written.
     """
-    out = Path(out)
+    out, add_to = Path(out), None if add_to is None else Path(add_to)
     check_rois(rois)
     _check_target(out, kind, reference, add_to, overwrite)
+    chosen = FORMATS[kind]
     labels = reference.place(labels, "The segmentation")
     with TemporaryDirectory(prefix="cmfnet-") as folder:
-        draft = Path(folder) / f"draft{ENDINGS[kind]}"
-        receipt = _write(draft, labels, reference, rois, kind, maker or Maker(), add_to)
+        draft = Path(folder) / f"draft{chosen.ending}"
+        receipt = chosen.write(Meant(labels, reference, rois, maker or Maker(), add_to), draft)
         if not receipt.ok:
             raise UserError(
                 f"{out.name} was not written, because it reads back differently "
                 f"({receipt.why_not()}). Please report it."
             )
-        write_safely(out, ENDINGS[kind], lambda part: shutil.copyfile(draft, part))
+        write_safely(out, chosen.ending, lambda part: shutil.copyfile(draft, part))
     return receipt
 
 
 def _check_target(
-    out: Path, kind: str, reference: Reference, add_to: str | Path | None, overwrite: bool
+    out: Path, kind: str, reference: Reference, add_to: Path | None, overwrite: bool
 ) -> None:
-    if kind not in ENDINGS:
-        raise UserError(f"{kind} is no format: {', '.join(ENDINGS)}.")
-    if not out.name.lower().endswith(ENDINGS[kind]):
-        raise UserError(f"{out.name} must end in {ENDINGS[kind]}.")
-    if add_to is not None and kind != "rtstruct":
-        raise UserError("Only structures (rtstruct) can be added to a structure set.")
-    sources = [*reference.files, *([] if add_to is None else [Path(add_to)])]
+    if kind not in FORMATS:
+        raise UserError(f"{kind} is no format: {', '.join(FORMATS)}.")
+    ending = FORMATS[kind].ending
+    if not out.name.lower().endswith(ending):
+        raise UserError(f"{out.name} must end in {ending}.")
+    if add_to is not None and not FORMATS[kind].adds:
+        adding = ", ".join(name for name, row in FORMATS.items() if row.adds)
+        raise UserError(f"Only structures ({adding}) can be added to a structure set.")
+    sources = [*reference.files, *([] if add_to is None else [add_to])]
     if out.exists() and any(out.samefile(source) for source in sources if source.exists()):
         raise UserError(f"{out.name} is what is exported from, which is never overwritten.")
     if out.exists() and not overwrite:
         raise UserError(f"{out.name} is there already. Choose another name, or say overwrite.")
-
-
-def _write(
-    draft: Path,
-    labels: sitk.Image,
-    reference: Reference,
-    rois: Sequence[Roi],
-    kind: str,
-    maker: Maker,
-    add_to: str | Path | None,
-) -> Receipt:
-    """Write the draft and read it back."""
-    array = sitk.GetArrayFromImage(labels)
-    sources = [reference.files[0], *([] if add_to is None else [Path(add_to)])]
-    slices = [_place(header) for header in reference.headers]
-    if kind == "nifti":
-        chosen = np.where(np.isin(array, [roi.code for roi in rois]), array, 0).astype(np.uint8)
-        write_image(reference.grid.to_image(chosen), draft)
-        return image_receipt(read_image(draft), labels, rois)
-    if kind == "seg":
-        write_segmentation(new_segmentation(reference, array, rois, maker), draft)
-        return segmentation_receipt(draft, labels, rois, slices, sources)
-    if add_to is None:
-        structure_set = new_structure_set(reference, array, rois, maker)
-    else:
-        structure_set = add_to_structure_set(add_to, reference, array, rois, maker)
-    write_structure_set(structure_set, draft)
-    return structure_set_receipt(draft, labels, rois, slices, sources)
-
-
-def _place(header: Dataset) -> Place:
-    position = three(float(v) for v in header.ImagePositionPatient)
-    return Place(str(header.SOPInstanceUID), frame_number(header), position)

@@ -11,6 +11,7 @@ from typing import Literal
 import highdicom as hd
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 from pydicom.valuerep import MAX_VALUE_LEN
 
@@ -99,14 +100,34 @@ def fit_values(header: Dataset) -> Dataset:
     """Cut what is longer than DICOM allows (PS3.5 6.2) in what is copied from a series.
 
     Real series break these rules (a Study ID of 17 letters, say), and what is written may not.
+    What cannot be understood at all is taken out.
     """
     for keyword in (*_ALWAYS, *_WHERE_KNOWN):
         if keyword in header:
-            element = header[keyword]
-            longest = MAX_VALUE_LEN.get(element.VR)
-            if longest and isinstance(element.value, str):
-                element.value = element.value[:longest]
+            try:
+                element = header[keyword]
+                longest = MAX_VALUE_LEN.get(element.VR)
+                if longest and isinstance(element.value, str):
+                    element.value = element.value[:longest]
+            except (ValueError, OverflowError):  # a weight that is no number
+                del header[Tag(keyword)]  # by its name, it would be understood first
     return header
+
+
+def without_patient(header: Dataset) -> Dataset:
+    """A header with patient and study empty, for a library that would stumble over what they say.
+
+    Elements are shared with the header, which stays as it is.
+    """
+    plain = Dataset()
+    plain.update(header)
+    for keyword in ("SpecificCharacterSet", *_ALWAYS, *_WHERE_KNOWN):  # a shared one is not changed
+        plain.pop(keyword, None)
+    plain.SpecificCharacterSet = UNICODE
+    for keyword in _ALWAYS:
+        setattr(plain, keyword, "")
+    plain.StudyInstanceUID = header.StudyInstanceUID
+    return plain
 
 
 def copy_patient(header: Dataset, target: Dataset) -> None:

@@ -53,6 +53,8 @@ class Reference:
         gives them.
     files : tuple of Path
         Where they lie.
+    stack : Stack
+        The same slices, to read their voxels.
     grid : Grid
         The series' Grid: x along the rows, y down the columns, z along the slices' normal (DICOM
         PS3.3 C.7.6.2.1.1). Where a scanner rounded its slices' positions, they lie up to that
@@ -61,6 +63,7 @@ class Reference:
 
     headers: tuple[Dataset, ...]
     files: tuple[Path, ...]
+    stack: Stack
     grid: Grid
 
     @property
@@ -240,7 +243,7 @@ def _reference(stack: Stack, slices: Slices, name: str) -> Reference:
             f"{name} has slices that share an identifier: contours could not say which they lie "
             "in. Export the series again from the scanner or the PACS."
         )
-    return Reference(headers, tuple(one.path for one in stack.slices), stack.grid)
+    return Reference(headers, tuple(one.path for one in stack.slices), stack, stack.grid)
 
 
 def _headers(files: Iterable[Path]) -> Iterable[tuple[Dataset, Path]]:

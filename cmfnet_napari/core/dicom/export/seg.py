@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import highdicom as hd
@@ -16,12 +17,20 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cmfnet_napari.core.arrays import Wholes
-from cmfnet_napari.core.dicom.export.provenance import SOFTWARE, UNICODE, Maker, new_uid
+from cmfnet_napari.core.dicom.export.provenance import (
+    SOFTWARE,
+    Maker,
+    copy_patient,
+    new_uid,
+    without_patient,
+)
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.dicom.export.roi import Roi
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.series.frames import frame_number
 
 _SERIES_NUMBER = 9002
+_THICKEST_MM = 1000.0
 _ABNORMAL = codes.SCT.MorphologicallyAbnormalStructure
 _PLACE = codes.SCT.SpatialAndRelationalConcept
 _ANATOMY = codes.SCT.AnatomicalStructure
@@ -60,11 +69,12 @@ def new_segmentation(
     numbers = np.zeros(labels.shape, dtype=np.uint8)
     for number, roi in enumerate(rois, start=1):
         numbers[labels == roi.code] = number
-    sources = list({header.SOPInstanceUID: header for header in reference.headers}.values())
+    files = {header.SOPInstanceUID: header for header in reference.headers}
+    sources = [_source(header, reference.grid.spacing[0]) for header in files.values()]
     if frame_number(reference.first):  # one file: highdicom wants the order of its frames
         by_frame = np.argsort([frame_number(header) for header in reference.headers])
         numbers = numbers[by_frame]
-    with disable_value_validation(), warnings.catch_warnings():
+    with disable_value_validation(), warnings.catch_warnings(), _said():
         warnings.simplefilter("ignore")  # about the series' own values, the patient's name in them
         segmentation = hd.seg.Segmentation(
             source_images=sources,
@@ -85,8 +95,33 @@ def new_segmentation(
             transfer_syntax_uid=ExplicitVRLittleEndian,
             omit_empty_frames=True,
         )
-    segmentation.SpecificCharacterSet = UNICODE  # the series' own may not have the names' letters
+        copy_patient(reference.first, segmentation)
     return segmentation
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What highdicom stumbles over, in one sentence."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            "The series' headers break rules that a segmentation (SEG) needs. Export a structure "
+            "set (rtstruct) instead."
+        ) from error
+
+
+def _source(header: Dataset, distance: float) -> Dataset:
+    """A slice as highdicom needs it: without patient, and with a thickness that is a number."""
+    plain = without_patient(header)
+    plain.pop("SpacingBetweenSlices", None)
+    try:
+        thickness = float(header.SliceThickness)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        thickness = distance
+    plain.pop("SliceThickness", None)
+    plain.SliceThickness = thickness if 0 < thickness < _THICKEST_MM else distance
+    return plain
 
 
 def write_segmentation(segmentation: Dataset, path: Path) -> None:

@@ -15,6 +15,7 @@ from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress,
 from cmfnet_napari.core.dicom.importing.unused import not_used
 from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.images.hounsfield import say_offset
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
@@ -84,14 +85,27 @@ def read_patient(
     return loaded, [image.key for image in images]
 
 
-def import_patient(loaded: Loaded, folder: Path) -> JsonObject:
+def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonObject:
     """Write a patient into a new case folder, and say what is in it.
+
+    Parameters
+    ----------
+    loaded : Loaded
+        The patient.
+    folder : Path
+        The new case.
+    subtract : float
+        Taken from the CT's values first.
 
     Raises
     ------
     UserError
         The folder already holds a case, or cannot be written.
     """
+    loaded = replace(loaded, study=loaded.study.less(subtract))
+    with hear() as said:
+        say_offset(loaded.study.ct.array)
+    loaded.notes.extend(said)
     case = create_case(folder, loaded.study, loaded.registration)
     try:
         case.save_notes(loaded.notes)

@@ -1,0 +1,92 @@
+"""Whether a contour was drawn on the series it is exported for: voxels tell, a grid does not.
+
+Two patients who were scanned with one protocol have the same grid.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cmfnet_napari.core.dicom.export.reference import Reference
+from cmfnet_napari.core.errors import UserError, say
+from cmfnet_napari.core.images.series.read_stack import read_stack
+from cmfnet_napari.core.images.study import Study, to_source_image
+from cmfnet_napari.core.images.volume import read_image
+
+_SAME = 0.99  # of the voxels: padding may have been read otherwise by an earlier version
+_ROUNDED = 1.0  # HU, or whatever an MR is in
+
+
+def check_same_image(reference: Reference, study: Study) -> None:
+    """Refuse a series whose voxels are neither those of the study's CT nor of its MR.
+
+    A CT whose offset was subtracted when it was opened counts as the same.
+
+    Raises
+    ------
+    UserError
+        It is another image, and so perhaps another patient.
+    """
+    drawn_on = [to_source_image(study.ct.array, study)]
+    if study.mr_source is not None:
+        drawn_on.append(study.mr_source.image())
+    _check(reference, drawn_on)
+
+
+def check_drawn_on(
+    reference: Reference, study: Study | None, ct: str | Path | None, labels: object
+) -> None:
+    """The same with what there is: a study, a CT's file, or the case that a label map lies in.
+
+    Where there is none of them, it is said that only the grid was compared.
+
+    Raises
+    ------
+    UserError
+        Another image; a CT that cannot be read.
+    """
+    path = labels if isinstance(labels, str | Path) else None
+    case = None if path is None else _case_of(Path(path))
+    if ct is not None:
+        _check(reference, [read_image(ct)])
+    elif study is not None:
+        check_same_image(reference, study)
+    elif case is not None:
+        drawn_on = [case / "study" / name for name in ("ct.nrrd", "mr_source.nrrd")]
+        _check(reference, [read_image(file) for file in drawn_on if file.is_file()])
+    else:
+        say(
+            "Only the grid was compared with the DICOM series, which another patient's scan may "
+            "share. Give the CT that was contoured (--ct), and its voxels are compared too."
+        )
+
+
+def _case_of(path: Path) -> Path | None:
+    """The case folder that a file lies in, such as a prediction of a run."""
+    return next((p for p in path.resolve().parents if (p / "case.json").is_file()), None)
+
+
+def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
+    modality = str(reference.first.get("Modality", ""))
+    voxels = sitk.GetArrayFromImage(read_stack(reference.stack, modality, "The DICOM series"))
+    shares = [0.0]
+    for image in drawn_on:
+        with suppress(UserError):  # on another grid
+            placed = sitk.GetArrayViewFromImage(reference.place(image, "The image"))
+            shares.append(_share(voxels, placed))
+    if max(shares) < _SAME:
+        raise UserError(
+            f"The DICOM series has the grid of the image that was contoured, but other voxels: "
+            f"{100 * (1 - max(shares)):.0f} % of them differ. It may be of another patient, phase "
+            "or reconstruction. Choose the series that was contoured."
+        )
+
+
+def _share(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of voxels that are alike, but for an offset that is the same in all."""
+    apart = one.astype(np.float32) - other.astype(np.float32)
+    return float((np.abs(apart - np.median(apart)) <= _ROUNDED).mean())

@@ -1,0 +1,1 @@
+"""A network for any structure, taught on material by simulated users."""

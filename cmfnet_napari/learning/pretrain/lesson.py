@@ -1,0 +1,125 @@
+"""A lesson: a simulated user who contours one object, stroke after stroke.
+
+The network sees the first strokes; then, as a user would, the next is drawn into one of the
+largest errors of what the network makes of them, and so on for up to `MOST_STROKES` more. So
+corrections are learnt from the network's own mistakes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmfnet_napari.core.arrays import Floats, Mask
+from cmfnet_napari.learning.material.sample import Sample
+from cmfnet_napari.learning.material.users import correction, first_strokes
+from cmfnet_napari.learning.model.losses import Batch
+from cmfnet_napari.learning.model.nearness import Strokes
+
+PATCH = 48  # voxels along every side
+MOST_STROKES = 8  # corrections of a lesson
+_FIRST_ALONE = 0.3  # of the lessons are over after the first strokes
+_LEAST = 20  # voxels of an object in a patch
+_INVERTED = 0.15  # of the images
+_EXCHANGED = 0.3  # of the pairs: which is first does not matter
+
+
+class Lesson:
+    """One object and its user.
+
+    Parameters
+    ----------
+    sample : Sample
+        Larger than a patch.
+    rng : numpy Generator
+        Same state, same lesson, as long as the network says the same.
+    """
+
+    def __init__(self, sample: Sample, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._sample = vary(sample, rng)
+        alone = rng.random() < _FIRST_ALONE
+        self._left = 0 if alone else int(rng.integers(1, MOST_STROKES + 1))
+        codes = first_strokes(self._sample.object, rng)
+        self._strokes = Strokes.on(
+            self._sample.first, self._sample.second, self._sample.seen, codes, codes != codes
+        )
+
+    @property
+    def object(self) -> Mask:
+        """What is to be contoured, bool (z, y, x)."""
+        return self._sample.object
+
+    def batch(self) -> Batch:
+        """What the network sees and is taught, as a batch of one."""
+        first, second, seen, inside = (
+            torch.from_numpy(np.ascontiguousarray(part))[None, None]
+            for part in (
+                self._sample.first,
+                self._sample.second,
+                self._sample.seen.astype(np.float32),
+                self._sample.object,
+            )
+        )
+        maps = torch.from_numpy(self._strokes.maps())[None]
+        return Batch(first, second, seen, inside[0].long(), first[:, :0], maps)
+
+    def correct(self, found: Mask) -> bool:
+        """Draw the next stroke against a contour (bool, z, y, x); False: the lesson is over."""
+        if not self._left:
+            return False
+        self._left -= 1
+        stroke, code = correction(found ^ self.object, self.object, self._strokes.codes, self._rng)
+        if not stroke.any():
+            return False
+        self._strokes = self._strokes.with_stroke(stroke, code)
+        return True
+
+
+def vary(sample: Sample, rng: np.random.Generator) -> Sample:
+    """A patch of a sample, turned, flipped, with other intensities."""
+    for _ in range(10):
+        corner = rng.integers(0, sample.object.shape[0] - PATCH + 1, 3)
+        z, y, x = (slice(at, at + PATCH) for at in corner)
+        if sample.object[z, y, x].sum() >= _LEAST:
+            break
+    axes = [int(axis) for axis in rng.permutation(3)]
+    flips = tuple(int(axis) for axis in np.flatnonzero(rng.integers(0, 2, 3)))
+    first: Floats = np.flip(sample.first[z, y, x].transpose(axes), flips)
+    second: Floats = np.flip(sample.second[z, y, x].transpose(axes), flips)
+    seen: Mask = np.flip(sample.seen[z, y, x].transpose(axes), flips)
+    inside: Mask = np.flip(sample.object[z, y, x].transpose(axes), flips)
+    if (first == second).all():
+        first = second = _other_contrast(first, rng)
+    else:
+        first = _other_contrast(first, rng)
+        second = np.where(seen, _other_contrast(second, rng), 0).astype(np.float32)
+        if seen.all() and rng.random() < _EXCHANGED:
+            first, second = second, first
+    return Sample(first, second, np.ascontiguousarray(seen), np.ascontiguousarray(inside))
+
+
+def _other_contrast(image: Floats, rng: np.random.Generator) -> Floats:
+    contrast, brightness, gamma = (
+        rng.uniform(0.6, 1.3),
+        rng.uniform(-0.15, 0.15),
+        rng.normal(0, 0.25),
+    )
+    if rng.random() < _INVERTED:
+        image = 1 - image
+    changed = np.clip(image, 0, 1) ** np.exp(gamma)
+    shaded: Floats = np.clip((changed - 0.5) * contrast + 0.5 + brightness, 0, 1).astype(np.float32)
+    return shaded
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """Several batches as one, laid out as convolutions in bfloat16 are fastest."""
+    parts = (torch.cat(part) for part in zip(*batches, strict=True))
+    return Batch(*(_channels_last(part) for part in parts))
+
+
+def _channels_last(part: Tensor) -> Tensor:
+    if part.ndim != 5:
+        return part
+    return part.contiguous(memory_format=torch.channels_last_3d)

@@ -1,0 +1,137 @@
+"""Reading strokes on voxels that follow what is drawn; the network here says what the race says."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from scipy import ndimage
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.model_card import Card
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.model.checkpoint import save_model
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.predict.any_structure import Scale, read_strokes
+from cmfnet_napari.learning.predict.predictor import predict_study
+from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
+
+CONFIG = pretrain_config(1, width=2, precision="float32", drawn_voxels=16)
+
+
+def dsc(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build(CONFIG, 2).eval()
+
+
+def two_balls(millimetres: float = 1.0, slices: float = 3.0):
+    """Two touching balls of radius 11 and a box around, CT alone; lengths times `millimetres`."""
+    shape = (18, 34, 60)
+    z, y, x = np.meshgrid(*[np.arange(n, dtype=float) for n in shape], indexing="ij")
+    spacing = np.array([slices, 1.5, 1.0])
+    balls = [
+        (spacing[0] * (z - 9)) ** 2 + (spacing[1] * (y - 17)) ** 2 + (x - middle) ** 2 < 11**2
+        for middle in (19, 41)
+    ]
+    truth = balls[0].astype(np.uint8) + 2 * (balls[1] & ~balls[0])
+    hounsfield = np.select([truth == 1, truth == 2], [120, 180], 20)
+    array = hounsfield + np.random.default_rng(0).normal(0, 4, shape)
+    image = sitk.GetImageFromArray(array.astype(np.float32))
+    image.SetSpacing([float(mm * millimetres) for mm in spacing[::-1]])
+    scribbles = np.zeros(shape, dtype=np.uint8)
+    scribbles[9, 15:19, 19], scribbles[9, 15:19, 41] = 2, 3
+    scribbles[9, 3, 5:55] = scribbles[9, 31, 5:55] = scribbles[9, 3:32, 3] = 1
+    scribbles[9, 3:32, 57] = scribbles[3, 17, 10:50] = scribbles[15, 17, 10:50] = 1
+    return study_from_images(image), scribbles, truth
+
+
+@pytest.mark.parametrize("millimetres", [0.5, 1.0, 2.0])
+def test_any_size_is_contoured_alike(model, millimetres):
+    study, scribbles, truth = two_balls(millimetres)
+    labels = read_strokes(model, CONFIG, study, scribbles).labels
+    assert dsc(labels == 1, truth == 1) > 0.9
+    assert dsc(labels == 2, truth == 2) > 0.9
+
+
+def test_strokes_are_obeyed_and_classes_leave_no_gap(model):
+    study, scribbles, _ = two_balls()
+    prediction = read_strokes(model, CONFIG, study, scribbles, branches=True)
+    for code in (1, 2, 3):
+        assert (prediction.labels[scribbles == code] == code - 1).all()
+    assert set(np.unique(prediction.labels)) == {0, 1, 2}
+    between = prediction.labels[9, 17, 25:36]
+    assert (between > 0).all()
+    assert prediction.probability.min() >= 0
+    assert prediction.probability.max() <= 1
+    assert prediction.disagreement is not None
+
+
+def test_each_class_is_as_good_alone(model):
+    study, scribbles, truth = two_balls()
+    together = read_strokes(model, CONFIG, study, scribbles).labels
+    alone = np.where(scribbles == 3, 1, scribbles).astype(np.uint8)
+    apart = read_strokes(model, CONFIG, study, alone).labels
+    assert dsc(together == 1, truth == 1) >= dsc(apart == 1, truth == 1) - 0.01
+
+
+def test_a_part_without_a_stroke_is_dropped(model):
+    study, scribbles, _ = two_balls()
+    only_one = np.where(scribbles == 3, 0, scribbles).astype(np.uint8)
+    labels = read_strokes(model, CONFIG, study, only_one).labels
+    _, parts = ndimage.label(labels)
+    assert parts == 1
+
+
+def test_coarse_voxels_are_means_and_fine_ones_lie_between():
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    region = tuple(slice(0, n) for n in array.shape)
+    means = Scale(region, (2, 3, 2)).coarsen(array)
+    np.testing.assert_allclose(means, array.reshape(2, 3, 2, 2).mean(axis=3))
+    fine = Scale(region, (4, 3, 4)).coarsen(array)
+    np.testing.assert_allclose(fine[:, 0, 0], [0, 3, 9, 12])  # a quarter of the way, linear
+
+
+def test_thin_strokes_are_not_lost_on_coarse_voxels():
+    stroke = np.zeros((10, 20, 30), dtype=bool)
+    stroke[5, 11, 7] = True
+    region = tuple(slice(0, n) for n in stroke.shape)
+    assert Scale(region, (2, 4, 6)).touched(stroke).sum() == 1
+
+
+def test_a_run_of_such_a_model_trains_nothing_and_takes_any_number_of_classes(model, tmp_path):
+    study, scribbles, _ = two_balls()
+    base = save_model(
+        model, Card(config=CONFIG, classes=2), tmp_path / "any.safetensors", half=True
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    told = []
+    config = CONFIG.model_copy(update={"steps": 0})
+    finished = fit(study, scribbles, run, config, base=base, device="cpu", hooks=Hooks(told.append))
+    assert finished is not None
+    assert finished.steps == 0
+    assert len(finished.volumes_ml) == 2
+    assert [type(event).__name__ for event in told] == ["Started", "Preview", "Finished"]
+    with pytest.raises(UserError, match="steps must be 0"):
+        fit(study, scribbles, run, config.model_copy(update={"steps": 5}), base=base, device="cpu")
+
+
+def test_without_strokes_it_says_what_it_needs(model):
+    study, scribbles, _ = two_balls()
+    card = Card(config=CONFIG, classes=2)
+    with pytest.raises(UserError, match="reads strokes"):
+        predict_study(model, card, study)
+    same = predict_study(model, card, study, scribbles=scribbles).labels
+    np.testing.assert_array_equal(same, read_strokes(model, CONFIG, study, scribbles).labels)
+
+
+def test_a_model_that_reads_anywhere_says_so():
+    assert Card(config=CONFIG, classes=2).reads_anywhere
+    fixed = CONFIG.model_copy(update={"drawn_voxels": None})
+    assert not Card(config=fixed, classes=2).reads_anywhere
