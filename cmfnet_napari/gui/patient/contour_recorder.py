@@ -78,8 +78,9 @@ class ContourRecorder(LayerRecorder):
         return made
 
     def snapshot(self) -> np.ndarray:
-        """As `contour`, without what could not be saved; that is said elsewhere."""
-        self._try(self.record)
+        """As `contour`, without what is unfinished or could not be saved; that is said elsewhere."""
+        if not self._drawing:  # a stroke that is being drawn is recorded when it ends, as one
+            self._try(self.record)
         return self._before.copy()
 
     def contour(self) -> np.ndarray:

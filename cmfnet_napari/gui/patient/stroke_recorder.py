@@ -58,8 +58,9 @@ class StrokeRecorder(LayerRecorder):
         return code
 
     def snapshot(self) -> np.ndarray:
-        """A copy of the scribbles as they are recorded, uint8 (z, y, x)."""
-        self._try(self.record)
+        """A copy of the scribbles as they are recorded, uint8 (z, y, x); no unfinished stroke."""
+        if not self._drawing:  # a stroke that is being drawn is recorded when it ends, as one
+            self._try(self.record)
         return self._before.copy()
 
     def write(self, voxels: np.ndarray, codes: np.ndarray, source: Source) -> Stroke | None:

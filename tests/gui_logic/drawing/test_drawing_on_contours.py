@@ -35,7 +35,7 @@ def box(where=BOX, code=1):
 @pytest.fixture
 def shown(bench):
     """A window that shows the contour of an earlier training, and draws on it."""
-    one = patient(shape=SHAPE, spacing=SPACING)
+    one = patient(value=-400, shape=SHAPE, spacing=SPACING)
     write_run(one.case, box())
     come(bench.session, lambda: one)
     bench.drawing.draw_on(True)
@@ -43,8 +43,8 @@ def shown(bench):
     return bench
 
 
-def drag(layer, *places):
-    """Mouse events of napari, over voxels of an axial plane."""
+def drag(layer, *places, meanwhile=lambda: None):
+    """Mouse events of napari, over voxels of an axial plane; something else happens before each."""
     for kind, callbacks, place in (
         ("mouse_press", mouse_press_callbacks, places[0]),
         *(("mouse_move", mouse_move_callbacks, place) for place in places[1:]),
@@ -58,6 +58,7 @@ def drag(layer, *places):
             dims_displayed=[1, 2],
             modifiers=(),
         )
+        meanwhile()
         callbacks(layer, ObjectProxy(event))
 
 
@@ -175,6 +176,17 @@ def test_a_layer_of_another_view_draws_on_the_same_contour(shown):
     pens = len(shown.drawing._pens)
     shown.result._let_go()
     assert len(shown.drawing._pens) == pens - 2
+
+
+@pytest.mark.parametrize("on_contour", [True, False])
+def test_a_stroke_stays_one_whoever_looks_at_it_while_it_is_drawn(shown, on_contour):
+    """Figures are measured a moment after the stroke before: that cut the next one in two."""
+    shown.drawing.draw_on(on_contour)
+    recorder, journal = shown.session.hand, shown.session.case.journal
+    places = (3, 9, 2), (3, 9, 3), (3, 9, 5)
+    drag(recorder.layer, *places, meanwhile=lambda: recorder.snapshot())
+    assert journal.last_id() == 1
+    assert recorder.snapshot()[3, 9, 2:6].all()
 
 
 # --- edits of a whole structure
