@@ -566,6 +566,7 @@ def export_as(
     ct: str | Path | None = None,
 ) -> Receipt:
     """As `export_rtstruct`; `kind` is ``rtstruct``, ``seg`` or ``nifti``."""
+    from cmfnet_napari.core.contours.components import class_name
     from cmfnet_napari.core.dicom.export.checked_export import classes_in, export
     from cmfnet_napari.core.dicom.export.provenance import Maker
     from cmfnet_napari.core.dicom.export.reference import read_reference
@@ -579,7 +580,7 @@ def export_as(
         found = case_contour(labels)
         by_hand, itself, study = found.corrected, found.by_itself, found.study
         image = to_source_image(found.labels, found.study)
-        names = names or [found.names[code - 1] for code in classes_in(image)]
+        names = names or [class_name(code, found.names) for code in classes_in(image)]
     elif isinstance(labels, str | Path):
         image = label_image(labels)
     elif study is None:

@@ -44,6 +44,7 @@ def add(
     ca_file: Annotated[str, typer.Option(help="PEM file of whom to trust")] = "",
     cert_file: Annotated[str, typer.Option(help="PEM file of this computer's certificate")] = "",
     key_file: Annotated[str, typer.Option(help="PEM file of its key")] = "",
+    proxy: Annotated[str, typer.Option(help="URL of a proxy to DICOMweb; none else is used")] = "",
     user: Annotated[
         str, typer.Option(help="The password is asked for, or CMFNET_PACS_PASSWORD")
     ] = "",
@@ -64,6 +65,7 @@ def add(
         ca_file=ca_file,
         cert_file=cert_file,
         key_file=key_file,
+        proxy=proxy,
         user=user,
         timeout_s=timeout_s,
     )

@@ -116,6 +116,8 @@ class Workbench(QObject):
 
     def _leave(self) -> None:
         """The patient is left: jobs end first, then what was arranged for it."""
+        if self.session.patient is not None:
+            self.last_view.close()  # while the controllers still know how it was looked at
         for controller in (
             self.training,
             self.refinement,
@@ -131,7 +133,6 @@ class Workbench(QObject):
         if self.session.patient is not None:
             unbind_keys(self.session.scribbles, self._actions)
             self.drawing.close()
-            self.last_view.close()
             self.planes.close()
 
     def _what_keys_do(self) -> Actions:

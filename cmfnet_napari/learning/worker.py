@@ -186,7 +186,6 @@ class Desk:
     def _fit(self, command: events.Fit) -> None:
         case, self._learnt, self._reading = self._case, None, None  # what was kept makes room
         strokes, hooks = self._listen(command.corrections)
-        hooks.keep_reading = self._keep_reading
         names = case.class_names
         if command.resume:
             run = inside(case.folder, command.resume)
@@ -241,9 +240,6 @@ class Desk:
             reading = Reading(self._case.study, run, run.folder, device)
         self._reading, reading.names = reading, names
         reading.read(strokes, hooks)
-
-    def _keep_reading(self, reading: Reading) -> None:
-        self._reading = reading
 
     def _choose(self, command: events.Choose) -> None:
         case, (strokes, hooks) = self._case, self._listen(command.corrections)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 
+from cmfnet_napari.core.case.folder import create_case
+from cmfnet_napari.core.images.study import load_labels, open_study
+from cmfnet_napari.core.strokes.journal import Correction
+from tests.case_runs import write_run
 from tests.cli.test_cli import run
 
 
@@ -37,6 +42,34 @@ def test_seg(files, tmp_path, capsys) -> None:
     assert status == 0
     assert "written" in out
     assert pydicom.dcmread(tmp_path / "a.dcm").Modality == "SEG"
+
+
+def test_a_case_is_exported_as_it_was_corrected(files, ct_folder, tmp_path, capsys) -> None:
+    study = open_study(ct_folder)
+    case = create_case(tmp_path / "case", study)
+    labels = load_labels(files[1], study.grid)
+    write_run(case, labels)
+    at = np.flatnonzero(labels == 1)[:40]
+    no, background = np.zeros(at.size, np.uint8), np.ones(at.size, np.uint8)
+    case.correct(Correction(at, no, background))
+    case.close()
+    options = ["--reference", ct_folder, "--format", "nifti"]
+    status, _, err = run(capsys, "export", case.folder, *options, "--out", tmp_path / "c.nii.gz")
+    assert (status, err) == (0, "")
+    written = load_labels(tmp_path / "c.nii.gz", study.grid)
+    assert np.flatnonzero(written != labels).tolist() == at.tolist()
+    assert not written.reshape(-1)[at].any()
+    own = case.folder / "runs" / "0001-quick" / "prediction.nii.gz"
+    status, _, err = run(capsys, "export", own, *options, "--out", tmp_path / "m.nii.gz")
+    assert (status, err.count("warning: this is the model's own contour")) == (0, 1)
+    words = [case.folder, "--reference", ct_folder, "--out", tmp_path / "c.dcm"]
+    assert run(capsys, "export", *words)[0] == 0
+    (roi, *_) = pydicom.dcmread(tmp_path / "c.dcm").StructureSetROISequence
+    assert (roi.ROIName, roi.ROIGenerationAlgorithm) == ("Tumour", "SEMIAUTOMATIC")
+    assert "corrected by hand" in roi.ROIGenerationDescription
+    assert run(capsys, "export", *words, "--overwrite", "--automatic")[0] == 0
+    (roi, *_) = pydicom.dcmread(tmp_path / "c.dcm").StructureSetROISequence
+    assert roi.ROIGenerationAlgorithm == "AUTOMATIC"
 
 
 def test_wrong_use_is_one_line(files, tmp_path, capsys) -> None:

@@ -26,6 +26,9 @@ import SimpleITK as sitk
 from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.strokes.corrections import Corrections
+from cmfnet_napari.core.strokes.journal import Correction
+from tests.faults.checksum import checksum
 from tests.forked import Forked
 
 PROMISE_SECONDS = 0.5  # a stroke is on disk by then
@@ -42,10 +45,13 @@ class Outcome:
     ----------
     kills, kills_of_worker : int
         Processes ended with SIGKILL; those of them that were workers.
-    strokes : int
-        Drawn, erased, undone, redone or automatic, at least half a second before a kill.
+    strokes, corrections : int
+        Drawn, erased, undone, redone or automatic; edits of the contour, or taken back: at least
+        half a second before a kill.
     lost : int
         Of those, not found in the journal afterwards.
+    not_shown : int
+        Times that the contour in the window was not the model's with the corrections.
     unopenable, wrong_undo, orphans, damaged_models : int
         Cases that did not open; journals whose undo does not lead back to nothing; workers that
         outlived their window by 30 s; models that could not be read.
@@ -58,7 +64,9 @@ class Outcome:
     kills: int = 0
     kills_of_worker: int = 0
     strokes: int = 0
+    corrections: int = 0
     lost: int = 0
+    not_shown: int = 0
     unopenable: int = 0
     wrong_undo: int = 0
     orphans: int = 0
@@ -72,7 +80,12 @@ class Outcome:
     def good(self) -> bool:
         """Whether nothing was lost."""
         return not (
-            self.lost + self.unopenable + self.wrong_undo + self.orphans + self.damaged_models
+            self.lost
+            + self.not_shown
+            + self.unopenable
+            + self.wrong_undo
+            + self.orphans
+            + self.damaged_models
         )
 
 
@@ -187,10 +200,13 @@ def _check(folder: Path, seed: int, said: list[dict], moment: float, outcome: Ou
         outcome.unopenable += 1
         outcome.notes.append(f"seed {seed}: {error}")
         return
-    sums = _states(case)
+    states = _states(case)
     drawn = [line for line in promised if line["what"] != "ready"]
-    lost = [line for line in promised if line["sum"] not in sums]
-    outcome.strokes += len(drawn)
+    lost = [line for line in promised if (line["sum"], line["words"]) not in states]
+    corrections = sum(line["what"] in ("correction", "take back") for line in drawn)
+    outcome.corrections += corrections
+    outcome.strokes += len(drawn) - corrections
+    outcome.not_shown += sum(not line["shown"] for line in said if "shown" in line)
     outcome.lost += len(lost)
     outcome.notes += [f"seed {seed}: {line['what']} was lost" for line in lost]
     if not _undoes(case):
@@ -200,24 +216,29 @@ def _check(folder: Path, seed: int, said: list[dict], moment: float, outcome: Ou
     case.close()
 
 
-def _states(case: Case) -> set[int]:
-    """Checksums of the scribbles after every stroke of the journal."""
-    flat = np.zeros(case.study.grid.shape, np.uint8).reshape(-1)
-    sums = {zlib.crc32(flat)}
-    for _, stroke in case.journal.strokes():
-        flat[stroke.voxels] = stroke.new
-        sums.add(zlib.crc32(flat))
-    return sums
+def _states(case: Case) -> set[tuple[int, int]]:
+    """Checksums of scribbles and corrections after every entry of the journal."""
+    scribbles = np.zeros(case.study.grid.shape, np.uint8)
+    corrections = Corrections(scribbles.shape)
+    states = {(zlib.crc32(scribbles), checksum(corrections.words(scribbles)))}
+    for number, entry in case.journal.entries():
+        corrections.take(number, entry)
+        if not isinstance(entry, Correction):
+            scribbles.reshape(-1)[entry.voxels] = entry.new
+        states.add((zlib.crc32(scribbles), checksum(corrections.words(scribbles))))
+    return states
 
 
 def _undoes(case: Case) -> bool:
-    """Whether the strokes that stand, taken back one by one, leave nothing."""
-    scribbles = case.scribbles().reshape(-1)
-    for _, stroke in reversed(list(case.journal.standing())):
-        if not np.array_equal(scribbles[stroke.voxels], stroke.new):
+    """Whether all that stands, taken back one by one, leaves nothing."""
+    strokes, corrected = case.scribbles().reshape(-1), case.corrections().codes.reshape(-1)
+    standing = [*case.journal.standing(), *case.journal.standing_corrections()]
+    for _, entry in sorted(standing, key=lambda pair: -pair[0]):
+        now = corrected if isinstance(entry, Correction) else strokes
+        if not np.array_equal(now[entry.voxels], entry.new):
             return False
-        scribbles[stroke.voxels] = stroke.old
-    return not scribbles.any()
+        now[entry.voxels] = entry.old
+    return not strokes.any() and not corrected.any()
 
 
 def _damaged_models(case: Case) -> int:

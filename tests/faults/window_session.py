@@ -1,8 +1,9 @@
 """A scripted user in the real window: ``python -m tests.faults.window_session FOLDER SEED FIT``.
 
-Opens the patient of FOLDER and draws, erases, undoes, redoes, turns the planes and, if FIT is 1,
-trains, until it is killed. Every line it prints is JSON: what it did, when, and the checksum of
-the scribbles it then saw. Nothing here looks at the journal.
+Opens the patient of FOLDER and draws, erases, edits the contour, takes edits back, undoes, redoes,
+turns the planes and, if FIT is 1, trains, until it is killed. Every line it prints is JSON: what it
+did, when, the checksums of the scribbles and corrections it then saw, and whether the contour on
+the screen is the model's with these. Nothing here looks at the journal.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
+from cmfnet_napari.core.strokes.corrections import Words, contour_of_record
 from cmfnet_napari.gui.app import add_dock
 from cmfnet_napari.gui.patient.opened import open_files
+from tests.case_runs import write_run
+from tests.faults.checksum import checksum
 
 PAUSE_MS = (5, 60)
+RECORDED_MS = 20  # an edit is recorded with the next event
 TINY = {"width": 4, "steps": 40, "preview_seconds": 2.0, "precision": "float32"}
 
 
@@ -30,7 +36,7 @@ class User:
     """Draws at random; the same seed draws the same."""
 
     def __init__(self, folder: Path, seed: int, fit: bool) -> None:
-        self.random, self.fit = random.Random(seed), fit
+        self.random, self.fit, self.pause = random.Random(seed), fit, 0
         dock = add_dock(napari.Viewer(show=True))
         self.session, self.workbench = dock.session, dock.workbench
         self.session.opened.connect(self.begin)
@@ -42,7 +48,11 @@ class User:
         self.session.open(partial(open_files, folder / "ct.nii.gz", folder / "mr.nii.gz"))
 
     def begin(self) -> None:
-        """Start once the patient is there."""
+        """Start once the patient is there, with a contour to edit."""
+        if not self.session.case.runs():
+            labels = np.zeros(self.session.case.study.grid.shape, np.uint8)
+            labels[3:9, 6:14, 5:11] = 1
+            self.workbench.result.read(write_run(self.session.case, labels))
         self.tell("ready")
         if self.fit:
             self.draw_enough()
@@ -54,26 +64,41 @@ class User:
         self.next()
 
     def next(self) -> None:
-        QTimer.singleShot(self.random.randint(*PAUSE_MS), self.act)
+        pause, self.pause = max(self.pause, self.random.randint(*PAUSE_MS)), 0
+        QTimer.singleShot(pause, self.act)
 
     def act(self) -> None:
         """One thing a user does."""
         actions = {self.paint: 60, self.erase: 8, self.undo: 16, self.redo: 10, self.turn: 4}
-        actions[self.automatic] = 2
+        actions |= {self.automatic: 2, self.correct: 40, self.take_back: 3}
         self.random.choices(list(actions), list(actions.values()))[0]()
         self.next()
 
     def paint(self, code: int | None = None) -> None:
-        layer, dims = self.session.scribbles, self.session.viewer.dims
+        code = self.random.choice((1, 2)) if code is None else code
+        self.draw(self.session.scribbles, code)
+        QTimer.singleShot(0, lambda: self.tell("stroke"))  # when the event that drew it has ended
+
+    def correct(self) -> None:
+        if self.workbench.result.exists:
+            self.draw(self.workbench.result.prediction, self.random.choice((0, 1)))
+            QTimer.singleShot(RECORDED_MS, lambda: self.tell("correction"))
+            self.pause = 2 * RECORDED_MS  # the contour is compared: no other edit before that
+
+    def take_back(self) -> None:
+        at = tuple(self.random.randrange(n) for n in self.session.scribbles.data.shape)
+        self.session.corrections.take_back_around(at)
+        self.tell("take back")
+
+    def draw(self, layer: Labels, code: int) -> None:
+        dims = self.session.viewer.dims
         shape = layer.data.shape
         at = [self.random.randrange(n) for n in shape]
         at[dims.order[0]] = dims.current_step[dims.order[0]]
-        code = self.random.choice((1, 2)) if code is None else code
         with layer.block_history():
             for step in range(4):
                 at[dims.order[2]] = min(at[dims.order[2]] + step, shape[dims.order[2]] - 1)
                 layer.paint(tuple(at), code)
-        QTimer.singleShot(0, lambda: self.tell("stroke"))  # when the event that drew it has ended
 
     def erase(self) -> None:
         self.paint(0)
@@ -103,7 +128,16 @@ class User:
         self.tell("import")
 
     def tell(self, what: str) -> None:
-        say(what, sum=zlib.crc32(np.ascontiguousarray(self.session.scribbles.data)))
+        scribbles = np.ascontiguousarray(self.session.scribbles.data)
+        words = self.session.corrections.words
+        say(what, sum=zlib.crc32(scribbles), words=checksum(words), shown=self.shows(words))
+
+    def shows(self, words: Words) -> bool:
+        """Whether the contour's layer is the model's labels with the corrections, no more."""
+        result = self.workbench.result
+        if not result.exists:
+            return True
+        return np.array_equal(result.prediction.data, contour_of_record(result.model_labels, words))
 
     def tell_worker(self, started: object) -> None:
         say("fit", worker=self.workbench.training.process_id, step=started.from_step)

@@ -131,6 +131,9 @@ class StandInSession(QObject):
     def record(self):
         self.recorder.record()
 
+    def recorder_of(self, layer):
+        return None
+
     def open(self, **patient):
         """There is a patient, one that may be written."""
         runs = self.folder / "runs"
@@ -144,7 +147,7 @@ class StandInSession(QObject):
             notice="Another window has this case open.",
             runs=lambda: sorted(runs.iterdir()) if runs.exists() else [],
         )
-        known = {"contour": None, "mr_limits": None, **patient}
+        known = {"contour": None, "mr_limits": None, "images": None, **patient}
         self.patient = SimpleNamespace(case=case, **known)
         self.arriving.emit()
         self.opened.emit()
@@ -203,6 +206,10 @@ class StandInResult(QObject):
     @property
     def model_labels(self):
         return self.labels
+
+    @property
+    def contours(self):
+        return [] if self.prediction is None else [self.prediction]
 
     def show_preview(self, labels):
         self.preview = labels

@@ -14,6 +14,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.images.study import load_labels, save_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.words import clean
 
 FOLDER, LIST = "structures", "structures.json"
 _FILES = "[0-9]" * 4 + ".nii.gz"
@@ -35,6 +36,9 @@ class Structure:
     name: str
     color: str
     mask: Mask
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", clean(self.name))
 
 
 def save_structures(case: Case, structures: list[Structure]) -> None:

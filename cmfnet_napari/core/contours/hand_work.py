@@ -54,10 +54,9 @@ class HandWork:
         ]
         slices = "1 axial slice" if self.slices == 1 else f"{self.slices} axial slices"
         minutes, seconds = divmod(round(self.seconds), 60)
-        return (
-            f"{', '.join(parts)} on {slices}; {self.path_mm / 10:.1f} cm of contour drawn in "
-            f"{minutes}:{seconds:02d} min"
-        )
+        spent = f" in {minutes}:{seconds:02d} min" if minutes or seconds else ""
+        length = f"{self.path_mm / 10:.1f} cm of contour drawn{spent}"
+        return f"{', '.join(parts)} on {slices}; {length}"
 
 
 def hand_work(

@@ -10,6 +10,7 @@ from pathlib import Path
 from cmfnet_napari.core.contours.hand_work import HandWork
 from cmfnet_napari.core.contours.metrics import Evaluation, Scores
 from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.words import cell
 
 _MEAN = "Mean"
 _HAND = (
@@ -90,7 +91,7 @@ def write_scores(
 
     def write(part: Path) -> None:
         with open(part, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *rows])
+            csv.writer(file).writerows([header, *([cell(str(row[0])), *row[1:]] for row in rows)])
 
     return write_safely(Path(path), ".csv", write)
 

@@ -7,6 +7,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,9 +55,25 @@ def read_dicom(
         It cannot be opened.
     """
     check_unpacked(Path(path))
+    return _read(path, stop_before_pixels, specific_tags)
+
+
+def read_dicom_bytes(content: bytes, name: str) -> FileDataset:
+    """The same for a file that is in memory; see `read_dicom`."""
+    file = BytesIO(content)
+    if start_of(file) is None:
+        raise InvalidDicomError(f"{name} is no DICOM file")
+    _check_budget(file, name, len(content))
+    file.seek(0)
+    return _read(file, False, None)
+
+
+def _read(
+    source: str | Path | BinaryIO, stop_before_pixels: bool, specific_tags: Sequence[BaseTag] | None
+) -> FileDataset:
     tags = None if specific_tags is None else list(specific_tags)
     data: FileDataset = pydicom.dcmread(
-        path, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=True
+        source, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=True
     )
     if not data.file_meta.get("TransferSyntaxUID"):
         implicit, little = data.original_encoding
@@ -103,18 +120,22 @@ def check_unpacked(path: Path) -> None:
     if not is_dicom(path):
         raise InvalidDicomError(f"{path.name} is no DICOM file")
     with open(path, "rb") as file:
-        if _syntax(file) != DEFLATED:
-            return
-        unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while chunk := file.read(_CHUNK):
-            while chunk and not unpack.eof:
-                size += len(unpack.decompress(chunk, _STEP))
-                chunk = unpack.unconsumed_tail
-                if size > MOST_UNPACKED:
-                    raise UserError(
-                        f"{path.name} ({os.fstat(file.fileno()).st_size} bytes) unpacks to more "
-                        f"than {MOST_UNPACKED >> 20} MiB. Export it again, without compression."
-                    )
+        _check_budget(file, path.name, os.fstat(file.fileno()).st_size)
+
+
+def _check_budget(file: BinaryIO, name: str, length: int) -> None:
+    if _syntax(file) != DEFLATED:
+        return
+    unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while chunk := file.read(_CHUNK):
+        while chunk and not unpack.eof:
+            size += len(unpack.decompress(chunk, _STEP))
+            chunk = unpack.unconsumed_tail
+            if size > MOST_UNPACKED:
+                raise UserError(
+                    f"{name} ({length} bytes) unpacks to more than {MOST_UNPACKED >> 20} MiB. "
+                    "Export it again, without compression."
+                )
 
 
 def _syntax(file: BinaryIO) -> bytes:

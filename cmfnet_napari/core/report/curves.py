@@ -14,6 +14,7 @@ from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.fit.events import Step
 from cmfnet_napari.core.strokes.scribbles import PALETTE
+from cmfnet_napari.core.words import drawn
 
 Curve = dict[str, list[float]]
 
@@ -43,7 +44,7 @@ def save_losses(events: Sequence[Step], path: str | Path) -> Path:
         width = 2.2 if name == "total" else 1.2
         color = "black" if name == "total" else PALETTE[i % len(PALETTE)]
         if points:
-            axes.plot(*zip(*points, strict=True), label=name, color=color, linewidth=width)
+            axes.plot(*zip(*points, strict=True), label=drawn(name), color=color, linewidth=width)
     axes.set(xlabel="step", ylabel="loss (each term unweighted)", yscale="log")
     axes.grid(alpha=0.3)
     if axes.lines:
@@ -72,13 +73,14 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for i, (name, (losses, scores)) in enumerate(curves.items()):
+        label = drawn(name) or "model"
         color = PALETTE[i % len(PALETTE)]
         if losses:
             left.plot(losses["step"], losses["total"], color=color, linewidth=0.4, alpha=0.4)
             steps, means = _running_mean(losses["step"], losses["total"])
-            left.plot(steps, means, color=color, label=name or "model")
+            left.plot(steps, means, color=color, label=label)
         if scores:
-            right.plot(scores["step"], scores["dsc"], "o-", color=color, label=name or "model")
+            right.plot(scores["step"], scores["dsc"], "o-", color=color, label=label)
     left.set(xlabel="step", ylabel="loss (running mean)", yscale="log")
     right.set(xlabel="step", ylabel="mean DSC of patients held out", ylim=(0, 1))
     for axes in (left, right):

@@ -20,6 +20,7 @@ from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.report.facts import ReportFacts
 from cmfnet_napari.core.report.figures import draw_contours
 from cmfnet_napari.core.review.record import State
+from cmfnet_napari.core.words import drawn
 
 _A4 = (8.27, 11.69)  # inches
 _MARGIN_MM = 40.0  # around the contour in the pictures
@@ -89,7 +90,7 @@ def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
 def _table(axes: Axes, facts: ReportFacts) -> None:
     """Volumes and, where the contour was compared, the scores."""
     names, rows = score_rows(facts.volumes_ml, facts.evaluation)
-    names = [_short(name) for name in names[:_MOST_CLASSES]]
+    names = [drawn(_short(name)) for name in names[:_MOST_CLASSES]]
     cells = [values[:_MOST_CLASSES] for values in rows.values()]
     table = axes.table(
         cells, rowLabels=list(rows), colLabels=names, loc="upper right", cellLoc="center",

@@ -13,6 +13,7 @@ import numpy as np
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.label_map import to_labels, whole_numbers
+from cmfnet_napari.core.words import clean
 
 UNLABELLED, BACKGROUND, FIRST_CLASS = 0, 1, 2
 IGNORE = 255  # target of an unlabelled voxel
@@ -29,6 +30,9 @@ class ScribbleClass:
     code: int
     name: str
     color: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", clean(self.name))
 
 
 # Blue and orange of Okabe and Ito: apart for colour-blind eyes, and against grey images.

@@ -13,13 +13,21 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.contours.metrics import Evaluation, evaluate
+from cmfnet_napari.core.dicom.importing.contour_file import SeveralStructuresError, read_contour
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.strokes.scribbles import check_classes
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names, reference_colors
-from cmfnet_napari.gui.patient.layers import OPENED, insert_below, segmentation_layer
+from cmfnet_napari.gui.patient.layers import (
+    OPENED,
+    ROLE,
+    contour_layers,
+    insert_below,
+    segmentation_layer,
+)
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
@@ -32,14 +40,18 @@ class Comparison(QObject):
     Attributes
     ----------
     kind : str
-        Where the other contour comes from: ``nothing``, ``previous``, ``sample`` or ``file``.
+        Where the other contour comes from: ``nothing``, ``previous``, ``sample``, ``layer`` or
+        ``file``.
+    layer : Labels or None
+        The layer it is, where it has one of its own.
     other : uint8 array (z, y, x) or None
         The other contour on the Study's Grid.
     evaluation : Evaluation or None
-        Of the prediction as it is shown; None while it is computed anew.
+        Of the contour of record; None while it is computed anew.
     """
 
     changed = Signal()  # the other contour
+    asked = Signal(str, list)  # file, and structures of which one is to be chosen
     evaluated = Signal(object)  # Evaluation, or None
 
     def __init__(self, session: Session, result: Result) -> None:
@@ -47,6 +59,7 @@ class Comparison(QObject):
         self._session = session
         self._result = result
         self.kind = "nothing"
+        self.layer: Labels | None = None
         self.other: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
         self._layer: Labels | None = None
@@ -58,10 +71,60 @@ class Comparison(QObject):
         """Compare with nothing."""
         self._use("nothing", None)
 
-    def use_file(self, path: str) -> None:
-        """Compare with a contour on the CT's grid, such as a reference or a second observer's."""
-        grid = self._session.case.study.grid
-        self._read("file", lambda: load_labels(path, grid))
+    @property
+    def loaded(self) -> list[Labels]:
+        """Contours that are loaded, of structures, segmentations or files; not those made here."""
+        if self._session.patient is None:
+            return []
+        own = (*self._result.contours, self._layer)
+        layers = contour_layers(self._session.viewer, self._session.case.study.grid)
+        return [
+            layer
+            for layer in layers
+            if layer not in own
+            and self._session.recorder_of(layer) is None
+            and layer.metadata.get(ROLE) != "Contour"  # a sample's
+        ]
+
+    @property
+    def has_sample(self) -> bool:
+        """Whether the patient came with a contour of its own."""
+        return self._session.patient is not None and self._session.patient.contour is not None
+
+    def use_layer(self, layer: Labels) -> None:
+        """Compare with a contour that is loaded, as it is now.
+
+        A structure becomes the class of its name; or the first, where there is none.
+        """
+        labels = np.array(layer.data)
+        codes = np.unique(labels[labels > 0])
+        if len(codes) == 1:  # a mask: which class it is of its name tells
+            names = [name.casefold() for name in class_names(self._session.case.classes)]
+            name = layer.name.removesuffix(" (structure)").casefold()
+            labels = np.where(labels > 0, names.index(name) + 1 if name in names else codes[0], 0)
+        self._use("layer", check_classes(labels, f"The layer {layer.name}"), layer)
+
+    def use_file(self, path: str, structure: str = "") -> None:
+        """Compare with a contour from a file: of labels on the CT's grid, RTSTRUCT or SEG.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        structure : str
+            Which of its structures is meant; where it is not clear, `asked` says so.
+        """
+        patient, case = self._session.patient, self._session.case
+        frame = "" if patient.images is None else patient.images.ct.origin.frame_uid
+        arguments = path, case.study.grid, class_names(case.classes), structure, frame
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, SeveralStructuresError):
+                self.asked.emit(path, error.names)
+            else:
+                show_failure(error)
+
+        self._read("file", lambda: read_contour(*arguments), failed)
 
     def use_sample(self) -> None:
         """Compare with the contour that came with a sample patient.
@@ -71,10 +134,9 @@ class Comparison(QObject):
         UserError
             There is none.
         """
-        patient = self._session.patient
-        if patient is None or patient.contour is None:
+        if not self.has_sample:
             raise UserError("This patient came without a contour. Choose one from a file.")
-        self._use("sample", patient.contour)
+        self._use("sample", self._session.patient.contour)
 
     def use_previous(self) -> None:
         """Compare with the contour of the training before.
@@ -97,28 +159,33 @@ class Comparison(QObject):
         self._later.stop()
         self.use_nothing()
 
-    def _read(self, kind: str, load: Callable[[], np.ndarray]) -> None:
+    def _read(
+        self,
+        kind: str,
+        load: Callable[[], np.ndarray],
+        failed: Callable[[Exception], None] = show_failure,
+    ) -> None:
         patient = self._session.patient
 
         def done(labels: np.ndarray) -> None:
             if self._session.patient is patient:
                 self._use(kind, labels)
 
-        run_in_background(load, done=done, failed=show_failure)
+        run_in_background(load, done=done, failed=failed)
 
-    def _use(self, kind: str, other: np.ndarray | None) -> None:
-        self.kind, self.other = kind, other
+    def _use(self, kind: str, other: np.ndarray | None, layer: Labels | None = None) -> None:
+        self.kind, self.other, self.layer = kind, other, layer
         self._show_layer()
         self.changed.emit()
         self._forget()
         self._evaluate()
 
     def _show_layer(self) -> None:
-        """Show a contour that was read; a sample's own has a layer already."""
+        """Show a contour that was read; others have a layer already."""
         viewer, layer, self._layer = self._session.viewer, self._layer, None
         if layer is not None and layer in viewer.layers:
             viewer.layers.remove(layer)
-        if self.other is None or self.kind == "sample":
+        if self.other is None or self.kind in ("sample", "layer"):
             return
         grid = self._session.case.study.grid
         self._layer = segmentation_layer(self.other, grid, reference_colors(), "Compared with")
@@ -147,5 +214,4 @@ class Comparison(QObject):
                 self.evaluation = evaluation
                 self.evaluated.emit(evaluation)
 
-        shown = result.shown()
-        run_in_background(evaluate, shown, other, grid, names, done=done, failed=show_failure)
+        run_in_background(evaluate, labels, other, grid, names, done=done, failed=show_failure)

@@ -195,6 +195,7 @@ class Result(QObject):
         self._whole = self.labels = self.event = self._previewed = None
         self.prediction = self.probability = self.disagreement = None
         self.run, self.volumes, self.hand = "", {}, HandWork()
+        self.own = self.marked_only = False  # how one contour was looked at is not the next one's
         self.changed.emit(None)
 
     def _bring_back(self) -> None:
@@ -205,6 +206,11 @@ class Result(QObject):
 
     def _not_brought_back(self, error: Exception) -> None:
         show_info(plain(f"The last prediction could not be read and is not shown. {error}"))
+
+    @property
+    def contours(self) -> list[Labels]:
+        """Layers that show a contour of this case's own trainings."""
+        return [layer for layer in (self.prediction, self._preview) if layer is not None]
 
     @property
     def exists(self) -> bool:
@@ -272,6 +278,7 @@ class Result(QObject):
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
         self._recorder = self._session.show_contour(self.prediction, labels, lambda: self.run)
+        self._recorder.replaced.connect(self._on_replaced)
         self.show_own(self.own)
         self.disagreement = None if apart is None else disagreement_layer(apart, case.study)
         layers = (self.probability, self.disagreement, self.prediction)
@@ -298,8 +305,10 @@ class Result(QObject):
     def _use(self, model: np.ndarray) -> None:
         if self._recorder is not None:
             self._recorder.show(model)
-            self.edited.emit()
-            self._measure()
+
+    def _on_replaced(self) -> None:
+        self.edited.emit()
+        self._measure()
 
     def _on_corrected(self, _voxels: np.ndarray) -> None:
         if self._previewed is not None and self._is_shown(self._preview):

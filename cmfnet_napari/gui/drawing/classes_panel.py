@@ -114,6 +114,11 @@ class ClassesPanel(QWidget):
         classes = add_class(self._classes())
         self._session.set_classes(classes)
         self._session.select_class(classes[-1].code)
+        item = self.table.item(len(classes) - 1, _NAME)
+        self.table.scrollToItem(item)
+        self.table.setCurrentItem(item)
+        self.table.setFocus()
+        self.table.editItem(item)  # what is typed now is its name, no key of a tool
 
     def _recolor(self) -> None:
         code = self._session.scribbles.selected_label

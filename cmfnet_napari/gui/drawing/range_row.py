@@ -1,4 +1,4 @@
-"""Tools kept to a range of CT or MR values, as one row of widgets."""
+"""Tools kept to a range of CT or MR values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QWidget
 
 from cmfnet_napari.gui.drawing.drawing import Drawing
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.shared.widgets import row
+from cmfnet_napari.gui.shared.widgets import column, row
 
 _LOWEST, _HIGHEST = -32768.0, 65535.0
 _SOFT_TISSUE = (0.0, 150.0)  # HU
@@ -18,7 +18,7 @@ class RangeRow(QWidget):
     def __init__(self, session: Session, drawing: Drawing) -> None:
         super().__init__()
         self._session, self._drawing = session, drawing
-        self.on = QCheckBox("Only")
+        self.on = QCheckBox("Only values of")
         self.image = QComboBox()
         self.low, self.high = _value(_SOFT_TISSUE[0]), _value(_SOFT_TISSUE[1])
         for widget, tip in (
@@ -28,7 +28,12 @@ class RangeRow(QWidget):
             (self.high, "The highest value that is changed"),
         ):
             widget.setToolTip(tip)
-        self.setLayout(row(self.on, self.image, self.low, QLabel("to"), self.high))
+        lines = column(
+            row(self.on, self.image, stretch=1),
+            row(self.low, QLabel("to"), self.high),
+        )
+        lines.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(lines)
         self.on.toggled.connect(self._use)
         self.image.currentTextChanged.connect(self._on_image)
         for spin in (self.low, self.high):

@@ -53,8 +53,7 @@ class ReshapePanel(QGroupBox):
         self.mm = _length()
         self.each = QCheckBox("Each direction")
         self.sides = {name: _length() for name in _SIDES}
-        self.other, self.inside, self.without = QComboBox(), QComboBox(), QComboBox()
-        self.into = QComboBox()
+        self.other, self.inside, self.without, self.into = (_list() for _ in range(4))
         self.here_only = QCheckBox("Only this slice")
         self.apply_button = button("Apply", self._apply, "Do it; Ctrl+Z takes it back")
         self.cancel_button = button("Cancel", self._cancel, "Leave everything as it is")
@@ -95,20 +94,17 @@ class ReshapePanel(QGroupBox):
             "into": _named("Into", self.into),
             "here_only": self.here_only,
         }
-        first = QWidget()
-        first.setLayout(row(self._asked["mm"], self._asked["sides"], stretch=0))
+        below = ("inside", "without", "into", "here_only")
         self.setLayout(
             column(
                 self.edit,
-                self._asked["other"],
-                first,
+                *(self._asked[name] for name in ("other", "mm", "sides")),
                 uneven,
-                *(self._asked[name] for name in ("inside", "without", "into", "here_only")),
+                *(self._asked[name] for name in below),
                 self.message,
                 row(self.apply_button, self.cancel_button),
             )
         )
-        self._first = first
 
     def _connect(self, drawing: Drawing, navigation: Navigation) -> None:
         self.edit.currentIndexChanged.connect(self._on_edit)
@@ -142,7 +138,6 @@ class ReshapePanel(QGroupBox):
         asks = known.asks if known is not None else ()
         for name, widget in self._asked.items():
             widget.setVisible(name in asks)
-        self._first.setVisible("mm" in asks)
         self._uneven.setVisible("sides" in asks and self.each.isChecked())
         self.message.setText(_HINT if known is None else f"{known.tip}.")
         self.apply_button.setEnabled(False)
@@ -252,6 +247,14 @@ def _length() -> QDoubleSpinBox:
     spin.setSingleStep(0.5)
     spin.setSuffix(" mm")
     return spin
+
+
+def _list() -> QComboBox:
+    """A list that is as wide as there is room, however long the names of structures are."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(10)
+    return box
 
 
 def _named(name: str, widget: QWidget) -> QWidget:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGroupBox, QLabel, QPushButton
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+)
 
 from cmfnet_napari.gui.drawing.brush_settings import LARGEST_MM, SMALLEST_MM
 from cmfnet_napari.gui.drawing.drawing import Drawing
@@ -26,6 +33,7 @@ _MODES = {
     "erase": ("Erase", "Take strokes or contour away (E)"),
     "pan_zoom": ("Move", "Move the image with the mouse (Z, or hold the space bar)"),
 }
+_IN_A_ROW = 3  # tools
 
 
 class ToolsPanel(QGroupBox):
@@ -81,7 +89,7 @@ class ToolsPanel(QGroupBox):
             column(
                 row(QLabel("Draw on"), self.on_strokes, self.on_contour),
                 row(*self.modes.values()),
-                row(*self.tools.values()),
+                *_rows(list(self.tools.values())),
                 row(QLabel("Brush"), self.brush, self.ball, stretch=1),
                 row(QLabel("Empty slice"), self.previous, self.next, self.between, stretch=3),
                 row(
@@ -112,6 +120,11 @@ class ToolsPanel(QGroupBox):
         self.brush.blockSignals(False)
         self.ball.setChecked(layer.n_edit_dimensions == 3)
         self.protect.setChecked(layer.preserve_labels)
+
+
+def _rows(choices: list[QPushButton]) -> list[QHBoxLayout]:
+    """As many below each other as the narrow dock needs."""
+    return [row(*choices[at : at + _IN_A_ROW]) for at in range(0, len(choices), _IN_A_ROW)]
 
 
 def _choice(text: str, action: Callable[[], None], tip: str) -> QPushButton:

@@ -19,6 +19,7 @@ from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import Node
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study, to_source_image
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, segmentation_code
 from cmfnet_napari.gui.pacs.known_pacs import KnownPacs
 from cmfnet_napari.gui.patient.classes import Classes
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
@@ -77,12 +78,18 @@ class DicomExport(QObject):
         self._asked: Choice | None = None  # the answer to others is too late
 
     @property
-    def classes(self) -> Classes:
-        """The classes of what would be exported; none when there is nothing yet."""
+    def offered(self) -> tuple[Classes, frozenset[int]]:
+        """Classes of what would be exported, and the segmentation codes of those without a voxel.
+
+        None when there is nothing yet.
+        """
         try:
-            return self._contour().classes
+            contour = self._contour()
         except UserError:
-            return ()
+            return (), frozenset()
+        there = np.bincount(contour.labels.ravel(), minlength=256)
+        named = [entry.code for entry in contour.classes if entry.code >= FIRST_CLASS]
+        return contour.classes, frozenset(c for c in map(segmentation_code, named) if not there[c])
 
     def export(self, choice: Choice) -> None:
         """Write a file, unless it reads back differently.

@@ -50,6 +50,7 @@ class DicomExportPanel(QWidget):
         super().__init__()
         self._dicom_export = dicom_export
         self._classes: list[ScribbleClass] = []
+        self._empty: frozenset[int] = frozenset()  # codes without a voxel
         self.structures = _table(["Structure", "Type"])
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Folder of the CT's DICOM files")
@@ -96,7 +97,8 @@ class DicomExportPanel(QWidget):
 
     def refresh(self) -> None:
         """Show the classes that can be exported; a receipt of another contour goes."""
-        classes = [entry for entry in self._dicom_export.classes if entry.code >= FIRST_CLASS]
+        offered, empty = self._dicom_export.offered
+        classes = [entry for entry in offered if entry.code >= FIRST_CLASS]
         self.setEnabled(bool(classes))
         if classes != self._classes:  # else names and types that were chosen stay
             self._classes = classes
@@ -104,7 +106,18 @@ class DicomExportPanel(QWidget):
             for index, entry in enumerate(classes):
                 _show_class(self.structures, index, entry)
             _fit_height(self.structures)
+            self._empty = frozenset()
+        for index in range(self.structures.rowCount()):
+            self._tick(self.structures.item(index, 0), empty)
+        self._empty = empty
         self.outdate()
+
+    def _tick(self, item: QTableWidgetItem, empty: frozenset[int]) -> None:
+        """A class without a voxel is not ticked; once it has one it is, else ticks stay."""
+        code = item.data(Qt.ItemDataRole.UserRole)
+        if (code in empty) != (code in self._empty):
+            checked = Qt.CheckState.Unchecked if code in empty else Qt.CheckState.Checked
+            item.setCheckState(checked)
 
     def outdate(self) -> None:
         """The file that was exported is not the contour of record any more: it is not sent."""

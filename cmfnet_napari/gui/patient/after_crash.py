@@ -14,7 +14,7 @@ def recovered(case: Case) -> str:
     if not case.unclean:
         return ""
     runs = case.runs()
-    found = [_strokes(case), f"{len(case.classes)} classes"]
+    found = [_strokes(case), *_corrections(case), f"{len(case.classes)} classes"]
     if (case.folder / VIEWS_FILE).exists():
         found.append("the views")
     if newest_prediction(runs) is not None:
@@ -34,3 +34,8 @@ def _strokes(case: Case) -> str:
         return "no strokes"
     many = "1 stroke" if len(times) == 1 else f"{len(times)} strokes"
     return f"{many} (the last of {datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M:%S})"
+
+
+def _corrections(case: Case) -> list[str]:
+    many = len(case.journal.correction_times())
+    return [] if not many else ["1 correction" if many == 1 else f"{many} corrections"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from napari.components import Dims
 from napari.layers import Labels
+from qtpy.QtCore import Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.journal import Source, Stroke
@@ -41,6 +42,8 @@ class ContourRecorder(LayerRecorder):
     own : bool
         Whether the layer shows the model's own contour, which cannot be edited.
     """
+
+    replaced = Signal()  # there is another model under the corrections
 
     def __init__(
         self,
@@ -78,8 +81,8 @@ class ContourRecorder(LayerRecorder):
         return made
 
     def snapshot(self) -> np.ndarray:
-        """As `contour`, without what is unfinished or could not be saved; that is said elsewhere."""
-        if not self._drawing:  # a stroke that is being drawn is recorded when it ends, as one
+        """As `contour`, without what is being drawn or could not be saved; that is said then."""
+        if not self._drawing:
             self._try(self.record)
         return self._before.copy()
 
@@ -95,14 +98,13 @@ class ContourRecorder(LayerRecorder):
         return self._before.copy()
 
     def show(self, model: np.ndarray) -> None:
-        """Put another model's labels under the corrections, not while one is drawing."""
-        if self._drawing:
-            self._waiting = model
-            return
-        self._try(self.record)
-        self._waiting, self.model = None, model
-        self._before = self._corrections.record_of(model)
-        self._show_all()
+        """Put another model's labels under the corrections.
+
+        Not while one is drawing, nor while an edit could not be saved: it waits for that.
+        """
+        self._waiting = model
+        if not self._drawing:
+            self._try(self.record)
 
     def show_own(self, on: bool) -> None:
         """Show the model's own contour, to look at, or the contour of record."""
@@ -135,12 +137,7 @@ class ContourRecorder(LayerRecorder):
         if (self._data()[index] != labels).any():
             self._put(voxels, labels)
             forget_history(self.layer)
-
-    def _put(self, voxels: np.ndarray, codes: np.ndarray) -> None:
-        super()._put(voxels, codes)
-        for layer in self._painted:
-            if layer is not self.layer:
-                layer.refresh(thumbnail=False, highlight=False, extent=False)
+        self.layer.events.data(value=self.layer.data)  # the other views and the one in 3D hear it
 
     def _keep(self, change: Stroke | None) -> Stroke | None:
         if change is None or self.own:
@@ -162,7 +159,11 @@ class ContourRecorder(LayerRecorder):
         if self._waiting is not None:
             self._stroke_ended.start(0)
 
-    def _look_here(self) -> None:
-        super()._look_here()
-        if self._waiting is not None and not self._drawing:
-            self.show(self._waiting)
+    def _try(self, action: Callable[[], object]) -> None:
+        super()._try(action)
+        if self._waiting is None or self._drawing or self._complaint:
+            return
+        self.model, self._waiting = self._waiting, None
+        self._before = self._corrections.record_of(self.model)
+        self._show_all()
+        self.replaced.emit()

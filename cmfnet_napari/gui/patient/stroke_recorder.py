@@ -58,8 +58,8 @@ class StrokeRecorder(LayerRecorder):
         return code
 
     def snapshot(self) -> np.ndarray:
-        """A copy of the scribbles as they are recorded, uint8 (z, y, x); no unfinished stroke."""
-        if not self._drawing:  # a stroke that is being drawn is recorded when it ends, as one
+        """A copy of the scribbles, uint8 (z, y, x), without what is being drawn."""
+        if not self._drawing:
             self._try(self.record)
         return self._before.copy()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QLabel, QProgressBar, QTableWidget, QWidget
+from collections.abc import Callable
+
+from napari.layers import Labels
+from qtpy.QtWidgets import QComboBox, QInputDialog, QLabel, QProgressBar, QTableWidget, QWidget
 
 from cmfnet_napari.core.contours.metrics import Evaluation
 from cmfnet_napari.core.contours.score_table import score_rows
@@ -24,6 +27,19 @@ _CHOICES = {
 }
 
 
+class FreshComboBox(QComboBox):
+    """A list that is made anew whenever it is opened."""
+
+    def __init__(self, fill: Callable[[], None]) -> None:
+        super().__init__()
+        self._fill = fill
+
+    def showPopup(self) -> None:  # noqa: N802 (Qt's name)
+        """Fill it, then open it."""
+        self._fill()
+        super().showPopup()
+
+
 class SlicesPanel(QWidget):
     """Coverage, curve and table."""
 
@@ -39,11 +55,10 @@ class SlicesPanel(QWidget):
         self.bar.setToolTip("A slice counts once its contour stayed on the screen for a moment")
         self.plot = AreaPlot(session.viewer)
         self.plot.clicked.connect(self._go)
-        self.choice = QComboBox()
-        for kind, words in _CHOICES.items():
-            self.choice.addItem(words, kind)
+        self.choice = FreshComboBox(self._show_choice)
         self.choice.setToolTip(
-            "An earlier training, a reference, or another observer's contour on the CT's grid"
+            "An earlier training, any structure or contour that is loaded, or one from a file: "
+            "structure set, DICOM segmentation, or labels on the CT's grid"
         )
         self.choice.activated.connect(said(self._compare))
         self.table = QTableWidget()
@@ -58,7 +73,10 @@ class SlicesPanel(QWidget):
         self._review.seen_slices.moved.connect(self._on_moved)
         result.changed.connect(self._on_result)
         self._comparison.changed.connect(self._on_other)
+        session.opened.connect(self._show_choice)
+        self._comparison.asked.connect(self._ask_structure)
         self._comparison.evaluated.connect(self._on_evaluated)
+        self._show_choice()
         self._on_result(None)
 
     def _go(self, index: int) -> None:
@@ -70,9 +88,12 @@ class SlicesPanel(QWidget):
         finally:
             self._show_choice()  # what is asked for may not be there, or takes a moment to read
 
-    def _use(self, kind: str) -> None:
+    def _use(self, kind: str | Labels) -> None:
+        if isinstance(kind, Labels):
+            self._comparison.use_layer(kind)
+            return
         if kind == "file":
-            path = ask_file(self, "Choose a contour on the CT's grid")
+            path = ask_file(self, "Choose a contour: RTSTRUCT, SEG, or labels on the CT's grid")
             if path:
                 self._comparison.use_file(path)
             return
@@ -83,8 +104,26 @@ class SlicesPanel(QWidget):
         }
         use[kind]()
 
+    def _ask_structure(self, path: str, names: list[str]) -> None:
+        """A file with several structures, none called like a class."""
+        title, question = "Compare with", "Which structure of the file?"
+        name, chosen = QInputDialog.getItem(self, title, question, names, 0, False)
+        if chosen:
+            self._comparison.use_file(path, name)
+
     def _show_choice(self) -> None:
-        self.choice.setCurrentIndex(self.choice.findData(self._comparison.kind))
+        """What can be compared with now, and what is."""
+        comparison = self._comparison
+        self.choice.clear()
+        for kind, words in _CHOICES.items():
+            if kind == "file":
+                for layer in comparison.loaded:
+                    self.choice.addItem(layer.name, layer)
+            if kind != "sample" or comparison.has_sample:
+                self.choice.addItem(words, kind)
+        now = comparison.layer or comparison.kind
+        data = [self.choice.itemData(index) for index in range(self.choice.count())]
+        self.choice.setCurrentIndex(data.index(now) if now in data else 0)
 
     def _on_moved(self, plane: str, index: int) -> None:
         if plane != self._plane:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.folder import Case
@@ -16,6 +15,7 @@ from cmfnet_napari.core.fit.cost_estimate import Expected, expect
 from cmfnet_napari.core.fit.preflight_checks import Finding, StudyLook, look_at, preflight
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import redacted_traceback
+from cmfnet_napari.core.strokes.corrections import read_words, taught
 from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background
@@ -38,6 +38,7 @@ class Question:
     runs: tuple[Path, ...]
     look: StudyLook | None
     training: bool
+    teach: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,7 @@ class Preflight(QObject):
             runs=tuple(case.runs()),
             look=self._look,
             training=self._training.running,
+            teach=self._session.corrections.teach,
         )
 
     def _fail(self, error: Exception) -> None:
@@ -159,10 +161,10 @@ def examine(question: Question) -> Answer:
     """
     study, look = question.study, question.look or look_at(question.study)
     expected = expect(question.config, study.grid, question.runs)
-    scribbles = np.zeros(study.grid.shape, dtype=np.uint8)
     journal = Journal(question.journal, read_only=True)
     try:
-        journal.fold(scribbles)
+        scribbles, words = read_words(journal, study.grid.shape)
+        scribbles = taught(scribbles, words) if question.teach else scribbles
         findings = preflight(
             study,
             scribbles,

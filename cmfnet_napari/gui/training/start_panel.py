@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
@@ -106,7 +107,7 @@ class StartPanel(QWidget):
         """Show the preset that was kept with the case, and propose a model that fits it."""
         self.preset.setCurrentIndex(self.preset.findData(self._training.preset))
         kept = self.base_path if self.base_path in [m.path for m in list_models()] else None
-        self._offer(kept or proposed(self._session.case))
+        self._offer(kept or proposed(self._session.case, self._session.recorder.present))
 
     def _offer(self, chosen: Path | None = None) -> None:
         """Fill the list anew and choose a model."""
@@ -143,10 +144,17 @@ class StartPanel(QWidget):
         self.changed.emit()
 
 
-def proposed(case: Case) -> Path | None:
-    """The model that comes with the package for such a patient: one class, CT with MR."""
-    classes = sum(kind.code >= FIRST_CLASS for kind in case.classes)
-    if classes != 1 or case.study.mr is None:
+def proposed(case: Case, present: np.ndarray) -> Path | None:
+    """The model that comes with the package for such a patient: one class, CT with MR.
+
+    Parameters
+    ----------
+    case : Case
+        The patient's.
+    present : integer array (n,)
+        Codes that have a stroke: a class without any is nothing that a model could know.
+    """
+    if np.count_nonzero(present >= FIRST_CLASS) > 1 or case.study.mr is None:
         return None
     fitting = (m for m in list_models() if m.built_in and m.card.classes == 2)
     return next((model.path for model in fitting), None)

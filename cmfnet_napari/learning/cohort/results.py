@@ -13,6 +13,7 @@ import numpy as np
 
 from cmfnet_napari.core.arrays import Floats
 from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.words import cell, from_cell
 from cmfnet_napari.learning.cohort.patients import METRICS
 
 RESULTS_FILE = "results.csv"
@@ -53,7 +54,7 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
     writer.writerow(["case", "split", "class", *METRICS])
     for r in results:
         values = ("" if np.isnan(v) else f"{v:.4f}" for v in r.values)
-        writer.writerow([r.case, r.split, r.label, *values])
+        writer.writerow([cell(r.case), cell(r.split), r.label, *values])
     write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
 
 
@@ -63,8 +64,8 @@ def read_results(path: Path) -> list[Result]:
         rows = list(csv.DictReader(file))
     return [
         Result(
-            row["case"],
-            row["split"],
+            from_cell(row["case"]),
+            from_cell(row["split"]),
             int(row["class"]),
             tuple(float(row[name] or "nan") for name in METRICS),
         )

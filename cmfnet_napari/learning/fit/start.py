@@ -131,9 +131,7 @@ def _read(
         reading, report = Reading(study, run, base, device, names), Report(run, hooks)
         report.write(lambda: run.freeze(read_card(base).config, study, scribbles))
         report.tell(reading.started())
-        finished = reading.read(scribbles, hooks)
-    hooks.keep_reading(reading)
-    return finished
+        return reading.read(scribbles, hooks)
 
 
 def go_on(

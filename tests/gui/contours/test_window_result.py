@@ -76,6 +76,38 @@ def test_contour_and_probability(predicted):
     assert result.prediction.contour == 0
 
 
+def test_the_mouse_on_the_prediction_makes_corrections_in_every_view(predicted, hand, qtbot):
+    """Napari's own brush, in the main view and in one beside it; Ctrl+Z; a stroke; the panel."""
+    session, result = predicted.session, predicted.workbench.result
+    before, layer = result.shown(), result.prediction
+    hand.look_at("axial", (0, 3, 3))
+    session.viewer.layers.selection.active = layer
+    layer.mode, layer.selected_label, layer.brush_size = "paint", 1, 1
+    hand.drag((0, 3, 3), (0, 3, 6))
+    qtbot.waitUntil(lambda: len(session.corrections.standing) == 1, timeout=5000)
+    ((_, first),) = session.corrections.standing
+    expected = before.copy()
+    expected[0, 3, 3:7] = 1
+    np.testing.assert_array_equal(np.sort(first.voxels), np.flatnonzero(expected != before))
+    assert (first.run, first.source) == ("runs/0001-quick", "hand")
+    predicted.workbench.layouts.show("planes")
+    qtbot.wait(300)
+    pane = predicted.view_grid.panes[0]
+    plane = tuple(pane.view.model.dims.displayed)
+    start, end = (np.array([5, 10, 8]) for _ in range(2))
+    end[plane[1]] += 2
+    hand.over(pane).drag(tuple(start), tuple(end))
+    qtbot.waitUntil(lambda: len(session.corrections.standing) == 2, timeout=5000)
+    np.testing.assert_array_equal(result.shown(), layer.data)
+    twice = result.shown()
+    qtbot.waitUntil(lambda: result.hand.slices > 0, timeout=5000)
+    assert "ml on" in predicted.review_panel.corrections.message.text()
+    hand.press("Ctrl+Z")
+    np.testing.assert_array_equal(result.shown(), expected)
+    hand.press("Ctrl+Shift+Z")
+    np.testing.assert_array_equal(result.shown(), twice)
+
+
 def test_corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot):
     predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
     with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):

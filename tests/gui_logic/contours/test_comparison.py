@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 
+from cmfnet_napari.core.dicom.importing.contour_file import SeveralStructuresError
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import encode
 from cmfnet_napari.gui.contours import comparison as module
 from cmfnet_napari.gui.contours.comparison import Comparison
-from tests.gui_logic.stand_ins import SHAPE, StandInResult, finished
+from cmfnet_napari.gui.patient.layers import NO_CONTOUR, ROLE
+from tests.gui_logic.stand_ins import GRID, SHAPE, StandInResult, finished
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_a_new_contour_is_judged_when_it_rests(comparison, session, heard):
 
 
 def test_what_was_read_has_a_layer_until_it_is_another(comparison, session, monkeypatch):
-    monkeypatch.setattr(module, "load_labels", lambda *_: np.ones(SHAPE, np.uint8))
+    monkeypatch.setattr(module, "read_contour", lambda *_: np.ones(SHAPE, np.uint8))
     comparison.use_file("other.nii.gz")
     (layer,) = session.viewer.layers
     assert (comparison.kind, layer.name) == ("file", "Compared with")
@@ -60,11 +63,53 @@ def test_what_was_read_has_a_layer_until_it_is_another(comparison, session, monk
     assert (comparison.kind, comparison.other, session.viewer.layers) == ("nothing", None, [])
 
 
+def test_a_file_with_several_structures_is_asked_about(comparison, heard, said, monkeypatch):
+    chosen = []
+
+    def read(path, grid, classes, structure, frame):
+        chosen.append((path, classes, structure))
+        if not structure:
+            raise SeveralStructuresError("s.dcm", ["Bone", "GTV"])
+        return np.ones(SHAPE, np.uint8)
+
+    monkeypatch.setattr(module, "read_contour", read)
+    heard.listen(comparison, "asked")
+    comparison.use_file("s.dcm")
+    assert (heard[-1], comparison.kind, said) == (
+        ("asked", "s.dcm", ["Bone", "GTV"]),
+        "nothing",
+        [],
+    )
+    comparison.use_file("s.dcm", "GTV")
+    assert (chosen[-1], comparison.kind) == (("s.dcm", ["Tumour"], "GTV"), "file")
+
+
+def test_any_contour_that_is_loaded_can_be_compared_with(comparison, session):
+    """ "The sample's own contour" was the answer for the GTV on the screen."""
+    gtv = np.zeros(SHAPE, np.uint8)
+    gtv[1, 2, 3] = 7  # a mask of a structure, whatever its value
+    place = {"scale": GRID.spacing, "translate": GRID.translate}
+    structure = Labels(gtv, name="tumour (structure)", **place)
+    elsewhere = Labels(gtv, name="of another grid")
+    strokes = Labels(gtv, name="Scribbles", metadata={NO_CONTOUR: True}, **place)
+    sample = Labels(gtv, name="Contour", metadata={ROLE: "Contour"}, **place)
+    ours = Labels(gtv, name="Prediction", **place)
+    comparison._result.prediction = ours
+    session.viewer.layers.extend([structure, elsewhere, strokes, sample, ours])
+    assert comparison.loaded == [structure]
+    predict(comparison, (gtv > 0).astype(np.uint8))
+    comparison.use_layer(structure)
+    assert (comparison.kind, comparison.layer, dice(comparison)) == ("layer", structure, 1.0)
+    assert len(session.viewer.layers) == 5  # it has a layer already
+    session.close()
+    assert comparison.loaded == []
+
+
 def test_what_cannot_be_read_is_said_and_changes_nothing(comparison, said, monkeypatch):
     def damaged(*_):
         raise UserError("The file is damaged.")
 
-    monkeypatch.setattr(module, "load_labels", damaged)
+    monkeypatch.setattr(module, "read_contour", damaged)
     comparison.use_file("other.nii.gz")
     assert (said, comparison.kind) == (["The file is damaged."], "nothing")
 
@@ -95,7 +140,7 @@ def test_what_is_not_there_is_said(comparison, session):
 
 
 def test_what_comes_too_late_is_not_used(comparison, session, background, monkeypatch):
-    monkeypatch.setattr(module, "load_labels", lambda *_: np.ones(SHAPE, np.uint8))
+    monkeypatch.setattr(module, "read_contour", lambda *_: np.ones(SHAPE, np.uint8))
     background.held = True
     comparison.use_file("other.nii.gz")
     comparison.close()

@@ -189,9 +189,33 @@ def test_another_contour_waits_for_the_end_of_an_edit(shown):
     shown.result.follow(np.zeros(CT_SHAPE, np.uint8))
     assert layer.data[0, 0, 0] == 1
     layer.data_setitem((np.array([0]), np.array([0]), np.array([1])), 1)
+    shown.result._soon.start()
+    shown.result._soon.fire()  # figures of an earlier edit do not cut this one in two
+    assert not shown.session.corrections.standing
     recorder.end(flat((0, 0, 0), (0, 0, 1)), np.zeros(0, int))
-    recorder._stroke_ended.fire()
+    assert len(shown.session.corrections.standing) == 1
     assert np.flatnonzero(shown.result.shown()).tolist() == [0, 1]
+    assert np.flatnonzero(shown.result.labels).tolist() == [0, 1]
+
+
+def test_an_edit_that_cannot_be_saved_is_not_replaced(shown, opened, said, monkeypatch):
+    layer = shown.result.prediction
+
+    def full(_correction):
+        raise UserError("The disk is full.")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(opened.case, "correct", full)
+        layer.data_setitem((np.array([0]),) * 3, 1)
+        shown.result.follow(np.zeros(CT_SHAPE, np.uint8))
+        assert layer.data[0, 0, 0] == 1
+        assert said == ["The disk is full."]
+        with pytest.raises(UserError, match="full"):
+            shown.result.shown()
+    recorder = shown.session.recorder_of(layer)
+    recorder._redrawn.start()
+    recorder._redrawn.fire()
+    assert np.flatnonzero(shown.result.shown()).tolist() == [0]
 
 
 def test_naparis_own_undo_puts_nothing_old_into_a_new_contour(shown):
@@ -218,6 +242,19 @@ def test_the_models_own_contour_is_only_looked_at(shown):
     shown.result.show_own(False)
     np.testing.assert_array_equal(layer.data, record)
     assert layer.editable
+
+
+def test_how_a_contour_was_looked_at_stays_with_its_patient(shown, opened):
+    edit(shown, np.s_[1, 2, 2:5], 0)
+    shown.result.keep_marked_only(True)
+    shown.result.show_own(True)
+    shown.session.corrections.set_teach(False)
+    come(shown.session, lambda: patient(value=70, spacing=SPACING))
+    result, corrections = shown.result, shown.session.corrections
+    assert (result.marked_only, result.own, corrections.teach) == (False, False, True)
+    come(shown.session, lambda: reopen(opened))
+    result, corrections = shown.result, shown.session.corrections
+    assert (result.marked_only, result.own, corrections.teach) == (True, False, False)
 
 
 def test_corrections_are_taken_back_one_by_one_by_place_and_as_a_whole(shown):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, class_color
+from cmfnet_napari.core.words import clean
 
 # RT ROI Interpreted Type (DICOM PS3.3 C.8.8.8.1): those a contour of a tumour or an organ can be.
 ROI_TYPES = ("GTV", "CTV", "PTV", "ORGAN", "AVOIDANCE", "EXTERNAL")
@@ -33,6 +34,9 @@ class Roi:
     name: str
     type: str = "GTV"
     color: str = "#e69f00"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", clean(self.name))
 
     @property
     def rgb(self) -> list[int]:

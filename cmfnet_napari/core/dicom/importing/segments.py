@@ -19,6 +19,7 @@ from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_size
 from cmfnet_napari.core.images.study import rigid
+from cmfnet_napari.core.words import clean
 
 _COLOR = "#ff0000"
 _INSIDE = 0.5  # of a fractional segmentation
@@ -157,7 +158,7 @@ def _segment(found: Dataset, item: Dataset, whole: Any) -> Segment:
         three(float(v) for v in volume.position),
         tuple(float(v) for v in directions[:, ::-1].ravel()),
     )
-    name = str(item.get("SegmentLabel") or f"Segment {number}").strip()
+    name = clean(str(item.get("SegmentLabel") or "")) or f"Segment {number}"
     mask = array >= _INSIDE if array.dtype.kind == "f" else array > 0
     return Segment(number, name, _color(item.get("RecommendedDisplayCIELabValue")), mask, grid)
 

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.words import clean
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _COLOR = "#ff0000"
@@ -156,7 +157,7 @@ def _roi(entry: Dataset, items: list[Dataset], fault: str) -> Roi:
             contours.append(points)
     return Roi(
         number=number,
-        name=str(entry.get("ROIName") or f"Structure {number}").strip(),
+        name=clean(str(entry.get("ROIName") or "")) or f"Structure {number}",
         color=_color(items[0].get("ROIDisplayColor") if items else None),
         frame_uid=str(entry.get("ReferencedFrameOfReferenceUID") or ""),
         contours=tuple(contours),

@@ -8,47 +8,31 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-import pydicom
 import requests
 from dicomweb_client.session_utils import create_session, create_session_from_user_pass
 from dicomweb_client.web import DICOMwebClient
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
-from requests.adapters import HTTPAdapter
 
 from cmfnet_napari.core.dicom.pacs.nodes import Node, password_of
-from cmfnet_napari.core.dicom.pacs.query import STUDY_FIELDS, Query
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.dicom.pacs.query import (
+    MOST_ANSWERS,
+    STUDY_FIELDS,
+    Query,
+    check_answers,
+    identifier,
+    too_many,
+)
+from cmfnet_napari.core.dicom.pacs.web_line import Line, parts
+from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.images.dicom_file import read_dicom, read_dicom_bytes
 
 _PAGE = 500  # answers asked for at a time
 _BATCH = 8  # files sent at a time
 _NEEDS_CODE = re.compile(r"[^A-Za-z0-9._~*?-]")  # what RFC 3986 has percent-encoded
 _NO_ENTRY = (401, 403)
-
-
-class _Line(HTTPAdapter):
-    """How requests go out.
-
-    The PACS' own CA file counts, also where the variable REQUESTS_CA_BUNDLE names another one,
-    which requests would prefer. And * and ? of a query stay as they are, which RFC 3986 allows:
-    Orthanc takes %2A literally.
-    """
-
-    def __init__(self, ca_file: str) -> None:
-        self._ca_file = ca_file
-        super().__init__()
-
-    def send(
-        self, request: requests.PreparedRequest, *more: Any, **options: Any
-    ) -> requests.Response:
-        if request.url is not None:
-            request.url = request.url.replace("%2A", "*").replace("%3F", "?")
-        if self._ca_file:
-            options["verify"] = self._ca_file
-        return super().send(request, *more, **options)
 
 
 class WebPacs:
@@ -65,7 +49,11 @@ class WebPacs:
         if node.cert_file:
             session.cert = (node.cert_file, node.key_file or node.cert_file)
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _Line(node.ca_file))
+            session.mount(scheme, Line(node.name, node.ca_file))
+        session.trust_env = False  # no ~/.netrc, no proxy but the one that is set for this PACS
+        if node.proxy:
+            session.proxies = dict.fromkeys(("http", "https"), node.proxy)
+        self._session = session
         self._client = DICOMwebClient(node.url, session, timeout=node.timeout_s)
         self._client.set_http_retry_params(retry=False)
 
@@ -98,19 +86,30 @@ class WebPacs:
 
     def find_series(self, study: str) -> list[Dataset]:
         """Series of a study."""
-        return self._all(lambda **page: self._client.search_for_series(study, **page))
+        found = self._all(lambda **page: self._client.search_for_series(study, **page))
+        check_answers(found, self.node.name, StudyInstanceUID=study)
+        return found
 
     def instances(self, study: str, series: str) -> set[str]:
         """SOP Instance UIDs of a series."""
         found = self._all(lambda **page: self._client.search_for_instances(study, series, **page))
-        return {str(answer.SOPInstanceUID) for answer in found}
+        check_answers(found, self.node.name, StudyInstanceUID=study, SeriesInstanceUID=series)
+        return {identifier(answer, "SOPInstanceUID", self.node.name) for answer in found}
 
-    def retrieve(self, study: str, series: str, keep: Callable[[Dataset], None]) -> None:
+    def retrieve(self, study: str, series: str, keep: Callable[[Dataset], bool]) -> None:
         """Fetch the files of a series as they are stored."""
-        with self._said():
-            stored = (("application/dicom", "*"),)  # no other transfer syntax than its own
-            for dataset in self._client.iter_series(study, series, media_types=stored):
-                keep(dataset)
+        kind = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # as it is stored
+        address = f"{self._client.base_url}/studies/{study}/series/{series}"
+        node = self.node
+        with (
+            self._said(),
+            self._session.get(
+                address, headers={"Accept": kind}, stream=True, timeout=node.timeout_s
+            ) as response,
+        ):
+            response.raise_for_status()
+            for number, content in enumerate(parts(response, node.name), start=1):
+                keep(read_dicom_bytes(content, f"File {number} of {node.name}"))
 
     def send(self, files: Sequence[Path], sent: Callable[[int], None]) -> None:
         """Send files, some at a time."""
@@ -118,8 +117,8 @@ class WebPacs:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
             with self._said(f" {done} of {len(files)} files had arrived."):
-                answer = self._client.store_instances([pydicom.dcmread(file) for file in batch])
-            refused = len(answer.get("FailedSOPSequence", []))
+                answer = self._client.store_instances([read_dicom(file) for file in batch])
+                refused = len(answer.get("FailedSOPSequence", []))
             done += len(batch) - refused
             if refused:
                 raise UserError(
@@ -133,6 +132,8 @@ class WebPacs:
         answers: list[Dataset] = []
         with self._said(), disable_value_validation():
             while page := search(limit=_PAGE, offset=len(answers)):
+                if len(answers) > MOST_ANSWERS:
+                    raise UserError(too_many(self.node.name))
                 new = [Dataset.from_json(answer) for answer in page]
                 if answers and new[0] == answers[0]:  # it knows no pages, and said all at once
                     break
@@ -163,6 +164,13 @@ class WebPacs:
             raise UserError(
                 f"{name} ({address}) cannot be reached, or is no DICOMweb service. Is it on, and "
                 f"is the address right?{more}"
+            ) from error
+        except (UserError, CancelledError):
+            raise
+        except Exception as error:  # its answers are converted by what stumbles over them
+            raise UserError(
+                f"{name} ({address}) answers in a way that is no DICOMweb. Ask those who look "
+                f"after it.{more}"
             ) from error
 
 

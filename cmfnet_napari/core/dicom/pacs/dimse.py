@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from pydicom.tag import Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
 from cmfnet_napari.core.dicom.pacs.nodes import Node, password_of
-from cmfnet_napari.core.dicom.pacs.query import SERIES_FIELDS, STUDY_FIELDS, Query
+from cmfnet_napari.core.dicom.pacs.query import (
+    MOST_ANSWERS,
+    SERIES_FIELDS,
+    STUDY_FIELDS,
+    Query,
+    check_answers,
+    identifier,
+    too_many,
+)
 from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.images.dicom_file import read_dicom
 
 # SOP classes (PS3.4 B.5, C.6), by number: pynetdicom makes its names for them as it starts.
 _VERIFICATION = UID("1.2.840.10008.1.1")
@@ -27,6 +37,9 @@ _MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
 _PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4
 _NOT_KNOWN_THERE = 0xA801  # Move Destination unknown, PS3.4 C.4.2.1.5
 _OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3
+_TWICE = 0x0111  # Duplicate SOP Instance, PS3.7 C.5.4
+# One that unpacks to anything is not offered: every PACS can send it otherwise.
+_SYNTAXES = [s for s in ALL_TRANSFER_SYNTAXES if s != DeflatedExplicitVRLittleEndian]
 _USER_AND_PASSWORD = 2  # PS3.7 D.3.3.7.1
 
 
@@ -43,18 +56,23 @@ class DimsePacs:
 
     def find(self, query: Query) -> list[Dataset]:
         """C-FIND for studies."""
-        return self._find("STUDY", {**query.keys(), **dict.fromkeys(STUDY_FIELDS, "")})
+        return self._find("STUDY", {**dict.fromkeys(STUDY_FIELDS, ""), **query.keys()})
 
     def find_series(self, study: str) -> list[Dataset]:
         """C-FIND for the series of a study."""
-        return self._find("SERIES", dict.fromkeys(SERIES_FIELDS, "") | {"StudyInstanceUID": study})
+        fields = dict.fromkeys(SERIES_FIELDS, "")
+        found = self._find("SERIES", fields | {"StudyInstanceUID": study})
+        check_answers(found, self.node.name, StudyInstanceUID=study)
+        return found
 
     def instances(self, study: str, series: str) -> set[str]:
         """C-FIND for the instances of a series."""
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": ""}
-        return {str(answer.SOPInstanceUID) for answer in self._find("IMAGE", keys)}
+        found = self._find("IMAGE", keys)
+        check_answers(found, self.node.name, StudyInstanceUID=study, SeriesInstanceUID=series)
+        return {identifier(answer, "SOPInstanceUID", self.node.name) for answer in found}
 
-    def retrieve(self, study: str, series: str, keep: Callable[[Dataset], None]) -> None:
+    def retrieve(self, study: str, series: str, keep: Callable[[Dataset], bool]) -> None:
         """C-MOVE to ourselves: the PACS sends what we asked for to our port."""
         identifier = _identifier("SERIES", {"StudyInstanceUID": study, "SeriesInstanceUID": series})
         with self._receiving(keep) as failures, self._associated([_MOVE]) as association:
@@ -91,6 +109,9 @@ class DimsePacs:
             for status, answer in association.send_c_find(_identifier(level, keys), _FIND):
                 if status.get("Status") in _PENDING and answer is not None:
                     answers.append(answer)
+                if len(answers) > MOST_ANSWERS:
+                    association.abort()
+                    raise UserError(too_many(self.node.name))
         self._check(status, "does not answer the query")
         return answers
 
@@ -120,32 +141,43 @@ class DimsePacs:
                 association.release()
 
     @contextmanager
-    def _receiving(self, keep: Callable[[Dataset], None]) -> Iterator[list[Exception]]:
+    def _receiving(self, keep: Callable[[Dataset], bool]) -> Iterator[list[Exception]]:
         """Wait for files on our port; why one was not kept is in the list afterwards.
 
-        None is taken after it; the PACS may offer the rest.
+        None is taken after it; the PACS may offer the rest. We listen only where the PACS is
+        reached, take calls only from its address and title, and encrypted if it is spoken to so.
         """
         failures: list[Exception] = []
 
         def store(event: evt.Event) -> int:
             if failures:
                 return _OUT_OF_RESOURCES
-            dataset = event.dataset
-            dataset.file_meta = event.file_meta
             try:
-                keep(dataset)
+                dataset = event.dataset
+                dataset.file_meta = event.file_meta
+                return 0x0000 if keep(dataset) else _TWICE
             except (UserError, CancelledError) as error:
                 failures.append(error)
-                return _OUT_OF_RESOURCES
-            return 0x0000
+            except Exception:  # pydicom raises what it happens to stumble over
+                failures.append(UserError(f"{self.node.name} sends a file that is damaged."))
+            return _OUT_OF_RESOURCES
 
         entity = _entity(self.node)
+        entity.require_called_aet = True
+        entity.require_calling_aet = [self.node.title]
         for kind in filter(None, (c.abstract_syntax for c in StoragePresentationContexts)):
-            entity.add_supported_context(kind, ALL_TRANSFER_SYNTAXES)
+            entity.add_supported_context(kind, _SYNTAXES)
+        encryption = _our_tls(self.node)
         try:
+            theirs, ours = _addresses(self.node)
             server = entity.start_server(
-                ("", self.node.our_port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
+                (ours, self.node.our_port),
+                block=False,
+                ssl_context=encryption,
+                evt_handlers=[(evt.EVT_C_STORE, store)],
             )
+            if server is not None:
+                vars(server)["verify_request"] = lambda _request, address: address[0] in theirs
         except OSError as error:
             raise UserError(
                 f"Port {self.node.our_port}, where {self.node.name} is to send to, is in use on "
@@ -193,6 +225,38 @@ def _tls(node: Node) -> tuple[ssl.SSLContext, str] | None:
     return context, node.host
 
 
+def _our_tls(node: Node) -> ssl.SSLContext | None:
+    """How files come in from a PACS that is spoken to encrypted; None: it is not."""
+    if not node.tls:
+        return None
+    if not node.cert_file:
+        raise UserError(
+            f"{node.name} is spoken to encrypted, and so has to send encrypted: that needs a "
+            "certificate of this computer. Add the PACS again with one."
+        )
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=node.ca_file or None)
+        context.load_cert_chain(node.cert_file, node.key_file or None)
+        if node.ca_file:
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:
+        raise UserError(
+            f"The certificates of {node.name} cannot be read. Check its files."
+        ) from error
+    return context
+
+
+def _addresses(node: Node) -> tuple[set[str], str]:
+    """Addresses of the PACS, and ours on the way to it; OSError when there is no way."""
+    found = socket.getaddrinfo(node.host, node.port, type=socket.SOCK_DGRAM)
+    theirs = {str(where[0]) for *_, where in found}
+    family, kind, protocol, _, where = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.connect(where)  # sends nothing
+        ours = str(probe.getsockname()[0])
+    return theirs | {f"::ffff:{address}" for address in theirs}, ours
+
+
 def _identity(node: Node) -> list[UserIdentityNegotiation]:
     if not node.user:
         return []
@@ -235,7 +299,7 @@ def _last(responses: Iterator[tuple[Dataset, Dataset | None]]) -> Dataset:
 def _kind(file: Path) -> tuple[UID, UID]:
     """SOP class and transfer syntax of a file."""
     try:
-        meta = pydicom.dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True)
+        meta = read_dicom(file, stop_before_pixels=True, specific_tags=[Tag("SOPClassUID")])
         return meta.SOPClassUID, meta.file_meta.TransferSyntaxUID
     except (InvalidDicomError, OSError, AttributeError) as error:
         raise UserError(f"{file.name} is no DICOM file and cannot be sent.") from error

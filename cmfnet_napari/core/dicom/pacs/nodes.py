@@ -39,6 +39,8 @@ class Node(BaseModel):
         Encrypt DICOM messages; a url says so by https.
     ca_file, cert_file, key_file : str
         PEM files: whom to trust instead of the system's list, and who we are.
+    proxy : str
+        Goes between us and a DICOMweb service; none from the environment does.
     user : str
         Its password is in the system's keyring.
     timeout_s : float
@@ -58,6 +60,7 @@ class Node(BaseModel):
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    proxy: str = ""
     user: str = ""
     timeout_s: float = Field(default=30.0, gt=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -16,11 +17,22 @@ from pydicom.uid import UID
 from cmfnet_napari.core.dicom.pacs.dicomweb import WebPacs
 from cmfnet_napari.core.dicom.pacs.dimse import DimsePacs
 from cmfnet_napari.core.dicom.pacs.nodes import Node
-from cmfnet_napari.core.dicom.pacs.query import Query, Series, Study, series_of, study_of
+from cmfnet_napari.core.dicom.pacs.query import (
+    Query,
+    Series,
+    Study,
+    check_answers,
+    identifier,
+    series_of,
+    study_of,
+)
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import new_folder, replace
 
 Progress = Callable[[int, int], None]  # files done, of how many
+
+_COMPARED = "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"
+_PATIENCE = 100  # files that are refused before the line is cut
 
 
 class Pacs(Protocol):
@@ -40,7 +52,7 @@ class Pacs(Protocol):
     def instances(self, study: str, series: str) -> set[str]:
         """SOP Instance UIDs that it has of a series."""
 
-    def retrieve(self, study: str, series: str, keep: Callable[[Dataset], None]) -> None:
+    def retrieve(self, study: str, series: str, keep: Callable[[Dataset], bool]) -> None:
         """Hand every file of a series to `keep`, in any order."""
 
     def send(self, files: list[Path], sent: Callable[[int], None]) -> None:
@@ -54,7 +66,9 @@ def connect(node: Node) -> Pacs:
 
 def find(node: Node, query: Query) -> list[Study]:
     """Studies that match, newest first."""
-    studies = (study_of(answer) for answer in connect(node).find(query))
+    answers = connect(node).find(query)
+    check_answers(answers, node.name, PatientID=query.patient_id, StudyInstanceUID=query.study)
+    studies = (study_of(answer) for answer in answers)
     return sorted(studies, key=lambda study: study.date, reverse=True)
 
 
@@ -90,13 +104,14 @@ def fetch(
         There is no such study, not all files came, or the line broke; then nothing is kept.
     """
     folder, pacs = new_folder(Path(folder)), connect(node)
-    wanted = [series] if series else [str(s.SeriesInstanceUID) for s in pacs.find_series(study)]
+    asked = Asked(study, _patient_of(pacs, study))
+    wanted = [series] if series else _series_of(pacs, study)
     expected = {uid: pacs.instances(study, uid) for uid in wanted}
     total = sum(len(uids) for uids in expected.values())
     if not total:
         raise UserError(f"{node.name} has no such study or series. Look for it again.")
     with TemporaryDirectory(prefix=".cmfnet-", dir=folder.parent) as part:
-        basket = _Basket(Path(part), expected, progress)
+        basket = Basket(Path(part), asked, expected, progress)
         with disable_value_validation():  # files are kept as they are, with all their faults
             for uid in wanted:
                 pacs.retrieve(study, uid, basket.keep)
@@ -110,24 +125,67 @@ def fetch(
     return total
 
 
-class _Basket:
-    """Keeps the files that were asked for, each once; whatever else is sent is left out."""
+def _patient_of(pacs: Pacs, study: str) -> str:
+    """Patient ID of a study, as the PACS says when it is asked for it; empty where it says none."""
+    found = pacs.find(Query(study=study))
+    if not found:
+        raise UserError(f"{pacs.node.name} has no such study or series. Look for it again.")
+    for answer in found:
+        identifier(answer, "StudyInstanceUID", pacs.node.name)
+    check_answers(found, pacs.node.name, StudyInstanceUID=study)
+    patients = {str(answer.get("PatientID") or "").strip() for answer in found}
+    if len(patients) > 1:
+        raise UserError(
+            f"{pacs.node.name} has this study for {len(patients)} patients. Nothing was fetched. "
+            "Ask those who look after it."
+        )
+    return next(iter(patients), "")
+
+
+def _series_of(pacs: Pacs, study: str) -> list[str]:
+    found = pacs.find_series(study)
+    return [identifier(answer, "SeriesInstanceUID", pacs.node.name) for answer in found]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for: the study, and whose it is; empty: the first file tells."""
+
+    study: str
+    patient: str = field(repr=False)
+
+
+class Basket:
+    """Keeps the files that were asked for, each once.
+
+    Raises UserError for a file of another patient, study or series; a second file with an
+    identifier that is there already is refused and not taken.
+    """
 
     def __init__(
-        self, folder: Path, expected: dict[str, set[str]], progress: Progress | None
+        self,
+        folder: Path,
+        asked: Asked,
+        expected: dict[str, set[str]],
+        progress: Progress | None,
     ) -> None:
         self.came: set[str] = set()
+        self._refused = 0
         self._folder = folder
+        self._asked = asked
         self._expected = expected
         self._total = sum(len(uids) for uids in expected.values())
         self._progress = progress
 
-    def keep(self, dataset: Dataset) -> None:
+    def keep(self, dataset: Dataset) -> bool:
+        """Write a file; whether it was taken."""
+        self._check(dataset)
         series, uid = str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID)
-        if uid not in self._expected.get(series, ()):
-            return
-        if not (UID(series).is_valid and UID(uid).is_valid):
-            raise UserError("The PACS sends files whose identifiers are none. They are not kept.")
+        if uid in self.came or uid not in self._expected[series]:
+            self._refused += 1
+            if self._refused > max(_PATIENCE, self._total):
+                raise UserError("The PACS does not stop sending files that were not asked for.")
+            return False
         file = self._folder / series / f"{uid}.dcm"
         try:
             file.parent.mkdir(exist_ok=True)
@@ -140,6 +198,30 @@ class _Basket:
         self.came.add(uid)
         if self._progress is not None:
             self._progress(len(self.came), self._total)
+        return True
+
+    def _check(self, dataset: Dataset) -> None:
+        """Refuse what is of another patient, study or series than was asked for."""
+        said = {name: str(dataset.get(name) or "").strip() for name in _COMPARED}
+        uids = [said["SOPInstanceUID"], said["SeriesInstanceUID"]]
+        if not all(uid and UID(uid).is_valid for uid in uids):
+            raise UserError("The PACS sends files whose identifiers are none. They are not kept.")
+        if not self._asked.patient:
+            self._asked = Asked(self._asked.study, said["PatientID"])
+        other = [
+            what
+            for what, wrong in (
+                ("patient", self._asked.patient != said["PatientID"]),
+                ("study", said["StudyInstanceUID"] != self._asked.study),
+                ("series", said["SeriesInstanceUID"] not in self._expected),
+            )
+            if wrong
+        ]
+        if other:
+            raise UserError(
+                f"The PACS sends a file of another {other[0]} than was asked for. Nothing was "
+                "kept. Ask those who look after it."
+            )
 
 
 def send(node: Node, paths: Iterable[str | Path], progress: Progress | None = None) -> int:

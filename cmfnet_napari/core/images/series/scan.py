@@ -31,6 +31,7 @@ from cmfnet_napari.core.images.series.scan_result import (
     left_out_notes,
 )
 from cmfnet_napari.core.images.series.stacks import split
+from cmfnet_napari.core.words import clean
 
 _NO_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".png", ".json", ".txt", ".csv", ".md")
 _PACKED = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
@@ -173,8 +174,8 @@ def _origin(header: Dataset) -> Origin:
         study_uid=str(header.get("StudyInstanceUID") or ""),
         frame_uid=_frame(header, modality),
         modality=modality,
-        description=str(header.get("SeriesDescription") or "").strip(),
-        study=str(header.get("StudyDescription") or "").strip(),
+        description=clean(str(header.get("SeriesDescription") or "")),
+        study=clean(str(header.get("StudyDescription") or "")),
         date=f"{date[:4]}-{date[4:6]}-{date[6:8]}" if len(date) >= 8 else "",
         patient="|".join((number, "" if number else name, "" if number else born)),
         patient_name=_shown(name, number),
@@ -182,8 +183,8 @@ def _origin(header: Dataset) -> Origin:
 
 
 def _shown(name: str, number: str) -> str:
-    words = name.replace("^", " ").strip()
-    return " ".join(dict.fromkeys(filter(None, (words, number)))) or "No name"
+    words = clean(name.replace("^", " "))
+    return " ".join(dict.fromkeys(filter(None, (words, clean(number))))) or "No name"
 
 
 def _frame(header: Dataset, modality: str) -> str:
@@ -201,11 +202,11 @@ def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
     rois = header.get("StructureSetROISequence") or []
     every = header.get("SegmentSequence") or []
     segments = [item for item in every if item.get("SegmentNumber") != 0]  # 0: the background
-    names = [str(roi.get("ROIName") or "") for roi in rois]
-    names += [str(segment.get("SegmentLabel") or "") for segment in segments]
+    names = [_name(roi, "ROIName", "Structure", "ROINumber") for roi in rois]
+    names += [_name(s, "SegmentLabel", "Segment", "SegmentNumber") for s in segments]
     frames = [str(roi.get("ReferencedFrameOfReferenceUID") or "") for roi in rois]
     frames += [origin.frame_uid] * len(segments)
-    label = str(header.get("StructureSetLabel") or origin.description)
+    label = clean(str(header.get("StructureSetLabel") or "")) or origin.description
     return DicomObject(
         path,
         str(header.SOPInstanceUID),
@@ -216,6 +217,10 @@ def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
         tuple(frame or origin.frame_uid for frame in frames),
         frozenset(_slices(header)),
     )
+
+
+def _name(item: Dataset, keyword: str, what: str, number: str) -> str:
+    return clean(str(item.get(keyword) or "")) or f"{what} {item.get(number)}"
 
 
 def _slices(header: Dataset) -> Iterator[str]:

@@ -1,0 +1,191 @@
+"""A model that reads strokes anywhere, on patients kept apart from its material.
+
+    python benchmarks/first_contour.py MODEL OUT [--every 4] [--users careful,hasty,coronal]
+        [--sizes 1] [--corrections 0] [--without second|first] [--blind FILE]
+
+Every so-many-th development patient is contoured from simulated strokes (`strokes.py`, other users
+than those the model was taught by) by the race, by the clues and by the model: DSC, seconds of the
+model on one thread, and how well its chances are calibrated. --sizes 0.5,1,2 calls the same voxels
+so many times as large: a model that follows what is drawn contours all alike. --corrections draws
+so many strokes, one after another, into the largest errors of the model's contour. --without shows
+one image alone. With --blind (a file of `clues.py --blind`) the weights of the clues are from other
+patients; those in the package know all of them.
+
+OUT/rows.csv takes one row a patient, user, size and number of strokes. Data: CMFNET_TEST_DATA, or
+../shared/data.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from classical import clues, race
+from one_click import _weights as weights_of_others
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import bootstrap
+from strokes import STYLES, draw
+
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, to_targets
+from cmfnet_napari.learning.material.users import correction
+from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.predict.any_structure import read_strokes
+
+DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
+USERS = {**STYLES, "coronal": replace(STYLES["careful"], across=1)}
+_BINS = 10  # of chances, for the calibration
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contour; DSC of race and clues only where nothing was corrected."""
+
+    case: str
+    user: str
+    size: float
+    strokes: int
+    dsc: float
+    race: float
+    clues: float
+    obeyed: float
+    calibration: float
+    seconds: float
+
+
+def main(
+    model: Path,
+    out: Path,
+    every: Annotated[int, typer.Option(min=1, help="Judge each so-many-th patient")] = 4,
+    users: Annotated[str, typer.Option(help=", ".join(USERS))] = "careful,hasty,coronal",
+    sizes: Annotated[str, typer.Option(help="Times as large, separated by commas")] = "1",
+    corrections: Annotated[int, typer.Option(min=0)] = 0,
+    without: Annotated[str, typer.Option(help="second (MR) or first (CT)")] = "",
+    blind: Annotated[Path | None, typer.Option(help="Weights of the clues from others")] = None,
+) -> None:
+    """Contour, judge, show the means."""
+    folders = sorted((DATA / "sts" / "cases").glob("STS_*"))[every - 1 :: every]
+    if not folders:
+        raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    rows = []
+    for folder in folders:
+        study, truth = _open(folder, without)
+        with weights_of_others(folder.name, blind):
+            for user in users.split(","):
+                for size in map(float, sizes.split(",")):
+                    rows += _judge(model, folder.name, user, size, study, truth, corrections)
+        _write(out / "rows.csv", rows)
+    _show(rows)
+
+
+def _open(folder: Path, without: str) -> tuple[Study, np.ndarray]:
+    study = open_study(folder / "ct.nii.gz", folder / "mr.nii.gz")
+    truth = load_labels(folder / "gtv.nii.gz", study.grid) > 0
+    if without == "second":
+        study = open_study(folder / "ct.nii.gz")
+    elif without:
+        raise SystemExit("--without takes second: a study without a CT cannot be opened yet")
+    return study, truth
+
+
+def _judge(
+    path: Path,
+    case: str,
+    user: str,
+    size: float,
+    study: Study,
+    truth: np.ndarray,
+    corrections: int,
+) -> Iterator[Row]:
+    """The first contour, and one after each correction."""
+    model, card = load_model(path, torch.device("cpu"))
+    larger = _resized(study, size)
+    scribbles = draw(truth, study, USERS[user])
+    known = [_dsc(method(study, scribbles), truth) for method in (race, clues)]
+    rng, newest = np.random.default_rng(0), None
+    for strokes in range(corrections + 1):
+        began = time.process_time()
+        found = read_strokes(model, card.config, larger, scribbles, newest)
+        seconds = time.process_time() - began
+        inside, drawn = found.labels > 0, scribbles > 0
+        obeyed = float((found.labels[drawn] == to_targets(scribbles[drawn])).mean())
+        apart = _calibration(found.probability, truth)
+        score = _dsc(inside, truth)
+        yield Row(case, user, size, strokes, score, *known, obeyed, apart, seconds)
+        newest, code = correction(inside ^ truth, truth, to_targets(scribbles), rng)
+        scribbles = np.where(newest, FIRST_CLASS if code else BACKGROUND, scribbles)
+        scribbles = scribbles.astype(np.uint8)
+
+
+def _resized(study: Study, size: float) -> Study:
+    """The same voxels, so many times as large."""
+    grid = replace(study.grid, spacing=tuple(size * mm for mm in study.grid.spacing))
+    return replace(study, ct=replace(study.ct, grid=grid), mr_source=None)
+
+
+def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:
+    return float(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+
+
+def _calibration(chances: np.ndarray, truth: np.ndarray) -> float:
+    """Expected calibration error of the voxels that have a chance at all."""
+    some = chances > 0.01
+    bins = np.minimum((chances[some] * _BINS).astype(int), _BINS - 1)
+    counts = np.bincount(bins, minlength=_BINS).clip(min=1)
+    expected = np.bincount(bins, chances[some], _BINS) / counts
+    seen = np.bincount(bins, truth[some], _BINS) / counts
+    return float((np.abs(expected - seen) * np.bincount(bins, minlength=_BINS)).sum() / some.sum())
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(vars(rows[0])))
+        table.writeheader()
+        table.writerows(vars(row) for row in rows)
+
+
+def _show(rows: list[Row]) -> None:
+    columns = ("user", "size", "strokes", "patients", "DSC", "least", "race", "clues")
+    shown = Table(*columns, "to clues (95 %)", "obeyed", "ECE", "s")
+    for user, size, strokes in dict.fromkeys((r.user, r.size, r.strokes) for r in rows):
+        here = [r for r in rows if (r.user, r.size, r.strokes) == (user, size, strokes)]
+        mean = {
+            name: np.mean([getattr(r, name) for r in here]) for name in ("dsc", "race", "clues")
+        }
+        shown.add_row(
+            user,
+            f"{size:g}",
+            str(strokes),
+            str(len(here)),
+            f"{mean['dsc']:.3f}",
+            f"{min(r.dsc for r in here):.3f}",
+            f"{mean['race']:.3f}",
+            f"{mean['clues']:.3f}",
+            _interval(np.array([r.dsc - r.clues for r in here])),
+            f"{100 * np.mean([r.obeyed for r in here]):.1f} %",
+            f"{np.mean([r.calibration for r in here]):.3f}",
+            f"{np.mean([r.seconds for r in here]):.1f}",
+        )
+    Console(width=140).print(shown)
+
+
+def _interval(apart: np.ndarray) -> str:
+    if len(apart) < 3 or not apart.any():
+        return ""
+    found = bootstrap((apart,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    return f"{apart.mean():+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,29 @@
+"""Names from outside, such as a structure's: as they are shown, written into tables and drawn."""
+
+from __future__ import annotations
+
+_JOINERS = "\u200c\u200d"  # letters of some scripts need them
+_FORMULA = "=+-@"
+
+
+def clean(name: str) -> str:
+    """A name on one line, without what is no letter: line breaks, NUL, turned directions."""
+    kept = "".join(c if c.isprintable() or c in _JOINERS else " " for c in name)
+    return " ".join(kept.split())
+
+
+def cell(text: str) -> str:
+    """A text for a table that is opened in a spreadsheet, which takes ``=…`` for a formula."""
+    text = clean(text)
+    return f"'{text}" if text.startswith(tuple(_FORMULA)) else text
+
+
+def from_cell(text: str) -> str:
+    """What `cell` was given."""
+    quoted = text[:1] == "'" and text[1:2] in tuple(_FORMULA)
+    return text[1:] if quoted else text
+
+
+def drawn(name: str) -> str:
+    """A name for a figure, where ``$…$`` would be taken for a formula."""
+    return clean(name).replace("$", r"\$")
