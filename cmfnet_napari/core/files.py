@@ -61,6 +61,7 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
     part = path.with_name(f".{uuid.uuid4().hex}{ending}")
     try:
         write(part)
+        keep_private(part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         replace(part, path)
@@ -70,6 +71,15 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
         with suppress(OSError):  # the error above says it better
             part.unlink(missing_ok=True)
     return path
+
+
+def keep_private(path: Path) -> None:
+    """Let the user alone read a file in a folder that the user alone can read, whatever the umask.
+
+    On Windows folders hand their rights on by themselves.
+    """
+    if os.name == "posix" and not path.parent.stat().st_mode & 0o077:
+        path.chmod(0o600)
 
 
 def replace(source: Path, target: Path) -> None:

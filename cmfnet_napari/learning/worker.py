@@ -132,6 +132,7 @@ class NewStrokes:
 def serve(folder: Path) -> int:
     """Work on a case until told to quit; return the exit status."""
     out = _claim_stdout()
+    os.umask(0o077)  # it writes into the case alone, which is the user's alone
     _step_back()
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale

@@ -19,7 +19,7 @@ from cmfnet_napari.core.case.folder import (
     read_card,
     read_registrations,
 )
-from cmfnet_napari.core.case.lock import CaseInUseError
+from cmfnet_napari.core.case.lock import CaseReadOnlyError
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.registration.registrations import AS_IT_WAS, Registration
@@ -40,7 +40,8 @@ def case_for(
     """Return the case of a study: the one it already has, with its strokes, or a new one.
 
     It is the same study if CT and MR have the same voxels at the same place, whatever format they
-    were read from. A case that another window has open comes read-only. `registration` says how
+    were read from. A case that another window has open, or
+    that cannot be written, comes read-only. `registration` says how
     the MR of a new case was placed.
 
     Raises
@@ -60,7 +61,7 @@ def case_for(
             raise another_study(own)
         try:
             case = open_case(own, None if known is not None else study)
-        except CaseInUseError as error:
+        except CaseReadOnlyError as error:
             case = open_case(own, None if known is not None else study, read_only=True)
             case.notice = str(error)
         if known is not None:  # read from the case, to the bit; saved as this file lies

@@ -21,6 +21,7 @@ import contextlib
 import shutil
 import uuid
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from cmfnet_napari.core.registration.registrations import (
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
 from cmfnet_napari.core.strokes.corrections import Corrections, read_corrections
 from cmfnet_napari.core.strokes.journal import Correction, Journal
+from cmfnet_napari.core.strokes.mend import mend
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 
 CARD_FILE, JOURNAL_FILE = "case.json", "strokes.sqlite"
@@ -61,7 +63,7 @@ class Case:
     read_only : bool
         Another window writes it; this one looks on.
     notice : str
-        Who has it, when this one looks on.
+        Who has it, when this one looks on; what of its strokes was lost.
     closed : bool
         It was let go of: open it again to go on.
     unclean : bool
@@ -77,6 +79,8 @@ class Case:
         self._lock = None if read_only else CaseLock(folder)
         self.unclean = self._lock is not None and self._lock.unclean
         try:
+            if not read_only:
+                self.notice = mend(folder / JOURNAL_FILE, prod(study.grid.shape))
             self.journal = Journal(folder / JOURNAL_FILE, read_only)
         except UserError:
             self._release()
@@ -175,12 +179,12 @@ class Case:
     def new_run(self, name: str) -> Path:
         """Make the folder of the next run, ``runs/NNNN-name``."""
         runs = self.folder / "runs"
-        runs.mkdir(exist_ok=True)
+        runs.mkdir(mode=0o700, exist_ok=True)
         while True:  # two workers may want the same number
             number = 1 + max((int(p.name[:4]) for p in self.runs()), default=0)
             run = runs / f"{number:04d}-{name}"
             with contextlib.suppress(FileExistsError):
-                run.mkdir()
+                run.mkdir(mode=0o700)
                 return run
 
     def runs(self) -> list[Path]:

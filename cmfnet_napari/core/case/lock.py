@@ -9,14 +9,21 @@ import socket
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import keep_private
 
 LOCK_FILE, HOLDER_FILE = "case.lock", "in-use.json"
+_SAME_START_S = 1.0  # two processes of one number began at other times
 
 
-class CaseInUseError(UserError):
+class CaseReadOnlyError(UserError):
+    """The case can be looked at, not written."""
+
+
+class CaseInUseError(CaseReadOnlyError):
     """Another window has the case open."""
 
 
@@ -44,7 +51,7 @@ class CaseLock:
     ------
     CaseInUseError
         Another process holds it; the sentence says which.
-    UserError
+    CaseReadOnlyError
         The folder cannot be written.
     """
 
@@ -55,17 +62,23 @@ class CaseLock:
         self._lock = FileLock(path, timeout=0, thread_local=False, is_singleton=True)
         try:
             self._lock.acquire()
+            if self._lock.lock_counter == 1 and _is_at_work(self._holder):
+                self._lock.release()  # a cleaner removed the other's lock; its window goes on
+                raise Timeout(path)
+            self.unclean = self._lock.lock_counter == 1 and self._holder.exists()
+            self._holder.write_text(json.dumps(_me()), encoding="utf-8")
+            keep_private(self._holder)
+            keep_private(folder / LOCK_FILE)
         except Timeout:
             raise CaseInUseError(
                 f"This case is open in another window{_who(self._holder)}. Here it can be looked "
                 "at, not changed. Close the other window, then open the patient again."
             ) from None
         except (OSError, NotImplementedError) as error:
-            raise UserError(
-                f"The case folder {folder.name} cannot be written ({lock_failure(error)})."
+            raise CaseReadOnlyError(
+                f"The case folder {folder.name} cannot be written ({lock_failure(error)}). It can "
+                "be looked at, not changed."
             ) from error
-        self.unclean = self._lock.lock_counter == 1 and self._holder.exists()
-        self._holder.write_text(json.dumps(_me()), encoding="utf-8")
 
     def release(self) -> None:
         """Let others write."""
@@ -74,11 +87,24 @@ class CaseLock:
         self._lock.release()
 
 
-def _me() -> dict[str, str | int]:
+def _is_at_work(path: Path) -> bool:
+    """Whether in-use.json is of another process of this computer, and that still runs."""
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        if holder["computer"] != socket.gethostname() or holder["process"] == os.getpid():
+            return False
+        started: float = psutil.Process(int(holder["process"])).create_time()
+        return abs(started - float(holder["started"])) < _SAME_START_S
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return False
+
+
+def _me() -> dict[str, str | int | float]:
     return {
         "user": _user(),
         "computer": socket.gethostname(),
         "process": os.getpid(),
+        "started": psutil.Process().create_time(),
         "since": datetime.now().strftime("%Y-%m-%d %H:%M"),
     }
 

@@ -54,7 +54,7 @@ def save_structures(case: Case, structures: list[Structure]) -> None:
     if case.read_only:
         raise UserError("This case is open in another window; structures are added there.")
     folder = case.folder / FOLDER
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     kept: dict[str, dict[str, str]] = {}
     with suppress(UserError):
         kept = {entry["name"]: entry for entry in _entries(case)}

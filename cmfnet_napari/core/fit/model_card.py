@@ -53,6 +53,7 @@ INPUT_AND_NETWORK = (
     "patch",
     "confidence",
 )
+MOST_CLASSES = 256  # as many codes as a segmentation of a byte a voxel has
 _PACKAGES = ("cmfnet-napari", "torch", "monai", "numpy")
 
 
@@ -87,7 +88,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     config: Config
-    classes: int = Field(ge=2)
+    classes: int = Field(ge=2, le=MOST_CLASSES)
     study: str = ""
     region: list[list[int]] = []
     steps: int = 0

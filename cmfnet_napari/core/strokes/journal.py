@@ -12,21 +12,31 @@ kinds are one line: undo takes back the newest, whatever it is.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
+from cmfnet_napari.core.strokes.journal_file import (
+    Disk,
+    check_file,
+    check_stored,
+    connect,
+    connect_to_look,
+    identity,
+    not_saved,
+    why,
+)
 
 Source = Literal[
     "hand",
@@ -64,7 +74,6 @@ _LATER = {
     "kind": ("TEXT NOT NULL DEFAULT 'stroke'", "'stroke'"),
     "run": ("TEXT NOT NULL DEFAULT ''", "''"),
 }
-_RETRY_SECONDS = 1.0
 _LARGEST = 1 << 31  # bytes of a stroke's voxels; a damaged length must not fill the memory
 
 
@@ -141,20 +150,24 @@ class Journal:
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
         self._path = Path(path)
-        uri = f"{self._path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        self._disk: _Disk | None = None
+        self._disk: Disk | None = None
+        self._copy: TemporaryDirectory[str] | None = None
         try:
-            self._db = _connect(uri)
-            if not read_only:
+            if read_only:
+                self._db, self._copy = connect_to_look(self._path)
+            else:
+                self._path.touch(mode=0o600)  # what SQLite makes beside it is as private
+                self._db = connect(self._path, "rwc")
                 self._prepare()
-                self._disk = _Disk(uri)
+                self._disk = Disk(self._path)
+                self._opened = identity(self._path)
             self._last = 0
             self._done: dict[int, None] = {}  # what stands; the newest is the last
             self._undone: dict[int, None] = {}
             self._catch_up()
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, OSError) as error:
             raise UserError(
-                f"The stroke journal {self._path.name} cannot be opened ({_why(error)})."
+                f"The stroke journal {self._path.name} cannot be opened ({why(error)})."
             ) from error
 
     def append(self, stroke: Stroke) -> int:
@@ -163,8 +176,11 @@ class Journal:
         Raises
         ------
         UserError
-            The disk is full or the folder is read-only; nothing was recorded.
+            The disk is full, the folder is read-only, another program holds the file, or replaced
+            it; nothing was recorded.
         """
+        if self._disk is not None:
+            check_file(self._db, self._path, self._opened)
         row = (
             stroke.time,
             stroke.author,
@@ -183,10 +199,8 @@ class Journal:
                 self._db.execute(f"INSERT INTO strokes ({_COLUMNS}) VALUES ({marks})", row)
                 number = self._newest()
         except sqlite3.Error as error:
-            raise UserError(
-                f"The stroke could not be saved ({_why(error)}). Free some disk space, then paint "
-                "again."
-            ) from error
+            raise not_saved(error) from error
+        check_stored(self._db, self._path)
         self._last = number
         _take(number, stroke.source, stroke.target, self._done, self._undone)
         if self._disk is not None:
@@ -249,7 +263,7 @@ class Journal:
         rows = self._checked(lambda: self._db.execute(query, (after,)))
         with closing(rows):
             while (row := self._checked(rows.fetchone)) is not None:
-                yield int(row[0]), self._checked(partial(_entry_of, *row[1:]))
+                yield int(row[0]), self._checked(partial(entry_of, *row[1:]))
 
     def strokes(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
         """As `entries`, without the corrections."""
@@ -305,6 +319,8 @@ class Journal:
         if self._disk is not None:
             self._disk.close()
         self._db.close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def _prepare(self) -> None:
         # NORMAL does not wait for the disk; checkpoints, which do, are left to the thread.
@@ -312,21 +328,26 @@ class Journal:
             self._db.execute(f"PRAGMA {pragma}")
         with self._db:
             self._db.execute(_SCHEMA)
-            there = self._there()
+            there = _columns(self._db)
             for name, (kind, _) in _LATER.items():
                 if name not in there:
                     self._db.execute(f"ALTER TABLE strokes ADD COLUMN {name} {kind}")
 
-    def _there(self) -> set[str]:
-        """The columns of the file; who looks on cannot add those that it lacks."""
-        rows = self._checked(lambda: self._db.execute("PRAGMA table_info(strokes)").fetchall())
-        return {row[1] for row in rows}
+    def restore(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows as `select` gives them, each under its own number, into an empty journal.
+
+        Raises
+        ------
+        sqlite3.Error
+            The disk is full, or the journal is not empty.
+        """
+        with self._db:
+            marks = ", ".join("?" for _ in ("id", *_COLUMNS.split(", ")))
+            self._db.executemany(f"INSERT INTO strokes (id, {_COLUMNS}) VALUES ({marks})", rows)
+        self._catch_up()
 
     def _select(self) -> str:
-        there = self._there()
-        names = ("id", *_COLUMNS.split(", "))
-        known = (n if n in there else f"{_LATER.get(n, ('', n))[1]} AS {n}" for n in names)
-        return f"SELECT {', '.join(known)} FROM strokes"
+        return self._checked(lambda: select(self._db))
 
     def _newest(self) -> int:
         return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM strokes").fetchone()[0])
@@ -344,6 +365,12 @@ class Journal:
     def _entry(self, number: int) -> Stroke:
         return next(self.entries(after=number - 1))[1]
 
+    def check_pages(self) -> None:
+        """Raise a UserError when SQLite finds a fault in the file, also where no stroke is."""
+        (found,) = self._checked(lambda: self._db.execute("PRAGMA quick_check(1)").fetchone())
+        if found != "ok":
+            raise self._damaged(printable(str(found)[:80]))
+
     def check_inside(self, stroke: Stroke, size: int) -> None:
         """Raise a UserError unless a stroke lies within so many voxels."""
         if stroke.voxels.size and not 0 <= stroke.voxels.min() <= stroke.voxels.max() < size:
@@ -353,7 +380,7 @@ class Journal:
         try:
             return read()
         except (sqlite3.Error, zlib.error, ValueError, TypeError) as error:
-            raise self._damaged(_why(error)) from error
+            raise self._damaged(why(error)) from error
 
     def _damaged(self, why: str) -> UserError:
         return UserError(
@@ -362,43 +389,16 @@ class Journal:
         )
 
 
-class _Disk:
-    """Brings what is written to the disk, in a thread: a checkpoint of the write-ahead log."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._wanted, self._retry, self._closing = threading.Event(), threading.Event(), False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def sync(self) -> None:
-        self._wanted.set()
-
-    def close(self) -> None:
-        self._closing = True
-        self._wanted.set()
-        self._retry.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with closing(_connect(self._uri)) as db:
-            while not self._closing:
-                self._wanted.wait()
-                self._wanted.clear()
-                try:
-                    db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                except sqlite3.Error:  # a full disk: the log still holds the strokes
-                    self._retry.wait(_RETRY_SECONDS)
-                    self._wanted.set()
+def select(db: sqlite3.Connection) -> str:
+    """The query for all columns of a journal, `entry_of`'s after the number, of any version."""
+    there = _columns(db)  # who looks on cannot add those that it lacks
+    names = ("id", *_COLUMNS.split(", "))
+    known = (n if n in there else f"{_LATER.get(n, ('', n))[1]} AS {n}" for n in names)
+    return f"SELECT {', '.join(known)} FROM strokes"
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
-
-
-def _why(error: Exception) -> str:
-    """An error's words; a damaged file may bring any character and any length into them."""
-    return printable(" ".join(str(error).split())[:80])
+def _columns(db: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in db.execute("PRAGMA table_info(strokes)")}
 
 
 def _take(
@@ -426,7 +426,7 @@ def _take(
         undone.clear()
 
 
-def _entry_of(
+def entry_of(
     moment: float,
     author: str,
     source: Source,
@@ -437,6 +437,7 @@ def _entry_of(
     packed_old: bytes,
     packed_new: bytes,
 ) -> Stroke:
+    """A row of a journal as a stroke or a correction; ValueError or zlib.error if it is damaged."""
     voxels = np.frombuffer(_unpack(packed_voxels), "<i8").astype(np.int64)
     old, new = (np.frombuffer(_unpack(part), np.uint8) for part in (packed_old, packed_new))
     if not voxels.size == old.size == new.size:

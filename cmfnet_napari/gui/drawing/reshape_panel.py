@@ -25,7 +25,7 @@ _WAIT_MS = 300
 _LARGEST_MM = 100.0
 _CHOOSE = "Choose an edit …"
 _HINT = "Edits of the class in use as a whole. You see what changes before it does."
-_NAME_WIDTH = 60
+_NAME_WIDTH = 70
 # Where each margin lies in the grid of fields, and its place among the sides of z, y, x.
 _SIDES = {
     "Head": (0, 0, 0, 1),

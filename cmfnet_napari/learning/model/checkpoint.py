@@ -47,12 +47,14 @@ def load_model(run_or_model: str | Path, device: torch.device) -> tuple[CmFNet, 
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged(path) from error
-    model = build(card.config, card.classes)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
+    # On no device first: a card may ask for more than there is memory.
+    with torch.device("meta"):
+        wanted = build(card.config, card.classes).state_dict()
+    if {name: t.shape for name, t in wanted.items()} != {n: t.shape for n, t in tensors.items()}:
         raise UserError(
             f"The weights in {path.name} were made with another architecture than its card says. "
             "Use the model with the version of cmfnet-napari that trained it, or train again."
-        ) from error
+        )
+    model = build(card.config, card.classes)
+    model.load_state_dict(tensors)
     return model.to(device).eval(), card

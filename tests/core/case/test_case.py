@@ -309,3 +309,20 @@ def test_a_case_of_an_earlier_version_is_found_by_its_bits(tmp_path, study, monk
         del card[later]
     write_json(tmp_path / study.content_hash[:16] / "case.json", card)
     assert case_for(study).folder.name == study.content_hash[:16]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+def test_a_case_is_the_users_alone_whatever_the_umask(tmp_path, study):
+    before = os.umask(0)
+    try:
+        case = create_case(tmp_path / "a", study)
+        paint(case, (2, 3, slice(1, 7)), 2)
+        case.save_classes(case.classes)
+        case.new_run("quick")
+        paths = [case.folder, *case.folder.rglob("*")]
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in paths}
+        case.close()
+    finally:
+        os.umask(before)
+    assert len(modes) > 10
+    assert set(modes.values()) == {"0o700", "0o600"}, modes

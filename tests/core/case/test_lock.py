@@ -1,6 +1,9 @@
 """One window writes a case; a second one looks on and says who has it."""
 
+import errno
 import getpass
+import json
+import os
 import subprocess
 import sys
 
@@ -100,3 +103,34 @@ def test_a_damaged_note_of_the_holder_is_no_hindrance(study, tmp_path, other):
     (tmp_path / "case" / HOLDER_FILE).write_text("[1")
     with pytest.raises(CaseInUseError, match="open in another window\\. Here"):
         CaseLock(tmp_path / "case")
+
+
+def test_a_lock_that_a_cleaner_removed_lets_no_second_writer_in(tmp_path, study, other):
+    """The other window goes on without knowing; it says in in-use.json that it is there."""
+    create_case(tmp_path / "case", study).close()
+    other()
+    (tmp_path / "case" / "case.lock").unlink()
+    with pytest.raises(CaseInUseError, match="open in another window"):
+        open_case(tmp_path / "case")
+    assert case_for(study, tmp_path / "case").read_only
+    holder = json.loads((tmp_path / "case" / HOLDER_FILE).read_text())
+    holder["started"] -= 100  # another process had that number before
+    (tmp_path / "case" / HOLDER_FILE).write_text(json.dumps(holder))
+    (tmp_path / "case" / "case.lock").unlink()
+    case = open_case(tmp_path / "case")
+    assert case.unclean
+    case.close()
+
+
+def test_a_case_that_cannot_be_written_can_be_looked_at(tmp_path, study, monkeypatch):
+    create_case(tmp_path / "case", study).close()
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("cmfnet_napari.core.case.lock.FileLock.acquire", refuse)
+    case = case_for(study, tmp_path / "case")
+    assert case.read_only
+    assert "cannot be written" in case.notice
+    assert "looked at, not changed" in case.notice
+    assert not case.scribbles().any()

@@ -61,6 +61,12 @@ def test_an_older_card_and_one_of_a_later_version_are_read(tmp_path, values):
     assert card.licence == LICENCE
 
 
+def test_a_card_of_millions_of_classes_is_refused_before_any_memory_is_taken(tmp_path, values):
+    path = write(tmp_path / "a.safetensors", values | {"classes": 50_000_000})
+    with pytest.raises(UserError, match=r"does not fit this version \(classes: .*256"):
+        read_card(path)
+
+
 def test_the_card_is_read_without_torch(tmp_path, values):
     path = write(tmp_path / "a.safetensors", values)
     code = (

@@ -1,11 +1,15 @@
 """The journal keeps every stroke, whatever happens to the program."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import zlib
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -315,3 +319,68 @@ def test_strokes_outside_the_images_are_said(path):
     paint(journal, painting, (4, 6, slice(4, 9)), 2)
     with pytest.raises(UserError, match="outside the images"):
         journal.fold(np.zeros((2, 7, 11), np.uint8))
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "restored"])
+def test_a_file_that_is_changed_under_the_window_promises_nothing(path, tmp_path, how):
+    """What a sync tool or a restore does: nothing is accepted that the file does not hold."""
+    older = tmp_path / "older.sqlite"
+    journal = Journal(path)
+    stroke = Stroke(np.arange(3), np.zeros(3, np.uint8), np.ones(3, np.uint8))
+    journal.append(stroke)
+    journal._db.execute("VACUUM INTO ?", (str(older),))
+    journal.append(stroke)
+    if how == "deleted":
+        path.unlink()
+    elif how == "replaced":
+        os.replace(older, path)
+    else:
+        path.unlink()
+        shutil.copy(older, path)
+    with pytest.raises(UserError, match=r"replaced or deleted .* are in strokes\.open-1\.sqlite"):
+        journal.append(stroke)
+    with closing(Journal(path.with_name("strokes.open-1.sqlite"), read_only=True)) as kept:
+        assert kept.last_id() == 2
+    journal.close()
+
+
+def test_a_file_that_another_program_holds_is_called_that_within_two_seconds(path):
+    with closing(Journal(path)) as journal, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        stroke = Stroke(np.arange(3), np.zeros(3, np.uint8), np.ones(3, np.uint8))
+        begin = time.monotonic()
+        with pytest.raises(UserError, match="Another program holds its file") as caught:
+            journal.append(stroke)
+        assert time.monotonic() - begin < 2
+        assert "disk space" not in str(caught.value)
+        other.rollback()
+        assert journal.append(stroke) == 1
+
+
+@pytest.mark.parametrize("with_log", [False, True])
+def test_where_nothing_can_be_written_a_journal_can_be_read(path, monkeypatch, with_log):
+    """A read-only file system: SQLite makes no files beside the journal, and refuses it."""
+    journal = Journal(path)
+    stroke = Stroke(np.arange(3), np.zeros(3, np.uint8), np.ones(3, np.uint8))
+    journal.append(stroke)
+    if not with_log:
+        journal.close()
+        journal = Journal(path)
+
+    class Refused(sqlite3.Connection):
+        def execute(self, *words):
+            error = sqlite3.OperationalError("unable to open database file")
+            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise error
+
+    real = sqlite3.connect
+
+    def connect(address, **options):
+        refused = Path(address.partition("?")[0].removeprefix("file://")).parent == path.parent
+        return real(address, **options, **({"factory": Refused} if refused else {}))
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with closing(Journal(path, read_only=True)) as looking:
+        assert looking.last_id() == 1
+    monkeypatch.undo()
+    journal.close()
