@@ -89,12 +89,15 @@ class ContourRecorder(LayerRecorder):
     def contour(self) -> np.ndarray:
         """The contour of record with all that was edited, uint8 (z, y, x): a copy.
 
+        What is being drawn at this moment is not in it yet.
+
         Raises
         ------
         UserError
             What was edited last could not be saved.
         """
-        self.record()
+        if not self._drawing:  # figures that came meanwhile are shown: no half stroke
+            self.record()
         return self._before.copy()
 
     def show(self, model: np.ndarray) -> None:

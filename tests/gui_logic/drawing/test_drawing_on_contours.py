@@ -184,7 +184,12 @@ def test_a_stroke_stays_one_whoever_looks_at_it_while_it_is_drawn(shown, on_cont
     shown.drawing.draw_on(on_contour)
     recorder, journal = shown.session.hand, shown.session.case.journal
     places = (3, 9, 2), (3, 9, 3), (3, 9, 5)
-    drag(recorder.layer, *places, meanwhile=lambda: recorder.snapshot())
+
+    def look():
+        recorder.snapshot()
+        shown.result.shown()
+
+    drag(recorder.layer, *places, meanwhile=look)
     assert journal.last_id() == 1
     assert recorder.snapshot()[3, 9, 2:6].all()
 
