@@ -66,6 +66,7 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
     from cmfnet_napari.gui.drawing.brush_settings import Brush
     from cmfnet_napari.gui.drawing.layer_pen import LayerPen
     from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
+    from cmfnet_napari.gui.views.trail import Trail
 
     brush = Brush()
     brush.choose(tool)
@@ -74,7 +75,7 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
         counts = np.bincount(layer.data.ravel(), minlength=MAX_CODE + 1)
         journal = Journal(Path(folder) / "strokes.sqlite")
         recorder = StrokeRecorder(layer, journal, counts, viewer.dims)
-        pen = LayerPen(layer, brush, recorder)
+        pen = LayerPen(layer, brush, recorder, Trail())
         layer.selected_label = 1 + layer.selected_label % MAX_CODE  # so that it changes something
         layer.mode = "paint"
         yield

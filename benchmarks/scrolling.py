@@ -27,6 +27,7 @@ def measure() -> list[Row]:
     """Frames a second, milliseconds from a mouse move to its stroke, lateness of a 5 ms timer."""
     os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
     os.environ["CMFNET_CASES"] = tempfile.mkdtemp()
+    os.environ["CMFNET_PREFERENCES"] = os.path.join(tempfile.mkdtemp(), "window.json")
     import napari
 
     from cmfnet_napari.gui.app import add_dock

@@ -74,6 +74,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
     os.environ["CMFNET_CASES"] = tempfile.mkdtemp()
+    os.environ["CMFNET_PREFERENCES"] = os.path.join(tempfile.mkdtemp(), "window.json")
     viewer = napari.Viewer(show_welcome_screen=False)
     dock = add_dock(viewer)
     dock.window().resize(1280, 800)

@@ -174,6 +174,9 @@ def predict(
 
 def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
     """The background worker: JSON lines in, JSON lines out."""
+    from cmfnet_napari.learning.priority import step_back
+
+    step_back()
     from cmfnet_napari.learning.worker import serve
 
     raise typer.Exit(serve(case))

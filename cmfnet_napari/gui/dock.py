@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import napari
-from qtpy.QtCore import QCoreApplication, QEvent, QObject
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabWidget, QWidget
 
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.gui.drawing.scribble_panel import ScribblePanel
 from cmfnet_napari.gui.export.export_panel import ExportPanel
+from cmfnet_napari.gui.key_focus import KeyFocus, swallow
 from cmfnet_napari.gui.key_sheet import KeySheet
+from cmfnet_napari.gui.message_bar import MessageBar
 from cmfnet_napari.gui.opening.open_panel import OpenPanel
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review_panel import ReviewPanel
@@ -20,7 +22,8 @@ from cmfnet_napari.gui.training.refinement import Refinement
 from cmfnet_napari.gui.training.training import Training
 from cmfnet_napari.gui.training.training_panel import TrainingPanel
 from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
-from cmfnet_napari.gui.views.view_grid import ViewGrid
+from cmfnet_napari.gui.views.room import Room
+from cmfnet_napari.gui.views.view_grid import ViewGrid, window_of
 from cmfnet_napari.gui.views.view_panel import ViewPanel
 from cmfnet_napari.gui.welcome import Welcome
 from cmfnet_napari.gui.workbench import Workbench
@@ -39,6 +42,8 @@ class CmFNetDock(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
+        # Of the moves that came while the window was busy X11 would hand on the last one only.
+        QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_CompressHighFrequencyEvents, False)
         self.workbench = bench = Workbench(napari_viewer)
         self.session = session = bench.session
         self.open_panel = OpenPanel(session, bench.mr_placement)
@@ -77,22 +82,41 @@ class CmFNetDock(QWidget):
         self.tabs.setCornerWidget(button("?", self._show_keys, "What every key does"))
         QShortcut(QKeySequence("?"), self, activated=self._show_keys)
         self.steps = StepMarks(self.tabs, session, bench.result, bench.review)
+        self.room = Room()
         self.view_panel = ViewPanel(
-            session, bench.planes, bench.layouts, bench.fusion, bench.windowing
+            session,
+            bench.planes,
+            bench.layouts,
+            bench.fusion,
+            bench.windowing,
+            bench.measures,
+            self.room,
         )
         self.welcome = Welcome(napari_viewer)
-        links = ViewLinks(session, bench.navigation, bench.fusion, bench.windowing)
+        links = ViewLinks(
+            session,
+            bench.navigation,
+            bench.fusion,
+            bench.windowing,
+            bench.trail,
+            bench.measures,
+        )
         self.view_grid = ViewGrid(self, links, bench.planes, bench.layouts)
+        self.messages = MessageBar(session)
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)
         self.notice.hide()
         self.update_status = _UpdateStatus(session, bench.training, bench.refinement)
-        self.setLayout(column(self.notice, self.view_panel, self.tabs, self.update_status.label))
+        parts = self.messages, self.notice, self.view_panel, self.tabs, self.update_status.label
+        self.setLayout(column(*parts))
         self.setMinimumWidth(_WIDTHS[0])
         self.setMaximumWidth(_WIDTHS[1])
+        self._window_end = _WindowEnd(self)
+        self.key_focus = KeyFocus(self, self.view_grid.take_keys)
         bench.keys_asked.connect(self._show_keys)
         session.opened.connect(self._on_opened)
         session.closed.connect(self.notice.hide)
+        session.closed.connect(self.room.close)
         bench.training.finished.connect(lambda _event: self.tabs.setCurrentIndex(3))
         bench.review.correcting.connect(lambda: self.tabs.setCurrentIndex(1))
         QCoreApplication.instance().aboutToQuit.connect(bench.close)
@@ -112,16 +136,51 @@ class CmFNetDock(QWidget):
         self.tabs.setCurrentIndex(1)
         self.notice.setText(self.session.case.notice)
         self.notice.setVisible(self.session.case.read_only)
+        self.room.open(window_of(self))
+        self.view_grid.take_keys()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
+        """Keep what is typed into a field from the images; napari's window hears all keys."""
+        if not swallow(event):
+            super().keyPressEvent(event)
 
     def event(self, event: QEvent) -> bool:
-        """End everything when napari takes the widget out of its closed dock."""
+        """Know the window, and end everything when napari takes the widget out of its dock."""
+        if event.type() == QEvent.Type.ParentChange:
+            self._window_end.watch(window_of(self))
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.workbench.close()
+            self.key_focus.close()
+            self.messages.close_bar()
             self.welcome.close()
             self.training_panel.close_plots()
             self.review_panel.slices.plot.close_plot()
             self.deleteLater()
         return super().event(event)
+
+
+class _WindowEnd(QObject):
+    """Ends the work when the window is about to be deleted.
+
+    Qt deletes the views before the dock: what still listens to them then speaks to nobody.
+    """
+
+    def __init__(self, dock: CmFNetDock) -> None:
+        super().__init__(dock)
+        self._close = dock.workbench.close
+        self._window: QWidget | None = None
+
+    def watch(self, window: QWidget | None) -> None:
+        """Watch a window, once; None: the dock is in none yet."""
+        if window is not None and window is not self._window:
+            self._window = window
+            window.installEventFilter(self)
+
+    def eventFilter(self, _window: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """The last moment at which all is there."""
+        if event.type() == QEvent.Type.DeferredDelete:
+            self._close()
+        return False
 
 
 class _UpdateStatus(QObject):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
-from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.key_bindings import KeyBindingLike, coerce_keybinding
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from cmfnet_napari.gui.drawing import drawing_keys
 from cmfnet_napari.gui.registration.nudge import KEYS as NUDGE_KEYS
 from cmfnet_napari.gui.review.review import NEXT_PLACE
+from cmfnet_napari.gui.shared.preferences import preferences
 from cmfnet_napari.gui.shared.shortcuts import Shortcut
 from cmfnet_napari.gui.views import view_keys
 
@@ -29,7 +31,7 @@ _MOUSE = (
     ("Ctrl and left button", "Join the stroke to the last one by a straight line"),
     ("Right button, dragged", "Window (right: wider) and level (down: darker)"),
     ("Shift and left button", "Put all planes through this place"),
-    ("Wheel; Ctrl and wheel", "Zoom; change the slice"),
+    ("Double click", "Give a view all the room, or all again; not while you draw: Shift+F there"),
 )
 _SIZE = 460, 640  # pixels
 
@@ -42,10 +44,21 @@ class KeySheet(QDialog):
         self.setWindowTitle("Keys")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.text = QTextBrowser()
-        self.text.setHtml(sheet())
+        self.wheel = QCheckBox("The wheel zooms, as elsewhere in napari")
+        self.wheel.setChecked(preferences().wheel_zooms)
+        self.wheel.toggled.connect(self._choose_wheel)
+        self._choose_wheel(self.wheel.isChecked())
         layout = QVBoxLayout(self)
         layout.addWidget(self.text)
+        layout.addWidget(self.wheel)
         self.resize(*_SIZE)
+
+    def _choose_wheel(self, zooms: bool) -> None:
+        kept = preferences()
+        if kept.wheel_zooms != zooms:
+            kept.wheel_zooms = zooms
+            kept.write()
+        self.text.setHtml(sheet())
 
 
 def sheet() -> str:
@@ -55,14 +68,21 @@ def sheet() -> str:
     parts = (
         ("Keys", ours),
         ("napari's own", _NAPARIS),
-        ("Mouse", _MOUSE),
+        ("Mouse", (*_MOUSE, _wheel())),
         ("While the MR is moved by hand", ((nudges, "Move and turn the MR"),)),
     )
     note = "<p>The first group can be changed in napari: <i>File → Preferences → Shortcuts</i>.</p>"
     return "".join(_table(title, rows) for title, rows in parts) + note
 
 
-def _table(title: str, rows: object) -> str:
+def _wheel() -> tuple[str, str]:
+    plain, with_ctrl = "Change the slice", "zoom"
+    if preferences().wheel_zooms:
+        plain, with_ctrl = "Zoom", "change the slice"
+    return "Wheel; Ctrl and wheel", f"{plain}; {with_ctrl}"
+
+
+def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
     cells = "".join(
         f"<tr><td><b>{escape(keys)}</b>&nbsp;&nbsp;</td><td>{escape(what)}</td></tr>"
         for keys, what in rows
@@ -70,7 +90,7 @@ def _table(title: str, rows: object) -> str:
     return f"<h3>{title}</h3><table>{cells}</table>"
 
 
-def _readable(keys: list[object]) -> str:
+def _readable(keys: list[KeyBindingLike]) -> str:
     """As this platform writes keys."""
     words = (QKeySequence(str(coerce_keybinding(key))) for key in keys)
     native = QKeySequence.SequenceFormat.NativeText

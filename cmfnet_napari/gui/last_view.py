@@ -138,7 +138,7 @@ class LastView(QObject):
         self._layouts.show(views.layout)
         if self._navigation.crosshair != views.crosshair:
             self._navigation.switch_crosshair()
-        if views.plane in PLANES:
+        if views.plane in PLANES and views.plane != self._planes.plane:
             self._planes.show(views.plane)
         self._navigation.go_to_voxel(views.slices)
         viewer.scene.camera.center = views.center

@@ -8,6 +8,7 @@ from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.contours.comparison import Comparison
+from cmfnet_napari.gui.contours.kept_contour import KeptContour
 from cmfnet_napari.gui.contours.provisional import ProvisionalContour
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.drawing import drawing_keys
@@ -31,8 +32,10 @@ from cmfnet_napari.gui.training.training_activity import TrainingActivity
 from cmfnet_napari.gui.views import view_keys
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import Layouts
+from cmfnet_napari.gui.views.measures import Measures
 from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.planes import Planes
+from cmfnet_napari.gui.views.trail import Trail
 from cmfnet_napari.gui.views.windowing import Windowing
 
 
@@ -52,6 +55,7 @@ class Workbench(QObject):
         super().__init__(session)
         self.session = session
         self.result = Result(session)
+        self.kept_contour = KeptContour(session, self.result)
         self.training = Training(session, self.result)
         self.refinement = Refinement(session, self.result, self.training)
         self.training_activity = TrainingActivity(self.training)
@@ -71,9 +75,11 @@ class Workbench(QObject):
         self.automatic_strokes = AutomaticStrokes(session)
         self.mr_placement = MrPlacement(session, self.fusion, self.training)
         self.brush = Brush(session)
-        self.drawing = Drawing(session, self.navigation, self.brush)
+        self.trail, self.measures = Trail(), Measures(session)
+        self.drawing = Drawing(session, self.navigation, self.brush, self.trail)
         self.reshaping = Reshaping(session, self.drawing, self.navigation)
         self.provisional = ProvisionalContour(session, self.result)
+        self.training.launching.connect(self.provisional.fill_in)
         self.training.previewed.connect(self.provisional.give_way)
         self.training.failed.connect(self.provisional.come_back)
         self.last_view = LastView(
@@ -98,14 +104,14 @@ class Workbench(QObject):
             self.session.close()
             self.seen_slices.close()
             self.navigation.close()
+            self.kept_contour.close()
 
     def _arrange(self) -> None:
         """Planes, keys, scale bar, a place to start, and how the patient was seen last."""
         session, layer = self.session, self.session.scribbles
-        self.planes.open()
         session.viewer.canvas.overlays.scale_bar.visible = True
         self.navigation.go_to_voxel(_first_place(layer.data))
-        self.planes.show("axial")
+        self.planes.open()
         self.drawing.open()
         layer.selected_label = FIRST_CLASS
         layer.editable = session.writable
@@ -137,7 +143,7 @@ class Workbench(QObject):
 
     def _what_keys_do(self) -> Actions:
         """What is done for every one of `key_sheet.SHORTCUTS`."""
-        looking = self.planes, self.layouts, self.fusion, self.navigation
+        looking = self.planes, self.layouts, self.fusion, self.navigation, self.measures
         return {
             **drawing_keys.what_keys_do(self.session, self.drawing),
             **view_keys.what_keys_do(*looking),

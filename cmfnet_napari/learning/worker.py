@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-import psutil
 from torch import nn
 
 from cmfnet_napari.core.arrays import Codes
@@ -130,10 +129,12 @@ class NewStrokes:
 
 
 def serve(folder: Path) -> int:
-    """Work on a case until told to quit; return the exit status."""
+    """Work on a case until told to quit; return the exit status.
+
+    Who starts it has called `priority.step_back` before all that is imported here.
+    """
     out = _claim_stdout()
     os.umask(0o077)  # it writes into the case alone, which is the user's alone
-    _step_back()
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale
     inbox = Inbox(sys.stdin)
@@ -302,12 +303,6 @@ def _claim_stdout() -> TextIO:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
     return out
-
-
-def _step_back() -> None:
-    """Let the window go first: its event loop must never wait for training."""
-    lowest = psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10
-    psutil.Process().nice(lowest)
 
 
 def _say(out: TextIO, event: events.Event) -> None:

@@ -33,7 +33,7 @@ from tests.forked import Forked
 
 PROMISE_SECONDS = 0.5  # a stroke is on disk by then
 ORPHAN_SECONDS = 30
-START_SECONDS = 120
+START_SECONDS = 300  # who has not said it by then never will
 SHAPE, SPACING = (12, 20, 16), (3.0, 0.9, 1.1)  # z, y, x
 
 
@@ -93,7 +93,11 @@ class Window:
     """One run of the scripted session, and what it said."""
 
     def __init__(self, folder: Path, seed: int, fit: bool) -> None:
-        cases = {"CMFNET_CASES": str(folder / "cases"), "OMP_NUM_THREADS": "1"}
+        cases = {
+            "CMFNET_CASES": str(folder / "cases"),
+            "CMFNET_PREFERENCES": str(folder / "window.json"),
+            "OMP_NUM_THREADS": "1",
+        }
         self.process = Forked(
             "tests.faults.window_session",
             "main",

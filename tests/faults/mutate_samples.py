@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 import torch
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.case.structures import Structure, save_structures
@@ -52,7 +54,12 @@ def write_samples(root: Path) -> dict[str, list[Path]]:
         "NIfTI": [lambda f: _image(f / "open.nii"), lambda f: _image(f / "open.nii.gz")],
         "NRRD": [lambda f: _image(f / "open.nrrd"), lambda f: _image(f / "open.nrrd", False)],
         "MHA": [lambda f: _image(f / "open.mha"), lambda f: _image(f / "open.mhd", False)],
-        "DICOM": [write_series, *([_real_series] if REAL.exists() else [])],
+        "DICOM": [
+            write_series,
+            _bare_series,
+            _deflated_series,
+            *([_real_series] if REAL.exists() else []),
+        ],
         "RTSTRUCT": [_structures],
         "scribbles": [
             lambda f: _scribbles(f / "open.nii.gz"),
@@ -135,6 +142,23 @@ def write_series(
         writer.SetFileName(str(out / f"slice{k:03d}.dcm"))
         writer.Execute(plane)
     return out
+
+
+def _bare_series(folder: Path) -> None:
+    """Without preamble and file meta information, as old archives keep it."""
+    for path in sorted(write_series(folder).iterdir()):
+        data = pydicom.dcmread(path)
+        data.add_new(0x00280120, "SS", -1000)  # padding
+        del data.file_meta
+        data.preamble = None
+        data.save_as(path, implicit_vr=True, little_endian=True, enforce_file_format=False)
+
+
+def _deflated_series(folder: Path) -> None:
+    for path in sorted(write_series(folder).iterdir()):
+        data = pydicom.dcmread(path)
+        data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        data.save_as(path, enforce_file_format=True)
 
 
 def _real_series(folder: Path) -> None:

@@ -36,8 +36,8 @@ def test_whole_files_are_read_and_failures_are_told_apart(tmp_path, monkeypatch)
         reader.process.kill()
         assert reader.read("NIfTI", opened(kinds["NIfTI"][0])) == ("crash", "SIGKILL")
         monkeypatch.setattr(mutations, "SECONDS", 0.5)
-        os.mkfifo(home / "never.nii.gz")  # reading waits for a writer
-        assert reader.read("NIfTI", home / "never.nii.gz")[0] == "hang"
+        os.mkfifo(home / "never.csv")  # reading waits for a writer
+        assert reader.read("cohort", home / "never.csv")[0] == "hang"
     finally:
         reader.close()
 

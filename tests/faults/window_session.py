@@ -77,13 +77,17 @@ class User:
     def paint(self, code: int | None = None) -> None:
         code = self.random.choice((1, 2)) if code is None else code
         self.draw(self.session.scribbles, code)
-        QTimer.singleShot(0, lambda: self.tell("stroke"))  # when the event that drew it has ended
+        self.tell_soon("stroke")
 
     def correct(self) -> None:
         if self.workbench.result.exists:
             self.draw(self.workbench.result.prediction, self.random.choice((0, 1)))
-            QTimer.singleShot(RECORDED_MS, lambda: self.tell("correction"))
-            self.pause = 2 * RECORDED_MS  # the contour is compared: no other edit before that
+            self.tell_soon("correction")
+
+    def tell_soon(self, what: str) -> None:
+        """Once it is recorded: a stroke may cover corrections, an edit is compared; then go on."""
+        QTimer.singleShot(RECORDED_MS, lambda: self.tell(what))
+        self.pause = 2 * RECORDED_MS
 
     def take_back(self) -> None:
         at = tuple(self.random.randrange(n) for n in self.session.scribbles.data.shape)

@@ -22,7 +22,7 @@ import SimpleITK as sitk
 HERE = Path(__file__).parent
 SHAPE = (12, 20, 16)  # z, y, x on the Study's Grid
 SPACING = (3.0, 0.9, 1.1)
-HANGS_MS = 120_000  # whoever waits longer than this waits for what will not come
+HANGS_MS = 300_000  # whoever waits longer than this waits for what will not come
 
 pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")
 
@@ -88,10 +88,16 @@ def patiently(wait: Callable, *what: object, timeout: int = 0, **options: object
     return wait(*what, timeout=max(timeout, HANGS_MS), **options)
 
 
+def _nothing(_spare: object) -> None:
+    """No worker before a test wants one."""
+
+
 @pytest.fixture(autouse=True)
 def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Case folders of a test live with it."""
     monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    monkeypatch.setattr("cmfnet_napari.gui.training.spare_worker.SpareWorker.prepare", _nothing)
+    monkeypatch.setenv("CMFNET_PREFERENCES", str(tmp_path / "window.json"))
     return tmp_path / "cases"
 
 

@@ -85,7 +85,7 @@ def test_what_a_key_cannot_do_is_said(opened, hand, scribble, monkeypatch):
     def full(*_):
         raise UserError("The stroke could not be saved (disk full).")
 
-    monkeypatch.setattr(opened.session.recorder, "undo", full)
+    monkeypatch.setattr(opened.session.case.journal, "undo", full)
     monkeypatch.setattr(opened.session.recorder, "add", full)
     for key in ("Ctrl+Z", "I"):
         notification_manager.records.clear()

@@ -56,6 +56,7 @@ def line(mask: np.ndarray, axis: int) -> tuple[tuple[int, int, int], tuple[int, 
 
 
 @pytest.mark.slow
+@pytest.mark.canvas
 def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, tmp_path):
     camera, session = Camera(qtbot), dock.session
     dock.window().move(0, 0)

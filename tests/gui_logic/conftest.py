@@ -49,6 +49,7 @@ def bench(tmp_path, monkeypatch, background, said):
         "cmfnet_napari.gui.shared.shortcuts._register", lambda _: None
     )  # napari's own
     monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    monkeypatch.setenv("CMFNET_PREFERENCES", str(tmp_path / "window.json"))
     bench = Workbench(ViewerModel())
     yield bench
     bench.close()

@@ -18,6 +18,7 @@ from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES
 from cmfnet_napari.gui.patient.layers import case_layers
 from cmfnet_napari.gui.patient.opened import prepare
+from cmfnet_napari.gui.training import spare_worker
 
 SHAPE = (4, 6, 5)  # z, y, x
 CT_SHAPE = (5, 8, 7)
@@ -177,6 +178,7 @@ class Client(QObject):
     def __init__(self, command):
         super().__init__()
         self.command, self.sent, self.closed, self.killed = command, [], False, False
+        self.running = True
 
     def send(self, command):
         self.sent.append(command)
@@ -242,6 +244,7 @@ class StandInTraining(QObject):
     def __init__(self):
         super().__init__()
         self.running, self.follow = False, True
+        self.spare = SimpleNamespace(take=lambda: spare_worker.WorkerClient(["worker"]))
 
     def command(self, folder):
         return ["worker", folder.name]

@@ -6,6 +6,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 
 from cmfnet_napari.core.case.folder import open_case
 from cmfnet_napari.core.fit import events
@@ -18,7 +19,12 @@ from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
 
-from .conftest import Worker, fit_command
+from .conftest import Worker, coarse_ball, fit_command
+
+
+@pytest.fixture
+def ball():
+    return coarse_ball()
 
 
 def test_fit_predict_and_leave(ball, case):
@@ -64,7 +70,7 @@ def test_stop_is_answered_within_a_second(ball, case, worker):
 
 
 def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch):
-    same = {"steps": 8, "width": 2, "preview_seconds": 3600, "dropout": 0.2}
+    same = {"steps": 8, "width": 2, "dropout": 0.2}
     worker.say(fit_command(ball.config, **same))
     whole = worker.until("finished")[-1]
     assert worker.end() == 0
@@ -117,7 +123,7 @@ def test_a_kept_preview_becomes_the_contour(ball, case, worker):
 
 
 def test_sigterm_saves_the_state(ball, case, worker):
-    worker.say(fit_command(ball.config, steps=100_000, preview_seconds=1000))
+    worker.say(fit_command(ball.config, steps=100_000))
     worker.until("step")
     worker.process.terminate()
     assert worker.process.wait(timeout=60) == 0
@@ -137,7 +143,7 @@ def test_two_workers_make_two_runs(ball, case, worker):
 
 
 def test_closing_stdin_writes_a_checkpoint_and_ends(ball, case, worker):
-    worker.say(fit_command(ball.config, steps=100_000, preview_seconds=1000))
+    worker.say(fit_command(ball.config, steps=100_000))
     worker.until("step")
     assert worker.end() == 0
     (run,) = open_case(case.folder, read_only=True).runs()
@@ -162,14 +168,13 @@ def test_strokes_drawn_meanwhile_are_taken(ball, case, worker):
 
 
 def test_strokes_bring_the_next_preview_forward(ball, case, worker):
-    small = {"spacing": 3.0, "steps": 100_000, "preview_seconds": 1000}
-    worker.say(fit_command(ball.config, **small))
+    worker.say(fit_command(ball.config, steps=100_000))
     worker.until("step")
     more = ball.scribbles.copy()
     more[9, 5, 8:20] = 1
     case.journal.append(difference(ball.scribbles, more))
     before = worker.processor_seconds()
-    worker.until("preview")  # else in 1000 s
+    worker.until("preview")  # else in an hour
     assert worker.processor_seconds() - before < 15
     worker.say(events.Stop())
     worker.until("finished")

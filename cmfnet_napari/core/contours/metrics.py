@@ -9,7 +9,8 @@ millimetres, as the CHAOS challenge measures them (Kavur et al., Medical Image A
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -23,9 +24,14 @@ from cmfnet_napari.core.geometry.boxes import bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
 
 
+def _shown(title: str, digits: int) -> dict[str, str | int]:
+    """Put a measure into tables, reports and a cohort's results, not into CSV alone."""
+    return {"title": title, "digits": digits}
+
+
 @dataclass(frozen=True)
 class Scores:
-    """Agreement of one class, or the mean of all.
+    """Agreement of one class, or the mean of all; a measure is a field, in the order of tables.
 
     None means undefined: distances need both sides, a relative difference needs a reference.
 
@@ -48,14 +54,26 @@ class Scores:
         (volume − reference) / reference.
     """
 
-    dsc: float
-    asd_mm: float | None
-    hd95_mm: float | None
+    dsc: float = field(metadata=_shown("DSC", 3))
+    asd_mm: float | None = field(metadata=_shown("ASD, mm", 2))
+    hd95_mm: float | None = field(metadata=_shown("HD95, mm", 1))
     hd_mm: float | None
-    surface_dsc: float
-    volume_ml: float
-    reference_ml: float
+    surface_dsc: float = field(metadata=_shown("Surface DSC at {tolerance_mm:g} mm", 3))
+    volume_ml: float = field(metadata=_shown("Volume, ml", 1))
+    reference_ml: float = field(metadata=_shown("Reference, ml", 1))
     volume_difference: float | None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a field of `Scores` is shown; the title may name the tolerance."""
+
+    name: str
+    title: str
+    digits: int
+
+
+MEASURES = tuple(Measure(one.name, **one.metadata) for one in fields(Scores) if one.metadata)
 
 
 @dataclass(frozen=True)
@@ -157,16 +175,10 @@ def _surface(mask: Mask) -> Wholes:
 
 
 def _mean(rows: list[Scores]) -> Scores:
-    return Scores(
-        dsc=float(np.mean([row.dsc for row in rows])),
-        asd_mm=_mean_of([row.asd_mm for row in rows]),
-        hd95_mm=_mean_of([row.hd95_mm for row in rows]),
-        hd_mm=_mean_of([row.hd_mm for row in rows]),
-        surface_dsc=float(np.mean([row.surface_dsc for row in rows])),
-        volume_ml=float(np.mean([row.volume_ml for row in rows])),
-        reference_ml=float(np.mean([row.reference_ml for row in rows])),
-        volume_difference=_mean_of([row.volume_difference for row in rows]),
-    )
+    means: dict[str, Any] = {
+        one.name: _mean_of([getattr(row, one.name) for row in rows]) for one in fields(Scores)
+    }
+    return Scores(**means)
 
 
 def _mean_of(values: list[float | None]) -> float | None:

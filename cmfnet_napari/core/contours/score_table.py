@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from cmfnet_napari.core.contours.hand_work import HandWork
-from cmfnet_napari.core.contours.metrics import Evaluation, Scores
+from cmfnet_napari.core.contours.metrics import MEASURES, Evaluation, Scores
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.words import cell
 
@@ -39,17 +39,11 @@ def score_rows(
     names, columns = list(evaluation.classes), list(evaluation.classes.values())
     if len(columns) > 1:
         names, columns = [*names, _MEAN], [*columns, evaluation.mean]
-    measures = {
-        "DSC": ("dsc", 3),
-        "ASD, mm": ("asd_mm", 2),
-        "HD95, mm": ("hd95_mm", 1),
-        f"Surface DSC at {evaluation.tolerance_mm:g} mm": ("surface_dsc", 3),
-        "Volume, ml": ("volume_ml", 1),
-        "Reference, ml": ("reference_ml", 1),
-    }
     return names, {
-        title: [_figure(getattr(scores, name), digits) for scores in columns]
-        for title, (name, digits) in measures.items()
+        measure.title.format(tolerance_mm=evaluation.tolerance_mm): [
+            _figure(getattr(scores, measure.name), measure.digits) for scores in columns
+        ]
+        for measure in MEASURES
     }
 
 

@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.clues.provisional_contour import Provisional, provisional_contour
 from cmfnet_napari.core.contours.components import volumes_ml
+from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.geometry.boxes import Box
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
 from cmfnet_napari.gui.contours.result import Result
@@ -77,6 +78,11 @@ class ProvisionalContour(QObject):
         self._replaced = False
         self._later()
 
+    def fill_in(self) -> None:
+        """A fit begins: while its program loads, what the strokes tell is all there is."""
+        if self.enabled and not self._result.exists:
+            self.show_now()
+
     def give_way(self) -> None:
         """The network has a contour, be it a preview."""
         self._replaced = True
@@ -96,8 +102,9 @@ class ProvisionalContour(QObject):
         return self.enabled and self._session.writable and not self._replaced
 
     def _on_opened(self) -> None:
-        self._replaced = False
-        self.said.emit(_NEEDS if self.enabled else "")
+        self._replaced = newest_prediction(self._session.case.runs()) is not None
+        self.said.emit(_NEEDS if self.enabled and not self._replaced else "")
+        self._later()
 
     def _on_result(self, volumes: dict[str, float] | None) -> None:
         if volumes is not None:

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
@@ -19,7 +18,7 @@ from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.gui.patient.classes import class_names, segmentation_colors
+from cmfnet_napari.gui.patient.classes import class_names, preview_colors, segmentation_colors
 from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
 from cmfnet_napari.gui.patient.layers import (
     OPENED,
@@ -31,6 +30,7 @@ from cmfnet_napari.gui.patient.layers import (
 )
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # labels, probability, disagreement
@@ -119,7 +119,7 @@ class Result(QObject):
         if self._preview is not None and self._preview in viewer.layers:
             self._preview.data = labels
             return
-        colors = segmentation_colors(case.classes)
+        colors = preview_colors(case.classes)
         layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
         layer.metadata[OPENED] = self._session.patient
         layer.editable = False

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QG
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND
 from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes, Wish
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.shared.widgets import ask_file, button, row, said, text_label
+from cmfnet_napari.gui.shared.dialogs import ask_file
+from cmfnet_napari.gui.shared.widgets import button, row, said, text_label
 
 _DEBOUNCE_MS = 300
 # Margin in mm and coverage in percent: the paper's, for background and for a class.

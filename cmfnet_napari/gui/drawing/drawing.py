@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from napari.layers import Labels
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
@@ -16,7 +15,9 @@ from cmfnet_napari.gui.drawing.tools import EMPTY
 from cmfnet_napari.gui.patient.contour_recorder import OWN_SHOWN, ContourRecorder
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.views.navigation import Navigation
+from cmfnet_napari.gui.views.trail import Trail
 
 _BEYOND_MM = 10.0  # a tumour may go on so far above and below what is drawn
 _NOTHING_DRAWN = "Draw a stroke of this class first."
@@ -35,10 +36,13 @@ class Drawing(QObject):
     changed = Signal()  # which layer is drawn on, and how
     filling_asked = Signal()  # of a contour's slices between corrected ones
 
-    def __init__(self, session: Session, navigation: Navigation, brush: Brush) -> None:
+    def __init__(
+        self, session: Session, navigation: Navigation, brush: Brush, trail: Trail
+    ) -> None:
         super().__init__(session)
         self._session = session
         self._navigation = navigation
+        self._trail = trail
         self._pens: list[LayerPen] = []
         self.brush = brush
         self._settings = SharedSettings(session)
@@ -63,7 +67,9 @@ class Drawing(QObject):
             The scribbles or a contour of the main viewer; the scribbles where it is left out.
         """
         recorder = None if original is None else self._session.recorder_of(original)
-        self._pens.append(LayerPen(layer, self.brush, recorder or self._session.recorder))
+        self._pens.append(
+            LayerPen(layer, self.brush, recorder or self._session.recorder, self._trail)
+        )
         self.brush.set_size(self.brush.size_mm)
 
     def detach(self, layer: Labels) -> None:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from napari.layers import Labels
+from napari.utils.events import Event
 
 from cmfnet_napari.gui.drawing.brush_settings import Brush
-from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, ground_of
+from cmfnet_napari.gui.drawing.tools import TOOLS, UnfinishedStroke, Way, ground_of
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
+from cmfnet_napari.gui.views.trail import Trail
 
 _MODES = ("paint", "erase")
 _JOIN = "Control"  # Qt's name: Ctrl, and Cmd on a Mac
@@ -32,11 +34,13 @@ class LayerPen:
         What to draw with.
     recorder : LayerRecorder
         Hears of every stroke.
+    trail : Trail
+        Where the mouse goes over the views of planes.
     """
 
-    def __init__(self, layer: Labels, brush: Brush, recorder: LayerRecorder) -> None:
+    def __init__(self, layer: Labels, brush: Brush, recorder: LayerRecorder, trail: Trail) -> None:
         self.layer = layer
-        self._brush, self._recorder = brush, recorder
+        self._brush, self._recorder, self._trail = brush, recorder, trail
         self._last: np.ndarray | None = None  # where the last stroke ended, z, y, x
         layer.mouse_drag_callbacks.append(self._on_press)
         layer.events.mode.connect(self.show)
@@ -72,7 +76,7 @@ class LayerPen:
         self._brush.follow(self.layer.brush_size * min(self.layer.scale))
         self.show()
 
-    def _on_press(self, layer: Labels, event: object) -> Iterator[None]:
+    def _on_press(self, layer: Labels, event: Event) -> Iterator[None]:
         """One stroke, from press to release; other buttons and keys are others' business."""
         plane = tuple(event.dims_displayed)
         ours = event.button == 1 and set(event.modifiers) <= {_JOIN}
@@ -89,7 +93,7 @@ class LayerPen:
                 self._recorder.layer.refresh()
 
     def _follow(
-        self, stroke: UnfinishedStroke, event: object, plane: tuple[int, ...]
+        self, stroke: UnfinishedStroke, event: Event, plane: tuple[int, ...]
     ) -> Iterator[None]:
         here = self._place(event)
         joined = _JOIN in event.modifiers and self._same_slice(here, plane)
@@ -100,12 +104,20 @@ class LayerPen:
         way.move(here)
         yield
         while event.type == "mouse_move":
-            way.move(self._place(event))
+            self._draw_on(way, event)
             yield
+        self._draw_on(way, event)  # to where the button was let go, whatever came between
         self._last = self._place(event)
         way.end()
 
-    def _place(self, event: object) -> np.ndarray:
+    def _draw_on(self, way: Way, event: Event) -> None:
+        """Draw to where the mouse is, the way it came: napari's events are only some of it."""
+        if not self._trail.followed:
+            way.move(self._place(event))
+        for place in self._trail.take():
+            way.move(np.array(self.layer.world_to_data(place), float))
+
+    def _place(self, event: Event) -> np.ndarray:
         return np.array(self.layer.world_to_data(event.position), float)
 
     def _same_slice(self, place: np.ndarray, plane: tuple[int, ...]) -> bool:

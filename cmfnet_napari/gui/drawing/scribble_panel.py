@@ -19,12 +19,11 @@ from cmfnet_napari.gui.drawing.reshape_panel import ReshapePanel
 from cmfnet_napari.gui.drawing.reshaping import Reshaping
 from cmfnet_napari.gui.drawing.tools_panel import ToolsPanel
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.dialogs import ask_file, ask_target
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
-    ask_file,
-    ask_target,
     button,
     column,
     group,

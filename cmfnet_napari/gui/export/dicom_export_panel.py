@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFormLayout,
     QHeaderView,
     QLineEdit,
@@ -24,6 +23,7 @@ from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
 from cmfnet_napari.gui.export.dicom_export import OUTDATED, Choice, DicomExport
 from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
+from cmfnet_napari.gui.shared.dialogs import ask_folder, ask_open, ask_save
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
@@ -196,20 +196,20 @@ class DicomExportPanel(QWidget):
         self.said.setText(text)
 
     def _ask_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Choose the folder of the CT's DICOM files")
+        path = ask_folder(self, "Choose the folder of the CT's DICOM files")
         if path:
             self.folder.setText(path)
             self.folder.setToolTip(plain(path))
 
     def _ask_set(self) -> None:
-        path = QFileDialog.getOpenFileName(self, "Choose a structure set to add to")[0]
+        path = ask_open(self, "Choose a structure set to add to", what="results")
         if path:
             self.add_to.setText(path)
 
     def _ask_target(self) -> None:
         ending = FORMATS[self.kind.currentData()].ending
         name = file_name(self.rois[0].name if self.rois else "contours", ending)
-        path = QFileDialog.getSaveFileName(self, "Export", name, f"DICOM (*{ending})")[0]
+        path = ask_save(self, "Export", name, f"DICOM (*{ending})")
         if path:
             self.export(path if Path(path).suffix else path + ending)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.core.dicom.export.provenance import Maker
 from cmfnet_napari.gui.contours.result import Result
@@ -13,9 +13,9 @@ from cmfnet_napari.gui.export.dicom_export_panel import DicomExportPanel
 from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review import Review
+from cmfnet_napari.gui.shared.dialogs import ask_save, ask_target
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
-    ask_target,
     button,
     column,
     group,
@@ -116,6 +116,6 @@ def _count(number: int, word: str) -> str:
 
 def _ask(parent: QWidget, title: str, name: str, kind: str) -> str:
     """Ask where to write a file; empty when the user thinks better of it."""
-    path = QFileDialog.getSaveFileName(parent, title, name, kind)[0]
+    path = ask_save(parent, title, name, kind)
     ending = Path(name).suffix
     return path if not path or path.endswith(ending) else path + ending

@@ -215,7 +215,7 @@ class DicomChooser(QDialog):
         notes += left_out_notes(self._found.left_out)
         for image in filter(None, (ct, mr)):
             notes += missing_slices(image, self._found)
-        self.note.setText(" ".join(notes))
+        self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
         self.buttons.button(QDialogButtonBox.StandardButton.Open).setEnabled(ct is not None)
 

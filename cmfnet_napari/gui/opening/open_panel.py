@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from html import escape
 
-from qtpy.QtWidgets import QFileDialog, QProgressBar, QWidget
+from qtpy.QtWidgets import QProgressBar, QWidget
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.hounsfield import OFFSET, lacks_offset
@@ -13,6 +13,7 @@ from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.opening.dicom_chooser import DicomChooser
 from cmfnet_napari.gui.opening.dicom_import import DicomImport
+from cmfnet_napari.gui.opening.recent_patients import RecentPatients
 from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.pacs.pacs_fetch_dialog import PacsFetchDialog
 from cmfnet_napari.gui.patient.opened import (
@@ -24,6 +25,7 @@ from cmfnet_napari.gui.patient.opened import (
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.mr_placement import MrPlacement
 from cmfnet_napari.gui.registration.registration_panel import RegistrationPanel
+from cmfnet_napari.gui.shared.dialogs import ask_folder
 from cmfnet_napari.gui.shared.widgets import (
     PathField,
     button,
@@ -81,7 +83,9 @@ class OpenPanel(QWidget):
         self.subtract_button.hide()
         self.info = text_label("No patient is open.", rich=True)
         self.registration = RegistrationPanel(session, mr_placement)
+        self.recent = RecentPatients(session)
         layout = column(
+            self.recent,
             self.dicom_button,
             self.pacs_button,
             group("Files", self.ct, self.mr, self.scribbles, self.open_button),
@@ -110,7 +114,7 @@ class OpenPanel(QWidget):
         self._session.open(partial(subtract_offset, self._session.patient))
 
     def _choose_dicom(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a DICOM export")
+        folder = ask_folder(self, "Choose the folder of a DICOM export")
         if folder:
             self.dicom.look_through(folder)
 

@@ -53,7 +53,7 @@ class KnownPacs(QObject):
     def test(self, name: str) -> None:
         """Ask a PACS whether it is there and lets us in."""
 
-        def done(answer: object) -> None:
+        def done(answer: None) -> None:
             self.answered.emit(f"{name} answers.")
 
         run_in_background(_echo, self.node(name), done=done, failed=self._on_failed)

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QDialog,
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
     QLineEdit,
     QSpinBox,
@@ -20,6 +19,7 @@ from superqt import QCollapsible
 from cmfnet_napari.core.dicom.pacs.nodes import Node, make_node
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.pacs.known_pacs import KnownPacs
+from cmfnet_napari.gui.shared.dialogs import ask_open
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
     button,
@@ -96,7 +96,7 @@ class PacsForm(QDialog):
 
     def _choose_file(self, line: QLineEdit) -> None:
         kinds = "Certificates and keys (*.pem *.crt *.cer *.key);;All files (*)"
-        path = QFileDialog.getOpenFileName(self, "Choose a PEM file", "", kinds)[0]
+        path = ask_open(self, "Choose a PEM file", kinds, "certificates")
         if path:
             line.setText(path)
 

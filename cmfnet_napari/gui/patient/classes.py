@@ -76,6 +76,13 @@ def provisional_colors(classes: Classes) -> DirectLabelColormap:
     )
 
 
+def preview_colors(classes: Classes) -> DirectLabelColormap:
+    """Colours of an area that is not a contour yet: paler than its class's strokes and line."""
+    return _colormap(
+        {segmentation_code(e.code): _paled(e.color) for e in classes if e.code >= FIRST_CLASS}
+    )
+
+
 def reference_colors() -> DirectLabelColormap:
     """One colour for every label of a contour from elsewhere, unlike any class's."""
     table = defaultdict(lambda: np.zeros(4), {None: REFERENCE_COLOR, 0: "transparent"})
@@ -91,6 +98,12 @@ def _reddened(color: str) -> str:
     """Half way to magenta, #rrggbb."""
     red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
     return f"#{(red + 255) // 2:02x}{green // 2:02x}{(blue + 255) // 2:02x}"
+
+
+def _paled(color: str) -> str:
+    """Two thirds of the way to white, #rrggbb: its lightness tells, whatever colours one sees."""
+    parts = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{(part + 2 * 255) // 3:02x}" for part in parts)
 
 
 def _colormap(colors: dict[int, str]) -> DirectLabelColormap:

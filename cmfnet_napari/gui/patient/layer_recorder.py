@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from napari.components import Dims
 from napari.layers import Labels
-from napari.utils.events import EventEmitter
+from napari.utils.events import Event, EventEmitter
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
@@ -166,7 +166,7 @@ class LayerRecorder(QObject):
 
     # --- when to look, and where
 
-    def _follow_drag(self, layer: Labels, event: object) -> Iterator[None]:
+    def _follow_drag(self, layer: Labels, event: Event) -> Iterator[None]:
         """A stroke that is still being drawn is recorded when it ends, as one."""
         self._drawing = True
         try:

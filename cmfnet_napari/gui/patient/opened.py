@@ -11,6 +11,7 @@ import numpy as np
 
 from cmfnet_napari.core.case.find_case import case_for
 from cmfnet_napari.core.case.folder import Case, open_case
+from cmfnet_napari.core.case.lock import CaseInUseError
 from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
@@ -119,6 +120,22 @@ def reopen(opened: Opened) -> Opened:
     again = prepare_case(open_case(opened.case.folder), opened.title, opened.credit)
     kept = {"ct_folder": opened.ct_folder, "images": opened.images}
     return replace(again, contour=opened.contour, **kept)
+
+
+def open_case_again(folder: Path) -> Opened:
+    """Read a case of this computer, for looking only where another window has it.
+
+    Raises
+    ------
+    UserError
+        It is damaged, or was made by a newer version.
+    """
+    try:
+        case = open_case(folder)
+    except CaseInUseError as error:
+        case = open_case(folder, read_only=True)
+        case.notice = str(error)
+    return prepare_case(case)
 
 
 def subtract_offset(opened: Opened) -> Opened:

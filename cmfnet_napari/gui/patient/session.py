@@ -8,7 +8,7 @@ from functools import partial
 import napari
 import numpy as np
 from napari.layers import Labels, Layer
-from napari.utils.notifications import show_info, show_warning
+from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.folder import Case
@@ -24,6 +24,7 @@ from cmfnet_napari.gui.patient.layers import LINE, OPENED, ROLE, case_layers, sh
 from cmfnet_napari.gui.patient.opened import Opened, code_counts, reopen
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info, show_warning
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _NONE_OPEN = "No patient is open. Open a CT first."
@@ -244,7 +245,7 @@ class Session(QObject):
         self.busy.emit("")
         show_failure(error)
 
-    def _on_inserted(self, event: object) -> None:
+    def _on_inserted(self, event: Event) -> None:
         self._consider(event.value)
 
     def _consider(self, layer: Layer) -> None:
@@ -291,7 +292,7 @@ class Session(QObject):
         for sentence in filter(None, (opened.notice, recovered(opened.case), opened.credit)):
             show_info(plain(sentence))
 
-    def _on_removed(self, event: object) -> None:
+    def _on_removed(self, event: Event) -> None:
         if self.patient is not None and event.value == self.scribbles:
             self._leave()
             show_info("The strokes are kept. Open the patient again to see them.")

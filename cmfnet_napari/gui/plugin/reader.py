@@ -9,7 +9,6 @@ from pathlib import Path
 import napari
 import numpy as np
 import SimpleITK as sitk
-from napari.utils.notifications import show_info
 
 from cmfnet_napari.core.case.structures import Structure
 from cmfnet_napari.core.dicom.importing.pair import propose
@@ -32,6 +31,7 @@ from cmfnet_napari.gui.patient.classes import one_color
 from cmfnet_napari.gui.patient.layers import GRID, OPENED, LayerData, case_layers, placement
 from cmfnet_napari.gui.patient.opened import Opened, open_dicom
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 
 _LABELS = 64  # values at most, and no negative ones: labels
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
-from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QCheckBox, QGroupBox, QMenu, QPushButton
 
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.widgets import column, row, said, text_label
 from cmfnet_napari.gui.views.navigation import Navigation
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
@@ -26,6 +25,7 @@ from cmfnet_napari.core.strokes.journal import Correction, Stroke
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.shortcuts import Shortcut
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.views.navigation import Navigation

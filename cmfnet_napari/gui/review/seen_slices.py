@@ -44,6 +44,7 @@ class SeenSlices(QObject):
         dims.events.current_step.connect(self.look_again)
         dims.events.order.connect(self.look_again)
         layouts.changed.connect(self.look_again)
+        layouts.enlarged_changed.connect(self.look_again)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -54,10 +55,10 @@ class SeenSlices(QObject):
 
     @property
     def places(self) -> list[tuple[str, int]]:
-        """The planes and slices of all views."""
+        """The planes and slices of all views on the screen."""
         main = self._planes.plane
-        others = {c.plane(main) for c in self._layouts.cells if not c.solid} - {main}
-        return [self.place, *(self._slice(PLANES[plane][0]) for plane in sorted(others))]
+        planes = {cell.plane(main) for cell in self._layouts.seen if not cell.solid}
+        return [self._slice(PLANES[plane][0]) for plane in sorted(planes)]
 
     def _slice(self, axis: int) -> tuple[str, int]:
         return VIEWS[axis], self._navigation.voxel()[axis]

@@ -16,8 +16,9 @@ from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.area_plot import AreaPlot
 from cmfnet_napari.gui.review.review import Review
+from cmfnet_napari.gui.shared.dialogs import ask_file
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
-from cmfnet_napari.gui.shared.widgets import ask_file, column, fill_table, group, row, said
+from cmfnet_napari.gui.shared.widgets import column, fill_table, group, row, said
 
 _CHOICES = {
     "nothing": "Nothing",

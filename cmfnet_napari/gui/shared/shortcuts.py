@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
+from napari.utils.key_bindings import KeyBindingLike
 
 from cmfnet_napari.gui.shared.widgets import said
 
@@ -21,7 +22,7 @@ from cmfnet_napari.gui.shared.widgets import said
 class Shortcut:
     """A key, and what it does in a clinician's words; what is held is told of both ends."""
 
-    key: object  # as napari's bind_key takes it
+    key: KeyBindingLike
     title: str
     held: bool = False  # its action gets True when it is pressed, False when it is let go
     on_layer: bool = False  # on the strokes' layer too, where napari has its own
@@ -32,7 +33,7 @@ class Shortcut:
         return f"cmfnet-napari:{self.title.lower().replace(':', '').replace(' ', '_')}"
 
     @property
-    def keys(self) -> list[object]:
+    def keys(self) -> list[KeyBindingLike]:
         """The keys as they are: those of napari's preferences, if they were changed there."""
         return get_settings().shortcuts.shortcuts.get(self.name, [self.key])
 
@@ -52,7 +53,24 @@ def bind_on_layer(layer: Labels, actions: Actions) -> None:
     """Let undo act on a layer that is drawn on, in place of napari's own."""
     for shortcut in _on_layer(actions):
         act = said(actions[shortcut])
-        layer.bind_key(shortcut.key, lambda _layer, act=act: act(), overwrite=True)
+        layer.bind_key(shortcut.key, _pressed(act), overwrite=True)
+
+
+def _pressed(act: Callable[[], object]) -> Callable[[Labels], Callable[[], None]]:
+    def press(_layer: Labels) -> Callable[[], None]:
+        act()
+        return _let_go
+
+    return press
+
+
+def _let_go() -> None:
+    """What happens when the key is let go: nothing, and that has to be said.
+
+    napari keeps for good what the last key of a letter was to do at its end, by the letter alone:
+    Z leaves the mode that was before it when it was held long enough. So to let Ctrl+Z go, an hour
+    later, was to go back to that mode.
+    """
 
 
 def unbind_keys(scribbles: Labels, actions: Actions) -> None:
@@ -79,9 +97,10 @@ def _register(shortcuts: Iterable[Shortcut]) -> None:
 def _action(shortcut: Shortcut) -> Callable[[ViewerModel], object]:
     if not shortcut.held:
 
-        def act(viewer: ViewerModel) -> None:
+        def act(viewer: ViewerModel) -> Callable[[], None]:
             if (actions := _actions_of(viewer)) is not None:
                 said(actions[shortcut])()
+            return _let_go
 
         return act
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import create_worker
 
 from cmfnet_napari.core.errors import CancelledError, DataWarning, UserError
 from cmfnet_napari.core.privacy import redact, redacted_traceback
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_error, show_warning
 
 _log = logging.getLogger(__name__)
 _EVERY_S = 0.05

@@ -8,7 +8,6 @@ from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QFileDialog,
     QGroupBox,
     QHBoxLayout,
     QHeaderView,
@@ -24,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished, Preview
-from cmfnet_napari.core.images.volume import IMAGE_ENDINGS, WRITE_ENDINGS
+from cmfnet_napari.gui.shared.dialogs import ask_file, ask_folder
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.tasks import show_failure
 
@@ -43,6 +42,15 @@ def said(action: Callable[..., Any]) -> Callable[..., None]:
             show_failure(error)
 
     return call
+
+
+def is_there(widget: QWidget) -> bool:
+    """Whether Qt has not deleted a widget yet; Python's end of it outlives it."""
+    try:
+        widget.objectName()
+    except RuntimeError:
+        return False
+    return True
 
 
 def button(text: str, action: Callable[[], Any], tip: str = "") -> QPushButton:
@@ -162,26 +170,9 @@ class PathField(QWidget):
             self.path = path
 
     def _choose_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, f"Choose the {self._label} folder")
+        path = ask_folder(self, f"Choose the {self._label} folder", "images")
         if path:
             self.path = path
-
-
-def ask_file(parent: QWidget, title: str) -> str:
-    """Ask for an image file to read; empty when the user thinks better of it."""
-    kinds = " ".join(f"*{ending}" for ending in IMAGE_ENDINGS)
-    return QFileDialog.getOpenFileName(parent, title, "", f"Images ({kinds});;All files (*)")[0]
-
-
-def ask_model(parent: QWidget, title: str) -> str:
-    """Ask for a model file to read; empty when the user thinks better of it."""
-    return QFileDialog.getOpenFileName(parent, title, "", "Models (*.safetensors)")[0]
-
-
-def ask_target(parent: QWidget, title: str, name: str) -> str:
-    """Ask where to write an image; empty when the user thinks better of it."""
-    kinds = " ".join(f"*{ending}" for ending in WRITE_ENDINGS)
-    return QFileDialog.getSaveFileName(parent, title, name, f"Images ({kinds})")[0]
 
 
 def agreement_words(event: Preview | Finished) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.fit.events import Choose, Failed, Finished, Paused, Preview, Refine
+from cmfnet_napari.core.fit.events import Choose, Event, Failed, Finished, Paused, Preview, Refine
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.gui.contours.result import Result
@@ -23,6 +24,7 @@ _LOST = (
     "The program that updates the contour ended unexpectedly. Your strokes are saved; it is "
     "started again at your next stroke."
 )
+RefinementState = Literal["off", "ready", "updating"]
 
 
 class Refinement(QObject):
@@ -54,7 +56,8 @@ class Refinement(QObject):
         self._run, self._device = "", "auto"
         self._last: Finished | None = None  # what is shown
         self._late = False  # a stroke came that may not have been taken up
-        self.enabled, self.state = True, "off"
+        self.enabled = True
+        self.state: RefinementState = "off"
         self._quiet, self.idle = QTimer(self, singleShot=True), QTimer(self, singleShot=True)
         self._quiet.setInterval(QUIET_MS)
         self._quiet.timeout.connect(self._begin)
@@ -168,8 +171,7 @@ class Refinement(QObject):
 
     def _send(self, command: Refine | Choose) -> None:
         if self._client is None:
-            folder = self._session.case.folder
-            self._hold(WorkerClient(self._training.command(folder)))
+            self._hold(self._training.spare.take())
         self._late = False
         self._set_state("updating")
         self._client.send(command)
@@ -190,12 +192,12 @@ class Refinement(QObject):
             client.ended.disconnect(self._on_end)
             client.close()
 
-    def _set_state(self, state: str) -> None:
+    def _set_state(self, state: RefinementState) -> None:
         if state != self.state:
             self.state = state
             self.state_changed.emit(state)
 
-    def _on_event(self, event: object) -> None:
+    def _on_event(self, event: Event) -> None:
         match event:
             case Preview():
                 load_preview(self._session, event, self._show)

@@ -16,8 +16,9 @@ from cmfnet_napari.core.fit.model_card import Card, start_config
 from cmfnet_napari.core.fit.presets import ROWS
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.dialogs import ask_model
 from cmfnet_napari.gui.shared.markup import plain
-from cmfnet_napari.gui.shared.widgets import ask_model, button, text_label
+from cmfnet_napari.gui.shared.widgets import button, text_label
 from cmfnet_napari.gui.training.base_models import (
     BaseModel,
     BaseModels,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import (
+    Event,
     Failed,
     Finished,
     Fit,
@@ -27,8 +28,11 @@ from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.training.load_preview import load_preview
+from cmfnet_napari.gui.training.spare_worker import SpareWorker
 from cmfnet_napari.gui.training.watchdog import Watchdog
 from cmfnet_napari.gui.training.worker_client import WorkerClient, worker_command
+
+TrainingState = Literal["idle", "starting", "training", "stopping"]
 
 
 class Training(QObject):
@@ -64,8 +68,9 @@ class Training(QObject):
         self._client: WorkerClient | None = None
         self._killed, self._device = False, "auto"
         self.command = worker_command
+        self.spare = SpareWorker(session, lambda: self.command(session.case.folder))
         self.preset = "quick"
-        self.state = "idle"
+        self.state: TrainingState = "idle"
         self.follow = True
         self.interrupted: RunRecord | None = None
         self.watchdog = Watchdog(self.silent.emit)
@@ -135,6 +140,7 @@ class Training(QObject):
     def close(self) -> None:
         """End the worker without waiting; remove the preview."""
         self._let_go()
+        self.spare.close()
         self.watchdog.stop()
         self._result.remove_preview()
         self._set_state("idle")
@@ -158,7 +164,7 @@ class Training(QObject):
     def _launch(self, command: Fit) -> None:
         self.launching.emit()
         self._set_state("starting")
-        client = WorkerClient(self.command(self._session.case.folder))
+        client = self.spare.take()
         client.received.connect(self._on_event)
         client.ended_badly.connect(self._on_bad_end)
         self._client, self._killed, self._device = client, False, command.device
@@ -185,12 +191,12 @@ class Training(QObject):
         if client is not None:
             client.close()
 
-    def _set_state(self, state: str) -> None:
+    def _set_state(self, state: TrainingState) -> None:
         if state != self.state:
             self.state = state
             self.state_changed.emit(state)
 
-    def _on_event(self, event: object) -> None:
+    def _on_event(self, event: Event) -> None:
         self.watchdog.heard(waits=isinstance(event, Paused))
         match event:
             case Notice():

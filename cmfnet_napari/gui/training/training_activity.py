@@ -22,11 +22,14 @@ class TrainingActivity(QObject):
 
     def __init__(self, training: Training) -> None:
         super().__init__(training)
+        self._training = training
         self._bar: progress | None = None
+        self._letting_in = False
         self.share = 0
-        # napari's bar lets waiting events in when it moves: never while one is being handled.
-        self._moves = QTimer(self, singleShot=True, interval=0)
-        self._moves.timeout.connect(self._move)
+        # napari's bar lets all waiting events in, painting too, when it is made, moves or goes.
+        # So that happens on its own, never while a signal of ours or a click is being handled.
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._follow)
         training.state_changed.connect(self._on_state)
         training.stepped.connect(self._on_step)
 
@@ -36,17 +39,28 @@ class TrainingActivity(QObject):
         return self._bar is not None
 
     def _on_state(self, state: str) -> None:
-        if state == "idle" and self._bar is not None:
-            bar, self._bar = self._bar, None
-            bar.close()
-        elif state != "idle" and self._bar is None:
+        if state == "starting":
             self.share = 0
-            self._bar = progress(total=_WHOLE, desc="CmFNet trains")
+        self._soon.start()
 
     def _on_step(self, event: Step) -> None:
         self.share = round(_WHOLE * event.progress)
-        self._moves.start()
+        self._soon.start()
+
+    def _follow(self) -> None:
+        if self._letting_in:
+            self._soon.start()
+            return
+        self._letting_in = True
+        self._move()
+        self._letting_in = False
 
     def _move(self) -> None:
-        if self._bar is not None:
+        if not self._training.running:
+            bar, self._bar = self._bar, None
+            if bar is not None:
+                bar.close()
+        elif self._bar is None:
+            self._bar = progress(total=_WHOLE, desc="CmFNet trains")
+        elif self._bar.n != self.share:
             self._bar.update(self.share - self._bar.n)

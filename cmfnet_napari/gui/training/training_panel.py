@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
 from cmfnet_napari.core.fit.events import Finished, Preview, Started, Step
@@ -28,6 +30,8 @@ from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.planes import Planes
 
 _TRAIN_TIP = "Contour this patient from your strokes; you can go on drawing meanwhile"
+_ENOUGH = 0.5  # of the steps; with less, the network has not learnt what it was meant to
+_LONGEST = 60  # minutes
 _UPDATE_TIP = (
     "Once there is a contour, every stroke is learnt for a few seconds and the contour changes "
     "where you drew. Only the contour changes, never your strokes. Switch this off to keep the "
@@ -51,6 +55,8 @@ class TrainingPanel(QWidget):
         super().__init__()
         self._session, self._training = session, training
         self._paused = False
+        self._planned, self._minutes = 0, 0
+        self._elapsed = ""
         self.begin = StartPanel(session, training, base_models)
         preflight = Preflight(session, training, planes, navigation, lambda: self.begin.config)
         preflight.setParent(self)
@@ -74,6 +80,8 @@ class TrainingPanel(QWidget):
         self.plot, self.agreement = LossPlot(session.viewer), AgreementPlot(session.viewer)
         self.preview_choice = PreviewChoicePanel(preview_choice)
         self.message = text_label()
+        self.more_time = button("", self._train_longer, "Train again, as long as all steps take")
+        self.more_time.hide()
         self.details_button = QPushButton("Details")
         self.details_button.setToolTip("What the training program wrote, for who helps you")
         self.details_button.setCheckable(True)
@@ -90,6 +98,7 @@ class TrainingPanel(QWidget):
             self.time,
             self.stop_button,
             self.message,
+            self.more_time,
             self.preview_choice,
             self.agreement,
             self.plot,
@@ -128,6 +137,11 @@ class TrainingPanel(QWidget):
         self._reset()
         self.message.setText("The training program starts …")
 
+    def _train_longer(self) -> None:
+        """Train again with the time that all steps take."""
+        self.begin.settings.fields["minutes"].value = self._minutes
+        self._start()
+
     def _name_button(self) -> None:
         trains = self.begin.config.steps > 0
         self.train_button.setText("Train" if trains else "Make the contour")
@@ -136,8 +150,10 @@ class TrainingPanel(QWidget):
         self.plot.clear()
         self.agreement.clear()
         self.progress.setValue(0)
+        self._elapsed = ""
         self.time.clear()
         self.message.clear()
+        self.more_time.hide()
         self._show_failure_details("")
 
     def _on_state(self, state: str) -> None:
@@ -147,6 +163,8 @@ class TrainingPanel(QWidget):
         self.train_button.setToolTip(plain(case.notice) if looking else _TRAIN_TIP)
         self.begin.setEnabled(state == "idle")
         self.stop_button.setEnabled(state in ("starting", "training"))
+        if state != "training":
+            self.time.setText(self._elapsed)  # what was left is not known, or nothing is left
         if state == "stopping":
             self.message.setText("Stopping; the best so far becomes the prediction …")
 
@@ -155,6 +173,7 @@ class TrainingPanel(QWidget):
         self.message.setText(f"Waiting. {reason}")
 
     def _on_started(self, event: Started) -> None:
+        self._planned = event.steps
         again = f"It goes on after step {event.from_step}. " if event.from_step else ""
         self.message.setText(
             f"{again}CmFNet with {event.parameters / 1e6:.1f} M parameters trains on "
@@ -166,10 +185,10 @@ class TrainingPanel(QWidget):
             self._paused = False
             self.message.setText("There is room again: training goes on.")
         self.progress.setValue(round(1000 * event.progress))
-        self.time.setText(
-            f"Step {event.step}: {clock(event.elapsed_s)} elapsed, about "
-            f"{clock(event.remaining_s)} left"
-        )
+        self._elapsed = f"Step {event.step}: {clock(event.elapsed_s)} elapsed"
+        goes_on = self._training.state == "training"
+        left = f", about {clock(event.remaining_s)} left" if goes_on else ""
+        self.time.setText(self._elapsed + left)
         self.plot.add(event)
 
     def _on_preview(self, event: Preview) -> None:
@@ -183,6 +202,12 @@ class TrainingPanel(QWidget):
             f"{done} after {event.steps} steps, {clock(event.seconds)}: "
             f"{agreement_words(event)}. {event.warning}"
         )
+        too_few = not event.stopped and event.steps < _ENOUGH * self._planned
+        if too_few:
+            minutes = minutes_needed(self._planned, event.steps, event.seconds)
+            self.more_time.setText(f"Train again, up to {minutes} min")
+            self._minutes = minutes
+        self.more_time.setVisible(too_few)
 
     def _on_failed(self, reason: str, details: str) -> None:
         self.message.setText(f"Training failed. {reason}")
@@ -193,6 +218,11 @@ class TrainingPanel(QWidget):
         self.details_button.setChecked(False)
         self.details_button.setVisible(bool(details))
         self.details.setVisible(False)
+
+
+def minutes_needed(planned: int, done: int, seconds: float) -> int:
+    """Whole minutes that all steps take at the pace of those that were done, at most an hour."""
+    return min(_LONGEST, max(1, math.ceil(planned / max(done, 1) * seconds / 60)))
 
 
 def clock(seconds: float) -> str:

@@ -48,6 +48,7 @@ class Layout:
     parted: bool = False
 
 
+MAIN = Cell(0, 0)  # the view that is always there
 LAYOUTS = {
     "one": Layout("One view"),
     "pair": Layout("CT | MR", (Cell(0, 1, image="MR"),), parted=True),
@@ -70,21 +71,42 @@ LAYOUTS = {
 
 
 class Layouts(QObject):
-    """Which arrangement is shown. It holds no widget: `view_grid` follows it."""
+    """Which arrangement is shown. It holds no widget: `view_grid` follows it.
+
+    Attributes
+    ----------
+    enlarged : Cell or None
+        The view that has all the room; None: each has its own.
+    """
 
     changed = Signal(str)
+    enlarged_changed = Signal()
+    enlarging = Signal()  # the view under the mouse is to be enlarged, whichever that is
 
     def __init__(self, session: Session, fusion: Fusion) -> None:
         super().__init__(session)
         self._session = session
         self._fusion = fusion
         self.name = "one"
+        self.enlarged: Cell | None = None
         session.closed.connect(lambda: self.show("one"))
 
     @property
     def cells(self) -> tuple[Cell, ...]:
         """The views beside the main one."""
         return LAYOUTS[self.name].cells
+
+    @property
+    def seen(self) -> tuple[Cell, ...]:
+        """The views on the screen, the main one too."""
+        every = (MAIN, *self.cells)
+        return every if self.enlarged is None else (self.enlarged,)
+
+    def enlarge(self, cell: Cell) -> None:
+        """Give a view all the room, or all views theirs again."""
+        if self.cells:
+            self.enlarged = cell if self.enlarged is None else None
+            self.enlarged_changed.emit()
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -96,7 +118,7 @@ class Layouts(QObject):
         """Show an arrangement; one that this patient has no images for is passed over."""
         if name not in self.offered or name == self.name:
             return
-        self.name = name
+        self.name, self.enlarged = name, None
         self._fusion.part(LAYOUTS[name].parted)
         self.changed.emit(name)
 

@@ -56,6 +56,7 @@ class LinkedLayer:
         self.original = layer
         self._image = image
         self._painted = painted
+        self._seen = True
         self.shown = Layer.create(*layer.as_layer_data_tuple())
         self._connections: list[tuple[object, Callable]] = []
         kind = type(layer)
@@ -79,6 +80,12 @@ class LinkedLayer:
     def role(self) -> str:
         """The case's name of the layer, or empty."""
         return self.original.metadata.get(ROLE, "")
+
+    def follow(self, seen: bool) -> None:
+        """Be visible when the original is, as long as the view is seen at all."""
+        if seen != self._seen:
+            self._seen = seen
+            self._follow_visible()
 
     def redraw_soon(self, _event: object = None) -> None:
         """Show what was painted elsewhere, not for every point of a line."""
@@ -115,7 +122,8 @@ class LinkedLayer:
 
     def _follow_visible(self, _event: object = None) -> None:
         pictured = self.role in ("CT", "MR") and self._image
-        self.shown.visible = self.role == self._image if pictured else self.original.visible
+        visible = self.role == self._image if pictured else self.original.visible
+        self.shown.visible = visible and self._seen
         if type(self.shown) is Labels:
             self.shown.mode = self.original.mode  # napari leaves the tool when a layer is hidden
 

@@ -39,6 +39,7 @@ class LinkedView:
         self.image = image
         self._main, self._grid, self._painted, self._added = main, grid, painted, added
         self._linked_layers: list[LinkedLayer] = []
+        self._seen = True
         main.layers.events.inserted.connect(self._follow_layers)
         main.layers.events.removed.connect(self._follow_layers)
         main.layers.events.reordered.connect(self._follow_layers)
@@ -51,6 +52,12 @@ class LinkedView:
         self.model.dims.point = self._main.dims.point
         self.model.dims.order = PLANES[plane]
         turn(self.model, plane, self._grid)
+
+    def follow(self, seen: bool) -> None:
+        """Show what there is while somebody sees it; napari slices no layer that is hidden."""
+        self._seen = seen
+        for linked in self._linked_layers:
+            linked.follow(seen)
 
     def linked(self, layer: Layer) -> LinkedLayer | None:
         """What shows a layer of the main viewer, which napari hands to plugins in a wrapper."""
@@ -85,6 +92,7 @@ class LinkedView:
 
     def _add(self, layer: Layer) -> None:
         linked = LinkedLayer(layer, self.image, lambda: self._painted(linked))
+        linked.follow(self._seen)
         self._linked_layers.append(linked)
         self.model.layers.append(linked.shown)
         self._added(linked, self.model.dims)

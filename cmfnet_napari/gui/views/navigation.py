@@ -81,6 +81,12 @@ class Navigation(QObject):
         voxel[axis] = index
         self.go_to_voxel(tuple(voxel))
 
+    def step(self, view: ViewerModel, slices: int) -> None:
+        """Go so many slices on along the axis that a view cuts, at most to the last one."""
+        axis, grid = view.dims.order[0], self._session.case.study.grid
+        index = int(np.clip(self.voxel()[axis] + slices, 0, grid.shape[axis] - 1))
+        self._main.dims.set_point(axis, grid.translate[axis] + index * grid.spacing[axis])
+
     def look_at(self, voxel: tuple[int, int, int]) -> None:
         """Go to a voxel and centre it in every view, whatever plane it shows; as `go_to_voxel`."""
         place = self.go_to_voxel(voxel)
@@ -114,9 +120,12 @@ class Navigation(QObject):
         for event, callback in self._links.pop(id(view)):
             event.disconnect(callback)
 
-    def fit(self) -> None:
-        """Show the whole of every plane, all at the scale of the one that needs most room."""
-        views = self._flat()
+    def fit(self, main: bool = True) -> None:
+        """Show the whole of every plane, all at the scale of the one that needs most room.
+
+        Without `main` the main view, which is hidden, needs none.
+        """
+        views = [view for view in self._flat() if main or view is not self._main]
         with self.still():
             for view in views:
                 view.fit_to_view()

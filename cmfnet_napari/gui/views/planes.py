@@ -89,11 +89,10 @@ class Planes(QObject):
         self.plane = "axial"
 
     def open(self) -> None:
-        """A patient has been opened: begin to keep the viewer's planes."""
-        self.plane = "axial"
+        """A patient has been opened: show it axial and keep the viewer on its planes."""
         self._viewer.dims.events.order.connect(self._follow)
         self._viewer.dims.events.ndisplay.connect(self._follow)
-        self._follow()
+        self.show("axial")
 
     def show(self, plane: str) -> None:
         """Show ``axial``, ``sagittal`` or ``coronal`` and fit it to the canvas.
@@ -105,7 +104,8 @@ class Planes(QObject):
         """
         grid = self._session.case.study.grid
         self.plane = plane
-        self._viewer.dims.order = PLANES[plane]
+        with self._viewer.dims.events.order.blocker(self._follow):  # else all is done twice
+            self._viewer.dims.order = PLANES[plane]
         turn(self._viewer, plane, grid)
         self._viewer.fit_to_view()
         self.changed.emit(plane)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
@@ -14,9 +16,12 @@ from cmfnet_napari.gui.patient.layers import NO_CONTOUR
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _WAIT_MS = 300
+_ROOM_FOR_LETTERS = 0.75  # of what the contour alone would fill
 _RIGHT_HANDED = ("away", "down", "right")  # of z, y, x: the patient, not the mirror image
 _FROM_THE_FRONT, _HEAD_UP = (0, 1, 0), (1, 0, 0)  # z, y, x
 Solids = dict[int, Mesh]
+Placed = Callable[[tuple[np.ndarray, np.ndarray] | None], None]
+Triangles = tuple[np.ndarray, np.ndarray]  # vertices and faces of a `Mesh`
 _NOTHING = "The contour will be\nseen here in 3D."
 
 
@@ -29,14 +34,19 @@ class SolidView:
         The main viewer.
     grid : Grid
         The Study's.
+    placed : callable
+        Told the box around all surfaces (low and high end, mm; z, y, x); None: there are none.
     """
 
-    def __init__(self, main: ViewerModel, grid: Grid) -> None:
+    def __init__(self, main: ViewerModel, grid: Grid, placed: Placed = lambda _box: None) -> None:
+        self._placed = placed
         self.model = ViewerModel(title="3D", ndisplay=3)
         self._main, self._grid = main, grid
         self._fitted = 0.0  # zoom, pixels a mm
         self._asked = 0  # counts; what was asked for before something newer is not shown
         self._watched: list[Labels] = []
+        self._surfaces: list[Surface] = []  # more than are needed are hidden, not removed
+        self._seen = self._late = False
         self._timer = QTimer(singleShot=True, interval=_WAIT_MS)
         self._timer.timeout.connect(self._compute)
         self.model.scene.camera.orientation = _RIGHT_HANDED
@@ -47,6 +57,16 @@ class SolidView:
         main.layers.events.removed.connect(self._follow_layers)
         self._follow_layers()
 
+    def follow(self, seen: bool) -> None:
+        """Follow the contours while somebody sees them; what is hidden costs nothing."""
+        self._seen = seen
+        if not seen:
+            self._asked += 1
+            self._late = self._late or self._timer.isActive()
+            self._timer.stop()
+        elif self._late:
+            self._soon()
+
     def close(self) -> None:
         """Let go of the main viewer."""
         self._asked += 1
@@ -54,6 +74,7 @@ class SolidView:
         self._main.layers.events.inserted.disconnect(self._follow_layers)
         self._main.layers.events.removed.disconnect(self._follow_layers)
         self._watch([])
+        self._surfaces.clear()
         self.model.layers.clear()
 
     def _follow_layers(self, _event: object = None) -> None:
@@ -70,11 +91,14 @@ class SolidView:
         self._watched = layers
 
     def _soon(self, _event: object = None) -> None:
-        self._timer.start()
+        self._late = True
+        if self._seen:
+            self._timer.start()
 
     def _compute(self) -> None:
         self._asked += 1
         number = self._asked
+        self._late = False
         layers = [layer for layer in self._watched if layer.visible]
         colors = [layer.colormap for layer in layers]
 
@@ -86,20 +110,37 @@ class SolidView:
         run_in_background(_solids, arrays, self._grid, done=show, failed=show_failure)
 
     def _show(self, solids: list[Solids], colormaps: list[object]) -> None:
-        """Put new surfaces in before the old ones go: napari forgets its camera else."""
-        layers = self.model.layers
-        old = list(layers)
-        for solid, colormap in zip(solids, colormaps, strict=True):
-            for label, mesh in solid.items():
-                colors = shade(mesh, colormap.map(label))
-                triangles = mesh.vertices, mesh.faces
-                layers.append(Surface(triangles, vertex_colors=colors, shading="none"))
-        new = len(layers) > len(old)
-        for layer in old:
-            layers.remove(layer)
-        self.model.canvas.overlays["cmfnet_empty"].visible = not new
-        if new and (not old or np.isclose(self.model.scene.camera.zoom, self._fitted)):
-            self._fit(turn=not old)
+        """Put the new triangles into the surfaces there are.
+
+        To remove one costs napari a collection of garbage and a rebuilt scene: a third of a second
+        or more, with the mouse in the middle of a stroke.
+        """
+        before = any(surface.visible for surface in self._surfaces)
+        found = [
+            (mesh, shade(mesh, colormap.map(label)))
+            for solid, colormap in zip(solids, colormaps, strict=True)
+            for label, mesh in solid.items()
+        ]
+        for index, (mesh, colors) in enumerate(found):
+            self._show_surface(index, (mesh.vertices, mesh.faces), colors)
+        for surface in self._surfaces[len(found) :]:
+            surface.visible = False
+        self.model.canvas.overlays["cmfnet_empty"].visible = not found
+        self._placed(_box([mesh.vertices for mesh, _colors in found]))
+        if found and (not before or np.isclose(self.model.scene.camera.zoom, self._fitted)):
+            self._fit(turn=not before)
+
+    def _show_surface(self, index: int, triangles: Triangles, colors: np.ndarray) -> None:
+        if index == len(self._surfaces):
+            surface = Surface(triangles, vertex_colors=colors, shading="none")
+            self._surfaces.append(surface)
+            self.model.layers.append(surface)
+            return
+        surface = self._surfaces[index]
+        surface.vertex_colors = None  # those of other vertices: there must be one for each
+        surface.data = triangles
+        surface.vertex_colors = colors
+        surface.visible = True
 
     def _fit(self, turn: bool) -> None:
         """Show all of it, until the user has chosen how near to look."""
@@ -107,12 +148,20 @@ class SolidView:
         if turn:
             camera.set_view_direction(_FROM_THE_FRONT, _HEAD_UP)
         self.model.fit_to_view()
+        camera.zoom *= _ROOM_FOR_LETTERS
         self._fitted = camera.zoom
 
 
 def _is_contour(layer: Layer, grid: Grid) -> bool:
     on_grid = type(layer) is Labels and layer.data.shape == grid.shape
     return on_grid and not layer.metadata.get(NO_CONTOUR)
+
+
+def _box(vertices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    if not vertices:
+        return None
+    every = np.concatenate(vertices)
+    return every.min(axis=0), every.max(axis=0)
 
 
 def _changes(layer: Labels) -> tuple[object, ...]:

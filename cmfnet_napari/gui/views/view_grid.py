@@ -8,16 +8,21 @@ viewers), with layers that share the main viewer's arrays.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from napari.layers import Labels
 from napari.qt import QtViewer
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QGridLayout, QMainWindow, QWidget
 
+from cmfnet_napari.gui.shared.widgets import is_there
 from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
-from cmfnet_napari.gui.views.layouts import LAYOUTS, Cell, Layouts
+from cmfnet_napari.gui.views.gl_context import remove_in_own_context
+from cmfnet_napari.gui.views.layouts import LAYOUTS, MAIN, Cell, Layouts
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.planes import Planes
+from cmfnet_napari.gui.views.room import without_numbers
 from cmfnet_napari.gui.views.view_pane import Overlay, SolidPane, ViewPane
 
 _REDRAW_MS = 40
@@ -46,6 +51,7 @@ class ViewGrid(QObject):
         self._frame: QWidget | None = None
         self._main: QtViewer | None = None
         self._overlay: Overlay | None = None
+        self._prepared = False
         self._panes: dict[Cell, ViewPane | SolidPane] = {}
         self._shown: list[ViewPane | SolidPane] = []
         self._painted: set[Labels] = set()
@@ -58,10 +64,20 @@ class ViewGrid(QObject):
         session.closed.connect(self._on_closed)
         planes.changed.connect(self._turn)
         layouts.changed.connect(self._arrange)
+        layouts.enlarged_changed.connect(self._enlarge)
+        layouts.enlarging.connect(self._enlarge_under_mouse)
         self._later = QTimer(self, singleShot=True, interval=_OTHERS_MS)
         self._later.timeout.connect(self._update_panes)
         navigation.moved.connect(self._follow_place)
         navigation.crosshair_changed.connect(self._update)
+
+    def take_keys(self) -> None:
+        """Let keys act on the images; of several views all act alike."""
+        if self._main is not None and is_there(self._main):
+            canvases = [self._main.canvas, *(pane.widget.canvas for pane in self._shown)]
+            seen = [canvas.native for canvas in canvases if canvas.native.isVisible()]
+            if seen:
+                seen[0].setFocus(Qt.FocusReason.OtherFocusReason)
 
     @property
     def panes(self) -> list[ViewPane | SolidPane]:
@@ -72,9 +88,18 @@ class ViewGrid(QObject):
         self._main = _find_main(self._dock)
         if self._main is None:
             return
-        self._overlay = Overlay(self._links, self._session.viewer, self._main)
+        self._prepare(self._main)
+        without_numbers(self._main)
+        enlarge = partial(self._layouts.enlarge, MAIN)
+        self._overlay = Overlay(self._links, self._session.viewer, self._main, enlarge=enlarge)
         self._session.recorder.recorded.connect(self._redraw_twins)
         self._arrange(self._layouts.name, self._navigation.follow_main)
+
+    def _prepare(self, main: QtViewer) -> None:
+        """Once for a window, for as long as it is there."""
+        if not self._prepared:
+            remove_in_own_context(main)
+            self._prepared = True
 
     def _on_closed(self) -> None:
         self._timer.stop()
@@ -82,12 +107,14 @@ class ViewGrid(QObject):
         self._later.stop()
         self._painted.clear()
         self._shown.clear()
+        gone = self._main is not None and not is_there(self._main)  # and all that lay beside it
         for pane in self._panes.values():
-            pane.close()
+            pane.view.close() if gone else pane.close()
         self._panes.clear()
-        self._unframe()
-        if self._overlay is not None:
-            self._overlay.close()
+        if not gone:
+            self._unframe()
+            if self._overlay is not None:
+                self._overlay.close()
         self._overlay = self._main = None
 
     def _arrange(self, name: str, then: Callable[[], None] | None = None) -> None:
@@ -97,19 +124,49 @@ class ViewGrid(QObject):
         layout = LAYOUTS[name]
         for pane in self._shown:
             pane.hide()
-        self._shown = [self._pane(cell) for cell in layout.cells]
+        for cell in layout.cells:
+            self._pane(cell)
         self._overlay.image = self._overlay.mouse.image = "CT" if layout.parted else ""
         self._place(layout.cells)
-        self._turn_panes(self._planes.plane)
-        self._update()
+        self._show_seen()
         self._set_cameras = then or self._navigation.fit
         self._settled.start()
+
+    def _enlarge(self) -> None:
+        """One view has all the room, or each has its own again."""
+        if self._overlay is not None and self._session.patient is not None:
+            self._show_seen()
+            self._set_cameras = partial(self._navigation.fit, MAIN in self._layouts.seen)
+            self._settled.start()
+
+    def _enlarge_under_mouse(self) -> None:
+        if self._overlay is None:
+            return
+        places = {MAIN: self._main, **{c: self._panes[c].widget for c in self._layouts.cells}}
+        for cell in self._layouts.seen:
+            widget = places[cell]
+            if widget.rect().contains(widget.mapFromGlobal(QCursor.pos())):
+                self._layouts.enlarge(cell)
+                return
+
+    def _show_seen(self) -> None:
+        """Show the views that are on the screen, hide the others, and share the room."""
+        seen = self._layouts.seen
+        self._main.setVisible(MAIN in seen)
+        self._shown = [self._panes[cell] for cell in seen if cell != MAIN]
+        for pane in self._panes.values():
+            if pane not in self._shown:
+                pane.hide()
+        self._stretch(seen)
+        self._turn_panes(self._planes.plane)
+        self._update()
 
     def _pane(self, cell: Cell) -> ViewPane | SolidPane:
         if cell not in self._panes:
             kind = SolidPane if cell.solid else ViewPane
             keys = self._main.canvas.native
-            self._panes[cell] = kind(self._links, cell, keys, self._on_painted)
+            enlarge = partial(self._layouts.enlarge, cell)
+            self._panes[cell] = kind(self._links, cell, keys, self._on_painted, enlarge)
         return self._panes[cell]
 
     def _turn(self, plane: str) -> None:
@@ -173,7 +230,7 @@ class ViewGrid(QObject):
     # --- places
 
     def _place(self, cells: tuple[Cell, ...]) -> None:
-        """Give all views the same room."""
+        """Give all views a place."""
         if self._frame is None:
             if not cells:
                 return
@@ -181,26 +238,38 @@ class ViewGrid(QObject):
         grid = self._frame.layout()
         for cell in cells:
             grid.addWidget(self._panes[cell].widget, cell.row, cell.column)
+
+    def _stretch(self, seen: tuple[Cell, ...]) -> None:
+        """Rows and columns that nothing is seen in take no room."""
+        if self._frame is None:
+            return
+        grid = self._frame.layout()
         for row in range(grid.rowCount()):
-            grid.setRowStretch(row, int(row <= max((cell.row for cell in cells), default=0)))
+            grid.setRowStretch(row, int(any(cell.row == row for cell in seen)))
         for column in range(grid.columnCount()):
-            used = max((cell.column for cell in cells), default=0)
-            grid.setColumnStretch(column, int(column <= used))
+            grid.setColumnStretch(column, int(any(cell.column == column for cell in seen)))
 
     def _unframe(self) -> None:
         """Give napari's window its canvas back."""
         if self._frame is not None:
             self._frame.parentWidget().layout().addWidget(self._main)
+            self._main.show()
             self._frame.setParent(None)
             self._frame.deleteLater()
             self._frame = None
 
 
-def _find_main(widget: QWidget) -> QtViewer | None:
-    """The canvas of napari with its sliders, found from a dock that may float."""
+def window_of(widget: QWidget | None) -> QMainWindow | None:
+    """The window of napari, found from a dock that may float."""
     while widget is not None and not isinstance(widget, QMainWindow):
         widget = widget.parentWidget()
-    return None if widget is None else widget.centralWidget().findChild(QtViewer)
+    return widget
+
+
+def _find_main(widget: QWidget) -> QtViewer | None:
+    """The canvas of napari with its sliders."""
+    window = window_of(widget)
+    return None if window is None else window.centralWidget().findChild(QtViewer)
 
 
 def _frame(main: QtViewer) -> QWidget:

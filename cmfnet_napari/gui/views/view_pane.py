@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 from napari.components import Dims, ViewerModel
 from napari.qt import QtViewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, ViewLinks
+from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, SolidMouse, ViewLinks
+from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.crosshair import Crosshair
+from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import Cell
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
+from cmfnet_napari.gui.views.measures import MeasureMark
 from cmfnet_napari.gui.views.readout import Readout
+from cmfnet_napari.gui.views.solid_letters import SolidLetters
 from cmfnet_napari.gui.views.solid_view import SolidView
 
 
@@ -26,20 +33,28 @@ class Overlay:
         qt_viewer: QtViewer,
         image: str = "",
         keys: QWidget | None = None,
+        enlarge: Callable[[], None] = lambda: None,
     ) -> None:
         self._navigation, self._view = links.navigation, view
         self.image = image
         self.crosshair = Crosshair(qt_viewer)
+        self.outlines = ContourLines(view, qt_viewer)
+        self.mark = MeasureMark(links.session, links.measures, view, qt_viewer)
         self._readout = Readout(links.session, view)
-        self.mouse = CanvasMouse(links, view, qt_viewer.canvas.native, image, keys)
+        self.mouse = CanvasMouse(
+            links, view, qt_viewer.canvas.native, self.mark, image, keys, enlarge
+        )
         self._scale = 0.0, 0
         self._drawn = QTimer(self.mouse, singleShot=True, interval=0)
         self._drawn.timeout.connect(self._readout.fit_bar)
+        self._drawn.timeout.connect(self.mouse.show_value)
         self._draw = qt_viewer.canvas.events.draw
         self._draw.connect(self._on_draw)
 
     def update(self, crosshair: bool) -> None:
         """Follow the place of the planes; with a fourth axis there is none to show."""
+        self.mouse.show_value()
+        self.mark.follow()
         if self._view.dims.ndim != 3:
             self.crosshair.show(None)
             return
@@ -54,6 +69,8 @@ class Overlay:
         """Take everything off the canvas."""
         self.mouse.close()
         self.crosshair.close()
+        self.outlines.close()
+        self.mark.close()
         self._drawn.stop()
         self._draw.disconnect(self._on_draw)
 
@@ -78,9 +95,18 @@ class ViewPane:
         The main view's canvas.
     painted : callable
         Told a linked layer that was painted into.
+    enlarge : callable
+        Gives it all the room.
     """
 
-    def __init__(self, links: ViewLinks, cell: Cell, keys: QWidget, painted: Painted) -> None:
+    def __init__(
+        self,
+        links: ViewLinks,
+        cell: Cell,
+        keys: QWidget,
+        painted: Painted,
+        enlarge: Callable[[], None],
+    ) -> None:
         self._navigation = links.navigation
         grid = links.session.case.study.grid
         session = links.session
@@ -93,12 +119,15 @@ class ViewPane:
 
         self.view = LinkedView(session.viewer, grid, cell.image, painted, added)
         self.widget = QtViewer(self.view.model)
+        remove_in_own_context(self.widget)
         self.widget.setAcceptDrops(False)
-        self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys)
+        self.widget.dims.hide()  # the wheel and the arrows step its slices; the room is the image's
+        self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys, enlarge)
         self._linked = False
 
     def show(self, plane: str) -> None:
         """Show a plane and follow the main view."""
+        self.view.follow(True)
         self.view.show(plane)
         if not self._linked:
             self._navigation.link(self.view.model)
@@ -110,6 +139,7 @@ class ViewPane:
         if self._linked:
             self._navigation.unlink(self.view.model)
             self._linked = False
+        self.view.follow(False)
         self.widget.hide()
 
     def update(self, crosshair: bool) -> None:
@@ -127,26 +157,47 @@ class ViewPane:
 class SolidPane:
     """The view in three dimensions and its canvas; made as a `ViewPane` is."""
 
-    def __init__(self, links: ViewLinks, _cell: Cell, _keys: QWidget, _painted: Painted) -> None:
+    def __init__(
+        self,
+        links: ViewLinks,
+        _cell: Cell,
+        keys: QWidget,
+        _painted: Painted,
+        enlarge: Callable[[], None],
+    ) -> None:
         session = links.session
-        self.view = SolidView(session.viewer, session.case.study.grid)
+        grid = session.case.study.grid
+        self.view = SolidView(session.viewer, grid, self._put_letters)
         self.widget = QtViewer(self.view.model)
+        self.letters = SolidLetters(self.widget, grid)
+        remove_in_own_context(self.widget)
         self.widget.setAcceptDrops(False)
         self.widget.dims.hide()
+        self._mouse = SolidMouse(self.widget.canvas.native, keys, enlarge)
 
     def show(self, _plane: str) -> None:
         """Show it; it has no plane."""
+        self.view.follow(True)
         self.widget.show()
 
     def hide(self) -> None:
-        """Hide it."""
+        """Hide it, and compute nothing for it."""
+        self.view.follow(False)
         self.widget.hide()
 
     def update(self, _crosshair: bool) -> None:
         """Nothing in it moves with the planes."""
 
+    def _put_letters(self, box: tuple[np.ndarray, np.ndarray] | None) -> None:
+        if box is None:
+            self.letters.hide()
+        else:
+            self.letters.show(*box)
+
     def close(self) -> None:
         """End it and its widget."""
+        self._mouse.close()
+        self.letters.close()
         self.view.close()
         _end(self.widget)
 

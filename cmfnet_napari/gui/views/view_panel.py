@@ -21,12 +21,16 @@ from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.widgets import button, column, row
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
+from cmfnet_napari.gui.views.measures import Measures
 from cmfnet_napari.gui.views.planes import PLANES, Planes
+from cmfnet_napari.gui.views.room import Room
 from cmfnet_napari.gui.views.view_keys import (
     CHECKERBOARD,
     CROSSHAIR,
     FLICKER,
     NEXT_LAYOUT,
+    REGION,
+    RULER,
     SHOW_PLANE,
 )
 from cmfnet_napari.gui.views.windowing import Windowing
@@ -44,13 +48,22 @@ class ViewPanel(QWidget):
         layouts: Layouts,
         fusion: Fusion,
         windowing: Windowing,
+        measures: Measures,
+        room: Room,
     ) -> None:
         super().__init__()
         self.planes = PlaneButtons(session, planes)
         self.layouts = LayoutChooser(session, layouts)
         self.fusion = FusionControls(session, fusion)
         self.windows = WindowControls(windowing)
-        layout = column(row(self.planes, self.layouts, stretch=1), self.fusion, self.windows)
+        self.measures = MeasureButtons(measures)
+        tools = row(self.measures, room.button, stretch=0)
+        layout = column(
+            row(self.planes, self.layouts, stretch=1),
+            self.fusion,
+            self.windows,
+            tools,
+        )
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         self.setLayout(layout)
@@ -79,6 +92,25 @@ class PlaneButtons(QWidget):
         self.buttons[plane].setChecked(True)
 
 
+class MeasureButtons(QWidget):
+    """A ruler, and the values in an ellipse."""
+
+    def __init__(self, measures: Measures) -> None:
+        super().__init__()
+        self._measures = measures
+        self.buttons = {}
+        for kind, text, key in (("ruler", "Ruler", RULER), ("region", "Region", REGION)):
+            widget = button(text, partial(measures.choose, kind), f"{key.title} ({key.key})")
+            widget.setCheckable(True)
+            self.buttons[kind] = widget
+        self.setLayout(row(*self.buttons.values()))
+        measures.changed.connect(self._mark)
+
+    def _mark(self) -> None:
+        for kind, widget in self.buttons.items():
+            widget.setChecked(self._measures.kind == kind)
+
+
 class LayoutChooser(QComboBox):
     """Which views are beside each other."""
 
@@ -91,7 +123,6 @@ class LayoutChooser(QComboBox):
         )
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # after a click, keys are the image's again
         self.activated.connect(lambda _index: layouts.show(self.currentData()))
         session.opened.connect(self._on_opened)
         layouts.changed.connect(self._mark)

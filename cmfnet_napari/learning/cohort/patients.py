@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from cmfnet_napari.core.arrays import Reals
-from cmfnet_napari.core.contours.metrics import Scores, evaluate
+from cmfnet_napari.core.contours.metrics import MEASURES, Scores, evaluate
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.strokes.scribbles import IGNORE, to_scribbles
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
@@ -20,7 +20,7 @@ from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.losses import Batch
 from cmfnet_napari.learning.predict.predictor import predict
 
-METRICS = ("dsc", "asd_mm", "hd95_mm", "surface_dsc", "volume_ml", "reference_ml")
+METRICS = tuple(measure.name for measure in MEASURES)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.learning.engine.device import summed
 from cmfnet_napari.learning.engine.state import State
 from cmfnet_napari.learning.model.cmfnet import CmFNet
-from cmfnet_napari.learning.model.losses import Batch, Counts, loss_terms, total
+from cmfnet_napari.learning.model.loss_terms import loss_terms, total
+from cmfnet_napari.learning.model.losses import Batch, Counts
 
 MAX_SKIPPED = 20  # steps in a row without a finite gradient: training has diverged
 

@@ -89,9 +89,10 @@ def fit(
             "Training of 0 steps says nothing without a base model: choose one to start from, or "
             "more steps."
         )
+    classes = check_trainable(scribbles)  # before the folder holds anything
     if base is not None:
         card = read_card(base)
-        check_base(card, check_trainable(scribbles), model_name(base))
+        check_base(card, classes, model_name(base))
         config = with_network(config, card)
         if card.reads_anywhere:
             if config.steps:

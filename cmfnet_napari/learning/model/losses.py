@@ -1,4 +1,4 @@
-"""The loss of CmFNet, one function a term (Eq. 3 to 9)."""
+"""What the terms of the loss are made of (Eq. 3 and 8, Dice, the guide), and what they count."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.strokes.scribbles import IGNORE
-from cmfnet_napari.learning.model.cmfnet import Outputs
-from cmfnet_napari.learning.model.crf import Kernel, gated_crf
 
 
 @dataclass(frozen=True)
@@ -204,81 +201,6 @@ def guide_entropy(
     return (each * weight).sum() / whole.clamp(min=1e-6)
 
 
-def loss_terms(
-    outputs: Outputs, batch: Batch, config: Config, counts: Counts | None = None
-) -> dict[str, Tensor]:
-    """Every term of the loss with its paper weight; a weight of 0 switches it off (Table VII).
-
-    Parameters
-    ----------
-    outputs : Outputs
-        Scores of the three branches.
-    batch : Batch
-        What they were computed from.
-    config : Config
-        Weights and the CRF's window.
-    counts : Counts, optional
-        Of the whole step, when `batch` is a part of it.
-
-    Returns
-    -------
-    dict
-        ``ssl``: L_ssl (Eq. 4), the partial cross entropy summed over the three outputs;
-        ``imr``: L_imr (Eq. 7), the CRF on y_mm with the CT's and the MR's kernel;
-        ``imc``: L_imc (Eq. 8), consistency of y_mm with y_ct and y_mr;
-        ``dice``, where it has a weight: `soft_dice`, mean of the three outputs;
-        ``guide``, where there is one: cross entropy with it, mean of the three outputs.
-    """
-    if counts is None:
-        counts = Counts.of(batch, outputs.mm.shape[1])
-    y_ct, y_mr, y_mm = (scores.float().softmax(dim=1) for scores in outputs)
-    terms = {
-        "ssl": _scribble_term(outputs, batch, config, counts),
-        "imr": gated_crf(y_mm, _kernels(batch, config, counts), config.crf_radius),
-        "imc": config.alpha_ct * consistency(y_mm, y_ct, None, counts.voxels)
-        + config.alpha_mr * consistency(y_mm, y_mr, batch.fov, counts.fov),
-    }
-    if config.dice_weight > 0:
-        parts = zip(outputs, (None, batch.fov, None), strict=True)
-        each = [soft_dice(scores, batch.targets, mask) for scores, mask in parts]
-        terms["dice"] = config.dice_weight * torch.stack(each).mean()
-    if batch.guide.shape[1]:
-        masks = ((None, counts.sure), (batch.fov, counts.sure_mr), (None, counts.sure))
-        ct, mr, mm = (
-            guide_entropy(scores, batch.guide, mask, whole)
-            for scores, (mask, whole) in zip(outputs, masks, strict=True)
-        )
-        terms["guide"] = config.guide * (ct + mr + mm) / len(masks)
-    return terms
-
-
-def _scribble_term(outputs: Outputs, batch: Batch, config: Config, counts: Counts) -> Tensor:
-    """Return L_ssl, Eq. 4; voxels without MR data teach y_mr nothing."""
-    everywhere = (batch.targets, config.class_balance, counts.labelled)
-    return config.ce_weight * (
-        partial_cross_entropy(outputs.ct, *everywhere)
-        + partial_cross_entropy(
-            outputs.mr, batch.mr_targets, config.class_balance, counts.labelled_mr
-        )
-        + partial_cross_entropy(outputs.mm, *everywhere)
-    )
-
-
-def _kernels(batch: Batch, config: Config, counts: Counts) -> list[Kernel]:
-    """Return the CT's and the MR's kernel of Eq. 7."""
-    sigmas = {"sigma_xy": config.crf_sigma_xy, "sigma_intensity": config.crf_sigma_intensity}
-    return [
-        Kernel(batch.ct, config.lambda_ct, None, float(counts.voxels), **sigmas),
-        Kernel(batch.mr, config.lambda_mr, batch.fov, float(counts.fov), **sigmas),
-    ]
-
-
 def _count(targets: Tensor, classes: int) -> Tensor:
     """Labelled voxels of every class, float32 (classes,)."""
     return torch.bincount(targets[targets != IGNORE], minlength=classes).float()
-
-
-def total(terms: dict[str, Tensor], ramp: float = 1.0, guide: float = 1.0) -> Tensor:
-    """Sum of all terms, Eq. 9; `ramp` and `guide` (0 … 1) scale the unsupervised and the guide."""
-    loss = terms["ssl"] + terms.get("dice", 0.0) + ramp * (terms["imr"] + terms["imc"])
-    return loss + guide * terms["guide"] if "guide" in terms else loss

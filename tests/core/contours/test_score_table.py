@@ -50,6 +50,8 @@ def test_csv_of_volumes_alone(tmp_path):
 
 def test_rows_to_read(evaluation):
     names, rows = score_rows({}, evaluation)
+    measures = ["DSC", "ASD, mm", "HD95, mm", "Surface DSC at 2 mm", "Volume, ml", "Reference, ml"]
+    assert list(rows) == measures
     assert names == ["Tumour", "Oedema, seen", "Mean"]
     assert rows["DSC"] == ["0.667", "0.000", "0.333"]
     assert rows["ASD, mm"][1] == "–"

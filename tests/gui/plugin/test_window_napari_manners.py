@@ -154,7 +154,7 @@ def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scrib
     opened.workbench.training.started.connect(lambda _event: shares.append(activity.shown))
     train(opened, qtbot)
     assert shares == [True, 20, 40, 60, 80, 100]
-    assert not activity.shown
+    qtbot.waitUntil(lambda: not activity.shown)
 
 
 @pytest.mark.canvas

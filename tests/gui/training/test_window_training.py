@@ -62,7 +62,7 @@ def test_fit_from_button_to_prediction(opened, fake, scribble, qtbot):
     terms = panel.plot.terms
     assert set(terms) == {"total", "ssl", "imr", "imc"}
     assert terms["total"] == ([1, 2, 3, 4, 5], [1.0, 0.5, pytest.approx(1 / 3), 0.25, 0.2])
-    assert panel.time.text() == "Step 5: 0:00 elapsed, about 0:00 left"
+    assert panel.time.text() == "Step 5: 0:00 elapsed"
     assert panel.progress.value() == panel.progress.maximum()
     assert "Done after 5 steps" in panel.message.text()
     assert "agreement with your strokes 90.0 %." in panel.message.text()

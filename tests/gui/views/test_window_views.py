@@ -254,5 +254,5 @@ def test_the_contour_is_seen_in_3d(show, opened, qtbot):
     picture = opened.view_grid.panes[2].widget.screenshot(flash=False)
     assert (picture[..., :3].max(axis=2) > 60).mean() > 0.1
     layer.visible = False
-    qtbot.waitUntil(lambda: not solid.layers, timeout=5000)
+    qtbot.waitUntil(lambda: not solid.layers[0].visible, timeout=5000)
     assert overlay.visible

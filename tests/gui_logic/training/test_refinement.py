@@ -127,7 +127,7 @@ def test_an_idle_worker_is_let_go_and_the_next_stroke_starts_another(
     session.strokes_changed.emit()
     refinement._quiet.fire()
     (client,) = clients
-    assert client.command == ["worker", session.folder.name]
+    assert client.command == ["worker"]
     assert client.sent == [REFINE]
 
 

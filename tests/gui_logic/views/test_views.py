@@ -103,6 +103,8 @@ def test_the_viewer_is_kept_on_upright_planes_while_a_patient_is_open(shown, hea
     for name, order in (("sagittal", (2, 0, 1)), ("coronal", (1, 0, 2)), ("axial", (0, 1, 2))):
         planes.show(name)
         assert (planes.plane, tuple(dims.order)) == (name, order)
+    shown_once = [("changed", name) for name in ("axial", "sagittal", "coronal", "axial")]
+    assert heard == shown_once
     dims.order = (1, 2, 0)  # napari's own button
     assert (planes.plane, tuple(dims.order)) == ("coronal", (1, 0, 2))
     dims.order = (2, 1, 0)  # rolled on from the upright coronal plane

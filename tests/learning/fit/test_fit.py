@@ -17,9 +17,14 @@ from cmfnet_napari.learning.fit.run_folder import alone
 from cmfnet_napari.learning.fit.start import fit, go_on
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.predictor import predict_study
-from tests.learning.conftest import dice, make_ball
+from tests.learning.conftest import coarse_ball, dice
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def ball():
+    return coarse_ball()
 
 
 def weights(run):
@@ -27,7 +32,8 @@ def weights(run):
 
 
 def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
-    seen, config = [], ball.config.model_copy(update={"learning_rate": 1e-3})
+    changes = {"learning_rate": 3e-3, "preview_seconds": 0.1, "steps": 20}
+    seen, config = [], ball.config.model_copy(update=changes)
     finished = fit(
         ball.study, ball.scribbles, tmp_path, config, names=["Ball"], hooks=Hooks(seen.append)
     )
@@ -35,7 +41,7 @@ def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
     assert dice(labels > 0, ball.truth) > 0.85
     assert finished.volumes_ml == {"Ball": pytest.approx((labels > 0).sum() * 4.5 / 1000)}
     assert not finished.stopped
-    assert finished.steps == 60
+    assert finished.steps == 20
     assert finished.agreement == agreement(labels, ball.scribbles)
 
     probability = load_values(tmp_path / finished.probabilities, ball.study.grid)
@@ -52,7 +58,7 @@ def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
     written = (tmp_path / "events.jsonl").read_text().splitlines()
     assert [events.decode_event(line) for line in written] == seen
     frozen = json.loads((tmp_path / "config.json").read_text())
-    assert frozen["config"]["steps"] == 60
+    assert frozen["config"]["steps"] == 20
     assert frozen["study"] == ball.study.content_hash
 
 
@@ -107,19 +113,19 @@ def test_strokes_drawn_during_training_count_from_then_on(ball, tmp_path, monkey
         "step",
         lambda self, batch, progress: targets.append(batch.targets) or step(self, batch, progress),
     )
-    config = ball.config.model_copy(
-        update={"steps": 3, "augment": False, "patch": (32, 48, 48), "batch": 1}
-    )
+    whole = {"steps": 3, "augment": False, "patch": (32, 32, 16), "batch": 1}
+    config = ball.config.model_copy(update=whole)
     hooks = Hooks(new_scribbles=lambda: pending.pop(0) if pending else None)
     fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
-    assert [(t == 1).sum().item() for t in targets] == [10, 11, 11]
+    # 3 voxels along y and 3 along x, each of 2 × 3 of the CT's
+    assert [(t == 1).sum().item() for t in targets] == [6, 7, 7]
 
 
 def test_divergence_stops_and_keeps_the_last_good_model(ball, tmp_path, monkeypatch):
     finite = fit_loop.Trainer._finite
     monkeypatch.setattr(fit_loop.Trainer, "_finite", lambda self: finite(self) and self.steps <= 4)
     with pytest.raises(UserError, match=r"diverged at step 24.*learning rate"):
-        fit(ball.study, ball.scribbles, tmp_path, ball.config)
+        fit(ball.study, ball.scribbles, tmp_path, ball.config.model_copy(update={"width": 2}))
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
 
 
@@ -141,7 +147,7 @@ def test_a_gpu_that_is_not_there_is_said(ball, tmp_path):
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A run of two steps to start from."""
-    ball, run = make_ball(), tmp_path_factory.mktemp("models") / "base"
+    ball, run = coarse_ball(), tmp_path_factory.mktemp("models") / "base"
     run.mkdir()
     fit(ball.study, ball.scribbles, run, ball.config.model_copy(update={"steps": 2}))
     return run

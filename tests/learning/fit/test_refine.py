@@ -22,7 +22,7 @@ from cmfnet_napari.learning.fit.refine import refine
 from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.fit.training_data import Material
-from tests.learning.conftest import fit_command, make_ball
+from tests.learning.conftest import coarse_ball, fit_command
 
 RUN = "runs/0001-quick"
 PLACE = np.s_[8:11, 12:15, 12:16]  # inside the ball; a stroke says that it is background
@@ -31,10 +31,7 @@ PLACE = np.s_[8:11, 12:15, 12:16]  # inside the ball; a stroke says that it is b
 @pytest.fixture(scope="module")
 def ball():
     """The ball on coarse voxels, where a refine makes many steps in its time."""
-    ball = make_ball()
-    coarse = {"spacing": 3.0, "patch": (16, 32, 32), "steps": 40, "preview_seconds": 100}
-    ball.config = ball.config.model_copy(update=coarse)
-    return ball
+    return coarse_ball(patch=(16, 32, 32), steps=40)
 
 
 def corrected(scribbles):

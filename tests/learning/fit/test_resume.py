@@ -21,9 +21,15 @@ from cmfnet_napari.learning.fit import output, schedule
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.start import fit, go_on
 from cmfnet_napari.learning.model.checkpoint import load_model
+from tests.learning.conftest import coarse_ball
 
 CPU = torch.device("cpu")
 FINE = {"spacing": None, "patch": (16, 32, 32)}  # where patches can become smaller
+
+
+@pytest.fixture
+def ball():
+    return coarse_ball()
 
 
 def weights(run):
@@ -40,10 +46,8 @@ def config(ball):
     return ball.config.model_copy(
         update={
             "steps": 10,
-            "spacing": 3.0,
             "dropout": 0.2,
             "augment": True,
-            "preview_seconds": 3600,
         }
     )
 

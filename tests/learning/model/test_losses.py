@@ -6,13 +6,12 @@ import torch
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.model.cmfnet import Outputs
+from cmfnet_napari.learning.model.loss_terms import TERMS, Term, loss_terms, total
 from cmfnet_napari.learning.model.losses import (
     Batch,
     consistency,
     guide_entropy,
-    loss_terms,
     partial_cross_entropy,
-    total,
 )
 
 
@@ -96,6 +95,18 @@ def test_ramp_scales_only_the_unsupervised_terms():
     assert total(terms, ramp=0.25, guide=0.5).item() == pytest.approx(1.5)
     terms["guide"] = torch.tensor(1.0)
     assert total(terms, ramp=0.25, guide=0.5).item() == pytest.approx(2.0)
+
+
+def test_a_term_is_a_row(monkeypatch):
+    """It is told of by its name and counts in the sum."""
+    batch = make_batch(torch.ones(1, 1, 3, 4, 5))
+    outputs = Outputs(*(torch.randn(1, 2, 3, 4, 5) for _ in range(3)))
+    without = loss_terms(outputs, batch, make_config("paper"))
+    seven = Term(lambda answer: answer.probabilities.mm.sum() * 0 + 7, "ramp")
+    monkeypatch.setitem(TERMS, "seven", seven)
+    terms = loss_terms(outputs, batch, make_config("paper"))
+    assert terms.keys() == without.keys() | {"seven"}
+    assert (total(terms, ramp=0.5) - total(without, ramp=0.5)).item() == pytest.approx(3.5)
 
 
 def test_guide_entropy_weighs_soft_targets_by_how_sure_they_are():

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linprog
 
 from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.images.series.headers import Slice
@@ -51,6 +50,8 @@ def even_places(places: Doubles, most: float, said: Sequence[float]) -> tuple[fl
     count = np.arange(len(places))
     one = np.ones(len(places))
     rows = np.vstack([np.column_stack([one, count, -one]), np.column_stack([-one, -count, -one])])
+    from scipy.optimize import linprog  # here: it would delay every start of a program by 0.2 s
+
     found = linprog(
         (0, 0, 1), A_ub=rows, b_ub=np.concatenate([places, -places]), bounds=(None, None)
     )

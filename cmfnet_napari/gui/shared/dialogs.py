@@ -1,0 +1,73 @@
+"""Files and folders asked for; every question begins where its kind was answered last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from cmfnet_napari.core.images.volume import IMAGE_ENDINGS, WRITE_ENDINGS
+from cmfnet_napari.gui.shared.preferences import preferences
+
+
+def ask_open(parent: QWidget, title: str, kinds: str = "", what: str = "images") -> str:
+    """Ask for a file to read; empty when the user thinks better of it.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Whose dialog it is.
+    title : str
+        Of the dialog.
+    kinds : str
+        Endings, as Qt writes them.
+    what : str
+        Files of one kind are remembered together.
+    """
+    path = QFileDialog.getOpenFileName(parent, title, _last(what), kinds)[0]
+    return _remember(what, path, Path(path).parent)
+
+
+def ask_save(parent: QWidget, title: str, name: str, kinds: str, what: str = "results") -> str:
+    """Ask where to write a file, with a name proposed; as `ask_open`."""
+    folder = _last(what)
+    proposed = str(Path(folder) / name) if folder else name
+    path = QFileDialog.getSaveFileName(parent, title, proposed, kinds)[0]
+    return _remember(what, path, Path(path).parent)
+
+
+def ask_folder(parent: QWidget, title: str, what: str = "dicom") -> str:
+    """Ask for a folder; the next question begins beside it; as `ask_open`."""
+    path = QFileDialog.getExistingDirectory(parent, title, _last(what))
+    return _remember(what, path, Path(path).parent)
+
+
+def ask_file(parent: QWidget, title: str) -> str:
+    """Ask for an image file to read; as `ask_open`."""
+    kinds = " ".join(f"*{ending}" for ending in IMAGE_ENDINGS)
+    return ask_open(parent, title, f"Images ({kinds});;All files (*)")
+
+
+def ask_model(parent: QWidget, title: str) -> str:
+    """Ask for a model file to read; as `ask_open`."""
+    return ask_open(parent, title, "Models (*.safetensors)", "models")
+
+
+def ask_target(parent: QWidget, title: str, name: str) -> str:
+    """Ask where to write an image; as `ask_save`."""
+    kinds = " ".join(f"*{ending}" for ending in WRITE_ENDINGS)
+    return ask_save(parent, title, name, f"Images ({kinds})")
+
+
+def _last(what: str) -> str:
+    """The folder of the last answer, if it is still there."""
+    folder = preferences().folders.get(what, "")
+    return folder if folder and Path(folder).is_dir() else ""
+
+
+def _remember(what: str, path: str, folder: Path) -> str:
+    if path:
+        kept = preferences()
+        kept.folders[what] = str(folder)
+        kept.write()
+    return path

@@ -1,0 +1,158 @@
+"""The loss of CmFNet: a function and a row of `TERMS` a term (Eq. 4 to 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.learning.model.cmfnet import Outputs
+from cmfnet_napari.learning.model.crf import Kernel, gated_crf
+from cmfnet_napari.learning.model.losses import (
+    Batch,
+    Counts,
+    consistency,
+    guide_entropy,
+    partial_cross_entropy,
+    soft_dice,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network answered to a batch; all that a term may look at.
+
+    Attributes
+    ----------
+    outputs : Outputs
+        Scores of the three branches.
+    batch : Batch
+        What they were computed from.
+    config : Config
+        Weights and the CRF's window.
+    counts : Counts
+        Of the whole step, of which `batch` may be a part.
+    """
+
+    outputs: Outputs
+    batch: Batch
+    config: Config
+    counts: Counts
+
+    @cached_property
+    def probabilities(self) -> Outputs:
+        """Of the three branches."""
+        return Outputs(*(scores.float().softmax(dim=1) for scores in self.outputs))
+
+
+def scribble_term(answer: Answer) -> Tensor:
+    """L_ssl, Eq. 4: partial cross entropy of all outputs; without MR data, y_mr learns nothing."""
+    outputs, batch, counts = answer.outputs, answer.batch, answer.counts
+    balance = answer.config.class_balance
+    everywhere = (batch.targets, balance, counts.labelled)
+    return answer.config.ce_weight * (
+        partial_cross_entropy(outputs.ct, *everywhere)
+        + partial_cross_entropy(outputs.mr, batch.mr_targets, balance, counts.labelled_mr)
+        + partial_cross_entropy(outputs.mm, *everywhere)
+    )
+
+
+def crf_term(answer: Answer) -> Tensor:
+    """L_imr, Eq. 7: the CRF on y_mm with the CT's and the MR's kernel."""
+    batch, config, counts = answer.batch, answer.config, answer.counts
+    sigmas = {"sigma_xy": config.crf_sigma_xy, "sigma_intensity": config.crf_sigma_intensity}
+    kernels = [
+        Kernel(batch.ct, config.lambda_ct, None, float(counts.voxels), **sigmas),
+        Kernel(batch.mr, config.lambda_mr, batch.fov, float(counts.fov), **sigmas),
+    ]
+    return gated_crf(answer.probabilities.mm, kernels, config.crf_radius)
+
+
+def consistency_term(answer: Answer) -> Tensor:
+    """L_imc, Eq. 8: consistency of y_mm with y_ct and y_mr."""
+    y, config, counts = answer.probabilities, answer.config, answer.counts
+    return config.alpha_ct * consistency(y.mm, y.ct, None, counts.voxels) + (
+        config.alpha_mr * consistency(y.mm, y.mr, answer.batch.fov, counts.fov)
+    )
+
+
+def dice_term(answer: Answer) -> Tensor | None:
+    """`soft_dice`, mean of the three outputs."""
+    if not answer.config.dice_weight > 0:
+        return None
+    parts = zip(answer.outputs, (None, answer.batch.fov, None), strict=True)
+    each = [soft_dice(scores, answer.batch.targets, mask) for scores, mask in parts]
+    return answer.config.dice_weight * torch.stack(each).mean()
+
+
+def guide_term(answer: Answer) -> Tensor | None:
+    """Cross entropy with the guide, mean of the three outputs."""
+    batch, counts = answer.batch, answer.counts
+    if not batch.guide.shape[1]:
+        return None
+    masks = ((None, counts.sure), (batch.fov, counts.sure_mr), (None, counts.sure))
+    ct, mr, mm = (
+        guide_entropy(scores, batch.guide, mask, whole)
+        for scores, (mask, whole) in zip(answer.outputs, masks, strict=True)
+    )
+    return answer.config.guide * (ct + mr + mm) / len(masks)
+
+
+@dataclass(frozen=True)
+class Term:
+    """All there is to say of a term of the loss.
+
+    Attributes
+    ----------
+    value : callable
+        The term with its weight from the configuration; None where it has no part in the loss.
+    grows : str
+        ``ramp``: its weight rises at the beginning of a fit; ``guide``: it falls over the fit;
+        empty: neither.
+    """
+
+    value: Callable[[Answer], Tensor | None]
+    grows: Literal["", "ramp", "guide"] = ""
+
+
+TERMS = {  # by the names of their curves
+    "ssl": Term(scribble_term),
+    "dice": Term(dice_term),
+    "imr": Term(crf_term, "ramp"),
+    "imc": Term(consistency_term, "ramp"),
+    "guide": Term(guide_term, "guide"),
+}
+
+
+def loss_terms(
+    outputs: Outputs, batch: Batch, config: Config, counts: Counts | None = None
+) -> dict[str, Tensor]:
+    """Those of `TERMS` that have a part in the loss, with their weights (0 as in Table VII).
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Scores of the three branches.
+    batch : Batch
+        What they were computed from.
+    config : Config
+        Weights and the CRF's window.
+    counts : Counts, optional
+        Of the whole step, when `batch` is a part of it.
+    """
+    counts = counts or Counts.of(batch, outputs.mm.shape[1])
+    answer = Answer(outputs, batch, config, counts)
+    values = {name: term.value(answer) for name, term in TERMS.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def total(terms: dict[str, Tensor], ramp: float = 1.0, guide: float = 1.0) -> Tensor:
+    """Sum of all terms, Eq. 9; `ramp` and `guide` (0 … 1) scale the unsupervised and the guide."""
+    shares = {"": 1.0, "ramp": ramp, "guide": guide}
+    parts = [shares[TERMS[name].grows] * value for name, value in terms.items()]
+    return torch.stack(parts).sum()

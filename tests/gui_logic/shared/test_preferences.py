@@ -1,0 +1,91 @@
+"""What is kept for the user: folders of every question, recent cases; damaged files harm nobody."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cmfnet_napari.gui.shared import dialogs
+from cmfnet_napari.gui.shared.preferences import _read, preferences, preferences_file
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path, monkeypatch):
+    path = tmp_path / "settings" / "window.json"
+    monkeypatch.setenv("CMFNET_PREFERENCES", str(path))
+    return path
+
+
+def again():
+    """As after a restart."""
+    _read.cache_clear()
+    return preferences()
+
+
+def test_a_question_begins_where_its_kind_was_answered_last(tmp_path, monkeypatch):
+    asked = []
+    models, images = tmp_path / "models", tmp_path / "images"
+    models.mkdir()
+    images.mkdir()
+
+    def answer(path):
+        def ask(_parent, _title, start, *_kinds):
+            asked.append(start)
+            return path, ""
+
+        return ask
+
+    monkeypatch.setattr(dialogs.QFileDialog, "getOpenFileName", answer(str(models / "a.x")))
+    dialogs.ask_model(None, "Model")
+    monkeypatch.setattr(dialogs.QFileDialog, "getOpenFileName", answer(str(images / "ct.nii")))
+    dialogs.ask_file(None, "CT")
+    monkeypatch.setattr(dialogs.QFileDialog, "getOpenFileName", answer(""))  # thought better of
+    again()
+    assert dialogs.ask_model(None, "Model") == ""
+    dialogs.ask_file(None, "CT")
+    assert asked == ["", "", str(models), str(images)]
+    models.rmdir()
+    dialogs.ask_model(None, "Model")
+    assert asked[-1] == ""  # it is not there any more
+
+    saved = []
+    monkeypatch.setattr(
+        dialogs.QFileDialog,
+        "getSaveFileName",
+        lambda _parent, _title, name, _kinds: saved.append(name) or (str(images / "b.nii"), ""),
+    )
+    for _ in range(2):
+        dialogs.ask_target(None, "Save", "prediction.nii.gz")
+    assert saved == ["prediction.nii.gz", str(images / "prediction.nii.gz")]
+
+
+def test_recent_cases_are_the_newest_first_each_once_and_can_be_forgotten(file):
+    for name in [*"abcdefghij", "c"]:
+        preferences().opened(name)
+    preferences().folders["images"] = "/somewhere"
+    preferences().write()
+    assert again().recent == ["c", "j", "i", "h", "g", "f", "e", "d"]
+    preferences().forget()
+    assert (again().recent, again().folders) == ([], {})
+    assert "somewhere" not in file.read_text()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"recent": 3, "folders": [], "room": 7}', '{"a": 1}'])
+def test_a_damaged_file_is_a_new_installation(file, text):
+    file.parent.mkdir()
+    file.write_text(text)
+    found = again()
+    assert (found.recent, found.folders, found.room, found.wheel_zooms) == ([], {}, "images", False)
+
+
+def test_a_choice_counts_after_a_restart_and_no_folder_is_no_harm(file, monkeypatch, tmp_path):
+    kept = preferences()
+    kept.wheel_zooms, kept.room = True, "napari"
+    kept.write()
+    assert json.loads(file.read_text())["room"] == "napari"
+    assert (again().wheel_zooms, again().room) == (True, "napari")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CMFNET_PREFERENCES", str(tmp_path / "file" / "window.json"))
+    preferences().opened("a")  # it cannot be written
+    assert preferences_file().parent.name == "file"
