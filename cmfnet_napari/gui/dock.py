@@ -48,7 +48,12 @@ class CmFNetDock(QWidget):
         self.session = session = bench.session
         self.open_panel = OpenPanel(session, bench.mr_placement)
         self.scribble_panel = ScribblePanel(
-            session, bench.drawing, bench.automatic_strokes, bench.provisional
+            session,
+            bench.drawing,
+            bench.reshaping,
+            bench.navigation,
+            bench.automatic_strokes,
+            bench.provisional,
         )
         self.training_panel = TrainingPanel(
             session,
@@ -97,7 +102,6 @@ class CmFNetDock(QWidget):
             bench.measures,
         )
         self.view_grid = ViewGrid(self, links, bench.planes, bench.layouts)
-        self.view_grid.scribbles_shown.connect(lambda layer, _dims: bench.drawing.attach(layer))
         self.messages = MessageBar(session)
         self.notice = text_label()
         self.notice.setStyleSheet(NOTICE_STYLE)

@@ -15,6 +15,7 @@ from cmfnet_napari.gui.drawing import drawing_keys
 from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.drawing import Drawing
+from cmfnet_napari.gui.drawing.reshaping import Reshaping
 from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.key_sheet import SHOW_KEYS
 from cmfnet_napari.gui.last_view import LastView
@@ -76,6 +77,7 @@ class Workbench(QObject):
         self.brush = Brush(session)
         self.trail, self.measures = Trail(), Measures(session)
         self.drawing = Drawing(session, self.navigation, self.brush, self.trail)
+        self.reshaping = Reshaping(session, self.drawing, self.navigation)
         self.provisional = ProvisionalContour(session, self.result)
         self.training.launching.connect(self.provisional.fill_in)
         self.training.previewed.connect(self.provisional.give_way)
@@ -126,6 +128,7 @@ class Workbench(QObject):
             self.training,
             self.refinement,
             self.automatic_strokes,
+            self.reshaping,
             self.review,
             self.comparison,
             self.mr_placement,

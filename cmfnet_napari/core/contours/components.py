@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from cmfnet_napari.core.arrays import Codes, Wholes
-from cmfnet_napari.core.geometry.boxes import bounding_box
+from cmfnet_napari.core.arrays import Codes, Mask, Wholes
+from cmfnet_napari.core.geometry.boxes import bounding_box, box_around
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, segmentation_code
 
@@ -45,6 +45,34 @@ def drop_unmarked(labels: Wholes, scribbles: Codes) -> Codes:
         marked[0] = False
         kept[box][marked[parts]] = segmentation_code(code)
     return kept
+
+
+def largest_part(mask: Mask) -> Mask:
+    """The largest connected part of a bool array (z, y, x); the first, where two are as large.
+
+    Voxels that touch at a face, an edge or a corner belong together.
+    """
+    kept, box = np.zeros_like(mask), bounding_box(mask)
+    if box is not None:
+        parts, _ = ndimage.label(mask[box], _CORNERS_TOUCH)
+        kept[box] = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
+    return kept
+
+
+def part_at(mask: Mask, voxel: Sequence[int]) -> Wholes:
+    """Flat indices of the connected part of a mask (z, y, x) that holds a voxel; none outside.
+
+    Voxels that touch at a face, an edge or a corner belong together.
+    """
+    inside = all(0 <= at < n for at, n in zip(voxel, mask.shape, strict=True))
+    if not inside or not mask[tuple(voxel)]:
+        return np.zeros(0, np.int64)
+    box = box_around(mask)
+    start = np.array([part.start for part in box])
+    parts, _ = ndimage.label(mask[box], _CORNERS_TOUCH)
+    at = np.nonzero(parts == parts[tuple(np.array(voxel) - start)])
+    flat: Wholes = np.ravel_multi_index(tuple(np.array(at) + start[:, None]), mask.shape)
+    return flat
 
 
 def volumes_ml(labels: Wholes, grid: Grid, names: Sequence[str] | None = None) -> dict[str, float]:

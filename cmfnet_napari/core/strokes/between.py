@@ -8,6 +8,7 @@ same centre first, and the centre moves from the one to the other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -80,13 +81,53 @@ def fill_between(strokes: Mask, axis: int, here: int, spacing: Triple) -> Mask:
     bool array (z, y, x)
         New strokes only.
     """
-    new = np.zeros_like(strokes)
     drawn = drawn_slices(strokes, axis)
+    return _interpolated(strokes, axis, _gaps(drawn, here), spacing)
+
+
+def redraw_between(mask: Mask, corrected: Wholes, axis: int, here: int, spacing: Triple) -> Mask:
+    """A contour whose slices around a slice are drawn anew from the nearest corrected ones.
+
+    What lies between two slices is replaced, so that a few slices drawn well make the rest.
+
+    Parameters
+    ----------
+    mask : bool array (z, y, x)
+        One class of a contour.
+    corrected : int array (n,)
+        Slices to go by, of which those without contour are passed over. Fewer than two: all
+        slices with contour, so that only empty ones are filled.
+    axis, here, spacing
+        As in `fill_between`.
+
+    Returns
+    -------
+    bool array (z, y, x)
+        The contour; the same where there is nothing to fill.
+    """
+    drawn = drawn_slices(mask, axis)
+    known = np.intersect1d(drawn, corrected)
+    gaps = _gaps(known if len(known) > 1 else drawn, here)
+    new, made = mask.copy(), _interpolated(mask, axis, gaps, spacing)
+    for low, high in gaps:
+        between = (slice(None),) * axis + (slice(low + 1, high),)
+        new[between] = made[between]
+    return new
+
+
+def _gaps(drawn: Wholes, here: int) -> list[tuple[int, int]]:
+    """Neighbouring drawn slices around a slice, or before and after it where it is drawn."""
     before, after = drawn[drawn < here], drawn[drawn > here]
     ends = [*before[-1:], *([here] if here in drawn else []), *after[:1]]
-    by_slice, found = np.moveaxis(strokes, axis, 0), np.moveaxis(new, axis, 0)
+    return [(int(low), int(high)) for low, high in pairwise(ends)]
+
+
+def _interpolated(mask: Mask, axis: int, gaps: Sequence[tuple[int, int]], spacing: Triple) -> Mask:
+    """The slices between others, bool (z, y, x); elsewhere nothing."""
+    new = np.zeros_like(mask)
+    by_slice, found = np.moveaxis(mask, axis, 0), np.moveaxis(new, axis, 0)
     plane = np.delete(np.array(spacing), axis)
-    for low, high in pairwise(ends):
+    for low, high in gaps:
         for at in range(low + 1, high):
             share = (at - low) / (high - low)
             found[at] = _mixed(by_slice[low], by_slice[high], share, plane)

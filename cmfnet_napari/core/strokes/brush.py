@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from skimage.draw import polygon
@@ -11,6 +12,32 @@ from cmfnet_napari.core.arrays import Doubles, Floats, Mask, Wholes, three
 from cmfnet_napari.core.images.grid import Triple
 
 Index = tuple[Wholes, Wholes, Wholes]  # z, y, x of voxels
+
+
+@dataclass(frozen=True, eq=False)
+class ValueRange:
+    """Where an image has a value within a range, so that a brush can be kept to it.
+
+    Attributes
+    ----------
+    image : array (z, y, x)
+        CT in HU, or MR.
+    low, high : float
+        The range, its ends included.
+    known : bool array (z, y, x) or None
+        Where the image has data; None: everywhere.
+    """
+
+    image: np.ndarray
+    low: float
+    high: float
+    known: Mask | None = None
+
+    def holds(self, index: Index) -> Mask:
+        """Whether voxels are in the range, one by one."""
+        values = self.image[index]
+        inside: Mask = (values >= self.low) & (values <= self.high)
+        return inside if self.known is None else inside & self.known[index]
 
 
 def swept(

@@ -8,7 +8,7 @@ stroke that is erased, says nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -206,6 +206,27 @@ def part_around(codes: Codes, voxel: Sequence[int], spacing: Sequence[float]) ->
     index = np.array(np.nonzero(parts == parts[nearest])) + start[:, None]
     flat: Wholes = np.ravel_multi_index(tuple(index), codes.shape)
     return flat
+
+
+def slices_by_hand(made: Iterable[Correction], shape: tuple[int, ...], axis: int) -> Wholes:
+    """Slices across an axis on which a contour was painted by hand, in order.
+
+    Parameters
+    ----------
+    made : iterable of Correction
+        Those that stand. What was painted across several of these slices does not count: it was
+        painted on another plane, or with a ball.
+    shape : tuple of int
+        Of the Study's Grid (z, y, x).
+    axis : int
+        Array axis the slices follow each other on.
+    """
+    found: set[int] = set()
+    for correction in made:
+        at = np.unique(np.unravel_index(correction.voxels, shape)[axis])
+        if correction.source == "hand" and len(at) == 1:
+            found.add(int(at[0]))
+    return np.array(sorted(found), dtype=np.int64)
 
 
 def read_corrections(

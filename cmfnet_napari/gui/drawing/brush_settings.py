@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject, Signal
 
+from cmfnet_napari.core.strokes.brush import ValueRange
+
 SMALLEST_MM, LARGEST_MM = 0.1, 100.0
 _FIRST_MM = 3.0
 
@@ -17,6 +19,8 @@ class Brush(QObject):
         A name of `tools.TOOLS`.
     size_mm : float
         Diameter.
+    within : ValueRange or None
+        What all tools are kept to.
     """
 
     resized = Signal()  # layers take the nearest size they have
@@ -27,10 +31,16 @@ class Brush(QObject):
         self._setting = False
         self.tool = "free"
         self.size_mm = _FIRST_MM
+        self.within: ValueRange | None = None
 
     def choose(self, tool: str) -> None:
         """Draw with a tool from now on."""
         self.tool = tool
+        self.changed.emit()
+
+    def keep_within(self, values: ValueRange | None) -> None:
+        """Change only what lies in a range of values from now on; None: everything."""
+        self.within = values
         self.changed.emit()
 
     def set_size(self, mm: float) -> None:

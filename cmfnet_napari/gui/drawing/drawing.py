@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
-from cmfnet_napari.core.strokes.scribbles import UNLABELLED
+from cmfnet_napari.core.strokes.brush import ValueRange
 from cmfnet_napari.gui.drawing.brush_settings import Brush
 from cmfnet_napari.gui.drawing.layer_pen import LayerPen
+from cmfnet_napari.gui.drawing.shared_settings import SharedSettings
+from cmfnet_napari.gui.drawing.tools import EMPTY
+from cmfnet_napari.gui.patient.contour_recorder import OWN_SHOWN, ContourRecorder
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.trail import Trail
 
 _BEYOND_MM = 10.0  # a tumour may go on so far above and below what is drawn
 _NOTHING_DRAWN = "Draw a stroke of this class first."
+_NO_CONTOUR = "There is no contour to draw on yet. Draw strokes, or train, first."
 
 
 class Drawing(QObject):
-    """Tools of the open case. Other viewers that show its strokes `attach` their layer.
+    """Tools of the open case, for its strokes and its contours: the selected layer is drawn on.
 
     Attributes
     ----------
     brush : Brush
         What all of them draw with.
     """
+
+    changed = Signal()  # which layer is drawn on, and how
+    filling_asked = Signal()  # of a contour's slices between corrected ones
 
     def __init__(
         self, session: Session, navigation: Navigation, brush: Brush, trail: Trail
@@ -37,16 +45,31 @@ class Drawing(QObject):
         self._trail = trail
         self._pens: list[LayerPen] = []
         self.brush = brush
+        self._settings = SharedSettings(session)
         brush.resized.connect(self._resize)
         brush.changed.connect(self._show)
+        session.contour_added.connect(self._add_contour)
+        session.contour_dropped.connect(self._drop_contour)
+        session.shown_again.connect(lambda original, shown: self.attach(shown, original))
+        session.viewer.layers.selection.events.active.connect(self._tell)
 
-    def attach(self, layer: Labels) -> None:
-        """Draw on a layer: the scribbles, or one of another viewer that shares their array.
+    def attach(self, layer: Labels, original: Labels | None = None) -> None:
+        """Draw on a layer of another viewer, too.
 
-        Strokes go to the journal. Who shows the same array elsewhere refreshes it when the
-        recorder says ``recorded``; the scribbles layer itself is refreshed here.
+        What is drawn goes to the journal. Who shows the same array elsewhere refreshes it when the
+        recorder says ``recorded``; the original is refreshed here.
+
+        Parameters
+        ----------
+        layer : Labels
+            It shares the original's array.
+        original : Labels, optional
+            The scribbles or a contour of the main viewer; the scribbles where it is left out.
         """
-        self._pens.append(LayerPen(layer, self.brush, self._session.recorder, self._trail))
+        recorder = None if original is None else self._session.recorder_of(original)
+        self._pens.append(
+            LayerPen(layer, self.brush, recorder or self._session.recorder, self._trail)
+        )
         self.brush.set_size(self.brush.size_mm)
 
     def detach(self, layer: Labels) -> None:
@@ -58,28 +81,73 @@ class Drawing(QObject):
     def choose(self, tool: str) -> None:
         """Draw with a tool from now on; who was erasing goes on erasing, with it."""
         if self._session.patient is not None:
-            layer = self._session.scribbles
+            layer = self._session.hand.layer
             self.set_mode("erase" if layer.mode == "erase" else "paint")
         self.brush.choose(tool)
 
+    @property
+    def on_contour(self) -> bool:
+        """Whether a contour is drawn on, not the strokes."""
+        return isinstance(self._session.hand, ContourRecorder)
+
     def set_mode(self, mode: str) -> None:
         """Paint, erase or move (napari's ``paint``, ``erase``, ``pan_zoom``)."""
-        layer = self._session.scribbles
-        self._session.viewer.layers.selection.active = layer
-        layer.visible = True
-        layer.mode = mode
+        self._take_up(self._session.hand.layer, mode)
+
+    def draw_on(self, contour: bool) -> None:
+        """Draw on the contour that lies on top, or on the strokes."""
+        session = self._session
+        layers = [layer for layer in session.viewer.layers if layer in session.contours]
+        if contour and not layers:
+            show_info(_NO_CONTOUR)
+            return
+        mode = session.hand.layer.mode
+        target = layers[-1] if contour else session.scribbles
+        self._take_up(target, "erase" if mode == "erase" else "paint")
+
+    def swap(self) -> None:
+        """Draw on the contour, or on the strokes again."""
+        if self._session.patient is not None:
+            self.draw_on(not self.on_contour)
+
+    def keep_within(self, image: str, low: float, high: float) -> None:
+        """Let all tools change only what has a value from `low` to `high` in CT (HU) or MR.
+
+        Parameters
+        ----------
+        image : str
+            ``CT`` or ``MR``; empty for no limit, as where there is no such image.
+        low, high : float
+            The range, its ends included.
+        """
+        study = None if self._session.patient is None else self._session.case.study
+        volume = {"CT": study.ct, "MR": study.mr}.get(image) if study is not None else None
+        if volume is None:
+            self.brush.keep_within(None)
+            return
+        known = study.mr_fov if image == "MR" else None
+        self.brush.keep_within(ValueRange(volume.array, low, high, known))
 
     def set_ball(self, on: bool) -> None:
         """A ball in three dimensions, or a disc in the plane on the screen."""
-        for pen in self._pens:
-            pen.layer.n_edit_dimensions = 3 if on else 2
+        self._session.hand.layer.n_edit_dimensions = 3 if on else 2
+
+    def protect(self, on: bool) -> None:
+        """Keep what other classes have."""
+        self._session.hand.layer.preserve_labels = on
 
     def fill_between(self) -> None:
-        """Draw the slices between the nearest drawn ones, in the class in use."""
+        """Draw the slices between the nearest drawn ones, in the class in use.
+
+        A contour has all of them already, so there it is asked for, and seen before it is done.
+        """
         session, axis = self._session, self._axis
         if not session.writable:
             return
-        mask = self._strokes()
+        if self.on_contour:
+            self.filling_asked.emit()
+            return
+        mask = self._drawn()
         if not mask.any():
             show_info(_NOTHING_DRAWN)
             return
@@ -94,7 +162,7 @@ class Drawing(QObject):
     def step(self, direction: int) -> None:
         """Go to the next slice (1: up the axis, −1: down) where the class has no stroke."""
         axis, grid = self._axis, self._session.case.study.grid
-        drawn = drawn_slices(self._strokes(), axis)
+        drawn = drawn_slices(self._drawn(), axis)
         beyond = round(_BEYOND_MM / grid.spacing[axis])
         at = next_undrawn(drawn, self._here, direction, beyond, grid.shape[axis])
         if at is not None:
@@ -106,12 +174,42 @@ class Drawing(QObject):
 
     def open(self) -> None:
         """A patient has been opened."""
-        self.attach(self._session.scribbles)
+        self._settings.open()
+        self._add(self._session.scribbles)
 
     def close(self) -> None:
         """The patient is left."""
         for pen in list(self._pens):
             self.detach(pen.layer)
+        self.brush.keep_within(None)
+
+    def _add_contour(self, layer: Labels) -> None:
+        self._settings.add(layer)
+        self._add(layer)
+
+    def _add(self, layer: Labels) -> None:
+        """Draw on a layer of the main viewer."""
+        self.attach(layer, layer)
+        events = layer.events
+        for name in ("mode", "n_edit_dimensions", "preserve_labels", "selected_label"):
+            getattr(events, name).connect(self._tell)
+
+    def _drop_contour(self, recorder: ContourRecorder) -> None:
+        for pen in [pen for pen in self._pens if pen.recorder is recorder]:
+            self.detach(pen.layer)
+
+    def _take_up(self, layer: Labels, mode: str) -> None:
+        """Select a layer and draw on it, if it may be changed."""
+        if mode != "pan_zoom" and not layer.editable:
+            case = self._session.case
+            show_info(plain(case.notice) if case.read_only else OWN_SHOWN)
+            return
+        self._session.viewer.layers.selection.active = layer
+        layer.visible = True
+        layer.mode = mode
+
+    def _tell(self, _event: object = None) -> None:
+        self.changed.emit()
 
     @property
     def _axis(self) -> int:
@@ -122,11 +220,10 @@ class Drawing(QObject):
     def _here(self) -> int:
         return self._navigation.voxel()[self._axis]
 
-    def _strokes(self) -> np.ndarray:
-        """Strokes of the class in use, bool (z, y, x)."""
-        code = self._session.scribbles.selected_label
-        layer = np.asarray(self._session.scribbles.data)
-        return (layer == code) & (code != UNLABELLED)
+    def _drawn(self) -> np.ndarray:
+        """What the class in use has in the layer that is drawn on, bool (z, y, x)."""
+        layer = self._session.hand.layer
+        return (np.asarray(layer.data) == layer.selected_label) & (layer.selected_label != EMPTY)
 
     def _resize(self) -> None:
         for pen in self._pens:

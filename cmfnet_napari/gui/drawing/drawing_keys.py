@@ -19,6 +19,7 @@ DRAW_BACKGROUND = Shortcut("Q", "Draw background")
 DRAW_FIRST_CLASS = Shortcut("W", "Draw the first class")
 DRAW_NEXT_CLASS = Shortcut("Shift-W", "Draw the next class")
 FILL_BETWEEN = Shortcut("I", "Fill the slices between drawn ones")
+SWAP_LAYER = Shortcut("Y", "Draw on the contour, or on strokes again")
 NEXT_SLICE = Shortcut(".", "Next slice without a stroke of the class")
 PREVIOUS_SLICE = Shortcut(",", "Previous slice without a stroke of the class")
 UNDO = Shortcut(KeyMod.CtrlCmd | KeyCode.KeyZ, "Take the last stroke back", on_layer=True)
@@ -30,6 +31,7 @@ SHORTCUTS = (
     DRAW_FIRST_CLASS,
     DRAW_NEXT_CLASS,
     *(tool.shortcut for tool in TOOLS.values()),
+    SWAP_LAYER,
     FILL_BETWEEN,
     NEXT_SLICE,
     PREVIOUS_SLICE,
@@ -50,6 +52,7 @@ def what_keys_do(session: Session, drawing: Drawing) -> Actions:
         DRAW_FIRST_CLASS: partial(session.select_class, FIRST_CLASS),
         DRAW_NEXT_CLASS: session.select_next_class,
         **{tool.shortcut: partial(drawing.choose, name) for name, tool in TOOLS.items()},
+        SWAP_LAYER: drawing.swap,
         FILL_BETWEEN: drawing.fill_between,
         NEXT_SLICE: partial(drawing.step, 1),
         PREVIOUS_SLICE: partial(drawing.step, -1),

@@ -47,6 +47,11 @@ class LayerPen:
         layer.events.brush_size.connect(self._on_brush_size)
         self.show()
 
+    @property
+    def recorder(self) -> LayerRecorder:
+        """Who hears of every stroke."""
+        return self._recorder
+
     def show(self) -> None:
         """Put napari's own brush aside, and show the pointer of the tool."""
         if self.layer.mode not in _MODES:
@@ -78,7 +83,7 @@ class LayerPen:
         if layer.mode not in _MODES or not ours or len(plane) != 2:
             return
         self._recorder.begin()
-        stroke = UnfinishedStroke(layer)
+        stroke = UnfinishedStroke(layer, self._brush.within)
         try:
             with layer.block_history():  # one paint event at the end
                 yield from self._follow(stroke, event, plane)

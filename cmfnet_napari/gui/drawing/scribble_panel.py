@@ -15,6 +15,8 @@ from cmfnet_napari.gui.drawing.automatic_strokes import AutomaticStrokes
 from cmfnet_napari.gui.drawing.automatic_strokes_panel import AutomaticStrokesPanel
 from cmfnet_napari.gui.drawing.classes_panel import ClassesPanel
 from cmfnet_napari.gui.drawing.drawing import Drawing
+from cmfnet_napari.gui.drawing.reshape_panel import ReshapePanel
+from cmfnet_napari.gui.drawing.reshaping import Reshaping
 from cmfnet_napari.gui.drawing.tools_panel import ToolsPanel
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.dialogs import ask_file, ask_target
@@ -28,6 +30,7 @@ from cmfnet_napari.gui.shared.widgets import (
     row,
     text_label,
 )
+from cmfnet_napari.gui.views.navigation import Navigation
 
 
 class ScribblePanel(QWidget):
@@ -37,6 +40,8 @@ class ScribblePanel(QWidget):
         self,
         session: Session,
         drawing: Drawing,
+        reshaping: Reshaping,
+        navigation: Navigation,
         automatic_strokes: AutomaticStrokes,
         provisional: ProvisionalContour,
     ) -> None:
@@ -45,6 +50,7 @@ class ScribblePanel(QWidget):
         self.classes = ClassesPanel(session)
         self.auto = AutomaticStrokesPanel(session, automatic_strokes)
         self.tools = ToolsPanel(session, drawing)
+        self.reshape = ReshapePanel(session, drawing, reshaping, navigation)
         self.provisional = ProvisionalPanel(session, provisional)
         self.message = text_label()
         self.unsaved = text_label()
@@ -58,8 +64,9 @@ class ScribblePanel(QWidget):
             ),
             self.message,
         )
-        self._needs_patient = (self.classes, self.tools, self.provisional, self.auto, files)
-        layout = column(self.classes, self.tools, self.unsaved, self.provisional, self.auto, files)
+        parts = (self.classes, self.tools, self.reshape, self.provisional, self.auto, files)
+        self._needs_patient = parts
+        layout = column(*parts[:3], self.unsaved, *parts[3:])
         layout.addStretch()
         self.setLayout(layout)
         session.opened.connect(self._on_opened)

@@ -9,9 +9,12 @@ from typing import Protocol
 import numpy as np
 from napari.layers import Labels
 
-from cmfnet_napari.core.strokes.brush import Index, enclosed, swept
-from cmfnet_napari.core.strokes.scribbles import UNLABELLED
+from cmfnet_napari.core.arrays import three
+from cmfnet_napari.core.contours.components import part_at
+from cmfnet_napari.core.strokes.brush import Index, ValueRange, enclosed, swept
 from cmfnet_napari.gui.shared.shortcuts import Shortcut
+
+EMPTY = 0  # unlabelled in scribbles, background in a contour
 
 
 class UnfinishedStroke:
@@ -20,16 +23,18 @@ class UnfinishedStroke:
     Parameters
     ----------
     layer : Labels
-        Scribbles (z, y, x); its mode, class and protection count when the stroke begins.
+        Scribbles or a contour (z, y, x); its mode, class and protection count when the stroke
+        begins.
+    within : ValueRange, optional
+        What lies outside of it stays as it is.
     """
 
-    def __init__(self, layer: Labels) -> None:
-        self._layer = layer
-        erase = layer.mode == "erase"
-        self._code = UNLABELLED if erase else layer.selected_label
-        self._only: int | None = None  # the one code that may be changed
-        if layer.preserve_labels:
-            self._only = layer.selected_label if erase else UNLABELLED
+    def __init__(self, layer: Labels, within: ValueRange | None = None) -> None:
+        self._layer, self._within = layer, within
+        if layer.mode == "erase":
+            self.take_away(layer.selected_label if layer.preserve_labels else None)
+        else:
+            self.put()
         self._done: list[tuple[Index, np.ndarray]] = []
         self._seen: list[np.ndarray] = []
         self._same: list[np.ndarray] = []
@@ -44,8 +49,37 @@ class UnfinishedStroke:
         """Flat indices of what was drawn over in the code that was there, each once."""
         return np.unique(np.concatenate(self._same)) if self._same else np.zeros(0, int)
 
+    def put(self) -> None:
+        """Paint the class in use from here on, whatever the mode says."""
+        self._code: int = self._layer.selected_label
+        self._only: int | None = EMPTY if self._layer.preserve_labels else None
+
+    def take_away(self, only: int | None) -> None:
+        """Erase from here on, whatever the mode says: one code, or all."""
+        self._code, self._only = EMPTY, only
+
+    def code_at(self, place: np.ndarray) -> int:
+        """The code at a place (float, z, y, x); that of nothing outside the image."""
+        at = np.round(place).astype(int)
+        inside = ((at >= 0) & (at < self._layer.data.shape)).all()
+        return int(self._layer.data[tuple(at)]) if inside else EMPTY
+
+    @property
+    def draws(self) -> int:
+        """The code of the class in use."""
+        return int(self._layer.selected_label)
+
+    def part_at(self, place: np.ndarray) -> Index:
+        """The connected part (3D) of one code at a place."""
+        at = np.round(place).astype(int)
+        part = part_at(np.asarray(self._layer.data) == self.code_at(place), at.tolist())
+        return three(np.unravel_index(part, self._layer.data.shape))
+
     def add(self, index: Index) -> None:
         """Paint or erase voxels, except those that are protected."""
+        if self._within is not None:
+            held = self._within.holds(index)
+            index = three(axis[held] for axis in index)
         old = np.asarray(self._layer.data[index])
         change = old != self._code
         self._same.append(np.ravel_multi_index(index, self._layer.data.shape)[~change])
@@ -162,6 +196,33 @@ class _Lasso:
         self._stroke.add(self._ground.inside(np.array(self._outline)))
 
 
+class _Nudge(_Free):
+    """A disc that pushes the border: outwards where it begins inside the class, else inwards."""
+
+    def __init__(self, stroke: UnfinishedStroke, ground: Ground, start: np.ndarray) -> None:
+        super().__init__(stroke, ground, start)
+        if stroke.code_at(start) == stroke.draws:
+            stroke.put()
+        else:
+            stroke.take_away(stroke.draws)
+
+
+class _Island:
+    """Takes away the connected part, in 3D, on which the mouse is pressed."""
+
+    def __init__(self, stroke: UnfinishedStroke, _ground: Ground, start: np.ndarray) -> None:
+        code = stroke.code_at(start)
+        if code != EMPTY:
+            stroke.take_away(code)
+            stroke.add(stroke.part_at(start))
+
+    def move(self, place: np.ndarray) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class Tool:
     """All there is to say of a tool.
@@ -190,8 +251,12 @@ class Tool:
 _JOINED = "With Ctrl (Cmd), a straight line from where the last stroke ended"
 _PRESS = "Press where it begins, let go where it ends"
 _AROUND = "Draw around an area; it is filled when you let go"
+_PUSH = "Press inside the class and push its border out, or outside and push it in"
+_CLICK = "Click a part that does not belong: all of it goes, on every slice"
 TOOLS = {
     "free": Tool("Free", Shortcut("D", "Draw a free line"), _JOINED, _Free),
     "straight": Tool("Straight", Shortcut("S", "Draw a straight line"), _PRESS, _Straight),
     "lasso": Tool("Lasso", Shortcut("O", "Outline an area and fill it"), _AROUND, _Lasso, "cross"),
+    "nudge": Tool("Nudge", Shortcut("U", "Push the border"), _PUSH, _Nudge),
+    "island": Tool("Island", Shortcut("J", "Remove an island"), _CLICK, _Island, "cross"),
 }

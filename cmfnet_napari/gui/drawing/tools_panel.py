@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGroupBox, QLabel, QPushButton
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+)
 
 from cmfnet_napari.gui.drawing.brush_settings import LARGEST_MM, SMALLEST_MM
 from cmfnet_napari.gui.drawing.drawing import Drawing
-from cmfnet_napari.gui.drawing.drawing_keys import FILL_BETWEEN, NEXT_SLICE, PREVIOUS_SLICE
+from cmfnet_napari.gui.drawing.drawing_keys import (
+    FILL_BETWEEN,
+    NEXT_SLICE,
+    PREVIOUS_SLICE,
+    SWAP_LAYER,
+)
+from cmfnet_napari.gui.drawing.range_row import RangeRow
 from cmfnet_napari.gui.drawing.tools import TOOLS
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.shortcuts import Shortcut
@@ -17,18 +30,23 @@ from cmfnet_napari.gui.shared.widgets import button, column, row
 
 _MODES = {
     "paint": ("Paint", "Paint the class in use (P)"),
-    "erase": ("Erase", "Take strokes away (E)"),
+    "erase": ("Erase", "Take strokes or contour away (E)"),
     "pan_zoom": ("Move", "Move the image with the mouse (Z, or hold the space bar)"),
 }
+_IN_A_ROW = 3  # tools
 
 
 class ToolsPanel(QGroupBox):
-    """Paint, erase, move; the tools; the brush; stepping and filling slices."""
+    """What is drawn on; paint, erase, move; tools; brush; stepping and filling slices."""
 
     def __init__(self, session: Session, drawing: Drawing) -> None:
         super().__init__("Draw")
         self._session = session
         self._drawing = drawing
+        self.on_strokes = _choice("Strokes", partial(drawing.draw_on, False), _tip(SWAP_LAYER))
+        self.on_contour = _choice(
+            "Contour", partial(drawing.draw_on, True), _tip(SWAP_LAYER, "Corrections stay")
+        )
         self.modes = {
             mode: _choice(text, partial(drawing.set_mode, mode), tip)
             for mode, (text, tip) in _MODES.items()
@@ -47,16 +65,17 @@ class ToolsPanel(QGroupBox):
         self.ball = QCheckBox("Ball")
         self.ball.setToolTip("Paint the slices before and behind as well, as far as a ball reaches")
         self.ball.toggled.connect(drawing.set_ball)
-        self.protect = QCheckBox("Keep strokes of other classes")
+        self.protect = QCheckBox("Keep other classes")
         self.protect.setToolTip(
-            "Painting and filling change only what has no stroke; erasing only the class in use (B)"
+            "Painting and filling change only what has no class; erasing only the class in use (B)"
         )
         self.protect.toggled.connect(self._protect)
+        self.range = RangeRow(session, drawing)
         self._lay_out()
         drawing.brush.changed.connect(self._show)
-        session.opened.connect(self._on_opened)
-        if session.patient is not None:
-            self._on_opened()
+        drawing.changed.connect(self._show)
+        session.opened.connect(self._show)
+        self._show()
 
     def _lay_out(self) -> None:
         drawing = self._drawing
@@ -68,8 +87,9 @@ class ToolsPanel(QGroupBox):
         self.next.setAccessibleName("Next empty slice")
         self.setLayout(
             column(
+                row(QLabel("Draw on"), self.on_strokes, self.on_contour),
                 row(*self.modes.values()),
-                row(*self.tools.values()),
+                *_rows(list(self.tools.values())),
                 row(QLabel("Brush"), self.brush, self.ball, stretch=1),
                 row(QLabel("Empty slice"), self.previous, self.next, self.between, stretch=3),
                 row(
@@ -77,23 +97,20 @@ class ToolsPanel(QGroupBox):
                     button("Redo", self._session.redo, "Bring it back (Ctrl+Shift+Z)"),
                 ),
                 self.protect,
+                self.range,
             )
         )
 
     def _protect(self, on: bool) -> None:
         if self._session.patient is not None:
-            self._session.scribbles.preserve_labels = on
-
-    def _on_opened(self) -> None:
-        events = self._session.scribbles.events
-        for event in (events.mode, events.n_edit_dimensions, events.preserve_labels):
-            event.connect(self._show)
-        self._show()
+            self._drawing.protect(on)
 
     def _show(self) -> None:
         if self._session.patient is None:
             return
-        layer, brush = self._session.scribbles, self._drawing.brush
+        layer, brush = self._session.hand.layer, self._drawing.brush
+        self.on_strokes.setChecked(not self._drawing.on_contour)
+        self.on_contour.setChecked(self._drawing.on_contour)
         for name, choice in self.modes.items():
             choice.setChecked(layer.mode == name)
         for name, choice in self.tools.items():
@@ -103,6 +120,11 @@ class ToolsPanel(QGroupBox):
         self.brush.blockSignals(False)
         self.ball.setChecked(layer.n_edit_dimensions == 3)
         self.protect.setChecked(layer.preserve_labels)
+
+
+def _rows(choices: list[QPushButton]) -> list[QHBoxLayout]:
+    """As many below each other as the narrow dock needs."""
+    return [row(*choices[at : at + _IN_A_ROW]) for at in range(0, len(choices), _IN_A_ROW)]
 
 
 def _choice(text: str, action: Callable[[], None], tip: str) -> QPushButton:

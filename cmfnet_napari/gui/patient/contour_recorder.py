@@ -9,10 +9,14 @@ from napari.components import Dims
 from napari.layers import Labels
 from qtpy.QtCore import Signal
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.journal import Source, Stroke
+from cmfnet_napari.core.strokes.scribbles import segmentation_code
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 from cmfnet_napari.gui.patient.layers import forget_history
+
+OWN_SHOWN = "The model's own contour is shown, which stays as it is. Untick it under Review first."
 
 
 class ContourRecorder(LayerRecorder):
@@ -56,6 +60,26 @@ class ContourRecorder(LayerRecorder):
         layer.data = before.copy()
         corrections.changed.connect(self._follow)
 
+    def own_code(self, code: int) -> int:
+        """As in `LayerRecorder`."""
+        return segmentation_code(code)
+
+    def write(self, voxels: np.ndarray, codes: np.ndarray, source: Source) -> Stroke | None:
+        """As in `LayerRecorder`.
+
+        Raises
+        ------
+        UserError
+            The model's own contour is shown, or it cannot be saved.
+        """
+        if self.own:
+            raise UserError(OWN_SHOWN)
+        self.record()
+        made = self._corrections.write(voxels, codes, source, self._run())
+        if made is not None:
+            self.recorded.emit(made)
+        return made
+
     def snapshot(self) -> np.ndarray:
         """As `contour`, without what is being drawn or could not be saved; that is said then."""
         if not self._drawing:
@@ -65,12 +89,15 @@ class ContourRecorder(LayerRecorder):
     def contour(self) -> np.ndarray:
         """The contour of record with all that was edited, uint8 (z, y, x): a copy.
 
+        What is being drawn at this moment is not in it yet.
+
         Raises
         ------
         UserError
             What was edited last could not be saved.
         """
-        self.record()
+        if not self._drawing:  # figures that came meanwhile are shown: no half stroke
+            self.record()
         return self._before.copy()
 
     def show(self, model: np.ndarray) -> None:

@@ -117,6 +117,21 @@ class LayerRecorder(QObject):
 
     # --- for its kinds
 
+    def own_code(self, code: int) -> int:
+        """A class's code in the layer, from its scribble code."""
+        raise NotImplementedError
+
+    def snapshot(self) -> np.ndarray:
+        """A copy of what is recorded of the layer, uint8 (z, y, x)."""
+        raise NotImplementedError
+
+    def write(self, voxels: np.ndarray, codes: np.ndarray, source: Source) -> Stroke | None:
+        """Change voxels (flat indices) otherwise than by painting: one step of undo.
+
+        Codes are the layer's. None: nothing is changed by it.
+        """
+        raise NotImplementedError
+
     def _keep(self, change: Stroke | None) -> Stroke | None:
         """Write a change, codes as in the layer, and take it over into what is recorded."""
         raise NotImplementedError

@@ -56,6 +56,8 @@ class Session(QObject):
     strokes_changed = Signal()
     classes_changed = Signal()
     contour_added = Signal(object)  # Labels: a contour that can be edited; not in the viewer yet
+    contour_dropped = Signal(object)  # its ContourRecorder: it is edited no more
+    shown_again = Signal(object, object)  # Labels to draw on, and a layer of another view of it
     corrected = Signal(object)  # flat indices of voxels of which the user says something else now
 
     def __init__(self, viewer: napari.Viewer) -> None:
@@ -110,6 +112,20 @@ class Session(QObject):
         return self.recorder.layer
 
     @property
+    def contours(self) -> list[Labels]:
+        """Layers of contours that can be edited."""
+        return list(self._contours)
+
+    @property
+    def hand(self) -> LayerRecorder:
+        """Who records what is drawn now: on the selected layer, or else on the scribbles.
+
+        Raises as `case` does.
+        """
+        active = self.viewer.layers.selection.active
+        return (None if active is None else self.recorder_of(active)) or self.recorder
+
+    @property
     def mr_layer(self) -> Layer | None:
         """The MR layer of the open case, if it has one."""
         for layer in self.viewer.layers:
@@ -131,16 +147,16 @@ class Session(QObject):
         self.classes_changed.emit()
 
     def select_class(self, code: int) -> None:
-        """Paint with a class from now on."""
+        """Paint with a class (scribble code) from now on, on the layer that is drawn on."""
         if self.patient is None:
             return
         if self.case.read_only:
             show_info(plain(self.case.notice))
             return
-        layer = self.scribbles
+        layer = self.hand.layer
         layer.visible = True
         self.viewer.layers.selection.active = layer
-        layer.selected_label = code
+        layer.selected_label = self.hand.own_code(code)
         layer.mode = "paint"
 
     def select_next_class(self) -> None:
@@ -181,6 +197,7 @@ class Session(QObject):
 
     def drop_contour(self, recorder: ContourRecorder) -> None:
         """Its layer goes: record what is left."""
+        self.contour_dropped.emit(recorder)
         self._contours.pop(recorder.layer, None)
         recorder.close()
 

@@ -53,6 +53,10 @@ class StrokeRecorder(LayerRecorder):
         """The scribbles as they are recorded, uint8 (z, y, x): to look at, they go on changing."""
         return self._before
 
+    def own_code(self, code: int) -> int:
+        """As in `LayerRecorder`."""
+        return code
+
     def snapshot(self) -> np.ndarray:
         """A copy of the scribbles, uint8 (z, y, x), without what is being drawn."""
         if not self._drawing:

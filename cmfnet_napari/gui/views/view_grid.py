@@ -12,7 +12,7 @@ from functools import partial
 
 from napari.layers import Labels
 from napari.qt import QtViewer
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QGridLayout, QMainWindow, QWidget
 
@@ -42,8 +42,6 @@ class ViewGrid(QObject):
     planes, layouts
         The window's: which plane, and which views.
     """
-
-    scribbles_shown = Signal(object, object)  # Labels and Dims of a further view: to paint into
 
     def __init__(self, dock: QWidget, links: ViewLinks, planes: Planes, layouts: Layouts) -> None:
         super().__init__(dock)
@@ -169,13 +167,7 @@ class ViewGrid(QObject):
             keys = self._main.canvas.native
             enlarge = partial(self._layouts.enlarge, cell)
             self._panes[cell] = kind(self._links, cell, keys, self._on_painted, enlarge)
-            if not cell.solid:
-                self._let_paint(self._panes[cell])
         return self._panes[cell]
-
-    def _let_paint(self, pane: ViewPane) -> None:
-        linked = pane.view.linked(self._session.scribbles)
-        self.scribbles_shown.emit(linked.shown, pane.view.model.dims)
 
     def _turn(self, plane: str) -> None:
         self._turn_panes(plane)

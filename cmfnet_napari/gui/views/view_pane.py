@@ -115,6 +115,7 @@ class ViewPane:
             recorder = session.recorder_of(linked.original)
             if recorder is not None:
                 recorder.listen(linked.shown, dims)
+                session.shown_again.emit(linked.original, linked.shown)
 
         self.view = LinkedView(session.viewer, grid, cell.image, painted, added)
         self.widget = QtViewer(self.view.model)

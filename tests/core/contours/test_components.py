@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
+from cmfnet_napari.core.contours.components import (
+    drop_unmarked,
+    largest_part,
+    part_at,
+    volumes_ml,
+)
 from cmfnet_napari.core.images.grid import Grid
 
 SHAPE = (6, 9, 12)
@@ -61,3 +66,17 @@ def test_volumes():
     }  # fmt: skip
     assert volumes_ml(np.zeros(SHAPE, np.uint8), grid, ["Tumour"]) == {"Tumour": 0.0}
     assert volumes_ml(np.zeros(SHAPE, np.uint8), grid) == {}
+
+
+def test_the_largest_part_and_the_part_at_a_voxel():
+    """Corners hold a part together; parts are those of the mask alone."""
+    mask = np.zeros(SHAPE, bool)
+    mask[1, 1:3, 1:3] = mask[2, 3, 3] = True  # five, over a corner
+    mask[1:3, 6, 8:10] = True  # four
+    kept = largest_part(mask)
+    assert np.argwhere(kept).tolist() == [[1, 1, 1], [1, 1, 2], [1, 2, 1], [1, 2, 2], [2, 3, 3]]
+    np.testing.assert_array_equal(part_at(mask, (2, 3, 3)), np.flatnonzero(kept))
+    np.testing.assert_array_equal(part_at(mask, (1, 6, 9)), np.flatnonzero(mask & ~kept))
+    for nowhere in ((0, 0, 0), (-1, 3, 3), (2, 9, 3)):
+        assert not part_at(mask, nowhere).size
+    assert not largest_part(~np.ones(SHAPE, bool)).any()

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.strokes.between import drawn_slices, fill_between, next_undrawn
+from cmfnet_napari.core.strokes.between import (
+    drawn_slices,
+    fill_between,
+    next_undrawn,
+    redraw_between,
+)
 
 SPACING = (3.0, 0.9, 1.3)
 SHAPE = (11, 24, 30)
@@ -84,3 +89,24 @@ def test_shapes_at_the_border_of_the_image():
 )
 def test_next_slice_without_a_stroke(drawn, here, step, found):
     assert next_undrawn(np.array(drawn, int), here, step, beyond=2, count=20) == found
+
+
+def test_a_contour_is_drawn_anew_between_corrected_slices():
+    """Slices 2 and 6 were corrected to a small square; the model's large ones between them go."""
+    mask = strokes((slice(1, 9), slice(4, 16), slice(4, 16)))
+    for z in (2, 6):
+        mask[z] = False
+        mask[z, 8:12, 8:12] = True
+    new = redraw_between(mask, np.array([2, 6]), 0, 4, SPACING)
+    expected = mask.copy()
+    expected[3:6] = mask[2]
+    np.testing.assert_array_equal(new, expected)
+    beyond = redraw_between(mask, np.array([2, 6]), 0, 7, SPACING)
+    np.testing.assert_array_equal(beyond, mask)
+
+
+def test_without_corrected_slices_only_empty_ones_are_filled():
+    mask = strokes((slice(1, 3), slice(4, 8), slice(4, 8)), (6, slice(4, 8), slice(4, 8)))
+    new = redraw_between(mask, np.array([9]), 0, 4, SPACING)
+    np.testing.assert_array_equal(new, strokes((slice(1, 7), slice(4, 8), slice(4, 8))))
+    np.testing.assert_array_equal(redraw_between(mask, np.array([]), 0, 1, SPACING), mask)

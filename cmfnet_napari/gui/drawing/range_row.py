@@ -1,0 +1,76 @@
+"""Tools kept to a range of CT or MR values."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QWidget
+
+from cmfnet_napari.gui.drawing.drawing import Drawing
+from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.widgets import column, row
+
+_LOWEST, _HIGHEST = -32768.0, 65535.0
+_SOFT_TISSUE = (0.0, 150.0)  # HU
+
+
+class RangeRow(QWidget):
+    """A switch, which image, and from where to where."""
+
+    def __init__(self, session: Session, drawing: Drawing) -> None:
+        super().__init__()
+        self._session, self._drawing = session, drawing
+        self.on = QCheckBox("Only values of")
+        self.image = QComboBox()
+        self.low, self.high = _value(_SOFT_TISSUE[0]), _value(_SOFT_TISSUE[1])
+        for widget, tip in (
+            (self.on, "Every tool changes only what has a value in this range"),
+            (self.image, "Whose values count: the CT's in HU, or the MR's"),
+            (self.low, "The lowest value that is changed"),
+            (self.high, "The highest value that is changed"),
+        ):
+            widget.setToolTip(tip)
+        lines = column(
+            row(self.on, self.image, stretch=1),
+            row(self.low, QLabel("to"), self.high),
+        )
+        lines.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(lines)
+        self.on.toggled.connect(self._use)
+        self.image.currentTextChanged.connect(self._on_image)
+        for spin in (self.low, self.high):
+            spin.valueChanged.connect(self._use)
+        session.opened.connect(self._fill)
+        if session.patient is not None:
+            self._fill()
+
+    def _fill(self) -> None:
+        """The images of the patient; no range at first."""
+        self.on.setChecked(False)
+        self.image.blockSignals(True)
+        self.image.clear()
+        self.image.addItems(["CT"] if self._session.case.study.mr is None else ["CT", "MR"])
+        self.image.blockSignals(False)
+        self._on_image("CT")
+
+    def _on_image(self, image: str) -> None:
+        """Soft tissue on the CT; on the MR, whose values mean nothing, what is shown."""
+        limits = self._session.patient.mr_limits if image == "MR" else _SOFT_TISSUE
+        for spin, value in zip((self.low, self.high), limits or _SOFT_TISSUE, strict=True):
+            spin.blockSignals(True)
+            spin.setSuffix(" HU" if image == "CT" else "")
+            spin.setValue(value)
+            spin.blockSignals(False)
+        self._use()
+
+    def _use(self) -> None:
+        image = self.image.currentText() if self.on.isChecked() else ""
+        low, high = sorted((self.low.value(), self.high.value()))
+        self._drawing.keep_within(image, low, high)
+
+
+def _value(value: float) -> QDoubleSpinBox:
+    spin = QDoubleSpinBox()
+    spin.setRange(_LOWEST, _HIGHEST)
+    spin.setDecimals(0)
+    spin.setSingleStep(10)
+    spin.setValue(value)
+    return spin
