@@ -112,20 +112,27 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def no_window_survives(display: None, qapp: object) -> Iterator[None]:
     """Fail when a top-level widget is left; napari's own menus are not ours to count."""
-    from qtpy.QtCore import QEvent
     from qtpy.QtWidgets import QApplication, QMenu
 
     gc.collect()
     gc.freeze()  # windows collect often: without it each test is slower than the one before
     before = set(QApplication.topLevelWidgets())
     yield
+    collect_deleted()
+    left = [w for w in QApplication.topLevelWidgets() if w not in before]
+    left = [w for w in left if not isinstance(w, QMenu)]
+    assert not left, f"these widgets survived the test: {left}"
+
+
+def collect_deleted() -> None:
+    """Let go of what Qt was asked to delete, and of what nobody holds any more."""
+    from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QApplication
+
     for _ in range(3):
         gc.collect()
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         QApplication.processEvents()
-    left = [w for w in QApplication.topLevelWidgets() if w not in before]
-    left = [w for w in left if not isinstance(w, QMenu)]
-    assert not left, f"these widgets survived the test: {left}"
 
 
 def rotated() -> np.ndarray:
@@ -180,6 +187,7 @@ def dock(request: pytest.FixtureRequest, qtbot: object) -> Iterator[object]:
     if not needs_canvas:
         dock.deleteLater()
     qtbot.wait(50)
+    collect_deleted()  # napari then looks for viewers that are left, those of panes too
 
 
 def dock_alone() -> object:

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import QGridLayout, QMainWindow, QWidget
 
 from cmfnet_napari.gui.shared.widgets import is_there
 from cmfnet_napari.gui.views.canvas_mouse import ViewLinks
-from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import LAYOUTS, MAIN, Cell, Layouts
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.planes import Planes
@@ -51,7 +50,6 @@ class ViewGrid(QObject):
         self._frame: QWidget | None = None
         self._main: QtViewer | None = None
         self._overlay: Overlay | None = None
-        self._prepared = False
         self._panes: dict[Cell, ViewPane | SolidPane] = {}
         self._shown: list[ViewPane | SolidPane] = []
         self._painted: set[Labels] = set()
@@ -88,18 +86,11 @@ class ViewGrid(QObject):
         self._main = _find_main(self._dock)
         if self._main is None:
             return
-        self._prepare(self._main)
         without_numbers(self._main)
         enlarge = partial(self._layouts.enlarge, MAIN)
         self._overlay = Overlay(self._links, self._session.viewer, self._main, enlarge=enlarge)
         self._session.recorder.recorded.connect(self._redraw_twins)
         self._arrange(self._layouts.name, self._navigation.follow_main)
-
-    def _prepare(self, main: QtViewer) -> None:
-        """Once for a window, for as long as it is there."""
-        if not self._prepared:
-            remove_in_own_context(main)
-            self._prepared = True
 
     def _on_closed(self) -> None:
         self._timer.stop()

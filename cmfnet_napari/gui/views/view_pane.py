@@ -13,7 +13,6 @@ from qtpy.QtWidgets import QWidget
 from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, SolidMouse, ViewLinks
 from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.crosshair import Crosshair
-from cmfnet_napari.gui.views.gl_context import remove_in_own_context
 from cmfnet_napari.gui.views.layouts import Cell
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer
 from cmfnet_napari.gui.views.linked_view import LinkedView, Painted
@@ -119,7 +118,6 @@ class ViewPane:
 
         self.view = LinkedView(session.viewer, grid, cell.image, painted, added)
         self.widget = QtViewer(self.view.model)
-        remove_in_own_context(self.widget)
         self.widget.setAcceptDrops(False)
         self.widget.dims.hide()  # the wheel and the arrows step its slices; the room is the image's
         self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys, enlarge)
@@ -170,7 +168,6 @@ class SolidPane:
         self.view = SolidView(session.viewer, grid, self._put_letters)
         self.widget = QtViewer(self.view.model)
         self.letters = SolidLetters(self.widget, grid)
-        remove_in_own_context(self.widget)
         self.widget.setAcceptDrops(False)
         self.widget.dims.hide()
         self._mouse = SolidMouse(self.widget.canvas.native, keys, enlarge)
