@@ -227,10 +227,10 @@ class Desk:
     def _refine(self, command: events.Refine) -> None:
         case, (strokes, hooks) = self._case, self._listen(command.corrections)
         folder = inside(case.folder, command.model)
-        if read_card(folder).reads_anywhere:
-            self._read(RunFolder(folder, case.folder), strokes, command.device, hooks)
-            return
         if self._learnt is None or self._learnt.run.folder.resolve() != folder:
+            if read_card(folder).reads_anywhere:
+                self._read(RunFolder(folder, case.folder), strokes, command.device, hooks)
+                return
             self._learnt = load_learnt(folder, case.folder, case.study, strokes)
         names = case.class_names
         refine(self._learnt, strokes, device=command.device, names=names, hooks=hooks)

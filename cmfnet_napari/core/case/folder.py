@@ -125,8 +125,9 @@ class Case:
 
     @property
     def key(self) -> str:
-        """Names the case, not the patient: 16 digits of the hash of its study as it was read."""
-        return read_card(self.folder).study[:16]
+        """Names the case, not the patient: 16 digits of the hash that its folder is found by."""
+        card = read_card(self.folder)
+        return (card.voxels or card.study)[:16]
 
     @property
     def class_names(self) -> list[str]:

@@ -29,7 +29,7 @@ class ReportFacts:
     Attributes
     ----------
     case : str
-        First 16 digits of the study's hash as it was read, which name the case folder too.
+        `Case.key`: digits of a hash, which name the case folder too where nobody named it.
     volumes_ml : dict
         By class.
     strokes, held_out : float or None

@@ -85,6 +85,8 @@ class ReshapePanel(QGroupBox):
             (self.here_only, "Only the slice on the screen, in two dimensions"),
         ):
             widget.setToolTip(tip)
+        for side, spin in self.sides.items():
+            spin.setToolTip(f"How far, {side}")
         self._asked = {
             "other": _named("Structure", self.other),
             "mm": _named("By", self.mm),

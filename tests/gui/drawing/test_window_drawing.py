@@ -173,10 +173,10 @@ def test_filling_between_slices_and_stepping(opened, hand, qtbot, draw):
 def test_nothing_to_fill_is_said(opened, hand):
     from napari.utils.notifications import notification_manager
 
-    said = []
-    notification_manager.notification_ready.connect(lambda event: said.append(str(event)))
+    notification_manager.records.clear()
     hand.press("I")
     hand.press(".")
+    said = [record.message for record in notification_manager.records]
     assert [text.count("Draw a stroke of this class first") for text in said] == [1, 1]
     assert not opened.session.case.journal.last_id()
 

@@ -237,9 +237,9 @@ def test_a_second_window_looks_on(opened, patient, scribble, qtbot, again):
 
 def test_strokes_that_are_not_saved_are_said_until_they_are(opened, qtbot, monkeypatch):
     from cmfnet_napari.core.errors import UserError
-    from cmfnet_napari.gui.patient import stroke_recorder
+    from cmfnet_napari.gui.patient import layer_recorder
 
-    monkeypatch.setattr(stroke_recorder, "_RETRY_MS", 300)
+    monkeypatch.setattr(layer_recorder, "_RETRY_MS", 300)
     journal, panel = opened.session.case.journal, opened.scribble_panel
     append = journal.append
 

@@ -14,6 +14,7 @@ from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.images.volume import read_image
+from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.opened import open_files
 from cmfnet_napari.gui.registration.nudge import nudged
 from tests.gui.conftest import SHAPE
@@ -88,7 +89,9 @@ def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient, monke
         "cmfnet_napari.gui.export.report_export.save_report",
         lambda _study, _labels, facts, path, _other: named.append(facts.case) or path,
     )
-    monkeypatch.setattr(opened.workbench.result, "shown", lambda: np.zeros(SHAPE, np.uint8))
+    nothing = np.zeros(SHAPE, np.uint8)
+    monkeypatch.setattr(opened.workbench.result, "shown", lambda: nothing)
+    monkeypatch.setattr(Result, "model_labels", nothing)
     opened.workbench.report_export.save_report("report.pdf")
     qtbot.waitUntil(lambda: bool(named), timeout=10000)
     assert named == [session.case.folder.name]  # not the hash of what it is now

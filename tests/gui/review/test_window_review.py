@@ -253,4 +253,5 @@ def test_layers_are_shown_deleted_and_renamed(doubtful, qtbot):
     session.viewer.layers.remove(doubtful.workbench.result.prediction)
     doubtful.workbench.comparison.use_nothing()
     look(doubtful, "axial", (5, 10, 8), qtbot)
-    assert not doubtful.workbench.result.exists
+    assert doubtful.workbench.result.exists  # it comes back: every figure speaks of it
+    assert doubtful.workbench.result.prediction in session.viewer.layers

@@ -74,7 +74,8 @@ def test_a_stroke_changes_the_contour_in_place(fitted, opened, qtbot):
     assert "Updating …" in status
     assert opened.update_status.label.text() == "Updated: agreement with your strokes 97 %."
     assert opened.update_status.label.isVisible()
-    assert refines(dock) == [{"command": "refine", "model": "runs/0001-quick", "device": "auto"}]
+    command = {"command": "refine", "model": "runs/0001-quick", "device": "auto"}
+    assert refines(dock) == [command | {"corrections": True}]
     assert refinement.process_id == number
     # nothing else has moved
     assert dock.workbench.result.prediction is layer
