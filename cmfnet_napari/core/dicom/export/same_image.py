@@ -76,7 +76,7 @@ def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
     shares = [0.0]
     for image in drawn_on:
         with suppress(UserError):  # on another grid
-            placed = sitk.GetArrayViewFromImage(reference.place(image, "The image"))
+            placed = sitk.GetArrayFromImage(reference.place(image, "The image"))
             shares.append(_share(voxels, placed))
     if max(shares) < _SAME:
         raise UserError(
