@@ -10,14 +10,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
-from skimage.draw import line
 from skimage.morphology import skeletonize
 
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.erode import propose_background
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.learning.material.hand_lines import (
+    border_line,
+    brushed,
+    middle_line,
+    straight_line,
+)
 
 _SLIP_MM = 2.0  # a stroke that slips crosses the contour so far
+_LEAST_MIDDLE = 6  # voxels of a stroke along the middle
+_SHAKEN = 8.0  # voxels over which a hand wanders
+_NEAR_MM = 3.0  # that a straight stroke may be nearer or further than meant
 
 
 @dataclass(frozen=True)
@@ -169,76 +177,23 @@ def _draw_slice(
     outside = ndimage.distance_transform_edt(~truth, sampling=spacing)
     inside = ndimage.distance_transform_edt(truth, sampling=spacing)
     signed = np.where(truth, -inside, outside)
-    _put(plane, _tumour_stroke(truth, style, rng), FIRST_CLASS, signed, style, rng)
+    shake, width = (style.shake_mm, _SHAKEN), min(spacing) / 2
+
+    def put(points: np.ndarray, code: int) -> None:
+        slip = _SLIP_MM if rng.random() < style.slips else 0.0
+        painted = brushed(points, signed, code == FIRST_CLASS, style.thick, slip)
+        plane[painted & (plane == 0)] = code
+
+    put(middle_line(truth, style.tumour, _LEAST_MIDDLE, rng), FIRST_CLASS)
     if style.inside > 0:
-        points = _rim_stroke(signed, spacing, -style.inside_mm, style.inside, style, rng)
-        _put(plane, points, FIRST_CLASS, signed, style, rng)
+        off = -style.inside_mm
+        put(border_line(signed, off, style.inside, shake, width, rng), FIRST_CLASS)
     if style.rim > 0:
-        points = _rim_stroke(signed, spacing, style.rim_mm, style.rim, style, rng)
-        _put(plane, points, BACKGROUND, signed, style, rng)
+        put(border_line(signed, style.rim_mm, style.rim, shake, width, rng), BACKGROUND)
     for _ in range(style.straight):
-        points = _straight_stroke(signed, spacing, style, rng)
-        _put(plane, points, BACKGROUND, signed, style, rng)
-
-
-def _put(
-    plane: np.ndarray,
-    points: np.ndarray,
-    code: int,
-    signed: np.ndarray,
-    style: Style,
-    rng: np.random.Generator,
-) -> None:
-    """Paint points (n, 2) with the brush; only a stroke that slips crosses the contour."""
-    stroke = np.zeros(plane.shape, dtype=bool)
-    stroke[tuple(points.T)] = True
-    stroke = ndimage.binary_dilation(stroke, iterations=style.thick) if style.thick else stroke
-    slip = _SLIP_MM if rng.random() < style.slips else 0.0
-    allowed = signed < slip if code == FIRST_CLASS else signed > -slip
-    plane[stroke & allowed & (plane == 0)] = code
-
-
-def _tumour_stroke(truth: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    """Part of the middle line around one of its points."""
-    middle = np.argwhere(skeletonize(truth))
-    if len(middle) == 0:
-        return np.argwhere(truth)[:1]
-    start = middle[rng.integers(len(middle))]
-    count = max(6, round(style.tumour * len(middle)))
-    return middle[np.argsort(np.abs(middle - start).sum(axis=1))[:count]]
-
-
-def _rim_stroke(
-    signed: np.ndarray,
-    spacing: tuple[float, float],
-    distance: float,
-    share: float,
-    style: Style,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Part of the line at a distance from the contour, which the hand's shaking bends."""
-    shake = ndimage.gaussian_filter(rng.normal(size=signed.shape), 8)
-    wander = style.shake_mm * shake / max(shake.std(), 1e-9)
-    rim = np.argwhere(np.abs(signed - distance - wander) <= min(spacing) / 2)
-    if len(rim) == 0:
-        return rim
-    angle = np.arctan2(*(rim - np.argwhere(signed < 0).mean(axis=0)).T)
-    return rim[(angle - rng.uniform(-np.pi, np.pi)) % (2 * np.pi) < 2 * np.pi * share]
-
-
-def _straight_stroke(
-    signed: np.ndarray, spacing: tuple[float, float], style: Style, rng: np.random.Generator
-) -> np.ndarray:
-    """A short straight line somewhere around the tumour, in any direction."""
-    further = style.straight_reach_mm * rng.random()
-    reach = style.rim_mm + further + style.shake_mm * abs(rng.normal())
-    near = np.argwhere((signed > reach - 3) & (signed < reach + 3))
-    if len(near) == 0:
-        return near
-    middle, angle = near[rng.integers(len(near))], rng.uniform(0, np.pi)
-    half = style.straight_mm / 2 * np.array([np.sin(angle), np.cos(angle)]) / spacing
-    ends = np.clip(np.rint([middle - half, middle + half]), 0, np.array(signed.shape) - 1)
-    return np.stack(line(*ends[0].astype(int), *ends[1].astype(int)), axis=1)
+        off = style.rim_mm + style.straight_reach_mm * rng.random()
+        off += style.shake_mm * abs(rng.normal())
+        put(straight_line(signed, off, _NEAR_MM, style.straight_mm, spacing, rng), BACKGROUND)
 
 
 def _mark_ends(

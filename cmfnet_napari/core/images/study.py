@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cmfnet_napari.core.arrays import Codes, Doubles, Mask
+from cmfnet_napari.core.arrays import Codes, Doubles, Mask, Reals
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.hounsfield import subtract
 from cmfnet_napari.core.images.label_map import to_labels
+from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
 from cmfnet_napari.core.images.padding import has_data
 from cmfnet_napari.core.images.volume import (
     Volume,
@@ -130,6 +131,28 @@ class Study:
             )
         mr, fov = _resample_mr(self.mr_source.image(), self.ct, matrix)
         return replace(self, mr=mr, mr_fov=fov)
+
+
+def unit_pair(
+    study: Study, ct_window: tuple[float, float], mr_percentiles: tuple[float, float]
+) -> tuple[Reals, Reals, Mask]:
+    """Both images in [0, 1], as a network sees them, and where the second has data.
+
+    Parameters
+    ----------
+    study : Study
+        CT and MR; without an MR the CT is given twice, as the paper does for CT alone.
+    ct_window, mr_percentiles : tuple of float
+        As in `ct_to_unit` and `mr_to_unit`, whose errors are raised.
+
+    Returns
+    -------
+    float32, float32 and bool arrays (z, y, x)
+    """
+    ct = ct_to_unit(study.ct.array, ct_window)
+    if study.mr is None or study.mr_fov is None:
+        return ct, ct, np.ones(ct.shape, dtype=bool)
+    return ct, mr_to_unit(study.mr.array, study.mr_fov, mr_percentiles), study.mr_fov
 
 
 def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:

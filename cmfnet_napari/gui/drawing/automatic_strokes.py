@@ -14,13 +14,12 @@ from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
 from cmfnet_napari.core.strokes.journal import Source
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_classes, segmentation_code
+from cmfnet_napari.gui.drawing.proposed_layer import ProposedLayer
 from cmfnet_napari.gui.patient.classes import reference_colors, scribble_colors
 from cmfnet_napari.gui.patient.layers import (
-    NO_CONTOUR,
     OPENED,
     contour_layers,
     insert_below,
-    placement,
     segmentation_layer,
 )
 from cmfnet_napari.gui.patient.session import Session
@@ -69,7 +68,12 @@ class AutomaticStrokes(QObject):
         self._session = session
         self._wish: Wish | None = None
         self._proposal: np.ndarray | None = None
-        self.preview: Labels | None = None
+        self._shown = ProposedLayer(session, "Proposed strokes")
+
+    @property
+    def preview(self) -> Labels | None:
+        """The layer with the proposed strokes, while there are some."""
+        return self._shown.layer
 
     def masks(self) -> list[Labels]:
         """Layers that can serve as mask: Labels on the Study's Grid, but no strokes or edges."""
@@ -88,7 +92,7 @@ class AutomaticStrokes(QObject):
             if self._session.patient is patient:
                 layer = segmentation_layer(labels, case.study.grid, reference_colors(), "Contour")
                 layer.metadata[OPENED] = patient
-                self._add(layer)
+                insert_below(self._session.viewer, layer, self._session.scribbles)
                 self.mask_loaded.emit(layer)
 
         run_in_background(read, done=show, failed=show_failure)
@@ -129,9 +133,7 @@ class AutomaticStrokes(QObject):
     def drop(self) -> None:
         """Take the preview away."""
         self._wish = self._proposal = None
-        preview, self.preview = self.preview, None
-        if preview is not None and preview in self._session.viewer.layers:
-            self._session.viewer.layers.remove(preview)
+        self._shown.drop()
 
     def close(self) -> None:
         """The patient is left."""
@@ -144,22 +146,7 @@ class AutomaticStrokes(QObject):
             show_failure(error)
 
     def _show(self, strokes: np.ndarray) -> None:
-        if self.preview is not None and self.preview in self._session.viewer.layers:
-            self.preview.data = strokes
-            return
-        case = self._session.case
-        self.preview = Labels(
-            strokes,
-            name="Proposed strokes",
-            colormap=scribble_colors(case.classes),
-            opacity=0.6,
-            metadata={OPENED: self._session.patient, NO_CONTOUR: True},
-            **placement(case.study.grid),
-        )
-        self._add(self.preview)
-
-    def _add(self, layer: Labels) -> None:
-        insert_below(self._session.viewer, layer, self._session.scribbles)
+        self._shown.show(strokes, scribble_colors(self._session.case.classes))
 
 
 def compute_strokes(

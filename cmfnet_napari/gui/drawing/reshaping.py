@@ -17,16 +17,11 @@ from cmfnet_napari.core.strokes.corrections import slices_by_hand
 from cmfnet_napari.core.strokes.scribbles import ScribbleClass
 from cmfnet_napari.gui.drawing.drawing import Drawing
 from cmfnet_napari.gui.drawing.edits import Subject, Wish, edited, only_asked
+from cmfnet_napari.gui.drawing.proposed_layer import ProposedLayer
 from cmfnet_napari.gui.drawing.tools import EMPTY
 from cmfnet_napari.gui.patient.contour_recorder import OWN_SHOWN
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
-from cmfnet_napari.gui.patient.layers import (
-    NO_CONTOUR,
-    OPENED,
-    contour_layers,
-    insert_below,
-    placement,
-)
+from cmfnet_napari.gui.patient.layers import contour_layers
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.views.navigation import Navigation
@@ -72,8 +67,13 @@ class Reshaping(QObject):
         self._session, self._navigation = session, navigation
         self._wish: Wish | None = None
         self._proposal: Proposal | None = None
-        self.preview: Labels | None = None
+        self._shown = ProposedLayer(session, "Proposed edit")
         drawing.filling_asked.connect(lambda: self.asked.emit("between"))
+
+    @property
+    def preview(self) -> Labels | None:
+        """The layer with the proposed edit, while there is one."""
+        return self._shown.layer
 
     @property
     def classes(self) -> tuple[ScribbleClass, ...]:
@@ -122,7 +122,7 @@ class Reshaping(QObject):
         def show(answer: tuple[Proposal, np.ndarray]) -> None:
             if self._wish is wish:
                 self._proposal, seen = answer
-                self._show(seen)
+                self._shown.show(seen, DirectLabelColormap(color_dict=_COLORS)).editable = False
                 self.proposed.emit(self._proposal)
 
         def refuse(error: Exception) -> None:
@@ -152,9 +152,7 @@ class Reshaping(QObject):
     def drop(self) -> None:
         """Take the preview away."""
         self._wish = self._proposal = None
-        preview, self.preview = self.preview, None
-        if preview is not None and preview in self._session.viewer.layers:
-            self._session.viewer.layers.remove(preview)
+        self._shown.drop()
 
     def close(self) -> None:
         """The patient is left."""
@@ -190,22 +188,6 @@ class Reshaping(QObject):
             self.refused.emit(str(error))
         else:
             show_failure(error)
-
-    def _show(self, seen: np.ndarray) -> None:
-        session = self._session
-        if self.preview is not None and self.preview in session.viewer.layers:
-            self.preview.data = seen
-            return
-        self.preview = Labels(
-            seen,
-            name="Proposed edit",
-            colormap=DirectLabelColormap(color_dict=_COLORS),
-            opacity=0.6,
-            metadata={OPENED: session.patient, NO_CONTOUR: True},
-            **placement(session.case.study.grid),
-        )
-        self.preview.editable = False
-        insert_below(session.viewer, self.preview, session.scribbles)
 
 
 def _class_mask(labels: np.ndarray, code: int) -> Callable[[], np.ndarray]:

@@ -105,6 +105,8 @@ def model_words(model: BaseModel) -> str:
     """A model's card in a line or two."""
     card = model.card
     classes = "1 class" if card.classes == 2 else f"{card.classes - 1} classes"
+    if card.reads_anywhere:
+        classes = "any number of classes"
     patients = f" on {len(card.data)} patients" if len(card.data) > 1 else ""
     facts = [f"{classes}, trained for {card.steps:,} steps{patients}"]
     if card.created:

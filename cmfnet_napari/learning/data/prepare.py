@@ -13,8 +13,7 @@ from cmfnet_napari.core.arrays import Codes, Mask, Wholes, three
 from cmfnet_napari.core.fit.config import AROUND_STROKES_MM, Config
 from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid, Triple
-from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
-from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.study import Study, unit_pair
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
 
 _AIR_MM = 10.0
@@ -153,13 +152,10 @@ def make_inputs(study: Study, frame: Frame, config: Config) -> Inputs:
 
     A study without MR gives its CT to both branches, as the paper does for CT alone.
     """
-    ct = frame.coarsen(ct_to_unit(study.ct.array, config.ct_window))
-    if study.mr is None or study.mr_fov is None:
-        return Inputs(ct, ct, torch.ones_like(ct), frame)
-    unit = mr_to_unit(study.mr.array, study.mr_fov, config.mr_percentiles)
-    share = frame.coarsen(study.mr_fov)
+    first, second, seen = unit_pair(study, config.ct_window, config.mr_percentiles)
+    ct, share = frame.coarsen(first), frame.coarsen(seen)
     fov = (share >= 0.5).float()
-    mr = torch.where(fov > 0, frame.coarsen(unit) / share.clamp(min=0.5), 0.0)
+    mr = torch.where(fov > 0, frame.coarsen(second) / share.clamp(min=0.5), 0.0)
     return Inputs(ct, mr, fov, frame)
 
 

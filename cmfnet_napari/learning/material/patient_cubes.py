@@ -15,8 +15,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.arrays import Doubles, Mask, Reals
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
-from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.images.study import Study, load_labels, open_study, unit_pair
 from cmfnet_napari.learning.material.sample import ACROSS, SIDE, Sample
 
 _ANY_SIZE = (0.65, 1.5)  # of a contour in its cube, as a share of `ACROSS`
@@ -56,14 +55,10 @@ class Source:
     def of(cls, study: Study, contour: Mask | None) -> Source:
         """Normalise a study as the network's inputs are."""
         usual, grid = Config(), study.grid
-        first = ct_to_unit(study.ct.array, usual.ct_window)
-        second, seen = first, np.ones(grid.shape, dtype=np.float32)
-        if study.mr is not None and study.mr_fov is not None:
-            second = mr_to_unit(study.mr.array, study.mr_fov, usual.mr_percentiles)
-            seen = study.mr_fov.astype(np.float32)
-        outline = None if contour is None else _image(contour.astype(np.float32), grid)
-        ct, mr, known = (_image(array, grid) for array in (first, second, seen))
-        return cls(ct, mr, known, outline, study.body, grid)
+        pair = unit_pair(study, usual.ct_window, usual.mr_percentiles)
+        first, second, seen = (_image(array, grid) for array in pair)
+        outline = None if contour is None else _image(contour, grid)
+        return cls(first, second, seen, outline, study.body, grid)
 
     def any_place(self, rng: np.random.Generator) -> Doubles:
         """A random place in the patient, LPS mm."""

@@ -10,17 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from skimage.draw import line
 from skimage.morphology import skeletonize
 
-from cmfnet_napari.core.arrays import Codes, Doubles, Mask, Wholes
+from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.geometry.boxes import box_around
 from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.material.hand_lines import (
+    border_line,
+    brushed,
+    middle_line,
+    straight_line,
+)
 
 _SECOND_PLANE = 0.15  # how often slices across a second axis are drawn on
 _AUTOMATIC = 0.15  # how often background comes from eroding a first mask as well
 _SLIP = 1.5  # voxels that a stroke which slips crosses the border by
 _MISTAKEN = 0.02  # of the corrections: on the wrong side
+_LEAST_MIDDLE = 3  # voxels of a stroke along the middle
+_SHAKEN = 4.0  # voxels over which a hand wanders
+_NEAR = 1.5  # voxels that a straight stroke may be nearer or further than meant
 
 
 @dataclass(frozen=True)
@@ -193,67 +201,20 @@ def _spread(levels: Wholes, count: int, rng: np.random.Generator) -> Wholes:
 def _draw_slice(plane: Codes, inside: Mask, style: Style, rng: np.random.Generator) -> None:
     """Strokes on one slice, those of the object first; nothing is painted over."""
     signed = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
-    _put(plane, _middle_stroke(inside, style, rng), 1, signed, style, rng)
+    shake = style.shake, _SHAKEN
+
+    def put(points: Wholes, code: int) -> None:
+        slip = _SLIP if rng.random() < style.slips else 0.0
+        plane[brushed(points, signed, code == 1, style.thick, slip) & (plane == IGNORE)] = code
+
+    put(middle_line(inside, style.middle, _LEAST_MIDDLE, rng), 1)
     if style.inside > 0:
-        points = _rim_stroke(signed, -style.inside_off, style.inside, style, rng)
-        _put(plane, points, 1, signed, style, rng)
+        put(border_line(signed, -style.inside_off, style.inside, shake, 0.5, rng), 1)
     if style.rim > 0:
-        points = _rim_stroke(signed, style.rim_off, style.rim, style, rng)
-        _put(plane, points, 0, signed, style, rng)
+        put(border_line(signed, style.rim_off, style.rim, shake, 0.5, rng), 0)
     for _ in range(style.straight):
-        _put(plane, _straight_stroke(signed, style, rng), 0, signed, style, rng)
-
-
-def _put(
-    plane: Codes,
-    points: Wholes,
-    code: int,
-    signed: Doubles,
-    style: Style,
-    rng: np.random.Generator,
-) -> None:
-    """Paint points (n, 2); only a stroke that slips crosses the border."""
-    stroke = np.zeros(plane.shape, dtype=bool)
-    stroke[tuple(points.T)] = True
-    if style.thick:
-        stroke = ndimage.binary_dilation(stroke, iterations=style.thick)
-    slip = _SLIP if rng.random() < style.slips else 0.0
-    allowed = signed < slip if code else signed > -slip
-    plane[stroke & allowed & (plane == IGNORE)] = code
-
-
-def _middle_stroke(inside: Mask, style: Style, rng: np.random.Generator) -> Wholes:
-    middle = np.argwhere(skeletonize(inside))
-    if not len(middle):
-        return np.argwhere(inside)[:1]
-    start = middle[rng.integers(len(middle))]
-    count = max(3, round(style.middle * len(middle)))
-    return middle[np.argsort(np.abs(middle - start).sum(axis=1))[:count]]
-
-
-def _rim_stroke(
-    signed: Doubles, off: float, share: float, style: Style, rng: np.random.Generator
-) -> Wholes:
-    shake = ndimage.gaussian_filter(rng.normal(size=signed.shape), 4)
-    wander = style.shake * shake / max(float(shake.std()), 1e-9)
-    rim = np.argwhere(np.abs(signed - off - wander) <= 0.5)
-    if not len(rim):
-        return rim
-    angle = np.arctan2(*(rim - np.argwhere(signed < 0).mean(axis=0)).T)
-    part: Wholes = rim[(angle - rng.uniform(-np.pi, np.pi)) % (2 * np.pi) < 2 * np.pi * share]
-    return part
-
-
-def _straight_stroke(signed: Doubles, style: Style, rng: np.random.Generator) -> Wholes:
-    reach = style.rim_off + style.reach * rng.random() + style.shake * abs(rng.normal())
-    near = np.argwhere(np.abs(signed - reach) < 1.5)
-    if not len(near):
-        return near
-    middle, angle = near[rng.integers(len(near))], rng.uniform(0, np.pi)
-    half = style.length / 2 * np.array([np.sin(angle), np.cos(angle)])
-    ends = np.clip(np.rint([middle - half, middle + half]), 0, np.array(signed.shape) - 1)
-    points: Wholes = np.stack(line(*ends[0].astype(int), *ends[1].astype(int)), axis=1)
-    return points
+        off = style.rim_off + style.reach * rng.random() + style.shake * abs(rng.normal())
+        put(straight_line(signed, off, _NEAR, style.length, (1.0, 1.0), rng), 0)
 
 
 def _mark_ends(codes: Codes, inside: Mask, levels: Wholes, rng: np.random.Generator) -> None:

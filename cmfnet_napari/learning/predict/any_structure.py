@@ -20,8 +20,7 @@ from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.geometry.boxes import Box, bounding_box, box_around, grow
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
-from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.study import Study, unit_pair
 from cmfnet_napari.core.strokes.scribbles import (
     FIRST_CLASS,
     IGNORE,
@@ -93,11 +92,7 @@ class Pair:
     @classmethod
     def of(cls, study: Study, config: Config) -> Pair:
         """Normalise a study."""
-        first = ct_to_unit(study.ct.array, config.ct_window)
-        if study.mr is None or study.mr_fov is None:
-            return cls(first, first, np.ones(first.shape, dtype=bool))
-        second = mr_to_unit(study.mr.array, study.mr_fov, config.mr_percentiles)
-        return cls(first, second, study.mr_fov)
+        return cls(*unit_pair(study, config.ct_window, config.mr_percentiles))
 
 
 @torch.inference_mode()
