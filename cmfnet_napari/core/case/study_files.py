@@ -37,7 +37,8 @@ def check_images(folder: Path, card: CaseCard) -> None:
     """
     if not card.images:
         return
-    there = {path.name for path in (folder / "study").glob("*")}
+    # What a file manager leaves beside them is none of the images.
+    there = {path.name for path in (folder / "study").glob("*.nrrd") if path.name[0] != "."}
     if "ct.nrrd" not in there:
         raise UserError(f"The case {folder.name} has lost its CT (study/ct.nrrd).")
     for name in sorted(there | set(card.images)):

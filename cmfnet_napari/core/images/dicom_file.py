@@ -117,9 +117,11 @@ def check_unpacked(path: Path) -> None:
     InvalidDicomError, OSError
         See `read_dicom`.
     """
-    if not is_dicom(path):
+    if not stat.S_ISREG(os.stat(path).st_mode):
         raise InvalidDicomError(f"{path.name} is no DICOM file")
     with open(path, "rb") as file:
+        if start_of(file) is None:
+            raise InvalidDicomError(f"{path.name} is no DICOM file")
         _check_budget(file, path.name, os.fstat(file.fileno()).st_size)
 
 

@@ -98,9 +98,11 @@ def _read_header(file: Unpacked, name: str) -> Nifti1Header:
     try:
         header.check_fix(_quiet, _WORST_FIXED)
         header.get_data_dtype()
-        dimensions, _ = int(header["dim"][0]), int(header["vox_offset"])
+        dimensions, start_of_voxels = int(header["dim"][0]), int(header["vox_offset"])
         if not 1 <= dimensions <= 7:
             raise HeaderDataError(f"{dimensions} dimensions")
+        if start_of_voxels < header.single_vox_offset:  # 0 is let pass: voxels would be shifted
+            raise HeaderDataError(f"voxels at byte {start_of_voxels}, within the header")
     except (HeaderDataError, LookupError, ValueError, OverflowError) as error:
         raise UserError(
             f"{name} cannot be read as an image: its header is damaged ({error}). Copy or export "

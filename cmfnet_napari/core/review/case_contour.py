@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cmfnet_napari.core.arrays import Codes
-from cmfnet_napari.core.case.folder import Case, open_case
+from cmfnet_napari.core.case.folder import CARD_FILE, JOURNAL_FILE, Case, open_case
 from cmfnet_napari.core.case.view_state import marked_only
 from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
@@ -24,8 +24,6 @@ from cmfnet_napari.core.strokes.corrections import (
 )
 from cmfnet_napari.core.strokes.journal import Journal
 
-_CARD, _JOURNAL = "case.json", "strokes.sqlite"
-
 
 @dataclass(frozen=True, eq=False)
 class CaseContour:
@@ -33,8 +31,8 @@ class CaseContour:
 
     Attributes
     ----------
-    labels, model : uint8 array (z, y, x) on the Study's Grid
-        The contour of record; the same without corrections.
+    labels : uint8 array (z, y, x) on the Study's Grid
+        The contour of record.
     study : Study
         Where it lies.
     names : list of str
@@ -48,7 +46,6 @@ class CaseContour:
     """
 
     labels: Codes
-    model: Codes
     study: Study
     names: list[str]
     run: str
@@ -81,7 +78,7 @@ def case_contour(folder: str | Path) -> CaseContour:
 
 def is_case(folder: str | Path) -> bool:
     """Whether a path is a case folder."""
-    return (Path(folder) / _CARD).is_file()
+    return (Path(folder) / CARD_FILE).is_file()
 
 
 def corrected_model(
@@ -105,9 +102,9 @@ def corrected_model(
     UserError
         The journal is damaged.
     """
-    if not is_case(folder) or not (folder / _JOURNAL).is_file():
+    if not is_case(folder) or not (folder / JOURNAL_FILE).is_file():
         return model, HandWork()
-    journal = Journal(folder / _JOURNAL, read_only=True)
+    journal = Journal(folder / JOURNAL_FILE, read_only=True)
     try:
         strokes, words = read_words(journal, grid.shape)
         shown = _shown(folder, model, strokes, words)
@@ -122,7 +119,9 @@ def superseded(path: str | Path) -> bool:
     parents = Path(path).resolve().parents
     if len(parents) < 3 or parents[1].name != "runs" or not is_case(parents[2]):
         return False
-    journal = Journal(parents[2] / _JOURNAL, read_only=True)
+    if not (parents[2] / JOURNAL_FILE).is_file():
+        return False
+    journal = Journal(parents[2] / JOURNAL_FILE, read_only=True)
     try:
         return next(journal.standing_corrections(), None) is not None
     finally:
@@ -132,11 +131,10 @@ def superseded(path: str | Path) -> bool:
 def _contour(case: Case, event: Finished) -> CaseContour:
     grid = case.study.grid
     strokes, words = read_words(case.journal, grid.shape)
-    labels: Codes = load_labels(inside(case.folder, event.labels), grid).astype("uint8")
+    labels: Codes = load_labels(inside(case.folder, event.labels), grid)
     model = _shown(case.folder, labels, strokes, words)
     return CaseContour(
         labels=contour_of_record(model, words),
-        model=model,
         study=case.study,
         names=case.class_names,
         run=PurePosixPath(event.labels).parent.name,

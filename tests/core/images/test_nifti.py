@@ -290,3 +290,10 @@ def test_damaged_headers_are_refused_or_read_as_nibabel_reads_them(tmp_path):
             assert np.abs(ras(image, corner) - right).max() < 0.11 * min(image.GetSpacing())
         read += 1
     assert 100 < read < 290
+
+
+def test_voxels_that_begin_within_the_header_are_refused(tmp_path):
+    """0 is what some programs write for "right behind": at byte 348 or 352, nobody can tell."""
+    path = write(tmp_path / "ct.nii")
+    assert "voxels at byte 0, within the header" in refusal(patch(path, 108, 0))
+    assert "header is damaged" in refusal(patch(path, 108, 348))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -75,6 +76,26 @@ def test_an_mr_on_the_grid_of_the_ct(tmp_path):
     write_slices(tmp_path / "ct", ct, grid)
     write_slices(tmp_path / "mr", mr.astype(np.uint16), grid, "MR")
     write_slices(tmp_path / "no", (mr[:, ::-1] * 2).astype(np.uint16), grid, "MR", patient="P2")
+    study = open_study(tmp_path / "ct", tmp_path / "mr")
+    labels = np.zeros(study.grid.shape, np.uint8)
+    labels[2:5, 8:12, 9:15] = 1
+    assert cmfnet.export_rtstruct(labels, tmp_path / "mr", tmp_path / "a.dcm", study).ok
+    with refused():
+        cmfnet.export_rtstruct(labels, tmp_path / "no", tmp_path / "b.dcm", study)
+
+
+def test_an_mr_of_small_values_is_somebody_s_too(tmp_path):
+    """From 0 to 1, any two images are alike to within one unit."""
+    grid = Grid(MR_GRID.shape, MR_GRID.spacing, MR_GRID.origin)
+    own, other = (body((12, 14), seed, grid) + 1010 for seed in (3, 4))
+    write_slices(tmp_path / "mr", own.astype(np.uint16), grid, "MR")
+    write_slices(tmp_path / "no", other.astype(np.uint16), grid, "MR", patient="P2")
+    for folder in ("mr", "no"):
+        for path in (tmp_path / folder).iterdir():
+            data = pydicom.dcmread(path)
+            data.RescaleSlope, data.RescaleIntercept = "0.001", "0"
+            data.save_as(path)
+    write_slices(tmp_path / "ct", body((12, 14), 0, grid), grid)
     study = open_study(tmp_path / "ct", tmp_path / "mr")
     labels = np.zeros(study.grid.shape, np.uint8)
     labels[2:5, 8:12, 9:15] = 1

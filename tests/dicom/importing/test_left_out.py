@@ -63,6 +63,16 @@ def test_files_without_preamble_are_read(tmp_path, array, ct, implicit):
     assert loaded.notes == []
 
 
+def test_structures_without_preamble_are_read(tmp_path, ct):
+    roi = {"name": "GTV", "contours": circles(CT_GRID, np.array([2.0, 1.0, 60.0]))}
+    path = write_structures(tmp_path / "in" / "RS.dcm", [roi])
+    whole = load(tmp_path / "in", structures=True).structures[0].mask
+    bare(path)
+    (found,) = load(tmp_path / "in", structures=True).structures
+    assert found.name == "GTV"
+    np.testing.assert_array_equal(found.mask, whole)
+
+
 def test_meta_information_without_preamble(tmp_path, array, ct):
     for path in ct:
         path.write_bytes(path.read_bytes()[132:])

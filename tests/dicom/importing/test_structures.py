@@ -212,10 +212,10 @@ def test_numbers_of_structures_and_of_their_contours(tmp_path, case):
     words = {
         "in order": "2 structures have the number 2; contours were given to them in their order",
         "one has none": "2 structures have the number 2, but 1 have contours: nobody can tell",
-        "two items": "",
+        "two items": "",  # nothing is doubtful
         "no structure": "Structure 3: its contours have no entry among the structures",
     }
-    assert words[case] in said
+    assert words[case] in said if words[case] else not said.strip()
 
 
 @pytest.mark.parametrize(

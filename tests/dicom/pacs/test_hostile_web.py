@@ -59,20 +59,22 @@ class Server:
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
 
-@pytest.fixture
-def server():
+def serving():
+    """A server for as long as a test takes."""
     made = Server()
     yield made
     made.http.shutdown()
     made.http.server_close()
+
+
+@pytest.fixture
+def server():
+    yield from serving()
 
 
 @pytest.fixture
 def other():
-    made = Server()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
+    yield from serving()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from cmfnet_napari.core.dicom.export.provenance import (
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.dicom.export.roi import Roi
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.dicom_file import read_dicom
 
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # what planning systems expect of a referenced study
 _SERIES_NUMBER = 9001  # far from the scanner's own
@@ -110,7 +111,7 @@ def read_structure_set(path: Path) -> Dataset:
     """
     try:
         with disable_value_validation():
-            dataset = fit_values(pydicom.dcmread(path))
+            dataset = fit_values(read_dicom(path))
     except (InvalidDicomError, OSError, EOFError) as error:
         raise UserError(f"{path.name} cannot be read as DICOM. Choose a structure set.") from error
     if dataset.get("SOPClassUID") != RTStructureSetStorage:

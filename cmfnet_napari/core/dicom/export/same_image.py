@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.case.folder import CARD_FILE
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.errors import UserError, say
 from cmfnet_napari.core.images.series.read_stack import read_stack
@@ -18,7 +19,8 @@ from cmfnet_napari.core.images.study import Study, to_source_image
 from cmfnet_napari.core.images.volume import read_image
 
 _SAME = 0.99  # of the voxels: padding may have been read otherwise by an earlier version
-_ROUNDED = 1.0  # HU, or whatever an MR is in
+_ROUNDED = 1.0  # HU, or whatever an MR is in …
+_ROUNDED_SHARE = 0.005  # … but no more than this of its range: there are MR from 0 to 1
 
 
 def check_same_image(reference: Reference, study: Study) -> None:
@@ -67,17 +69,22 @@ def check_drawn_on(
 
 def _case_of(path: Path) -> Path | None:
     """The case folder that a file lies in, such as a prediction of a run."""
-    return next((p for p in path.resolve().parents if (p / "case.json").is_file()), None)
+    return next((p for p in path.resolve().parents if (p / CARD_FILE).is_file()), None)
 
 
 def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
     modality = str(reference.first.get("Modality", ""))
     voxels = sitk.GetArrayFromImage(read_stack(reference.stack, modality, "The DICOM series"))
-    shares = [0.0]
+    shares: list[float] = []
     for image in drawn_on:
         with suppress(UserError):  # on another grid
             placed = sitk.GetArrayFromImage(reference.place(image, "The image"))
             shares.append(_share(voxels, placed))
+    if not shares:
+        raise UserError(
+            "The image that was contoured is on another grid than the DICOM series. Choose the "
+            "series that was contoured."
+        )
     if max(shares) < _SAME:
         raise UserError(
             f"The DICOM series has the grid of the image that was contoured, but other voxels: "
@@ -89,4 +96,5 @@ def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
 def _share(one: np.ndarray, other: np.ndarray) -> float:
     """Share of voxels that are alike, but for an offset that is the same in all."""
     apart = one.astype(np.float32) - other.astype(np.float32)
-    return float((np.abs(apart - np.median(apart)) <= _ROUNDED).mean())
+    rounded = min(_ROUNDED, _ROUNDED_SHARE * float(np.ptp(other)))
+    return float((np.abs(apart - np.median(apart)) <= rounded).mean())

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
 
 from cmfnet_napari.core.arrays import Codes, Mask
 from cmfnet_napari.core.dicom.importing.rasterise import rasterise
 from cmfnet_napari.core.dicom.importing.segments import Segment, read_segments
 from cmfnet_napari.core.dicom.importing.structure_sets import Roi, read_structures
 from cmfnet_napari.core.errors import UserError, list_names
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_labels
 
@@ -86,9 +86,7 @@ def read_contour(
 def _modality(path: Path) -> str:
     """Of a DICOM file; empty for another."""
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
-    except (InvalidDicomError, OSError, EOFError):
-        return ""
+        header = read_dicom(path, stop_before_pixels=True, specific_tags=[Tag("Modality")])
     except Exception:  # pydicom raises what it stumbles over; the readers say it in words
         return ""
     return str(header.get("Modality") or "")

@@ -315,6 +315,8 @@ def _masks(
     )
     for part in drawn:
         if choice.names and (entry.uid, part.name) not in choice.names:
+            if part.name not in entry.names:  # the headers do not name it, so nobody could choose
+                notes.append(f"{part.name} of {entry.label or entry.path.name} was not loaded.")
             continue
         try:
             if isinstance(part, Contoured):

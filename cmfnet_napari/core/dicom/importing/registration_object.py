@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 
 from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.images.dicom_file import read_dicom
 
 _RIGID = 1e-3  # of a cosine
 
@@ -57,7 +57,7 @@ def read_registration(
     path = Path(path)
     try:
         check_lengths(path)
-        data = pydicom.dcmread(path)
+        data = read_dicom(path)
         items = data.get("RegistrationSequence") or []
         found: dict[str, Doubles] = {str(data.get("FrameOfReferenceUID") or ""): np.eye(4)}
         for item in items:

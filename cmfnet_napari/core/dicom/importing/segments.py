@@ -16,6 +16,7 @@ from skimage.color import lab2rgb
 from cmfnet_napari.core.arrays import Doubles, Mask, three
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_size
 from cmfnet_napari.core.images.study import rigid
@@ -92,7 +93,7 @@ def read_segments(path: str | Path) -> list[Segment]:
     path = Path(path)
     check_lengths(path)
     try:
-        found = highdicom.seg.segread(path)
+        found = highdicom.seg.Segmentation.from_dataset(read_dicom(path), copy=False)
     except Exception as error:  # highdicom and pydicom raise what they stumble over
         raise UserError(
             f"{path.name} cannot be read as a DICOM segmentation. Export it again."

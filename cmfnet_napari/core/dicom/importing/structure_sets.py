@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 
 from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.dicom_check import check_lengths
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.words import clean
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
@@ -84,7 +84,7 @@ def read_structures(path: str | Path) -> list[Roi]:
     path = Path(path)
     try:
         check_lengths(path)
-        data = pydicom.dcmread(path)
+        data = read_dicom(path)
         if data.get("Modality") != "RTSTRUCT":
             raise UserError(f"{path.name} is no structure set. Choose an RTSTRUCT file.")
         entries = list(data.get("StructureSetROISequence") or [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
     STRUCTURES,
@@ -52,8 +52,9 @@ def missing_slices(image: ImageSeries, found: Scan) -> Iterator[str]:
                 f"{len(entry.slices)} of its slices, and {len(lost)} of them are not there."
             )
     expected = max((one.of_how_many for one in series), default=0)
-    if len(have) < expected:
-        yield f"{image.name} may lack slices: it says {expected}, and {len(have)} are there."
+    there = len({(one.uid, one.frame) for one in series})
+    if there < expected:
+        yield f"{image.name} may lack slices: it says {expected}, and {there} are there."
     numbers = {one.number for one in series if one.number is not None}
     if len(numbers) == len(series) > 1:
         lost_numbers = sorted(set(range(min(1, *numbers), max(numbers))) - numbers)
@@ -106,12 +107,10 @@ def _some(names: list[str]) -> str:
 
 
 def _listed(numbers: list[int]) -> str:
-    """``slice 4 is``, ``slices 1, 2, 3 are`` … missing, by Instance Number."""
+    """``number 4 is``, ``numbers 1, 2, 3 are`` … not there, by Instance Number."""
     if len(numbers) == 1:
         return f"number {numbers[0]} is not there"
-    shown = ", ".join(str(number) for number in numbers[:_NAMED])
-    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-    return f"numbers {shown}{more} are not there"
+    return f"numbers {list_names(map(str, numbers))} are not there"
 
 
 def _same(one: ImageSeries, other: ImageSeries) -> bool:

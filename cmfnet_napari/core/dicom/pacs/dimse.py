@@ -170,6 +170,12 @@ class DimsePacs:
         encryption = _our_tls(self.node)
         try:
             theirs, ours = _addresses(self.node)
+        except OSError as error:
+            raise UserError(
+                f"There is no way to {self.node.host}, where {self.node.name} is said to be. Check "
+                "its address and the network."
+            ) from error
+        try:
             server = entity.start_server(
                 (ours, self.node.our_port),
                 block=False,

@@ -35,6 +35,7 @@ from cmfnet_napari.core.words import clean
 
 _NO_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".png", ".json", ".txt", ".csv", ".md")
 _PACKED = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+_INDEX = "DICOMDIR"  # lists what is on a disc
 _DICOM_ENDINGS = ("", ".dcm", ".dicom", ".ima", ".img")
 _ASK_EVERY = 20  # files
 _NAMED = 3  # paths in a sentence
@@ -104,7 +105,7 @@ def _files(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterator[Path]:
             for name in sorted(names):
                 if name.lower().endswith(_PACKED) and not name.lower().endswith(".nii.gz"):
                     left_out.append(LeftOut(Path(folder, name), Why.PACKED))
-                elif not name.lower().endswith(_NO_FILES) and name != "DICOMDIR":
+                elif not name.lower().endswith(_NO_FILES) and name != _INDEX:
                     yield Path(folder, name)
 
 
@@ -118,7 +119,8 @@ def _sort_in(path: Path, finds: _Finds) -> Why | None:
             return Why.EMPTY
         header = read_header(path)
         if header is None:
-            return Why.OTHER if path.suffix.lower() in _DICOM_ENDINGS else None
+            named = path.suffix.lower() in _DICOM_ENDINGS and path.name != _INDEX
+            return Why.OTHER if named else None
         return _sort_header(header, path, finds)
     except FileNotFoundError:
         return Why.LINK

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -231,19 +233,25 @@ def _without_copies(slices: list[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
     What shares an identifier but lies elsewhere, or has other pixels, is no copy.
     """
     alike: dict[tuple[str, int], list[Slice]] = {}
+    same: dict[tuple[Path, Path], bool] = {}  # files are compared once, not for every frame
     for one in slices:
         others = alike.setdefault((one.uid, one.frame), [])
-        if not any(_copy_of(one, other) for other in others):
+        if not any(_copy_of(one, other, same) for other in others):
             others.append(one)
     shared = sum(len(group) for group in alike.values() if len(group) > 1)
     note = f"{shared} slices share identifiers with others of them, and were all taken."
     return [one for group in alike.values() for one in group], (note,) if shared else ()
 
 
-def _copy_of(one: Slice, other: Slice) -> bool:
+def _copy_of(one: Slice, other: Slice, same: dict[tuple[Path, Path], bool]) -> bool:
     there = np.array([*one.position, *one.orientation])
     here = np.array([*other.position, *other.orientation])
-    return bool(np.abs(there - here).max() < _SAME_MM) and _pixels(one) == _pixels(other)
+    if np.abs(there - here).max() >= _SAME_MM:
+        return False
+    files = one.path, other.path
+    if files not in same:
+        same[files] = filecmp.cmp(*files, shallow=False) or _pixels(one) == _pixels(other)
+    return same[files]
 
 
 def _without_scouts(slices: list[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
