@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+
 import napari
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence, QShortcut
@@ -168,12 +171,12 @@ class _WindowEnd(QObject):
     def __init__(self, dock: CmFNetDock) -> None:
         super().__init__(dock)
         self._close = dock.workbench.close
-        self._window: QWidget | None = None
+        self._window: Callable[[], QWidget | None] = lambda: None  # not kept alive from here
 
     def watch(self, window: QWidget | None) -> None:
         """Watch a window, once; None: the dock is in none yet."""
-        if window is not None and window is not self._window:
-            self._window = window
+        if window is not None and window is not self._window():
+            self._window = weakref.ref(window)
             window.installEventFilter(self)
 
     def eventFilter(self, _window: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)

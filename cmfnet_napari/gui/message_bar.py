@@ -33,7 +33,10 @@ class MessageBar(QWidget):
         self.hide()
         listen(self.say)
         self.destroyed.connect(partial(forget, self.say))
-        session.leaving.connect(self.clear)
+        self._cleared = False  # for the patient who is being read
+        session.busy.connect(self._on_busy)
+        session.leaving.connect(self._on_leaving)
+        session.opened.connect(self._on_opened)
 
     @property
     def texts(self) -> list[str]:
@@ -54,6 +57,19 @@ class MessageBar(QWidget):
         """The patient is left: what was said of it is history."""
         for message in self._messages:
             self._drop(message)
+
+    def _on_busy(self, what: str) -> None:
+        """Another patient is read: what is said from now on is about that one."""
+        if what:
+            self.clear()
+            self._cleared = True
+
+    def _on_leaving(self) -> None:
+        if not self._cleared:
+            self.clear()
+
+    def _on_opened(self) -> None:
+        self._cleared = False
 
     def close_bar(self) -> None:
         """Show no further messages."""

@@ -126,9 +126,10 @@ def no_window_survives(display: None, qapp: object) -> Iterator[None]:
 
 def collect_deleted() -> None:
     """Let go of what Qt was asked to delete, and of what nobody holds any more."""
-    from qtpy.QtCore import QEvent
+    from qtpy.QtCore import QEvent, QThreadPool
     from qtpy.QtWidgets import QApplication
 
+    QThreadPool.globalInstance().waitForDone()  # a job holds what it will show its outcome in
     for _ in range(3):
         gc.collect()
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

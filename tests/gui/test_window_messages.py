@@ -38,7 +38,9 @@ def test_a_message_is_whole_until_it_is_read_or_the_patient_goes(opened, patient
     messages.show_warning("Training is running.")
     with qtbot.waitSignal(session.opened):
         session.open(partial(open_files, patient.ct, patient.mr))
+        messages.show_warning("The MR ends within the body.")
     assert "Training is running." not in bar.texts
+    assert "The MR ends within the body." in bar.texts  # said of the one who is read
     notification_manager.notification_ready.disconnect(toasts.append)
 
 

@@ -154,7 +154,7 @@ class ProvisionalContour(QObject):
         if self._region is not None:
             self._labels[self._region] = 0
         self._labels[found.region], self._region = found.labels, found.region
-        self._recorder.show(self._labels)
+        self._recorder.show(self._labels.copy())  # these are changed in place next time
         case = self._session.case
         shown = self._recorder.snapshot() if self._session.corrections.version else found.labels
         volumes = volumes_ml(shown, case.study.grid, class_names(case.classes))
@@ -167,7 +167,8 @@ class ProvisionalContour(QObject):
         self._let_go()
         self._labels = np.zeros(grid.shape, np.uint8)
         self.layer = segmentation_layer(self._labels, grid, provisional_colors(case.classes), NAME)
-        self._recorder = self._session.show_contour(self.layer, self._labels, lambda: "provisional")
+        nothing = np.zeros(grid.shape, np.uint8)
+        self._recorder = self._session.show_contour(self.layer, nothing, lambda: "provisional")
         self.layer.opacity = _OPACITY
         self.layer.metadata[OPENED] = self._session.patient
         insert_below(viewer, self.layer, self._session.scribbles)

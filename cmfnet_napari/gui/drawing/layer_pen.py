@@ -39,18 +39,13 @@ class LayerPen:
     """
 
     def __init__(self, layer: Labels, brush: Brush, recorder: LayerRecorder, trail: Trail) -> None:
-        self.layer = layer
-        self._brush, self._recorder, self._trail = brush, recorder, trail
+        self.layer, self.recorder = layer, recorder
+        self._brush, self._trail = brush, trail
         self._last: np.ndarray | None = None  # where the last stroke ended, z, y, x
         layer.mouse_drag_callbacks.append(self._on_press)
         layer.events.mode.connect(self.show)
         layer.events.brush_size.connect(self._on_brush_size)
         self.show()
-
-    @property
-    def recorder(self) -> LayerRecorder:
-        """Who hears of every stroke."""
-        return self._recorder
 
     def show(self) -> None:
         """Put napari's own brush aside, and show the pointer of the tool."""
@@ -82,15 +77,15 @@ class LayerPen:
         ours = event.button == 1 and set(event.modifiers) <= {_JOIN}
         if layer.mode not in _MODES or not ours or len(plane) != 2:
             return
-        self._recorder.begin()
+        self.recorder.begin()
         stroke = UnfinishedStroke(layer, self._brush.within)
         try:
             with layer.block_history():  # one paint event at the end
                 yield from self._follow(stroke, event, plane)
         finally:
-            self._recorder.end(stroke.voxels, stroke.affirmed)
-            if layer is not self._recorder.layer:
-                self._recorder.layer.refresh()
+            self.recorder.end(stroke.voxels, stroke.affirmed)
+            if layer is not self.recorder.layer:
+                self.recorder.layer.refresh()
 
     def _follow(
         self, stroke: UnfinishedStroke, event: Event, plane: tuple[int, ...]

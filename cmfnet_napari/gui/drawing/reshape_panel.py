@@ -123,6 +123,7 @@ class ReshapePanel(QGroupBox):
         session.corrected.connect(lambda _voxels: self._later())
         session.classes_changed.connect(self._fill)
         session.leaving.connect(self._cancel)
+        reshaping.working.connect(self._on_working)
         reshaping.proposed.connect(self._on_proposed)
         reshaping.refused.connect(self._on_refused)
         reshaping.asked.connect(self.choose)
@@ -197,7 +198,6 @@ class ReshapePanel(QGroupBox):
             self._reshaping.drop()
             self.message.setText("Choose the other structure.")
             return
-        self.message.setText("Working …")
         self._drawn_on = self._in_hand()
         self._reshaping.propose(
             Wish(
@@ -226,6 +226,10 @@ class ReshapePanel(QGroupBox):
 
     def _cancel(self) -> None:
         self.choose("")
+
+    def _on_working(self) -> None:
+        self.apply_button.setEnabled(False)
+        self.message.setText("Working …")
 
     def _on_proposed(self, proposal: Proposal) -> None:
         change, ml = proposal.change, self._session.case.study.grid.voxel_ml

@@ -58,6 +58,7 @@ class Proposal:
 class Reshaping(QObject):
     """Edits of the class in use, on the layer that is drawn on."""
 
+    working = Signal()  # on a proposal; then it is proposed or refused
     proposed = Signal(object)  # Proposal
     refused = Signal(str)  # one sentence
     asked = Signal(str)  # a name of `EDITS`, from elsewhere
@@ -102,6 +103,7 @@ class Reshaping(QObject):
     def propose(self, wish: Wish) -> None:
         """Compute an edit in the background and show it; only the newest wish counts."""
         self._wish, self._proposal = wish, None
+        self.working.emit()
         try:
             subject, recorder = self._subject(), self._session.hand
         except UserError as error:

@@ -118,7 +118,9 @@ class StrokeRecorder(LayerRecorder):
     def _drawn(self, voxels: np.ndarray, affirmed: np.ndarray) -> Stroke | None:
         """What has changed, and strokes drawn once more over what a correction denies."""
         change = self._changed_at(voxels)
-        again = self._corrections.contradicted(affirmed)
+        again = np.unique(self._corrections.contradicted(affirmed))
+        if change is not None:  # the brush passed there more than once
+            again = np.setdiff1d(again, change.voxels)
         if not again.size:
             return change
         codes = self._before.reshape(-1)[again]

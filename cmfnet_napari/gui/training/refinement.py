@@ -209,9 +209,8 @@ class Refinement(QObject):
                     self._last = event
                     self._result.read(event)
                 self.finished.emit(event)
-                if (
-                    self._late and self.enabled
-                ):  # after the worker looked for strokes for the last time, maybe
+                # Maybe they came after the worker looked for strokes for the last time.
+                if self._late and self.enabled:
                     self._quiet.start()
             case Failed():
                 self._set_state("ready")

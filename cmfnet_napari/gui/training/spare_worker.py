@@ -37,11 +37,6 @@ class SpareWorker(QObject):
         session.opened.connect(self._on_opened)
         session.strokes_changed.connect(self._on_stroke)
 
-    @property
-    def ready(self) -> bool:
-        """Whether there is one."""
-        return self._client is not None
-
     def prepare(self) -> None:
         """Start it, unless it is there or another one has been taken already."""
         if self._wanted and self._client is None and self._session.writable:

@@ -136,6 +136,7 @@ class CanvasMouse(QObject):
         self._wheel.close()
         self._focus.close()
         self._canvas.removeEventFilter(self)
+        self.deleteLater()  # the canvas of the main view outlives the patient
 
     def show_value(self) -> None:
         """Say what is under the mouse: it, the slice or the zoom may have moved."""
@@ -269,6 +270,7 @@ class SolidMouse(QObject):
         """Hear no more."""
         self._focus.close()
         self._canvas.removeEventFilter(self)
+        self.deleteLater()
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Take what is ours; True keeps it from napari."""

@@ -54,7 +54,7 @@ class ContourLines(QObject):
         self._view.dims.events.ndisplay.disconnect(self._draw_all)
         for layer in list(self._lines):
             self._drop(layer)
-            self._show_naparis(layer, True)
+            self._show_naparis(layer, layer.visible)
 
     def points(self, layer: Labels) -> int:
         """How many points the lines of a layer have; 0 when napari draws it."""

@@ -25,6 +25,10 @@ Triangles = tuple[np.ndarray, np.ndarray]  # vertices and faces of a `Mesh`
 _NOTHING = "The contour will be\nseen here in 3D."
 
 
+def _nowhere(_box: object) -> None:
+    """Nobody asks any more where the surfaces are."""
+
+
 class SolidView:
     """Surfaces of all visible contours of the main viewer; strokes and the MR's edges are left out.
 
@@ -38,7 +42,7 @@ class SolidView:
         Told the box around all surfaces (low and high end, mm; z, y, x); None: there are none.
     """
 
-    def __init__(self, main: ViewerModel, grid: Grid, placed: Placed = lambda _box: None) -> None:
+    def __init__(self, main: ViewerModel, grid: Grid, placed: Placed) -> None:
         self._placed = placed
         self.model = ViewerModel(title="3D", ndisplay=3)
         self._main, self._grid = main, grid
@@ -68,8 +72,9 @@ class SolidView:
             self._soon()
 
     def close(self) -> None:
-        """Let go of the main viewer."""
+        """Let go of the main viewer, and of who shows this one: a job may go on for a while."""
         self._asked += 1
+        self._placed = _nowhere
         self._timer.stop()
         self._main.layers.events.inserted.disconnect(self._follow_layers)
         self._main.layers.events.removed.disconnect(self._follow_layers)

@@ -144,6 +144,7 @@ def _placed(layer):
     return {"scale": layer.scale, "translate": layer.translate, "units": layer.units}
 
 
+@pytest.mark.canvas
 def test_a_training_shows_in_the_activity_dock_until_it_ends(opened, fake, scribble, qtbot):
     fake("good")
     scribble()

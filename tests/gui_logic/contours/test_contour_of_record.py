@@ -170,6 +170,22 @@ def test_a_stroke_over_the_same_stroke_is_said_again(shown):
     assert shown.result.shown()[1, 2, 2:5].tolist() == [0, 0, 0]
 
 
+def test_a_stroke_that_passes_a_voxel_twice_is_recorded_once(shown):
+    """Drawn, corrected away, and the stroke erased with the brush going to and fro."""
+    session, at = shown.session, flat((1, 2, 2), (1, 2, 3))
+    session.recorder.write(at, np.uint8(2), "hand")
+    edit(shown, np.s_[1, 2, 2:5], 0)
+    session.recorder.begin()
+    session.scribbles.data_setitem(np.unravel_index(at, CT_SHAPE), 0)
+    session.recorder.end(at, at)
+    number = session.case.journal.last_id()
+    session.record()
+    assert session.case.journal.last_id() == number == 3
+    assert not session.case.scribbles().any()
+    assert session.recorder.counts[2] == 0
+    assert shown.result.shown()[1, 2, 2:5].tolist() == [0, 0, 0]
+
+
 def test_what_was_painted_over_is_meant_even_where_it_was_right(shown):
     """A model that later says something else there does not cut holes into it."""
     layer = shown.result.prediction
