@@ -182,13 +182,22 @@ def _round(folder: Path, seed: int, chance: random.Random, outcome: Outcome) -> 
                 window.wait_for("failed", 10)
     else:
         time.sleep(chance.uniform(0, 2.5))
+    others = _workers(window.process.pid) | ({worker} if worker is not None else set())
     moment = window.kill()
     outcome.kills += 1
     outcome.finished += any(line["what"] == "finished" for line in window.said)
-    if worker is not None and not _gone(worker):
-        outcome.orphans += 1
-        outcome.notes.append(f"seed {seed}: the worker outlived its window")
+    outlived = [process for process in others if not _gone(process)]
+    outcome.orphans += len(outlived)
+    outcome.notes += [f"seed {seed}: a worker outlived its window" for _ in outlived]
     _check(folder, seed, window.said, moment, outcome)
+
+
+def _workers(window: int) -> set[int]:
+    """Workers of a window: of its fit, and the one that waits for the next."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(window).children(recursive=True)
+        return {child.pid for child in children if "worker" in child.cmdline()}
+    return set()
 
 
 def _check(folder: Path, seed: int, said: list[dict], moment: float, outcome: Outcome) -> None:
