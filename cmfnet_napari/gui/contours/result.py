@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
+from cmfnet_napari.core.contours.components import drop_unmarked, volumes_of
 from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
@@ -18,6 +18,7 @@ from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.strokes.scribbles import count_codes
 from cmfnet_napari.gui.patient.classes import class_names, preview_colors, segmentation_colors
 from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
 from cmfnet_napari.gui.patient.layers import (
@@ -44,6 +45,8 @@ class Result(QObject):
     ----------
     labels : uint8 array (z, y, x) or None
         The contour of record as it was measured last; another edit makes another array.
+    counts : int array (n,)
+        Its voxels of each segmentation code.
     volumes : dict of str to float
         Its volumes in ml by class name.
     hand : HandWork
@@ -75,6 +78,7 @@ class Result(QObject):
         self._soon = QTimer(self, singleShot=True, interval=_SOON_MS)
         self._soon.timeout.connect(self._measure)
         self.labels: np.ndarray | None = None
+        self.counts: np.ndarray = np.zeros(1, np.int64)
         self.volumes: dict[str, float] = {}
         self.hand = HandWork()
         self.run = ""
@@ -115,7 +119,7 @@ class Result(QObject):
         Corrections stand in it, but it is not edited: a moment later there is another one.
         """
         viewer, case = self._session.viewer, self._session.case
-        self._previewed, labels = labels, self._session.corrections.record_of(labels)
+        self._previewed, labels = labels, self._previewable(labels)
         if self._preview is not None and self._preview in viewer.layers:
             self._preview.data = labels
             return
@@ -302,6 +306,10 @@ class Result(QObject):
 
         run_in_background(drop_unmarked, whole, drawn, done=show, failed=show_failure)
 
+    def _previewable(self, labels: np.ndarray) -> np.ndarray:
+        """Labels under the corrections; nobody writes into them, so without any they stay."""
+        return self._session.corrections.record_of(labels) if self.corrected else labels
+
     def _use(self, model: np.ndarray) -> None:
         if self._recorder is not None:
             self._recorder.show(model)
@@ -312,7 +320,7 @@ class Result(QObject):
 
     def _on_corrected(self, _voxels: np.ndarray) -> None:
         if self._previewed is not None and self._is_shown(self._preview):
-            self._preview.data = self._session.corrections.record_of(self._previewed)
+            self._preview.data = self._previewable(self._previewed)
         if self._recorder is not None:
             self.edited.emit()
             self._soon.start()
@@ -326,16 +334,22 @@ class Result(QObject):
         self._measuring += 1
         number, case = self._measuring, self._session.case
         grid, names = case.study.grid, class_names(case.classes)
-        model, labels, times = recorder.model, recorder.snapshot(), self._session.corrections.times
+        (recorded, version), model = recorder.settled(), recorder.model
+        times = self._session.corrections.times
 
-        def compute() -> tuple[dict[str, float], HandWork]:
-            work = hand_work(model, labels, grid, names, times)
-            return volumes_ml(labels, grid, names), work
+        def compute() -> tuple[np.ndarray, np.ndarray, HandWork]:
+            labels = recorded.copy()  # here, where nobody waits for it
+            return labels, count_codes(labels), hand_work(model, labels, grid, names, times)
 
-        def show(answer: tuple[dict[str, float], HandWork]) -> None:
-            if self._recorder is recorder and self._measuring == number:
-                self.labels, (self.volumes, self.hand) = labels, answer
-                self.changed.emit(self.volumes)
+        def show(answer: tuple[np.ndarray, np.ndarray, HandWork]) -> None:
+            if self._recorder is not recorder or self._measuring != number:
+                return
+            if recorder.version != version:  # an edit came while it was copied: half of it, maybe
+                self._soon.start()
+                return
+            self.labels, self.counts, self.hand = answer
+            self.volumes = volumes_of(self.counts, grid, names)
+            self.changed.emit(self.volumes)
 
         run_in_background(compute, done=show, failed=show_failure)
 

@@ -27,8 +27,9 @@ from cmfnet_napari.core.images.study import (
     turn,
 )
 from cmfnet_napari.core.images.volume import from_image
+from cmfnet_napari.core.strokes.corrections import Corrections
 from cmfnet_napari.core.strokes.journal import difference
-from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes
+from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes, count_codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,10 @@ class Opened:
         The journal's strokes.
     counts : int array (MAX_CODE + 1,)
         Voxels of each scribble code.
+    entries : int
+        Number of the journal's newest entry that is in the scribbles.
+    corrections : Corrections
+        What was corrected of its contours, as far as that entry.
     mr_limits : (float, float) or None
         MR values shown black and white.
     title : str
@@ -65,6 +70,8 @@ class Opened:
     case: Case
     scribbles: np.ndarray
     counts: np.ndarray
+    entries: int
+    corrections: Corrections
     mr_limits: tuple[float, float] | None
     title: str = "Patient"
     credit: str = ""
@@ -203,13 +210,16 @@ def prepare(
 def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened:
     """Make a case ready to be shown; it is closed when that fails."""
     with _let_go_on_failure(case):
-        scribbles = case.scribbles()
+        scribbles = np.zeros(case.study.grid.shape, np.uint8)
+        entries = case.journal.fold(scribbles)
         structures, fault = _structures(case)
         say_offset(case.study.ct.array)
         return Opened(
             case=case,
             scribbles=scribbles,
-            counts=code_counts(scribbles),
+            counts=count_codes(scribbles, MAX_CODE + 1),
+            entries=entries,
+            corrections=case.corrections(),
             mr_limits=_mr_limits(case.study),
             title=title,
             credit=credit,
@@ -250,11 +260,6 @@ def _structures(case: Case) -> tuple[tuple[Structure, ...], str]:
         return tuple(load_structures(case)), ""
     except UserError as error:
         return (), f"Opened without its structures. {error}"
-
-
-def code_counts(scribbles: np.ndarray) -> np.ndarray:
-    """Voxels of each code (MAX_CODE + 1,) in uint8 scribbles (z, y, x)."""
-    return np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1)
 
 
 def _mr_limits(study: Study) -> tuple[float, float] | None:

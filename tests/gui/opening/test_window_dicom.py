@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
@@ -71,6 +72,27 @@ def test_the_chooser_lists_and_proposes(choose, tmp_path):
     assert dialog.item(dialog._picked("MR")).text(0) == "T1"
     assert open_button(dialog).isEnabled()
     assert not dialog.register.isChecked()
+
+
+def test_an_empty_structure_is_called_that_and_not_offered(choose, tmp_path):
+    folder = write_patient(tmp_path)
+
+    def edit(data):
+        data.ROIContourSequence[0].ContourSequence = []
+
+    (path,) = (p for p in folder.rglob("*") if p.is_file() and modality(p) == "RTSTRUCT")
+    rewrite(path, edit)
+    dialog = choose(folder)
+    (empty,) = (row for row in rows(dialog) if "(empty: no contour)" in row[1])
+    (item,) = dialog.tree.findItems(
+        empty[1], Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive
+    )
+    assert item.isDisabled()
+    assert dialog._structures() == ((), frozenset())
+
+
+def modality(path):
+    return pydicom.dcmread(path, force=True).get("Modality")
 
 
 def test_opened_with_a_structure_that_can_be_eroded(dock, choose, tmp_path, qtbot):
