@@ -190,7 +190,7 @@ def _oblique_series(folder: Path) -> None:
 
 def _segmentation(folder: Path) -> None:
     """A segmentation beside its series."""
-    series = write_series(folder)
+    series = write_series(folder, {"0020|0052": "1.2.826.0.1.3680043.2.1125.4.997"})
     reference = read_reference(series)
     labels = np.zeros(SHAPE, np.uint8)
     labels[1:4, 2:6, 1:7], labels[3:5, 6:8, 2:4] = 1, 2

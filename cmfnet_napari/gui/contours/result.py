@@ -20,7 +20,7 @@ from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.strokes.scribbles import count_codes
 from cmfnet_napari.gui.patient.classes import class_names, preview_colors, segmentation_colors
-from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
+from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
 from cmfnet_napari.gui.patient.layers import (
     OPENED,
     disagreement_layer,
@@ -34,7 +34,7 @@ from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
-_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # labels, probability, disagreement
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, Copies]  # labels, maps, labels again
 _SOON_MS = 150  # after an edit: figures follow once the hand has paused
 
 
@@ -244,7 +244,13 @@ class Result(QObject):
         if self.prediction is not None:
             self.prediction.colormap = segmentation_colors(self._session.case.classes)
 
-    def _show(self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None) -> None:
+    def _show(
+        self,
+        labels: np.ndarray,
+        probability: np.ndarray,
+        apart: np.ndarray | None,
+        copies: Copies | None = None,
+    ) -> None:
         self.remove_preview()
         self._whole, self.updating = labels, False
         maps = [self.probability] if apart is None else [self.probability, self.disagreement]
@@ -256,7 +262,7 @@ class Result(QObject):
                 self._drop(self.disagreement)
                 self.disagreement = None
         else:
-            self._show_anew(labels, probability, apart)
+            self._show_anew(labels, probability, apart, copies)
         self._refresh()
 
     def _let_go(self) -> None:
@@ -272,7 +278,11 @@ class Result(QObject):
             self._session.viewer.layers.remove(layer)
 
     def _show_anew(
-        self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None
+        self,
+        labels: np.ndarray,
+        probability: np.ndarray,
+        apart: np.ndarray | None,
+        copies: Copies | None,
     ) -> None:
         viewer, case = self._session.viewer, self._session.case
         self._let_go()
@@ -281,7 +291,9 @@ class Result(QObject):
         grid, colors = case.study.grid, segmentation_colors(case.classes)
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
-        self._recorder = self._session.show_contour(self.prediction, labels, lambda: self.run)
+        self._recorder = self._session.show_contour(
+            self.prediction, labels, lambda: self.run, copies
+        )
         self._recorder.replaced.connect(self._on_replaced)
         self.show_own(self.own)
         self.disagreement = None if apart is None else disagreement_layer(apart, case.study)
@@ -361,4 +373,5 @@ class Result(QObject):
 def _read(folder: Path, event: Finished, grid: Grid) -> _Arrays:
     names = [event.labels, event.probabilities, *filter(None, [event.disagreement])]
     labels, probability, *apart = (load_values(inside(folder, name), grid) for name in names)
-    return labels, probability, from_percent(apart[0]) if apart else None
+    copies = labels.astype(np.uint8), labels.astype(np.uint8)
+    return labels, probability, from_percent(apart[0]) if apart else None, copies

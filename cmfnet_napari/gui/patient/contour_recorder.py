@@ -21,6 +21,9 @@ from cmfnet_napari.gui.patient.layers import forget_history
 OWN_SHOWN = "The model's own contour is shown, which stays as it is. Untick it under Review first."
 
 
+Copies = tuple[np.ndarray, np.ndarray]
+
+
 class ContourRecorder(LayerRecorder):
     """Shows the contour of record in a layer, and writes what is edited there as corrections.
 
@@ -36,6 +39,8 @@ class ContourRecorder(LayerRecorder):
         Says which contour `model` is, for the journal.
     dims : napari.components.Dims
         The viewer's: which plane is painted.
+    copies : tuple of two arrays, optional
+        Of the model, to be changed: where they were made already, nobody waits for them here.
 
     Attributes
     ----------
@@ -56,14 +61,18 @@ class ContourRecorder(LayerRecorder):
         corrections: CaseCorrections,
         run: Callable[[], str],
         dims: Dims,
+        copies: Copies | None = None,
     ) -> None:
-        before = corrections.record_of(model)
+        before, shown = copies or (model.astype(np.uint8), model.astype(np.uint8))
+        words = corrections.words
+        for array in (before, shown):
+            array.reshape(-1)[words.voxels] = corrections.labels_at(words.voxels, model)
         super().__init__(layer, before, dims)
         self.model, self.own, self._run, self._corrections = model, False, run, corrections
         self._waiting: np.ndarray | None = None  # a model that came while one was drawing
         self._parts: list[Box] | None = []  # where it differs; None: nobody has said
         self.version = 0
-        layer.data = before.copy()
+        layer.data = shown
         corrections.changed.connect(self._follow)
 
     def own_code(self, code: int) -> int:

@@ -16,7 +16,7 @@ from cmfnet_napari.core.case.structures import Structure, load_structures, save_
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.images.hounsfield import OFFSET, say_offset
+from cmfnet_napari.core.images.hounsfield import OFFSET, lacks_offset, say_offset
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import (
     Study,
@@ -60,6 +60,10 @@ class Opened:
         A sample's true or published contour, to compare with.
     structures : tuple of Structure
         Structures that came with the patient.
+    mr_share : float or None
+        Share of the CT's voxels (0 … 1) where the MR has data.
+    lacks_offset : bool
+        Whether the CT seems to be stored without the offset of Hounsfield units.
     ct_folder : str
         Where the CT's DICOM files were read from, or empty; kept in memory only.
     images : Choice or None
@@ -78,6 +82,8 @@ class Opened:
     notice: str = ""
     contour: np.ndarray | None = None
     structures: tuple[Structure, ...] = ()
+    mr_share: float | None = None
+    lacks_offset: bool = False
     ct_folder: str = ""
     images: Choice | None = field(default=None, repr=False)
 
@@ -225,6 +231,8 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
             credit=credit,
             notice=" ".join(filter(None, (case.notice, fault))),
             structures=structures,
+            mr_share=None if case.study.mr_fov is None else float(case.study.mr_fov.mean()),
+            lacks_offset=lacks_offset(case.study.ct.array),
         )
 
 

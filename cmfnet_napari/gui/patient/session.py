@@ -18,7 +18,7 @@ from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, count_codes
 from cmfnet_napari.gui.patient.after_crash import recovered
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.classes import Classes, classes_up_to, scribble_colors
-from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
+from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 from cmfnet_napari.gui.patient.layers import LINE, OPENED, ROLE, case_layers, show_filled
 from cmfnet_napari.gui.patient.opened import Opened, reopen
@@ -182,14 +182,18 @@ class Session(QObject):
             recorder.record()
 
     def show_contour(
-        self, layer: Labels, model: np.ndarray, run: Callable[[], str]
+        self,
+        layer: Labels,
+        model: np.ndarray,
+        run: Callable[[], str],
+        copies: Copies | None = None,
     ) -> ContourRecorder:
         """Show a contour under the user's corrections, and record what is edited on its layer.
 
         Parameters are as in `ContourRecorder`; call it before the layer is in the viewer.
         """
         layer.editable = self.writable
-        recorder = ContourRecorder(layer, model, self.corrections, run, self.viewer.dims)
+        recorder = ContourRecorder(layer, model, self.corrections, run, self.viewer.dims, copies)
         recorder.failed.connect(show_failure)
         self._contours[layer] = recorder
         self.contour_added.emit(layer)

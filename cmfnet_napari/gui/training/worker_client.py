@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from pathlib import Path
@@ -24,8 +25,8 @@ from cmfnet_napari.core.fit.events import (
 from cmfnet_napari.core.isolation import python_command
 
 _LOG_LINES, _LOG_CHARACTERS = 200, 2000  # lines of the log that are kept, and of each
-_LOOK_MS = 100  # between looks at a process that is to end
-_GRACE_MS = 15_000  # for the last checkpoint, then the process is killed
+_LOOK_MS = 200  # between looks at a process that is to end
+_GRACE_S = 15.0  # for the last checkpoint, then the process is killed
 _END_WORDS = (
     "The training program ended before it was done (code {code}). Your strokes are saved; "
     "continue, or train again. If it happens again, run 'cmfnet doctor' in a terminal."
@@ -66,8 +67,9 @@ class WorkerClient(QObject):
         self._broken = False  # it sent what is no line of ours: nothing more is read
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._process = QProcess(self)
-        self._killer = QTimer(self, singleShot=True)
-        self._killer.timeout.connect(self._process.kill)
+        self._end = math.inf  # when it has to have left
+        self._looking = QTimer(self, interval=_LOOK_MS)
+        self._looking.timeout.connect(self._look)
         self._process.readyReadStandardOutput.connect(self._read_events)
         self._process.readyReadStandardError.connect(self._read_log)
         self._process.errorOccurred.connect(self._on_error)
@@ -105,7 +107,8 @@ class WorkerClient(QObject):
             return
         self.send(Quit())
         self._process.closeWriteChannel()
-        self._killer.start(0 if self._is_halted() else _GRACE_MS)
+        self._end = time.monotonic() + _GRACE_S
+        self._looking.start()
 
     def kill(self) -> None:
         """End the process at once."""
@@ -120,18 +123,20 @@ class WorkerClient(QObject):
             return
         self.send(Quit())
         self._process.closeWriteChannel()
-        end = time.monotonic() + _GRACE_MS / 1000
+        self._end = min(self._end, time.monotonic() + _GRACE_S)
         while not self._process.waitForFinished(_LOOK_MS) and self.running:
-            if self._is_halted() or time.monotonic() > end:
-                self._process.kill()
-                self._process.waitForFinished(1000)
+            self._look()
+            if time.monotonic() > self._end + 1:  # it was killed: there is no more to be done
                 return
 
-    def _is_halted(self) -> bool:
+    def _look(self) -> None:
+        """End a process that has not left in time, or that cannot."""
         try:
-            return str(psutil.Process(self.process_id).status()) == psutil.STATUS_STOPPED
+            halted = str(psutil.Process(self.process_id).status()) == psutil.STATUS_STOPPED
         except psutil.Error:
-            return False
+            halted = False
+        if halted or time.monotonic() > self._end:
+            self._process.kill()
 
     def _read_events(self) -> None:
         data = bytes(self._process.readAllStandardOutput())

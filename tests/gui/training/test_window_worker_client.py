@@ -50,8 +50,8 @@ def test_what_a_library_prints_is_for_the_log(qtbot):
         pass
     assert heard.args[0].text == "All is well."
     assert client.details == "caf�"
-    client.kill()
-    qtbot.waitUntil(lambda: not client.running)
+    with qtbot.waitSignal(client.ended):
+        client.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="stops with SIGSTOP")
@@ -64,13 +64,10 @@ def test_a_halted_worker_is_not_waited_for(qtbot, closing):
     os.kill(number, signal.SIGSTOP)
     psutil.Process(number).status()
     begin = time.monotonic()
-    if closing == "napari":
-        client.end_now()
-    else:
-        client.close()
-        qtbot.waitUntil(lambda: not client.running)
+    with qtbot.waitSignal(client.ended):
+        client.end_now() if closing == "napari" else client.close()
     assert time.monotonic() - begin < 2
-    assert not client.running
+    assert not psutil.pid_exists(number)
 
 
 @pytest.mark.parametrize(
