@@ -14,7 +14,7 @@ from cmfnet_napari.core.fit.kept_previews import kept_previews, read_kept
 from cmfnet_napari.core.fit.model_card import Card, read_card
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.images.study import load_labels
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build

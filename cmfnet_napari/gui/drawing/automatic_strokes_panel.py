@@ -92,6 +92,7 @@ class AutomaticStrokesPanel(QGroupBox):
         auto.refused.connect(self._on_refused)
         auto.mask_loaded.connect(self._on_mask_loaded)
         session.closed.connect(self._on_closed)
+        session.recoded.connect(lambda _labels: self.preview.setChecked(False))
 
     def _fill_kinds(self) -> None:
         if self._session.patient is None:

@@ -15,7 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import open_study, study_from_images
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 from tests.conftest import rotation
 

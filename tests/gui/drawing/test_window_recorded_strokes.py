@@ -10,7 +10,7 @@ from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import load_labels
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.gui.conftest import SHAPE
 from tests.gui.event_loop import own_time
