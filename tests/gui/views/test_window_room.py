@@ -6,7 +6,7 @@ import numpy as np
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
+from qtpy.QtWidgets import QAbstractScrollArea, QApplication, QDockWidget, QWidget
 
 from cmfnet_napari.gui.patient.layers import segmentation_layer
 from cmfnet_napari.gui.shared.preferences import preferences
@@ -110,6 +110,25 @@ def test_images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot):
     assert main.canvas.native.isVisible()
 
 
+def test_nothing_is_cut_at_the_right(predicted, qtbot):
+    """In no tab, where the panel is narrowest and the scroll bar is there."""
+    predicted.resize(predicted.minimumWidth(), 600)
+    predicted.scribble_panel.reshape.choose("grow")
+    for index in range(predicted.tabs.count()):
+        predicted.tabs.setCurrentIndex(index)
+        qtbot.wait(20)
+        area = predicted.tabs.widget(index)
+        width, panel = area.viewport().width(), area.widget()
+        assert area.verticalScrollBar().isVisible() or panel.height() <= area.height()
+        for child in panel.findChildren(QWidget):
+            above = child.parentWidget()
+            while above is not panel and not isinstance(above, QAbstractScrollArea):
+                above = above.parentWidget()
+            if child.isVisible() and above is panel:
+                right = child.mapTo(panel, QPoint(child.width(), 0)).x()
+                assert right <= width, (predicted.tabs.tabText(index), child, right, width)
+
+
 def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
     session, viewer = opened.session, opened.session.viewer
     opened.workbench.layouts.show("planes")
@@ -147,6 +166,10 @@ def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
     assert places["S"][0] > places["I"][0]  # z, y, x run to the head, the back and the left
     assert places["P"][1] > places["A"][1]
     assert places["L"][2] > places["R"][2]
+    camera, height = solid.view.model.scene.camera, solid.widget.canvas.native.height()
+    for letter in "SI":
+        above = (places[letter][0] - camera.center[0]) * camera.zoom  # pixels, from the front
+        assert abs(above) <= height / 2 - 12  # half a letter
     layer.visible = False
     qtbot.waitUntil(lambda: not solid.letters._text.visible)
 
