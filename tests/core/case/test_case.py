@@ -125,7 +125,7 @@ def test_card_of_another_version(tmp_path, study):
     create_case(tmp_path / "a", study).close()
     card = tmp_path / "a" / "case.json"
     write_json(card, {**read_json(card), "format": 99})
-    with pytest.raises(UserError, match="has format 99, this version reads 1 and 2"):
+    with pytest.raises(UserError, match="has format 99, this version reads 1 to 3"):
         open_case(tmp_path / "a")
 
 

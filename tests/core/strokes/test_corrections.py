@@ -53,7 +53,7 @@ class Brute:
                 continue
             if voxel not in voxels:
                 continue
-            code = codes[voxels.index(voxel)]
+            code = int(codes[voxels.index(voxel)])
             if kind == "correction":
                 corrected, newer = code, kind
             else:

@@ -96,7 +96,7 @@ MERGED = (
 def test_a_class_goes_with_all_that_is_of_it_in_one_step(shown, opened, into, after):
     session, case = shown.session, opened.case
     assert state(shown) == BEFORE
-    undoable = case.journal.undoable
+    undoable, colors = case.journal.undoable, [entry.color for entry in case.classes]
     session.scribbles.selected_label = OEDEMA
     session.remove_class(NODE, into)
     assert (case.journal.undoable, session.scribbles.selected_label) == (undoable + 1, 3)
@@ -115,7 +115,7 @@ def test_a_class_goes_with_all_that_is_of_it_in_one_step(shown, opened, into, af
     assert state(shown) == after
     session.undo()
     assert state(shown) == BEFORE
-    assert [e.color for e in session.case.classes] == [e.color for e in opened.case.classes]
+    assert [entry.color for entry in session.case.classes] == colors
     session.redo()
     assert state(shown) == after
     session.undo()

@@ -44,7 +44,7 @@ SEES = {
 GREYS = np.linspace(0, 1, 21)[:, None] * np.ones(3)  # of a CT, as they are on the screen
 # CIEDE2000; 1 is what a trained eye sees of two areas side by side. An area has a border as well,
 # and cyan is near to white, which among soft tissues there is none of.
-LINE, AREA, ON_WHITE = 15, 8, 5
+LINE, AREA, ON_WHITE = 15, 7, 5
 ON_CT = {"preview": AREA, "compared with": ON_WHITE, "removed by an edit": AREA}
 
 
@@ -118,7 +118,9 @@ def pairs():
         yield f"removed by an edit over it, {below}", apart(taken, seen[below]), LINE
 
 
-@pytest.mark.parametrize(("name", "found", "wanted"), list(pairs()), ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("name", "found", "wanted"), [pytest.param(*pair, id=pair[0]) for pair in pairs()]
+)
 def test_neighbours_are_told_apart_by_everybody(name, found, wanted):
     assert min(found.values()) >= wanted, found
 
