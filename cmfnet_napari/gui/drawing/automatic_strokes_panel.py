@@ -102,7 +102,7 @@ class AutomaticStrokesPanel(QGroupBox):
         self.kind.clear()
         for entry in self._session.case.classes:
             where = "outside" if entry.code == BACKGROUND else "inside"
-            self.kind.addItem(f"{entry.name}, {where} the contour", entry.code)
+            self.kind.addItem(f"{entry.name}, {where}", entry.code)
         self.kind.setCurrentIndex(min(chosen, self.kind.count() - 1))
         self.kind.blockSignals(False)
         if not self.margin.value():

@@ -127,7 +127,7 @@ def test_classes_are_kept_with_the_case(opened):
     panel.table.item(2, 1).setText("Oedema")
     names = [entry.name for entry in opened.session.case.classes]
     assert names == ["Background", "Tumour", "Oedema"]
-    assert opened.scribble_panel.auto.kind.itemText(2) == "Oedema, inside the contour"
+    assert opened.scribble_panel.auto.kind.itemText(2) == "Oedema, inside"
 
 
 def test_coverage_is_counted(opened, hand, qtbot, journal):
