@@ -108,4 +108,5 @@ def label_table(table: Codes) -> Codes:
     """The same table for segmentations: 0 background, 1, 2, …; who is removed is background."""
     codes = np.roll(table, -BACKGROUND).astype(int) - BACKGROUND
     codes[-1] = _CODES - 1  # no scribble has that code
-    return np.maximum(codes, 0).astype(np.uint8)
+    labels: Codes = np.maximum(codes, 0).astype(np.uint8)
+    return labels
