@@ -28,7 +28,7 @@ from cmfnet_napari.core.images.study import (
 )
 from cmfnet_napari.core.images.volume import from_image
 from cmfnet_napari.core.strokes.corrections import Corrections
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes, count_codes
 
 
