@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from functools import partial
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
@@ -47,6 +48,8 @@ from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.predictor import predict_study
 
 LAST_SECONDS = 15.0  # for the last checkpoint, when the window is gone
+# What takes seconds to import and a contour by a network that reads strokes does not need.
+_FOR_TRAINING = "lightning_fabric", "monai.inferers.utils"
 
 
 class Inbox:
@@ -56,6 +59,11 @@ class Inbox:
         self._commands: queue.Queue[events.Command] = queue.Queue()
         self._request: Request = ""
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody has asked for anything that is not done."""
+        return self._commands.empty()
 
     def next(self) -> events.Command:
         """Wait for a fit, predict, refine or quit."""
@@ -145,6 +153,7 @@ def serve(folder: Path) -> int:
     except UserError as error:
         _say(out, events.Failed(reason=str(error)))
         return 1
+    _prepare(inbox)
     desk = Desk(case, inbox, out)
     while not isinstance(command := inbox.next(), events.Quit):
         inbox.begin()
@@ -154,6 +163,13 @@ def serve(folder: Path) -> int:
             print(redacted_traceback(error), file=sys.stderr)
             _say(out, events.Failed(reason=_reason(error)))
     return 0
+
+
+def _prepare(inbox: Inbox) -> None:
+    """Import what a training needs while there is nothing else to do."""
+    for name in _FOR_TRAINING:
+        if inbox.empty:
+            import_module(name)
 
 
 class Desk:
