@@ -262,7 +262,7 @@ def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker)
 
 def test_a_folder_that_is_no_case_is_said(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "cmfnet_napari", "worker", str(tmp_path)],
+        [sys.executable, "-X", "importtime", "-m", "cmfnet_napari", "worker", str(tmp_path)],
         input="",
         capture_output=True,
         encoding="utf-8",
@@ -270,3 +270,7 @@ def test_a_folder_that_is_no_case_is_said(tmp_path):
     )
     assert result.returncode == 1
     assert "no case folder" in json.loads(result.stdout)["reason"]
+    # What only a training needs is imported while there is nothing else to do.
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "cmfnet_napari.learning.worker" in imported
+    assert not {"monai", "lightning_fabric", "torch._dynamo", "matplotlib.pyplot"} & imported
