@@ -7,6 +7,7 @@ from datetime import datetime
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.fit.runs import interrupted_run, newest_prediction
+from cmfnet_napari.core.strokes.entries import ClassChange
 
 
 def recovered(case: Case) -> str:
@@ -29,7 +30,8 @@ def recovered(case: Case) -> str:
 
 
 def _strokes(case: Case) -> str:
-    times = [stroke.time for _, stroke in case.journal.standing()]
+    standing = (stroke for _, stroke in case.journal.standing())
+    times = [stroke.time for stroke in standing if not isinstance(stroke, ClassChange)]
     if not times:
         return "no strokes"
     many = "1 stroke" if len(times) == 1 else f"{len(times)} strokes"

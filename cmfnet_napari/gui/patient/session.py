@@ -304,6 +304,7 @@ class Session(QObject):
             self._leave()
             self._remove_case_layers(but=opened)
         counts, known = opened.counts, opened.corrections
+        opened.case.journal.catch_up()
         if opened.case.journal.last_id() != opened.entries:  # drawn while it was read
             opened.case.journal.fold(layer.data, opened.entries)
             counts, known = count_codes(layer.data, len(counts)), opened.case.corrections()
@@ -373,7 +374,8 @@ class Session(QObject):
         labels = label_table(table)
         for recorder in self._contours.values():
             recorder.show(labels[recorder.model])
-        selected = int(table[self.scribbles.selected_label]) or FIRST_CLASS
+        label = int(self.scribbles.selected_label)
+        selected = int(table[label]) or (FIRST_CLASS if label else 0)  # with 0 one erases
         self.recorder.apply(change)
         self.scribbles.selected_label = selected
         self._show_classes()

@@ -153,15 +153,22 @@ class Refinement(QObject):
             return False
 
     def _on_recoded(self, _labels: object) -> None:
-        """Classes went or came back: a model that learnt others is not brought up to date."""
+        """Classes went or came back: a model that learnt others is not brought up to date.
+
+        A stroke that nobody has taken up yet is when a model that knows the classes is there.
+        """
+        late = self._late or self.state == "updating"
         self.rest()
+        self._late = late
         if self._last is None or self.run is None:
-            return
-        if self._knows(self.run / MODEL_FILE):
+            self._look_for_contour()
+        elif self._knows(self.run / MODEL_FILE):
             self._set_state("ready")
         elif self.state != "off":
             self._set_state("off")
             self.failed.emit(OTHER_CLASSES)
+        if late and self.enabled and self.state == "ready":
+            self._quiet.start()
 
     def _offer(self, event: Finished) -> None:
         self._run, self._last = str(PurePosixPath(event.labels).parent), event
