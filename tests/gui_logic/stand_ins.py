@@ -102,6 +102,7 @@ class StandInSession(QObject):
     closed = Signal()
     strokes_changed = Signal()
     classes_changed = Signal()
+    recoding = Signal()
     recoded = Signal(object)
     corrected = Signal(object)
     contour_added = Signal(object)

@@ -59,6 +59,7 @@ class Session(QObject):
     closed = Signal()  # there is none
     strokes_changed = Signal()
     classes_changed = Signal()
+    recoding = Signal()  # classes go or come back, and with them strokes: `recoded` follows
     recoded = Signal(object)  # uint8 (256,), labels by labels before: classes went or came back
     contour_added = Signal(object)  # Labels: a contour that can be edited; not in the viewer yet
     contour_dropped = Signal(object)  # its ContourRecorder: it is edited no more
@@ -370,6 +371,7 @@ class Session(QObject):
 
     def _follow_classes(self, change: ClassChange, before: ClassOrder) -> None:
         """Show the strokes, contours and classes that are there now."""
+        self.recoding.emit()
         table = self.case.order.table(before.numbers)
         labels = label_table(table)
         for recorder in self._contours.values():
@@ -377,8 +379,8 @@ class Session(QObject):
         label = int(self.scribbles.selected_label)
         selected = int(table[label]) or (FIRST_CLASS if label else 0)  # with 0 one erases
         self.recorder.apply(change)
-        self.scribbles.selected_label = selected
         self._show_classes()
+        self.scribbles.selected_label = selected  # last: a layer with new colours says its own
         self.recoded.emit(labels)
 
     def _show_classes(self) -> None:

@@ -259,7 +259,9 @@ def test_damaged_structure_sets(tmp_path):
 def test_structures_without_contours_and_contours_without_a_structure_are_told(tmp_path):
     """Whoever chooses sees which are empty, and can choose what nobody has named."""
     drawn = [points(GRID, k, square(4, 12)) for k in range(2, 5)]
-    rois = [{"name": name, "contours": drawn} for name in ("GTV", "Bladder", "Rectum", "Lost", "GTV")]
+    rois = [
+        {"name": name, "contours": drawn} for name in ("GTV", "Bladder", "Rectum", "Lost", "GTV")
+    ]
     rs = write_structures(tmp_path / "RS.dcm", rois)
 
     def edit(data):
