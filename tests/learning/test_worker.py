@@ -1,5 +1,6 @@
 """The worker as the window meets it: a process, JSON lines, a case folder."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,16 +9,20 @@ import time
 import numpy as np
 import pytest
 
+from cmfnet_napari.core.case.case_classes import OTHER_CLASSES, RUN_CLASSES
 from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_previews, read_kept
 from cmfnet_napari.core.fit.model_card import Card, read_card
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.images.study import load_labels
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.worker import Inbox
 
 from .conftest import Worker, coarse_ball, fit_command
 
@@ -116,6 +121,16 @@ def test_a_kept_preview_becomes_the_contour(ball, case, worker):
     assert labels.any()
     worker.say(events.Choose(model="runs/0001-quick", step=999))
     assert "not kept any more" in worker.until("failed")[-1].reason
+    assert read_json(run / RUN_CLASSES) == {"numbers": [1, 2]}
+    write_json(run / RUN_CLASSES, {"numbers": [1, 7]})  # as if the second had been removed
+    for command in (
+        events.Choose(model="runs/0001-quick", step=kept.event.step),
+        events.Refine(model="runs/0001-quick"),
+        events.Predict(model="runs/0001-quick"),
+        events.Fit(config={}, resume="runs/0001-quick"),
+    ):
+        worker.say(command)
+        assert worker.until("failed")[-1].reason == OTHER_CLASSES
     worker.say(fit_command(ball.config, steps=2))
     worker.until("finished")
     assert worker.end() == 0
@@ -129,6 +144,35 @@ def test_sigterm_saves_the_state(ball, case, worker):
     assert worker.process.wait(timeout=60) == 0
     (run,) = open_case(case.folder, read_only=True).runs()
     assert (run / STATE_FILE).exists()
+
+
+def test_a_worker_that_nobody_hears_saves_its_state(ball, case, worker):
+    worker.say(fit_command(ball.config, steps=100_000))
+    worker.until("step")
+    worker.process.stdout.close()
+    assert worker.process.wait(timeout=60) == 0
+    (run,) = open_case(case.folder, read_only=True).runs()
+    assert (run / STATE_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"command":"caf\xe9"}\n', "no command"),
+        (b'{"command":"' + b"x" * 60_000_000 + b'"}\n', "1 MB or more"),
+    ],
+    ids=["not UTF-8", "60 MB"],
+)
+def test_a_line_that_is_no_command_is_answered(line, words, monkeypatch):
+    monkeypatch.setattr("cmfnet_napari.learning.worker.LAST_SECONDS", 1e6)  # then it would exit
+    predict = events.Predict(model="runs/0001-quick")
+    begin = time.monotonic()
+    inbox = Inbox(io.BytesIO(line + events.encode(predict).encode() + b"\n"))
+    with pytest.raises(UserError, match=words):
+        inbox.next()
+    assert inbox.next() == predict
+    assert inbox.next() == events.Quit()
+    assert time.monotonic() - begin < 2
 
 
 def test_two_workers_make_two_runs(ball, case, worker):
@@ -205,6 +249,8 @@ def test_a_base_model_that_does_not_fit_is_said_and_no_step_is_made(ball, case, 
 
 def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker):
     worker.process.stdin.write("no json\n")
+    worker.process.stdin.flush()
+    assert "cannot read (no command)" in worker.until("failed")[-1].reason
     worker.say(events.Predict(model="runs/none"))
     assert "holds no model" in worker.until("failed")[-1].reason
     bad = ball.config.model_dump(mode="json") | {"steps": 0}
@@ -218,11 +264,15 @@ def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker)
 
 def test_a_folder_that_is_no_case_is_said(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "cmfnet_napari", "worker", str(tmp_path)],
+        [sys.executable, "-X", "importtime", "-m", "cmfnet_napari", "worker", str(tmp_path)],
         input="",
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=180,
     )
     assert result.returncode == 1
     assert "no case folder" in json.loads(result.stdout)["reason"]
+    # What only a training needs is imported while there is nothing else to do.
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "cmfnet_napari.learning.worker" in imported
+    assert not {"monai", "lightning_fabric", "torch._dynamo", "matplotlib.pyplot"} & imported

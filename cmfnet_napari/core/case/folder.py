@@ -9,7 +9,7 @@
     strokes.sqlite       the journal
     case.lock            held by the window that writes; in-use.json says who that is
     review.json          slices looked at, decisions about places
-    runs/0001-quick/     config.json, events.jsonl, model.safetensors, preview.npy,
+    runs/0001-quick/     classes.json, config.json, events.jsonl, model.safetensors, preview.npy,
                          prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz
 
 No patient name, birth date or path is kept.
@@ -20,17 +20,31 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.case.card import CORRECTED, CaseCard, parse_card
+from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.case.card import CORRECTED, RECLASSED, CaseCard, parse_card
+from cmfnet_napari.core.case.case_classes import (
+    case_classes,
+    case_order,
+    note_classes,
+    run_table,
+    with_classes,
+)
 from cmfnet_napari.core.case.lock import CaseLock
 from cmfnet_napari.core.case.study_files import check_images, read_study, write_study
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import check_name, read_json, replace, write_json
+from cmfnet_napari.core.files import (
+    check_name,
+    private_folder,
+    read_json,
+    replace,
+    write_json,
+)
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.registration.registrations import (
@@ -40,8 +54,10 @@ from cmfnet_napari.core.registration.registrations import (
     parse_registrations,
 )
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
+from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.core.strokes.corrections import Corrections, read_corrections
-from cmfnet_napari.core.strokes.journal import Correction, Journal
+from cmfnet_napari.core.strokes.entries import ClassChange, Correction
+from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.mend import mend
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 
@@ -70,21 +86,17 @@ class Case:
         The window that had it last was not closed but killed.
     """
 
-    def __init__(self, folder: Path, study: Study, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, study: Study, lock: CaseLock | None) -> None:
         self.folder = folder
         self.study = study
-        self.read_only = read_only
+        self.read_only = lock is None
         self.notice = ""
         self.closed = False
-        self._lock = None if read_only else CaseLock(folder)
-        self.unclean = self._lock is not None and self._lock.unclean
-        try:
-            if not read_only:
-                self.notice = mend(folder / JOURNAL_FILE, prod(study.grid.shape))
-            self.journal = Journal(folder / JOURNAL_FILE, read_only)
-        except UserError:
-            self._release()
-            raise
+        self._lock = lock
+        self.unclean = lock is not None and lock.unclean
+        if lock is not None:
+            self.notice = mend(folder / JOURNAL_FILE, prod(study.grid.shape))
+        self.journal = Journal(folder / JOURNAL_FILE, self.read_only)
 
     def scribbles(self) -> np.ndarray:
         """The journal's fold: uint8 (z, y, x) on the Study's Grid."""
@@ -112,16 +124,61 @@ class Case:
         """
         if self.read_only:
             raise UserError("This case is open in another window; it is corrected there.")
-        card = read_card(self.folder)
-        if card.format != CORRECTED:  # first: whoever reads the journal knows what is in it
-            card = card.model_copy(update={"format": CORRECTED})
-            write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
+        self._need(CORRECTED)
         return self.journal.append(correction)
+
+    def change_classes(self, change: ClassChange) -> int:
+        """Write into the journal that a class was removed or merged, and return its number.
+
+        Raises
+        ------
+        UserError
+            As `correct`.
+        """
+        if self.read_only:
+            raise UserError("This case is open in another window; its classes are changed there.")
+        self._need(RECLASSED)
+        return self.journal.append(change)
+
+    def _need(self, format_: int) -> None:
+        """First of all: whoever reads the journal knows what is in it."""
+        card = read_card(self.folder)
+        if card.format < format_:
+            card = card.model_copy(update={"format": format_})
+            write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
 
     @property
     def classes(self) -> tuple[ScribbleClass, ...]:
         """Background and the classes, in order of their codes."""
-        return read_card(self.folder).classes
+        return case_classes(read_card(self.folder), self.journal.class_steps)
+
+    @property
+    def order(self) -> ClassOrder:
+        """Numbers of the classes, in order of their codes, and which ones went."""
+        return case_order(read_card(self.folder), self.journal.class_steps)
+
+    def run_table(self, run: Path) -> Codes | None:
+        """Labels as they are now, by those that a run of this case has written; None: the same.
+
+        Raises
+        ------
+        UserError
+            As `case_classes.run_table`.
+        """
+        return run_table(run, read_card(self.folder), self.journal.class_steps)
+
+    def knows_classes(self, run: Path, classes: int) -> bool:
+        """Whether the classes that a run's model has learnt are still the case's.
+
+        Parameters
+        ----------
+        run : Path
+            Its folder.
+        classes : int
+            How many its model has, background included.
+        """
+        table = self.run_table(run)
+        return table is None or bool((table[:classes] == np.arange(classes)).all())
 
     @property
     def key(self) -> str:
@@ -144,7 +201,7 @@ class Case:
         """
         if self.read_only:
             raise UserError("This case is open in another window; its classes are changed there.")
-        card = read_card(self.folder).model_copy(update={"classes": classes})
+        card = with_classes(read_card(self.folder), self.journal.class_steps, classes)
         write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
 
     @property
@@ -180,12 +237,13 @@ class Case:
     def new_run(self, name: str) -> Path:
         """Make the folder of the next run, ``runs/NNNN-name``."""
         runs = self.folder / "runs"
-        runs.mkdir(mode=0o700, exist_ok=True)
+        private_folder(runs)
         while True:  # two workers may want the same number
             number = 1 + max((int(p.name[:4]) for p in self.runs()), default=0)
             run = runs / f"{number:04d}-{name}"
             with contextlib.suppress(FileExistsError):
                 run.mkdir(mode=0o700)
+                note_classes(run, self.order)
                 return run
 
     def runs(self) -> list[Path]:
@@ -196,9 +254,6 @@ class Case:
         """Release the journal and the case. Twice is once."""
         self.closed = True
         self.journal.close()
-        self._release()
-
-    def _release(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
@@ -216,7 +271,7 @@ def create_case(folder: str | Path, study: Study, registration: Registration | N
     _check_free(folder)
     part = folder.with_name(f".{uuid.uuid4().hex}.part")  # a folder that is half made is no case
     try:
-        part.mkdir(mode=0o700, parents=True)
+        private_folder(part)
         _write_case(part, study, registration)
         if folder.exists():
             shutil.rmtree(folder)
@@ -225,7 +280,8 @@ def create_case(folder: str | Path, study: Study, registration: Registration | N
         raise UserError(f"The case folder {folder} cannot be made ({error.strerror}).") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Case(folder, study)
+    with _held(folder, read_only=False) as lock:
+        return Case(folder, study, lock)
 
 
 def _check_free(folder: Path) -> None:
@@ -274,15 +330,33 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
     folder = Path(folder)
     _check_links(folder)
     card = read_card(folder)
-    check_images(folder, card)
-    if study is None:
-        study = read_study(folder, card)
-    elif study.content_hash != card.study:
-        raise UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
-    registrations = read_registrations(folder)
-    if len(registrations.entries) > 1:
-        study = study.moved(registrations.current.array)
-    return Case(folder, study, read_only)
+    with _held(folder, read_only) as lock:  # first: images are not compared for nothing
+        check_images(folder, card)
+        if study is None:
+            study = read_study(folder, card)
+        elif study.content_hash != card.study:
+            raise another_study(folder)
+        registrations = read_registrations(folder)
+        if len(registrations.entries) > 1:
+            study = study.moved(registrations.current.array)
+        return Case(folder, study, lock)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, read_only: bool) -> Iterator[CaseLock | None]:
+    """Hold a case for writing; it is let go of when what is done with it fails."""
+    lock = None if read_only else CaseLock(folder)
+    try:
+        yield lock
+    except BaseException:
+        if lock is not None:
+            lock.give_back()
+        raise
+
+
+def another_study(folder: Path) -> UserError:
+    """What to say of a case that belongs to other images."""
+    return UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
 
 
 def read_card(folder: Path) -> CaseCard:

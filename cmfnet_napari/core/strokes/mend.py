@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.strokes.journal import Journal, entry_of, select
-from cmfnet_napari.core.strokes.journal_file import connect
+from cmfnet_napari.core.files import replace
+from cmfnet_napari.core.strokes.entries import Row, entry_of
+from cmfnet_napari.core.strokes.journal import Journal, select
+from cmfnet_napari.core.strokes.journal_file import JournalHeldError, connect
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file, and belongs to no other
@@ -41,7 +41,8 @@ def mend(path: Path, voxels: int) -> str:
     Raises
     ------
     UserError
-        The new journal could not be written; the damaged one is as it was.
+        The new journal could not be written, and the damaged one is as it was; or another program
+        holds it.
     """
     if not path.exists() or not _is_damaged(path, voxels):
         return ""
@@ -52,7 +53,7 @@ def mend(path: Path, voxels: int) -> str:
         _write(part, rows)
         for ending in _BESIDE:  # it would be taken for the new one's
             path.with_name(path.name + ending).unlink(missing_ok=True)
-        os.replace(part, path)
+        replace(part, path)
     except (OSError, sqlite3.Error) as error:
         raise UserError(
             f"The stroke journal {path.name} is damaged, and what can be read of it could not be "
@@ -77,6 +78,8 @@ def _is_damaged(path: Path, voxels: int) -> bool:
             journal.check_pages()
             for _, entry in journal.entries():
                 journal.check_inside(entry, voxels)
+    except JournalHeldError:
+        raise
     except UserError as error:
         cause = error.__cause__
         code = getattr(cause, "sqlite_errorcode", None)
@@ -84,23 +87,24 @@ def _is_damaged(path: Path, voxels: int) -> bool:
     return False
 
 
-def _readable(path: Path, voxels: int) -> tuple[list[tuple[Any, ...]], int]:
+def _readable(path: Path, voxels: int) -> tuple[list[Row], int]:
     """Rows that hold a whole stroke, in order, and how many there were."""
-    rows: dict[int, tuple[Any, ...]] = {}
+    rows: dict[int, Row] = {}
     highest = 0
     with closing(connect(path, "ro")) as db:
         for row in _rows(db):
             highest = max(highest, int(row[0]))
             with suppress(Exception):  # a damaged row may hold anything
                 entry = entry_of(*row[1:])
-                if not entry.voxels.size or 0 <= entry.voxels.min() <= entry.voxels.max() < voxels:
+                at = entry.touched
+                if not at.size or 0 <= at.min() <= at.max() < voxels:
                     rows[int(row[0])] = row
         with suppress(sqlite3.Error, TypeError):
             highest = max(highest, int(db.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]))
     return [rows[number] for number in sorted(rows)], highest
 
 
-def _rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+def _rows(db: sqlite3.Connection) -> Iterator[Row]:
     """From the beginning, from the end, and one by one what lies between."""
     try:
         query = select(db)
@@ -135,6 +139,6 @@ def _put_aside(path: Path) -> Path:
     return aside
 
 
-def _write(path: Path, rows: list[tuple[Any, ...]]) -> None:
+def _write(path: Path, rows: list[Row]) -> None:
     with closing(Journal(path)) as journal:
         journal.restore(rows)
