@@ -54,7 +54,7 @@ def check_promise(reader: sitk.ImageFileReader, path: Path, detached: Iterable[P
         No voxels, or too many.
     """
     size = reader.GetSize()
-    values = prod(size) * max(1, reader.GetNumberOfComponents())
+    values = int(prod(size) * max(1, reader.GetNumberOfComponents()))
     promised = values * _PIXEL_BYTES.get(reader.GetPixelID(), 1)
     held = sum(file.stat().st_size for file in {path, *detached})
     check_size(path.name, size, promised, held)
