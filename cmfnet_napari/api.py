@@ -546,7 +546,7 @@ def run_folder(out: Path) -> Path:
     from cmfnet_napari.core.files import new_folder
     from cmfnet_napari.core.fit.runs import LOCK_FILE, STATE_FILE
 
-    return out if (out / STATE_FILE).exists() else new_folder(out, but=LOCK_FILE)
+    return out if (out / STATE_FILE).exists() else new_folder(out, but=(LOCK_FILE,))
 
 
 def export_as(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cmfnet_napari.core.case.case_classes import note_classes
 from cmfnet_napari.core.fit.events import Finished, encode
 from cmfnet_napari.core.images.study import save_labels
 
@@ -21,6 +22,7 @@ def write_run(case, labels, name="0001-quick", **known):
     run = f"runs/{name}"
     folder = case.folder / run
     folder.mkdir(parents=True, exist_ok=True)
+    note_classes(folder, case.order)
     save_labels(labels, case.study, folder / "prediction.nii.gz")
     save_labels((labels > 0).astype(np.float32), case.study, folder / "probabilities.nii.gz")
     event = Finished(

@@ -23,7 +23,7 @@ from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.images.study import load_labels, load_values, open_study, save_labels
 from cmfnet_napari.core.report.curves import save_losses
 from cmfnet_napari.core.report.figures import save_contours
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.start import fit
 

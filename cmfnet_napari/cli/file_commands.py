@@ -131,8 +131,8 @@ def export(
 
     if superseded(segmentation):
         print(
-            "cmfnet: warning: this is the model's own contour, which was corrected by hand since. "
-            "Give the case folder to export it as it was corrected.",
+            "cmfnet: warning: this is the model's own contour, which was corrected by hand since, "
+            "or lost a class. Give the case folder to export the contour of record.",
             file=sys.stderr,
         )
     receipt = api.export_as(

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -118,15 +118,15 @@ def write_json(path: Path, value: JsonObject) -> Path:
     return write_safely(path, path.suffix, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def new_folder(path: Path, but: str = "") -> Path:
+def new_folder(path: Path, but: Collection[str] = ()) -> Path:
     """Make a folder for a run or a training; what an earlier one wrote is never overwritten.
 
     Parameters
     ----------
     path : Path
         The folder, which may be there and empty.
-    but : str
-        Name of a file that does not count, such as a lock.
+    but : collection of str
+        Names of files that do not count, such as a lock.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def new_folder(path: Path, but: str = "") -> Path:
         It holds something, or cannot be made.
     """
     check_name(path)
-    if path.exists() and (not path.is_dir() or any(p.name != but for p in path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(p.name not in but for p in path.iterdir())):
         raise UserError(f"{path} already holds something. Choose a new folder.")
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ from cmfnet_napari.gui.views.view_panel import ViewPanel
 from cmfnet_napari.gui.welcome import Welcome
 from cmfnet_napari.gui.workbench import Workbench
 
-_WIDTHS = 330, 380  # pixels
+_WIDTHS = 365, 380  # pixels; the narrowest that cuts nothing beside a scroll bar
 
 
 class CmFNetDock(QWidget):

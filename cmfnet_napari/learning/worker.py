@@ -21,6 +21,7 @@ import numpy as np
 from torch import nn
 
 from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.case.case_classes import OTHER_CLASSES
 from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
@@ -30,7 +31,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path, read
 from cmfnet_napari.core.fit.runs import PREDICT_RUN
 from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.core.strokes.corrections import Corrections, taught
-from cmfnet_napari.core.strokes.journal import Correction
+from cmfnet_napari.core.strokes.entries import Correction
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, release_memory
 from cmfnet_napari.learning.fit.callbacks import Hooks, Request
@@ -191,6 +192,8 @@ class Desk:
         names = case.class_names
         if command.resume:
             run = inside(case.folder, command.resume)
+            if case.run_table(run) is not None:
+                raise UserError(OTHER_CLASSES)
             hooks.keep = partial(self._keep, RunFolder(run, case.folder))
             finished = go_on(
                 case.study,
@@ -228,10 +231,12 @@ class Desk:
         case, (strokes, hooks) = self._case, self._listen(command.corrections)
         folder = inside(case.folder, command.model)
         if self._learnt is None or self._learnt.run.folder.resolve() != folder:
-            if read_card(folder).reads_anywhere:
+            if (card := read_card(folder)).reads_anywhere:
+                self._check_classes(folder, card)
                 self._read(RunFolder(folder, case.folder), strokes, command.device, hooks)
                 return
             self._learnt = load_learnt(folder, case.folder, case.study, strokes)
+        self._check_classes(folder, self._learnt.card)
         names = case.class_names
         refine(self._learnt, strokes, device=command.device, names=names, hooks=hooks)
         release_memory(pick_device(command.device))
@@ -250,6 +255,7 @@ class Desk:
         if not kept.is_file():
             raise UserError("This preview is not kept any more. Choose another one.")
         chosen = load_learnt(folder, case.folder, case.study, strokes, weights=kept)
+        self._check_classes(folder, chosen.card)
         if choose(chosen, device=command.device, names=case.class_names, hooks=hooks) is not None:
             self._learnt = chosen
         release_memory(pick_device(command.device))
@@ -261,9 +267,15 @@ class Desk:
         scribbles = NewStrokes(case, command.corrections).scribbles
         prediction = predict_study(model, card, case.study, scribbles=scribbles)
         folder = path.parent if path.name == MODEL_FILE else case.new_run(PREDICT_RUN)
+        self._check_classes(folder, card)
         run = RunFolder(folder, case.folder)
         finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
         _say(self._out, finished.model_copy(update={"model": command.model}))
+
+    def _check_classes(self, run: Path, card: Card) -> None:
+        """Refuse what a model would say of classes, or learn of them, that are others by now."""
+        if not self._case.knows_classes(run, card.labels):
+            raise UserError(OTHER_CLASSES)
 
     def _listen(self, corrections: bool) -> tuple[Codes, Hooks]:
         """The strokes as they are, and what follows them from here on."""

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.images.study import load_labels, open_study
-from cmfnet_napari.core.strokes.journal import Correction
+from cmfnet_napari.core.strokes.entries import Correction
 from tests.case_runs import write_run
 from tests.cli.test_cli import run
 

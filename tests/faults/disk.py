@@ -21,7 +21,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.images.study import open_study
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 from tests.faults.kills import write_patient
 
 FILLER = "filler"

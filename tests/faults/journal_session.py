@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.strokes.corrections import Corrections
-from cmfnet_napari.core.strokes.journal import Correction, Journal, Stroke
+from cmfnet_napari.core.strokes.entries import Correction, Stroke
+from cmfnet_napari.core.strokes.journal import Journal
 from tests.faults.checksum import checksum
 
 SHAPE = (6, 9, 11)

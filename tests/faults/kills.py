@@ -27,7 +27,7 @@ from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.strokes.corrections import Corrections
-from cmfnet_napari.core.strokes.journal import Correction
+from cmfnet_napari.core.strokes.entries import Correction
 from tests.faults.checksum import checksum
 from tests.forked import Forked
 

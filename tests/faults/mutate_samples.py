@@ -25,7 +25,7 @@ from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.registration.registrations import Registration
 from cmfnet_napari.core.review.places import Place
 from cmfnet_napari.core.review.record import Record, write_record
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmfnet_napari.core.case.case_classes import note_classes
 from cmfnet_napari.core.case.folder import open_case
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_path
@@ -82,6 +83,7 @@ def fit(command: events.Fit) -> None:
     grid = case.study.grid
     run = CASE / "runs" / "0001-quick"
     run.mkdir(parents=True, exist_ok=True)
+    note_classes(run, case.order)
     say(events.Started(run=RUN, device="cpu", precision="float32", steps=5, parameters=8000))
     print("a library prints something", flush=True)
     (CASE / "command.json").write_text(command.model_dump_json())

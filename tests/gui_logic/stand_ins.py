@@ -100,6 +100,7 @@ class StandInSession(QObject):
     closed = Signal()
     strokes_changed = Signal()
     classes_changed = Signal()
+    recoded = Signal(object)
     corrected = Signal(object)
     contour_added = Signal(object)
 
@@ -108,7 +109,7 @@ class StandInSession(QObject):
         self.folder = folder
         self.viewer = SimpleNamespace(layers=[])
         self.patient = self.mr_layer = self.scribbles = None
-        self.holds, self.ended = [], False
+        self.holds, self.class_holds, self.ended = [], [], False
         self.corrections = StandInCorrections()
         self.counts = np.zeros(17, int)
         self.recorder = SimpleNamespace(
@@ -147,6 +148,8 @@ class StandInSession(QObject):
             read_only=False,
             notice="Another window has this case open.",
             runs=lambda: sorted(runs.iterdir()) if runs.exists() else [],
+            run_table=lambda _run: None,  # no class was ever removed
+            knows_classes=lambda _run, _classes: True,
         )
         known = {"contour": None, "mr_limits": None, "images": None, **patient}
         self.patient = SimpleNamespace(case=case, **known)

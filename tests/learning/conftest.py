@@ -17,7 +17,7 @@ from cmfnet_napari.core.case.folder import Case, create_case
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, make_config
 from cmfnet_napari.core.images.study import Study, study_from_images
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from tests.forked import CAN_FORK, Forked
 
 

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.strokes.journal import Correction, Stroke
+from cmfnet_napari.core.strokes.entries import Correction, Stroke
 from cmfnet_napari.learning.worker import NewStrokes
 
 SHAPE = (3, 4, 5)

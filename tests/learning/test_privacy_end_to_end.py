@@ -13,7 +13,7 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import cohort_config, make_config
 from cmfnet_napari.core.images.study import open_study, save_labels
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.train import train
 from tests.faults.mutate_samples import write_series

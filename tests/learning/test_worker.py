@@ -8,13 +8,15 @@ import time
 import numpy as np
 import pytest
 
+from cmfnet_napari.core.case.case_classes import OTHER_CLASSES, RUN_CLASSES
 from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_previews, read_kept
 from cmfnet_napari.core.fit.model_card import Card, read_card
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.images.study import load_labels
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
@@ -116,6 +118,16 @@ def test_a_kept_preview_becomes_the_contour(ball, case, worker):
     assert labels.any()
     worker.say(events.Choose(model="runs/0001-quick", step=999))
     assert "not kept any more" in worker.until("failed")[-1].reason
+    assert read_json(run / RUN_CLASSES) == {"numbers": [1, 2]}
+    write_json(run / RUN_CLASSES, {"numbers": [1, 7]})  # as if the second had been removed
+    for command in (
+        events.Choose(model="runs/0001-quick", step=kept.event.step),
+        events.Refine(model="runs/0001-quick"),
+        events.Predict(model="runs/0001-quick"),
+        events.Fit(config={}, resume="runs/0001-quick"),
+    ):
+        worker.say(command)
+        assert worker.until("failed")[-1].reason == OTHER_CLASSES
     worker.say(fit_command(ball.config, steps=2))
     worker.until("finished")
     assert worker.end() == 0

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, ScribbleClass
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, ScribbleClass
 
-FORMAT, CORRECTED = 1, 2  # the second: with corrections, which programs of the first would not see
+# With corrections, and with classes removed: programs of earlier versions would not see them.
+FORMAT, CORRECTED, RECLASSED = 1, 2, 3
+_MOST_CLASSES = 10_000  # there ever were; at one time there are `MAX_CODE` at most
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -22,7 +24,8 @@ class CaseCard(BaseModel):
     Attributes
     ----------
     format : int
-        Version of the case folder: `FORMAT`, or `CORRECTED` once a contour of it was corrected.
+        Version of the case folder: `FORMAT`, `CORRECTED` once a contour of it was corrected,
+        `RECLASSED` once a class was removed or merged.
     study : str
         Hash of the study, to the bit.
     voxels : str
@@ -34,7 +37,8 @@ class CaseCard(BaseModel):
     source_grid : Grid
         The CT's Grid as it lay in its file.
     classes : tuple of ScribbleClass
-        Background and the classes, in order of their codes.
+        Background and all classes there ever were, by number, which is what their `code` says
+        here; which of them are left, and in what order, the journal knows.
     notes : tuple of str
         What was left out or is worth a look, from the import.
     """
@@ -65,7 +69,7 @@ class CaseCard(BaseModel):
     @classmethod
     def _painted(cls, classes: tuple[ScribbleClass, ...]) -> tuple[ScribbleClass, ...]:
         codes = [entry.code for entry in classes]
-        if not codes or codes[0] != BACKGROUND or codes[-1] > MAX_CODE:
+        if not codes or codes[0] != BACKGROUND or codes[-1] > _MOST_CLASSES:
             raise ValueError("codes")
         if codes != sorted(set(codes)):
             raise ValueError("codes are not in order")
@@ -89,10 +93,10 @@ def parse_card(values: JsonObject, case: str) -> CaseCard:
     UserError
         Another version, or damaged.
     """
-    if values.get("format") not in (FORMAT, CORRECTED):
+    if values.get("format") not in (FORMAT, CORRECTED, RECLASSED):
         other = str(values.get("format"))[:20]
         raise UserError(
-            f"The case {case} has format {other}, this version reads {FORMAT} and {CORRECTED}."
+            f"The case {case} has format {other}, this version reads {FORMAT} to {RECLASSED}."
         )
     try:
         return CaseCard.model_validate(values)

@@ -9,7 +9,7 @@
     strokes.sqlite       the journal
     case.lock            held by the window that writes; in-use.json says who that is
     review.json          slices looked at, decisions about places
-    runs/0001-quick/     config.json, events.jsonl, model.safetensors, preview.npy,
+    runs/0001-quick/     classes.json, config.json, events.jsonl, model.safetensors, preview.npy,
                          prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz
 
 No patient name, birth date or path is kept.
@@ -26,7 +26,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.case.card import CORRECTED, CaseCard, parse_card
+from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.case.card import CORRECTED, RECLASSED, CaseCard, parse_card
+from cmfnet_napari.core.case.case_classes import (
+    case_classes,
+    case_order,
+    note_classes,
+    run_table,
+    with_classes,
+)
 from cmfnet_napari.core.case.lock import CaseLock
 from cmfnet_napari.core.case.study_files import check_images, read_study, write_study
 from cmfnet_napari.core.errors import UserError
@@ -40,8 +48,10 @@ from cmfnet_napari.core.registration.registrations import (
     parse_registrations,
 )
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
+from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.core.strokes.corrections import Corrections, read_corrections
-from cmfnet_napari.core.strokes.journal import Correction, Journal
+from cmfnet_napari.core.strokes.entries import ClassChange, Correction
+from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.mend import mend
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, FIRST_CLASS, ScribbleClass
 
@@ -112,16 +122,61 @@ class Case:
         """
         if self.read_only:
             raise UserError("This case is open in another window; it is corrected there.")
-        card = read_card(self.folder)
-        if card.format != CORRECTED:  # first: whoever reads the journal knows what is in it
-            card = card.model_copy(update={"format": CORRECTED})
-            write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
+        self._need(CORRECTED)
         return self.journal.append(correction)
+
+    def change_classes(self, change: ClassChange) -> int:
+        """Write into the journal that a class was removed or merged, and return its number.
+
+        Raises
+        ------
+        UserError
+            As `correct`.
+        """
+        if self.read_only:
+            raise UserError("This case is open in another window; its classes are changed there.")
+        self._need(RECLASSED)
+        return self.journal.append(change)
+
+    def _need(self, format_: int) -> None:
+        """First of all: whoever reads the journal knows what is in it."""
+        card = read_card(self.folder)
+        if card.format < format_:
+            card = card.model_copy(update={"format": format_})
+            write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
 
     @property
     def classes(self) -> tuple[ScribbleClass, ...]:
         """Background and the classes, in order of their codes."""
-        return read_card(self.folder).classes
+        return case_classes(read_card(self.folder), self.journal.class_steps)
+
+    @property
+    def order(self) -> ClassOrder:
+        """Numbers of the classes, in order of their codes, and which ones went."""
+        return case_order(read_card(self.folder), self.journal.class_steps)
+
+    def run_table(self, run: Path) -> Codes | None:
+        """Labels as they are now, by those that a run of this case has written; None: the same.
+
+        Raises
+        ------
+        UserError
+            As `case_classes.run_table`.
+        """
+        return run_table(run, read_card(self.folder), self.journal.class_steps)
+
+    def knows_classes(self, run: Path, classes: int) -> bool:
+        """Whether the classes that a run's model has learnt are still the case's.
+
+        Parameters
+        ----------
+        run : Path
+            Its folder.
+        classes : int
+            How many its model has, background included.
+        """
+        table = self.run_table(run)
+        return table is None or bool((table[:classes] == np.arange(classes)).all())
 
     @property
     def key(self) -> str:
@@ -144,7 +199,7 @@ class Case:
         """
         if self.read_only:
             raise UserError("This case is open in another window; its classes are changed there.")
-        card = read_card(self.folder).model_copy(update={"classes": classes})
+        card = with_classes(read_card(self.folder), self.journal.class_steps, classes)
         write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
 
     @property
@@ -186,6 +241,7 @@ class Case:
             run = runs / f"{number:04d}-{name}"
             with contextlib.suppress(FileExistsError):
                 run.mkdir(mode=0o700)
+                note_classes(run, self.order)
                 return run
 
     def runs(self) -> list[Path]:

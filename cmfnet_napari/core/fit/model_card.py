@@ -27,6 +27,7 @@ from cmfnet_napari.core.fit.config import (
     parse_config,
 )
 from cmfnet_napari.core.fit.presets import published
+from cmfnet_napari.core.strokes.scribbles import MAX_CODE
 
 FORMAT = "cmfnet-1"
 MODEL_FILE = "model.safetensors"
@@ -104,6 +105,11 @@ class Card(BaseModel):
     def reads_anywhere(self) -> bool:
         """Whether the model contours any number of classes, on voxels that follow their size."""
         return self.config.drawn_voxels is not None
+
+    @property
+    def labels(self) -> int:
+        """How many labels its predictions may hold, background included."""
+        return MAX_CODE if self.reads_anywhere else self.classes
 
     @field_validator("metrics")
     @classmethod

@@ -18,7 +18,7 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.core.registration.likeness import doubts, likeness
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.core.strokes.scribbles import (
     BACKGROUND,
     DEFAULT_CLASSES,
@@ -185,7 +185,7 @@ def _overdrawn(scribbles: Codes, strokes: Iterable[Stroke]) -> Iterable[Finding]
     twice = np.zeros(scribbles.size, dtype=bool)
     for stroke in strokes:
         over = (stroke.old != UNLABELLED) & (stroke.old != stroke.new)
-        over &= stroke.source != "import"
+        over &= stroke.source not in ("import", "classes")
         twice[stroke.voxels] = (twice[stroke.voxels] | over) & (stroke.new != UNLABELLED)
     where = np.flatnonzero(twice)
     if where.size:

@@ -44,7 +44,8 @@ def report_run(
     root = run if (run / finished.labels).is_file() else run.resolve().parents[1]
     names = list(finished.volumes_ml) or None
     model = load_labels(inside(root, finished.labels), study.grid)
-    labels, hand = corrected_model(root, model, study.grid, names)
+    found = corrected_model(root, run, model, study.grid, names)
+    labels, names = found.labels, found.names
     other = None if reference is None else load_labels(reference, study.grid)
     facts = gather_facts(
         study,
@@ -55,6 +56,6 @@ def report_run(
         places=read_places(finished, root, study, labels),
         record=read_record(root),
         evaluation=None if other is None else evaluate(labels, other, study.grid, names),
-        hand=hand,
+        hand=found.hand,
     )
     return save_report(study, labels, facts, path, other)

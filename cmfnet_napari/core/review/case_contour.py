@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cmfnet_napari.core.arrays import Codes
-from cmfnet_napari.core.case.folder import CARD_FILE, JOURNAL_FILE, Case, open_case
+from cmfnet_napari.core.case.case_classes import case_classes, run_table, translated
+from cmfnet_napari.core.case.folder import CARD_FILE, JOURNAL_FILE, Case, open_case, read_card
 from cmfnet_napari.core.case.view_state import marked_only
 from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
@@ -23,6 +24,7 @@ from cmfnet_napari.core.strokes.corrections import (
     taught,
 )
 from cmfnet_napari.core.strokes.journal import Journal
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,21 +83,42 @@ def is_case(folder: str | Path) -> bool:
     return (Path(folder) / CARD_FILE).is_file()
 
 
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """A model's labels as the user left them.
+
+    Attributes
+    ----------
+    labels : uint8 array (z, y, x)
+        The contour of record.
+    hand : HandWork
+        What corrections changed.
+    names : list of str or None
+        Of the classes 1, 2, …
+    """
+
+    labels: Codes
+    hand: HandWork
+    names: list[str] | None
+
+
 def corrected_model(
-    folder: Path, model: Codes, grid: Grid, names: list[str] | None
-) -> tuple[Codes, HandWork]:
+    folder: Path, run: Path, model: Codes, grid: Grid, names: list[str] | None
+) -> Corrected:
     """A model's labels with the corrections of a folder, if it is a case, and what they changed.
 
     Parameters
     ----------
     folder : Path
         Of a case, or anything else.
+    run : Path
+        The run's folder, whose classes may be others than the case's are now.
     model : integer array (z, y, x)
         Segmentation codes.
     grid : Grid
         Where they lie.
     names : list of str or None
-        Of the classes 1, 2, ….
+        Of the run's classes 1, 2, ….
 
     Raises
     ------
@@ -103,19 +126,24 @@ def corrected_model(
         The journal is damaged.
     """
     if not is_case(folder) or not (folder / JOURNAL_FILE).is_file():
-        return model, HandWork()
+        return Corrected(model, HandWork(), names)
     journal = Journal(folder / JOURNAL_FILE, read_only=True)
     try:
+        card, steps = read_card(folder), journal.class_steps
+        if steps:
+            model = translated(model, run_table(run, card, steps))
+            names = [e.name for e in case_classes(card, steps) if e.code >= FIRST_CLASS]
         strokes, words = read_words(journal, grid.shape)
         shown = _shown(folder, model, strokes, words)
         record = contour_of_record(shown, words)
-        return record, hand_work(shown, record, grid, names, journal.correction_times())
+        work = hand_work(shown, record, grid, names, journal.correction_times())
+        return Corrected(record, work, names)
     finally:
         journal.close()
 
 
 def superseded(path: str | Path) -> bool:
-    """Whether a file is a model's own contour within a case whose contour was corrected."""
+    """Whether a file is a model's own contour in a case that was corrected, or lost a class."""
     parents = Path(path).resolve().parents
     if len(parents) < 3 or parents[1].name != "runs" or not is_case(parents[2]):
         return False
@@ -123,7 +151,10 @@ def superseded(path: str | Path) -> bool:
         return False
     journal = Journal(parents[2] / JOURNAL_FILE, read_only=True)
     try:
-        return next(journal.standing_corrections(), None) is not None
+        if next(journal.standing_corrections(), None) is not None:
+            return True
+        steps = journal.class_steps
+        return run_table(parents[0], read_card(parents[2]), steps) is not None
     finally:
         journal.close()
 
@@ -131,7 +162,8 @@ def superseded(path: str | Path) -> bool:
 def _contour(case: Case, event: Finished) -> CaseContour:
     grid = case.study.grid
     strokes, words = read_words(case.journal, grid.shape)
-    labels: Codes = load_labels(inside(case.folder, event.labels), grid)
+    path = inside(case.folder, event.labels)
+    labels = translated(load_labels(path, grid), case.run_table(path.parent))
     model = _shown(case.folder, labels, strokes, words)
     return CaseContour(
         labels=contour_of_record(model, words),

@@ -6,7 +6,7 @@ import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Wholes
 from cmfnet_napari.core.geometry.boxes import Box as Region
-from cmfnet_napari.core.strokes.journal import Source, Stroke
+from cmfnet_napari.core.strokes.entries import Source, Stroke
 
 
 def changed_slices(before: Codes, after: Codes) -> Region | None:

@@ -16,7 +16,8 @@ from scipy import ndimage
 
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.geometry.boxes import bounding_box
-from cmfnet_napari.core.strokes.journal import Correction, Journal, Stroke
+from cmfnet_napari.core.strokes.entries import ClassChange, Correction, Stroke
+from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.scribbles import UNLABELLED, to_targets
 
 
@@ -74,6 +75,8 @@ class Corrections:
         int64 array (n,)
             Flat indices of the corrected voxels of which something else may be said now.
         """
+        if isinstance(entry, ClassChange):
+            return self._take_classes(entry)
         codes, covered = self.codes.reshape(-1), self._covered.reshape(-1)
         corrects = isinstance(entry, Correction)
         if corrects:
@@ -122,6 +125,17 @@ class Corrections:
         says = self.at(voxels, scribbles)
         differ: Wholes = voxels[(says != UNLABELLED) & (says != scribbles.reshape(-1)[voxels])]
         return differ
+
+    def _take_classes(self, entry: ClassChange) -> Wholes:
+        """Classes go or come back: who spoke last of a voxel stays who did."""
+        codes, corrected = self.codes.reshape(-1), entry.corrected
+        voxels = np.zeros(0, np.int64) if corrected is None else corrected.voxels
+        if corrected is not None and entry.source == "undo":
+            codes[voxels] = corrected.new
+        else:  # by its table: what it is told without may have had other codes
+            codes[:] = entry.step.table[codes]
+        self.version += 1
+        return np.union1d(voxels, self._among(entry.voxels))
 
     def _among(self, voxels: Wholes) -> Wholes:
         """Those of some voxels that are corrected."""
@@ -249,11 +263,18 @@ def read_corrections(
         The journal is damaged, or belongs to larger images.
     """
     found = Corrections(shape)
-    if journal.corrected:
-        for number, entry in journal.entries():
-            journal.check_inside(entry, found.codes.size)
-            if without is None or without not in (number, entry.target):
+    if not journal.corrected:
+        return found
+    standing = journal.standing_numbers
+    for number, entry in journal.entries():
+        journal.check_inside(entry, found.codes.size)
+        if without is None:
+            found.take(number, entry)
+        elif isinstance(entry, ClassChange):  # what was undone or redone in between is no more
+            if number in standing:
                 found.take(number, entry)
+        elif without not in (number, entry.target):
+            found.take(number, entry)
     return found
 
 

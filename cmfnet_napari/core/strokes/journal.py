@@ -1,11 +1,12 @@
 """Journal: the append-only record of strokes and corrections, in the order they were made.
 
-The scribbles are the fold of the strokes; `corrections.Corrections` is that of the rest.
+The scribbles are the fold of the strokes; `corrections.Corrections` is that of the rest. A class
+that is removed or merged is an entry, too: all that was drawn with it goes with it in one step.
 
 SQLite in WAL mode: one writer (the window), any readers (the worker polls while it trains). A
 stroke is in the file when `append` returns, so that killing the program loses none; a thread
 then brings it to the disk, so that drawing never waits for one. Undo and redo are entries too:
-what can be undone is read from the file, and so survives everything that the file survives. Both
+what can be undone is read from the file, and so survives everything that the file survives. All
 kinds are one line: undo takes back the newest, whatever it is.
 """
 
@@ -16,17 +17,29 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from cmfnet_napari.core.arrays import Codes, Mask, Wholes
+from cmfnet_napari.core.arrays import Codes, Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
+from cmfnet_napari.core.strokes.class_order import ClassStep
+from cmfnet_napari.core.strokes.entries import (
+    COLUMNS,
+    ClassChange,
+    Correction,
+    Row,
+    Source,
+    Stroke,
+    entry_of,
+    row_of,
+    step_of,
+)
 from cmfnet_napari.core.strokes.journal_file import (
     Disk,
     check_file,
@@ -37,18 +50,6 @@ from cmfnet_napari.core.strokes.journal_file import (
     not_saved,
     why,
 )
-
-Source = Literal[
-    "hand",
-    "auto-background",
-    "auto-foreground",
-    "interpolation",
-    "import",
-    "tool",
-    "take back",
-    "undo",
-    "redo",
-]
 
 T = TypeVar("T")
 
@@ -63,73 +64,18 @@ CREATE TABLE IF NOT EXISTS strokes (
     run TEXT NOT NULL DEFAULT '',
     voxels BLOB NOT NULL,
     old BLOB NOT NULL,
-    new BLOB NOT NULL
+    new BLOB NOT NULL,
+    classes TEXT NOT NULL DEFAULT ''
 )
 """
-_COLUMNS = "time, author, source, target, kind, run, voxels, old, new"
 # Columns that journals of earlier versions lack, and what is read in their place: those from
-# before undo was recorded, and those from before contours could be corrected.
+# before undo was recorded, before contours could be corrected, and classes removed.
 _LATER = {
     "target": ("INTEGER", "NULL"),
     "kind": ("TEXT NOT NULL DEFAULT 'stroke'", "'stroke'"),
     "run": ("TEXT NOT NULL DEFAULT ''", "''"),
+    "classes": ("TEXT NOT NULL DEFAULT ''", "''"),
 }
-_LARGEST = 1 << 31  # bytes of a stroke's voxels; a damaged length must not fill the memory
-
-
-@dataclass(frozen=True)
-class Stroke:
-    """One user action.
-
-    Attributes
-    ----------
-    voxels : int64 array (n,)
-        Flat indices into the scribbles (C order of z, y, x), each at most once.
-    old, new : uint8 array (n,)
-        Codes before and after.
-    source : str
-        ``hand`` (painted, filled or erased), ``auto-background``, ``auto-foreground``,
-        ``interpolation``, ``import``, ``tool`` (one that changes many voxels at once),
-        ``take back`` (corrections that were given up), ``undo`` or ``redo``.
-    author : str
-        Who drew it; empty when not said.
-    time : float
-        Seconds since 1970, UTC.
-    target : int or None
-        Number of the stroke that an undo takes back or a redo brings back.
-    """
-
-    voxels: Wholes
-    old: Codes
-    new: Codes
-    source: Source = "hand"
-    author: str = ""
-    time: float = field(default_factory=time.time)
-    target: int | None = None
-
-
-@dataclass(frozen=True)
-class Correction(Stroke):
-    """One edit of a contour: what the user says of voxels, whatever a model says.
-
-    Its codes are those of scribbles: `old` and `new` are 0 where nothing was corrected before, or
-    is any more.
-
-    Attributes
-    ----------
-    run : str
-        Which contour was edited: folder of the run within the case, or ``provisional``.
-    """
-
-    run: str = ""
-
-
-def difference(before: Codes, after: Codes, source: Source = "hand") -> Stroke | None:
-    """Stroke that turns one uint8 scribble array into another; None when they are equal."""
-    voxels = np.flatnonzero(before.ravel() != after.ravel())
-    if not voxels.size:
-        return None
-    return Stroke(voxels, before.ravel()[voxels], after.ravel()[voxels], source)
 
 
 class Journal:
@@ -164,6 +110,7 @@ class Journal:
             self._last = 0
             self._done: dict[int, None] = {}  # what stands; the newest is the last
             self._undone: dict[int, None] = {}
+            self._steps: dict[int, ClassStep] = {}
             self._catch_up()
         except (sqlite3.Error, ValueError, OSError) as error:
             raise UserError(
@@ -181,28 +128,21 @@ class Journal:
         """
         if self._disk is not None:
             check_file(self._db, self._path, self._opened)
-        row = (
-            stroke.time,
-            stroke.author,
-            stroke.source,
-            stroke.target,
-            *(("correction", stroke.run) if isinstance(stroke, Correction) else ("stroke", "")),
-            zlib.compress(np.ascontiguousarray(stroke.voxels, dtype="<i8").tobytes(), 1),
-            zlib.compress(np.ascontiguousarray(stroke.old, dtype=np.uint8).tobytes(), 1),
-            zlib.compress(np.ascontiguousarray(stroke.new, dtype=np.uint8).tobytes(), 1),
-        )
+        row = row_of(stroke)
         marks = ", ".join("?" for _ in row)
         try:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")  # nobody writes between the two
                 self._catch_up()
-                self._db.execute(f"INSERT INTO strokes ({_COLUMNS}) VALUES ({marks})", row)
+                self._db.execute(f"INSERT INTO strokes ({COLUMNS}) VALUES ({marks})", row)
                 number = self._newest()
         except sqlite3.Error as error:
             raise not_saved(error) from error
         check_stored(self._db, self._path)
         self._last = number
         _take(number, stroke.source, stroke.target, self._done, self._undone)
+        if isinstance(stroke, ClassChange):
+            self._steps[number] = stroke.step
         if self._disk is not None:
             self._disk.sync()
         return number
@@ -212,17 +152,14 @@ class Journal:
 
         Returns
         -------
-        Stroke, Correction or None
+        Stroke, Correction, ClassChange or None
             What to apply to the scribbles or corrections; None when nothing is left to undo.
         """
         self._checked(self._catch_up)
         if not self._done:
             return None
         target = next(reversed(self._done))
-        entry = self._entry(target)
-        back = replace(
-            entry, old=entry.new, new=entry.old, source="undo", target=target, time=time.time()
-        )
+        back = replace(self._entry(target).undone(), source="undo", target=target, time=time.time())
         self.append(back)
         return back
 
@@ -235,6 +172,18 @@ class Journal:
         again = replace(self._entry(target), source="redo", target=target, time=time.time())
         self.append(again)
         return again
+
+    def steps_classes(self, redo: bool = False) -> bool:
+        """Whether the next undo, or redo, is that of a class that was removed or merged."""
+        entries = self._undone if redo else self._done
+        return next(reversed(entries), None) in self._steps
+
+    @property
+    def class_steps(self) -> list[ClassStep]:
+        """Which classes were removed or merged and are not back, in order."""
+        if self._disk is None:
+            self._checked(self._catch_up)  # another process writes
+        return [self._steps[number] for number in self._done if number in self._steps]
 
     @property
     def undoable(self) -> int:
@@ -270,9 +219,14 @@ class Journal:
         entries = self.entries(after)
         return ((number, e) for number, e in entries if not isinstance(e, Correction))
 
+    @property
+    def standing_numbers(self) -> set[int]:
+        """Numbers of the entries that are not undone."""
+        return set(self._done)
+
     def standing(self) -> Iterator[tuple[int, Stroke]]:
         """Numbers and strokes that are not undone, in order; their fold is the scribbles too."""
-        standing = set(self._done)
+        standing = self.standing_numbers
         return ((number, stroke) for number, stroke in self.strokes() if number in standing)
 
     def correction_times(self) -> list[float]:
@@ -283,7 +237,7 @@ class Journal:
 
     def standing_corrections(self) -> Iterator[tuple[int, Correction]]:
         """Numbers and corrections that are not undone, in order."""
-        standing = set(self._done)
+        standing = self.standing_numbers
         entries = self.entries() if self.corrected else iter(())
         return ((n, e) for n, e in entries if n in standing and isinstance(e, Correction))
 
@@ -309,6 +263,9 @@ class Journal:
         names: list[Source] = []
         for _, stroke in self.standing():
             self.check_inside(stroke, origin.size)
+            if isinstance(stroke, ClassChange):  # what is left of a stroke comes from where it did
+                origin[stroke.voxels[stroke.new == 0]] = 0
+                continue
             if stroke.source not in names:
                 names.append(stroke.source)
             origin[stroke.voxels] = np.where(stroke.new == 0, 0, names.index(stroke.source) + 1)
@@ -333,7 +290,7 @@ class Journal:
                 if name not in there:
                     self._db.execute(f"ALTER TABLE strokes ADD COLUMN {name} {kind}")
 
-    def restore(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def restore(self, rows: Sequence[Row]) -> None:
         """Write rows as `select` gives them, each under its own number, into an empty journal.
 
         Raises
@@ -342,8 +299,8 @@ class Journal:
             The disk is full, or the journal is not empty.
         """
         with self._db:
-            marks = ", ".join("?" for _ in ("id", *_COLUMNS.split(", ")))
-            self._db.executemany(f"INSERT INTO strokes (id, {_COLUMNS}) VALUES ({marks})", rows)
+            marks = ", ".join("?" for _ in ("id", *COLUMNS.split(", ")))
+            self._db.executemany(f"INSERT INTO strokes (id, {COLUMNS}) VALUES ({marks})", rows)
         self._catch_up()
 
     def _select(self) -> str:
@@ -361,6 +318,8 @@ class Journal:
         for number, source, target in self._db.execute(query):
             _take(number, source, target, self._done, self._undone)
             self._last = int(number)
+        query = f"SELECT id, classes FROM ({self._select()}) WHERE kind = 'classes'"
+        self._steps = {int(n): step_of(classes) for n, classes in self._db.execute(query)}
 
     def _entry(self, number: int) -> Stroke:
         return next(self.entries(after=number - 1))[1]
@@ -373,7 +332,8 @@ class Journal:
 
     def check_inside(self, stroke: Stroke, size: int) -> None:
         """Raise a UserError unless a stroke lies within so many voxels."""
-        if stroke.voxels.size and not 0 <= stroke.voxels.min() <= stroke.voxels.max() < size:
+        voxels = stroke.touched
+        if voxels.size and not 0 <= voxels.min() <= voxels.max() < size:
             raise self._damaged("a stroke lies outside the images")
 
     def _checked(self, read: Callable[[], T]) -> T:
@@ -392,7 +352,7 @@ class Journal:
 def select(db: sqlite3.Connection) -> str:
     """The query for all columns of a journal, `entry_of`'s after the number, of any version."""
     there = _columns(db)  # who looks on cannot add those that it lacks
-    names = ("id", *_COLUMNS.split(", "))
+    names = ("id", *COLUMNS.split(", "))
     known = (n if n in there else f"{_LATER.get(n, ('', n))[1]} AS {n}" for n in names)
     return f"SELECT {', '.join(known)} FROM strokes"
 
@@ -424,35 +384,3 @@ def _take(
     else:
         done[number] = None
         undone.clear()
-
-
-def entry_of(
-    moment: float,
-    author: str,
-    source: Source,
-    target: int | None,
-    kind: str,
-    run: str,
-    packed_voxels: bytes,
-    packed_old: bytes,
-    packed_new: bytes,
-) -> Stroke:
-    """A row of a journal as a stroke or a correction; ValueError or zlib.error if it is damaged."""
-    voxels = np.frombuffer(_unpack(packed_voxels), "<i8").astype(np.int64)
-    old, new = (np.frombuffer(_unpack(part), np.uint8) for part in (packed_old, packed_new))
-    if not voxels.size == old.size == new.size:
-        raise ValueError(f"{voxels.size} voxels with {old.size} and {new.size} codes")
-    known = voxels, old, new, source, author, moment, target
-    if kind == "stroke":
-        return Stroke(*known)
-    if kind == "correction":
-        return Correction(*known, run)
-    raise ValueError(f"an entry is of the kind {kind}")
-
-
-def _unpack(packed: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(packed, _LARGEST)
-    if not unpacker.eof:
-        raise ValueError("a stroke is cut off")
-    return data

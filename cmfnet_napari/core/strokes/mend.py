@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.strokes.journal import Journal, entry_of, select
+from cmfnet_napari.core.strokes.entries import Row, entry_of
+from cmfnet_napari.core.strokes.journal import Journal, select
 from cmfnet_napari.core.strokes.journal_file import connect
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -84,23 +84,24 @@ def _is_damaged(path: Path, voxels: int) -> bool:
     return False
 
 
-def _readable(path: Path, voxels: int) -> tuple[list[tuple[Any, ...]], int]:
+def _readable(path: Path, voxels: int) -> tuple[list[Row], int]:
     """Rows that hold a whole stroke, in order, and how many there were."""
-    rows: dict[int, tuple[Any, ...]] = {}
+    rows: dict[int, Row] = {}
     highest = 0
     with closing(connect(path, "ro")) as db:
         for row in _rows(db):
             highest = max(highest, int(row[0]))
             with suppress(Exception):  # a damaged row may hold anything
                 entry = entry_of(*row[1:])
-                if not entry.voxels.size or 0 <= entry.voxels.min() <= entry.voxels.max() < voxels:
+                at = entry.touched
+                if not at.size or 0 <= at.min() <= at.max() < voxels:
                     rows[int(row[0])] = row
         with suppress(sqlite3.Error, TypeError):
             highest = max(highest, int(db.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]))
     return [rows[number] for number in sorted(rows)], highest
 
 
-def _rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+def _rows(db: sqlite3.Connection) -> Iterator[Row]:
     """From the beginning, from the end, and one by one what lies between."""
     try:
         query = select(db)
@@ -135,6 +136,6 @@ def _put_aside(path: Path) -> Path:
     return aside
 
 
-def _write(path: Path, rows: list[tuple[Any, ...]]) -> None:
+def _write(path: Path, rows: list[Row]) -> None:
     with closing(Journal(path)) as journal:
         journal.restore(rows)

@@ -6,7 +6,7 @@ Scribbles: 0 unlabelled, 1 background, 2, 3, … the classes. Segmentations: 0 b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,24 +25,30 @@ PAPER_COVERAGE = {"background": 0.08, "automatic background": 0.06, "tumour": 0.
 
 @dataclass(frozen=True)
 class ScribbleClass:
-    """A class the user paints: its code in scribbles, its name and its colour (#rrggbb)."""
+    """A class the user paints: its code in scribbles, its name and its colour (#rrggbb).
+
+    Its number stays when others are removed, and its code moves (`class_order`); 0: the case has
+    not given it one yet.
+    """
 
     code: int
     name: str
     color: str
+    number: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", clean(self.name))
 
 
-# Blue and orange of Okabe and Ito: apart for colour-blind eyes, and against grey images.
-PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+# Okabe and Ito's, those first that colour-blind eyes tell best from each other and from the greys
+# of a CT: green and pink are grey to many.
+PALETTE = ("#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#f0e442", "#009e73", "#cc79a7")
 # Of a contour from elsewhere: for red-, green- and blue-blind eyes as far from the first class's
 # orange as it gets, and apart from every other colour (CIEDE2000 over 40, and over 13).
 REFERENCE_COLOR = "#00ffff"
 DEFAULT_CLASSES = (
-    ScribbleClass(BACKGROUND, "Background", PALETTE[0]),
-    ScribbleClass(FIRST_CLASS, "Tumour", PALETTE[1]),
+    ScribbleClass(BACKGROUND, "Background", PALETTE[0], BACKGROUND),
+    ScribbleClass(FIRST_CLASS, "Tumour", PALETTE[1], FIRST_CLASS),
 )
 
 

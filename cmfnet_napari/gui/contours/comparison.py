@@ -12,6 +12,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.case.case_classes import translated
 from cmfnet_napari.core.contours.metrics import Evaluation, evaluate
 from cmfnet_napari.core.dicom.importing.contour_file import SeveralStructuresError, read_contour
 from cmfnet_napari.core.errors import UserError
@@ -66,6 +67,7 @@ class Comparison(QObject):
         self._later = QTimer(self, singleShot=True, interval=_WAIT_MS)
         self._later.timeout.connect(self._evaluate)
         result.changed.connect(self._on_result)
+        session.recoded.connect(self._on_recoded)
 
     def use_nothing(self) -> None:
         """Compare with nothing."""
@@ -152,7 +154,8 @@ class Comparison(QObject):
         if event is None:
             raise UserError("There is no earlier training of this patient to compare with.")
         path, grid = inside(case.folder, event.labels), case.study.grid
-        self._read("previous", lambda: load_labels(path, grid))
+        table = case.run_table(path.parent)
+        self._read("previous", lambda: translated(load_labels(path, grid), table))
 
     def close(self) -> None:
         """The patient is left."""
@@ -191,6 +194,15 @@ class Comparison(QObject):
         self._layer = segmentation_layer(self.other, grid, reference_colors(), "Compared with")
         self._layer.metadata[OPENED] = self._session.patient
         insert_below(viewer, self._layer, self._session.scribbles)
+
+    def _on_recoded(self, labels: np.ndarray) -> None:
+        """Classes went or came back: what is compared with follows."""
+        if self.kind == "previous":
+            self.use_previous()
+        elif self.kind == "layer" and self.layer is not None:
+            self.use_layer(self.layer)
+        elif self.other is not None:
+            self._use(self.kind, labels[self.other])
 
     def _forget(self) -> None:
         self.evaluation = None

@@ -62,6 +62,7 @@ class ProvisionalContour(QObject):
         session.opened.connect(self._on_opened)
         session.strokes_changed.connect(self._later)
         session.classes_changed.connect(self._recolor)
+        session.recoded.connect(self._on_recoded)
         result.changed.connect(self._on_result)
 
     def enable(self, on: bool) -> None:
@@ -126,11 +127,15 @@ class ProvisionalContour(QObject):
             self._again = True
             return
         self._busy, patient, began = True, self._session.patient, time.perf_counter()
+        order = patient.case.order
 
         def show(found: Provisional | None) -> None:
             self.seconds = time.perf_counter() - began
             if self._session.patient is patient and self._wanted:
-                self._show(found)
+                if patient.case.order == order:
+                    self._show(found)
+                else:  # what was found has the codes of other classes
+                    self._again = True
             self._end()
 
         def fail(error: Exception) -> None:
@@ -176,6 +181,12 @@ class ProvisionalContour(QObject):
     def _recolor(self) -> None:
         if self.layer is not None:
             self.layer.colormap = provisional_colors(self._session.case.classes)
+
+    def _on_recoded(self, labels: np.ndarray) -> None:
+        """Classes went or came back; strokes that come back bring theirs."""
+        if self._labels is not None:
+            self._labels = labels[self._labels]
+        self._later()
 
     def _let_go(self) -> None:
         recorder, self._recorder = self._recorder, None

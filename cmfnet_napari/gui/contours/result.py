@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.case.case_classes import translated
 from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
 from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
@@ -68,7 +69,7 @@ class Result(QObject):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
-        self._whole: np.ndarray | None = None  # as predicted, nothing dropped
+        self._whole: np.ndarray | None = None  # as predicted, of the run's classes, nothing dropped
         self.marked_only = False
         self._reading = self._measuring = 0  # count; what was asked for before is not shown
         self._recorder: ContourRecorder | None = None
@@ -88,6 +89,7 @@ class Result(QObject):
         session.corrected.connect(self._on_corrected)
         session.opened.connect(self._bring_back)
         session.classes_changed.connect(self._recolor)
+        session.recoded.connect(self._on_recoded)
 
     def read(self, event: Finished, failed: Callable[[Exception], None] = show_failure) -> None:
         """Show the files of a finished fit."""
@@ -252,8 +254,19 @@ class Result(QObject):
                 self._drop(self.disagreement)
                 self.disagreement = None
         else:
-            self._show_anew(labels, probability, apart)
+            self._show_anew(self._in_classes(labels), probability, apart)
         self._refresh()
+
+    def _on_recoded(self, _labels: np.ndarray) -> None:
+        """From what the run says: of classes that come back all is there again."""
+        self.remove_preview()
+        if self._recorder is not None and self._whole is not None:
+            self._refresh()
+
+    def _in_classes(self, labels: np.ndarray) -> np.ndarray:
+        """The run's labels in the classes as they are now."""
+        case = self._session.case
+        return translated(labels, case.run_table(case.folder / self.run))
 
     def _let_go(self) -> None:
         recorder, self._recorder = self._recorder, None
@@ -289,18 +302,20 @@ class Result(QObject):
 
     def _refresh(self) -> None:
         """The model says something else: show it under the corrections."""
-        whole, marked_only = self._whole, self.marked_only
+        whole, marked_only, case = self._whole, self.marked_only, self._session.case
+        labels = self._in_classes(whole)
         if not marked_only:
-            self._use(whole)
+            self._use(labels)
             return
         self._session.recorder.snapshot()
-        drawn = self._session.corrections.lessons(always=True).copy()
+        drawn, order = self._session.corrections.lessons(always=True).copy(), case.order
 
         def show(labels: np.ndarray) -> None:
-            if self._whole is whole and self.marked_only == marked_only:
+            same = self._whole is whole and self._session.case.order == order
+            if same and self.marked_only == marked_only:
                 self._use(labels)
 
-        run_in_background(drop_unmarked, whole, drawn, done=show, failed=show_failure)
+        run_in_background(drop_unmarked, labels, drawn, done=show, failed=show_failure)
 
     def _use(self, model: np.ndarray) -> None:
         if self._recorder is not None:

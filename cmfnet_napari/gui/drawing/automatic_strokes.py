@@ -11,8 +11,8 @@ from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study, load_values
+from cmfnet_napari.core.strokes.entries import Source
 from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
-from cmfnet_napari.core.strokes.journal import Source
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, check_classes, segmentation_code
 from cmfnet_napari.gui.drawing.proposed_layer import ProposedLayer
 from cmfnet_napari.gui.patient.classes import reference_colors, scribble_colors
@@ -69,6 +69,7 @@ class AutomaticStrokes(QObject):
         self._wish: Wish | None = None
         self._proposal: np.ndarray | None = None
         self._shown = ProposedLayer(session, "Proposed strokes")
+        session.recoded.connect(lambda _labels: self.drop())
 
     @property
     def preview(self) -> Labels | None:

@@ -92,6 +92,7 @@ class AutomaticStrokesPanel(QGroupBox):
         auto.refused.connect(self._on_refused)
         auto.mask_loaded.connect(self._on_mask_loaded)
         session.closed.connect(self._on_closed)
+        session.recoded.connect(lambda _labels: self.preview.setChecked(False))
 
     def _fill_kinds(self) -> None:
         if self._session.patient is None:
@@ -101,7 +102,7 @@ class AutomaticStrokesPanel(QGroupBox):
         self.kind.clear()
         for entry in self._session.case.classes:
             where = "outside" if entry.code == BACKGROUND else "inside"
-            self.kind.addItem(f"{entry.name}, {where} the contour", entry.code)
+            self.kind.addItem(f"{entry.name}, {where}", entry.code)
         self.kind.setCurrentIndex(min(chosen, self.kind.count() - 1))
         self.kind.blockSignals(False)
         if not self.margin.value():

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QHeaderView,
+    QMenu,
     QProgressBar,
+    QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
 )
 
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, PAPER_COVERAGE, ScribbleClass
-from cmfnet_napari.gui.drawing.drawing_keys import DRAW_NEXT_CLASS, class_key
+from cmfnet_napari.core.strokes.entries import ClassChange
+from cmfnet_napari.core.strokes.scribbles import (
+    BACKGROUND,
+    FIRST_CLASS,
+    PAPER_COVERAGE,
+    ScribbleClass,
+)
+from cmfnet_napari.gui.drawing.drawing_keys import DRAW_NEXT_CLASS, UNDO, class_key
 from cmfnet_napari.gui.patient.classes import add_class, change_class
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.widgets import button, column, row, said, text_label
 
 _COLOR, _NAME, _KEY, _VOXELS, _PERCENT = range(5)
@@ -26,7 +38,7 @@ _ROW_HEIGHT = 26
 
 
 class ClassesPanel(QWidget):
-    """Choose, add, rename and recolour classes; see how much of the image each covers."""
+    """Choose, add, name, colour, remove and merge classes; how much of the image each covers."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -36,9 +48,23 @@ class ClassesPanel(QWidget):
         self.table.itemChanged.connect(said(self._on_edit))
         self.add_button = button("Add class", self._add, "One more structure to contour")
         self.color_button = button("Colour…", self._recolor, "Colour of the class in use")
+        self.remove_button = button(
+            "Remove",
+            self._remove,
+            "Remove the class in use, with its strokes and corrections. Undo brings all back",
+        )
+        self.merge_menu = QMenu(self)
+        self.merge_menu.aboutToShow.connect(said(self._fill_merge_menu))
+        self.merge_button = QPushButton("Merge into")
+        self.merge_button.setToolTip(
+            "Give the strokes and corrections of the class in use to another class. Undo takes "
+            "them apart again"
+        )
+        self.merge_button.setMenu(self.merge_menu)
         layout = column(
             self.table,
             row(self.add_button, self.color_button),
+            row(self.remove_button, self.merge_button),
             text_label(
                 f"Click a class to paint it; double-click its name to rename it. "
                 f"{DRAW_NEXT_CLASS.key}: next class. A full bar: strokes cover as much of the "
@@ -101,6 +127,9 @@ class ClassesPanel(QWidget):
         codes = [entry.code for entry in self._classes()]
         if selected in codes:
             self.table.selectRow(codes.index(selected))
+        removable = self._session.writable and selected in codes[1:] and len(codes) > FIRST_CLASS
+        for widget in (self.remove_button, self.merge_button):
+            widget.setEnabled(removable)
 
     def _on_click(self, index: int, cell: int) -> None:
         self._session.select_class(self._classes()[index].code)
@@ -120,11 +149,40 @@ class ClassesPanel(QWidget):
         self.table.setFocus()
         self.table.editItem(item)  # what is typed now is its name, no key of a tool
 
-    def _recolor(self) -> None:
+    def _used(self) -> ScribbleClass | None:
         code = self._session.scribbles.selected_label
-        entry = next((e for e in self._classes() if e.code == code), None)
+        return next((entry for entry in self._classes() if entry.code == code), None)
+
+    def _remove(self) -> None:
+        entry = self._used()
+        if entry is not None:
+            self._tell(entry, "was removed", self._session.remove_class(entry.code))
+
+    def _merge(self, into: ScribbleClass) -> None:
+        entry = self._used()
+        if entry is not None:
+            change = self._session.remove_class(entry.code, into.code)
+            self._tell(entry, f"is part of {into.name} now", change)
+
+    def _tell(self, entry: ScribbleClass, what: str, change: ClassChange) -> None:
+        voxels = int(np.count_nonzero(change.old == entry.code))
+        drawn = f", with {voxels} voxels of strokes" if voxels else ""
+        show_info(plain(f"{entry.name} {what}{drawn}. {UNDO.key} takes that back."))
+
+    def _fill_merge_menu(self) -> None:
+        """The classes that the one in use can become part of."""
+        self.merge_menu.clear()
+        used = self._used()
+        for entry in self._classes()[1:]:
+            if entry != used:
+                name = entry.name.replace("&", "&&")  # which Qt takes for a letter to underline
+                self.merge_menu.addAction(name, said(partial(self._merge, entry)))
+
+    def _recolor(self) -> None:
+        entry = self._used()
         if entry is None:
             return
+        code = entry.code
         color = QColorDialog.getColor(QColor(entry.color), self, f"Colour of {entry.name}")
         if color.isValid():
             self._session.set_classes(change_class(self._classes(), code, color=color.name()))

@@ -9,7 +9,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from cmfnet_napari.gui.patient.layers import NO_CONTOUR, OPENED, insert_below, placement
 from cmfnet_napari.gui.patient.session import Session
 
-_OPACITY = 0.6
+_OPACITY = 0.7
 
 
 class ProposedLayer:

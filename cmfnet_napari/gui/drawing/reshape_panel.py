@@ -123,6 +123,7 @@ class ReshapePanel(QGroupBox):
         session.corrected.connect(lambda _voxels: self._later())
         session.classes_changed.connect(self._fill)
         session.leaving.connect(self._cancel)
+        session.recoded.connect(lambda _labels: self._cancel())
         reshaping.working.connect(self._on_working)
         reshaping.proposed.connect(self._on_proposed)
         reshaping.refused.connect(self._on_refused)
@@ -238,7 +239,9 @@ class ReshapePanel(QGroupBox):
             return
         added, removed = change.added * ml, change.removed * ml
         where = "1 slice" if proposal.slices == 1 else f"{proposal.slices} slices"
-        self.message.setText(f"+{added:.2f} ml (blue), −{removed:.2f} ml (orange), on {where}.")
+        self.message.setText(
+            f"+{added:.2f} ml (light blue), −{removed:.2f} ml (violet), on {where}."
+        )
         self.apply_button.setEnabled(True)
 
     def _on_refused(self, reason: str) -> None:

@@ -29,7 +29,8 @@ from cmfnet_napari.gui.views.navigation import Navigation
 BODY, BONE = "Body (from the CT)", "Bone (from the CT)"
 _BONE_HU = 200.0
 _ADDED, _REMOVED = 1, 2
-_COLORS = {None: "transparent", _ADDED: "#56b4e9", _REMOVED: "#d55e00"}  # for the colour-blind
+# The colour-blind tell them from each other, from grey, and from what lies below.
+_COLORS = {None: "transparent", _ADDED: "#56b4e9", _REMOVED: "#332288"}
 _NO_CLASS = "Background has no shape. Choose a class first."
 _CHANGED = "What you see was changed meanwhile, so the edit is computed anew. Look at it again."
 
@@ -69,6 +70,7 @@ class Reshaping(QObject):
         self._wish: Wish | None = None
         self._proposal: Proposal | None = None
         self._shown = ProposedLayer(session, "Proposed edit")
+        session.recoded.connect(lambda _labels: self.drop())
         drawing.filling_asked.connect(lambda: self.asked.emit("between"))
 
     @property

@@ -53,7 +53,7 @@ class DicomExportPanel(QWidget):
         self._empty: frozenset[int] = frozenset()  # codes without a voxel
         self.structures = _table(["Structure", "Type"])
         self.folder = QLineEdit()
-        self.folder.setPlaceholderText("Folder of the CT's DICOM files")
+        self.folder.setPlaceholderText("its DICOM folder")
         self.folder.setToolTip("The series that was contoured; other files there do not matter")
         self.kind = QComboBox()
         self.kind.setToolTip("Planning systems read structure sets; some viewers, segmentations")

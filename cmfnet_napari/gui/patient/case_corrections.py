@@ -15,7 +15,7 @@ from cmfnet_napari.core.strokes.corrections import (
     part_around,
     taught,
 )
-from cmfnet_napari.core.strokes.journal import Correction, Source, Stroke
+from cmfnet_napari.core.strokes.entries import Correction, Source, Stroke
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, UNLABELLED, to_scribbles
 
 
@@ -51,6 +51,11 @@ class CaseCorrections(QObject):
     def version(self) -> int:
         """Counts what has changed."""
         return self._known.version
+
+    @property
+    def codes(self) -> np.ndarray:
+        """What was corrected, scribble codes (uint8, z y x), 0 elsewhere: to look at."""
+        return self._known.codes
 
     @property
     def words(self) -> Words:

@@ -13,6 +13,7 @@ from cmfnet_napari.core.strokes.scribbles import (
     BACKGROUND,
     FIRST_CLASS,
     MAX_CODE,
+    PALETTE,
     REFERENCE_COLOR,
     ScribbleClass,
     class_color,
@@ -33,8 +34,11 @@ def add_class(classes: Classes, name: str = "") -> Classes:
     code = max(entry.code for entry in classes) + 1
     if code > MAX_CODE:
         raise UserError(f"There are {len(classes)} classes already; {MAX_CODE} codes exist.")
-    entry = ScribbleClass(code, name.strip() or f"Class {code - BACKGROUND}", class_color(code))
-    return (*classes, entry)
+    names, colors = ({getattr(e, key) for e in classes} for key in ("name", "color"))
+    free = (f"Class {n}" for n in range(code - BACKGROUND, MAX_CODE + code))  # one may have it
+    name = name.strip() or next(own for own in free if own not in names)
+    color = next((own for own in PALETTE if own not in colors), class_color(code))
+    return (*classes, ScribbleClass(code, name, color))
 
 
 def change_class(classes: Classes, code: int, *, name: str = "", color: str = "") -> Classes:
@@ -70,9 +74,9 @@ def segmentation_colors(classes: Classes) -> DirectLabelColormap:
 
 
 def provisional_colors(classes: Classes) -> DirectLabelColormap:
-    """Colours of a contour that is not the network's: seen on fat and on air, unlike its own."""
+    """Colours of a contour that is not the network's: darker than its own, whatever one sees."""
     return _colormap(
-        {segmentation_code(e.code): _reddened(e.color) for e in classes if e.code >= FIRST_CLASS}
+        {segmentation_code(e.code): _darkened(e.color) for e in classes if e.code >= FIRST_CLASS}
     )
 
 
@@ -94,10 +98,9 @@ def one_color(color: str) -> DirectLabelColormap:
     return _colormap({1: color})
 
 
-def _reddened(color: str) -> str:
-    """Half way to magenta, #rrggbb."""
-    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return f"#{(red + 255) // 2:02x}{green // 2:02x}{(blue + 255) // 2:02x}"
+def _darkened(color: str) -> str:
+    """Half way to black, #rrggbb: on soft tissue a reddened orange is grey to the colour-blind."""
+    return "#" + "".join(f"{int(color[at : at + 2], 16) // 2:02x}" for at in (1, 3, 5))
 
 
 def _paled(color: str) -> str:

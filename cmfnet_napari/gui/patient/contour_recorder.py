@@ -10,7 +10,7 @@ from napari.layers import Labels
 from qtpy.QtCore import Signal
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.strokes.journal import Source, Stroke
+from cmfnet_napari.core.strokes.entries import Source, Stroke
 from cmfnet_napari.core.strokes.scribbles import segmentation_code
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder

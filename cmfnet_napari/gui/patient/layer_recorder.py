@@ -19,7 +19,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.changes import Region, changed_at, changed_in, changed_slices
-from cmfnet_napari.core.strokes.journal import Source, Stroke
+from cmfnet_napari.core.strokes.entries import Source, Stroke
 from cmfnet_napari.gui.shared.tasks import run_in_background
 
 _LOOK_AFTER_MS = 100  # redrawing also happens while one scrolls; do not compare each time

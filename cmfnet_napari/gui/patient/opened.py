@@ -27,7 +27,7 @@ from cmfnet_napari.core.images.study import (
     turn,
 )
 from cmfnet_napari.core.images.volume import from_image
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes
 
 

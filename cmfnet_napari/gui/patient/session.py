@@ -11,9 +11,11 @@ from napari.layers import Labels, Layer
 from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.case.case_classes import check_removable
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.strokes.journal import Correction, Stroke
+from cmfnet_napari.core.strokes.class_order import ClassOrder, label_table
+from cmfnet_napari.core.strokes.entries import ClassChange, Correction, Stroke, class_change
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.after_crash import recovered
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
@@ -44,6 +46,8 @@ class Session(QObject):
         None: no patient is open.
     holds : list of callable
         Each says in a sentence why the patient cannot be left now, or nothing.
+    class_holds : list of callable
+        Each says in a sentence why no class can be removed or brought back now, or nothing.
     ended : bool
         Whether the window is being closed.
     """
@@ -55,6 +59,7 @@ class Session(QObject):
     closed = Signal()  # there is none
     strokes_changed = Signal()
     classes_changed = Signal()
+    recoded = Signal(object)  # uint8 (256,), labels by labels before: classes went or came back
     contour_added = Signal(object)  # Labels: a contour that can be edited; not in the viewer yet
     contour_dropped = Signal(object)  # its ContourRecorder: it is edited no more
     shown_again = Signal(object, object)  # Labels to draw on, and a layer of another view of it
@@ -68,6 +73,7 @@ class Session(QObject):
         self._corrections: CaseCorrections | None = None
         self._contours: dict[Labels, ContourRecorder] = {}
         self.holds: list[Callable[[], str]] = []
+        self.class_holds: list[Callable[[], str]] = []
         self.ended = False
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -143,8 +149,33 @@ class Session(QObject):
     def set_classes(self, classes: Classes) -> None:
         """Keep names and colours with the case and show them."""
         self.case.save_classes(classes)
-        self.scribbles.colormap = scribble_colors(classes)
-        self.classes_changed.emit()
+        self._show_classes()
+
+    def remove_class(self, code: int, into: int = 0) -> ClassChange:
+        """Remove a class with all its strokes and corrections, or give them to another one.
+
+        One step of undo.
+
+        Parameters
+        ----------
+        code : int
+            Scribble code of the class.
+        into : int
+            Of the one it is merged into; 0: none.
+
+        Raises
+        ------
+        UserError
+            A training goes on, it is the background or the only class, or it cannot be saved.
+        """
+        self._check_free_classes()
+        self.record()
+        before, strokes = self.case.order, self.recorder.recorded_scribbles
+        step = check_removable(before, code, into)
+        change = class_change(strokes, self.corrections.codes, step)
+        self.case.change_classes(change)
+        self._follow_classes(change, before)
+        return change
 
     def select_class(self, code: int) -> None:
         """Paint with a class (scribble code) from now on, on the layer that is drawn on."""
@@ -167,12 +198,12 @@ class Session(QObject):
 
     def undo(self) -> None:
         """Take the newest stroke or correction back, also one of an earlier session."""
-        if self.writable and not self._step(self.case.journal.undo):
+        if self.writable and not self._step(redo=False):
             show_info("There is no stroke left to undo.")
 
     def redo(self) -> None:
         """Bring back what was undone last."""
-        if self.writable and not self._step(self.case.journal.redo):
+        if self.writable and not self._step(redo=True):
             show_info("There is nothing to redo.")
 
     def record(self) -> None:
@@ -297,11 +328,16 @@ class Session(QObject):
             self._leave()
             show_info("The strokes are kept. Open the patient again to see them.")
 
-    def _step(self, step: Callable[[], Stroke | None]) -> bool:
+    def _step(self, redo: bool) -> bool:
         """Undo or redo; whether there was something."""
         self.record()
-        entry = step()
+        journal, before = self.case.journal, self.case.order
+        if journal.steps_classes(redo):
+            self._check_free_classes()
+        entry = journal.redo() if redo else journal.undo()
         match entry:
+            case ClassChange():
+                self._follow_classes(entry, before)
             case Correction():
                 self.corrections.apply(entry)
             case Stroke():
@@ -320,6 +356,28 @@ class Session(QObject):
         classes = self.case.classes
         if highest > classes[-1].code:
             self.set_classes(classes_up_to(classes, highest))
+
+    def _check_free_classes(self) -> None:
+        """Raise a UserError while somebody needs the classes as they are."""
+        reason = next(filter(None, (hold() for hold in self.class_holds)), "")
+        if reason:
+            raise UserError(reason)
+
+    def _follow_classes(self, change: ClassChange, before: ClassOrder) -> None:
+        """Show the strokes, contours and classes that are there now."""
+        table = self.case.order.table(before.numbers)
+        labels = label_table(table)
+        for recorder in self._contours.values():
+            recorder.show(labels[recorder.model])
+        selected = int(table[self.scribbles.selected_label]) or FIRST_CLASS
+        self.recorder.apply(change)
+        self.scribbles.selected_label = selected
+        self._show_classes()
+        self.recoded.emit(labels)
+
+    def _show_classes(self) -> None:
+        self.scribbles.colormap = scribble_colors(self.case.classes)
+        self.classes_changed.emit()
 
     def _remove_case_layers(self, but: Opened | None = None) -> None:
         for layer in list(self.viewer.layers):

@@ -7,7 +7,8 @@ from napari.components import Dims
 from napari.layers import Labels
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.strokes.journal import Journal, Source, Stroke
+from cmfnet_napari.core.strokes.entries import Source, Stroke
+from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, UNLABELLED
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder

@@ -11,7 +11,7 @@ from cmfnet_napari.core.contours.slice_areas import Areas
 from cmfnet_napari.core.strokes.scribbles import PALETTE
 from cmfnet_napari.gui.shared.plots import ThemedPlot
 
-_AREA, _OTHER, _CHANGE, _UNSEEN = PALETTE[1], PALETTE[2], PALETTE[3], PALETTE[5]
+_, _AREA, _, _UNSEEN, _, _OTHER, _CHANGE = PALETTE
 _HEIGHT = 150
 
 

@@ -35,7 +35,7 @@ class CorrectionsPanel(QGroupBox):
         self.back = QPushButton("Take back")
         self.back.setToolTip("Give corrections up: the model's contour counts there again")
         self.back.setMenu(self.menu)
-        self.setLayout(column(self.message, row(self.own, self.teach), row(self.back)))
+        self.setLayout(column(self.message, self.own, row(self.teach, self.back, stretch=1)))
         result.changed.connect(lambda _volumes: self._show())
         session.corrected.connect(lambda _voxels: self._enable())
         session.opened.connect(self._show)

@@ -21,7 +21,7 @@ from cmfnet_napari.core.review.record import (
     slice_digests,
     write_record,
 )
-from cmfnet_napari.core.strokes.journal import Correction, Stroke
+from cmfnet_napari.core.strokes.entries import Correction, Stroke
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.seen_slices import SeenSlices

@@ -20,6 +20,7 @@ from cmfnet_napari.gui.shared.dialogs import ask_file
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.shared.widgets import column, fill_table, group, row, said
 
+_SHOWN = 12  # letters of a name at least, however long others are
 _CHOICES = {
     "nothing": "Nothing",
     "previous": "The training before",
@@ -34,6 +35,8 @@ class FreshComboBox(QComboBox):
     def __init__(self, fill: Callable[[], None]) -> None:
         super().__init__()
         self._fill = fill
+        self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(_SHOWN)
 
     def showPopup(self) -> None:  # noqa: N802 (Qt's name)
         """Fill it, then open it."""

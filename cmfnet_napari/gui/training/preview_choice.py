@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from cmfnet_napari.core.case.case_classes import translated
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished, Preview, Started
 from cmfnet_napari.core.fit.kept_previews import Kept, kept_previews, read_kept
@@ -51,6 +52,7 @@ class PreviewChoice(QObject):
         refinement.finished.connect(self._on_refined)
         session.opened.connect(self._on_opened)
         session.closed.connect(self._forget)
+        session.recoded.connect(lambda _labels: self.show(len(self.previews)))
 
     @property
     def at_newest(self) -> bool:
@@ -73,13 +75,17 @@ class PreviewChoice(QObject):
                 result.remove_preview()
             self.changed.emit()
             return
-        kept, shape = self.previews[place], self._session.case.study.grid.shape
+        kept, case = self.previews[place], self._session.case
+        shape, table = case.study.grid.shape, case.run_table(self._run)
 
         def done(labels: np.ndarray) -> None:
             if self._session.patient is patient and self.place == place:
                 result.show_preview(labels)
 
-        run_in_background(read_kept, kept.labels, shape, done=done, failed=show_failure)
+        def read() -> np.ndarray:
+            return translated(read_kept(kept.labels, shape), table)
+
+        run_in_background(read, done=done, failed=show_failure)
         self.changed.emit()
 
     def choose(self) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.case.case_classes import OTHER_CLASSES
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Choose, Event, Failed, Finished, Paused, Preview, Refine
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
@@ -65,6 +66,7 @@ class Refinement(QObject):
         self.idle.timeout.connect(self.rest)
         session.opened.connect(self._look_for_contour)
         session.strokes_changed.connect(self._on_strokes)
+        session.recoded.connect(self._on_recoded)
         training.launching.connect(self.rest)
         training.stepped.connect(self._on_fit_goes_on)
         training.completed.connect(self.take_over)
@@ -138,11 +140,28 @@ class Refinement(QObject):
                 self._offer(event)
 
     def _knows(self, model: Path) -> bool:
-        """Whether a model is there and of this study: an MR that was moved makes another one."""
+        """Whether a model is there, of this study and these classes.
+
+        An MR that was moved makes another study.
+        """
+        case = self._session.case
         try:
-            return read_card(model).study == self._session.case.study.content_hash
+            card = read_card(model)
+            same = card.study == case.study.content_hash
+            return same and case.knows_classes(model.parent, card.labels)
         except UserError:
             return False
+
+    def _on_recoded(self, _labels: object) -> None:
+        """Classes went or came back: a model that learnt others is not brought up to date."""
+        self.rest()
+        if self._last is None or self.run is None:
+            return
+        if self._knows(self.run / MODEL_FILE):
+            self._set_state("ready")
+        elif self.state != "off":
+            self._set_state("off")
+            self.failed.emit(OTHER_CLASSES)
 
     def _offer(self, event: Finished) -> None:
         self._run, self._last = str(PurePosixPath(event.labels).parent), event

@@ -75,6 +75,8 @@ class Training(QObject):
         self.interrupted: RunRecord | None = None
         self.watchdog = Watchdog(self.silent.emit)
         session.holds.append(self._hold)
+        session.class_holds.append(self._hold_classes)
+        session.recoded.connect(lambda _labels: self._look_for_interrupted())
         session.opened.connect(self._look_for_interrupted)
         session.closed.connect(self._look_for_interrupted)
 
@@ -150,6 +152,11 @@ class Training(QObject):
         running = "Training is running. Stop it before you open another patient."
         return running if self.running else ""
 
+    def _hold_classes(self) -> str:
+        """Why the classes have to stay as they are now, or empty."""
+        learns = "Training is running, and learns these classes. Stop it first."
+        return learns if self.running else ""
+
     def _check_ready(self) -> int:
         """Classes that the strokes tell of, background included."""
         case = self._session.case
@@ -175,7 +182,10 @@ class Training(QObject):
         """Find out whether there is a fit to go on with; not while one runs."""
         patient = self._session.patient
         usable = patient is not None and self._session.writable and not self.running
-        self.interrupted = interrupted_run(patient.case.runs()) if usable else None
+        record = interrupted_run(patient.case.runs()) if usable else None
+        if record is not None and patient.case.run_table(record.folder) is not None:
+            record = None  # it learnt classes that are no more
+        self.interrupted = record
         self.interruption_changed.emit()
 
     def _release(self) -> WorkerClient | None:

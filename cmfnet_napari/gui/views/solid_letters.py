@@ -9,8 +9,28 @@ from vispy.scene.visuals import Text
 from cmfnet_napari.core.images.grid import Grid
 
 _POINTS = 14
-_AWAY = 0.2  # of the extent, beyond the contour
+_AWAY = 0.15  # of the largest extent, beyond the contour
+_MARGIN = 18  # pixels beyond the middle of a letter
 _ABOVE_ALL = 1000  # napari numbers its layers from 0
+
+
+def zoom_for(low: np.ndarray, high: np.ndarray, canvas: tuple[int, int]) -> float:
+    """How near a contour may be looked at so that its letters are seen, however it is turned.
+
+    Parameters
+    ----------
+    low, high : float array (3,)
+        Box around the contour, mm.
+    canvas : (int, int)
+        Pixels of the view.
+
+    Returns
+    -------
+    float
+        Pixels a mm.
+    """
+    room = max(min(canvas) - 2 * _MARGIN, _MARGIN)
+    return float(room / ((high - low).max() * (1 + 2 * _AWAY)))
 
 
 class SolidLetters:

@@ -14,9 +14,9 @@ from cmfnet_napari.core.geometry.surface import Mesh, meshes, shade
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.gui.patient.layers import NO_CONTOUR
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
+from cmfnet_napari.gui.views.solid_letters import zoom_for
 
 _WAIT_MS = 300
-_ROOM_FOR_LETTERS = 0.75  # of what the contour alone would fill
 _RIGHT_HANDED = ("away", "down", "right")  # of z, y, x: the patient, not the mirror image
 _FROM_THE_FRONT, _HEAD_UP = (0, 1, 0), (1, 0, 0)  # z, y, x
 Solids = dict[int, Mesh]
@@ -46,6 +46,7 @@ class SolidView:
         self._placed = placed
         self.model = ViewerModel(title="3D", ndisplay=3)
         self._main, self._grid = main, grid
+        self._box: tuple[np.ndarray, np.ndarray] | None = None  # around all surfaces, mm
         self._fitted = 0.0  # zoom, pixels a mm
         self._asked = 0  # counts; what was asked for before something newer is not shown
         self._watched: list[Labels] = []
@@ -57,6 +58,7 @@ class SolidView:
         self.model.canvas.overlays["cmfnet_empty"] = TextOverlay(
             text=_NOTHING, position="middle_center", font_size=10, visible=True
         )
+        self.model.canvas.events.size.connect(self._fit)
         main.layers.events.inserted.connect(self._follow_layers)
         main.layers.events.removed.connect(self._follow_layers)
         self._follow_layers()
@@ -131,9 +133,12 @@ class SolidView:
         for surface in self._surfaces[len(found) :]:
             surface.visible = False
         self.model.canvas.overlays["cmfnet_empty"].visible = not found
-        self._placed(_box([mesh.vertices for mesh, _colors in found]))
-        if found and (not before or np.isclose(self.model.scene.camera.zoom, self._fitted)):
-            self._fit(turn=not before)
+        self._box = _box([mesh.vertices for mesh, _colors in found])
+        self._placed(self._box)
+        if not before:
+            self._fitted = self.model.scene.camera.zoom
+            self.model.scene.camera.set_view_direction(_FROM_THE_FRONT, _HEAD_UP)
+        self._fit()
 
     def _show_surface(self, index: int, triangles: Triangles, colors: np.ndarray) -> None:
         if index == len(self._surfaces):
@@ -147,14 +152,13 @@ class SolidView:
         surface.vertex_colors = colors
         surface.visible = True
 
-    def _fit(self, turn: bool) -> None:
-        """Show all of it, until the user has chosen how near to look."""
+    def _fit(self, _event: object = None) -> None:
+        """Show all of it and its letters, until the user has chosen how near to look."""
         camera = self.model.scene.camera
-        if turn:
-            camera.set_view_direction(_FROM_THE_FRONT, _HEAD_UP)
-        self.model.fit_to_view()
-        camera.zoom *= _ROOM_FOR_LETTERS
-        self._fitted = camera.zoom
+        if self._box is not None and np.isclose(camera.zoom, self._fitted):
+            low, high = self._box
+            camera.center = tuple((low + high) / 2)
+            camera.zoom = self._fitted = zoom_for(low, high, self.model.canvas.size)
 
 
 def _is_contour(layer: Layer, grid: Grid) -> bool:

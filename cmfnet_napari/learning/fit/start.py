@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import new_folder
 from cmfnet_napari.core.fit import events
@@ -31,6 +32,8 @@ from cmfnet_napari.learning.fit.output import Report
 from cmfnet_napari.learning.fit.reading import Reading
 from cmfnet_napari.learning.fit.run_folder import RunFolder, alone
 from cmfnet_napari.learning.model.checkpoint import load_model
+
+_NOT_OURS = LOCK_FILE, RUN_CLASSES  # what may lie in a run's folder before its fit
 
 
 def fit(
@@ -107,7 +110,7 @@ def fit(
         if (run / STATE_FILE).exists():
             folder.check_same(config, study, scribbles)
             return _restored(study, scribbles, folder, device, names, hooks).go()
-        new_folder(run, but=LOCK_FILE)  # another fit may have filled it since it was chosen
+        new_folder(run, but=_NOT_OURS)  # another fit may have filled it since it was chosen
         work = FitLoop(study, scribbles, folder, config, device, hooks)
         work.names, work.data = names, data
         if base is not None:
@@ -128,7 +131,7 @@ def _read(
 ) -> events.Finished | None:
     """Contour from the strokes alone, by a model that reads them anywhere."""
     with alone(run.folder):
-        new_folder(run.folder, but=LOCK_FILE)
+        new_folder(run.folder, but=_NOT_OURS)
         reading, report = Reading(study, run, base, device, names), Report(run, hooks)
         report.write(lambda: run.freeze(read_card(base).config, study, scribbles))
         report.tell(reading.started())

@@ -15,7 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import open_study, study_from_images
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 from tests.conftest import rotation
 
@@ -125,7 +125,7 @@ def test_card_of_another_version(tmp_path, study):
     create_case(tmp_path / "a", study).close()
     card = tmp_path / "a" / "case.json"
     write_json(card, {**read_json(card), "format": 99})
-    with pytest.raises(UserError, match="has format 99, this version reads 1 and 2"):
+    with pytest.raises(UserError, match="has format 99, this version reads 1 to 3"):
         open_case(tmp_path / "a")
 
 

@@ -16,7 +16,7 @@ from cmfnet_napari.core.case.lock import HOLDER_FILE, CaseInUseError, CaseLock
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.images.volume import Volume
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 
 HOLD = """
 import sys

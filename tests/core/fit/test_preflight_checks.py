@@ -19,7 +19,8 @@ from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.core.registration.likeness import doubts, likeness
 from cmfnet_napari.core.samples.phantom import make_phantom
-from cmfnet_napari.core.strokes.journal import Journal, Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
+from cmfnet_napari.core.strokes.journal import Journal
 
 SHAPE, SPACING = (8, 40, 50), (4.0, 1.5, 2.0)
 GRID = Grid(SHAPE, SPACING)

@@ -16,7 +16,7 @@ from cmfnet_napari.core.images import header_check
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.images.volume import read_image
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 
 

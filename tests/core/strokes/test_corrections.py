@@ -11,11 +11,19 @@ import SimpleITK as sitk
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.strokes.corrections import Corrections, contour_of_record, taught
-from cmfnet_napari.core.strokes.journal import Correction, Journal, Stroke
+from cmfnet_napari.core.strokes.class_order import ClassStep
+from cmfnet_napari.core.strokes.corrections import (
+    Corrections,
+    contour_of_record,
+    read_corrections,
+    taught,
+)
+from cmfnet_napari.core.strokes.entries import Correction, Stroke, class_change
+from cmfnet_napari.core.strokes.journal import Journal
 
 SHAPE = (3, 4, 5)
 SIZE = 60
+KINDS = "stroke", "erase", "correction", "take back", "classes", "undo", "redo", "restart"
 
 
 class Brute:
@@ -40,9 +48,12 @@ class Brute:
         """Stroke, correction, and which of them is newer, of one voxel."""
         stroke, corrected, newer = 0, 0, ""
         for kind, voxels, codes in self.done:
+            if kind == "classes":
+                stroke, corrected = codes[stroke], codes[corrected]
+                continue
             if voxel not in voxels:
                 continue
-            code = codes[voxels.index(voxel)]
+            code = int(codes[voxels.index(voxel)])
             if kind == "correction":
                 corrected, newer = code, kind
             else:
@@ -72,7 +83,7 @@ def replay(journal):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
-    """Strokes, erasing, corrections, taking back, undo, redo, new models, restarts."""
+    """Strokes, erasing, corrections, taking back, classes, undo, redo, new models, restarts."""
     rng, path = np.random.default_rng(seed), tmp_path / "strokes.sqlite"
     journal, brute = Journal(path), Brute()
     scribbles, corrections = np.zeros(SHAPE, np.uint8), Corrections(SHAPE)
@@ -90,7 +101,7 @@ def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
         assert differ <= set(changed)
 
     for _ in range(120):
-        kind = rng.choice(["stroke", "erase", "correction", "take back", "undo", "redo", "restart"])
+        kind = rng.choice([*KINDS])
         seen.add(str(kind))
         voxels = np.sort(rng.choice(SIZE, rng.integers(1, 12), replace=False))
         if kind in ("undo", "redo"):
@@ -102,6 +113,12 @@ def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
             journal.close()
             journal = Journal(path)
             scribbles, corrections = replay(journal)
+        elif kind == "classes":
+            number, into = rng.choice(range(2, 5), 2, replace=False)
+            step = ClassStep((1, 2, 3, 4), int(number), int(rng.choice([0, into])))
+            entry = class_change(scribbles, corrections.codes, step)
+            brute.add("classes", (), [int(code) for code in step.table])
+            take(journal.append(entry), entry)
         else:
             made = Stroke if kind in ("stroke", "erase") else Correction
             now = scribbles if made is Stroke else corrections.codes
@@ -116,7 +133,7 @@ def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
         lessons = taught(scribbles, words).reshape(-1)
         assert [brute.label(v, model.flat[v]) for v in range(SIZE)] == list(record)
         assert [brute.lesson(v) for v in range(SIZE)] == list(lessons)
-    assert len(seen) == 7
+    assert len(seen) == len(KINDS)
     again, found = replay(journal)
     assert list(taught(again, found.words(again)).flat) == list(lessons)
 
@@ -147,6 +164,23 @@ def test_undo_takes_back_the_newest_of_both_kinds_over_restarts(tmp_path):
     scribbles, corrections = replay(journal)
     assert list(np.flatnonzero(scribbles)) == [3]  # corrections are no strokes
     assert list(corrections.codes.flat[[3, 4, 9]]) == [1, 2, 0]
+
+
+def test_one_correction_is_taken_back_also_after_classes_went_and_came_back(tmp_path):
+    """What is left is what would have been without it, in the codes that classes have now."""
+    path = tmp_path / "strokes.sqlite"
+    journal = Journal(path)
+    journal.append(correction([3, 4], [0, 0], [4, 4]))
+    journal.append(correction([4, 5], [4, 0], [2, 3]))
+    for gone in (3, 2):  # the second is undone again
+        now = read_corrections(journal, SHAPE).codes
+        step = ClassStep((1, 2, 3, 4) if gone == 3 else (1, 2, 4), gone)
+        journal.append(class_change(np.zeros(SHAPE, np.uint8), now, step))
+    assert list(read_corrections(journal, SHAPE).codes.flat[3:6]) == [2, 0, 0]
+    journal.undo()
+    assert list(read_corrections(journal, SHAPE).codes.flat[3:6]) == [3, 2, 0]
+    assert list(read_corrections(journal, SHAPE, without=2).codes.flat[3:6]) == [3, 3, 0]
+    assert list(read_corrections(journal, SHAPE, without=1).codes.flat[3:6]) == [0, 2, 0]
 
 
 def test_journals_from_before_corrections_open_and_stay_readable(tmp_path):

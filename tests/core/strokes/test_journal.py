@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.strokes.journal import Journal, Stroke, difference
+from cmfnet_napari.core.strokes.entries import Stroke, difference
+from cmfnet_napari.core.strokes.journal import Journal
 
 SHAPE = (5, 7, 11)
 
 WRITER = """
 import sys, numpy as np
-from cmfnet_napari.core.strokes.journal import Journal, Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
+from cmfnet_napari.core.strokes.journal import Journal
 journal = Journal(sys.argv[1])
 size = 5 * 7 * 11
 for k in range(100_000):

@@ -10,7 +10,8 @@ import pytest
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.strokes.journal import Correction, Journal, Stroke
+from cmfnet_napari.core.strokes.entries import Correction, Stroke
+from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.mend import mend
 
 SHAPE, STROKES = (10, 20, 30), 300

@@ -10,7 +10,7 @@ from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import load_labels
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.gui.conftest import SHAPE
 from tests.gui.event_loop import own_time
@@ -127,7 +127,7 @@ def test_classes_are_kept_with_the_case(opened):
     panel.table.item(2, 1).setText("Oedema")
     names = [entry.name for entry in opened.session.case.classes]
     assert names == ["Background", "Tumour", "Oedema"]
-    assert opened.scribble_panel.auto.kind.itemText(2) == "Oedema, inside the contour"
+    assert opened.scribble_panel.auto.kind.itemText(2) == "Oedema, inside"
 
 
 def test_coverage_is_counted(opened, hand, qtbot, journal):

@@ -6,7 +6,7 @@ import numpy as np
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
+from qtpy.QtWidgets import QAbstractScrollArea, QApplication, QDockWidget, QWidget
 
 from cmfnet_napari.gui.patient.layers import segmentation_layer
 from cmfnet_napari.gui.shared.preferences import preferences
@@ -73,7 +73,11 @@ def test_the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot):
 
 def test_images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot):
     window, session = opened.window(), opened.session
-    window.resize(1440, 900)
+    opened.setMaximumWidth(opened.minimumWidth())  # what a user can make it
+    for width, height in ((1280, 800), (1440, 900)):
+        window.resize(width, height)
+        qtbot.wait(50)
+        nothing_is_cut_at_the_right(opened, qtbot)
     layouts = opened.workbench.layouts
     layouts.show("planes")
     qtbot.wait(300)
@@ -108,6 +112,26 @@ def test_images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot):
     layouts.enlarge(MAIN)
     layouts.show("one")
     assert main.canvas.native.isVisible()
+
+
+def nothing_is_cut_at_the_right(dock, qtbot):
+    """In no tab, where the panel is narrowest and with the scroll bar."""
+    bars = []
+    for index in range(dock.tabs.count()):
+        dock.tabs.setCurrentIndex(index)
+        qtbot.wait(20)
+        area = dock.tabs.widget(index)
+        width, panel = area.viewport().width(), area.widget()
+        bars.append(area.verticalScrollBar().isVisible())
+        for child in panel.findChildren(QWidget):
+            above = child.parentWidget()
+            while above is not panel and not isinstance(above, QAbstractScrollArea):
+                above = above.parentWidget()
+            if child.isVisible() and above is panel:
+                right = child.mapTo(panel, QPoint(child.width(), 0)).x()
+                assert right <= width, (dock.tabs.tabText(index), child, right, width)
+    assert bars[1]
+    assert bars[3]
 
 
 def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
@@ -147,6 +171,10 @@ def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
     assert places["S"][0] > places["I"][0]  # z, y, x run to the head, the back and the left
     assert places["P"][1] > places["A"][1]
     assert places["L"][2] > places["R"][2]
+    camera, height = solid.view.model.scene.camera, solid.widget.canvas.native.height()
+    for letter in "SI":
+        above = (places[letter][0] - camera.center[0]) * camera.zoom  # pixels, from the front
+        assert abs(above) <= height / 2 - 12  # half a letter
     layer.visible = False
     qtbot.waitUntil(lambda: not solid.letters._text.visible)
 

@@ -10,7 +10,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.report import page
 from cmfnet_napari.core.review.case_contour import case_contour, superseded
-from cmfnet_napari.core.strokes.journal import Correction
+from cmfnet_napari.core.strokes.entries import Correction
 from cmfnet_napari.gui.export import dicom_export, report_export
 from cmfnet_napari.gui.export.dicom_export import OUTDATED, Choice, Contour, DicomExport
 from cmfnet_napari.gui.patient.opened import reopen

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.review.places import Place
 from cmfnet_napari.core.review.record import REVIEW_FILE
-from cmfnet_napari.core.strokes.journal import Stroke
+from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.gui.review import review as module
 from cmfnet_napari.gui.review.review import Review
 from tests.gui_logic.stand_ins import SHAPE, StandInResult

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.events import encode
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
+from cmfnet_napari.gui.patient.classes import add_class
 from cmfnet_napari.gui.training.base_models import (
     BaseModels,
     add_model,
@@ -16,6 +17,7 @@ from cmfnet_napari.gui.training.base_models import (
     model_words,
     own_model,
 )
+from cmfnet_napari.gui.training.start_panel import proposed
 from tests.gui_logic.stand_ins import finished
 
 
@@ -76,3 +78,16 @@ def test_a_patients_own_model_is_that_of_the_last_fit_if_it_is_there(session):
     assert own_model(session.case) is None
     write(run / "model.safetensors")
     assert own_model(session.case).path == run / "model.safetensors"
+
+
+def test_a_class_without_a_stroke_changes_nothing_that_is_proposed(session, tmp_path):
+    """The model of the package knows one class; a second that is only named is none yet."""
+    built_in = write(tmp_path / "built-in" / "limb.safetensors")
+    session.open()
+    case = session.case
+    case.study.mr = object()
+    case.classes = add_class(case.classes, "Node")
+    assert proposed(case, np.array([0, 1, 2])) == built_in
+    assert proposed(case, np.array([0, 1, 2, 3])) is None
+    case.study.mr = None
+    assert proposed(case, np.array([0, 1, 2])) is None

@@ -193,7 +193,7 @@ def test_a_contour_of_an_earlier_session_counts_with_a_model_of_these_images(
     (run / "events.jsonl").write_text(events.encode(finished()))
     monkeypatch.setattr(
         "cmfnet_napari.gui.training.refinement.read_card",
-        lambda _path: SimpleNamespace(study=study),
+        lambda _path: SimpleNamespace(study=study, labels=2),
     )
     session.opened.emit()
     assert refinement.state == state

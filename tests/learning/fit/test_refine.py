@@ -13,7 +13,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.fit.runs import read_run
 from cmfnet_napari.core.images.study import load_labels
-from cmfnet_napari.core.strokes.journal import difference
+from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.fit import refine as refining
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import agreement
