@@ -8,6 +8,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
@@ -20,8 +21,8 @@ _COUNT = "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM strokes"
 Identity = tuple[int, int] | None
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection that any thread may use; `mode` is SQLite's ``ro``, ``rw`` or ``rwc``."""
+def connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
+    """A connection that any thread may use; the modes are SQLite's."""
     uri = f"{path.resolve().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, check_same_thread=False)
 
