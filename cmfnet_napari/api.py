@@ -11,6 +11,7 @@ Scribbles: 0 unlabelled, 1 background, 2, 3, … the classes. Labels of a contou
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -271,6 +272,7 @@ def fit(
         The strokes do not do, the folder holds something else, the model has other classes, the
         device is not there, memory does not suffice, or training diverged.
     """
+    began = time.monotonic()
     from cmfnet_napari.learning.fit.callbacks import Hooks
     from cmfnet_napari.learning.fit.start import fit as run_fit
 
@@ -281,7 +283,15 @@ def fit(
     hooks.emit = on_event or hooks.emit
     hooks.request = request or hooks.request
     finished = run_fit(
-        study, strokes, run, config, device=device, base=base, names=names, hooks=hooks
+        study,
+        strokes,
+        run,
+        config,
+        device=device,
+        base=base,
+        names=names,
+        hooks=hooks,
+        began=began,
     )
     return None if finished is None else _fit_result(run, finished)
 

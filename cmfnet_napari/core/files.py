@@ -40,7 +40,9 @@ def check_name(path: Path) -> None:
         ) from error
 
 
-def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Path:
+def write_safely(
+    path: Path, ending: str, write: Callable[[Path], object], private: bool = False
+) -> Path:
     """Write through a file beside the target, flush it to disk, then rename it.
 
     Parameters
@@ -51,6 +53,8 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
         Ending that the writer needs to see, such as ``".nii.gz"``.
     write : callable
         Writes the whole file at the path it is given.
+    private : bool
+        Let the user alone read it, wherever it lies.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
     part = path.with_name(f".{uuid.uuid4().hex}{ending}")
     try:
         write(part)
-        keep_private(part)
+        keep_private(part, private)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         replace(part, path)
@@ -73,13 +77,30 @@ def write_safely(path: Path, ending: str, write: Callable[[Path], object]) -> Pa
     return path
 
 
-def keep_private(path: Path) -> None:
+def keep_private(path: Path, anywhere: bool = False) -> None:
     """Let the user alone read a file in a folder that the user alone can read, whatever the umask.
 
-    On Windows folders hand their rights on by themselves.
+    On Windows folders hand their rights on by themselves. `anywhere`: in any other folder too.
     """
-    if os.name == "posix" and not path.parent.stat().st_mode & 0o077:
+    if os.name == "posix" and (anywhere or not path.parent.stat().st_mode & 0o077):
         path.chmod(0o600)
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that the user alone can read, whatever the umask, and those it is in.
+
+    A folder that is there already stays as it is.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    for folder in reversed([path, *path.parents]):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+    return path
 
 
 def replace(source: Path, target: Path) -> None:
@@ -101,6 +122,37 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(0.05)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file, whole or not at all; a half one before it stays by itself.
+
+    Raises
+    ------
+    UserError
+        It cannot be written, as when the disk is full.
+    """
+    try:
+        with open(path, "ab") as file:
+            size = file.tell()
+            try:
+                file.write(b"\n" * _is_cut(path) + line.encode() + b"\n")
+                file.flush()
+            except OSError:
+                file.truncate(size)
+                raise
+        keep_private(path)
+    except OSError as error:
+        raise UserError(f"{path.name} could not be written: {_why_not(path, error)}") from error
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a text file ends in the middle of a line."""
+    with open(path, "rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
 def read_json(path: Path) -> JsonObject:
     """Read a JSON object; UserError when it is missing or broken."""
     try:
@@ -112,13 +164,20 @@ def read_json(path: Path) -> JsonObject:
     return value
 
 
-def write_json(path: Path, value: JsonObject) -> Path:
-    """Write a JSON object so that a half-written file never replaces a good one."""
+def write_json(path: Path, value: JsonObject, private: bool = False) -> Path:
+    """Write a JSON object so that a half-written file never replaces a good one.
+
+    `private` is as in `write_safely`.
+    """
     text = json.dumps(value, indent=1)
-    return write_safely(path, path.suffix, lambda part: part.write_text(text, encoding="utf-8"))
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    return write_safely(path, path.suffix, write, private)
 
 
-def new_folder(path: Path, but: Collection[str] = ()) -> Path:
+def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> Path:
     """Make a folder for a run or a training; what an earlier one wrote is never overwritten.
 
     Parameters
@@ -127,6 +186,8 @@ def new_folder(path: Path, but: Collection[str] = ()) -> Path:
         The folder, which may be there and empty.
     but : collection of str
         Names of files that do not count, such as a lock.
+    private : bool
+        Let the user alone read it, if it is made.
 
     Raises
     ------
@@ -137,6 +198,8 @@ def new_folder(path: Path, but: Collection[str] = ()) -> Path:
     if path.exists() and (not path.is_dir() or any(p.name not in but for p in path.iterdir())):
         raise UserError(f"{path} already holds something. Choose a new folder.")
     try:
+        if private:
+            private_folder(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error

@@ -154,6 +154,6 @@ class Workbench(QObject):
 
 def _first_place(scribbles: np.ndarray) -> tuple[int, int, int]:
     """The slice with most strokes of classes, else the middle one; and the middle of it."""
-    marked = (scribbles >= FIRST_CLASS).sum(axis=(1, 2))
+    marked = [int((plane >= FIRST_CLASS).sum()) if plane.any() else 0 for plane in scribbles]
     z, y, x = (n // 2 for n in scribbles.shape)
-    return (int(marked.argmax()) if marked.any() else z), y, x
+    return (int(np.argmax(marked)) if any(marked) else z), y, x

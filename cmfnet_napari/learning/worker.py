@@ -12,10 +12,10 @@ import queue
 import signal
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 from torch import nn
@@ -32,6 +32,7 @@ from cmfnet_napari.core.fit.runs import PREDICT_RUN
 from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.core.strokes.corrections import Corrections, taught
 from cmfnet_napari.core.strokes.entries import Correction
+from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, release_memory
 from cmfnet_napari.learning.fit.callbacks import Hooks, Request
@@ -47,19 +48,33 @@ from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.predictor import predict_study
 
 LAST_SECONDS = 15.0  # for the last checkpoint, when the window is gone
+_TOO_LONG = f"a line of {events.LONGEST_LINE >> 20} MB or more"
+_UNREADABLE = (
+    "The training program was told something that it cannot read ({what}), so nothing was done. "
+    "Try again; if it happens again, close napari and open it again."
+)
 
 
 class Inbox:
     """Commands from stdin, read in a thread of their own so that a fit never waits for them."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._commands: queue.Queue[events.Command] = queue.Queue()
+    def __init__(self, stream: BinaryIO) -> None:
+        self._commands: queue.Queue[events.Command | UserError] = queue.Queue()
         self._request: Request = ""
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def next(self) -> events.Command:
-        """Wait for a fit, predict, refine or quit."""
-        return self._commands.get()
+        """Wait for a fit, predict, refine or quit.
+
+        Raises
+        ------
+        UserError
+            What came is no command: whoever waits for an answer to it is told.
+        """
+        command = self._commands.get()
+        if isinstance(command, UserError):
+            raise command
+        return command
 
     def begin(self) -> None:
         """Forget a stop that came before the work it was meant for."""
@@ -70,11 +85,15 @@ class Inbox:
         """What the fit in progress is asked to do."""
         return self._request
 
-    def _read(self, stream: TextIO) -> None:
-        for line in stream:
-            command = events.decode_command(line)
+    def _read(self, stream: BinaryIO) -> None:
+        while line := stream.readline(events.LONGEST_LINE):
+            too_long = len(line) == events.LONGEST_LINE
+            while too_long and line and not line.endswith(b"\n"):
+                line = stream.readline(events.LONGEST_LINE)
+            command = None if too_long else events.decode_command(line)
             if command is None:
-                print("A line on stdin was no command.", file=sys.stderr)
+                what = _TOO_LONG if too_long else "no command"
+                self._commands.put(UserError(_UNREADABLE.format(what=what)))
             elif isinstance(command, events.Stop):
                 self._request = self._request or "stop"
             elif isinstance(command, events.Quit):
@@ -112,10 +131,13 @@ class NewStrokes:
 
     def poll(self) -> Codes | None:
         """Scribbles when what they say has changed since the last call, else None."""
-        if self._journal.last_id() == self._last:
-            return None
         before = self.scribbles
-        self._catch_up()
+        try:
+            if self._journal.last_id() == self._last:
+                return None
+            self._catch_up()
+        except JournalHeldError:  # a backup, such as; they are there when it has ended
+            return None
         return None if np.array_equal(before, self.scribbles) else self.scribbles.copy()
 
     def _catch_up(self) -> None:
@@ -136,9 +158,7 @@ def serve(folder: Path) -> int:
     """
     out = _claim_stdout()
     os.umask(0o077)  # it writes into the case alone, which is the user's alone
-    if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8")  # whatever the system's locale
-    inbox = Inbox(sys.stdin)
+    inbox = Inbox(sys.stdin.buffer)
     signal.signal(signal.SIGTERM, lambda _number, _frame: inbox.quit())
     try:
         case = open_case(folder, read_only=True)
@@ -146,14 +166,17 @@ def serve(folder: Path) -> int:
         _say(out, events.Failed(reason=str(error)))
         return 1
     desk = Desk(case, inbox, out)
-    while not isinstance(command := inbox.next(), events.Quit):
-        inbox.begin()
+    while True:
         try:
+            command = inbox.next()
+            if isinstance(command, events.Quit):
+                return 0
+            inbox.begin()
             desk.work(command)
         except Exception as error:
-            print(redacted_traceback(error), file=sys.stderr)
-            _say(out, events.Failed(reason=_reason(error)))
-    return 0
+            with suppress(OSError):
+                print(redacted_traceback(error), file=sys.stderr)
+            desk.tell(events.Failed(reason=_reason(error)))
 
 
 class Desk:
@@ -173,6 +196,13 @@ class Desk:
         self._case, self._inbox, self._out = case, inbox, out
         self._learnt: Learnt | None = None
         self._reading: Reading | None = None
+
+    def tell(self, event: events.Event) -> None:
+        """Say something; when nobody listens any more, what is done is saved and the work ends."""
+        try:
+            _say(self._out, event)
+        except OSError:
+            self._inbox.quit()
 
     def work(self, command: events.Command) -> None:
         """Do what a command says."""
@@ -270,7 +300,7 @@ class Desk:
         self._check_classes(folder, card)
         run = RunFolder(folder, case.folder)
         finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
-        _say(self._out, finished.model_copy(update={"model": command.model}))
+        self.tell(finished.model_copy(update={"model": command.model}))
 
     def _check_classes(self, run: Path, card: Card) -> None:
         """Refuse what a model would say of classes, or learn of them, that are others by now."""
@@ -280,7 +310,7 @@ class Desk:
     def _listen(self, corrections: bool) -> tuple[Codes, Hooks]:
         """The strokes as they are, and what follows them from here on."""
         strokes = NewStrokes(self._case, corrections)
-        hooks = Hooks(lambda event: _say(self._out, event), self._inbox.request, strokes.poll)
+        hooks = Hooks(self.tell, self._inbox.request, strokes.poll)
         return strokes.scribbles.copy(), hooks
 
     def _keep(

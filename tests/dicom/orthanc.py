@@ -52,6 +52,12 @@ def free_port() -> int:
 
 
 def write_settings(folder: Path, orthanc: Orthanc, plugin: Path, extra: dict[str, object]) -> Path:
+    us = {
+        "AET": OUR_TITLE,
+        "Host": "127.0.0.1",
+        "Port": orthanc.our_port,
+        "UseDicomTls": extra.get("DicomTlsEnabled", False),
+    }
     settings = {
         "Name": "test",
         "Locale": "C",
@@ -67,7 +73,7 @@ def write_settings(folder: Path, orthanc: Orthanc, plugin: Path, extra: dict[str
         "DicomCheckCalledAet": True,
         "DicomAlwaysAllowEcho": False,
         "DicomAlwaysAllowStore": False,
-        "DicomModalities": {"us": [OUR_TITLE, "127.0.0.1", orthanc.our_port]},
+        "DicomModalities": {"us": us},
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
     path = folder / "orthanc.json"

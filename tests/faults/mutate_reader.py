@@ -1,7 +1,8 @@
 """Feeds files to the readers: ``python -m tests.faults.mutate_reader``, a process that may die.
 
 Lines ``KIND<tab>PATH`` come in on stdin; for each a line of JSON goes out: ``loaded``,
-``refused`` (a UserError), or ``traceback``, ``memory``, ``unclear`` or ``touched``, and why.
+``refused`` (a UserError), or ``traceback``, ``memory``, ``unclear``, ``changed`` (others read
+something else, and nothing was said) or ``touched``, and why.
 """
 
 from __future__ import annotations
@@ -12,20 +13,24 @@ import re
 import resource
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import SimpleITK as sitk
 import torch
+from scipy.spatial.distance import cdist
 
 from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.case.structures import load_structures
 from cmfnet_napari.core.case.view_state import parse_views
 from cmfnet_napari.core.dicom.importing.rasterise import rasterise
+from cmfnet_napari.core.dicom.importing.segments import read_segments
 from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import read_json
 from cmfnet_napari.core.fit.config import parse_config
 from cmfnet_napari.core.fit.events import Finished, Preview, decode_event
@@ -33,7 +38,8 @@ from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.fit.runs import interrupted_run, newest_prediction
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import Study, load_values, open_study
+from cmfnet_napari.core.images.study import Study, load_values, open_study, to_source_image
+from cmfnet_napari.core.images.volume import read_image
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.record import read_record
 from cmfnet_napari.core.strokes.scribbles import check_codes
@@ -42,6 +48,7 @@ from cmfnet_napari.learning.cohort.loaded_cases import load_cohort
 from cmfnet_napari.learning.engine.state import load_state
 from cmfnet_napari.learning.model.checkpoint import load_model
 from tests.faults.mutate_samples import ct
+from tests.faults.other_readers import contours, differences, segment_places
 
 MEMORY = 2 << 30  # bytes above what the process has before it reads a file
 LEFT = 512 << 20  # bytes that it may have more afterwards
@@ -53,8 +60,39 @@ _RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen"
 Touched = list[str]
 
 
-def _study(path: Path) -> None:
-    _check(open_study(path))
+class ChangedError(Exception):
+    """Others read something else from the file."""
+
+
+def _study(path: Path, kind: str = "") -> None:
+    with hear() as said:
+        study = open_study(path)
+    _check(study)
+    image = read_image(path)
+    if not said:  # else the user knows that something is changed
+        _same(differences(kind, path, image))
+        array = sitk.GetArrayFromImage(to_source_image(study.ct.array, study))
+        _same(["the study"] if not np.array_equal(array, sitk.GetArrayFromImage(image)) else [])
+
+
+def _same(faults: Iterable[str]) -> None:
+    found = "; ".join(faults)
+    if found:
+        raise ChangedError(found)
+
+
+def _segments(path: Path) -> None:
+    """Every voxel of a segment is where its frame says."""
+    file = path / "SEG.dcm"
+    segments = read_segments(file)
+    theirs = segment_places(file)
+    for segment in segments:
+        expected = theirs.get(segment.number, np.zeros((0, 3)))
+        ours = segment.grid.to_patient(np.argwhere(segment.mask))
+        _same([f"{len(ours)} voxels, others {len(expected)}"] if len(ours) != len(expected) else [])
+        if len(ours):
+            apart = cdist(ours, expected).min(axis=1).max()
+            _same([f"place, {apart:.3g} mm"] if apart > 0.1 * min(segment.grid.spacing) else [])
 
 
 def _structures(path: Path) -> None:
@@ -64,7 +102,13 @@ def _structures(path: Path) -> None:
     except UserError:
         _check(open_study(path))
     grid = Grid.from_image(ct())
-    for roi in read_structures(path / "RS.dcm"):
+    rois = read_structures(path / "RS.dcm")
+    drawn = [points for roi in rois if not roi.fault for points in roi.contours]
+    theirs = [points for parts in contours(path / "RS.dcm").values() for points in parts]
+    if not any(roi.fault for roi in rois):
+        same = len(drawn) == len(theirs) and sum(map(np.sum, drawn)) == sum(map(np.sum, theirs))
+        _same([] if same else ["contours"])
+    for roi in rois:
         try:
             mask, _ = rasterise(roi.contours, grid, roi.name)
         except UserError:  # such as: outside the image
@@ -140,11 +184,9 @@ def _cohort(path: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path], None]] = {
-    "NIfTI": _study,
-    "NRRD": _study,
-    "MHA": _study,
-    "DICOM": _study,
+    **{kind: partial(_study, kind=kind) for kind in ("NIfTI", "NRRD", "MHA", "DICOM")},
     "RTSTRUCT": _structures,
+    "SEG": _segments,
     "scribbles": _scribbles,
     "model": _model,
     "state": _state,
@@ -164,6 +206,8 @@ def judge(kind: str, path: Path) -> tuple[str, str]:
         clear = max(map(len, problems)) <= _LONGEST and not _UNCLEAR.search(sentence)
         several = kind != "cohort" and len(problems) > 1
         return ("refused" if clear and not several else "unclear"), sentence
+    except ChangedError as error:
+        return "changed", str(error)
     except MemoryError:
         return "memory", traceback.format_exc()
     except Exception:

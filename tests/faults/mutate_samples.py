@@ -16,6 +16,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.case.structures import Structure, save_structures
+from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.dicom.export.reference import read_reference
+from cmfnet_napari.core.dicom.export.roi import make_rois
+from cmfnet_napari.core.dicom.export.seg import new_segmentation, write_segmentation
 from cmfnet_napari.core.files import write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import make_config
@@ -52,15 +56,26 @@ def write_samples(root: Path) -> dict[str, list[Path]]:
     """
     makers: dict[str, list[Callable[[Path], None]]] = {
         "NIfTI": [lambda f: _image(f / "open.nii"), lambda f: _image(f / "open.nii.gz")],
-        "NRRD": [lambda f: _image(f / "open.nrrd"), lambda f: _image(f / "open.nrrd", False)],
-        "MHA": [lambda f: _image(f / "open.mha"), lambda f: _image(f / "open.mhd", False)],
+        "NRRD": [
+            lambda f: _image(f / "open.nrrd"),
+            lambda f: _image(f / "open.nrrd", False),
+            lambda f: _image(f / "open.nhdr", False),
+        ],
+        "MHA": [
+            lambda f: _image(f / "open.mha"),
+            lambda f: _image(f / "open.mhd", False),
+            _listed,
+        ],
         "DICOM": [
             write_series,
             _bare_series,
             _deflated_series,
+            _mr_series,
+            _oblique_series,
             *([_real_series] if REAL.exists() else []),
         ],
         "RTSTRUCT": [_structures],
+        "SEG": [_segmentation],
         "scribbles": [
             lambda f: _scribbles(f / "open.nii.gz"),
             lambda f: _scribbles(f / "open.nrrd"),
@@ -110,6 +125,19 @@ def _image(path: Path, packed: bool = True) -> None:
     sitk.WriteImage(image, str(path), useCompression=packed)
 
 
+def _listed(folder: Path) -> None:
+    """A MetaImage whose slices are files of their own (``LIST``)."""
+    names = []
+    for k, plane in enumerate(sitk.GetArrayFromImage(ct())):
+        names.append(f"slice{k}.raw")
+        (folder / names[-1]).write_bytes(plane.tobytes())
+    size = " ".join(map(str, SHAPE[::-1]))
+    spacing = " ".join(map(str, SPACING[::-1]))
+    head = f"ObjectType = Image\nNDims = 3\nDimSize = {size}\nElementSpacing = {spacing}\n"
+    head += "Offset = -4 5 60\nElementType = MET_SHORT\nElementDataFile = LIST\n"
+    (folder / "open.mhd").write_text(head + "\n".join(names) + "\n")
+
+
 def _scribbles(path: Path) -> None:
     sitk.WriteImage(scribbles(), str(path), useCompression=True)
 
@@ -142,6 +170,32 @@ def write_series(
         writer.SetFileName(str(out / f"slice{k:03d}.dcm"))
         writer.Execute(plane)
     return out
+
+
+def _mr_series(folder: Path) -> None:
+    tags = {"0008|0060": "MR", "0008|0016": "1.2.840.10008.5.1.4.1.1.4", "0018|0081": "90"}
+    write_series(folder, tags, sitk.Abs(ct()))
+
+
+def _oblique_series(folder: Path) -> None:
+    """Slices that lie aslant in the patient."""
+    image = ct()
+    turned = sitk.Euler3DTransform((0, 0, 0), 0.2, 0.1, 0.0).GetMatrix()
+    image.SetDirection(turned)
+    for path in sorted(write_series(folder, image=image).iterdir()):
+        data = pydicom.dcmread(path)
+        data.ImageOrientationPatient = [turned[k] for k in (0, 3, 6, 1, 4, 7)]
+        data.save_as(path)
+
+
+def _segmentation(folder: Path) -> None:
+    """A segmentation beside its series."""
+    series = write_series(folder, {"0020|0052": "1.2.826.0.1.3680043.2.1125.4.997"})
+    reference = read_reference(series)
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1:4, 2:6, 1:7], labels[3:5, 6:8, 2:4] = 1, 2
+    found = new_segmentation(reference, labels, make_rois([1, 2]), Maker())
+    write_segmentation(found, series / "SEG.dcm")
 
 
 def _bare_series(folder: Path) -> None:

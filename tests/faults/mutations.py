@@ -29,8 +29,16 @@ from tests.faults.mutate_samples import opened, write_samples
 SECONDS = 10  # of computing, for one file
 PATIENCE = 4  # times as long, for one that computes nothing or is kept from it
 START_SECONDS = 120
-_OFTEN = ("case.json", "strokes.sqlite", "events.jsonl", "config.json", "open.csv", "RS.dcm")
-FAILURES = ("crash", "traceback", "hang", "memory", "unclear", "touched")
+_OFTEN = (
+    "case.json",
+    "strokes.sqlite",
+    "events.jsonl",
+    "config.json",
+    "open.csv",
+    "RS.dcm",
+    "SEG.dcm",
+)
+FAILURES = ("crash", "traceback", "hang", "memory", "unclear", "changed", "touched")
 
 
 @dataclass
@@ -41,9 +49,11 @@ class Outcome:
     ----------
     files, loaded, refused : int
         All; read as if nothing were; refused with a clear sentence.
-    crash, traceback, hang, memory, unclear, touched : int
+    crash, traceback, hang, memory, unclear, changed, touched : int
         The process died; an error nobody foresaw; more than 10 s of computing; more than 2 GiB; a
-        sentence that tells of source code; a file elsewhere was written or a program started.
+        sentence that tells of source code; voxels, place or labels are others than those that
+        other programs read, and nothing was said; a file elsewhere was written or a program
+        started.
     kinds : dict
         Loaded, refused and failed files of each kind.
     notes : list of str
@@ -58,6 +68,7 @@ class Outcome:
     hang: int = 0
     memory: int = 0
     unclear: int = 0
+    changed: int = 0
     touched: int = 0
     kinds: dict[str, dict[str, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

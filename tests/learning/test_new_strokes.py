@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.strokes.entries import Correction, Stroke
+from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.learning.worker import NewStrokes
 
 SHAPE = (3, 4, 5)
@@ -16,8 +17,12 @@ def entry(kind, voxels, old, new):
     return kind(np.array(voxels), np.uint8(old), np.uint8(new))
 
 
+def held():
+    raise JournalHeldError("Another program holds the stroke journal.")
+
+
 @pytest.mark.parametrize("teach", [True, False])
-def test_corrected_voxels_count_as_strokes_unless_they_shall_not(tmp_path, teach):
+def test_corrected_voxels_count_as_strokes_unless_they_shall_not(tmp_path, teach, monkeypatch):
     values = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
     case = create_case(tmp_path / "case", study_from_images(sitk.GetImageFromArray(values)))
     case.journal.append(entry(Stroke, [3, 9], [0, 0], [2, 1]))
@@ -35,5 +40,10 @@ def test_corrected_voxels_count_as_strokes_unless_they_shall_not(tmp_path, teach
     case.journal.undo()
     case.journal.undo()
     assert list(strokes.poll().flat[[3, 4, 5, 9]]) == [2, 0, 0, 1]
+    case.journal.append(entry(Stroke, [4], [0], [2]))
+    monkeypatch.setattr(looker.journal, "last_id", held)  # a backup: training does not end
+    assert strokes.poll() is None
+    monkeypatch.undo()
+    assert strokes.poll().flat[4] == 2
     looker.close()
     case.close()

@@ -1,5 +1,6 @@
 """The worker as the window meets it: a process, JSON lines, a case folder."""
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from cmfnet_napari.core.case.case_classes import OTHER_CLASSES, RUN_CLASSES
 from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_previews, read_kept
@@ -20,6 +22,7 @@ from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.worker import Inbox
 
 from .conftest import Worker, coarse_ball, fit_command
 
@@ -141,6 +144,35 @@ def test_sigterm_saves_the_state(ball, case, worker):
     assert worker.process.wait(timeout=60) == 0
     (run,) = open_case(case.folder, read_only=True).runs()
     assert (run / STATE_FILE).exists()
+
+
+def test_a_worker_that_nobody_hears_saves_its_state(ball, case, worker):
+    worker.say(fit_command(ball.config, steps=100_000))
+    worker.until("step")
+    worker.process.stdout.close()
+    assert worker.process.wait(timeout=60) == 0
+    (run,) = open_case(case.folder, read_only=True).runs()
+    assert (run / STATE_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"command":"caf\xe9"}\n', "no command"),
+        (b'{"command":"' + b"x" * 60_000_000 + b'"}\n', "1 MB or more"),
+    ],
+    ids=["not UTF-8", "60 MB"],
+)
+def test_a_line_that_is_no_command_is_answered(line, words, monkeypatch):
+    monkeypatch.setattr("cmfnet_napari.learning.worker.LAST_SECONDS", 1e6)  # then it would exit
+    predict = events.Predict(model="runs/0001-quick")
+    begin = time.monotonic()
+    inbox = Inbox(io.BytesIO(line + events.encode(predict).encode() + b"\n"))
+    with pytest.raises(UserError, match=words):
+        inbox.next()
+    assert inbox.next() == predict
+    assert inbox.next() == events.Quit()
+    assert time.monotonic() - begin < 2
 
 
 def test_two_workers_make_two_runs(ball, case, worker):

@@ -14,13 +14,13 @@ from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.case.folder import (
     CARD_FILE,
     Case,
+    another_study,
     create_case,
     open_case,
     read_card,
     read_registrations,
 )
 from cmfnet_napari.core.case.lock import CaseReadOnlyError
-from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.registration.registrations import AS_IT_WAS, Registration
 
@@ -68,11 +68,6 @@ def case_for(
             case.study = replace(case.study, source_grid=study.source_grid)
     case.notice = " ".join(filter(None, (case.notice, lost)))
     return case
-
-
-def another_study(folder: Path) -> UserError:
-    """What to say of a case that belongs to other images."""
-    return UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
 
 
 def _find(study: Study, registration: Registration | None) -> tuple[Path, str]:

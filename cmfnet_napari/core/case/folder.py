@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 
@@ -38,7 +38,13 @@ from cmfnet_napari.core.case.case_classes import (
 from cmfnet_napari.core.case.lock import CaseLock
 from cmfnet_napari.core.case.study_files import check_images, read_study, write_study
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import check_name, read_json, replace, write_json
+from cmfnet_napari.core.files import (
+    check_name,
+    private_folder,
+    read_json,
+    replace,
+    write_json,
+)
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.registration.registrations import (
@@ -80,21 +86,17 @@ class Case:
         The window that had it last was not closed but killed.
     """
 
-    def __init__(self, folder: Path, study: Study, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, study: Study, lock: CaseLock | None) -> None:
         self.folder = folder
         self.study = study
-        self.read_only = read_only
+        self.read_only = lock is None
         self.notice = ""
         self.closed = False
-        self._lock = None if read_only else CaseLock(folder)
-        self.unclean = self._lock is not None and self._lock.unclean
-        try:
-            if not read_only:
-                self.notice = mend(folder / JOURNAL_FILE, prod(study.grid.shape))
-            self.journal = Journal(folder / JOURNAL_FILE, read_only)
-        except UserError:
-            self._release()
-            raise
+        self._lock = lock
+        self.unclean = lock is not None and lock.unclean
+        if lock is not None:
+            self.notice = mend(folder / JOURNAL_FILE, prod(study.grid.shape))
+        self.journal = Journal(folder / JOURNAL_FILE, self.read_only)
 
     def scribbles(self) -> np.ndarray:
         """The journal's fold: uint8 (z, y, x) on the Study's Grid."""
@@ -235,7 +237,7 @@ class Case:
     def new_run(self, name: str) -> Path:
         """Make the folder of the next run, ``runs/NNNN-name``."""
         runs = self.folder / "runs"
-        runs.mkdir(mode=0o700, exist_ok=True)
+        private_folder(runs)
         while True:  # two workers may want the same number
             number = 1 + max((int(p.name[:4]) for p in self.runs()), default=0)
             run = runs / f"{number:04d}-{name}"
@@ -252,9 +254,6 @@ class Case:
         """Release the journal and the case. Twice is once."""
         self.closed = True
         self.journal.close()
-        self._release()
-
-    def _release(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
@@ -272,7 +271,7 @@ def create_case(folder: str | Path, study: Study, registration: Registration | N
     _check_free(folder)
     part = folder.with_name(f".{uuid.uuid4().hex}.part")  # a folder that is half made is no case
     try:
-        part.mkdir(mode=0o700, parents=True)
+        private_folder(part)
         _write_case(part, study, registration)
         if folder.exists():
             shutil.rmtree(folder)
@@ -281,7 +280,8 @@ def create_case(folder: str | Path, study: Study, registration: Registration | N
         raise UserError(f"The case folder {folder} cannot be made ({error.strerror}).") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Case(folder, study)
+    with _held(folder, read_only=False) as lock:
+        return Case(folder, study, lock)
 
 
 def _check_free(folder: Path) -> None:
@@ -330,15 +330,33 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
     folder = Path(folder)
     _check_links(folder)
     card = read_card(folder)
-    check_images(folder, card)
-    if study is None:
-        study = read_study(folder, card)
-    elif study.content_hash != card.study:
-        raise UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
-    registrations = read_registrations(folder)
-    if len(registrations.entries) > 1:
-        study = study.moved(registrations.current.array)
-    return Case(folder, study, read_only)
+    with _held(folder, read_only) as lock:  # first: images are not compared for nothing
+        check_images(folder, card)
+        if study is None:
+            study = read_study(folder, card)
+        elif study.content_hash != card.study:
+            raise another_study(folder)
+        registrations = read_registrations(folder)
+        if len(registrations.entries) > 1:
+            study = study.moved(registrations.current.array)
+        return Case(folder, study, lock)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, read_only: bool) -> Iterator[CaseLock | None]:
+    """Hold a case for writing; it is let go of when what is done with it fails."""
+    lock = None if read_only else CaseLock(folder)
+    try:
+        yield lock
+    except BaseException:
+        if lock is not None:
+            lock.give_back()
+        raise
+
+
+def another_study(folder: Path) -> UserError:
+    """What to say of a case that belongs to other images."""
+    return UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
 
 
 def read_card(folder: Path) -> CaseCard:

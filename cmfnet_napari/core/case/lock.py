@@ -66,6 +66,7 @@ class CaseLock:
                 self._lock.release()  # a cleaner removed the other's lock; its window goes on
                 raise Timeout(path)
             self.unclean = self._lock.lock_counter == 1 and self._holder.exists()
+            self._found = self._holder.read_bytes() if self.unclean else b""
             self._holder.write_text(json.dumps(_me()), encoding="utf-8")
             keep_private(self._holder)
             keep_private(folder / LOCK_FILE)
@@ -85,6 +86,14 @@ class CaseLock:
         if self._lock.lock_counter == 1:
             self._holder.unlink(missing_ok=True)
         self._lock.release()
+
+    def give_back(self) -> None:
+        """Let others write, as if it had never been held: what a crash has left is kept."""
+        found = self._found
+        self.release()
+        if found:
+            self._holder.write_bytes(found)
+            keep_private(self._holder)
 
 
 def _is_at_work(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import read_json, write_json
+from cmfnet_napari.core.files import private_folder, read_json, write_json
 from cmfnet_napari.core.images.study import load_labels, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.words import clean
@@ -53,8 +53,7 @@ def save_structures(case: Case, structures: list[Structure]) -> None:
     """
     if case.read_only:
         raise UserError("This case is open in another window; structures are added there.")
-    folder = case.folder / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = private_folder(case.folder / FOLDER)
     kept: dict[str, dict[str, str]] = {}
     with suppress(UserError):
         kept = {entry["name"]: entry for entry in _entries(case)}

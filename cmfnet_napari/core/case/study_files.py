@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import private_folder
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.images.volume import Modality, Volume, from_image, read_image, write_image
 
@@ -19,8 +20,7 @@ def write_study(folder: Path, study: Study) -> dict[str, str]:
     dict of str to str
         SHA-256 of each file by its name, for `check_images`.
     """
-    images = folder / "study"
-    images.mkdir(mode=0o700)
+    images = private_folder(folder / "study")
     for name, volume in _volumes(study).items():
         write_image(volume.image(), images / f"{name}.nrrd")
     return {path.name: _digest(path) for path in sorted(images.iterdir())}

@@ -10,7 +10,7 @@ from scipy import ndimage
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.geometry.boxes import bounding_box, box_around
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, segmentation_code
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, count_codes, segmentation_code
 
 _CORNERS_TOUCH = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
 
@@ -87,7 +87,13 @@ def volumes_ml(labels: Wholes, grid: Grid, names: Sequence[str] | None = None) -
     names : sequence of str, optional
         Names of the classes 1, 2, … in order; a named class without a voxel has volume 0.
     """
-    counts = np.bincount(labels.ravel(), minlength=1 + len(names or ()))
+    return volumes_of(count_codes(labels), grid, names)
+
+
+def volumes_of(counts: Wholes, grid: Grid, names: Sequence[str] | None = None) -> dict[str, float]:
+    """The same from the voxels of each code (`count_codes`)."""
+    missing = max(0, 1 + len(names or ()) - len(counts))
+    counts = np.pad(counts, (0, missing))
     return {
         class_name(code, names): float(counts[code] * grid.voxel_ml)
         for code in range(1, len(counts))

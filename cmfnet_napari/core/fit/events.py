@@ -1,19 +1,32 @@
-"""Worker protocol: commands in, events out, both one JSON object a line.
+"""Worker protocol: commands in, events out, both one JSON object a line of UTF-8.
 
-Arrays travel as files in the case folder, never through the pipe.
+Arrays travel as files in the case folder, never through the pipe. So a line is short, and one that
+is not, or not UTF-8, is no message of ours.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cmfnet_napari.core.files import JsonObject
 
+LONGEST_LINE = 1 << 20  # bytes
+
+
+def _within_one(share: float) -> float:
+    return 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
+
+
+Share = Annotated[float, AfterValidator(_within_one)]
+Count = Annotated[int, Field(ge=0, lt=1 << 31)]  # more cannot be drawn
+
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A loss may be no number: that is said as it is, not as null, which would be no message.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class Fit(_Message):
@@ -70,7 +83,7 @@ class Choose(_Message):
 
     command: Literal["choose"] = "choose"
     model: str
-    step: int
+    step: Count
     device: str = "auto"
     corrections: bool = True
 
@@ -88,17 +101,20 @@ class Started(_Message):
     run: str
     device: str
     precision: str
-    steps: int
+    steps: Count
     parameters: int
-    from_step: int = 0
+    from_step: Count = 0
 
 
 class Step(_Message):
-    """Progress, at most five a second. `losses` holds every term, unweighted, and `total`."""
+    """Progress, at most five a second. `losses` holds every term, unweighted, and `total`.
+
+    `progress` is 0 … 1; what is left may be any number, as long as nobody knows.
+    """
 
     event: Literal["step"] = "step"
-    step: int
-    progress: float
+    step: Count
+    progress: Share
     elapsed_s: float
     remaining_s: float
     losses: dict[str, float]
@@ -113,7 +129,7 @@ class Preview(_Message):
     """
 
     event: Literal["preview"] = "preview"
-    step: int
+    step: Count
     labels: str
     agreement: float
     held_out: float | None = None
@@ -123,7 +139,7 @@ class Notice(_Message):
     """One sentence for the user while training goes on."""
 
     event: Literal["notice"] = "notice"
-    step: int
+    step: Count
     text: str
 
 
@@ -138,14 +154,14 @@ class Stopping(_Message):
     """The stop was heard: the best so far becomes the prediction."""
 
     event: Literal["stopping"] = "stopping"
-    step: int
+    step: Count
 
 
 class Saved(_Message):
     """A checkpoint is on disk."""
 
     event: Literal["saved"] = "saved"
-    step: int
+    step: Count
     model: str
 
 
@@ -163,7 +179,7 @@ class Finished(_Message):
     probabilities: str
     volumes_ml: dict[str, float]
     disagreement: str = ""
-    steps: int = 0
+    steps: Count = 0
     seconds: float = 0.0
     agreement: float = 0.0
     held_out: float | None = None
@@ -195,17 +211,17 @@ def encode(message: BaseModel) -> str:
     return message.model_dump_json()
 
 
-def decode_command(line: str) -> Command | None:
+def decode_command(line: str | bytes) -> Command | None:
     """The command on a line, or None when the line is none."""
     return _decode(_COMMAND, line)
 
 
-def decode_event(line: str) -> Event | None:
+def decode_event(line: str | bytes) -> Event | None:
     """The event on a line, or None when the line is none (kept for the log)."""
     return _decode(_EVENT, line)
 
 
-def _decode(adapter: TypeAdapter[T], line: str) -> T | None:
+def _decode(adapter: TypeAdapter[T], line: str | bytes) -> T | None:
     try:
         return adapter.validate_json(line)
     except ValidationError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 
@@ -10,12 +10,15 @@ import numpy as np
 import psutil
 import SimpleITK as sitk
 
+from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.errors import UserError
 
 _MOST_PACKED = 2000  # deflate packs 1:1032 at best, and no image is that dull
 _SPACING_MM = (1e-3, 1e3)
 _FARTHEST_MM = 1e6
 _SKEW = 1e-2  # of cosines that are not at right angles
+_EXACT = 1e-6  # of cosines that are: nothing is to be seen of that
+SAID_VOXELS = 0.1  # places that are farther apart than this are no rounding
 _PIXEL_BYTES = {
     sitk.sitkUInt16: 2,
     sitk.sitkInt16: 2,
@@ -109,6 +112,50 @@ def check_geometry(image: sitk.Image, name: str) -> None:
         raise UserError(f"{name} says that it lies at ({said}) mm. Export it again.")
     if not (np.abs(cosines @ cosines.T - np.eye(len(cosines))) <= _SKEW).all():
         raise skewed(name)
+
+
+def put_straight(image: sitk.Image, name: str) -> None:
+    """Put the axes of an image at right angles, where only a rounding has turned them.
+
+    Raises
+    ------
+    UserError
+        As `straightened`.
+    """
+    spacing, cosines = np.array(image.GetSpacing()), np.array(image.GetDirection()).reshape(3, 3)
+    if np.abs(cosines @ cosines.T - np.eye(3)).max() > _EXACT:
+        straight = straightened(cosines, spacing, image.GetSize(), name)
+        image.SetDirection(straight.ravel().tolist())
+
+
+def straightened(cosines: Doubles, spacing: Doubles, size: Sequence[int], name: str) -> Doubles:
+    """The axes at right angles that are nearest to those of an image.
+
+    Parameters
+    ----------
+    cosines : float array (3, 3)
+        Patient directions of the axes, each a column of length 1.
+    spacing : float array (3,)
+        mm along the axes.
+    size : sequence of int
+        Voxels along the axes.
+    name : str
+        What messages call the image.
+
+    Raises
+    ------
+    UserError
+        A voxel would lie more than a tenth of a voxel elsewhere: the image is sheared.
+    """
+    if not np.isfinite(cosines).all():
+        raise skewed(name)
+    left, _, right = np.linalg.svd(cosines)
+    straight: Doubles = left @ right
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in size])).reshape(len(size), -1)
+    apart = np.abs((cosines - straight) * spacing @ corners).max()
+    if apart > SAID_VOXELS * spacing.min():
+        raise skewed(name)
+    return straight
 
 
 def skewed(name: str) -> UserError:

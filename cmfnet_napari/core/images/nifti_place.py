@@ -9,10 +9,9 @@ from nibabel.spatialimages import HeaderDataError
 from cmfnet_napari.core.arrays import Doubles, three
 from cmfnet_napari.core.errors import UserError, say
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.header_check import skewed, times
+from cmfnet_napari.core.images.header_check import SAID_VOXELS, straightened, times
 
 _MM = {1: 1000.0, 3: 0.001}  # codes of metre and micron; all else is taken for millimetres
-_SAID_VOXELS = 0.1  # places that are farther apart than this are no rounding
 
 
 def read_place(header: Nifti1Header, shape: tuple[int, int, int], name: str) -> Grid:
@@ -44,12 +43,7 @@ def read_place(header: Nifti1Header, shape: tuple[int, int, int], name: str) -> 
             f"{name} says that its voxels are {times(sizes)} mm large, which cannot be. Export "
             "it again."
         )
-    cosines = affine[:3, :3] / sizes
-    left, _, right = np.linalg.svd(cosines)
-    straight = left @ right  # the nearest axes that are at right angles
-    apart = np.abs((cosines - straight) * sizes @ corners).max()
-    if apart > _SAID_VOXELS * sizes.min():
-        raise skewed(name)
+    straight = straightened(affine[:3, :3] / sizes, sizes, shape[::-1], name)
     _say_conflicts(header, affine, how, corners, name)
     lps = np.diag([-1.0, -1.0, 1.0])
     return Grid(
@@ -106,7 +100,7 @@ def _say_conflicts(
         return
     difference = (affine - _in_mm(header, other))[:3]
     apart = np.linalg.norm(difference[:, :3] @ corners + difference[:, 3:], axis=0).max()
-    if apart > _SAID_VOXELS * np.linalg.norm(affine[:3, :3], axis=0).min():
+    if apart > SAID_VOXELS * np.linalg.norm(affine[:3, :3], axis=0).min():
         say(
             f"{name} says in two ways where it lies, up to {apart:.3g} mm apart. Its sform is "
             "taken, as nibabel and most viewers do, not its qform. Check that it lies right."
@@ -118,7 +112,7 @@ def _say_sizes(header: Nifti1Header, affine: Doubles, corners: np.ndarray, name:
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     said = np.abs(header["pixdim"][1:4].astype(np.float64)) * _in_mm(header, np.eye(4))[0, 0]
     apart = np.abs(said - sizes) * corners.max(axis=1)
-    if (said > 0).all() and apart.max() > _SAID_VOXELS * sizes.min():
+    if (said > 0).all() and apart.max() > SAID_VOXELS * sizes.min():
         say(
             f"{name} says in two ways how large its voxels are: {times(sizes)} mm by its sform, "
             f"which is taken, and {times(said)} mm by its pixdim. Check its volumes."

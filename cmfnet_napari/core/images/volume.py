@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import check_name, write_safely
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.header_check import check_geometry, skewed
+from cmfnet_napari.core.images.header_check import check_geometry, put_straight, skewed
 from cmfnet_napari.core.images.itk_reader import DICOM, read_file, read_series
 from cmfnet_napari.core.images.nifti import is_nifti, read_nifti
 
@@ -85,6 +85,8 @@ def read_image(path: str | Path) -> sitk.Image:
         raise _unreadable(path.name, error) from error
     image = _as_3d(image, path.name)
     check_geometry(image, path.name)
+    if file_ending(path) in _READERS:
+        put_straight(image, path.name)
     return image
 
 

@@ -43,6 +43,7 @@ from cmfnet_napari.core.strokes.entries import (
 from cmfnet_napari.core.strokes.journal_file import (
     Disk,
     check_file,
+    check_held,
     check_stored,
     connect,
     connect_to_look,
@@ -91,7 +92,7 @@ class Journal:
     Raises
     ------
     UserError
-        The file is no journal, is damaged, or cannot be opened.
+        The file is no journal, is damaged, cannot be opened, or another program holds it.
     """
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
@@ -113,6 +114,7 @@ class Journal:
             self._steps: dict[int, ClassStep] = {}
             self._catch_up()
         except (sqlite3.Error, ValueError, OSError) as error:
+            check_held(error, self._path)
             raise UserError(
                 f"The stroke journal {self._path.name} cannot be opened ({why(error)})."
             ) from error
@@ -138,7 +140,7 @@ class Journal:
                 number = self._newest()
         except sqlite3.Error as error:
             raise not_saved(error) from error
-        check_stored(self._db, self._path)
+        check_stored(self._db, self._path, number)
         self._last = number
         _take(number, stroke.source, stroke.target, self._done, self._undone)
         if isinstance(stroke, ClassChange):
@@ -340,6 +342,7 @@ class Journal:
         try:
             return read()
         except (sqlite3.Error, zlib.error, ValueError, TypeError) as error:
+            check_held(error, self._path)
             raise self._damaged(why(error)) from error
 
     def _damaged(self, why: str) -> UserError:

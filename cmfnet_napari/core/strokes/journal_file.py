@@ -11,14 +11,21 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import keep_private
 from cmfnet_napari.core.privacy import printable
 
 _RETRY_SECONDS = 1.0
 _WAIT_SECONDS = 1.5  # for another program that holds the file
 _NO_ROOM_BESIDE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-_COUNT = "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM strokes"
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_COUNT = "SELECT COUNT(*) FROM strokes"
+_ENTRY = "SELECT time, source, new FROM strokes WHERE id = ?"
 
 Identity = tuple[int, int] | None
+
+
+class JournalHeldError(UserError):
+    """Another program holds the file, and lets nobody read it."""
 
 
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
@@ -41,6 +48,7 @@ def connect_to_look(path: Path) -> tuple[sqlite3.Connection, TemporaryDirectory[
     for name in (path.name, f"{path.name}-wal"):
         if path.with_name(name).exists():
             shutil.copyfile(path.with_name(name), Path(copy.name, name))
+            keep_private(Path(copy.name, name))
     return connect(Path(copy.name, path.name), "rw"), copy
 
 
@@ -66,8 +74,9 @@ def check_file(db: sqlite3.Connection, path: Path, opened: Identity) -> None:
         number += 1
     try:
         db.execute("VACUUM INTO ?", (str(ours),))
+        keep_private(ours)
         kept = f"All strokes until now are in {ours.name} beside it."
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         kept = f"Those until now could not be written beside it ({why(error)})."
     raise UserError(
         f"Another program replaced or deleted the stroke journal {path.name}: this stroke is not "
@@ -75,26 +84,40 @@ def check_file(db: sqlite3.Connection, path: Path, opened: Identity) -> None:
     )
 
 
-def check_stored(db: sqlite3.Connection, path: Path) -> None:
-    """Raise UserError unless whoever opens the file now finds all entries of a connection in it."""
-    ours = db.execute(_COUNT).fetchone()
+def check_stored(db: sqlite3.Connection, path: Path, number: int) -> None:
+    """Raise UserError unless whoever opens the file now finds a connection's newest entry in it."""
     try:
         with closing(connect(path, "ro")) as other:
-            theirs = other.execute(_COUNT).fetchone()
+            there = other.execute(_ENTRY, (number,)).fetchone()
+            if there == db.execute(_ENTRY, (number,)).fetchone():
+                return
+            theirs, ours = (one.execute(_COUNT).fetchone()[0] for one in (other, db))
     except sqlite3.Error as error:
         raise not_saved(error) from error
-    if theirs[0] < ours[0] or theirs[1] < ours[1]:
-        raise UserError(
-            f"Another program wrote into the stroke journal {path.name}: of {ours[0]} strokes it "
-            f"holds {theirs[0]}. Close the patient, bring the file back from a backup, and open "
-            "the patient again."
-        )
+    raise UserError(
+        f"Another program wrote into the stroke journal {path.name}: it holds {theirs} strokes, "
+        f"and {ours} were made. Close the patient, bring the file back from a backup, and open "
+        "the patient again."
+    )
+
+
+def check_held(error: Exception, path: Path) -> None:
+    """Raise JournalHeldError when that is what an error says: nothing is damaged then."""
+    if _code(error) in _HELD:
+        raise JournalHeldError(
+            f"Another program holds the stroke journal {path.name}, such as a backup "
+            f"({why(error)}). End that, then try again."
+        ) from error
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def not_saved(error: sqlite3.Error) -> UserError:
     """Why a stroke could not be written, and what to do, by what SQLite says."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    code = _code(error)
+    if code in _HELD:
         what = "Another program holds its file, such as a backup: end that"
     elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
         what = "The case folder cannot be written: make it writable"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import uuid
@@ -11,9 +10,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import replace
 from cmfnet_napari.core.strokes.entries import Row, entry_of
 from cmfnet_napari.core.strokes.journal import Journal, select
-from cmfnet_napari.core.strokes.journal_file import connect
+from cmfnet_napari.core.strokes.journal_file import JournalHeldError, connect
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file, and belongs to no other
@@ -41,7 +41,8 @@ def mend(path: Path, voxels: int) -> str:
     Raises
     ------
     UserError
-        The new journal could not be written; the damaged one is as it was.
+        The new journal could not be written, and the damaged one is as it was; or another program
+        holds it.
     """
     if not path.exists() or not _is_damaged(path, voxels):
         return ""
@@ -52,7 +53,7 @@ def mend(path: Path, voxels: int) -> str:
         _write(part, rows)
         for ending in _BESIDE:  # it would be taken for the new one's
             path.with_name(path.name + ending).unlink(missing_ok=True)
-        os.replace(part, path)
+        replace(part, path)
     except (OSError, sqlite3.Error) as error:
         raise UserError(
             f"The stroke journal {path.name} is damaged, and what can be read of it could not be "
@@ -77,6 +78,8 @@ def _is_damaged(path: Path, voxels: int) -> bool:
             journal.check_pages()
             for _, entry in journal.entries():
                 journal.check_inside(entry, voxels)
+    except JournalHeldError:
+        raise
     except UserError as error:
         cause = error.__cause__
         code = getattr(cause, "sqlite_errorcode", None)

@@ -85,9 +85,23 @@ def segmentation_code(code: int) -> int:
     return code - 1
 
 
+def count_codes(codes: Wholes, least: int = 1) -> Wholes:
+    """Voxels of each code 0, 1, … of an array (z, y, x), at least so many codes.
+
+    Slice by slice: of a large study as a whole it would take a second and eight times its memory,
+    and keep the window waiting meanwhile.
+    """
+    counts = np.zeros(max(least, 1 + int(codes.max(initial=0))), dtype=np.int64)
+    for plane in codes:
+        if plane.any():
+            counts += np.bincount(plane.reshape(-1), minlength=len(counts))
+    counts[0] += codes.size - counts.sum()
+    return counts
+
+
 def coverage(scribbles: Codes) -> dict[int, tuple[int, float]]:
     """Voxels and share of all voxels (0 … 1) of every scribble code that occurs, without 0."""
-    counts = np.bincount(scribbles.ravel(), minlength=2)
+    counts = count_codes(np.atleast_2d(scribbles), 2)
     return {
         int(code): (int(counts[code]), float(counts[code] / scribbles.size))
         for code in np.flatnonzero(counts)

@@ -120,8 +120,9 @@ class Comparison(QObject):
             Which of its structures is meant; where it is not clear, `asked` says so.
         """
         patient, case = self._session.patient, self._session.case
-        frame = "" if patient.images is None else patient.images.ct.origin.frame_uid
-        arguments = path, case.study.grid, class_names(case.classes), structure, frame
+        ct = None if patient.images is None else patient.images.ct
+        frame, stack = ("", None) if ct is None else (ct.origin.frame_uid, ct.stack)
+        arguments = path, case.study.grid, class_names(case.classes), structure, frame, stack
 
         def failed(error: Exception) -> None:
             if isinstance(error, SeveralStructuresError):

@@ -156,10 +156,11 @@ class ProvisionalContour(QObject):
             return
         if self.layer is None or self.layer not in self._session.viewer.layers:
             self._make_layer()
+        parts = [found.region] if self._region is None else [self._region, found.region]
         if self._region is not None:
             self._labels[self._region] = 0
         self._labels[found.region], self._region = found.labels, found.region
-        self._recorder.show(self._labels.copy())  # these are changed in place next time
+        self._recorder.show(self._labels, parts)  # a copy would be as large as the study
         case = self._session.case
         shown = self._recorder.snapshot() if self._session.corrections.version else found.labels
         volumes = volumes_ml(shown, case.study.grid, class_names(case.classes))

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.case_classes import translated
-from cmfnet_napari.core.contours.components import drop_unmarked, volumes_ml
+from cmfnet_napari.core.contours.components import drop_unmarked, volumes_of
 from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
@@ -19,8 +19,9 @@ from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.strokes.scribbles import count_codes
 from cmfnet_napari.gui.patient.classes import class_names, preview_colors, segmentation_colors
-from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
+from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
 from cmfnet_napari.gui.patient.layers import (
     OPENED,
     disagreement_layer,
@@ -34,7 +35,7 @@ from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
-_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # labels, probability, disagreement
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, Copies]  # labels, maps, labels again
 _SOON_MS = 150  # after an edit: figures follow once the hand has paused
 
 
@@ -45,6 +46,8 @@ class Result(QObject):
     ----------
     labels : uint8 array (z, y, x) or None
         The contour of record as it was measured last; another edit makes another array.
+    counts : int array (n,)
+        Its voxels of each segmentation code.
     volumes : dict of str to float
         Its volumes in ml by class name.
     hand : HandWork
@@ -76,6 +79,7 @@ class Result(QObject):
         self._soon = QTimer(self, singleShot=True, interval=_SOON_MS)
         self._soon.timeout.connect(self._measure)
         self.labels: np.ndarray | None = None
+        self.counts: np.ndarray = np.zeros(1, np.int64)
         self.volumes: dict[str, float] = {}
         self.hand = HandWork()
         self.run = ""
@@ -117,7 +121,7 @@ class Result(QObject):
         Corrections stand in it, but it is not edited: a moment later there is another one.
         """
         viewer, case = self._session.viewer, self._session.case
-        self._previewed, labels = labels, self._session.corrections.record_of(labels)
+        self._previewed, labels = labels, self._previewable(labels)
         if self._preview is not None and self._preview in viewer.layers:
             self._preview.data = labels
             return
@@ -242,7 +246,13 @@ class Result(QObject):
         if self.prediction is not None:
             self.prediction.colormap = segmentation_colors(self._session.case.classes)
 
-    def _show(self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None) -> None:
+    def _show(
+        self,
+        labels: np.ndarray,
+        probability: np.ndarray,
+        apart: np.ndarray | None,
+        copies: Copies | None = None,
+    ) -> None:
         self.remove_preview()
         self._whole, self.updating = labels, False
         maps = [self.probability] if apart is None else [self.probability, self.disagreement]
@@ -254,7 +264,8 @@ class Result(QObject):
                 self._drop(self.disagreement)
                 self.disagreement = None
         else:
-            self._show_anew(self._in_classes(labels), probability, apart)
+            shown = self._in_classes(labels)
+            self._show_anew(shown, probability, apart, copies if shown is labels else None)
         self._refresh()
 
     def _on_recoded(self, _labels: np.ndarray) -> None:
@@ -281,7 +292,11 @@ class Result(QObject):
             self._session.viewer.layers.remove(layer)
 
     def _show_anew(
-        self, labels: np.ndarray, probability: np.ndarray, apart: np.ndarray | None
+        self,
+        labels: np.ndarray,
+        probability: np.ndarray,
+        apart: np.ndarray | None,
+        copies: Copies | None,
     ) -> None:
         viewer, case = self._session.viewer, self._session.case
         self._let_go()
@@ -290,7 +305,9 @@ class Result(QObject):
         grid, colors = case.study.grid, segmentation_colors(case.classes)
         self.probability = probability_layer(probability, grid, "Probability")
         self.prediction = segmentation_layer(labels, grid, colors, "Prediction")
-        self._recorder = self._session.show_contour(self.prediction, labels, lambda: self.run)
+        self._recorder = self._session.show_contour(
+            self.prediction, labels, lambda: self.run, copies
+        )
         self._recorder.replaced.connect(self._on_replaced)
         self.show_own(self.own)
         self.disagreement = None if apart is None else disagreement_layer(apart, case.study)
@@ -317,6 +334,10 @@ class Result(QObject):
 
         run_in_background(drop_unmarked, labels, drawn, done=show, failed=show_failure)
 
+    def _previewable(self, labels: np.ndarray) -> np.ndarray:
+        """Labels under the corrections; nobody writes into them, so without any they stay."""
+        return self._session.corrections.record_of(labels) if self.corrected else labels
+
     def _use(self, model: np.ndarray) -> None:
         if self._recorder is not None:
             self._recorder.show(model)
@@ -327,7 +348,7 @@ class Result(QObject):
 
     def _on_corrected(self, _voxels: np.ndarray) -> None:
         if self._previewed is not None and self._is_shown(self._preview):
-            self._preview.data = self._session.corrections.record_of(self._previewed)
+            self._preview.data = self._previewable(self._previewed)
         if self._recorder is not None:
             self.edited.emit()
             self._soon.start()
@@ -341,16 +362,22 @@ class Result(QObject):
         self._measuring += 1
         number, case = self._measuring, self._session.case
         grid, names = case.study.grid, class_names(case.classes)
-        model, labels, times = recorder.model, recorder.snapshot(), self._session.corrections.times
+        (recorded, version), model = recorder.settled(), recorder.model
+        times = self._session.corrections.times
 
-        def compute() -> tuple[dict[str, float], HandWork]:
-            work = hand_work(model, labels, grid, names, times)
-            return volumes_ml(labels, grid, names), work
+        def compute() -> tuple[np.ndarray, np.ndarray, HandWork]:
+            labels = recorded.copy()  # here, where nobody waits for it
+            return labels, count_codes(labels), hand_work(model, labels, grid, names, times)
 
-        def show(answer: tuple[dict[str, float], HandWork]) -> None:
-            if self._recorder is recorder and self._measuring == number:
-                self.labels, (self.volumes, self.hand) = labels, answer
-                self.changed.emit(self.volumes)
+        def show(answer: tuple[np.ndarray, np.ndarray, HandWork]) -> None:
+            if self._recorder is not recorder or self._measuring != number:
+                return
+            if recorder.version != version:  # an edit came while it was copied: half of it, maybe
+                self._soon.start()
+                return
+            self.labels, self.counts, self.hand = answer
+            self.volumes = volumes_of(self.counts, grid, names)
+            self.changed.emit(self.volumes)
 
         run_in_background(compute, done=show, failed=show_failure)
 
@@ -362,4 +389,5 @@ class Result(QObject):
 def _read(folder: Path, event: Finished, grid: Grid) -> _Arrays:
     names = [event.labels, event.probabilities, *filter(None, [event.disagreement])]
     labels, probability, *apart = (load_values(inside(folder, name), grid) for name in names)
-    return labels, probability, from_percent(apart[0]) if apart else None
+    copies = labels.astype(np.uint8), labels.astype(np.uint8)
+    return labels, probability, from_percent(apart[0]) if apart else None, copies

@@ -19,12 +19,15 @@ from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import Node
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study, to_source_image
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, segmentation_code
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, count_codes, segmentation_code
 from cmfnet_napari.gui.pacs.known_pacs import KnownPacs
 from cmfnet_napari.gui.patient.classes import Classes
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 OUTDATED = "The contour has changed since this file was written. Export it again, then send it."
+
+
+Counted = tuple[Classes, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,18 @@ class Choice:
 
 
 class DicomExport(QObject):
-    """Exports what a callable returns, and sends what was exported."""
+    """Exports what a callable returns, and sends what was exported.
+
+    Parameters
+    ----------
+    contour : callable
+        What is exported: a copy.
+    parent : QObject, optional
+        It goes with it.
+    counted : callable, optional
+        Classes of the same, and the voxels of each segmentation code, where these are known
+        already; else the copy is counted.
+    """
 
     exported = Signal(str, object)  # file, Receipt
     refused = Signal(str)  # why nothing was written
@@ -69,9 +83,14 @@ class DicomExport(QObject):
     sent = Signal(str)  # what has happened, in a sentence
     not_sent = Signal(str)  # why
 
-    def __init__(self, contour: Callable[[], Contour], parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        contour: Callable[[], Contour],
+        parent: QObject | None = None,
+        counted: Callable[[], Counted] | None = None,
+    ) -> None:
         super().__init__(parent)
-        self._contour = contour
+        self._contour, self._counted = contour, counted or self._count
         self.known = KnownPacs(self)
         self.file = ""  # the last one exported
         self._written: Contour | None = None  # what is in it
@@ -84,12 +103,15 @@ class DicomExport(QObject):
         None when there is nothing yet.
         """
         try:
-            contour = self._contour()
+            classes, there = self._counted()
         except UserError:
             return (), frozenset()
-        there = np.bincount(contour.labels.ravel(), minlength=256)
-        named = [entry.code for entry in contour.classes if entry.code >= FIRST_CLASS]
-        return contour.classes, frozenset(c for c in map(segmentation_code, named) if not there[c])
+        named = [segmentation_code(entry.code) for entry in classes if entry.code >= FIRST_CLASS]
+        return classes, frozenset(c for c in named if c >= len(there) or not there[c])
+
+    def _count(self) -> Counted:
+        contour = self._contour()
+        return contour.classes, count_codes(contour.labels)
 
     def export(self, choice: Choice) -> None:
         """Write a file, unless it reads back differently.

@@ -7,8 +7,9 @@ from pathlib import Path
 from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.contours.result import Result
-from cmfnet_napari.gui.export.dicom_export import Contour, DicomExport
+from cmfnet_napari.gui.export.dicom_export import Contour, Counted, DicomExport
 from cmfnet_napari.gui.export.dicom_export_panel import DicomExportPanel
 from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.patient.session import Session
@@ -45,7 +46,7 @@ class ExportPanel(QWidget):
         self.written = text_label()
         self._buttons = [self.save_button, self.report_button, self.table_button]
         self._files = group("Files", self.missing, *self._buttons, self.written)
-        self.dicom = DicomExportPanel(DicomExport(self._contour, session))
+        self.dicom = DicomExportPanel(DicomExport(self._contour, session, self._counted))
         layout = column(self._files, self.dicom)
         layout.addStretch()
         self.setLayout(layout)
@@ -71,6 +72,12 @@ class ExportPanel(QWidget):
         how = "SEMIAUTOMATIC" if result.saw_strokes else "AUTOMATIC"
         maker = Maker(result.model_name, how, result.corrected)
         return Contour(result.shown(), case.study, case.classes, maker)
+
+    def _counted(self) -> Counted:
+        """Classes and voxels of each code of the contour of record, as it was measured last."""
+        if not self._result.exists:
+            raise UserError("There is no prediction yet. Train first.")
+        return self._session.case.classes, self._result.counts
 
     def _show_missing(self) -> None:
         text = missing_words(len(self._review.unseen("axial")), self._review.open_places)

@@ -161,7 +161,10 @@ class DicomChooser(QDialog):
         item.setData(0, _ENTRY, entry)
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsAutoTristate)
         for name in entry.names:
-            QTreeWidgetItem(item, [name]).setCheckState(0, _CLEAR)
+            if name in entry.empty:
+                QTreeWidgetItem(item, [f"{name} (empty: no contour)"]).setDisabled(True)
+            else:
+                QTreeWidgetItem(item, [name]).setCheckState(0, _CLEAR)
 
     def _items(self) -> Iterator[QTreeWidgetItem]:
         stack = [self.tree.invisibleRootItem()]

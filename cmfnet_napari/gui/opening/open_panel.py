@@ -8,15 +8,15 @@ from html import escape
 from qtpy.QtWidgets import QProgressBar, QWidget
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.images.hounsfield import OFFSET, lacks_offset
+from cmfnet_napari.core.images.hounsfield import OFFSET
 from cmfnet_napari.core.images.series.scan_result import Scan
-from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.opening.dicom_chooser import DicomChooser
 from cmfnet_napari.gui.opening.dicom_import import DicomImport
 from cmfnet_napari.gui.opening.recent_patients import RecentPatients
 from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.pacs.pacs_fetch_dialog import PacsFetchDialog
 from cmfnet_napari.gui.patient.opened import (
+    Opened,
     open_files,
     open_phantom,
     open_sample_patient,
@@ -171,11 +171,11 @@ class OpenPanel(QWidget):
 
     def _describe(self) -> None:
         patient = self._session.patient
-        self.subtract_button.setVisible(lacks_offset(patient.case.study.ct.array))
+        self.subtract_button.setVisible(patient.lacks_offset)
         folder = patient.case.folder
         lines = [
             f"<b>{escape(patient.title)}</b>",
-            *study_lines(patient.case.study),
+            *study_lines(patient),
             f"Everything you do is saved in the case folder<br>{breakable(escape(str(folder)))}",
         ]
         if patient.credit:
@@ -183,14 +183,15 @@ class OpenPanel(QWidget):
         self.info.setText("<br><br>".join(lines))
 
 
-def study_lines(study: Study) -> list[str]:
+def study_lines(opened: Opened) -> list[str]:
     """A study in words."""
+    study = opened.case.study
     z, y, x = study.grid.shape
     dz, dy, dx = study.grid.spacing
     ct = f"CT: {x} × {y} × {z} voxels of {dx:.2f} × {dy:.2f} × {dz:.2f} mm"
-    if study.mr is None:
+    if opened.mr_share is None:
         return [ct, "MR: none"]
-    return [ct, f"MR: has data in {100 * study.mr_fov.mean():.0f} % of the CT"]
+    return [ct, f"MR: has data in {100 * opened.mr_share:.0f} % of the CT"]
 
 
 def breakable(path: str) -> str:

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout, QWidget
 
 from cmfnet_napari.core.case.find_case import cases_folder
 from cmfnet_napari.core.case.folder import Case
+from cmfnet_napari.core.files import keep_private
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.patient.opened import open_case_again
 from cmfnet_napari.gui.patient.session import Session
@@ -101,7 +102,7 @@ def keep_picture(case: Case) -> None:
         height, width = pixels.shape
         image = QImage(pixels.data, width, height, width, QImage.Format.Format_Grayscale8)
         if image.save(str(path)):
-            path.chmod(0o600)  # the user's alone, as all of the case
+            keep_private(path)
 
 
 def picture(study: Study) -> np.ndarray:

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.corrections import (
+    Corrections,
     Words,
     contour_of_record,
     part_around,
@@ -26,6 +27,8 @@ class CaseCorrections(QObject):
     ----------
     case : Case
         Open.
+    known : Corrections
+        Those of its journal; followed from here on.
 
     Attributes
     ----------
@@ -39,10 +42,9 @@ class CaseCorrections(QObject):
     recorded = Signal(object)  # Correction: made, taken back, undone, redone
     teaching = Signal(bool)
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, known: Corrections) -> None:
         super().__init__()
-        self._case = case
-        self._known = case.corrections()
+        self._case, self._known = case, known
         self._author = _who()
         self.scribbles = np.zeros(case.study.grid.shape, np.uint8)
         self.teach = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from napari.components import Dims
@@ -10,6 +10,8 @@ from napari.layers import Labels
 from qtpy.QtCore import Signal
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.geometry.boxes import Box
+from cmfnet_napari.core.strokes.changes import changed_slices
 from cmfnet_napari.core.strokes.entries import Source, Stroke
 from cmfnet_napari.core.strokes.scribbles import segmentation_code
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
@@ -17,6 +19,9 @@ from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 from cmfnet_napari.gui.patient.layers import forget_history
 
 OWN_SHOWN = "The model's own contour is shown, which stays as it is. Untick it under Review first."
+
+
+Copies = tuple[np.ndarray, np.ndarray]
 
 
 class ContourRecorder(LayerRecorder):
@@ -34,6 +39,8 @@ class ContourRecorder(LayerRecorder):
         Says which contour `model` is, for the journal.
     dims : napari.components.Dims
         The viewer's: which plane is painted.
+    copies : tuple of two arrays, optional
+        Of the model, to be changed: where they were made already, nobody waits for them here.
 
     Attributes
     ----------
@@ -41,6 +48,8 @@ class ContourRecorder(LayerRecorder):
         As given last.
     own : bool
         Whether the layer shows the model's own contour, which cannot be edited.
+    version : int
+        Counts changes of the contour of record.
     """
 
     replaced = Signal()  # there is another model under the corrections
@@ -52,12 +61,18 @@ class ContourRecorder(LayerRecorder):
         corrections: CaseCorrections,
         run: Callable[[], str],
         dims: Dims,
+        copies: Copies | None = None,
     ) -> None:
-        before = corrections.record_of(model)
+        before, shown = copies or (model.astype(np.uint8), model.astype(np.uint8))
+        words = corrections.words
+        for array in (before, shown):
+            array.reshape(-1)[words.voxels] = corrections.labels_at(words.voxels, model)
         super().__init__(layer, before, dims)
         self.model, self.own, self._run, self._corrections = model, False, run, corrections
         self._waiting: np.ndarray | None = None  # a model that came while one was drawing
-        layer.data = before.copy()
+        self._parts: list[Box] | None = []  # where it differs; None: nobody has said
+        self.version = 0
+        layer.data = shown
         corrections.changed.connect(self._follow)
 
     def own_code(self, code: int) -> int:
@@ -82,9 +97,13 @@ class ContourRecorder(LayerRecorder):
 
     def snapshot(self) -> np.ndarray:
         """As `contour`, without what is being drawn or could not be saved; that is said then."""
+        return self.settled()[0].copy()
+
+    def settled(self) -> tuple[np.ndarray, int]:
+        """The same, to be copied elsewhere, with its version: at another one it has changed."""
         if not self._drawing:
             self._try(self.record)
-        return self._before.copy()
+        return self._before, self.version
 
     def contour(self) -> np.ndarray:
         """The contour of record with all that was edited, uint8 (z, y, x): a copy.
@@ -100,17 +119,30 @@ class ContourRecorder(LayerRecorder):
             self.record()
         return self._before.copy()
 
-    def show(self, model: np.ndarray) -> None:
+    def show(self, model: np.ndarray, parts: Sequence[Box] | None = None) -> None:
         """Put another model's labels under the corrections.
 
         Not while one is drawing, nor while an edit could not be saved: it waits for that.
+
+        Parameters
+        ----------
+        model : uint8 array (z, y, x)
+            It may be the same array, changed in place.
+        parts : sequence of Box, optional
+            Where alone it differs from the one before.
         """
         self._waiting = model
+        if parts is None or self._parts is None:
+            self._parts = None
+        else:
+            self._parts += parts
         if not self._drawing:
             self._try(self.record)
 
     def show_own(self, on: bool) -> None:
         """Show the model's own contour, to look at, or the contour of record."""
+        if on == self.own:
+            return
         self._try(self.record)
         self.own = on
         self._show_all()
@@ -134,6 +166,7 @@ class ContourRecorder(LayerRecorder):
         """Something else is said of voxels: edited here or elsewhere, undone, drawn over."""
         labels = self._corrections.labels_at(voxels, self.model)
         self._before.reshape(-1)[voxels] = labels
+        self.version += 1
         if self.own:
             return
         index = np.unravel_index(voxels, self._before.shape)
@@ -166,7 +199,24 @@ class ContourRecorder(LayerRecorder):
         super()._try(action)
         if self._waiting is None or self._drawing or self._complaint:
             return
-        self.model, self._waiting = self._waiting, None
-        self._before = self._corrections.record_of(self.model)
-        self._show_all()
+        self._take_over(self._waiting)
         self.replaced.emit()
+
+    def _take_over(self, model: np.ndarray) -> None:
+        """Put a model under the corrections where it differs from the one before."""
+        parts, self._waiting, self._parts = self._parts, None, []
+        if parts is None:
+            changed = None if model is self.model else changed_slices(self.model, model)
+            parts = [] if changed is None else [changed]
+        self.model = model
+        words, shown = self._corrections.words, self._data()
+        for part in parts:
+            self._before[part] = model[part]
+        self._before.reshape(-1)[words.voxels] = self._corrections.labels_at(words.voxels, model)
+        self.version += 1
+        for part in parts:  # the corrections in it are as they were
+            shown[part] = (model if self.own else self._before)[part]
+        if parts:
+            self.layer.refresh()
+            forget_history(self.layer)
+            self.layer.events.data(value=self.layer.data)  # as in `_follow`

@@ -16,7 +16,7 @@ from cmfnet_napari.core.case.structures import Structure, load_structures, save_
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.images.hounsfield import OFFSET, say_offset
+from cmfnet_napari.core.images.hounsfield import OFFSET, lacks_offset, say_offset
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import (
     Study,
@@ -27,8 +27,9 @@ from cmfnet_napari.core.images.study import (
     turn,
 )
 from cmfnet_napari.core.images.volume import from_image
+from cmfnet_napari.core.strokes.corrections import Corrections
 from cmfnet_napari.core.strokes.entries import difference
-from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes
+from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes, count_codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,10 @@ class Opened:
         The journal's strokes.
     counts : int array (MAX_CODE + 1,)
         Voxels of each scribble code.
+    entries : int
+        Number of the journal's newest entry that is in the scribbles.
+    corrections : Corrections
+        What was corrected of its contours, as far as that entry.
     mr_limits : (float, float) or None
         MR values shown black and white.
     title : str
@@ -55,6 +60,10 @@ class Opened:
         A sample's true or published contour, to compare with.
     structures : tuple of Structure
         Structures that came with the patient.
+    mr_share : float or None
+        Share of the CT's voxels (0 … 1) where the MR has data.
+    lacks_offset : bool
+        Whether the CT seems to be stored without the offset of Hounsfield units.
     ct_folder : str
         Where the CT's DICOM files were read from, or empty; kept in memory only.
     images : Choice or None
@@ -65,12 +74,16 @@ class Opened:
     case: Case
     scribbles: np.ndarray
     counts: np.ndarray
+    entries: int
+    corrections: Corrections
     mr_limits: tuple[float, float] | None
     title: str = "Patient"
     credit: str = ""
     notice: str = ""
     contour: np.ndarray | None = None
     structures: tuple[Structure, ...] = ()
+    mr_share: float | None = None
+    lacks_offset: bool = False
     ct_folder: str = ""
     images: Choice | None = field(default=None, repr=False)
 
@@ -203,18 +216,23 @@ def prepare(
 def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened:
     """Make a case ready to be shown; it is closed when that fails."""
     with _let_go_on_failure(case):
-        scribbles = case.scribbles()
+        scribbles = np.zeros(case.study.grid.shape, np.uint8)
+        entries = case.journal.fold(scribbles)
         structures, fault = _structures(case)
         say_offset(case.study.ct.array)
         return Opened(
             case=case,
             scribbles=scribbles,
-            counts=code_counts(scribbles),
+            counts=count_codes(scribbles, MAX_CODE + 1),
+            entries=entries,
+            corrections=case.corrections(),
             mr_limits=_mr_limits(case.study),
             title=title,
             credit=credit,
             notice=" ".join(filter(None, (case.notice, fault))),
             structures=structures,
+            mr_share=None if case.study.mr_fov is None else float(case.study.mr_fov.mean()),
+            lacks_offset=lacks_offset(case.study.ct.array),
         )
 
 
@@ -250,11 +268,6 @@ def _structures(case: Case) -> tuple[tuple[Structure, ...], str]:
         return tuple(load_structures(case)), ""
     except UserError as error:
         return (), f"Opened without its structures. {error}"
-
-
-def code_counts(scribbles: np.ndarray) -> np.ndarray:
-    """Voxels of each code (MAX_CODE + 1,) in uint8 scribbles (z, y, x)."""
-    return np.bincount(scribbles.ravel(), minlength=MAX_CODE + 1)
 
 
 def _mr_limits(study: Study) -> tuple[float, float] | None:

@@ -16,14 +16,14 @@ from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.class_order import ClassOrder, label_table
 from cmfnet_napari.core.strokes.entries import ClassChange, Correction, Stroke, class_change
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, count_codes
 from cmfnet_napari.gui.patient.after_crash import recovered
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.classes import Classes, classes_up_to, scribble_colors
-from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder
+from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 from cmfnet_napari.gui.patient.layers import LINE, OPENED, ROLE, case_layers, show_filled
-from cmfnet_napari.gui.patient.opened import Opened, code_counts, reopen
+from cmfnet_napari.gui.patient.opened import Opened, reopen
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info, show_warning
@@ -213,14 +213,18 @@ class Session(QObject):
             recorder.record()
 
     def show_contour(
-        self, layer: Labels, model: np.ndarray, run: Callable[[], str]
+        self,
+        layer: Labels,
+        model: np.ndarray,
+        run: Callable[[], str],
+        copies: Copies | None = None,
     ) -> ContourRecorder:
         """Show a contour under the user's corrections, and record what is edited on its layer.
 
         Parameters are as in `ContourRecorder`; call it before the layer is in the viewer.
         """
         layer.editable = self.writable
-        recorder = ContourRecorder(layer, model, self.corrections, run, self.viewer.dims)
+        recorder = ContourRecorder(layer, model, self.corrections, run, self.viewer.dims, copies)
         recorder.failed.connect(show_failure)
         self._contours[layer] = recorder
         self.contour_added.emit(layer)
@@ -299,12 +303,12 @@ class Session(QObject):
         if self.patient is not None:  # a sample from napari's menu, over an open patient
             self._leave()
             self._remove_case_layers(but=opened)
-        counts = opened.counts
-        if opened.case.journal.last_id():  # strokes drawn while it was read
-            opened.case.journal.fold(layer.data)
-            counts = code_counts(layer.data)
+        counts, known = opened.counts, opened.corrections
+        if opened.case.journal.last_id() != opened.entries:  # drawn while it was read
+            opened.case.journal.fold(layer.data, opened.entries)
+            counts, known = count_codes(layer.data, len(counts)), opened.case.corrections()
         self.patient = opened
-        corrections = CaseCorrections(opened.case)
+        corrections = CaseCorrections(opened.case, known)
         self._corrections = corrections
         self._recorder = StrokeRecorder(
             layer, opened.case.journal, corrections, counts, self.viewer.dims

@@ -15,7 +15,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import read_json, write_json
+from cmfnet_napari.core.files import private_folder, read_json, write_json
 
 VARIABLE = "CMFNET_PREFERENCES"
 _RECENT = 8
@@ -57,8 +57,8 @@ class Preferences:
         """Write them; a full disk or a folder that is not ours is no reason to stop anyone."""
         try:
             path = preferences_file()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, asdict(self)).chmod(0o600)  # folders may be called like patients
+            private_folder(path.parent)
+            write_json(path, asdict(self), private=True)  # folders may be called like patients
         except (OSError, UserError):
             _log.warning("The preferences could not be written.")
 

@@ -32,6 +32,7 @@ from cmfnet_napari.gui.views.planes import Planes
 _TRAIN_TIP = "Contour this patient from your strokes; you can go on drawing meanwhile"
 _ENOUGH = 0.5  # of the steps; with less, the network has not learnt what it was meant to
 _LONGEST = 60  # minutes
+_FORESEEN = 100 * 3600  # seconds; what is said to take longer is a guess of the first step
 _UPDATE_TIP = (
     "Once there is a contour, every stroke is learnt for a few seconds and the contour changes "
     "where you drew. Only the contour changes, never your strokes. Switch this off to keep the "
@@ -222,11 +223,16 @@ class TrainingPanel(QWidget):
 
 def minutes_needed(planned: int, done: int, seconds: float) -> int:
     """Whole minutes that all steps take at the pace of those that were done, at most an hour."""
-    return min(_LONGEST, max(1, math.ceil(planned / max(done, 1) * seconds / 60)))
+    needed = planned / max(done, 1) * seconds / 60
+    return max(1, math.ceil(needed)) if needed < _LONGEST else _LONGEST
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Seconds as m:ss or h:mm:ss; in words what is no time or cannot be foreseen."""
+    if math.isnan(seconds):
+        return "an unknown time"
+    if seconds > _FORESEEN:
+        return f"more than {_FORESEEN // 3600} hours"
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

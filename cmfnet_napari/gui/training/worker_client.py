@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel
 from qtpy.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 
 from cmfnet_napari.core.fit.events import (
+    LONGEST_LINE,
     Choose,
     Failed,
     Finished,
@@ -20,8 +24,9 @@ from cmfnet_napari.core.fit.events import (
 )
 from cmfnet_napari.core.isolation import python_command
 
-_LOG_LINES = 200
-_GRACE_MS = 15_000  # for the last checkpoint, then the process is killed
+_LOG_LINES, _LOG_CHARACTERS = 200, 2000  # lines of the log that are kept, and of each
+_LOOK_MS = 200  # between looks at a process that is to end
+_GRACE_S = 15.0  # for the last checkpoint, then the process is killed
 _END_WORDS = (
     "The training program ended before it was done (code {code}). Your strokes are saved; "
     "continue, or train again. If it happens again, run 'cmfnet doctor' in a terminal."
@@ -29,6 +34,10 @@ _END_WORDS = (
 _KILLED_WORDS = (
     "The training program was killed, by you or because the computer's memory ran out. Your "
     "strokes are saved; Continue goes on from its last state, with less memory."
+)
+_UNREADABLE_WORDS = (
+    "The training program sent what cannot be read ({what}) and was ended. Your strokes are saved; "
+    "continue, or train again. If it happens again, run 'cmfnet doctor' in a terminal."
 )
 _SIGKILL = 9
 
@@ -55,10 +64,12 @@ class WorkerClient(QObject):
         super().__init__(QCoreApplication.instance())
         self._settled = True  # no command is being worked on, or nobody listens any more
         self._half_line = b""
+        self._broken = False  # it sent what is no line of ours: nothing more is read
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._process = QProcess(self)
-        self._killer = QTimer(self, singleShot=True)
-        self._killer.timeout.connect(self._process.kill)
+        self._end = math.inf  # when it has to have left
+        self._looking = QTimer(self, interval=_LOOK_MS)
+        self._looking.timeout.connect(self._look)
         self._process.readyReadStandardOutput.connect(self._read_events)
         self._process.readyReadStandardError.connect(self._read_log)
         self._process.errorOccurred.connect(self._on_error)
@@ -89,43 +100,80 @@ class WorkerClient(QObject):
             self._process.write((encode(command) + "\n").encode())
 
     def close(self) -> None:
-        """Ask the worker to leave, and kill it when it does not; returns at once."""
+        """Ask the worker to leave, and kill it when it does not, or cannot; returns at once."""
         self._settled = True
         if not self.running:
             self.deleteLater()
             return
         self.send(Quit())
         self._process.closeWriteChannel()
-        self._killer.start(_GRACE_MS)
+        self._end = time.monotonic() + _GRACE_S
+        self._looking.start()
 
     def kill(self) -> None:
         """End the process at once."""
         self._process.kill()
 
     def end_now(self) -> None:
-        """Wait for the end, at most the grace time: the application is closing."""
-        if self.running:
-            self.send(Quit())
-            self._process.closeWriteChannel()
-            if not self._process.waitForFinished(_GRACE_MS):
-                self._process.kill()
-                self._process.waitForFinished(1000)
+        """Wait for the end, at most the grace time: the application is closing.
+
+        A process that the system has halted (SIGSTOP) cannot save anything: it is not waited for.
+        """
+        if not self.running:
+            return
+        self.send(Quit())
+        self._process.closeWriteChannel()
+        self._end = min(self._end, time.monotonic() + _GRACE_S)
+        while not self._process.waitForFinished(_LOOK_MS) and self.running:
+            self._look()
+            if time.monotonic() > self._end + 1:  # it was killed: there is no more to be done
+                return
+
+    def _look(self) -> None:
+        """End a process that has not left in time, or that cannot."""
+        try:
+            halted = str(psutil.Process(self.process_id).status()) == psutil.STATUS_STOPPED
+        except psutil.Error:
+            halted = False
+        if halted or time.monotonic() > self._end:
+            self._process.kill()
 
     def _read_events(self) -> None:
-        data = self._half_line + bytes(self._process.readAllStandardOutput())
-        *lines, self._half_line = data.split(b"\n")
-        for raw in lines:
-            line = raw.decode(errors="replace").strip()
-            event = decode_event(line)
+        data = bytes(self._process.readAllStandardOutput())
+        if self._broken:
+            return
+        *lines, self._half_line = (self._half_line + data).split(b"\n")
+        for line in lines:
+            event = decode_event(line) if len(line) <= LONGEST_LINE else None
+            if event is None and (len(line) > LONGEST_LINE or line.startswith(b"{")):
+                self._give_up(line)
+                return
             if event is None:
-                self._log.append(line)
+                self._note(line)
             elif not self._settled:
                 self._settled = isinstance(event, Finished | Failed)
                 self.received.emit(event)
+        if len(self._half_line) > LONGEST_LINE:
+            self._give_up(self._half_line)
+
+    def _give_up(self, line: bytes) -> None:
+        """End a process whose messages cannot be read: nobody knows what it said."""
+        self._broken, self._half_line = True, b""
+        self._note(line)
+        self._process.kill()
+        if not self._settled:
+            self._settled = True
+            size = f"a line of more than {LONGEST_LINE >> 20} MB"
+            what = size if len(line) > LONGEST_LINE else "a message that makes no sense"
+            self.ended_badly.emit(_UNREADABLE_WORDS.format(what=what), False)
 
     def _read_log(self) -> None:
-        text = bytes(self._process.readAllStandardError()).decode(errors="replace")
-        self._log.extend(line for line in text.splitlines() if line.strip())
+        for line in bytes(self._process.readAllStandardError()).splitlines():
+            self._note(line)
+
+    def _note(self, line: bytes) -> None:
+        if text := line[:_LOG_CHARACTERS].decode(errors="replace").strip():
+            self._log.append(text)
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart and not self._settled:

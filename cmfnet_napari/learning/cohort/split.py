@@ -97,6 +97,7 @@ class SplitTraining:
         self._began = self._saved = time.monotonic()
         self._save_seconds = save_seconds(SAVE_SECONDS)
         self._dsc = ""
+        self._judging = 0.0  # seconds that it took the last time, as it will in the end
 
     def run(self) -> list[Result] | None:
         """Train to the end and judge; None when stopped before."""
@@ -147,7 +148,10 @@ class SplitTraining:
         return results
 
     def _judge(self) -> Reals:
-        return judge(self._trainer.averaged, self._held, self._config, self._classes, self._fabric)
+        began = time.monotonic()
+        table = judge(self._trainer.averaged, self._held, self._config, self._classes, self._fabric)
+        self._judging = time.monotonic() - began
+        return table
 
     def _card(self, table: Floats) -> Card:
         return Card(
@@ -169,10 +173,11 @@ class SplitTraining:
 
     @property
     def _progress(self) -> float:
-        """Share of the steps or of the time, whichever is further."""
+        """Share of the steps or of the time for them, whichever is further."""
         share = self._trainer.steps / self._config.steps
         if self._config.minutes is not None:
-            share = max(share, self._elapsed / (60 * self._config.minutes))
+            whole = 60 * self._config.minutes
+            share = max(share, self._elapsed / max(whole - self._judging, whole / 2))
         return share
 
     def _shared(self, mine: tuple[float, bool]) -> tuple[float, bool]:

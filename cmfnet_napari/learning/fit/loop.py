@@ -74,6 +74,8 @@ class FitLoop:
         Where it is written.
     hooks : Hooks
         Where events go and requests come from.
+    began : float, optional
+        As in `Pace`.
     """
 
     def __init__(
@@ -84,7 +86,9 @@ class FitLoop:
         config: Config,
         device: str,
         hooks: Hooks,
+        began: float | None = None,
     ) -> None:
+        self.pace = Pace(config, began)  # first: what is prepared takes of its minutes
         self.classes = check_trainable(scribbles)
         self.run, self.config, self.hooks = run, config, hooks
         self.names: Sequence[str] | None = None
@@ -100,7 +104,6 @@ class FitLoop:
         self.warning = ""
         self.from_base = False
         self.budget: float | None = None  # of memory for predictions; None: what is free
-        self.pace = Pace(config)
         self._agreed = 0.0
 
     def go(self) -> events.Finished | None:

@@ -38,9 +38,20 @@ class Report:
         self._last_step = 0.0
 
     def tell(self, event: events.Event) -> None:
-        """Log an event and hand it on; a log that cannot be written stops nothing."""
-        with contextlib.suppress(OSError):
-            self.run.log(event)
+        """Log an event and hand it on; a log that cannot be written stops nothing but the end.
+
+        The end is what the next session finds the contour by: it is told when it is written.
+
+        Raises
+        ------
+        UserError
+            The end could not be written.
+        """
+        if isinstance(event, events.Finished):
+            self.write(lambda: self.run.log(event), len(events.encode(event)))
+        else:
+            with contextlib.suppress(UserError):
+                self.run.log(event)
         self._hooks.emit(event)
 
     def tell_step(self, event: Callable[[], events.Step]) -> None:

@@ -18,7 +18,15 @@ from cmfnet_napari.core.case.lock import lock_failure
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.doubt import to_percent
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, read_json, write_json, write_safely
+from cmfnet_napari.core.files import (
+    JsonObject,
+    append_line,
+    keep_private,
+    private_folder,
+    read_json,
+    write_json,
+    write_safely,
+)
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
@@ -84,9 +92,8 @@ class RunFolder:
         return read_json(self.folder / CONFIG_FILE)
 
     def log(self, event: events.Event) -> None:
-        """Append an event to events.jsonl."""
-        with open(self.folder / EVENTS_FILE, "a", encoding="utf-8") as file:
-            file.write(events.encode(event) + "\n")
+        """Append an event to events.jsonl; UserError when it cannot be written."""
+        append_line(self.folder / EVENTS_FILE, events.encode(event))
 
     def save_model(self, model: CmFNet, card: Card) -> str:
         """Write the model in place of the last one; return its path."""
@@ -108,7 +115,7 @@ class RunFolder:
             return
         archive, model = kept_path(self.folder, step, ".npz"), kept_path(self.folder, step)
         try:
-            archive.parent.mkdir(exist_ok=True)
+            private_folder(archive.parent)
             write_safely(archive, ".npz", lambda part: np.savez_compressed(part, labels=labels))
             _link(self.folder / MODEL_FILE, model)
             thin_out(self.folder)
@@ -156,6 +163,7 @@ def alone(run: Path) -> Iterator[None]:
     lock = FileLock(run / LOCK_FILE, timeout=0)
     try:
         lock.acquire()
+        keep_private(run / LOCK_FILE)
     except Timeout:
         raise UserError(
             f"Another training is writing into {run.name}. Wait until it ends, or choose a new "
@@ -184,6 +192,7 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+        keep_private(target)
 
 
 def _ingredients(config: Config, study: Study, scribbles: Codes) -> JsonObject:

@@ -1,7 +1,11 @@
-"""When a fit is done, and when it is time for a preview or for saving its state."""
+"""When a fit is done, and when it is time for a preview or for saving its state.
+
+Its minutes are those of all of it: of preparing the images too, and of the last prediction.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +16,8 @@ from cmfnet_napari.learning.engine.state import save_seconds
 PREVIEW_SHARE = 0.1  # of the time that previews may take
 FRESH_SECONDS = 1.5  # from new strokes to a preview that shows what they changed
 FRESH_SHARE = 0.5  # of the time that such previews may take, if strokes never end
+END_PREVIEWS = 3.0  # so many times a preview takes the end: all branches, and files to write
+MOST_FOR_END = 0.5  # of the minutes, however long previews take
 SAVE_SHARE = 0.05  # of the time that saving the state may take
 SAVE_SECONDS = 20.0  # between states at least
 
@@ -23,11 +29,14 @@ class Pace:
     ----------
     config : Config
         Its steps, minutes and seconds between previews.
+    began : float, optional
+        When it began (`time.monotonic`); now when not given.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, began: float | None = None) -> None:
         self._config = config
-        self._began = self._previewed = self._saved = time.monotonic()
+        self._previewed = self._saved = time.monotonic()
+        self._began = self._previewed if began is None else began
         self._preview_cost = self._save_cost = 0.0
         self._fresh: float | None = None  # when strokes came that no preview shows
 
@@ -41,18 +50,29 @@ class Pace:
         self._began -= seconds
 
     def progress(self, steps: int) -> float:
-        """Share of the steps or of the time, whichever is further."""
+        """Share of the steps or of the time for them, whichever is further."""
         share = steps / self._config.steps if self._config.steps else 1.0
-        if self._config.minutes is not None:
-            share = max(share, self.elapsed / (60 * self._config.minutes))
-        return share
+        return max(share, self.elapsed / self._for_steps)
+
+    @property
+    def _for_steps(self) -> float:
+        """Seconds until the end has to begin; it takes as long as previews tell."""
+        if self._config.minutes is None:
+            return math.inf
+        whole = 60 * self._config.minutes
+        return whole - min(END_PREVIEWS * self._preview_cost, MOST_FOR_END * whole)
 
     def strokes_came(self) -> None:
         """Let a preview be due soon: the user waits to see what new strokes change."""
         self._fresh = self._fresh or time.monotonic()
 
     def preview_due(self) -> bool:
-        """Whether it is time for one: soon after new strokes, rarer when they take long."""
+        """Whether it is time for one: soon after new strokes, rarer when they take long.
+
+        None begins that would not be done before the end.
+        """
+        if self.elapsed + self._preview_cost > self._for_steps:
+            return False
         now, since = time.monotonic(), time.monotonic() - self._previewed
         if self._fresh is not None and now - self._fresh >= FRESH_SECONDS:
             return since >= self._preview_cost / FRESH_SHARE

@@ -47,6 +47,7 @@ def fit(
     names: Sequence[str] | None = None,
     hooks: Hooks | None = None,
     root: Path | None = None,
+    began: float | None = None,
 ) -> events.Finished | None:
     """Train on a study's strokes and predict it.
 
@@ -74,6 +75,9 @@ def fit(
         Where events go and requests come from.
     root : Path, optional
         Folder the paths in events are relative to; the run itself when not given.
+    began : float, optional
+        When the user began to wait (`time.monotonic`): the configuration's minutes count from
+        there.
 
     Returns
     -------
@@ -111,7 +115,7 @@ def fit(
             folder.check_same(config, study, scribbles)
             return _restored(study, scribbles, folder, device, names, hooks).go()
         new_folder(run, but=_NOT_OURS)  # another fit may have filled it since it was chosen
-        work = FitLoop(study, scribbles, folder, config, device, hooks)
+        work = FitLoop(study, scribbles, folder, config, device, hooks, began)
         work.names, work.data = names, data
         if base is not None:
             work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())

@@ -11,8 +11,10 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.case.find_case import case_for, cases_folder
 from cmfnet_napari.core.case.folder import create_case, open_case
+from cmfnet_napari.core.case.structures import Structure, save_structures
+from cmfnet_napari.core.contours.score_table import write_scores
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import read_json, write_json
+from cmfnet_napari.core.files import append_line, read_json, write_json
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import open_study, study_from_images
 from cmfnet_napari.core.strokes.entries import difference
@@ -323,11 +325,16 @@ def test_a_case_of_an_earlier_version_is_found_by_its_bits(tmp_path, study, monk
 def test_a_case_is_the_users_alone_whatever_the_umask(tmp_path, study):
     before = os.umask(0)
     try:
-        case = create_case(tmp_path / "a", study)
+        case = create_case(tmp_path / "cases" / "a", study)
         paint(case, (2, 3, slice(1, 7)), 2)
         case.save_classes(case.classes)
-        case.new_run("quick")
-        paths = [case.folder, *case.folder.rglob("*")]
+        append_line(case.new_run("quick") / "events.jsonl", "{}")
+        write_scores(case.folder / "scores.csv", {"Tumour": 1.0}, None)
+        save_structures(case, [Structure("Bladder", "#00ff00", study.ct.array > 40)])
+        case.journal._opened = None  # as another program replaces the file
+        with pytest.raises(UserError, match=r"strokes\.open-1\.sqlite"):
+            paint(case, (2, 3, slice(1, 7)), 3)
+        paths = [tmp_path / "cases", *(tmp_path / "cases").rglob("*")]
         modes = {path.name: oct(path.stat().st_mode & 0o777) for path in paths}
         case.close()
     finally:

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from cmfnet_napari.core.case import folder
 from cmfnet_napari.core.case.find_case import case_for
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.case.lock import HOLDER_FILE, CaseInUseError, CaseLock
@@ -95,6 +96,39 @@ def test_one_process_may_open_its_case_again(study, tmp_path, other):
     assert "CaseInUseError" in probe.stderr
     second.close()
     other()
+
+
+def test_a_case_that_does_not_open_is_held_by_nobody_and_stays_as_a_crash_left_it(
+    study, tmp_path, other
+):
+    case = create_case(tmp_path / "case", study)
+    case.close()
+    held = other()
+    held.kill()
+    held.wait()
+    left = (tmp_path / "case" / HOLDER_FILE).read_bytes()
+    image = tmp_path / "case" / "study" / "ct.nrrd"
+    whole = image.read_bytes()
+    image.write_bytes(whole + b"x")
+    with pytest.raises(UserError, match="not those it was made with"):
+        open_case(tmp_path / "case")
+    assert (tmp_path / "case" / HOLDER_FILE).read_bytes() == left
+    image.write_bytes(whole)
+    again = open_case(tmp_path / "case")
+    assert again.unclean
+    again.close()
+
+
+def test_images_of_a_case_that_another_window_has_are_not_compared(
+    study, tmp_path, other, monkeypatch
+):
+    create_case(tmp_path / "case", study).close()
+    other()
+    compared = []
+    monkeypatch.setattr(folder, "check_images", lambda *what: compared.append(what))
+    with pytest.raises(CaseInUseError):
+        open_case(tmp_path / "case")
+    assert compared == []
 
 
 def test_a_damaged_note_of_the_holder_is_no_hindrance(study, tmp_path, other):

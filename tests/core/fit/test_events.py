@@ -1,5 +1,6 @@
 """The worker's protocol: one JSON object a line, anything else is for the log."""
 
+import numpy as np
 import pytest
 
 from cmfnet_napari.core.fit import events
@@ -53,11 +54,30 @@ def test_round_trip(message):
         '{"event": "saved", "step": 1, "model": "m", "extra": 1}',
         '{"command": "fit"}',
         "\udcff\x00",
+        b'{"event":"notice","step":1,"text":"caf\xe9"}',
+        '{"event":"notice","step":-1,"text":"less than nothing"}',
+        f'{{"event":"notice","step":{10**400},"text":"more than can be drawn"}}',
     ],
 )
 def test_junk_lines_are_ignored(line):
     assert events.decode_event(line) is None
     assert events.decode_command(line) is None
+
+
+def test_a_loss_that_is_no_number_is_said_as_it_is():
+    losses = {"total": float("nan"), "ssl": float("inf")}
+    line = events.encode(
+        events.Step(step=1, progress=0.1, elapsed_s=1, remaining_s=float("inf"), losses=losses)
+    )
+    step = events.decode_event(line)
+    assert np.isnan(step.losses["total"])
+    assert step.losses["ssl"] == step.remaining_s == float("inf")
+
+
+@pytest.mark.parametrize(("said", "share"), [(1e308, 1), (-3, 0), (float("nan"), 0), (0.25, 0.25)])
+def test_progress_is_a_share(said, share):
+    step = events.Step(step=1, progress=said, elapsed_s=1, remaining_s=1, losses={})
+    assert step.progress == share
 
 
 def test_finished_of_an_earlier_version_is_understood():

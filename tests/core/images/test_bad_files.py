@@ -202,6 +202,26 @@ def test_a_place_where_no_patient_is(tmp_path, image, field, value, words):
         read_image(path)
 
 
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+@pytest.mark.parametrize(("shear", "voxels"), [(0.002, 0.4), (0.0002, 0.04)])
+def test_a_little_shear_is_a_rounding_up_to_a_tenth_of_a_voxel(tmp_path, ending, shear, voxels):
+    """As for a NIfTI: what is refused would put its far end beside where other programs do."""
+    wide = sitk.GetImageFromArray(np.arange(2 * 3 * 400, dtype=np.int16).reshape(2, 3, 400))
+    wide.SetDirection((1, 0, 0, shear, (1 - shear**2) ** 0.5, 0, 0, 0, 1))
+    path = tmp_path / f"ct{ending}"
+    sitk.WriteImage(wide, str(path))
+    there = sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint((399, 2, 1))
+    if voxels > 0.1:
+        with pytest.raises(UserError, match="not at right angles"):
+            read_image(path)
+        return
+    image = read_image(path)
+    cosines = np.array(image.GetDirection()).reshape(3, 3)
+    np.testing.assert_allclose(cosines @ cosines.T, np.eye(3), atol=1e-12)
+    here = image.TransformIndexToPhysicalPoint((399, 2, 1))
+    assert np.abs(np.subtract(here, there)).max() <= voxels
+
+
 def test_a_sheared_nifti_is_called_that(tmp_path, image):
     path = tmp_path / "ct.nii"
     sitk.WriteImage(image, str(path))

@@ -17,6 +17,7 @@ import pytest
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.entries import Stroke, difference
 from cmfnet_napari.core.strokes.journal import Journal
+from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 
 SHAPE = (5, 7, 11)
 
@@ -357,6 +358,21 @@ def test_a_file_that_another_program_holds_is_called_that_within_two_seconds(pat
         assert "disk space" not in str(caught.value)
         other.rollback()
         assert journal.append(stroke) == 1
+
+
+def test_a_file_that_nobody_may_read_is_held_not_damaged(path):
+    """Some backups let nobody read meanwhile; the advice was to bring the case from a backup."""
+    with closing(Journal(path)) as journal:
+        journal.append(Stroke(np.arange(3), np.zeros(3, np.uint8), np.ones(3, np.uint8)))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        for look in (lambda: Journal(path), lambda: Journal(path, True)):
+            begin = time.monotonic()
+            with pytest.raises(JournalHeldError, match="Another program holds the stroke journal"):
+                look()
+            assert time.monotonic() - begin < 2
+        other.rollback()
 
 
 @pytest.mark.parametrize("with_log", [False, True])

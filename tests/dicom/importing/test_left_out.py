@@ -262,13 +262,39 @@ def test_slices_that_are_gone(tmp_path, array, gone, words):
     assert any("CT CT may lack slices" in note and words in note for note in loaded.notes)
 
 
-def refer(data, uids):
-    """Name slices as a structure set does (PS3.3 C.8.8.5.1)."""
-    frame, study, series = (pydicom.Dataset() for _ in range(3))
-    series.SeriesInstanceUID = uid("series", "CT")
-    series.ContourImageSequence = [pydicom.Dataset() for _ in uids]
-    for item, one in zip(series.ContourImageSequence, uids, strict=True):
-        item.ReferencedSOPInstanceUID = one
-    study.RTReferencedSeriesSequence = [series]
+@pytest.mark.parametrize("counts", [COUNT, COUNT + 1])
+def test_a_scout_is_no_slice_that_is_gone(tmp_path, array, counts):
+    """It has a number and an identifier of the series; sets name slices of other series too."""
+
+    def edit(k, data):
+        data.InstanceNumber = k + 2
+        data.ImagesInAcquisition = counts
+
+    def scout(_k, data):
+        data.InstanceNumber, data.ImageType = 1, ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        data.ImagesInAcquisition = 1 if counts == COUNT else counts
+
+    paths = write_slices(tmp_path / "in", array, CT_GRID, series="CT", edit=edit)
+    paths += write_slices(tmp_path / "in" / "scout", array[:1], CT_GRID, series="CT", edit=scout)
+    named = [pydicom.dcmread(path).SOPInstanceUID for path in paths]
+    rs = write_structures(tmp_path / "in" / "RS", [])
+    rewrite(rs, lambda data: refer(data, named, {"MR": ["1.2.3", "1.2.4"]}))
+    loaded = load(tmp_path / "in")
+    assert loaded.study.grid.shape[0] == COUNT
+    assert "1 scout image was left out" in " ".join(loaded.notes)
+    assert not [note for note in loaded.notes if "may lack slices" in note]
+
+
+def refer(data, uids, others=None):
+    """Name slices of the CT, and of other series, as a structure set does (PS3.3 C.8.8.5.1)."""
+    frame, study = pydicom.Dataset(), pydicom.Dataset()
+    study.RTReferencedSeriesSequence = []
+    for name, named in {"CT": uids, **(others or {})}.items():
+        series = pydicom.Dataset()
+        series.SeriesInstanceUID = uid("series", name)
+        series.ContourImageSequence = [pydicom.Dataset() for _ in named]
+        for item, one in zip(series.ContourImageSequence, named, strict=True):
+            item.ReferencedSOPInstanceUID = one
+        study.RTReferencedSeriesSequence.append(series)
     frame.RTReferencedStudySequence = [study]
     data.ReferencedFrameOfReferenceSequence = [frame]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import keyring
 import pytest
 from keyring.backends.fail import Keyring as NoKeyring
@@ -29,6 +31,8 @@ def test_kept_and_forgotten(passwords) -> None:
     assert find_node("Clinic") == node
     assert password_of(node) == "secret"
     assert "secret" not in nodes_file().read_text()
+    if os.name == "posix":  # who may let files in is nobody else's to know
+        assert nodes_file().stat().st_mode & 0o077 == 0
     remove_node("Clinic")
     assert list(load_nodes()) == ["other"]
     assert passwords.kept == {}

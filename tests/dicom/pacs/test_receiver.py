@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -128,9 +129,17 @@ def fetch(there, node, folder):
         return pacs.fetch(node, STUDY, folder)
 
 
-def test_what_was_asked_for_comes(there, node, tmp_path):
-    assert fetch(there, node, tmp_path / "out") == 3
+def test_what_was_asked_for_comes_for_the_user_alone(there, node, tmp_path):
+    before = os.umask(0)
+    try:
+        assert fetch(there, node, tmp_path / "out") == 3
+    finally:
+        os.umask(before)
     assert there.statuses == [0, 0, 0]
+    made = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    assert len(made) == 5  # a folder for the series, and three files
+    if os.name == "posix":
+        assert {oct(path.stat().st_mode & 0o777) for path in made} == {"0o700", "0o600"}
 
 
 def test_another_title_is_not_let_in(there, node, tmp_path):

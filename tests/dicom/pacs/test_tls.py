@@ -17,6 +17,7 @@ import pytest
 from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import make_node
 from cmfnet_napari.core.errors import UserError
+from tests.dicom.conftest import ROOT
 from tests.dicom.orthanc import OUR_TITLE, PASSWORD, USER, running
 
 OPENSSL = (
@@ -91,6 +92,7 @@ def secure(tmp_path_factory):
             "port": server.dicom_port,
             "title": "ORTHANC",
             "our_title": OUR_TITLE,
+            "our_port": server.our_port,
             "tls": True,
             "ca_file": str(theirs.cert),
             "cert_file": str(ours.cert),
@@ -105,10 +107,12 @@ def password(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["web", "dimse"])
-def test_encrypted(secure, kind, ct_folder) -> None:
+def test_encrypted(secure, kind, ct_folder, tmp_path) -> None:
+    """Both ways: what is asked for comes encrypted too, from a PACS that shows its certificate."""
     node = make_node(**secure[kind], timeout_s=10)
     pacs.connect(node).echo()
     assert pacs.send(node, [ct_folder]) == 9
+    assert pacs.fetch(node, f"{ROOT}.1", tmp_path / "in") == 9
 
 
 def test_a_certificate_nobody_knows_is_refused(secure) -> None:

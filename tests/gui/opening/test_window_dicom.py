@@ -73,6 +73,22 @@ def test_the_chooser_lists_and_proposes(choose, tmp_path):
     assert not dialog.register.isChecked()
 
 
+def test_an_empty_structure_is_called_that_and_not_offered(choose, tmp_path):
+    folder = write_patient(tmp_path)
+
+    def edit(data):
+        data.ROIContourSequence[0].ContourSequence = []
+
+    rewrite(folder / "rs-ct.dcm", edit)
+    dialog = choose(folder)
+    (empty,) = (row for row in rows(dialog) if "(empty: no contour)" in row[1])
+    (item,) = dialog.tree.findItems(
+        empty[1], Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive
+    )
+    assert item.isDisabled()
+    assert dialog._structures() == ((), frozenset())
+
+
 def test_opened_with_a_structure_that_can_be_eroded(dock, choose, tmp_path, qtbot):
     dialog = choose(write_patient(tmp_path))
     tick(dialog, "GTV CT")

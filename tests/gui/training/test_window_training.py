@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import psutil
@@ -162,10 +163,11 @@ def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, monkeypatch, mo
     if mode == "stubborn":
         assert not ended(number)
         clients = QApplication.instance().findChildren(worker_client.WorkerClient)
-        (killer,) = [client._killer for client in clients if client.process_id == number]
-        assert killer.isActive()
-        assert killer.interval() == worker_client._GRACE_MS
-        killer.start(0)  # now it has had its time
+        (client,) = [client for client in clients if client.process_id == number]
+        assert client._looking.isActive()
+        left = client._end - time.monotonic()
+        assert worker_client._GRACE_S - 5 < left <= worker_client._GRACE_S
+        client._end = 0.0  # now it has had its time
     gone(qtbot, number)
 
 

@@ -66,7 +66,7 @@ def test_what_was_read_has_a_layer_until_it_is_another(comparison, session, monk
 def test_a_file_with_several_structures_is_asked_about(comparison, heard, said, monkeypatch):
     chosen = []
 
-    def read(path, grid, classes, structure, frame):
+    def read(path, grid, classes, structure, frame, stack):
         chosen.append((path, classes, structure))
         if not structure:
             raise SeveralStructuresError("s.dcm", ["Bone", "GTV"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -58,6 +59,16 @@ def test_a_question_begins_where_its_kind_was_answered_last(tmp_path, monkeypatc
     for _ in range(2):
         dialogs.ask_target(None, "Save", "prediction.nii.gz")
     assert saved == ["prediction.nii.gz", str(images / "prediction.nii.gz")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+def test_folders_may_be_called_like_patients(file):
+    before = os.umask(0)
+    try:
+        preferences().opened("a")
+    finally:
+        os.umask(before)
+    assert [oct(path.stat().st_mode & 0o777) for path in (file.parent, file)] == ["0o700", "0o600"]
 
 
 def test_recent_cases_are_the_newest_first_each_once_and_can_be_forgotten(file):

@@ -4,7 +4,7 @@ import pytest
 
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.learning.fit import schedule as pacing
-from cmfnet_napari.learning.fit.schedule import FRESH_SECONDS, Pace
+from cmfnet_napari.learning.fit.schedule import END_PREVIEWS, FRESH_SECONDS, MOST_FOR_END, Pace
 
 
 class Clock:
@@ -28,7 +28,7 @@ def preview(pace, clock, seconds):
 
 
 def test_new_strokes_bring_a_preview_forward(clock):
-    pace = Pace(make_config("quick", preview_seconds=60.0))
+    pace = Pace(make_config("quick", preview_seconds=60.0, minutes=None))
     preview(pace, clock, 0.5)
     clock.now += 20
     assert not pace.preview_due()
@@ -44,7 +44,7 @@ def test_new_strokes_bring_a_preview_forward(clock):
 
 
 def test_previews_that_take_long_leave_half_the_time_to_steps(clock):
-    pace = Pace(make_config("quick", preview_seconds=60.0))
+    pace = Pace(make_config("quick", preview_seconds=60.0, minutes=None))
     preview(pace, clock, 20.0)
     pace.strokes_came()
     clock.now += 39
@@ -53,8 +53,34 @@ def test_previews_that_take_long_leave_half_the_time_to_steps(clock):
     assert pace.preview_due()
 
 
+def test_minutes_are_those_of_all_of_it(clock):
+    """Preparing counts, and so does the end, which takes as long as previews tell."""
+    pace = Pace(make_config("quick", minutes=2.0, steps=10_000), began=clock.now - 30)
+    assert pace.elapsed == 30
+    assert pace.progress(0) == pytest.approx(30 / 120)
+    preview(pace, clock, 10.0)
+    assert pace.progress(0) == pytest.approx(40 / (120 - END_PREVIEWS * 10))
+    clock.now += 80 - END_PREVIEWS * 10 - 5  # 5 s are left for steps
+    assert pace.progress(0) < 1
+    pace.strokes_came()
+    clock.now += FRESH_SECONDS
+    assert not pace.preview_due()  # it would not be done
+    clock.now += 5 - FRESH_SECONDS
+    assert pace.progress(0) == pytest.approx(1)
+    preview(pace, clock, 100.0)
+    assert pace._for_steps == MOST_FOR_END * 120
+
+
+def test_without_minutes_steps_end_it(clock):
+    pace = Pace(make_config("quick", minutes=None, steps=10))
+    preview(pace, clock, 1e6)
+    assert pace.progress(5) == 0.5
+    clock.now += 1e7
+    assert pace.preview_due()
+
+
 def test_a_preview_that_was_broken_off_is_still_due(clock):
-    pace = Pace(make_config("quick", preview_seconds=60.0))
+    pace = Pace(make_config("quick", preview_seconds=60.0, minutes=None))
     pace.strokes_came()
     clock.now += 5
     with pytest.raises(InterruptedError), pace.previewing():

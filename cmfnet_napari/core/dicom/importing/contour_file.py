@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,8 @@ from cmfnet_napari.core.dicom.importing.structure_sets import Roi, read_structur
 from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.series.stacks import Stack
 from cmfnet_napari.core.images.study import load_labels
-
-_Reader = Callable[[Path], Sequence[Roi] | Sequence[Segment]]
-_READERS: dict[str, _Reader] = {"RTSTRUCT": read_structures, "SEG": read_segments}
 
 
 class SeveralStructuresError(UserError):
@@ -44,6 +43,7 @@ def read_contour(
     classes: Sequence[str],
     chosen: str = "",
     frame_uid: str = "",
+    stack: Stack | None = None,
 ) -> Codes:
     """Read a contour onto the Study's Grid.
 
@@ -60,6 +60,8 @@ def read_contour(
         The structure that becomes class 1, in place of that.
     frame_uid : str
         Frame of reference of the CT, where it is known: contours in another one are refused.
+    stack : Stack, optional
+        The CT's slices, where they are known: positions that a scanner rounded are in contours too.
 
     Returns
     -------
@@ -73,14 +75,24 @@ def read_contour(
         Unreadable, in another place, or without what was chosen.
     """
     path = Path(path)
-    reader = _READERS.get(_modality(path))
-    if reader is None:
-        return load_labels(path, grid)
-    parts: list[Roi | Segment] = list(reader(path))
+    parts: list[Roi | Segment] = []
+    match _modality(path):
+        case "RTSTRUCT":
+            parts += [_even(roi, stack) for roi in read_structures(path)]
+        case "SEG":
+            parts += read_segments(path, stack)
+        case _:
+            return load_labels(path, grid)
     labels: Codes = np.zeros(grid.shape, dtype=np.uint8)
     for code, part in _meant(parts, classes, chosen, path.name):
         labels[_mask(part, grid, frame_uid)] = code
     return labels
+
+
+def _even(roi: Roi, stack: Stack | None) -> Roi:
+    if stack is None:
+        return roi
+    return replace(roi, contours=tuple(stack.put_even(points) for points in roi.contours))
 
 
 def _modality(path: Path) -> str:

@@ -31,6 +31,7 @@ from cmfnet_napari.core.images.series.scan_result import (
     Scan,
     left_out_notes,
 )
+from cmfnet_napari.core.images.series.stacks import Stack
 from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration
@@ -308,10 +309,11 @@ def _masks(
     notes: list[str],
 ) -> Iterator[tuple[str, str, Mask]]:
     """Name, colour and mask of what was chosen of an object; what cannot be placed is noted."""
+    stack = _drawn_on(entry, choice)
     drawn: Sequence[Contoured | Segment] = (
         read_structures(entry.path)
         if entry.origin.modality == STRUCTURES
-        else read_segments(entry.path)
+        else read_segments(entry.path, stack)
     )
     for part in drawn:
         if choice.names and (entry.uid, part.name) not in choice.names:
@@ -321,7 +323,8 @@ def _masks(
         try:
             if isinstance(part, Contoured):
                 notes += [part.note] if part.note else []
-                moved = _moved(part.contours, move(part.frame_uid))
+                even = [c if stack is None else stack.put_even(c) for c in part.contours]
+                moved = _moved(even, move(part.frame_uid))
                 mask, note = rasterise(moved, grid, part.name)
                 notes += [note] if note else []
             else:
@@ -330,6 +333,12 @@ def _masks(
             notes.append(f"Not loaded. {error}")
             continue
         yield part.name, part.color, mask
+
+
+def _drawn_on(entry: DicomObject, choice: Choice) -> Stack | None:
+    """The slices that an object says it was drawn on, if they are open."""
+    images = (image for image in (choice.ct, choice.mr) if image is not None)
+    return next((image.stack for image in images if image.origin.uid in entry.series), None)
 
 
 def _moved(contours: Sequence[Doubles], matrix: Doubles | None) -> list[Doubles]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
+from pydicom.valuerep import DS
 from skimage.color import lab2rgb
 
 from cmfnet_napari.core.arrays import Doubles, Mask, three
@@ -19,6 +20,7 @@ from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_size
+from cmfnet_napari.core.images.series.stacks import Stack
 from cmfnet_napari.core.images.study import rigid
 from cmfnet_napari.core.words import clean
 
@@ -80,8 +82,15 @@ class Segment:
         return mask
 
 
-def read_segments(path: str | Path) -> list[Segment]:
+def read_segments(path: str | Path, stack: Stack | None = None) -> list[Segment]:
     """Read all segments of a SEG object.
+
+    Parameters
+    ----------
+    path : path
+        SEG file.
+    stack : Stack, optional
+        The slices that it was drawn on: where their positions are rounded, so are its frames'.
 
     Raises
     ------
@@ -99,6 +108,8 @@ def read_segments(path: str | Path) -> list[Segment]:
             f"{path.name} cannot be read as a DICOM segmentation. Export it again."
         ) from error
     try:
+        if stack is not None and stack.even is not None:
+            _put_even(found, stack)
         _check_size(found, path)
         whole = _volume(found) if found.SegmentationType == "LABELMAP" else None
         return [
@@ -129,6 +140,14 @@ def _check_size(found: Dataset, path: Path) -> None:
     shape = found.get_volume_geometry(allow_missing_positions=True).spatial_shape
     voxels = prod(int(n) for n in shape)
     check_size(path.name, tuple(int(n) for n in shape[::-1]), _COPIES * voxels, voxels)
+
+
+def _put_even(found: Dataset, stack: Stack) -> None:
+    """Put frames that name the positions of slices to where the Grid has these slices."""
+    for item in found.PerFrameFunctionalGroupsSequence:
+        frame = item.PlanePositionSequence[0]
+        place = stack.put_even(np.array([[float(v) for v in frame.ImagePositionPatient]]))
+        frame.ImagePositionPatient = [DS(float(v), auto_format=True) for v in place[0]]
 
 
 def _behind(found: Dataset, item: Dataset) -> bool:

@@ -42,21 +42,26 @@ def check_readable(images: Iterable[ImageSeries], found: Scan) -> None:
 
 def missing_slices(image: ImageSeries, found: Scan) -> Iterator[str]:
     """What says that a series once had more slices, in sentences."""
-    series = [one for other in found.images if _same(other, image) for one in other.stack.slices]
-    have = {one.uid for one in series}
+    stacks = [other.stack for other in found.images if _same(other, image)]
+    series = [one for stack in stacks for one in stack.slices]
+    aside = [one for stack in stacks[:1] for one in stack.aside]  # the same of all its stacks
+    have = {one.uid for one in (*series, *aside)}
     for entry in found.objects:
-        lost = entry.slices - have
-        if have & entry.slices and lost and image.origin.uid in entry.series:
+        named = {uid for of, uid in entry.slices if of == image.origin.uid}
+        lost = named - have
+        if have & named and lost:
             yield (
                 f"{image.name} may lack slices: {entry.label or entry.path.name} names "
-                f"{len(entry.slices)} of its slices, and {len(lost)} of them are not there."
+                f"{len(named)} of its slices, and {len(lost)} of them are not there."
             )
     expected = max((one.of_how_many for one in series), default=0)
-    there = len({(one.uid, one.frame) for one in series})
+    counted = [one for one in aside if one.of_how_many == expected]  # a scout counts by itself
+    there = len({(one.uid, one.frame) for one in (*series, *counted)})
     if there < expected:
         yield f"{image.name} may lack slices: it says {expected}, and {there} are there."
     numbers = {one.number for one in series if one.number is not None}
     if len(numbers) == len(series) > 1:
+        numbers |= {one.number for one in aside if one.number is not None}
         lost_numbers = sorted(set(range(min(1, *numbers), max(numbers))) - numbers)
         if lost_numbers:
             yield f"{image.name} may lack slices: {_listed(lost_numbers)}."

@@ -14,7 +14,7 @@ from platformdirs import user_config_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import read_json, write_json
+from cmfnet_napari.core.files import private_folder, read_json, write_json
 
 NODES_VARIABLE = "CMFNET_PACS"
 PASSWORD_VARIABLE = "CMFNET_PACS_PASSWORD"  # where there is no keyring, such as on a cluster
@@ -176,8 +176,9 @@ def password_of(node: Node) -> str:
 
 def _write(nodes: dict[str, Node]) -> None:
     file = nodes_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, {"nodes": [node.model_dump(exclude_defaults=True) for node in nodes.values()]})
+    private_folder(file.parent)
+    known = [node.model_dump(exclude_defaults=True) for node in nodes.values()]
+    write_json(file, {"nodes": known}, private=True)
 
 
 def _is_here(host: str) -> bool:

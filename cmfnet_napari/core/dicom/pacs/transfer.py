@@ -27,7 +27,7 @@ from cmfnet_napari.core.dicom.pacs.query import (
     study_of,
 )
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import new_folder, replace
+from cmfnet_napari.core.files import keep_private, new_folder, private_folder, replace
 
 Progress = Callable[[int, int], None]  # files done, of how many
 
@@ -89,7 +89,7 @@ def fetch(
     study, series : str
         Instance UIDs; without a series all of the study.
     folder : path
-        New or empty; appears only when everything has come.
+        New or empty; appears only when everything has come, and can be read by the user alone.
     progress : callable, optional
         Is told how many files have come, and of how many; what it raises ends the fetch.
 
@@ -103,7 +103,7 @@ def fetch(
     UserError
         There is no such study, not all files came, or the line broke; then nothing is kept.
     """
-    folder, pacs = new_folder(Path(folder)), connect(node)
+    folder, pacs = new_folder(Path(folder), private=True), connect(node)
     asked = Asked(study, _patient_of(pacs, study))
     wanted = [series] if series else _series_of(pacs, study)
     expected = {uid: pacs.instances(study, uid) for uid in wanted}
@@ -188,8 +188,9 @@ class Basket:
             return False
         file = self._folder / series / f"{uid}.dcm"
         try:
-            file.parent.mkdir(exist_ok=True)
+            private_folder(file.parent)
             pydicom.dcmwrite(file, dataset, enforce_file_format=True)
+            keep_private(file)
         except OSError as error:
             raise UserError(
                 f"What came could not be written ({error.strerror}); nothing was kept. Free some "

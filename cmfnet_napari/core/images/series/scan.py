@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import Tag
 
 from cmfnet_napari.core.errors import CancelledError, UserError, list_names
+from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.series.headers import IMAGES, Slice, read_header, slices_of, words
 from cmfnet_napari.core.images.series.read_stack import Progress
 from cmfnet_napari.core.images.series.scan_result import (
@@ -208,6 +210,13 @@ def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
     names += [_name(s, "SegmentLabel", "Segment", "SegmentNumber") for s in segments]
     frames = [str(roi.get("ReferencedFrameOfReferenceUID") or "") for roi in rois]
     frames += [origin.frame_uid] * len(segments)
+    numbers = [int(roi.get("ROINumber") or 0) for roi in rois]
+    drawn = _drawn(path) if rois else None
+    for number in sorted(set(drawn or ()) - set(numbers)):  # contours that no structure claims
+        names.append(f"Structure {number}")
+        frames.append(origin.frame_uid)
+    named = zip(numbers, names, strict=False)
+    empty = {name for number, name in named if drawn is not None and number not in drawn}
     label = clean(str(header.get("StructureSetLabel") or "")) or origin.description
     return DicomObject(
         path,
@@ -218,20 +227,33 @@ def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
         tuple(sorted(set(_series(header)))),
         tuple(frame or origin.frame_uid for frame in frames),
         frozenset(_slices(header)),
+        frozenset(empty),
     )
+
+
+def _drawn(path: Path) -> set[int] | None:
+    """Numbers of the structures that have a contour; None where that cannot be told."""
+    try:
+        items = read_dicom(path, specific_tags=[Tag("ROIContourSequence")]).get(
+            "ROIContourSequence"
+        )
+        return {int(i.ReferencedROINumber) for i in items or [] if i.get("ContourSequence")}
+    except Exception:  # pydicom raises what it likes; whoever reads the contours says it
+        return None
 
 
 def _name(item: Dataset, keyword: str, what: str, number: str) -> str:
     return clean(str(item.get(keyword) or "")) or f"{what} {item.get(number)}"
 
 
-def _slices(header: Dataset) -> Iterator[str]:
+def _slices(header: Dataset) -> Iterator[tuple[str, str]]:
     """Slices that a structure set says it was drawn on (PS3.3 C.8.8.5.1)."""
     for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame.get("RTReferencedStudySequence") or []:
             for series in study.get("RTReferencedSeriesSequence") or []:
+                uid = str(series.get("SeriesInstanceUID") or "")
                 for image in series.get("ContourImageSequence") or []:
-                    yield str(image.get("ReferencedSOPInstanceUID") or "")
+                    yield uid, str(image.get("ReferencedSOPInstanceUID") or "")
 
 
 def _series(header: Dataset) -> Iterator[str]:

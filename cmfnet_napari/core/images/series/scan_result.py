@@ -111,8 +111,10 @@ class DicomObject:
         Series that it says it was drawn on.
     frames : tuple of str
         Frame of reference of each of `names`; empty where it says none.
-    slices : frozenset of str
-        SOP instance UIDs of the slices that it says it was drawn on.
+    slices : frozenset of (str, str)
+        Series and SOP instance UIDs of the slices that it says it was drawn on.
+    empty : frozenset of str
+        Of `names`, those without any contour.
     """
 
     path: Path
@@ -122,7 +124,8 @@ class DicomObject:
     names: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
-    slices: frozenset[str] = field(default=frozenset(), repr=False)
+    slices: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
+    empty: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

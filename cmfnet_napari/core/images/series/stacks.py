@@ -19,6 +19,7 @@ from cmfnet_napari.core.images.series.rounded import even_places, is_rounding, r
 _SAME_MM = 0.01  # slices nearer than this lie at one place
 _UNEVEN = 0.01  # of the usual distance
 _ROUNDED_MM = 0.02  # scanners write positions with two digits
+_WRITTEN_MM = 0.02  # contours are written with few digits
 _TURNED = 1e-3  # of a cosine
 _DRIFT = 0.1  # of a pixel over the whole stack: less is no tilt
 
@@ -37,6 +38,8 @@ class Stack:
         Why it cannot be read, a sentence; empty where it can.
     notes : tuple of str
         What was left out.
+    aside : tuple of Slice
+        Slices of its series that are no part of it: scouts, and what came twice.
     even : tuple of float or None
         Distance of slices and place of the first along the normal, mm, where positions are
         rounded; None: they are as the slices say.
@@ -46,6 +49,7 @@ class Stack:
     name: str = ""
     problem: str = ""
     notes: tuple[str, ...] = ()
+    aside: tuple[Slice, ...] = ()
     even: tuple[float, float] | None = None
 
     @property
@@ -76,6 +80,25 @@ class Stack:
         drift = np.abs(across) * (places[-1] - places[0])
         least = np.maximum(_DRIFT * np.array(self.slices[0].spacing), 2 * self._rounded_aside())
         return (0.0, 0.0) if (drift <= least).all() else (float(across[0]), float(across[1]))
+
+    def put_even(self, points: Doubles) -> Doubles:
+        """Points in the plane of a slice, taken to where the Grid has it.
+
+        Where positions are rounded, what was drawn on a slice lies up to that beside the Grid.
+
+        Parameters
+        ----------
+        points : float array (n, 3)
+            Such as a contour, (x, y, z) in LPS, mm. What lies in no slice stays as it is.
+        """
+        if self.even is None:
+            return points
+        at, places = points @ _normal(self.slices[0]), self._places()
+        k = int(np.abs(places - at.mean()).argmin())
+        if np.abs(at - places[k]).max() > _WRITTEN_MM:
+            return points
+        moved: Doubles = self.grid.to_patient(np.array([k, 0, 0])) - self.slices[k].position
+        return points + moved
 
     def _rounded_aside(self) -> float:
         """How far rounding may have moved a slice within its plane, mm."""
@@ -110,7 +133,8 @@ def split(slices: list[Slice]) -> list[Stack]:
     single, shared = _without_copies(slices)
     kept, scouts = _without_scouts(single)
     notes = (*shared, *scouts)
-    whole = judge(kept)
+    aside = tuple(one for one in single if one not in kept)
+    whole = replace(judge(kept), aside=aside)
     if not whole.problem:
         return [replace(whole, notes=(*notes, *whole.notes))]
     for name, (_, words) in SPLITS.items():
@@ -120,12 +144,13 @@ def split(slices: list[Slice]) -> list[Stack]:
         parts = [judge([s for s in kept if s.splits.get(name, "") == v]) for v in values]
         if not any(part.problem or len(part.slices) < 2 for part in parts):
             return [
-                replace(part, name=f"{words} {value}", notes=(*notes, *part.notes))
+                replace(part, name=f"{words} {value}", notes=(*notes, *part.notes), aside=aside)
                 for part, value in zip(parts, values, strict=True)
             ]
     alone, dropped = _without_same_pixels(whole)
     last = judge(alone) if dropped else whole
-    return [replace(last, notes=(*notes, *dropped, *last.notes))]
+    aside += tuple(one for one in whole.slices if one not in alone)
+    return [replace(last, notes=(*notes, *dropped, *last.notes), aside=aside)]
 
 
 def judge(slices: list[Slice]) -> Stack:

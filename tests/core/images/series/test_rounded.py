@@ -8,13 +8,17 @@ import pytest
 from cmfnet_napari.core.dicom.export.checked_export import export
 from cmfnet_napari.core.dicom.export.reference import read_reference
 from cmfnet_napari.core.dicom.export.roi import make_rois
+from cmfnet_napari.core.dicom.importing.contour_file import read_contour
+from cmfnet_napari.core.dicom.importing.import_case import read_patient
+from cmfnet_napari.core.dicom.importing.segments import read_segments
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import Slice
 from cmfnet_napari.core.images.series.stacks import judge
-from cmfnet_napari.core.images.volume import read_image
+from cmfnet_napari.core.images.study import turn
+from cmfnet_napari.core.images.volume import from_image, read_image
 from tests.conftest import rotation
-from tests.dicom_files import write_slices
+from tests.dicom_files import rewrite, write_slices
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -127,6 +131,7 @@ def test_contours_of_a_rounded_series_lie_in_its_slices(tmp_path, kind):
     write_slices(tmp_path / "in", array, grid, edit=edit)
     labels = np.zeros(grid.shape, np.uint8)
     labels[2:11, 8:20, 9:25] = 1
+    labels[5:8] = 0  # slices without a frame in a segmentation
     reference = read_reference(tmp_path / "in")
     image = read_image(tmp_path / "in")
     assert image.GetSpacing()[2] == pytest.approx(1.25)
@@ -134,3 +139,29 @@ def test_contours_of_a_rounded_series_lie_in_its_slices(tmp_path, kind):
     receipt = export(label_map, reference, make_rois([1]), kind, tmp_path / "out.dcm")
     assert receipt.ok
     assert receipt.lines[0].dice == 1
+    loaded, _ = read_patient([tmp_path], structures=True)
+    (structure,) = loaded.structures
+    expected = from_image(turn(label_map)).array > 0
+    np.testing.assert_array_equal(structure.mask, expected)
+    again = read_contour(tmp_path / "out.dcm", loaded.study.grid, ["GTV"], stack=reference.stack)
+    np.testing.assert_array_equal(again > 0, structure.mask)
+
+
+def test_frames_that_lie_in_no_slice_are_not_moved(tmp_path):
+    """A segmentation of uneven slices is refused, of an even series too."""
+    grid = Grid((6, 10, 12), (2.0, 1.0, 1.0), (-17.0, -15.0, 40.0))
+    array = np.random.default_rng(0).integers(-50, 50, grid.shape).astype(np.int16)
+    write_slices(tmp_path / "in", array, grid)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[1:5, 3:8, 2:9] = 1
+    reference = read_reference(tmp_path / "in")
+    export(grid.to_image(labels), reference, make_rois([1]), "seg", tmp_path / "out.dcm")
+
+    def shift(data):
+        frame = data.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence[0]
+        x, y, z = frame.ImagePositionPatient
+        frame.ImagePositionPatient = [x, y, float(z) + 0.73]
+
+    rewrite(tmp_path / "out.dcm", shift)
+    with pytest.raises(UserError, match="no stack of even slices"):
+        read_segments(tmp_path / "out.dcm", reference.stack)
