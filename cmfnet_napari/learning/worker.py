@@ -14,6 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -53,6 +54,8 @@ _UNREADABLE = (
     "The training program was told something that it cannot read ({what}), so nothing was done. "
     "Try again; if it happens again, close napari and open it again."
 )
+# What takes seconds to import and a contour by a network that reads strokes does not need.
+_FOR_TRAINING = "lightning_fabric", "monai.inferers.utils"
 
 
 class Inbox:
@@ -62,6 +65,11 @@ class Inbox:
         self._commands: queue.Queue[events.Command | UserError] = queue.Queue()
         self._request: Request = ""
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody has asked for anything that is not done."""
+        return self._commands.empty()
 
     def next(self) -> events.Command:
         """Wait for a fit, predict, refine or quit.
@@ -165,6 +173,7 @@ def serve(folder: Path) -> int:
     except UserError as error:
         _say(out, events.Failed(reason=str(error)))
         return 1
+    _prepare(inbox)
     desk = Desk(case, inbox, out)
     while True:
         try:
@@ -177,6 +186,13 @@ def serve(folder: Path) -> int:
             with suppress(OSError):
                 print(redacted_traceback(error), file=sys.stderr)
             desk.tell(events.Failed(reason=_reason(error)))
+
+
+def _prepare(inbox: Inbox) -> None:
+    """Import what a training needs while there is nothing else to do."""
+    for name in _FOR_TRAINING:
+        if inbox.empty:
+            import_module(name)
 
 
 class Desk:

@@ -249,6 +249,8 @@ def test_a_base_model_that_does_not_fit_is_said_and_no_step_is_made(ball, case, 
 
 def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker):
     worker.process.stdin.write("no json\n")
+    worker.process.stdin.flush()
+    assert "cannot read (no command)" in worker.until("failed")[-1].reason
     worker.say(events.Predict(model="runs/none"))
     assert "holds no model" in worker.until("failed")[-1].reason
     bad = ball.config.model_dump(mode="json") | {"steps": 0}
@@ -262,11 +264,15 @@ def test_what_cannot_be_done_is_said_and_the_worker_lives_on(ball, case, worker)
 
 def test_a_folder_that_is_no_case_is_said(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "cmfnet_napari", "worker", str(tmp_path)],
+        [sys.executable, "-X", "importtime", "-m", "cmfnet_napari", "worker", str(tmp_path)],
         input="",
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=180,
     )
     assert result.returncode == 1
     assert "no case folder" in json.loads(result.stdout)["reason"]
+    # What only a training needs is imported while there is nothing else to do.
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "cmfnet_napari.learning.worker" in imported
+    assert not {"monai", "lightning_fabric", "torch._dynamo", "matplotlib.pyplot"} & imported

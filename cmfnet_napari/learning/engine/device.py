@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 T = TypeVar("T", Tensor, dict[str, Tensor])
 
@@ -70,6 +72,8 @@ def make_fabric(
     UserError
         A single device was named but several are asked for, or there are not so many.
     """
+    from lightning_fabric import Fabric  # here: it takes seconds, and only a training needs it
+
     if devices > 1 and device.index is not None:
         raise UserError(f"{device} is one device, but {devices} are asked for. Name cuda only.")
     if device.type == "cuda" and devices > torch.cuda.device_count():

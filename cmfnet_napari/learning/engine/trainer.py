@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -17,6 +17,9 @@ from cmfnet_napari.learning.engine.state import State
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.loss_terms import loss_terms, total
 from cmfnet_napari.learning.model.losses import Batch, Counts
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 MAX_SKIPPED = 20  # steps in a row without a finite gradient: training has diverged
 

@@ -14,7 +14,6 @@ from typing import cast
 import numpy as np
 import psutil
 import torch
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 from cmfnet_napari.core.arrays import Codes, Reals, three
@@ -234,6 +233,9 @@ def _slide(ask: Callable[[Tensor], Tensor], inputs: Inputs, config: Config, room
     Instance normalisation takes its statistics from what it is given: a network trained on
     patches is right on windows of that size only.
     """
+    # Here: it takes seconds, and a network that reads strokes needs no window.
+    from monai.inferers.utils import sliding_window_inference
+
     images = _images(inputs)
     window = three(min(p, n) for p, n in zip(config.patch, images.shape[2:], strict=True))
     room.require(window)
