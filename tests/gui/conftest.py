@@ -115,7 +115,7 @@ def no_window_survives(request: pytest.FixtureRequest, qapp: object) -> Iterator
     """Fail when a top-level widget is left; napari's lists and empty shells are not ours."""
     from qtpy.QtWidgets import QApplication
 
-    if needs_canvas(request):
+    if needs_canvas(request) and "own_window" not in request.fixturenames:
         request.getfixturevalue("napari_viewer")  # it stays
     gc.collect()
     gc.freeze()  # windows collect often: without it each test is slower than the one before
@@ -130,7 +130,7 @@ def no_window_survives(request: pytest.FixtureRequest, qapp: object) -> Iterator
 def needs_canvas(request: pytest.FixtureRequest) -> bool:
     """Whether a test looks at napari's window, or uses mouse and keys in it."""
     marked = request.node.get_closest_marker("canvas") is not None
-    return marked or "hand" in request.fixturenames
+    return marked or bool({"hand", "own_window"} & set(request.fixturenames))
 
 
 def collect_deleted() -> None:
@@ -188,7 +188,8 @@ def dock(request: pytest.FixtureRequest, qtbot: object) -> Iterator[object]:
     if needs_canvas(request):
         from cmfnet_napari.gui.app import add_dock
 
-        viewer = request.getfixturevalue("napari_viewer")
+        own = "own_window" in request.fixturenames
+        viewer = request.getfixturevalue("own_window" if own else "napari_viewer")
         canvases()
         dock = add_dock(viewer)
         dock.window().resize(1280, 800)
@@ -200,10 +201,16 @@ def dock(request: pytest.FixtureRequest, qtbot: object) -> Iterator[object]:
         dock.workbench.close()
     if viewer is None:
         dock.deleteLater()
-    else:
+    elif not own:
         as_new(viewer)
         collect_deleted()
         assert not canvases(), "a view beside the main one survived the test"
+
+
+@pytest.fixture
+def own_window(make_napari_viewer: Callable[..., object]) -> object:
+    """A napari window for a test that closes it."""
+    return make_napari_viewer(show=True)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gui.event_loop import Lateness
 
-FIT_SECONDS = 10
+FIT_SECONDS = 16
 
 
 def ended(number: int) -> bool:
@@ -46,7 +46,7 @@ def test_fit_with_the_real_worker_leaves_the_window_free(opened, hand, scribble,
     training.previewed.connect(previews.append)
     opened.tabs.setCurrentIndex(2)
     training.start(
-        "quick", device="cpu", spacing=1.0, minutes=FIT_SECONDS / 60, preview_seconds=1.5
+        "quick", device="cpu", spacing=1.0, minutes=FIT_SECONDS / 60, preview_seconds=3.0
     )
     with Lateness() as watching:  # curve and previews come in, the user looks on
         qtbot.waitUntil(lambda: bool(previews or said or done), timeout=120000)
