@@ -7,7 +7,6 @@ from datetime import datetime
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.fit.runs import interrupted_run, newest_prediction
-from cmfnet_napari.core.strokes.entries import ClassChange
 
 
 def recovered(case: Case) -> str:
@@ -30,8 +29,7 @@ def recovered(case: Case) -> str:
 
 
 def _strokes(case: Case) -> str:
-    standing = (stroke for _, stroke in case.journal.standing())
-    times = [stroke.time for stroke in standing if not isinstance(stroke, ClassChange)]
+    times = [stroke.time for _, stroke in case.journal.standing() if stroke.source != "classes"]
     if not times:
         return "no strokes"
     many = "1 stroke" if len(times) == 1 else f"{len(times)} strokes"

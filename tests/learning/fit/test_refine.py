@@ -30,8 +30,8 @@ PLACE = np.s_[8:11, 12:15, 12:16]  # inside the ball; a stroke says that it is b
 
 @pytest.fixture(scope="module")
 def ball():
-    """The ball on coarse voxels, where a refine makes many steps in its time."""
-    return coarse_ball(patch=(16, 32, 32), steps=40)
+    """The ball on coarse voxels, where a refine makes many steps in its time, learnt fast."""
+    return coarse_ball(patch=(16, 32, 32), steps=12, learning_rate=5e-3, average=0.0)
 
 
 def corrected(scribbles):
@@ -101,9 +101,8 @@ def test_a_worker_that_has_just_begun_takes_the_run_from_disk(ball, fitted, case
     assert again.end() == 0
 
 
-def test_quit_in_the_middle_leaves_the_run_as_it_was(ball, case, worker):
-    worker.say(fit_command(ball.config, steps=5))
-    ended(worker)
+def test_quit_in_the_middle_leaves_the_run_as_it_was(ball, fitted, case, worker):
+    shutil.copytree(fitted.run.folder, case.folder / RUN)
     files = {path.name: path.read_bytes() for path in (case.folder / RUN).iterdir()}
     draw(case, corrected(ball.scribbles))
     worker.say(events.Refine(model=RUN))
@@ -164,11 +163,11 @@ def test_a_stop_ends_the_steps_and_keeps_what_was_learnt(ball, learnt, monkeypat
         return losses
 
     monkeypatch.setattr(refining.Trainer, "step", counted)
-    hooks = Hooks(said.append, lambda: "stop" if len(steps) >= 8 else "")
+    hooks = Hooks(said.append, lambda: "stop" if len(steps) >= 3 else "")
     finished = refine(learnt, corrected(ball.scribbles), hooks=hooks)
-    assert len(steps) == 8  # none after the stop
+    assert len(steps) == 3  # none after the stop
     assert said[-1] == finished
-    assert finished.steps == 40 + 8
+    assert finished.steps == ball.config.steps + 3
 
 
 def test_strokes_that_come_meanwhile_are_learnt_too(ball, learnt, monkeypatch):
@@ -208,44 +207,43 @@ def test_an_erased_class_is_said_before_and_passed_over_meanwhile(ball, learnt, 
     np.testing.assert_array_equal(learnt.scribbles, strokes)
 
 
-def test_a_network_that_reads_maps_answers_before_it_learns(ball, tmp_path, monkeypatch):
-    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
-    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 5})
-    run = RunFolder(tmp_path, tmp_path)
-    fit(ball.study, ball.scribbles, tmp_path, config)
-    strokes = corrected(ball.scribbles)
-    learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)
-    assert learnt.run == run
-    np.testing.assert_array_equal(learnt.scribbles, ball.scribbles)
-    said = []
-    finished = refine(learnt, strokes, hooks=Hooks(said.append))
-    assert said[0].step == 5  # nothing was learnt yet
-    assert finished.agreement >= said[0].agreement
+@pytest.fixture(scope="module")
+def reads_maps(ball, tmp_path_factory):
+    """A run of two steps whose network reads maps."""
+    folder = tmp_path_factory.mktemp("reads-maps")
+    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
+    fit(ball.study, ball.scribbles, folder, config)
+    return folder
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_a_network_that_reads_maps_learns_only_if_it_does_not_follow(
-    ball, tmp_path, monkeypatch, stubborn
+def test_a_network_that_reads_maps_answers_and_learns_only_if_it_does_not_follow(
+    ball, reads_maps, tmp_path, monkeypatch, stubborn
 ):
-    monkeypatch.setattr(refining, "CPU_SECONDS", 3.0)
-    config = ball.config.model_copy(update={"stroke_maps": True, "steps": 2})
-    fit(ball.study, ball.scribbles, tmp_path, config)
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
+    shutil.copytree(reads_maps, tmp_path, dirs_exist_ok=True)
     learnt = load_learnt(tmp_path, tmp_path, ball.study, ball.scribbles)
+    assert learnt.run == RunFolder(tmp_path, tmp_path)
+    np.testing.assert_array_equal(learnt.scribbles, ball.scribbles)
     if stubborn:  # tumour everywhere, whatever the maps say
         learnt.weights["mm.decoder.head.2.bias"] = torch.tensor([-20.0, 20.0])
-    finished = refine(learnt, corrected(ball.scribbles))
+    said = []
+    finished = refine(learnt, corrected(ball.scribbles), hooks=Hooks(said.append))
+    assert said[0].step == 2  # nothing was learnt yet
+    assert finished.agreement >= said[0].agreement
     assert (finished.steps > 2) is stubborn
 
 
 def test_the_place_of_a_stroke_is_shown_first(ball, learnt, monkeypatch):
     """With a patch that is small beside the images, previews change around the stroke alone."""
-    monkeypatch.setattr(refining, "CPU_SECONDS", 1.0)
     monkeypatch.setattr(refining, "SHOW_SECONDS", 0.0)
-    small = learnt.card.config.model_copy(update={"patch": (16, 16, 16), "spacing": None})
+    small = learnt.card.config.model_copy(update={"patch": (16, 16, 16), "spacing": 2.0})
     learnt.card = learnt.card.model_copy(update={"config": small})
     learnt.material = Material(ball.study, ball.scribbles, small)
     learnt.prediction = None
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.0)
     refine(learnt, corrected(ball.scribbles))  # now it has one at this spacing
+    monkeypatch.setattr(refining, "CPU_SECONDS", 1.0)
     strokes, seen = corrected(ball.scribbles), []
     strokes[4:6, 4:7, 32:36] = 2
 
@@ -256,7 +254,7 @@ def test_the_place_of_a_stroke_is_shown_first(ball, learnt, monkeypatch):
 
     first = learnt.card.steps
     refine(learnt, strokes, hooks=Hooks(hear))
-    changed = [(labels != seen[0][1]).any(axis=(0, 1)) for step, labels in seen if step > first]
-    far = 38 - 16 - 1
-    assert any(columns.any() for columns in changed)
-    assert not changed[0][:far].any()  # x: the stroke and its patch are on the right
+    changed = [(labels != seen[0][1]).any(axis=(0, 2)) for step, labels in seen if step > first]
+    far = 7 + 16
+    assert any(rows.any() for rows in changed)
+    assert not changed[0][far:].any()  # y: the stroke and its patch are in front

@@ -42,14 +42,9 @@ def same(a, b):
 
 @pytest.fixture
 def config(ball):
-    """Ten steps with dropout and augmentation; no previews, whose times would differ."""
-    return ball.config.model_copy(
-        update={
-            "steps": 10,
-            "dropout": 0.2,
-            "augment": True,
-        }
-    )
+    """Three steps with dropout and augmentation; no previews, whose times would differ."""
+    changes = {"steps": 3, "width": 2, "dropout": 0.2, "augment": True}
+    return ball.config.model_copy(update=changes)
 
 
 class Counted(Hooks):
@@ -85,6 +80,7 @@ def counting(monkeypatch):
 def test_broken_off_and_gone_on_is_the_same_to_the_bit(ball, config, tmp_path, counting):
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
+    config = config.model_copy(update={"steps": 10})  # a round of strokes that are held out
     whole = fit(ball.study, ball.scribbles, tmp_path / "whole", config)
     parts = tmp_path / "parts"
     fit(ball.study, ball.scribbles, parts, config, hooks=counting(Counted("quit", 5)))
@@ -117,8 +113,8 @@ def test_state_is_saved_while_it_trains(ball, config, tmp_path, counting, monkey
 
     monkeypatch.setattr(fit_loop.FitLoop, "_quit", crash)
     with pytest.raises(KeyboardInterrupt):
-        fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 7)))
-    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 7
+        fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 2)))
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 2
 
 
 def test_a_run_of_another_patient_or_without_state_is_not_gone_on_with(ball, config, tmp_path):
@@ -141,7 +137,7 @@ def test_a_run_of_another_patient_or_without_state_is_not_gone_on_with(ball, con
 
 
 def test_out_of_memory_goes_on_lighter_from_the_same_step(ball, config, tmp_path, monkeypatch):
-    gradient, sizes, failures = fit_loop.Trainer._gradient, [], [4, 4, 4]
+    gradient, sizes, failures = fit_loop.Trainer._gradient, [], [1, 1, 1]
 
     def fails(self, batch, progress):
         sizes.append((self.steps, self._config.micro_batch, tuple(batch.ct.shape[2:])))
@@ -156,7 +152,7 @@ def test_out_of_memory_goes_on_lighter_from_the_same_step(ball, config, tmp_path
     )
     hooks = Counted()
     finished = fit(ball.study, ball.scribbles, tmp_path, heavy, hooks=hooks)
-    assert finished.steps == 10
+    assert finished.steps == 3
     said = [event.text for event in hooks.seen if event.event == "notice"]
     assert [text.split("goes on ")[1] for text in said] == [
         "1 patch at a time.",
@@ -164,9 +160,9 @@ def test_out_of_memory_goes_on_lighter_from_the_same_step(ball, config, tmp_path
         "with patches of 16×16×32 voxels.",
     ]
     whole, small = (16, 32, 32), (16, 16, 32)
-    tried = [(4, 2, whole), (4, 1, whole), (4, 1, whole), (4, 1, small)]
-    assert [entry for entry in sizes if entry[0] == 4] == tried
-    assert sizes[-1] == (9, 1, small)
+    tried = [(1, 2, whole), (1, 1, whole), (1, 1, whole), (1, 1, small)]
+    assert [entry for entry in sizes if entry[0] == 1] == tried
+    assert sizes[-1] == (2, 1, small)
 
 
 def test_out_of_memory_with_nothing_left_is_said_and_the_state_is_kept(
@@ -224,7 +220,7 @@ def test_a_full_disk_is_waited_for(ball, config, tmp_path, monkeypatch):
     monkeypatch.setattr(fit_loop.RunFolder, "save_model", fails)
     hooks = Counted()
     finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
-    assert finished.steps == 10
+    assert finished.steps == 3
     (paused,) = [event for event in hooks.seen if event.event == "paused"]
     assert "The disk is full" in paused.reason
     assert "goes on by itself" in paused.reason
@@ -256,7 +252,7 @@ def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkey
     step = fit_loop.Trainer.step
 
     def slow(self, batch, progress):
-        if self.steps == 4:
+        if self.steps == 1:
             before = {k: v.clone() for k, v in self.model.state_dict().items()}
             wish[0] = "stop" if phase == "forward" else ""
             if phase == "backward":
@@ -268,7 +264,7 @@ def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkey
             try:
                 return step(self, batch, progress)
             finally:
-                assert self.steps == 4
+                assert self.steps == 1
                 assert same(before, self.model.state_dict())
         return step(self, batch, progress)
 
@@ -276,7 +272,7 @@ def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkey
     monkeypatch.setattr(fit_loop.Trainer, "step", slow)
     finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
     assert finished.stopped
-    assert finished.steps == 4
+    assert finished.steps == 1
     assert hooks.kinds().index("stopping") < hooks.kinds().index("finished")
 
 
@@ -302,7 +298,7 @@ def test_quit_breaks_a_prediction_off_and_it_is_made_later(ball, config, tmp_pat
     assert not (tmp_path / "prediction.nii.gz").exists()
     monkeypatch.setattr(fit_loop, "predict", predict)
     finished = go_on(ball.study, ball.scribbles, tmp_path)
-    assert (finished.steps, (tmp_path / "prediction.nii.gz").exists()) == (10, True)
+    assert (finished.steps, (tmp_path / "prediction.nii.gz").exists()) == (3, True)
 
 
 class Clock:
@@ -319,34 +315,34 @@ def test_time_is_counted_over_breaks(ball, config, tmp_path, counting, monkeypat
     monkeypatch.setattr(schedule, "time", clock)
 
     def timed(self, batch, progress):
-        clock.now += 0.5
+        clock.now += 1.0
         return gradient(self, batch, progress)
 
     monkeypatch.setattr(fit_loop.Trainer, "_gradient", timed)
     limited = config.model_copy(update={"minutes": 0.05, "steps": 100_000})
-    fit(ball.study, ball.scribbles, tmp_path, limited, hooks=counting(Counted("quit", 3)))
+    fit(ball.study, ball.scribbles, tmp_path, limited, hooks=counting(Counted("quit", 1)))
     before = torch.load(tmp_path / STATE_FILE, weights_only=True)["seconds"]
     clock.now += 100  # a break
     finished = go_on(ball.study, ball.scribbles, tmp_path, hooks=counting(Counted()))
     assert finished.seconds == 3.0
-    assert finished.steps == 6
-    assert before == 1.5
+    assert finished.steps == 3
+    assert before == 1.0
 
 
 def test_a_class_that_was_added_meanwhile_waits(ball, config, tmp_path, counting):
-    fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 3)))
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 1)))
     more = ball.scribbles.copy()
     more[2, 3, 4] = 3
     finished = go_on(ball.study, more, tmp_path, hooks=counting(Counted()))
-    assert finished.steps == 10
+    assert finished.steps == 3
     assert np.isfinite(finished.agreement)
 
 
 def test_the_same_fit_into_the_same_folder_goes_on(ball, config, tmp_path, counting):
-    fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 3)))
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 1)))
     other = config.model_copy(update={"seed": 5})
     with pytest.raises(UserError, match="another training that was broken off"):
         fit(ball.study, ball.scribbles, tmp_path, other)
     hooks = counting(Counted())
     finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
-    assert (hooks.seen[0].from_step, finished.steps) == (3, 10)
+    assert (hooks.seen[0].from_step, finished.steps) == (1, 3)
