@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.shared.messages import forget, listen
+from cmfnet_napari.gui.shared.messages import MessageKind, forget, listen
 from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, text_label
 
 _MOST = 3
@@ -43,7 +43,7 @@ class MessageBar(QWidget):
         """What is shown, oldest first."""
         return [message.text for message in self._messages]
 
-    def say(self, text: str, kind: str) -> None:
+    def say(self, text: str, kind: MessageKind) -> None:
         """Show a message; the same one again takes the place of the first."""
         for message in self._messages:
             if message.text == text:
@@ -90,7 +90,7 @@ class MessageBar(QWidget):
 class _Message(QWidget):
     """One sentence and a cross."""
 
-    def __init__(self, bar: MessageBar, text: str, kind: str) -> None:
+    def __init__(self, bar: MessageBar, text: str, kind: MessageKind) -> None:
         super().__init__(bar)
         self.text = text
         label = text_label(text)

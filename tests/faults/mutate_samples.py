@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from cmfnet_napari.core.review.record import Record, write_record
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
+from tests.dicom_files import write_structures
 
 SHAPE, SPACING = (6, 9, 8), (3.0, 0.9, 1.1)  # z, y, x
 SMALLEST = make_config("quick", width=2, patch=(16, 16, 16))
@@ -74,7 +74,7 @@ def write_samples(root: Path) -> dict[str, list[Path]]:
             _oblique_series,
             *([_real_series] if REAL.exists() else []),
         ],
-        "RTSTRUCT": [_structures],
+        "RTSTRUCT": [_structures, *([_real_structures] if REAL.exists() else [])],
         "SEG": [_segmentation],
         "scribbles": [
             lambda f: _scribbles(f / "open.nii.gz"),
@@ -222,39 +222,23 @@ def _real_series(folder: Path) -> None:
 
 
 def _structures(folder: Path) -> None:
-    """A structure set beside a series, as exports have it."""
+    """A structure set beside a series, as exports have it: a box with a hole, and a line."""
     write_series(folder)
-    real = REAL / "mask" / "RS.dcm"
-    target = folder / "open" / "RS.dcm"
-    if real.exists():
-        shutil.copy(real, target)
-    else:
-        target.write_bytes(structure_set())
+    rings = [
+        np.array([(a, b, 60.0 + 3 * k) for a, b in corners])
+        for k in range(1, 4)
+        for corners in (
+            [(-3, 6), (2, 6), (2, 11), (-3, 11)],
+            [(-2, 7), (1, 7), (1, 9), (-2, 9)],
+        )
+    ]
+    rois = [{"name": "GTV", "contours": rings}, {"name": "Line", "contours": [rings[0][:2]]}]
+    write_structures(folder / "open" / "RS.dcm", rois)
 
 
-def structure_set() -> bytes:
-    """The smallest RTSTRUCT with one contour, explicit VR little endian (DICOM PS3.5, PS3.10)."""
-    sop = "1.2.840.10008.5.1.4.1.1.481.3"
-    point = "1.0\\2.0\\60.0\\3.0\\2.0\\60.0\\3.0\\4.0\\60.0"
-    contour = _element(0x3006, 0x46, "IS", "3") + _element(0x3006, 0x50, "DS", point)
-    items = _sequence(0x3006, 0x40, contour) + _element(0x3006, 0x84, "IS", "1")
-    meta = _element(2, 0x02, "UI", sop) + _element(2, 0x10, "UI", "1.2.840.10008.1.2.1")
-    meta = _element(2, 0, "UL", struct.pack("<I", len(meta))) + meta
-    body = _element(8, 0x16, "UI", sop) + _element(8, 0x60, "CS", "RTSTRUCT")
-    roi = _element(0x3006, 0x22, "IS", "1") + _element(0x3006, 0x26, "LO", "GTV")
-    body += _sequence(0x3006, 0x20, roi) + _sequence(0x3006, 0x39, items)
-    return bytes(128) + b"DICM" + meta + body
-
-
-def _element(group: int, element: int, vr: str, value: str | bytes) -> bytes:
-    data = value.encode() if isinstance(value, str) else value
-    data += (b"\0" if vr == "UI" else b" ") * (len(data) % 2)
-    return struct.pack("<HH2sH", group, element, vr.encode(), len(data)) + data
-
-
-def _sequence(group: int, element: int, item: bytes) -> bytes:
-    one = struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
-    return struct.pack("<HH2sHI", group, element, b"SQ", 0, len(one)) + one
+def _real_structures(folder: Path) -> None:
+    write_series(folder)
+    shutil.copy(REAL / "mask" / "RS.dcm", folder / "open" / "RS.dcm")
 
 
 def _model(folder: Path) -> None:

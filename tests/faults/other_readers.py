@@ -108,10 +108,16 @@ def contours(path: Path) -> dict[int, list[np.ndarray]]:
     return drawn
 
 
-def segment_places(path: Path) -> dict[int, np.ndarray]:
-    """Patient points (n, 3) of the voxels of each segment of a binary SEG, as pydicom reads it."""
+def segment_places(path: Path) -> dict[int, np.ndarray] | None:
+    """Patient points (n, 3) of the voxels of each segment of a binary SEG, as pydicom reads it.
+
+    None: it does not.
+    """
     data = pydicom.dcmread(path)
-    frames = data.pixel_array.reshape(-1, data.Rows, data.Columns)
+    try:
+        frames = data.pixel_array.reshape(-1, data.Rows, data.Columns)
+    except Exception:  # it raises what it likes
+        return None
     shared = data.SharedFunctionalGroupsSequence[0]
     cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
     down_mm, across_mm = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)

@@ -22,7 +22,8 @@ import SimpleITK as sitk
 HERE = Path(__file__).parent
 SHAPE = (12, 20, 16)  # z, y, x on the Study's Grid
 SPACING = (3.0, 0.9, 1.1)
-HANGS_MS = 300_000  # whoever waits longer than this waits for what will not come
+LISTS = ("QMenu", "QtPopup", "QComboBoxPrivateContainer")  # of layer controls, with their window
+HANGS_MS = 120_000  # whoever waits longer than this waits for what will not come
 
 pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")
 
@@ -110,18 +111,26 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_window_survives(display: None, qapp: object) -> Iterator[None]:
-    """Fail when a top-level widget is left; napari's own menus are not ours to count."""
-    from qtpy.QtWidgets import QApplication, QMenu
+def no_window_survives(request: pytest.FixtureRequest, qapp: object) -> Iterator[None]:
+    """Fail when a top-level widget is left; napari's lists and empty shells are not ours."""
+    from qtpy.QtWidgets import QApplication
 
+    if needs_canvas(request) and "own_window" not in request.fixturenames:
+        request.getfixturevalue("napari_viewer")  # it stays
     gc.collect()
     gc.freeze()  # windows collect often: without it each test is slower than the one before
     before = set(QApplication.topLevelWidgets())
     yield
     collect_deleted()
     left = [w for w in QApplication.topLevelWidgets() if w not in before]
-    left = [w for w in left if not isinstance(w, QMenu)]
+    left = [w for w in left if w.metaObject().className() not in LISTS and w.children()]
     assert not left, f"these widgets survived the test: {left}"
+
+
+def needs_canvas(request: pytest.FixtureRequest) -> bool:
+    """Whether a test looks at napari's window, or uses mouse and keys in it."""
+    marked = request.node.get_closest_marker("canvas") is not None
+    return marked or bool({"hand", "own_window"} & set(request.fixturenames))
 
 
 def collect_deleted() -> None:
@@ -173,22 +182,70 @@ def patient(tmp_path: Path) -> SimpleNamespace:
 @pytest.fixture
 def dock(request: pytest.FixtureRequest, qtbot: object) -> Iterator[object]:
     """The dock, shown: by itself, or in napari's window where a test needs the canvas."""
-    needs_canvas = request.node.get_closest_marker("canvas") or "hand" in request.fixturenames
-    if needs_canvas:
+    from qtpy.QtWidgets import QApplication
+
+    viewer = None
+    if needs_canvas(request):
         from cmfnet_napari.gui.app import add_dock
 
-        dock = add_dock(request.getfixturevalue("make_napari_viewer")(show=True))
+        own = "own_window" in request.fixturenames
+        viewer = request.getfixturevalue("own_window" if own else "napari_viewer")
+        canvases()
+        dock = add_dock(viewer)
         dock.window().resize(1280, 800)
     else:
         dock = dock_alone()
-    qtbot.wait(50)
+    QApplication.processEvents()
     yield dock
     with contextlib.suppress(RuntimeError):  # the dock may be closed already
         dock.workbench.close()
-    if not needs_canvas:
+    if viewer is None:
         dock.deleteLater()
-    qtbot.wait(50)
-    collect_deleted()  # napari then looks for viewers that are left, those of panes too
+    elif not own:
+        as_new(viewer)
+        collect_deleted()
+        assert not canvases(), "a view beside the main one survived the test"
+
+
+@pytest.fixture
+def own_window(make_napari_viewer: Callable[..., object]) -> object:
+    """A napari window for a test that closes it."""
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture(scope="session")
+def napari_viewer(display: None) -> Iterator[object]:
+    """napari's window, the same for all tests: to open one takes longer than most of them."""
+    import napari
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", _nothing)
+        viewer = napari.Viewer(show_welcome_screen=False)
+    yield viewer
+    viewer.window._qt_window._save_current_window_settings = lambda: None
+    viewer.close()
+
+
+def canvases() -> int:
+    """How many were made since this was asked last, and are still there."""
+    from napari.qt import QtViewer
+
+    count = len(QtViewer._instances)
+    QtViewer._instances.clear()
+    return count
+
+
+def as_new(viewer: object) -> None:
+    """Bring napari's window back to what it was before the dock came."""
+    from napari.settings import get_settings
+    from napari.utils.notifications import notification_manager
+
+    viewer.window.remove_dock_widget("all")
+    viewer.layers.clear()
+    viewer.dims.ndisplay = viewer.dims.ndim = 2
+    viewer.dims.reset()
+    notification_manager.records.clear()
+    get_settings().reset()
 
 
 def dock_alone() -> object:
@@ -210,13 +267,15 @@ def dock_alone() -> object:
 
 
 @pytest.fixture
-def opened(dock: object, patient: SimpleNamespace, qtbot: object) -> object:
+def opened(
+    request: pytest.FixtureRequest, dock: object, patient: SimpleNamespace, qtbot: object
+) -> object:
     """The dock with the tiny patient open."""
     from cmfnet_napari.gui.patient.opened import open_files
 
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.session.open(partial(open_files, patient.ct, patient.mr))
-    qtbot.wait(100)
+    qtbot.wait(100 if needs_canvas(request) else 0)  # canvases get their size in several events
     return dock
 
 

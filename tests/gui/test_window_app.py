@@ -49,6 +49,7 @@ def test_no_torch_in_the_window():
 def test_demo_opens_and_trains(cases, tmp_path):
     """In a process of its own: the real `open_window`, ended when the fit has begun."""
     code = f"""
+import gc
 import sys
 from qtpy.QtCore import QTimer
 import napari
@@ -60,6 +61,7 @@ def watch():
     training = next(iter(docks.values())).workbench.training if docks else None
     if training is not None and training.process_id:
         print("names", [layer.name for layer in viewer.layers], "pid", training.process_id)
+        print("kept from the garbage collector", gc.get_freeze_count() > 100_000)
         viewer.close()
         return
     QTimer.singleShot(200, watch)
@@ -77,6 +79,7 @@ print("closed")
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=180
     )
     assert "names ['CT', 'MR', 'Contour', 'Scribbles']" in done.stdout, done.stderr
+    assert "kept from the garbage collector True" in done.stdout
     assert done.stdout.rstrip().endswith("closed")
     assert done.returncode == 0, done.stderr
     assert "Destroyed while process" not in done.stderr

@@ -20,7 +20,7 @@ from cmfnet_napari.core.geometry.boxes import box_around
 from tests.gui.conftest import Hand
 
 LEFT = Qt.MouseButton.LeftButton
-STEPS = 12  # of a training that only has to run
+STEPS, SPACING = 12, 4.0  # of a training that only has to run
 
 
 class Camera:
@@ -32,12 +32,11 @@ class Camera:
         self.taken = 0
 
     def take(self, name: str) -> None:
-        self._qtbot.wait(400)
-        picture = QApplication.primaryScreen().grabWindow(0)
-        assert not picture.isNull()
-        self.taken += 1
         if self._folder:
-            picture.copy(0, 0, 1280, 800).save(f"{self._folder}/{self.taken:02d}-{name}.png")
+            self._qtbot.wait(1500)  # all is drawn
+            self.taken += 1
+            picture = QApplication.primaryScreen().grabWindow(0).copy(0, 0, 1280, 800)
+            assert picture.save(f"{self._folder}/{self.taken:02d}-{name}.png")
 
 
 def click(widget: object) -> None:
@@ -67,11 +66,10 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     click(dock.open_panel.dicom_button)
     qtbot.waitUntil(lambda: dock.open_panel.chooser is not None, timeout=60000)
     dialog = dock.open_panel.chooser
-    qtbot.wait(300)
     camera.take("chooser")
     with qtbot.waitSignal(session.opened, timeout=60000):
         click(dialog.buttons.button(QDialogButtonBox.StandardButton.Open))
-    qtbot.wait(500)
+    qtbot.wait(200)
     study, hand = session.case.study, Hand(dock, qtbot)
     truth = gtv_of(test_data, study)
     camera.take("open")
@@ -104,7 +102,7 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     hand.press("G")  # CT beside MR
     camera.take("provisional")
     hand.press("G")  # three planes and 3D
-    qtbot.wait(1500)
+    qtbot.wait(200)
     camera.take("views")
     hand.press("G")
     hand.press("G")
@@ -115,6 +113,7 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     begin = dock.training_panel.begin
     begin.base.setCurrentIndex(0)
     begin.settings.fields["steps"].native.setValue(STEPS)
+    begin.settings.fields["spacing"].native.setValue(SPACING)
     with qtbot.waitSignal(dock.workbench.training.stepped, timeout=120000):
         click(dock.training_panel.train_button)
     strokes = session.case.journal.last_id()
@@ -126,7 +125,6 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     assert session.case.journal.last_id() > strokes
     qtbot.waitUntil(lambda: dock.workbench.result.exists, timeout=20000)
     qtbot.waitUntil(lambda: bool(dock.workbench.review.places), timeout=20000)
-    qtbot.wait(500)
     camera.take("trained")
     found = dock.workbench.result.labels > 0
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.6

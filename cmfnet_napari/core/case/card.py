@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, ScribbleClass
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, ScribbleClass
 
 # With corrections, and with classes removed: programs of earlier versions would not see them.
 FORMAT, CORRECTED, RECLASSED = 1, 2, 3
@@ -67,9 +67,12 @@ class CaseCard(BaseModel):
 
     @field_validator("classes")
     @classmethod
-    def _painted(cls, classes: tuple[ScribbleClass, ...]) -> tuple[ScribbleClass, ...]:
+    def _painted(
+        cls, classes: tuple[ScribbleClass, ...], info: ValidationInfo
+    ) -> tuple[ScribbleClass, ...]:
         codes = [entry.code for entry in classes]
-        if not codes or codes[0] != BACKGROUND or codes[-1] > _MOST_CLASSES:
+        most = _MOST_CLASSES if info.data.get("format") == RECLASSED else MAX_CODE
+        if not codes or codes[0] != BACKGROUND or codes[-1] > most:
             raise ValueError("codes")
         if codes != sorted(set(codes)):
             raise ValueError("codes are not in order")

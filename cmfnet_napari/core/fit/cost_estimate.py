@@ -13,13 +13,19 @@ from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.events import Step, decode_event
 from cmfnet_napari.core.images.grid import Grid
 
-# Peak resident memory of training on a CPU, measured (docs/measurements.md): the program; weights,
+# Peak resident memory of a fit on a CPU, measured (docs/measurements.md): the program; weights,
 # gradient, Adam's two moments and perhaps the average, 4 bytes each; what a step keeps a voxel and
-# unit of width in bfloat16; images a voxel of the study, when a part or all of it is worked on.
+# unit of width; images and what is predicted in the end a voxel of the study, when a part or all of
+# it is worked on.
 _PROGRAM = 600 * 2**20
 _PARAMETERS = 137_800  # a squared unit of width
-_BYTES_A_CHANNEL, _CHECKPOINTED = 240, 125
-_IMAGES_OF_PART, _IMAGES_OF_ALL = 16, 42
+_BYTES_A_CHANNEL = {"bfloat16": 240, "float32": 350}
+_CHECKPOINTED = {"bfloat16": 125, "float32": 182}
+_IMAGES_OF_PART, _IMAGES_OF_ALL = 26, 52
+_UNFOLDED_TIMES = 5.5  # forward and backward, of weights and images, on two threads
+# PyTorch gives a single float32 image to oneDNN only if channels times z times y exceed this. Below
+# it unfolds the image: 27 floats a voxel and channel.
+_ONEDNN_FROM = 20480
 _TAIL = 2**16  # bytes of events that are read: hours of training write megabytes
 _SAME_SPEED = (
     "patch", "batch", "micro_batch", "width", "checkpointing", "precision", "fusion",
@@ -68,15 +74,62 @@ def expect(config: Config, grid: Grid, runs: Iterable[Path] = ()) -> Expected:
 
 
 def training_memory(config: Config, grid: Grid) -> float:
-    """Bytes that training needs on a CPU that computes in bfloat16; elsewhere it needs more.
+    """Bytes that a fit needs on this computer's processor, the last prediction with it.
 
-    Within 15 % of what was measured for the presets at several widths, patches and batches.
+    Within 15 % of what was measured for the presets at several widths, patches and batches, in
+    bfloat16 and in float32. ``auto`` is what this processor computes in.
     """
+    half = config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16())
+    precision = "bfloat16" if half else "float32"
     weights = _PARAMETERS * config.width**2 * (20 if config.average else 16)
-    a_channel = _CHECKPOINTED if config.checkpointing else _BYTES_A_CHANNEL
-    voxels = min(config.micro_batch, config.batch) * prod(config.patch)
+    a_channel = (_CHECKPOINTED if config.checkpointing else _BYTES_A_CHANNEL)[precision]
+    together = min(config.micro_batch, config.batch)
+    a_voxel: float = a_channel * config.width
+    if together == 1 and not half:
+        a_voxel += _UNFOLDED_TIMES * unfolded_bytes(config.width, config.patch)
     images = _IMAGES_OF_ALL if config.region_margin is None else _IMAGES_OF_PART
-    return _PROGRAM + weights + a_channel * config.width * voxels + images * prod(grid.shape)
+    step = a_voxel * together * prod(config.patch)
+    return _PROGRAM + weights + step + images * prod(grid.shape)
+
+
+def unfolded_bytes(width: int, size: tuple[int, int, int]) -> float:
+    """Bytes a voxel that the largest image takes which PyTorch unfolds, a single one in float32.
+
+    Resolution level l has 8^l times fewer voxels, and convolutions of 1, 2 and 4 times 2^l times
+    the width as channels.
+
+    Parameters
+    ----------
+    width : int
+        Of the network.
+    size : tuple of int
+        Of the image that goes through it (z, y, x).
+    """
+    z, y, _ = size
+    channels = (
+        (times * width, level)
+        for level in range(4)
+        for times in (1, 2, 4)
+        if times * width * z * y / 2**level <= _ONEDNN_FROM
+    )
+    return max((27 * 4 * count / 4**level for count, level in channels), default=0)
+
+
+def has_bfloat16() -> bool:
+    """Whether this computer's processor computes in bfloat16: emulated, it is slower than float32.
+
+    False where the system does not list what the processor can do.
+    """
+    return bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [line for line in file if line.startswith("flags")]
+    except OSError:
+        return set()
+    return set(lines[0].split()) if lines else set()
 
 
 def _step_seconds(run: Path, config: Config) -> float | None:

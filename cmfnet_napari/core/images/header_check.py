@@ -31,7 +31,7 @@ _PIXEL_BYTES = {
 }  # all others: at least one
 
 
-def check_promise(reader: sitk.ImageFileReader, path: Path, detached: Iterable[Path] = ()) -> None:
+def check_promise(reader: sitk.ImageFileReader, path: Path, detached: Iterable[Path] = ()) -> int:
     """Refuse a header that promises more than its file can hold, or than there is memory for.
 
     Parameters
@@ -43,16 +43,22 @@ def check_promise(reader: sitk.ImageFileReader, path: Path, detached: Iterable[P
     detached : iterable of Path
         Files that hold its voxels, if it does not hold them itself.
 
+    Returns
+    -------
+    int
+        Bytes of all voxels.
+
     Raises
     ------
     UserError
         No voxels, or too many.
     """
     size = reader.GetSize()
-    values = prod(size) * max(1, reader.GetNumberOfComponents())
+    values = int(prod(size) * max(1, reader.GetNumberOfComponents()))
     promised = values * _PIXEL_BYTES.get(reader.GetPixelID(), 1)
     held = sum(file.stat().st_size for file in {path, *detached})
     check_size(path.name, size, promised, held)
+    return promised
 
 
 def check_size(name: str, size: tuple[int, ...], promised: int, held: int, files: int = 1) -> None:

@@ -11,6 +11,7 @@ from cmfnet_napari.core.errors import UserError, list_names, say
 from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.header_check import check_promise
+from cmfnet_napari.core.images.packed import check_packed
 from cmfnet_napari.core.images.series.headers import read_header, slices_of
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
@@ -34,7 +35,7 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     Raises
     ------
     UserError
-        See `header_check` and `detached`.
+        See `header_check`, `detached` and `packed`.
     RuntimeError
         What ITK says of a file that it cannot read.
     """
@@ -47,7 +48,9 @@ def read_file(path: Path, kind: str) -> sitk.Image:
         if image is not None:
             return image
     reader = _header(str(path), kind)
-    check_promise(reader, path, detached)
+    promised = check_promise(reader, path, detached)
+    if kind != DICOM:
+        check_packed(path, detached, promised)
     image = reader.Execute()
     return image
 

@@ -8,6 +8,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import keep_private
@@ -27,8 +28,8 @@ class JournalHeldError(UserError):
     """Another program holds the file, and lets nobody read it."""
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection that any thread may use; `mode` is SQLite's ``ro``, ``rw`` or ``rwc``."""
+def connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
+    """A connection that any thread may use; the modes are SQLite's."""
     uri = f"{path.resolve().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, check_same_thread=False)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from napari.layers import Labels
@@ -35,14 +36,16 @@ from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 _WAIT_MS = 800  # a contour that is being updated changes again before it could be judged
 
 
+Other = Literal["nothing", "previous", "sample", "layer", "file"]
+
+
 class Comparison(QObject):
     """Another contour of the open case, and how well the prediction agrees with it.
 
     Attributes
     ----------
-    kind : str
-        Where the other contour comes from: ``nothing``, ``previous``, ``sample``, ``layer`` or
-        ``file``.
+    kind : Other
+        Where the other contour comes from.
     layer : Labels or None
         The layer it is, where it has one of its own.
     other : uint8 array (z, y, x) or None
@@ -59,7 +62,7 @@ class Comparison(QObject):
         super().__init__(session)
         self._session = session
         self._result = result
-        self.kind = "nothing"
+        self.kind: Other = "nothing"
         self.layer: Labels | None = None
         self.other: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
@@ -165,7 +168,7 @@ class Comparison(QObject):
 
     def _read(
         self,
-        kind: str,
+        kind: Other,
         load: Callable[[], np.ndarray],
         failed: Callable[[Exception], None] = show_failure,
     ) -> None:
@@ -177,7 +180,7 @@ class Comparison(QObject):
 
         run_in_background(load, done=done, failed=failed)
 
-    def _use(self, kind: str, other: np.ndarray | None, layer: Labels | None = None) -> None:
+    def _use(self, kind: Other, other: np.ndarray | None, layer: Labels | None = None) -> None:
         self.kind, self.other, self.layer = kind, other, layer
         self._show_layer()
         self.changed.emit()

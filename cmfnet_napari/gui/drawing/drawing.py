@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
@@ -22,6 +24,9 @@ from cmfnet_napari.gui.views.trail import Trail
 _BEYOND_MM = 10.0  # a tumour may go on so far above and below what is drawn
 _NOTHING_DRAWN = "Draw a stroke of this class first."
 _NO_CONTOUR = "There is no contour to draw on yet. Draw strokes, or train, first."
+
+
+Mode = Literal["paint", "erase", "pan_zoom"]  # napari's words
 
 
 class Drawing(QObject):
@@ -90,8 +95,8 @@ class Drawing(QObject):
         """Whether a contour is drawn on, not the strokes."""
         return isinstance(self._session.hand, ContourRecorder)
 
-    def set_mode(self, mode: str) -> None:
-        """Paint, erase or move (napari's ``paint``, ``erase``, ``pan_zoom``)."""
+    def set_mode(self, mode: Mode) -> None:
+        """Paint, erase or move."""
         self._take_up(self._session.hand.layer, mode)
 
     def draw_on(self, contour: bool) -> None:
@@ -101,9 +106,8 @@ class Drawing(QObject):
         if contour and not layers:
             show_info(_NO_CONTOUR)
             return
-        mode = session.hand.layer.mode
-        target = layers[-1] if contour else session.scribbles
-        self._take_up(target, "erase" if mode == "erase" else "paint")
+        mode: Mode = "erase" if session.hand.layer.mode == "erase" else "paint"
+        self._take_up(layers[-1] if contour else session.scribbles, mode)
 
     def swap(self) -> None:
         """Draw on the contour, or on the strokes again."""
@@ -198,7 +202,7 @@ class Drawing(QObject):
         for pen in [pen for pen in self._pens if pen.recorder is recorder]:
             self.detach(pen.layer)
 
-    def _take_up(self, layer: Labels, mode: str) -> None:
+    def _take_up(self, layer: Labels, mode: Mode) -> None:
         """Select a layer and draw on it, if it may be changed."""
         if mode != "pan_zoom" and not layer.editable:
             case = self._session.case

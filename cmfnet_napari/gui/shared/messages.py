@@ -7,6 +7,7 @@ without our dock, as when a file is dropped on napari.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from napari.utils.notifications import (
     Notification,
@@ -14,7 +15,8 @@ from napari.utils.notifications import (
     notification_manager,
 )
 
-Listener = Callable[[str, str], None]  # a sentence; "info", "warning" or "error"
+MessageKind = Literal["info", "warning", "error"]
+Listener = Callable[[str, MessageKind], None]  # takes a sentence
 _listeners: list[Listener] = []
 
 
@@ -44,7 +46,7 @@ def show_error(text: str) -> None:
     _say(text, "error")
 
 
-def _say(text: str, kind: str) -> None:
+def _say(text: str, kind: MessageKind) -> None:
     note = Notification(text, severity=NotificationSeverity(kind))
     if _listeners:
         notification_manager.records.append(note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from napari.components import ViewerModel
 from napari.qt import QtViewer
@@ -19,23 +21,26 @@ _CORNERS = 48  # of an ellipse
 _SIZE = 9  # points
 
 
+Measure = Literal["ruler", "region", ""]
+
+
 class Measures(QObject):
     """What the left button measures, in every view.
 
     Attributes
     ----------
-    kind : str
-        ``ruler``, ``region``, or empty: it draws or moves.
+    kind : Measure
+        Empty: it draws or moves.
     """
 
     changed = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.kind = ""
+        self.kind: Measure = ""
         session.closed.connect(lambda: self.choose(""))
 
-    def choose(self, kind: str) -> None:
+    def choose(self, kind: Measure) -> None:
         """Measure so from now on; the same once more: no longer."""
         self.kind = "" if kind == self.kind else kind
         self.changed.emit()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from napari.components import Dims, ViewerModel
 from napari.qt import QtViewer
+from napari.utils.action_manager import action_manager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
@@ -117,9 +118,7 @@ class ViewPane:
                 session.shown_again.emit(linked.original, linked.shown)
 
         self.view = LinkedView(session.viewer, grid, cell.image, painted, added)
-        self.widget = QtViewer(self.view.model)
-        self.widget.setAcceptDrops(False)
-        self.widget.dims.hide()  # the wheel and the arrows step its slices; the room is the image's
+        self.widget = _canvas(self.view.model)
         self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys, enlarge)
         self._linked = False
 
@@ -166,10 +165,8 @@ class SolidPane:
         session = links.session
         grid = session.case.study.grid
         self.view = SolidView(session.viewer, grid, self._put_letters)
-        self.widget = QtViewer(self.view.model)
+        self.widget = _canvas(self.view.model)
         self.letters = SolidLetters(self.widget, grid)
-        self.widget.setAcceptDrops(False)
-        self.widget.dims.hide()
         self._mouse = SolidMouse(self.widget.canvas.native, keys, enlarge)
 
     def show(self, _plane: str) -> None:
@@ -197,6 +194,19 @@ class SolidPane:
         self.letters.close()
         self.view.close()
         _end(self.widget)
+
+
+def _canvas(model: ViewerModel) -> QtViewer:
+    """A canvas of napari's, without its sliders: wheel and arrows step slices.
+
+    napari binds every key anew for each of its canvases, and all welcome screens follow each one
+    that is bound: a third of the time it takes, for screens that nobody sees.
+    """
+    with action_manager.events.shortcut_changed.blocker():
+        widget = QtViewer(model)
+    widget.setAcceptDrops(False)
+    widget.dims.hide()
+    return widget
 
 
 def _end(widget: QtViewer) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Precision
+from cmfnet_napari.core.fit.cost_estimate import has_bfloat16
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -100,16 +101,5 @@ def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        # Emulated bfloat16 is slower than float32, so the instructions must be there.
-        return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
+        return has_bfloat16()
     return False
-
-
-def _cpu_flags() -> set[str]:
-    """Instruction sets of the CPU; empty where the system does not list them."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = [line for line in file if line.startswith("flags")]
-    except OSError:
-        return set()
-    return set(lines[0].split()) if lines else set()

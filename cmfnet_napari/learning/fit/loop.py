@@ -7,6 +7,7 @@ import copy
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,8 @@ class FitLoop:
         hooks: Hooks,
         began: float | None = None,
     ) -> None:
-        self.pace = Pace(config, began)  # first: what is prepared takes of its minutes
+        # First: what is prepared takes of its minutes.
+        self.pace = Pace(config, began, prod(study.grid.shape))
         self.classes = check_trainable(scribbles)
         self.run, self.config, self.hooks = run, config, hooks
         self.names: Sequence[str] | None = None

@@ -16,7 +16,8 @@ from cmfnet_napari.learning.engine.state import save_seconds
 PREVIEW_SHARE = 0.1  # of the time that previews may take
 FRESH_SECONDS = 1.5  # from new strokes to a preview that shows what they changed
 FRESH_SHARE = 0.5  # of the time that such previews may take, if strokes never end
-END_PREVIEWS = 3.0  # so many times a preview takes the end: all branches, and files to write
+END_PREVIEWS = 3.0  # so many times a preview the last prediction takes: all branches, twice maybe
+WRITTEN_A_SECOND = 5e6  # voxels of the study, whose files are packed
 MOST_FOR_END = 0.5  # of the minutes, however long previews take
 SAVE_SHARE = 0.05  # of the time that saving the state may take
 SAVE_SECONDS = 20.0  # between states at least
@@ -31,10 +32,12 @@ class Pace:
         Its steps, minutes and seconds between previews.
     began : float, optional
         When it began (`time.monotonic`); now when not given.
+    voxels : int
+        Of the study: what is written in the end.
     """
 
-    def __init__(self, config: Config, began: float | None = None) -> None:
-        self._config = config
+    def __init__(self, config: Config, began: float | None = None, voxels: int = 0) -> None:
+        self._config, self._writing = config, voxels / WRITTEN_A_SECOND
         self._previewed = self._saved = time.monotonic()
         self._began = self._previewed if began is None else began
         self._preview_cost = self._save_cost = 0.0
@@ -56,11 +59,12 @@ class Pace:
 
     @property
     def _for_steps(self) -> float:
-        """Seconds until the end has to begin; it takes as long as previews tell."""
+        """Seconds until the end has to begin, which previews and the study's size foretell."""
         if self._config.minutes is None:
             return math.inf
         whole = 60 * self._config.minutes
-        return whole - min(END_PREVIEWS * self._preview_cost, MOST_FOR_END * whole)
+        end = END_PREVIEWS * self._preview_cost + self._writing
+        return whole - min(end, MOST_FOR_END * whole)
 
     def strokes_came(self) -> None:
         """Let a preview be due soon: the user waits to see what new strokes change."""

@@ -8,6 +8,7 @@ from math import prod
 import torch
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.cost_estimate import unfolded_bytes
 
 Size = tuple[int, int, int]
 
@@ -16,9 +17,6 @@ Size = tuple[int, int, int]
 # between its blocks. Measured as resident memory at widths 2 to 16 on 0.04 to 2.4 million voxels:
 # 60 to 77 bytes in float32, 32 to 42 in bfloat16.
 _COSTS = {torch.float32: (80, 128 * 2**20), torch.bfloat16: (44, 64 * 2**20)}
-# PyTorch gives a single float32 image to oneDNN only if channels times z times y exceed this. Below
-# it unfolds the image: 27 floats a voxel and channel.
-_ONEDNN_FROM = 20480
 
 
 @dataclass(frozen=True)
@@ -46,23 +44,8 @@ class Room:
         a_channel, always = _COSTS[self.precision]
         a_voxel: float = a_channel * self.width + 4 * (4 + 3 * self.classes)
         if self.precision == torch.float32:
-            a_voxel += self._unfolded(size)
+            a_voxel += unfolded_bytes(self.width, size)
         return self.kept + always + a_voxel * prod(size)
-
-    def _unfolded(self, size: Size) -> float:
-        """Bytes a voxel that the largest unfolded image takes.
-
-        Resolution level l has 8^l times fewer voxels, and convolutions of 1, 2 and 4 times
-        2^l times the width as channels.
-        """
-        z, y, _ = size
-        channels = (
-            (times * self.width, level)
-            for level in range(4)
-            for times in (1, 2, 4)
-            if times * self.width * z * y / 2**level <= _ONEDNN_FROM
-        )
-        return max((27 * 4 * count / 4**level for count, level in channels), default=0)
 
     def fits(self, size: Size) -> bool:
         """Whether an image of this size can go through the network at once."""

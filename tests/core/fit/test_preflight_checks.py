@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from cmfnet_napari.core.fit import cost_estimate
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.cost_estimate import Expected, expect, training_memory
 from cmfnet_napari.core.fit.events import Step, encode
@@ -177,8 +178,11 @@ def test_memory_over_what_is_free_is_a_warning(study, good, monkeypatch):
 
 @pytest.mark.parametrize(
     ("preset", "changes", "mib"),
-    [  # peak resident memory, measured on 2026-11-24 (bfloat16, program and images of 50³ included)
+    [  # peak resident memory, measured on 2026-11-24 (program and images of 50³ included)
         ("quick", {}, 908),
+        ("quick", {"precision": "float32"}, 1337),
+        ("paper", {"batch": 2, "precision": "float32"}, 2553),
+        ("standard", {"batch": 1, "precision": "float32"}, 4139),
         ("quick", {"width": 16}, 1506),
         ("quick", {"patch": (32, 96, 96)}, 1427),
         ("paper", {}, 2006),
@@ -189,8 +193,31 @@ def test_memory_over_what_is_free_is_a_warning(study, good, monkeypatch):
     ],
 )
 def test_expected_memory_is_near_what_was_measured(preset, changes, mib):
-    config = make_config(preset, **changes)
+    config = make_config(preset, **{"precision": "bfloat16", **changes})
     assert training_memory(config, Grid((50, 50, 50))) / 2**20 == pytest.approx(mib, rel=0.15)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_is_what_the_processor_computes_in(has, monkeypatch):
+    monkeypatch.setattr(cost_estimate, "has_bfloat16", lambda: has)
+    same = "bfloat16" if has else "float32"
+    memory = [
+        training_memory(make_config("quick", precision=precision), GRID)
+        for precision in ("auto", same)
+    ]
+    assert memory[0] == memory[1]
+
+
+@pytest.mark.parametrize(
+    ("precision", "shape", "mib"),
+    [  # whole fits of quick with CT and MR, the last prediction included, 2026-11-29
+        ("bfloat16", (200, 256, 256), 1321),
+        ("float32", (200, 256, 256), 1608),
+    ],
+)
+def test_a_large_study_needs_memory_for_its_images_and_its_prediction(precision, shape, mib):
+    config = make_config("quick", precision=precision)
+    assert training_memory(config, Grid(shape)) / 2**20 == pytest.approx(mib, rel=0.15)
 
 
 def run_of(folder, config, steps):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -200,6 +201,33 @@ def test_a_place_where_no_patient_is(tmp_path, image, field, value, words):
     path.write_bytes(b"\n".join(changed))
     with pytest.raises(UserError, match=words):
         read_image(path)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".nhdr", ".mha", ".mhd"])
+@pytest.mark.parametrize("how", ["checksum", "cut", "fewer"])
+def test_packed_voxels_that_are_not_whole_are_refused(tmp_path, ending, how):
+    """ITK took what it got, and left the rest of the image to chance."""
+    array = np.random.default_rng(0).normal(0, 100, (6, 30, 40)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"ct{ending}"), True)
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(read_image(tmp_path / f"ct{ending}")), array
+    )
+    voxels = max(tmp_path.iterdir(), key=lambda path: path.stat().st_size)
+    data = voxels.read_bytes()
+    if how == "checksum":
+        voxels.write_bytes(data[:-6] + bytes(byte ^ 255 for byte in data[-6:-4]) + data[-4:])
+    elif how == "cut":
+        voxels.write_bytes(data[:-40])
+    else:  # a whole stream of other voxels
+        packed = zlib.compressobj(9, zlib.DEFLATED, 31 if "n" in ending else 15)
+        stream = packed.compress(array[:5].tobytes()) + packed.flush()
+        begin = 0
+        if ending in (".nrrd", ".mha"):
+            mark = b"\n\n" if ending == ".nrrd" else b"LOCAL\n"
+            begin = data.index(mark) + len(mark)
+        voxels.write_bytes(data[:begin] + stream)
+    with pytest.raises(UserError, match=r"damaged|cannot be read"):
+        read_image(tmp_path / f"ct{ending}")
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])

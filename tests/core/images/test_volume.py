@@ -75,7 +75,7 @@ def test_file_cut_off(tmp_path, picture, ending):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     sentence = refusal(read_image, path)
     assert sentence.startswith(
-        f"ct{ending} is cut off" if "nii" in ending else f"ct{ending} cannot"
+        f"ct{ending} is cut off" if "nii" in ending else f"ct{ending} is damaged"
     )
 
 

@@ -10,6 +10,7 @@ from cmfnet_napari.core.strokes.scribbles import (
     check_codes,
     check_trainable,
     class_color,
+    count_codes,
     coverage,
     segmentation_code,
     to_scribbles,
@@ -68,6 +69,15 @@ def test_whole_numbers_of_any_type_are_codes():
 def test_scribbles_too_poor_to_train(drawn, words):
     with pytest.raises(UserError, match=words):
         check_trainable(np.array(drawn, np.uint8))
+
+
+@pytest.mark.parametrize("least", [1, 9])
+def test_codes_are_counted_slice_by_slice(least):
+    codes = np.random.default_rng(0).integers(0, 5, (4, 6, 7)).astype(np.uint8)
+    codes[2] = 0
+    counts = count_codes(codes, least)
+    np.testing.assert_array_equal(counts, np.bincount(codes.ravel(), minlength=least))
+    assert count_codes(np.zeros((2, 3, 4), np.uint8)).tolist() == [24]
 
 
 def test_number_of_classes_holds_the_background():

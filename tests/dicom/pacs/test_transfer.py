@@ -203,19 +203,25 @@ def test_too_slow(kind, passwords, monkeypatch) -> None:
     assert waits == [0.5]  # asked once, and waited no longer
 
 
-def test_no_dicom_service(passwords) -> None:
+@pytest.mark.parametrize(
+    ("length", "said"), [(5, "is no DICOMweb service"), (50, r"did not answer within 0.5 s")]
+)
+def test_no_dicom_service_and_one_that_stops_in_the_middle(passwords, length, said) -> None:
+    over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
             line, _ = server.accept()
             line.recv(4096)
-            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nhello" % length)
+            over.wait(10)
             line.close()
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(UserError, match="is no DICOMweb service"):
+        with pytest.raises(UserError, match=said):
             pacs.connect(nodes_at(server.getsockname()[1])["web"]).echo()
+        over.set()
         thread.join()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gui.event_loop import Lateness
 
-FIT_SECONDS = 20
+FIT_SECONDS = 16
 
 
 def ended(number: int) -> bool:
@@ -50,7 +50,7 @@ def test_fit_with_the_real_worker_leaves_the_window_free(opened, hand, scribble,
     )
     with Lateness() as watching:  # curve and previews come in, the user looks on
         qtbot.waitUntil(lambda: bool(previews or said or done), timeout=120000)
-        qtbot.wait(3000)
+        qtbot.wait(1500)
     worker = training.process_id
     session.select_class(1)
     with Lateness() as drawing:  # and now scrolls and paints all the time

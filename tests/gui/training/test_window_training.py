@@ -145,8 +145,9 @@ def test_program_that_is_not_there(opened, scribble, qtbot):
 
 @pytest.mark.parametrize("mode", ["endless", "stubborn"])
 @pytest.mark.parametrize("how", ["dock", "window"])
-@pytest.mark.canvas
-def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, monkeypatch, mode, how):
+def test_closing_leaves_no_orphan(
+    own_window, opened, fake, scribble, qtbot, monkeypatch, mode, how
+):
     waits = []
     monkeypatch.setattr(worker_client.QProcess, "waitForFinished", lambda *args: waits.append(args))
     fake(mode)
@@ -154,11 +155,10 @@ def test_closing_leaves_no_orphan(opened, fake, scribble, qtbot, monkeypatch, mo
     train(opened, qtbot, until="started")
     number = opened.workbench.training.process_id
     assert psutil.pid_exists(number)
-    viewer = opened.session.viewer
     if how == "dock":
-        viewer.window.remove_dock_widget(opened)
+        own_window.window.remove_dock_widget(opened)
     else:
-        viewer.close()
+        own_window.close()
     assert waits == []  # nobody waits for the worker
     if mode == "stubborn":
         assert not ended(number)

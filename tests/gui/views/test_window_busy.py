@@ -64,45 +64,6 @@ def test_a_stroke_that_comes_all_at_once_is_whole(opened, hand, qtbot, view):
         assert not filled[5, :, 13:].any()
 
 
-@pytest.mark.canvas
-def test_surfaces_change_in_place_and_only_where_they_are_seen(opened, qtbot):
-    from cmfnet_napari.gui.patient.layers import segmentation_layer
-
-    session = opened.session
-    opened.workbench.layouts.show("planes")
-    qtbot.wait(150)
-    solid = opened.view_grid.panes[2].view
-    labels = np.zeros(SHAPE, np.uint8)
-    labels[3:8, 5:12, 6:11] = 1
-    colors = session.scribbles.colormap
-    layer = segmentation_layer(labels, session.case.study.grid, colors, "Contour")
-    session.viewer.add_layer(layer)
-    qtbot.waitUntil(lambda: len(solid.model.layers) == 1)
-    surface = solid.model.layers[0]
-    first = len(surface.vertices)
-
-    layer.data = labels * (np.indices(SHAPE)[0] < 5)
-    qtbot.waitUntil(lambda: len(surface.vertices) != first)
-    assert list(solid.model.layers) == [surface]
-    assert len(surface.vertex_colors) == len(surface.vertices)
-    picture = opened.view_grid.panes[2].widget.screenshot(flash=False)
-    assert (picture[..., :3].max(axis=2) > 60).mean() > 0.05
-
-    pane = opened.view_grid.panes[0].view
-    opened.workbench.layouts.show("one")
-    asked = solid._asked
-    second = surface.vertices
-    layer.data = labels
-    assert not pane.linked(layer).shown.visible
-    qtbot.wait(500)
-    assert solid._asked == asked
-    assert surface.vertices is second
-    opened.workbench.layouts.show("planes")
-    qtbot.waitUntil(lambda: len(surface.vertices) == first)
-    assert pane.linked(layer).shown.visible
-    assert pane.linked(layer).shown.data is layer.data
-
-
 def test_a_window_that_is_closed_while_it_trains_says_nothing(patient, qtbot, capsys):
     import napari
     from qtpy.compat import isalive

@@ -68,9 +68,19 @@ def test_a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(op
         opened.workbench.navigation.look_at((1, 2, 3))
 
 
-def test_strokes_go_from_every_view_to_all_and_to_the_journal(show, opened, hand, qtbot):
-    session = opened.session
+def test_in_linked_views(show, opened, hand, qtbot):
+    """One opening for what is done in views beside the main one: it takes longer than all of it."""
     sagittal, coronal, _ = show("planes")
+    straight_line_and_lasso(opened, hand, qtbot, sagittal, coronal)
+    opened.session.undo()
+    opened.session.undo()
+    opened.workbench.drawing.choose("free")
+    strokes_go_from_every_view_to_all_and_to_the_journal(opened, hand, qtbot, sagittal, coronal)
+    shift_click_and_look_at_put_all_planes_through_a_place(opened, hand, qtbot, sagittal, coronal)
+
+
+def strokes_go_from_every_view_to_all_and_to_the_journal(opened, hand, qtbot, sagittal, coronal):
+    session = opened.session
     session.scribbles.brush_size = 1
     session.select_class(2)
     opened.workbench.navigation.go_to(opened.workbench.navigation.place)
@@ -102,6 +112,53 @@ def test_strokes_go_from_every_view_to_all_and_to_the_journal(show, opened, hand
     qtbot.wait(150)
     np.testing.assert_array_equal(session.scribbles.data == 2, expected)
     np.testing.assert_array_equal(shown_by(coronal, session) == 2, expected[:, 10, :])
+
+
+def straight_line_and_lasso(opened, hand, qtbot, sagittal, coronal):
+    session = opened.session
+    session.select_class(2)
+    session.viewer.dims.current_step = (5, 10, 8)
+    opened.workbench.drawing.brush.set_size(1.0)
+    qtbot.wait(100)
+    opened.workbench.drawing.choose("straight")
+    with qtbot.waitSignal(session.recorder.recorded):
+        hand.over(sagittal).drag((3, 9, 8), (5, 14, 8), (8, 9, 8))
+    expected = np.zeros(SHAPE, bool)
+    expected[3:9, 9, 8] = True
+    np.testing.assert_array_equal(session.scribbles.data == 2, expected)
+    opened.workbench.drawing.choose("lasso")
+    corners = (3, 10, 5), (3, 10, 11), (8, 10, 11), (8, 10, 5)
+    with qtbot.waitSignal(session.recorder.recorded):
+        hand.over(coronal).drag(*(corner for corner in corners for _ in range(2)))
+    assert (session.scribbles.data[4:8, 10, 6:11] == 2).all()
+    qtbot.wait(150)  # nothing more is found when everything is compared
+    assert session.case.journal.last_id() == 2
+    np.testing.assert_array_equal(session.case.scribbles(), session.scribbles.data)
+
+
+def shift_click_and_look_at_put_all_planes_through_a_place(opened, hand, qtbot, sagittal, coronal):
+    session = opened.session
+    session.viewer.dims.current_step = (5, 10, 8)
+    qtbot.wait(50)
+    before = session.scribbles.data.copy()
+    session.select_class(2)
+    hand.over(sagittal).drag((9, 6, 8), (9, 6, 8), modifier="Shift")
+    assert session.viewer.dims.current_step == (9, 6, 8)
+    hand.over(coronal).drag((3, 6, 4), (2, 6, 12), modifier="Shift")
+    assert session.viewer.dims.current_step == (2, 6, 12)
+    np.testing.assert_array_equal(session.scribbles.data, before)  # nothing was painted
+    assert session.recorder.record() is None
+
+    for plane, voxel in (("axial", (2, 3, 12)), ("sagittal", (9, 15, 4))):
+        opened.workbench.planes.show(plane)
+        opened.workbench.navigation.look_at(voxel)
+        qtbot.wait(50)
+        assert session.viewer.dims.current_step == voxel
+        for over in (hand, *(hand.over(pane) for pane in (sagittal, coronal))):
+            middle = over.canvas.rect().center()
+            assert (over.pixel(voxel) - middle).manhattanLength() <= 2
+    opened.workbench.navigation.look_at((99, -3, 5))  # outside: the nearest voxel
+    assert session.viewer.dims.current_step == (SHAPE[0] - 1, 0, 5)
 
 
 def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
@@ -159,33 +216,6 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     assert session.mr_layer.opacity == pytest.approx(0.7)
 
 
-def test_shift_click_and_look_at_put_all_planes_through_a_place(show, opened, hand, qtbot):
-    session = opened.session
-    sagittal, coronal, _ = show("planes")
-    session.viewer.dims.current_step = (5, 10, 8)
-    qtbot.wait(50)
-    before = session.scribbles.data.copy()
-    session.select_class(2)
-    hand.over(sagittal).drag((9, 6, 8), (9, 6, 8), modifier="Shift")
-    assert session.viewer.dims.current_step == (9, 6, 8)
-    hand.over(coronal).drag((3, 6, 4), (2, 6, 12), modifier="Shift")
-    assert session.viewer.dims.current_step == (2, 6, 12)
-    np.testing.assert_array_equal(session.scribbles.data, before)  # nothing was painted
-    assert session.recorder.record() is None
-
-    panes = sagittal, coronal
-    for plane, voxel in (("axial", (2, 3, 12)), ("sagittal", (9, 15, 4))):
-        opened.workbench.planes.show(plane)
-        opened.workbench.navigation.look_at(voxel)
-        qtbot.wait(50)
-        assert session.viewer.dims.current_step == voxel
-        for over in (hand, *(hand.over(pane) for pane in panes)):
-            middle = over.canvas.rect().center()
-            assert (over.pixel(voxel) - middle).manhattanLength() <= 2
-    opened.workbench.navigation.look_at((99, -3, 5))  # outside: the nearest voxel
-    assert session.viewer.dims.current_step == (SHAPE[0] - 1, 0, 5)
-
-
 def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, patient):
     from functools import partial
 
@@ -220,7 +250,9 @@ def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, pati
     assert session.viewer.scene.camera.zoom == pytest.approx(5.5, rel=1e-3)
 
 
-def test_strokes_and_edges_are_no_contours(show, opened, qtbot):
+def test_contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
+    from cmfnet_napari.gui.patient.layers import segmentation_layer
+
     session, solid = opened.session, show("planes")[2].view
     labels = np.zeros(SHAPE, np.uint8)
     labels[3:8, 5:12, 6:11] = 1
@@ -231,28 +263,44 @@ def test_strokes_and_edges_are_no_contours(show, opened, qtbot):
     assert opened.workbench.mr_placement.edges.data.any()
     assert opened.workbench.automatic_strokes.masks() == []
     assert solid._watched == []
+    opened.workbench.automatic_strokes.close()
 
-
-def test_the_contour_is_seen_in_3d(show, opened, qtbot):
-    from cmfnet_napari.gui.patient.layers import segmentation_layer
-
-    session = opened.session
-    solid = show("planes")[2].view.model
-    overlay = solid.canvas.overlays["cmfnet_empty"]
+    overlay = solid.model.canvas.overlays["cmfnet_empty"]
     assert overlay.visible
-    labels = np.zeros(SHAPE, np.uint8)
-    labels[3:8, 5:12, 6:11] = 1
     colors = session.scribbles.colormap
     layer = segmentation_layer(labels, session.case.study.grid, colors, "Contour")
     session.viewer.add_layer(layer)
-    qtbot.waitUntil(lambda: len(solid.layers) == 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(solid.model.layers) == 1, timeout=5000)
     assert not overlay.visible
     low, high = np.array(session.viewer.layers[0].extent.world)
-    vertices = solid.layers[0].vertices
+    vertices = solid.model.layers[0].vertices
     assert (vertices > low).all()
     assert (vertices < high).all()
     picture = opened.view_grid.panes[2].widget.screenshot(flash=False)
     assert (picture[..., :3].max(axis=2) > 60).mean() > 0.1
+
+    surface = solid.model.layers[0]
+    first = len(surface.vertices)
+
+    layer.data = labels * (np.indices(SHAPE)[0] < 5)
+    qtbot.waitUntil(lambda: len(surface.vertices) != first)
+    assert list(solid.model.layers) == [surface]
+    assert len(surface.vertex_colors) == len(surface.vertices)
+
+    pane = opened.view_grid.panes[0].view
+    opened.workbench.layouts.show("one")
+    asked = solid._asked
+    second = surface.vertices
+    layer.data = labels
+    assert not pane.linked(layer).shown.visible
+    qtbot.wait(300)
+    assert solid._asked == asked
+    assert surface.vertices is second
+    opened.workbench.layouts.show("planes")
+    qtbot.waitUntil(lambda: len(surface.vertices) == first)
+    assert pane.linked(layer).shown.visible
+    assert pane.linked(layer).shown.data is layer.data
+
     layer.visible = False
-    qtbot.waitUntil(lambda: not solid.layers[0].visible, timeout=5000)
+    qtbot.waitUntil(lambda: not solid.model.layers[0].visible, timeout=5000)
     assert overlay.visible

@@ -110,6 +110,56 @@ def test_edits_outlive_all_that_makes_another_contour(shown, opened):
     assert shown.result.hand.slices == 2
 
 
+def test_an_update_changes_the_layer_where_the_model_has_changed_and_nowhere_else(shown):
+    """Of a study of 512×512×400 an array more, or a look at all of it, is felt as a freeze."""
+    result, recorder = shown.result, shown.result._recorder
+    array = result.prediction.data
+    edit(shown, np.s_[1, 2, 2:5], 0)
+    larger = box(np.s_[1:5, 2:6, 2:6])
+    result.follow(larger)
+    expected = larger.copy()
+    expected[1, 2, 2:5] = 0
+    assert all_are(shown, expected)
+    part = np.s_[4:5, 2:4, 0:3]
+    larger[part] = 1  # in place, as a provisional contour is
+    larger[0, 7, 6] = 1  # not said
+    recorder.show(larger, [part])
+    expected[part] = 1
+    assert all_are(shown, expected)
+    assert result.prediction.data is array
+
+
+def test_half_an_edit_is_not_measured(shown, background):
+    """It is copied where nobody waits; an edit that came meanwhile may be in it in part."""
+    result = shown.result
+    edit(shown, np.s_[0, 0, 0:2], 1)
+    whole = result.labels
+    background.held = True
+    result._measure()
+    index = np.nonzero(box(np.s_[1, 2, 2:5]))
+    result.prediction.data_setitem(index, 0)
+    shown.session.record()
+    background.catch_up()
+    assert result.labels is whole
+    background.held = False
+    result._soon.fire()
+    expected = box()
+    expected[0, 0, 0:2], expected[1, 2, 2:5] = 1, 0
+    assert all_are(shown, expected)
+
+
+def test_what_can_be_exported_is_known_without_a_copy(shown):
+    classes = shown.session.case.classes
+
+    def copied():
+        raise AssertionError("the contour was copied")
+
+    export = DicomExport(copied, counted=lambda: (classes, np.array([7, 0])))
+    assert export.offered == (classes, frozenset([1]))
+    export = DicomExport(copied, counted=lambda: (classes, np.array([7, 3])))
+    assert export.offered == (classes, frozenset())
+
+
 def test_undo_takes_back_strokes_and_corrections_in_the_order_they_were_made(shown, opened):
     session = shown.session
     edit(shown, np.s_[1, 2, 2:5], 0)

@@ -4,7 +4,13 @@ import pytest
 
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.learning.fit import schedule as pacing
-from cmfnet_napari.learning.fit.schedule import END_PREVIEWS, FRESH_SECONDS, MOST_FOR_END, Pace
+from cmfnet_napari.learning.fit.schedule import (
+    END_PREVIEWS,
+    FRESH_SECONDS,
+    MOST_FOR_END,
+    WRITTEN_A_SECOND,
+    Pace,
+)
 
 
 class Clock:
@@ -67,6 +73,9 @@ def test_minutes_are_those_of_all_of_it(clock):
     assert not pace.preview_due()  # it would not be done
     clock.now += 5 - FRESH_SECONDS
     assert pace.progress(0) == pytest.approx(1)
+    large = Pace(make_config("quick", minutes=2.0, steps=10_000), voxels=512 * 512 * 400)
+    clock.now += 10
+    assert large.progress(0) == pytest.approx(10 / (120 - 104_857_600 / WRITTEN_A_SECOND))
     preview(pace, clock, 100.0)
     assert pace._for_steps == MOST_FOR_END * 120
 

@@ -154,13 +154,12 @@ class WebPacs:
                 f"for its certificate and name it as its CA file.{more}"
             ) from error
         except requests.Timeout as error:
-            raise UserError(
-                f"{name} ({address}) did not answer within {self.node.timeout_s:g} s. Try again "
-                f"later.{more}"
-            ) from error
+            raise self._too_slow(more) from error
         except requests.HTTPError as error:
             raise UserError(f"{name} ({address}) {_refusal(error)}{more}") from error
         except (requests.RequestException, OSError, ValueError) as error:
+            if "Read timed out" in str(error):  # in the middle of an answer
+                raise self._too_slow(more) from error
             raise UserError(
                 f"{name} ({address}) cannot be reached, or is no DICOMweb service. Is it on, and "
                 f"is the address right?{more}"
@@ -172,6 +171,13 @@ class WebPacs:
                 f"{name} ({address}) answers in a way that is no DICOMweb. Ask those who look "
                 f"after it.{more}"
             ) from error
+
+    def _too_slow(self, more: str) -> UserError:
+        node = self.node
+        return UserError(
+            f"{node.name} ({node.address}) did not answer within {node.timeout_s:g} s. Try again "
+            f"later.{more}"
+        )
 
 
 def _refusal(error: requests.HTTPError) -> str:
