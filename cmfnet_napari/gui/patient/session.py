@@ -378,8 +378,8 @@ class Session(QObject):
             recorder.show(labels[recorder.model])
         label = int(self.scribbles.selected_label)
         selected = int(table[label]) or (FIRST_CLASS if label else 0)  # with 0 one erases
+        self._show_classes()  # before the strokes: who counts these has a row for every class
         self.recorder.apply(change)
-        self._show_classes()
         self.scribbles.selected_label = selected  # last: a layer with new colours says its own
         self.recoded.emit(labels)
 

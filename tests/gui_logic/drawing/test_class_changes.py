@@ -191,6 +191,14 @@ def test_what_is_compared_with_goes_and_comes_back_with_its_class(
         session.undo()
         np.testing.assert_array_equal(comparison.other, three())
         shown.result._soon.fire()
+    background.held = True
+    session.remove_class(NODE)
+    judged.clear()
+    comparison.use_sample()
+    background._waiting.reverse()  # in threads, what is asked for last may be done first
+    background.held = False
+    background.catch_up()
+    assert not any(judged)
 
 
 def test_classes_that_go_while_the_patient_is_read_again(shown, opened):
