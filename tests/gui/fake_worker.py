@@ -138,6 +138,7 @@ def refine(command: events.Refine) -> None:
 
 
 def with_strokes(case: object) -> np.ndarray:
+    case.journal.catch_up()
     strokes, labels = case.scribbles(), boxes(case.study.grid.shape)
     labels[strokes > 0] = strokes[strokes > 0] - 1
     return labels
