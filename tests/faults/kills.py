@@ -1,6 +1,7 @@
 """Kills the window, its worker or both at random moments, then opens the case again.
 
-``python -m tests.faults.kills --count 200 [--seed 0] [--json FILE]``; needs a display.
+``python -m tests.faults.kills --count 200 [--seed 0] [--json FILE]``; needs a display. Ctrl+C
+ends it and tells what was seen so far.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import queue
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -151,13 +153,15 @@ class Window:
 
 
 def run(count: int, folder: Path, seed: int = 0) -> Outcome:
-    """Kill so many times, on one case that goes on and on."""
+    """Kill so many times, on one case that goes on and on; fewer when it is interrupted."""
     outcome, chance = Outcome(), random.Random(seed)
     write_patient(folder)
     number = 0
-    while outcome.kills < count:
-        number += 1
-        _round(folder, seed * 100_000 + number, chance, outcome)
+    with contextlib.suppress(KeyboardInterrupt):
+        while outcome.kills < count:
+            number += 1
+            _round(folder, seed * 100_000 + number, chance, outcome)
+            print(f"{outcome.kills} of {count} kills, {outcome.lost} lost", file=sys.stderr)
     return outcome
 
 
@@ -305,6 +309,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the outcome here")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was seen so far is told
     with tempfile.TemporaryDirectory() as folder:
         outcome = run(options.count, Path(folder), options.seed)
     print(json.dumps(asdict(outcome), indent=1))

@@ -20,7 +20,7 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.strokes.scribbles import count_codes
-from cmfnet_napari.gui.patient.classes import class_names, preview_colors, segmentation_colors
+from cmfnet_napari.gui.patient.classes import class_names, provisional_colors, segmentation_colors
 from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
 from cmfnet_napari.gui.patient.layers import (
     OPENED,
@@ -125,7 +125,7 @@ class Result(QObject):
         if self._preview is not None and self._preview in viewer.layers:
             self._preview.data = labels
             return
-        colors = preview_colors(case.classes)
+        colors = provisional_colors(case.classes)
         layer = segmentation_layer(labels, case.study.grid, colors, "Preview", filled=True)
         layer.metadata[OPENED] = self._session.patient
         layer.editable = False

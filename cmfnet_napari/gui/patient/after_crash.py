@@ -29,7 +29,7 @@ def recovered(case: Case) -> str:
 
 
 def _strokes(case: Case) -> str:
-    times = [stroke.time for _, stroke in case.journal.standing()]
+    times = [stroke.time for _, stroke in case.journal.standing() if stroke.source != "classes"]
     if not times:
         return "no strokes"
     many = "1 stroke" if len(times) == 1 else f"{len(times)} strokes"

@@ -74,14 +74,7 @@ def segmentation_colors(classes: Classes) -> DirectLabelColormap:
 
 
 def provisional_colors(classes: Classes) -> DirectLabelColormap:
-    """Colours of a contour that is not the network's: darker than its own, whatever one sees."""
-    return _colormap(
-        {segmentation_code(e.code): _darkened(e.color) for e in classes if e.code >= FIRST_CLASS}
-    )
-
-
-def preview_colors(classes: Classes) -> DirectLabelColormap:
-    """Colours of an area that is not a contour yet: paler than its class's strokes and line."""
+    """Colours of what is not the contour yet, a preview or provisional: paler than its class's."""
     return _colormap(
         {segmentation_code(e.code): _paled(e.color) for e in classes if e.code >= FIRST_CLASS}
     )
@@ -96,11 +89,6 @@ def reference_colors() -> DirectLabelColormap:
 def one_color(color: str) -> DirectLabelColormap:
     """One colour (``#rrggbb``) for label 1 of a structure."""
     return _colormap({1: color})
-
-
-def _darkened(color: str) -> str:
-    """Half way to black, #rrggbb: on soft tissue a reddened orange is grey to the colour-blind."""
-    return "#" + "".join(f"{int(color[at : at + 2], 16) // 2:02x}" for at in (1, 3, 5))
 
 
 def _paled(color: str) -> str:

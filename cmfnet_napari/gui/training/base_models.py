@@ -68,13 +68,17 @@ def list_models() -> list[BaseModel]:
 
 
 def own_model(case: Case) -> BaseModel | None:
-    """The model of the patient's last training that is complete, if it is there."""
+    """The model of the patient's last training that is complete, if it is there.
+
+    One that has learnt classes which are no more is not offered.
+    """
     event = newest_prediction(case.runs())
     if event is None:
         return None
     try:
         path = inside(case.folder, event.model)
-        return BaseModel(path, read_card(path))
+        card = read_card(path)
+        return BaseModel(path, card) if case.knows_classes(path.parent, card.labels) else None
     except UserError:
         return None
 

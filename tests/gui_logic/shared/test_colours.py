@@ -10,7 +10,6 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, PALETTE, REFERENCE_COLOR
 from cmfnet_napari.gui.drawing import proposed_layer, reshaping
 from cmfnet_napari.gui.patient.classes import (
-    preview_colors,
     provisional_colors,
     scribble_colors,
     segmentation_colors,
@@ -44,8 +43,13 @@ SEES = {
 GREYS = np.linspace(0, 1, 21)[:, None] * np.ones(3)  # of a CT, as they are on the screen
 # CIEDE2000; 1 is what a trained eye sees of two areas side by side. An area has a border as well,
 # and cyan is near to white, which among soft tissues there is none of.
-LINE, AREA, ON_WHITE = 15, 7, 5
-ON_CT = {"preview": AREA, "compared with": ON_WHITE, "removed by an edit": AREA}
+LINE, PALE, AREA, ON_WHITE = 14, 12, 7, 5
+ON_CT = {
+    "preview": AREA,
+    "provisional contour": PALE,
+    "compared with": ON_WHITE,
+    "removed by an edit": AREA,
+}
 
 
 def rgb(color):
@@ -84,7 +88,7 @@ def things():
         "strokes of the background": over(first_class(strokes, 1), 0.9),
         "contour": over(first_class(segmentation_colors(classes), 1), 0.9),
         "filled contour": over(first_class(segmentation_colors(classes), 1), 0.4),
-        "preview": over(first_class(preview_colors(classes), 1), 0.4),
+        "preview": over(first_class(provisional_colors(classes), 1), 0.4),
         "provisional contour": over(first_class(provisional_colors(classes), 1), 0.8),
         "compared with": over(rgb(REFERENCE_COLOR), 0.9),
         "added by an edit": over(added, proposed),

@@ -78,6 +78,8 @@ def test_a_patients_own_model_is_that_of_the_last_fit_if_it_is_there(session):
     assert own_model(session.case) is None
     write(run / "model.safetensors")
     assert own_model(session.case).path == run / "model.safetensors"
+    session.case.knows_classes = lambda folder, labels: (folder, labels) != (run, 2)
+    assert own_model(session.case) is None  # a class that it learnt was removed
 
 
 def test_a_class_without_a_stroke_changes_nothing_that_is_proposed(session, tmp_path):
