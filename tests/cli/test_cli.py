@@ -34,13 +34,14 @@ def run(capsys, *words):
     return exit_.value.code or 0, captured.out, captured.err
 
 
+FAST = {"steps": 1, "spacing": 3.0, "preview_seconds": 3600.0}
 FIT = ("fit", "{ct}", "--scribbles", "{scribbles}", "--out", "{out}")
 
 
 @pytest.fixture
 def files(ball, tmp_path, monkeypatch):  # noqa: F811
     """The ball on disk, its CT turned so that the file's axes are not the Study's."""
-    monkeypatch.setitem(PRESETS, "quick", ball.config.model_copy(update={"steps": 3}))
+    monkeypatch.setitem(PRESETS, "quick", ball.config.model_copy(update=FAST))
     grid = ball.study.grid
     arrays = {
         "ct": ball.study.ct.array,
@@ -248,22 +249,27 @@ def test_describe_counts_the_parameters_of_table_iv(capsys, name, millions):
     assert round(json.loads(out.splitlines()[-1])["parameters"] / 1e6, 2) == millions
 
 
-def test_describe_shows_a_models_card(capsys, files, tmp_path):
+def test_a_fit_obeys_its_options_is_described_and_needs_memory(capsys, files, tmp_path):
     words = [word.format(**files, out=tmp_path / "run") for word in FIT]
-    assert run(capsys, *words, "--set", "width=2")[0] == 0
+    # a setting goes before the option of the same name
+    sets = ("seed=7", "width=2", "spacing=null", "patch=[16, 32, 32]")
+    words += [part for text in sets for part in ("--set", text)]
+    assert run(capsys, *words, "--seed", 1)[0] == 0
+    frozen = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert frozen["config"]["seed"] == 7
+
     code, out, _ = run(capsys, "describe", tmp_path / "run", "--json")
     card = json.loads(out.splitlines()[-1])
     assert code == 0
-    assert (card["config"]["width"], card["classes"], card["steps"]) == (2, 2, 3)
+    assert (card["config"]["width"], card["classes"], card["steps"]) == (2, 2, 1)
     assert card["parameters"] > 0
     assert str(tmp_path) not in out
 
-
-def test_a_setting_goes_before_the_option_of_the_same_name(capsys, files, tmp_path):
-    words = [word.format(**files, out=tmp_path / "run") for word in FIT]
-    assert run(capsys, *words, "--seed", 1, "--set", "seed=7", "--set", "width=2")[0] == 0
-    frozen = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert frozen["config"]["seed"] == 7
+    words = ["predict", tmp_path / "run", files["ct"], "--out", tmp_path / "p.nii.gz"]
+    code, _, err = run(capsys, *words, "--memory-gib", "0.01")
+    assert code == 1
+    assert err.count("MiB") == 2  # what there is, and what it takes
+    assert not (tmp_path / "p.nii.gz").exists()
 
 
 def test_an_unknown_setting_or_architecture_is_named(capsys, files, tmp_path):
@@ -284,16 +290,6 @@ def test_train_names_what_is_wrong_with_a_cohort(capsys, tmp_path):
     assert "P1" in err
     assert "no.nii.gz" in err
     assert not (tmp_path / "out").exists()
-
-
-def test_a_memory_budget_too_small_is_said_with_both_figures(capsys, files, tmp_path):
-    words = [word.format(**files, out=tmp_path / "run") for word in FIT]
-    assert run(capsys, *words)[0] == 0
-    words = ["predict", tmp_path / "run", files["ct"], "--out", tmp_path / "p.nii.gz"]
-    code, _, err = run(capsys, *words, "--memory-gib", "0.01")
-    assert code == 1
-    assert err.count("MiB") == 2
-    assert not (tmp_path / "p.nii.gz").exists()
 
 
 def test_what_is_to_be_checked_is_said_and_noted(tmp_path, capsys):

@@ -1,8 +1,6 @@
 """A patient's name, birth date, number and folder stay where they were: in the patient's files."""
 
 import gzip
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.train import train
 from tests.faults.mutate_samples import write_series
+from tests.learning.conftest import Worker
 
 SECRETS = ("DOEVANDERBERG", "JOHANNES", "PID-4711-X", "19490523")
 TAGS = {
@@ -78,13 +77,7 @@ def test_a_case_a_fit_and_its_failures(patient):
     case.close()
     (folder / "base.safetensors").write_bytes(b"no model")
     config = make_config("quick", **TINY, preview_seconds=0.1).model_dump(mode="json")
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "cmfnet_napari", "worker", str(case.folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
+    worker = Worker(case.folder).process
     said = []
 
     def ask(base: str = "") -> events.Event:

@@ -106,7 +106,7 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
 
 
 def test_a_kept_preview_becomes_the_contour(ball, case, worker):
-    worker.say(fit_command(ball.config, steps=12, preview_seconds=0.1, stroke_maps=True))
+    worker.say(fit_command(ball.config, steps=4, preview_seconds=0.1, stroke_maps=True))
     last = worker.until("finished")[-1]
     run = case.folder / "runs" / "0001-quick"
     kept = kept_previews(run)[0]
@@ -131,7 +131,7 @@ def test_a_kept_preview_becomes_the_contour(ball, case, worker):
     ):
         worker.say(command)
         assert worker.until("failed")[-1].reason == OTHER_CLASSES
-    worker.say(fit_command(ball.config, steps=2))
+    worker.say(fit_command(ball.config, steps=1))
     worker.until("finished")
     assert worker.end() == 0
     assert kept_previews(run) == []  # only the newest run is gone back in
@@ -178,7 +178,7 @@ def test_a_line_that_is_no_command_is_answered(line, words, monkeypatch):
 def test_two_workers_make_two_runs(ball, case, worker):
     other = Worker(case.folder)
     for one in (worker, other):
-        one.say(fit_command(ball.config, steps=2))
+        one.say(fit_command(ball.config, steps=1, width=2))
     runs = {one.until("finished")[-1].model.split("/")[1] for one in (worker, other)}
     assert runs == {"0001-quick", "0002-quick"}
     other.end()

@@ -42,7 +42,7 @@ def gradients(config, batch):
 @pytest.mark.parametrize("balance", [0.0, 1.0])
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(ball, balance):
     # without normalisation: over the few voxels at the bottoms it blows rounding up
-    changes = {"class_balance": balance, "dropout": 0.0, "normalisation": "none"}
+    changes = {"class_balance": balance, "dropout": 0.0, "normalisation": "none", "width": 2}
     config = ball.config.model_copy(update=changes)
     batch = uneven_batch()
     results = [
@@ -57,7 +57,7 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(ball, balance):
 
 
 def test_a_step_without_finite_gradient_changes_no_weight(ball):
-    trainer = make_trainer(ball.config)
+    trainer = make_trainer(ball.config.model_copy(update={"width": 2}))
     before = copy.deepcopy(trainer.model.state_dict())
     ct = torch.full((1, 1, 16, 16, 16), float("nan"))
     targets = torch.zeros(1, 16, 16, 16, dtype=torch.int64)
@@ -81,16 +81,16 @@ def test_going_on_from_a_state_changes_no_bit(ball, tmp_path, precision):
 
     def run(trainer, steps):
         for step in steps:
-            trainer.step(sampler.draw(step), step / 6)
+            trainer.step(sampler.draw(step), step / 4)
         return trainer
 
-    straight = run(make_trainer(config, precision), range(6))
-    torch.save(run(make_trainer(config, precision), range(3)).state(), tmp_path / "state.pt")
+    straight = run(make_trainer(config, precision), range(4))
+    torch.save(run(make_trainer(config, precision), range(2)).state(), tmp_path / "state.pt")
     torch.manual_seed(99)  # another process has other chance behind it
     resumed = make_trainer(config, precision)
     resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    run(resumed, range(3, 6))
-    assert resumed.steps == 6
+    run(resumed, range(2, 4))
+    assert resumed.steps == 4
     for name in ("model", "averaged"):
         for key, value in straight.state()[name].items():
             assert torch.equal(value, resumed.state()[name][key]), key
