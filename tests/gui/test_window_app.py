@@ -66,8 +66,7 @@ def watch():
         return
     QTimer.singleShot(200, watch)
 
-from cmfnet_napari.gui.training.training import Training
-from cmfnet_napari.gui import training
+from cmfnet_napari.gui.training import training
 script = {str(os.path.join(os.path.dirname(__file__), "fake_worker.py"))!r}
 training.worker_command = lambda case: [sys.executable, script, "endless", str(case)]
 run = napari.run

@@ -72,7 +72,7 @@ def test_what_the_set_says(written) -> None:
         (algorithm,) = roi.ROIDerivationAlgorithmIdentificationSequence
         assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("leg", s.SoftwareVersions)
         assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Artificial Intelligence"
-    assert [c.ROIDisplayColor for c in s.ROIContourSequence] == [[230, 159, 0], [0, 158, 115]]
+    assert [c.ROIDisplayColor for c in s.ROIContourSequence] == [[230, 159, 0], [0, 114, 178]]
     kinds = [(o.ReferencedROINumber, o.RTROIInterpretedType) for o in s.RTROIObservationsSequence]
     assert kinds == [(1, "GTV"), (2, "ORGAN")]
 

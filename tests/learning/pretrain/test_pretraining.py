@@ -94,20 +94,18 @@ def test_the_end_of_the_second_image_is_no_edge():
 
 def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
     broken, config = tmp_path / "broken", small_config(2)
-    calls = iter([False, True, True])
-    assert pretrain(material, broken, config, watch=Watch(stop=lambda: next(calls))) is None
+    calls, told = iter([False, True, True]), []
+    watch = Watch(show=lambda _share, note: told.append(note), stop=lambda: next(calls))
+    assert pretrain(material, broken, config, watch=watch) is None
     assert (broken / "state.pt").exists()
-    model = pretrain(material, broken, config, device="cpu")
+    watch = Watch(show=lambda _share, note: told.append(note))
+    model = pretrain(material, broken, config, watch=watch, device="cpu")
     assert model is not None
+    assert [note.split(",")[0] for note in told] == ["step 1", "step 2"]
     assert not (broken / "state.pt").exists()
     _, card = load_model(model, torch.device("cpu"))
     assert card.reads_anywhere
     assert card.steps == 2
     assert pretrain(material, broken, config, device="cpu") == model  # complete: nothing to do
-
-
-def test_another_training_in_the_folder_is_refused(material, tmp_path):
-    config = small_config(1)
-    pretrain(material, tmp_path / "one", config, device="cpu")
-    with pytest.raises(UserError, match="steps 1 instead of 2"):
-        pretrain(material, tmp_path / "one", small_config(2), device="cpu")
+    with pytest.raises(UserError, match="steps 2 instead of 3"):
+        pretrain(material, broken, small_config(3), device="cpu")
