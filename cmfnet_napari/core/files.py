@@ -131,11 +131,13 @@ def append_line(path: Path, line: str) -> None:
         It cannot be written, as when the disk is full.
     """
     try:
-        with open(path, "ab") as file:
+        # Without a buffer: what is left in one after an error would be written when it is closed.
+        with open(path, "ab", buffering=0) as file:
             size = file.tell()
+            rest = b"\n" * _is_cut(path) + line.encode() + b"\n"
             try:
-                file.write(b"\n" * _is_cut(path) + line.encode() + b"\n")
-                file.flush()
+                while rest:  # where there is room for a part, the next says why
+                    rest = rest[file.write(rest) :]
             except OSError:
                 file.truncate(size)
                 raise

@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -32,7 +33,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path, read
 from cmfnet_napari.core.fit.runs import PREDICT_RUN
 from cmfnet_napari.core.privacy import inside, redacted_traceback
 from cmfnet_napari.core.strokes.corrections import Corrections, taught
-from cmfnet_napari.core.strokes.entries import Correction
+from cmfnet_napari.core.strokes.entries import ClassChange, Correction, Stroke
 from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, release_memory
@@ -135,21 +136,32 @@ class NewStrokes:
         self._strokes = np.zeros(case.study.grid.shape, dtype=np.uint8)
         self._corrections = Corrections(self._strokes.shape)
         self._last = 0
-        self._catch_up()
+        self._journal.catch_up()
+        self._take(self._journal.entries())
 
     def poll(self) -> Codes | None:
-        """Scribbles when what they say has changed since the last call, else None."""
+        """Scribbles when what they say has changed since the last call, else None.
+
+        Raises
+        ------
+        UserError
+            Classes went or came back: what goes on works with those from before, and ends.
+        """
         before = self.scribbles
         try:
             if self._journal.last_id() == self._last:
                 return None
-            self._catch_up()
+            self._journal.catch_up()
+            came = list(self._journal.entries(self._last))
         except JournalHeldError:  # a backup, such as; they are there when it has ended
             return None
+        if any(isinstance(entry, ClassChange) for _, entry in came):
+            raise UserError(OTHER_CLASSES)
+        self._take(came)
         return None if np.array_equal(before, self.scribbles) else self.scribbles.copy()
 
-    def _catch_up(self) -> None:
-        for number, entry in self._journal.entries(self._last):
+    def _take(self, entries: Iterable[tuple[int, Stroke]]) -> None:
+        for number, entry in entries:
             self._journal.check_inside(entry, self._strokes.size)
             self._corrections.take(number, entry)
             if not isinstance(entry, Correction):
@@ -279,7 +291,8 @@ class Desk:
         if self._learnt is None or self._learnt.run.folder.resolve() != folder:
             if (card := read_card(folder)).reads_anywhere:
                 self._check_classes(folder, card)
-                self._read(RunFolder(folder, case.folder), strokes, command.device, hooks)
+                run = RunFolder(folder, case.folder, case.order)
+                self._read(run, strokes, command.device, hooks)
                 return
             self._learnt = load_learnt(folder, case.folder, case.study, strokes)
         self._check_classes(folder, self._learnt.card)
@@ -291,7 +304,7 @@ class Desk:
         reading, names = self._reading, self._case.class_names
         if reading is None or reading.run.folder.resolve() != run.folder.resolve():
             reading = Reading(self._case.study, run, run.folder, device)
-        self._reading, reading.names = reading, names
+        self._reading, reading.names, reading.run = reading, names, run
         reading.read(strokes, hooks)
 
     def _choose(self, command: events.Choose) -> None:
@@ -311,10 +324,12 @@ class Desk:
         path = model_path(case.folder / command.model)
         model, card = load_model(path, pick_device(command.device))
         scribbles = NewStrokes(case, command.corrections).scribbles
+        own = path.name == MODEL_FILE
+        if own:
+            self._check_classes(path.parent, card)
         prediction = predict_study(model, card, case.study, scribbles=scribbles)
-        folder = path.parent if path.name == MODEL_FILE else case.new_run(PREDICT_RUN)
-        self._check_classes(folder, card)
-        run = RunFolder(folder, case.folder)
+        folder = path.parent if own else case.new_run(PREDICT_RUN)
+        run = RunFolder(folder, case.folder, case.order)
         finished = run.save_prediction(prediction, scribbles, case.study, case.class_names)
         self.tell(finished.model_copy(update={"model": command.model}))
 

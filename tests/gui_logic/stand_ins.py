@@ -15,6 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES
 from cmfnet_napari.gui.patient.layers import case_layers
 from cmfnet_napari.gui.patient.opened import prepare
@@ -22,6 +23,7 @@ from cmfnet_napari.gui.training import spare_worker
 
 SHAPE = (4, 6, 5)  # z, y, x
 CT_SHAPE = (5, 8, 7)
+ORDER = ClassOrder(tuple(entry.code for entry in DEFAULT_CLASSES), {})
 GRID = Grid(SHAPE, (3.0, 0.9, 1.1), (-20.0, 35.0, -400.0))
 
 
@@ -100,6 +102,7 @@ class StandInSession(QObject):
     closed = Signal()
     strokes_changed = Signal()
     classes_changed = Signal()
+    recoding = Signal()
     recoded = Signal(object)
     corrected = Signal(object)
     contour_added = Signal(object)
@@ -148,7 +151,9 @@ class StandInSession(QObject):
             read_only=False,
             notice="Another window has this case open.",
             runs=lambda: sorted(runs.iterdir()) if runs.exists() else [],
-            run_table=lambda _run: None,  # no class was ever removed
+            order=ORDER,
+            run_numbers=lambda _run: ORDER.numbers,  # no class was ever removed
+            run_table=lambda _run: None,
             knows_classes=lambda _run, _classes: True,
         )
         known = {"contour": None, "mr_limits": None, "images": None, **patient}
@@ -202,6 +207,7 @@ class StandInResult(QObject):
     def __init__(self):
         super().__init__()
         self.preview = self.labels = self.probability = self.apart = self.prediction = None
+        self.order = ORDER
         self.told, self.followed, self.run, self.updating = [], [], "", False
 
     @property

@@ -96,7 +96,7 @@ def test_colour_of_a_class_is_the_predictions_too(bench):
     session = bench.session
     come(session, patient)
     labels = np.zeros(SHAPE, np.uint8)
-    bench.result._show(labels, labels.astype(np.float32), None)
+    bench.result._show(labels, (1, 2), labels.astype(np.float32), None)
     session.set_classes(change_class(session.case.classes, 2, color="#ff0000"))
     np.testing.assert_allclose(session.scribbles.get_color(2), (1, 0, 0, 1))
     np.testing.assert_allclose(bench.result.prediction.get_color(1), (1, 0, 0, 1))
@@ -108,7 +108,7 @@ def test_a_preview_is_one_layer_and_goes_when_there_is_a_prediction(bench):
     for _ in range(2):
         bench.result.show_preview(labels)
     assert [layer.name for layer in layers] == ["CT", "Preview", "Scribbles"]
-    bench.result._show(labels, labels.astype(np.float32), None)
+    bench.result._show(labels, (1, 2), labels.astype(np.float32), None)
     assert [layer.name for layer in layers] == ["CT", "Probability", "Prediction", "Scribbles"]
 
 

@@ -1,13 +1,24 @@
 """What the worker takes up from a case while another process draws and corrects."""
 
+import io
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.case.folder import create_case, open_case
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json
+from cmfnet_napari.core.fit.events import Predict, Refine
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.strokes.entries import Correction, Stroke
+from cmfnet_napari.core.strokes.class_order import ClassStep
+from cmfnet_napari.core.strokes.entries import Correction, Stroke, class_change
 from cmfnet_napari.core.strokes.journal_file import JournalHeldError
+from cmfnet_napari.core.strokes.scribbles import ScribbleClass
+from cmfnet_napari.learning import worker
+from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.worker import NewStrokes
 
 SHAPE = (3, 4, 5)
@@ -45,5 +56,56 @@ def test_corrected_voxels_count_as_strokes_unless_they_shall_not(tmp_path, teach
     assert strokes.poll() is None
     monkeypatch.undo()
     assert strokes.poll().flat[4] == 2
+    looker.close()
+    case.close()
+
+
+def test_classes_that_go_end_the_work_that_goes_on(tmp_path):
+    """What it would write speaks of the classes from before."""
+    values = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    case = create_case(tmp_path / "case", study_from_images(sitk.GetImageFromArray(values)))
+    case.journal.append(entry(Stroke, [3, 9, 5], [0, 0, 0], [2, 1, 3]))
+    looker = open_case(tmp_path / "case", read_only=True)
+    strokes = NewStrokes(looker)
+    none = np.zeros(SHAPE, np.uint8)
+    case.change_classes(class_change(case.scribbles(), none, ClassStep((1, 2, 3), 2)))
+    for _ in range(2):
+        with pytest.raises(UserError, match="The classes are others now"):
+            strokes.poll()
+    assert list(NewStrokes(looker).scribbles.flat[[3, 9, 5]]) == [0, 1, 2]  # of the next work
+    looker.close()
+    case.close()
+
+
+@pytest.mark.parametrize("command", [Refine, Predict])
+def test_a_run_of_a_model_that_reads_strokes_says_which_classes_it_wrote(
+    tmp_path, monkeypatch, command
+):
+    values = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    case = create_case(tmp_path / "case", study_from_images(sitk.GetImageFromArray(values)))
+    run = case.new_run("reading")
+    (run / "model.safetensors").touch()
+    assert read_json(run / RUN_CLASSES) == {"numbers": [1, 2]}
+    more = (ScribbleClass(code, f"Class {code}", "#ffffff") for code in (3, 4))
+    case.save_classes((*case.classes, *more))
+    case.journal.append(entry(Stroke, [3, 9, 5], [0, 0, 0], [2, 1, 4]))
+    found = Prediction(np.full(SHAPE, 3, np.uint8), np.ones(SHAPE, np.float32))
+    card = SimpleNamespace(reads_anywhere=True, labels=2)
+
+    class Reading:
+        def __init__(self, study, run, *_):
+            self.study, self.run = study, run
+
+        def read(self, scribbles, _hooks):
+            self.run.save_prediction(found, scribbles, self.study, self.names)
+
+    monkeypatch.setattr(worker, "Reading", Reading)
+    monkeypatch.setattr(worker, "read_card", lambda _path: card)
+    monkeypatch.setattr(worker, "load_model", lambda *_: (None, card))
+    monkeypatch.setattr(worker, "predict_study", lambda *_, **__: found)
+    looker = open_case(tmp_path / "case", read_only=True)
+    desk = worker.Desk(looker, SimpleNamespace(request=str), io.StringIO())
+    desk.work(command(model=f"runs/{run.name}"))
+    assert read_json(run / RUN_CLASSES) == {"numbers": [1, 2, 3, 4]}
     looker.close()
     case.close()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
-from cmfnet_napari.core.strokes.class_order import ClassOrder, ClassStep, label_table, order_of
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, ScribbleClass, class_color
+from cmfnet_napari.core.strokes.class_order import ClassOrder, ClassStep, order_of
+from cmfnet_napari.core.strokes.scribbles import (
+    BACKGROUND,
+    MAX_CODE,
+    ScribbleClass,
+    class_color,
+)
 
 RUN_CLASSES = "classes.json"  # numbers of the classes that a run's labels speak of
 OTHER_CLASSES = (
-    "Classes were removed or merged since this contour was trained. Make the contour anew, and it "
-    "follows your strokes again."
+    "The classes are others now than those that this contour was trained with. Make the contour "
+    "anew, and it follows your strokes again."
 )
 
 
@@ -67,7 +70,7 @@ def check_removable(order: ClassOrder, code: int, into: int = 0) -> ClassStep:
 
 
 def note_classes(run: Path, order: ClassOrder) -> None:
-    """Write into a new run's folder which classes its labels will speak of."""
+    """Write into a run's folder which classes its labels speak of."""
     write_json(run / RUN_CLASSES, {"numbers": list(order.numbers)})
 
 
@@ -91,10 +94,7 @@ def run_table(run: Path, card: CaseCard, steps: list[ClassStep]) -> Codes | None
     UserError
         What the run says of its classes is damaged.
     """
-    if not steps and not (run / RUN_CLASSES).is_file():
-        return None
-    table = label_table(case_order(card, steps).table(_run_numbers(run, card)))
-    return None if np.array_equal(table, np.arange(table.size)) else table
+    return case_order(card, steps).labels(run_numbers(run, card))
 
 
 def translated(labels: Codes, table: Codes | None) -> Codes:
@@ -102,13 +102,16 @@ def translated(labels: Codes, table: Codes | None) -> Codes:
     return labels if table is None else table[labels]
 
 
-def _run_numbers(run: Path, card: CaseCard) -> list[int]:
+def run_numbers(run: Path, card: CaseCard) -> tuple[int, ...]:
+    """Numbers of the classes that a run's labels speak of; as `run_table`."""
     if not (run / RUN_CLASSES).is_file():
-        return [entry.code for entry in card.classes]
+        return tuple(entry.code for entry in card.classes)
     numbers = read_json(run / RUN_CLASSES).get("numbers")
     if not isinstance(numbers, list) or not all(isinstance(n, int) for n in numbers):
         raise UserError(f"{RUN_CLASSES} in {run.name} is damaged. Make the contour anew.")
-    return numbers
+    if len(set(numbers)) != len(numbers) or len(numbers) > MAX_CODE:
+        raise UserError(f"{RUN_CLASSES} in {run.name} is damaged. Make the contour anew.")
+    return tuple(numbers)
 
 
 def _named(code: int, number: int, entry: ScribbleClass | None) -> ScribbleClass:

@@ -32,6 +32,7 @@ from cmfnet_napari.core.case.case_classes import (
     case_classes,
     case_order,
     note_classes,
+    run_numbers,
     run_table,
     with_classes,
 )
@@ -95,7 +96,8 @@ class Case:
         self._lock = lock
         self.unclean = lock is not None and lock.unclean
         if lock is not None:
-            self.notice = mend(folder / JOURNAL_FILE, prod(study.grid.shape))
+            reclassed = read_card(folder).format >= RECLASSED
+            self.notice = mend(folder / JOURNAL_FILE, prod(study.grid.shape), reclassed)
         self.journal = Journal(folder / JOURNAL_FILE, self.read_only)
 
     def scribbles(self) -> np.ndarray:
@@ -166,6 +168,18 @@ class Case:
             As `case_classes.run_table`.
         """
         return run_table(run, read_card(self.folder), self.journal.class_steps)
+
+    def run_numbers(self, run: Path) -> tuple[int, ...]:
+        """Numbers of the classes that a run's labels speak of, for `order.labels`.
+
+        It reads files alone, so that any thread may ask.
+
+        Raises
+        ------
+        UserError
+            As `case_classes.run_table`.
+        """
+        return run_numbers(run, read_card(self.folder))
 
     def knows_classes(self, run: Path, classes: int) -> bool:
         """Whether the classes that a run's model has learnt are still the case's.

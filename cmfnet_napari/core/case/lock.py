@@ -89,11 +89,14 @@ class CaseLock:
 
     def give_back(self) -> None:
         """Let others write, as if it had never been held: what a crash has left is kept."""
-        found = self._found
-        self.release()
-        if found:
-            self._holder.write_bytes(found)
+        if not self._found or self._lock.lock_counter > 1:
+            self.release()
+            return
+        try:  # while it is held: the next window writes its own
+            self._holder.write_bytes(self._found)
             keep_private(self._holder)
+        finally:
+            self._lock.release()
 
 
 def _is_at_work(path: Path) -> bool:

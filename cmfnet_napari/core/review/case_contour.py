@@ -130,9 +130,8 @@ def corrected_model(
     journal = Journal(folder / JOURNAL_FILE, read_only=True)
     try:
         card, steps = read_card(folder), journal.class_steps
-        if steps:
-            model = translated(model, run_table(run, card, steps))
-            names = [e.name for e in case_classes(card, steps) if e.code >= FIRST_CLASS]
+        model = translated(model, run_table(run, card, steps))
+        names = [e.name for e in case_classes(card, steps) if e.code >= FIRST_CLASS]
         strokes, words = read_words(journal, grid.shape)
         shown = _shown(folder, model, strokes, words)
         record = contour_of_record(shown, words)

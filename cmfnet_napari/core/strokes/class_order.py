@@ -17,6 +17,7 @@ from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, UNLABELLED
 
 _CODES = 256  # a uint8 has
+MOST_CLASSES = _CODES - 1
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class ClassStep:
         The one that has its strokes and corrections now; 0: nobody has.
     """
 
-    before: tuple[int, ...] = ()
-    gone: int = 0
+    before: tuple[int, ...]
+    gone: int
     into: int = 0
 
     @property
@@ -65,8 +66,8 @@ class ClassOrder:
 
     def code(self, number: int) -> int:
         """Scribble code of a class; `UNLABELLED` when it was removed."""
-        while number in self.merged:
-            number = self.merged[number]
+        for _ in self.merged:  # each once: a damaged journal may lead in a circle
+            number = self.merged.get(number, number)
         return self.numbers.index(number) + 1 if number in self.numbers else UNLABELLED
 
     def table(self, numbers: Sequence[int]) -> Codes:
@@ -85,6 +86,25 @@ class ClassOrder:
         table = np.arange(_CODES, dtype=np.uint8)
         table[BACKGROUND : len(numbers) + 1] = [self.code(number) for number in numbers]
         return table
+
+    def labels(self, numbers: Sequence[int]) -> Codes | None:
+        """Labels of segmentations as they are now, by those written with other classes.
+
+        Whoever holds labels keeps them as they were read, with the classes they were written with,
+        and translates them from there each time: of a class that comes back all is there again.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Those classes, in order of their codes.
+
+        Returns
+        -------
+        uint8 array (256,) or None
+            By label; who is removed is background. None: they are the same.
+        """
+        table = label_table(self.table(numbers))
+        return None if np.array_equal(table, np.arange(_CODES)) else table
 
 
 def order_of(steps: Sequence[ClassStep], registered: Sequence[int]) -> ClassOrder:

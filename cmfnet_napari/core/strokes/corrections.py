@@ -129,8 +129,8 @@ class Corrections:
     def _take_classes(self, entry: ClassChange) -> Wholes:
         """Classes go or come back: who spoke last of a voxel stays who did."""
         codes, corrected = self.codes.reshape(-1), entry.corrected
-        voxels = np.zeros(0, np.int64) if corrected is None else corrected.voxels
-        if corrected is not None and entry.source == "undo":
+        voxels = corrected.voxels
+        if entry.source == "undo":
             codes[voxels] = corrected.new
         else:  # by its table: what it is told without may have had other codes
             codes[:] = entry.step.table[codes]
@@ -268,12 +268,8 @@ def read_corrections(
     standing = journal.standing_numbers
     for number, entry in journal.entries():
         journal.check_inside(entry, found.codes.size)
-        if without is None:
-            found.take(number, entry)
-        elif isinstance(entry, ClassChange):  # what was undone or redone in between is no more
-            if number in standing:
-                found.take(number, entry)
-        elif without not in (number, entry.target):
+        # Those that stand, one after another: what was undone has codes of other classes.
+        if without is None or (number in standing and number != without):
             found.take(number, entry)
     return found
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Wholes
-from cmfnet_napari.core.strokes.class_order import ClassStep
+from cmfnet_napari.core.strokes.class_order import MOST_CLASSES, ClassStep
 
 Source = Literal[
     "hand",
@@ -96,25 +96,23 @@ class ClassChange(Stroke):
 
     Attributes
     ----------
-    corrected : Stroke or None
+    corrected : Stroke
         The same for corrections: voxels, codes before and after.
     step : ClassStep
         Which class went.
     """
 
-    corrected: Stroke | None = None
-    step: ClassStep = field(default_factory=ClassStep)
+    corrected: Stroke = field(kw_only=True)
+    step: ClassStep = field(kw_only=True)
 
     @property
     def touched(self) -> Wholes:
         """As in `Stroke`."""
-        more = self.voxels[:0] if self.corrected is None else self.corrected.voxels
-        return np.concatenate([self.voxels, more])
+        return np.concatenate([self.voxels, self.corrected.voxels])
 
     def undone(self) -> Stroke:
         """As in `Stroke`."""
-        corrected = None if self.corrected is None else self.corrected.undone()
-        return replace(self, old=self.new, new=self.old, corrected=corrected)
+        return replace(self, old=self.new, new=self.old, corrected=self.corrected.undone())
 
 
 def class_change(strokes: Codes, corrections: Codes, step: ClassStep) -> ClassChange:
@@ -154,7 +152,7 @@ def row_of(entry: Stroke) -> Row:
         case Correction():
             kind, run = "correction", entry.run
         case ClassChange():
-            kind, more = "classes", entry.corrected or _NOTHING
+            kind, more = "classes", entry.corrected
             classes = json.dumps(asdict(entry.step) | {"strokes": len(voxels)})
             voxels = np.concatenate([voxels, more.voxels])
             old, new = np.concatenate([old, more.old]), np.concatenate([new, more.new])
@@ -195,9 +193,9 @@ def entry_of(
     if kind == "correction":
         return Correction(voxels, old, new, *how, run)
     if kind == "classes":
-        n = _whole(json.loads(classes).get("strokes"))
-        corrected = Stroke(voxels[n:], old[n:], new[n:])
-        return ClassChange(voxels[:n], old[:n], new[:n], *how, corrected, step_of(classes))
+        step, n = step_of(classes), _whole(json.loads(classes).get("strokes"))
+        rest = Stroke(voxels[n:], old[n:], new[n:])
+        return ClassChange(voxels[:n], old[:n], new[:n], *how, corrected=rest, step=step)
     raise ValueError(f"an entry is of the kind {kind}")
 
 
@@ -207,7 +205,12 @@ def step_of(classes: str) -> ClassStep:
     if not isinstance(told, dict):
         raise ValueError("a change of classes is none")
     before = tuple(_whole(number) for number in told.get("before", ()))
-    return ClassStep(before, _whole(told.get("gone")), _whole(told.get("into")))
+    gone, into = _whole(told.get("gone")), _whole(told.get("into"))
+    known = {0, *before}  # 0: none
+    told_apart = len(before) < len(known) <= MOST_CLASSES
+    if not told_apart or gone not in before or into not in known - {gone}:
+        raise ValueError("a change of classes is of none that there were")
+    return ClassStep(before, gone, into)
 
 
 def _whole(number: Any) -> int:
@@ -222,6 +225,3 @@ def _unpack(packed: bytes) -> bytes:
     if not unpacker.eof:
         raise ValueError("a stroke is cut off")
     return data
-
-
-_NOTHING = Stroke(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8))

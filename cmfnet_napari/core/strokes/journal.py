@@ -8,6 +8,9 @@ stroke is in the file when `append` returns, so that killing the program loses n
 then brings it to the disk, so that drawing never waits for one. Undo and redo are entries too:
 what can be undone is read from the file, and so survives everything that the file survives. All
 kinds are one line: undo takes back the newest, whatever it is.
+
+Who looks on sees the file as it was when it was opened, strokes and classes alike, until
+`catch_up`: codes are never those of one moment and classes those of another.
 """
 
 from __future__ import annotations
@@ -157,7 +160,7 @@ class Journal:
         Stroke, Correction, ClassChange or None
             What to apply to the scribbles or corrections; None when nothing is left to undo.
         """
-        self._checked(self._catch_up)
+        self.catch_up()
         if not self._done:
             return None
         target = next(reversed(self._done))
@@ -167,7 +170,7 @@ class Journal:
 
     def redo(self) -> Stroke | None:
         """Record that what was undone last stands again; as `undo`."""
-        self._checked(self._catch_up)
+        self.catch_up()
         if not self._undone:
             return None
         target = next(reversed(self._undone))
@@ -183,8 +186,6 @@ class Journal:
     @property
     def class_steps(self) -> list[ClassStep]:
         """Which classes were removed or merged and are not back, in order."""
-        if self._disk is None:
-            self._checked(self._catch_up)  # another process writes
         return [self._steps[number] for number in self._done if number in self._steps]
 
     @property
@@ -193,8 +194,20 @@ class Journal:
         return len(self._done)
 
     def last_id(self) -> int:
-        """Number of the newest entry; 0 when there is none."""
+        """Number of the newest entry in the file; 0 when there is none."""
         return self._checked(self._newest)
+
+    def catch_up(self) -> None:
+        """Follow what another journal of the same case has written meanwhile.
+
+        Whoever calls it takes up the `entries` that came, and shows the classes that are left.
+
+        Raises
+        ------
+        UserError
+            The file is damaged, or another program holds it.
+        """
+        self._checked(self._catch_up)
 
     @property
     def corrected(self) -> bool:
@@ -205,13 +218,15 @@ class Journal:
     def entries(self, after: int = 0) -> Iterator[tuple[int, Stroke]]:
         """Numbers, strokes and corrections in order, those after a number only.
 
+        What came after the last `catch_up` is not among them.
+
         Raises
         ------
         UserError
             The file is damaged.
         """
-        query = f"{self._select()} WHERE id > ? ORDER BY id"
-        rows = self._checked(lambda: self._db.execute(query, (after,)))
+        query = f"{self._select()} WHERE id > ? AND id <= ? ORDER BY id"
+        rows = self._checked(lambda: self._db.execute(query, (after, self._last)))
         with closing(rows):
             while (row := self._checked(rows.fetchone)) is not None:
                 yield int(row[0]), self._checked(partial(entry_of, *row[1:]))
@@ -312,7 +327,6 @@ class Journal:
         return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM strokes").fetchone()[0])
 
     def _catch_up(self) -> None:
-        """Follow strokes that another journal of the same case has written meanwhile."""
         if self._newest() == self._last:
             return
         self._done, self._undone = {}, {}

@@ -67,6 +67,8 @@ class Comparison(QObject):
         self.other: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
         self._layer: Labels | None = None
+        self._labels: np.ndarray | None = None  # `other` as it was read
+        self._numbers: tuple[int, ...] = ()  # of the classes that it was read with
         self._later = QTimer(self, singleShot=True, interval=_WAIT_MS)
         self._later.timeout.connect(self._evaluate)
         result.changed.connect(self._on_result)
@@ -74,7 +76,7 @@ class Comparison(QObject):
 
     def use_nothing(self) -> None:
         """Compare with nothing."""
-        self._use("nothing", None)
+        self._use("nothing", None, ())
 
     @property
     def loaded(self) -> list[Labels]:
@@ -107,7 +109,8 @@ class Comparison(QObject):
             names = [name.casefold() for name in class_names(self._session.case.classes)]
             name = layer.name.removesuffix(" (structure)").casefold()
             labels = np.where(labels > 0, names.index(name) + 1 if name in names else codes[0], 0)
-        self._use("layer", check_classes(labels, f"The layer {layer.name}"), layer)
+        labels = check_classes(labels, f"The layer {layer.name}")
+        self._use("layer", labels, self._session.case.order.numbers, layer)
 
     def use_file(self, path: str, structure: str = "") -> None:
         """Compare with a contour from a file: of labels on the CT's grid, RTSTRUCT or SEG.
@@ -130,7 +133,8 @@ class Comparison(QObject):
             else:
                 show_failure(error)
 
-        self._read("file", lambda: read_contour(*arguments), failed)
+        numbers = case.order.numbers
+        self._read("file", lambda: (read_contour(*arguments), numbers), failed)
 
     def use_sample(self) -> None:
         """Compare with the contour that came with a sample patient.
@@ -142,7 +146,9 @@ class Comparison(QObject):
         """
         if not self.has_sample:
             raise UserError("This patient came without a contour. Choose one from a file.")
-        self._use("sample", self._session.patient.contour)
+        order = self._session.case.order
+        registered = tuple(sorted({*order.numbers, *order.merged}))  # it is older than any change
+        self._use("sample", self._session.patient.contour, registered)
 
     def use_previous(self) -> None:
         """Compare with the contour of the training before.
@@ -158,8 +164,7 @@ class Comparison(QObject):
         if event is None:
             raise UserError("There is no earlier training of this patient to compare with.")
         path, grid = inside(case.folder, event.labels), case.study.grid
-        table = case.run_table(path.parent)
-        self._read("previous", lambda: translated(load_labels(path, grid), table))
+        self._read("previous", lambda: (load_labels(path, grid), case.run_numbers(path.parent)))
 
     def close(self) -> None:
         """The patient is left."""
@@ -169,23 +174,37 @@ class Comparison(QObject):
     def _read(
         self,
         kind: Other,
-        load: Callable[[], np.ndarray],
+        load: Callable[[], tuple[np.ndarray, tuple[int, ...]]],
         failed: Callable[[Exception], None] = show_failure,
     ) -> None:
         patient = self._session.patient
 
-        def done(labels: np.ndarray) -> None:
+        def done(read: tuple[np.ndarray, tuple[int, ...]]) -> None:
             if self._session.patient is patient:
-                self._use(kind, labels)
+                self._use(kind, *read)
 
         run_in_background(load, done=done, failed=failed)
 
-    def _use(self, kind: Other, other: np.ndarray | None, layer: Labels | None = None) -> None:
-        self.kind, self.other, self.layer = kind, other, layer
+    def _use(
+        self,
+        kind: Other,
+        labels: np.ndarray | None,
+        numbers: tuple[int, ...],
+        layer: Labels | None = None,
+    ) -> None:
+        """Compare with labels that were read with these classes."""
+        self.kind, self._labels, self._numbers, self.layer = kind, labels, numbers, layer
+        self._translate()
+        self._evaluate()
+
+    def _translate(self) -> None:
+        """Put what was read into the classes as they are now."""
+        labels, numbers = self._labels, self._numbers
+        now = None if labels is None else self._session.case.order.labels(numbers)
+        self.other = None if labels is None else translated(labels, now)
         self._show_layer()
         self.changed.emit()
         self._forget()
-        self._evaluate()
 
     def _show_layer(self) -> None:
         """Show a contour that was read; others have a layer already."""
@@ -199,14 +218,10 @@ class Comparison(QObject):
         self._layer.metadata[OPENED] = self._session.patient
         insert_below(viewer, self._layer, self._session.scribbles)
 
-    def _on_recoded(self, labels: np.ndarray) -> None:
-        """Classes went or came back: what is compared with follows."""
-        if self.kind == "previous":
-            self.use_previous()
-        elif self.kind == "layer" and self.layer is not None:
-            self.use_layer(self.layer)
-        elif self.other is not None:
-            self._use(self.kind, labels[self.other])
+    def _on_recoded(self, _labels: np.ndarray) -> None:
+        """Classes went or came back; it is judged when the contour of record has followed."""
+        if self._labels is not None:
+            self._translate()
 
     def _forget(self) -> None:
         self.evaluation = None
@@ -223,10 +238,13 @@ class Comparison(QObject):
         if other is None or not result.exists:
             return
         case = self._session.case
-        grid, names = case.study.grid, class_names(case.classes)
+        grid, names, order = case.study.grid, class_names(case.classes), case.order
+        if result.order != order:  # its labels are of other classes: `changed` follows
+            return
 
         def done(evaluation: Evaluation) -> None:
-            if self.other is other and result.labels is labels:
+            same = self.other is other and result.labels is labels
+            if same and self._session.case.order == order:
                 self.evaluation = evaluation
                 self.evaluated.emit(evaluation)
 

@@ -10,15 +10,16 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.case_classes import translated
+from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.contours.components import drop_unmarked, volumes_of
 from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
-from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.core.strokes.scribbles import count_codes
 from cmfnet_napari.gui.patient.classes import class_names, provisional_colors, segmentation_colors
 from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
@@ -35,7 +36,8 @@ from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
-_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, Copies]  # labels, maps, labels again
+# Labels and their classes, maps, labels again.
+_Arrays = tuple[np.ndarray, tuple[int, ...], np.ndarray, np.ndarray | None, Copies]
 _SOON_MS = 150  # after an edit: figures follow once the hand has paused
 
 
@@ -46,6 +48,8 @@ class Result(QObject):
     ----------
     labels : uint8 array (z, y, x) or None
         The contour of record as it was measured last; another edit makes another array.
+    order : ClassOrder or None
+        The classes that they speak of; the case's may be others for a moment.
     counts : int array (n,)
         Its voxels of each segmentation code.
     volumes : dict of str to float
@@ -72,13 +76,15 @@ class Result(QObject):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
-        self._whole: np.ndarray | None = None  # as predicted, of the run's classes, nothing dropped
+        self._whole: np.ndarray | None = None  # as predicted, nothing dropped
+        self._numbers: tuple[int, ...] = ()  # of the classes that it speaks of
         self.marked_only = False
         self._reading = self._measuring = 0  # count; what was asked for before is not shown
         self._recorder: ContourRecorder | None = None
         self._soon = QTimer(self, singleShot=True, interval=_SOON_MS)
         self._soon.timeout.connect(self._measure)
         self.labels: np.ndarray | None = None
+        self.order: ClassOrder | None = None
         self.counts: np.ndarray = np.zeros(1, np.int64)
         self.volumes: dict[str, float] = {}
         self.hand = HandWork()
@@ -97,7 +103,6 @@ class Result(QObject):
 
     def read(self, event: Finished, failed: Callable[[Exception], None] = show_failure) -> None:
         """Show the files of a finished fit."""
-        folder, grid = self._session.case.folder, self._session.case.study.grid
         self._reading += 1
         patient, number = self._session.patient, self._reading
 
@@ -106,13 +111,14 @@ class Result(QObject):
                 self.event, self.run = event, str(PurePosixPath(event.labels).parent)
                 self._show(*arrays)
 
-        run_in_background(_read, folder, event, grid, done=show, failed=failed)
+        run_in_background(_read, self._session.case, event, done=show, failed=failed)
 
     def follow(self, labels: np.ndarray) -> None:
         """Show labels (uint8, z y x) of a contour that is being updated, in place."""
         if self._is_shown(self.prediction):
             self._reading += 1
             self._whole, self.updating = labels, True
+            self._numbers = self._session.case.order.numbers
             self._refresh()
 
     def show_preview(self, labels: np.ndarray) -> None:
@@ -198,7 +204,7 @@ class Result(QObject):
         """Forget the prediction; its layers go with the patient."""
         self._soon.stop()
         self._let_go()
-        self._whole = self.labels = self.event = self._previewed = None
+        self._whole = self.labels = self.order = self.event = self._previewed = None
         self.prediction = self.probability = self.disagreement = None
         self.run, self.volumes, self.hand = "", {}, HandWork()
         self.own = self.marked_only = False  # how one contour was looked at is not the next one's
@@ -249,12 +255,13 @@ class Result(QObject):
     def _show(
         self,
         labels: np.ndarray,
+        numbers: tuple[int, ...],
         probability: np.ndarray,
         apart: np.ndarray | None,
         copies: Copies | None = None,
     ) -> None:
         self.remove_preview()
-        self._whole, self.updating = labels, False
+        self._whole, self._numbers, self.updating = labels, numbers, False
         maps = [self.probability] if apart is None else [self.probability, self.disagreement]
         if all(self._is_shown(layer) for layer in (self.prediction, *maps)):
             self.probability.data = probability  # in place: visibility, colours, order stay
@@ -275,9 +282,8 @@ class Result(QObject):
             self._refresh()
 
     def _in_classes(self, labels: np.ndarray) -> np.ndarray:
-        """The run's labels in the classes as they are now."""
-        case = self._session.case
-        return translated(labels, case.run_table(case.folder / self.run))
+        """What is predicted in the classes as they are now."""
+        return translated(labels, self._session.case.order.labels(self._numbers))
 
     def _let_go(self) -> None:
         recorder, self._recorder = self._recorder, None
@@ -361,7 +367,7 @@ class Result(QObject):
         self._soon.stop()
         self._measuring += 1
         number, case = self._measuring, self._session.case
-        grid, names = case.study.grid, class_names(case.classes)
+        grid, names, order = case.study.grid, class_names(case.classes), case.order
         (recorded, version), model = recorder.settled(), recorder.model
         times = self._session.corrections.times
 
@@ -375,7 +381,7 @@ class Result(QObject):
             if recorder.version != version:  # an edit came while it was copied: half of it, maybe
                 self._soon.start()
                 return
-            self.labels, self.counts, self.hand = answer
+            (self.labels, self.counts, self.hand), self.order = answer, order
             self.volumes = volumes_of(self.counts, grid, names)
             self.changed.emit(self.volumes)
 
@@ -386,8 +392,10 @@ class Result(QObject):
         self.saved.emit(str(path))
 
 
-def _read(folder: Path, event: Finished, grid: Grid) -> _Arrays:
+def _read(case: Case, event: Finished) -> _Arrays:
+    folder, grid = case.folder, case.study.grid
     names = [event.labels, event.probabilities, *filter(None, [event.disagreement])]
     labels, probability, *apart = (load_values(inside(folder, name), grid) for name in names)
     copies = labels.astype(np.uint8), labels.astype(np.uint8)
-    return labels, probability, from_percent(apart[0]) if apart else None, copies
+    numbers = case.run_numbers(inside(folder, event.labels).parent)
+    return labels, numbers, probability, from_percent(apart[0]) if apart else None, copies

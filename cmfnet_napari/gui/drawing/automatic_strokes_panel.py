@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magicgui.widgets import ComboBox
 from napari.layers import Labels
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QGroupBox, QWidget
 
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND
@@ -14,6 +14,7 @@ from cmfnet_napari.gui.shared.dialogs import ask_file
 from cmfnet_napari.gui.shared.widgets import button, row, said, text_label
 
 _DEBOUNCE_MS = 300
+_NUMBER = Qt.ItemDataRole.UserRole + 1  # of a class, which keeps it; its code is `currentData`
 # Margin in mm and coverage in percent: the paper's, for background and for a class.
 _DEFAULTS = {True: (10.0, 0.06), False: (2.0, 0.04)}
 
@@ -97,15 +98,17 @@ class AutomaticStrokesPanel(QGroupBox):
     def _fill_kinds(self) -> None:
         if self._session.patient is None:
             return
-        chosen = max(self.kind.currentIndex(), 0)
+        chosen = self.kind.currentData(_NUMBER)
         self.kind.blockSignals(True)
         self.kind.clear()
         for entry in self._session.case.classes:
             where = "outside" if entry.code == BACKGROUND else "inside"
             self.kind.addItem(f"{entry.name}, {where}", entry.code)
-        self.kind.setCurrentIndex(min(chosen, self.kind.count() - 1))
+            self.kind.setItemData(self.kind.count() - 1, entry.number, _NUMBER)
+        again = self.kind.findData(chosen, _NUMBER)
+        self.kind.setCurrentIndex(max(again, 0))
         self.kind.blockSignals(False)
-        if not self.margin.value():
+        if again < 0:  # nothing was chosen yet, or it went
             self._on_kind()
 
     def _on_kind(self) -> None:

@@ -59,6 +59,7 @@ class Session(QObject):
     closed = Signal()  # there is none
     strokes_changed = Signal()
     classes_changed = Signal()
+    recoding = Signal()  # classes go or come back, and with them strokes: `recoded` follows
     recoded = Signal(object)  # uint8 (256,), labels by labels before: classes went or came back
     contour_added = Signal(object)  # Labels: a contour that can be edited; not in the viewer yet
     contour_dropped = Signal(object)  # its ContourRecorder: it is edited no more
@@ -304,6 +305,7 @@ class Session(QObject):
             self._leave()
             self._remove_case_layers(but=opened)
         counts, known, recorded = opened.counts, opened.corrections, opened.recorded
+        opened.case.journal.catch_up()
         if opened.case.journal.last_id() != opened.entries:  # drawn while it was read
             opened.case.journal.fold(layer.data, opened.entries)
             counts, known = count_codes(layer.data, len(counts)), opened.case.corrections()
@@ -370,14 +372,16 @@ class Session(QObject):
 
     def _follow_classes(self, change: ClassChange, before: ClassOrder) -> None:
         """Show the strokes, contours and classes that are there now."""
+        self.recoding.emit()
         table = self.case.order.table(before.numbers)
         labels = label_table(table)
         for recorder in self._contours.values():
             recorder.show(labels[recorder.model])
-        selected = int(table[self.scribbles.selected_label]) or FIRST_CLASS
+        label = int(self.scribbles.selected_label)
+        selected = int(table[label]) or (FIRST_CLASS if label else 0)  # with 0 one erases
+        self._show_classes()  # before the strokes: who counts these has a row for every class
         self.recorder.apply(change)
-        self.scribbles.selected_label = selected
-        self._show_classes()
+        self.scribbles.selected_label = selected  # last: a layer with new colours says its own
         self.recoded.emit(labels)
 
     def _show_classes(self) -> None:

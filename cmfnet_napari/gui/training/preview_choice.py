@@ -52,7 +52,7 @@ class PreviewChoice(QObject):
         refinement.finished.connect(self._on_refined)
         session.opened.connect(self._on_opened)
         session.closed.connect(self._forget)
-        session.recoded.connect(lambda _labels: self.show(len(self.previews)))
+        session.recoded.connect(self._on_recoded)
 
     @property
     def at_newest(self) -> bool:
@@ -76,14 +76,15 @@ class PreviewChoice(QObject):
             self.changed.emit()
             return
         kept, case = self.previews[place], self._session.case
-        shape, table = case.study.grid.shape, case.run_table(self._run)
+        shape, run = case.study.grid.shape, self._run
 
-        def done(labels: np.ndarray) -> None:
+        def done(read: tuple[np.ndarray, tuple[int, ...]]) -> None:
+            labels, numbers = read
             if self._session.patient is patient and self.place == place:
-                result.show_preview(labels)
+                result.show_preview(translated(labels, case.order.labels(numbers)))
 
-        def read() -> np.ndarray:
-            return translated(read_kept(kept.labels, shape), table)
+        def read() -> tuple[np.ndarray, tuple[int, ...]]:
+            return read_kept(kept.labels, shape), case.run_numbers(run)
 
         run_in_background(read, done=done, failed=show_failure)
         self.changed.emit()
@@ -121,6 +122,13 @@ class PreviewChoice(QObject):
 
     def _on_opened(self) -> None:
         self._use(self._refinement.run)
+
+    def _on_recoded(self, _labels: np.ndarray) -> None:
+        """Classes went or came back, and with them maybe a run whose model knows them."""
+        if self._run is None:
+            self._use(self._refinement.run)
+        else:
+            self.show(len(self.previews))
 
     def _use(self, run: Path | None) -> None:
         """Go on with a run's previews; its log is read once, what comes later is heard."""

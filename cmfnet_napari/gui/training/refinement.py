@@ -57,6 +57,7 @@ class Refinement(QObject):
         self._run, self._device = "", "auto"
         self._last: Finished | None = None  # what is shown
         self._late = False  # a stroke came that may not have been taken up
+        self._drawn = False  # and that before classes went or came back
         self.enabled = True
         self.state: RefinementState = "off"
         self._quiet, self.idle = QTimer(self, singleShot=True), QTimer(self, singleShot=True)
@@ -66,6 +67,7 @@ class Refinement(QObject):
         self.idle.timeout.connect(self.rest)
         session.opened.connect(self._look_for_contour)
         session.strokes_changed.connect(self._on_strokes)
+        session.recoding.connect(self._on_recoding)
         session.recoded.connect(self._on_recoded)
         training.launching.connect(self.rest)
         training.stepped.connect(self._on_fit_goes_on)
@@ -152,16 +154,25 @@ class Refinement(QObject):
         except UserError:
             return False
 
+    def _on_recoding(self) -> None:
+        self._drawn = self._late or self.state == "updating"
+
     def _on_recoded(self, _labels: object) -> None:
-        """Classes went or came back: a model that learnt others is not brought up to date."""
+        """Classes went or came back: a model that learnt others is not brought up to date.
+
+        A stroke that nobody has taken up yet is when a model that knows the classes is there.
+        """
         self.rest()
+        self._late = self._drawn  # what came since is the change of classes itself
         if self._last is None or self.run is None:
-            return
-        if self._knows(self.run / MODEL_FILE):
+            self._look_for_contour()
+        elif self._knows(self.run / MODEL_FILE):
             self._set_state("ready")
         elif self.state != "off":
             self._set_state("off")
             self.failed.emit(OTHER_CLASSES)
+        if self._late and self.enabled and self.state == "ready":
+            self._quiet.start()
 
     def _offer(self, event: Finished) -> None:
         self._run, self._last = str(PurePosixPath(event.labels).parent), event

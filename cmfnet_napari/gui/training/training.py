@@ -27,6 +27,8 @@ from cmfnet_napari.core.fit.runs import RunRecord, interrupted_run
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_warning
 from cmfnet_napari.gui.training.load_preview import load_preview
 from cmfnet_napari.gui.training.spare_worker import SpareWorker
 from cmfnet_napari.gui.training.watchdog import Watchdog
@@ -183,8 +185,12 @@ class Training(QObject):
         patient = self._session.patient
         usable = patient is not None and self._session.writable and not self.running
         record = interrupted_run(patient.case.runs()) if usable else None
-        if record is not None and patient.case.run_table(record.folder) is not None:
-            record = None  # it learnt classes that are no more
+        try:
+            if record is not None and patient.case.run_table(record.folder) is not None:
+                record = None  # it learnt classes that are no more
+        except UserError as error:
+            record = None
+            show_warning(plain(f"A training that was broken off cannot be gone on with. {error}"))
         self.interrupted = record
         self.interruption_changed.emit()
 

@@ -14,6 +14,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from cmfnet_napari.core.arrays import Codes, Reals
+from cmfnet_napari.core.case.case_classes import note_classes
 from cmfnet_napari.core.case.lock import lock_failure
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.doubt import to_percent
@@ -33,6 +34,7 @@ from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
 from cmfnet_napari.core.fit.runs import EVENTS_FILE, LOCK_FILE
 from cmfnet_napari.core.images.study import Study, save_labels
+from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.predict.prediction import Prediction
@@ -53,10 +55,14 @@ class RunFolder:
         scribbles.nii.gz, previews/, and state.pt until the run is complete.
     root : Path
         Folder that paths in events are relative to: the run itself, or its case.
+    classes : ClassOrder or None
+        Those that predictions speak of, where they may be others than those of the run's model:
+        they are noted with each.
     """
 
     folder: Path
     root: Path
+    classes: ClassOrder | None = None
 
     def path(self, name: str = "") -> str:
         """Path of a file of the run as events name it."""
@@ -133,6 +139,8 @@ class RunFolder:
         labels, probabilities = "prediction.nii.gz", "probabilities.nii.gz"
         apart = self._save_disagreement(prediction.disagreement, study)
         save_labels(scribbles, study, self.folder / SCRIBBLES_FILE)
+        if self.classes is not None:
+            note_classes(self.folder, self.classes)
         save_labels(prediction.labels, study, self.folder / labels)
         save_labels(prediction.probability, study, self.folder / probabilities)
         return events.Finished(

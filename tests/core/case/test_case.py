@@ -77,6 +77,7 @@ def test_a_worker_reads_along(tmp_path, study):
     case = create_case(tmp_path / "a", study)
     worker = open_case(tmp_path / "a", read_only=True)
     painted = paint(case, (1, slice(2, 9), 4), 1)
+    worker.journal.catch_up()
     np.testing.assert_array_equal(worker.scribbles(), painted)
 
 

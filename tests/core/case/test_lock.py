@@ -9,8 +9,9 @@ import sys
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from cmfnet_napari.core.case import folder
+from cmfnet_napari.core.case import folder, lock
 from cmfnet_napari.core.case.find_case import case_for
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.case.lock import HOLDER_FILE, CaseInUseError, CaseLock
@@ -99,7 +100,7 @@ def test_one_process_may_open_its_case_again(study, tmp_path, other):
 
 
 def test_a_case_that_does_not_open_is_held_by_nobody_and_stays_as_a_crash_left_it(
-    study, tmp_path, other
+    study, tmp_path, other, monkeypatch
 ):
     case = create_case(tmp_path / "case", study)
     case.close()
@@ -110,8 +111,14 @@ def test_a_case_that_does_not_open_is_held_by_nobody_and_stays_as_a_crash_left_i
     image = tmp_path / "case" / "study" / "ct.nrrd"
     whole = image.read_bytes()
     image.write_bytes(whole + b"x")
+    steps = []  # what was left is back before another window can come
+    monkeypatch.setattr(lock, "keep_private", lambda path: steps.append(path.name))
+    release = FileLock.release
+    monkeypatch.setattr(FileLock, "release", lambda self: (steps.append("free"), release(self)))
     with pytest.raises(UserError, match="not those it was made with"):
         open_case(tmp_path / "case")
+    assert steps[-2:] == [HOLDER_FILE, "free"]
+    monkeypatch.undo()
     assert (tmp_path / "case" / HOLDER_FILE).read_bytes() == left
     image.write_bytes(whole)
     again = open_case(tmp_path / "case")

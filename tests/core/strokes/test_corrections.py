@@ -32,8 +32,8 @@ class Brute:
     def __init__(self):
         self.done, self.undone = [], []
 
-    def add(self, kind, voxels, codes):
-        self.done.append((kind, list(voxels), list(codes)))
+    def add(self, kind, voxels, codes, number=0):
+        self.done.append((kind, list(voxels), list(codes), number))
         self.undone.clear()
 
     def undo(self):
@@ -47,7 +47,7 @@ class Brute:
     def at(self, voxel):
         """Stroke, correction, and which of them is newer, of one voxel."""
         stroke, corrected, newer = 0, 0, ""
-        for kind, voxels, codes in self.done:
+        for kind, voxels, codes, _ in self.done:
             if kind == "classes":
                 stroke, corrected = codes[stroke], codes[corrected]
                 continue
@@ -81,12 +81,22 @@ def replay(journal):
     return scribbles, corrections
 
 
+def look(journal):
+    """What a journal says at this moment."""
+    scribbles, corrections = replay(journal)
+    says = corrections.words(scribbles)
+    standing = journal.class_steps, journal.standing_numbers, journal.correction_times()
+    return scribbles.tolist(), says.voxels.tolist(), says.codes.tolist(), *standing
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
     """Strokes, erasing, corrections, taking back, classes, undo, redo, new models, restarts."""
     rng, path = np.random.default_rng(seed), tmp_path / "strokes.sqlite"
     journal, brute = Journal(path), Brute()
     scribbles, corrections = np.zeros(SHAPE, np.uint8), Corrections(SHAPE)
+    looker = Journal(path, read_only=True)  # another window, or the worker
+    last_look = look(looker)
     seen = set()
 
     def take(number, entry):
@@ -113,6 +123,18 @@ def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
             journal.close()
             journal = Journal(path)
             scribbles, corrections = replay(journal)
+            assert look(looker) == last_look  # strokes and classes of one moment
+            looker.catch_up()
+            last_look = look(looker)
+            assert last_look == look(journal)
+            standing = [number for number, _ in journal.standing_corrections()]
+            if standing:
+                given_up = int(rng.choice(standing))
+                left, less = read_corrections(journal, SHAPE, without=given_up), Brute()
+                less.done = [e for e in brute.done if e[-1] != given_up]
+                said = zip(*(w.tolist() for w in vars(left.words(scribbles)).values()), strict=True)
+                expected = ((v, less.at(v), less.lesson(v)) for v in range(SIZE))
+                assert list(said) == [(v, word) for v, at, word in expected if at[1]]
         elif kind == "classes":
             number, into = rng.choice(range(2, 5), 2, replace=False)
             step = ClassStep((1, 2, 3, 4), int(number), int(rng.choice([0, into])))
@@ -125,8 +147,9 @@ def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
             spoken = kind in ("stroke", "correction")
             new = rng.integers(1, 4, voxels.size) if spoken else np.zeros(voxels.size)
             entry = made(voxels, now.reshape(-1)[voxels], new.astype(np.uint8))
-            brute.add("stroke" if made is Stroke else "correction", voxels, new)
-            take(journal.append(entry), entry)
+            number = journal.append(entry)
+            brute.add("stroke" if made is Stroke else "correction", voxels, new, number)
+            take(number, entry)
         model = rng.integers(0, 3, SHAPE).astype(np.uint8)  # whatever a model says now
         words = corrections.words(scribbles)
         record = contour_of_record(model, words).reshape(-1)
@@ -134,6 +157,7 @@ def test_random_work_against_the_slowest_way_there_is(tmp_path, seed):
         assert [brute.label(v, model.flat[v]) for v in range(SIZE)] == list(record)
         assert [brute.lesson(v) for v in range(SIZE)] == list(lessons)
     assert len(seen) == len(KINDS)
+    looker.close()
     again, found = replay(journal)
     assert list(taught(again, found.words(again)).flat) == list(lessons)
 
@@ -204,6 +228,7 @@ def test_journals_from_before_corrections_open_and_stay_readable(tmp_path):
     old_way = "SELECT id, time, author, source, target, voxels, old, new FROM strokes"
     assert [row[0] for row in old.execute(old_way)] == [1, 2]
     old.close()
+    looker.catch_up()
     kinds = [type(entry) for _, entry in looker.entries()]  # the file has changed meanwhile
     assert kinds == [Stroke, Correction]
     assert (looker.corrected, [n for n, _ in looker.strokes()]) == (True, [1])

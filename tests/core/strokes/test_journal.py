@@ -105,6 +105,8 @@ def test_reader_sees_new_strokes_and_cannot_write(path):
     np.testing.assert_array_equal(seen, painting)
 
     paint(journal, painting, (3, 2, slice(5, 9)), 1)
+    assert (reader.fold(seen, at), reader.last_id()) == (1, 2)  # there, and not taken up yet
+    reader.catch_up()
     newest = reader.fold(seen, at)
 
     assert (at, newest) == (1, 2)
@@ -273,7 +275,7 @@ def test_two_journals_of_one_case_undo_what_is_newest(path):
     assert old.undo().target == first
     assert new.redo().target == first
     third = paint(old, painting, (0, 2, slice(0, 4)), 2)
-    assert new.redo() is None
+    assert new.redo() is None  # it has caught up with the third
     assert [number for number, _ in new.standing()] == [first, third]
     assert new.undoable == 2
     again = Journal(path)

@@ -1,5 +1,6 @@
 """One damaged stroke takes nothing else with it."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -10,7 +11,9 @@ import pytest
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.strokes.entries import Correction, Stroke
+from cmfnet_napari.core.strokes.class_order import ClassStep
+from cmfnet_napari.core.strokes.corrections import read_corrections
+from cmfnet_napari.core.strokes.entries import Correction, Stroke, class_change
 from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.core.strokes.mend import mend
@@ -126,3 +129,76 @@ def test_a_case_with_a_damaged_stroke_opens_and_says_so(tmp_path, oblique_grid):
     np.testing.assert_array_equal(drawn, np.r_[0:20, 30:50])
     case.close()
     assert open_case(tmp_path / "a").notice == ""
+
+
+def classes_come_and_go(path):
+    """Strokes and corrections of classes 2, 3, 4; 3 is removed, back, gone again; more of 3, 4."""
+    with closing(Journal(path)) as journal:
+        old = np.zeros(3, "u1")
+        journal.append(Stroke(np.arange(3), old, np.array([2, 3, 4], "u1")))
+        journal.append(Correction(np.arange(9, 12), old, np.array([2, 3, 4], "u1")))
+        strokes, corrections = np.zeros(SHAPE, "u1"), read_corrections(journal, SHAPE).codes
+        journal.fold(strokes)
+        journal.append(class_change(strokes, corrections, ClassStep((1, 2, 3, 4), 3)))
+        journal.undo()
+        journal.redo()
+        journal.append(Stroke(np.arange(20, 23), old, np.array([2, 3, 3], "u1")))
+
+
+def says(path):
+    with closing(Journal(path)) as journal:
+        strokes, corrections = np.zeros(SHAPE, "u1"), read_corrections(journal, SHAPE).codes
+        journal.fold(strokes)
+        return strokes.tolist(), corrections.tolist(), journal.class_steps
+
+
+@pytest.mark.parametrize("numbers", [(3,), (4,), (3, 5), (3, 4, 5)])
+def test_what_a_class_took_with_it_is_worked_out_anew(tmp_path, numbers):
+    path = tmp_path / "strokes.sqlite"
+    classes_come_and_go(path)
+    before = says(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        for number in numbers:
+            db.execute("UPDATE strokes SET voxels = substr(voxels, 1, 4) WHERE id = ?", (number,))
+    notice = mend(path, SIZE, reclassed=True)
+    assert says(path) == before
+    assert "0 strokes are lost, 6 were kept. What a class that was removed" in notice
+    assert "another class" not in notice
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE strokes SET classes = '{' WHERE id = 3",
+        "DELETE FROM strokes WHERE id = 3; UPDATE strokes SET voxels = '' WHERE id = 1",
+    ],
+)
+def test_a_class_change_that_is_lost_is_said(tmp_path, damage):
+    path = tmp_path / "strokes.sqlite"
+    classes_come_and_go(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(damage)
+    assert "may be in another class now" in mend(path, SIZE, reclassed=True)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"before": [1, 2, 3], "gone": 3, "into": 3},
+        {"before": [1, 2, 3], "gone": 4, "into": 2},
+        {"before": [1, 2, 3], "gone": 3, "into": 4},
+        {"before": [1, 2, 2], "gone": 2, "into": 1},
+        {"before": [0, 2, 3], "gone": 2, "into": 3},
+        {"before": [*range(1, 300)], "gone": 3, "into": 2},
+        {"before": [], "gone": 0, "into": 0},
+        [],
+    ],
+)
+def test_a_damaged_class_change_is_said(tmp_path, told):
+    path = tmp_path / "strokes.sqlite"
+    classes_come_and_go(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        classes = json.dumps({**told, "strokes": 2} if told else told)
+        db.execute("UPDATE strokes SET classes = ? WHERE id = 3", (classes,))
+    with pytest.raises(UserError, match="cannot be opened"):
+        Journal(path, read_only=True)

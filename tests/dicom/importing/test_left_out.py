@@ -262,16 +262,18 @@ def test_slices_that_are_gone(tmp_path, array, gone, words):
     assert any("CT CT may lack slices" in note and words in note for note in loaded.notes)
 
 
-@pytest.mark.parametrize("counts", [COUNT, COUNT + 1])
-def test_a_scout_is_no_slice_that_is_gone(tmp_path, array, counts):
+@pytest.mark.parametrize(
+    ("counts", "number", "first"), [(COUNT, 1, 2), (COUNT + 1, 1, 2), (COUNT, 900, 1)]
+)
+def test_a_scout_is_no_slice_that_is_gone(tmp_path, array, counts, number, first):
     """It has a number and an identifier of the series; sets name slices of other series too."""
 
     def edit(k, data):
-        data.InstanceNumber = k + 2
+        data.InstanceNumber = k + first
         data.ImagesInAcquisition = counts
 
     def scout(_k, data):
-        data.InstanceNumber, data.ImageType = 1, ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        data.InstanceNumber, data.ImageType = number, ["ORIGINAL", "PRIMARY", "LOCALIZER"]
         data.ImagesInAcquisition = 1 if counts == COUNT else counts
 
     paths = write_slices(tmp_path / "in", array, CT_GRID, series="CT", edit=edit)

@@ -259,18 +259,21 @@ def test_damaged_structure_sets(tmp_path):
 def test_structures_without_contours_and_contours_without_a_structure_are_told(tmp_path):
     """Whoever chooses sees which are empty, and can choose what nobody has named."""
     drawn = [points(GRID, k, square(4, 12)) for k in range(2, 5)]
-    rois = [{"name": name, "contours": drawn} for name in ("GTV", "Bladder", "Rectum", "Lost")]
+    rois = [
+        {"name": name, "contours": drawn} for name in ("GTV", "Bladder", "Rectum", "Lost", "GTV")
+    ]
     rs = write_structures(tmp_path / "RS.dcm", rois)
 
     def edit(data):
         data.ROIContourSequence[1].ContourSequence = []
+        data.ROIContourSequence[4].ContourSequence = []  # one of two of a name
         del data.ROIContourSequence[2], data.StructureSetROISequence[3]
 
     rewrite(rs, edit)
     (entry,) = scan([tmp_path]).objects
-    assert entry.names == ("GTV", "Bladder", "Rectum", "Structure 4")
+    assert entry.names == ("GTV", "Bladder", "Rectum", "GTV", "Structure 4")
     assert entry.empty == {"Bladder", "Rectum"}
-    assert len(entry.frames) == 4
+    assert len(entry.frames) == 5
     assert [roi.name for roi in read_structures(rs) if roi.contours] == ["GTV", "Structure 4"]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cmfnet_napari.gui.patient.classes import add_class
 from tests.gui.conftest import SHAPE, SPACING
 
 
@@ -76,6 +77,17 @@ def test_foreground_inside_the_contour(contour, patient, qtbot):
     assert set(np.unique(drawn)) == {0, 2}
     assert patient.arrays["tumour"][drawn == 2].all()
     assert list(session.case.journal.sources(SHAPE)) == ["auto-foreground"]
+
+    for name in ("Node", "Oedema"):
+        session.set_classes(add_class(session.case.classes, name))
+    panel.kind.setCurrentIndex(2)
+    panel.margin.setValue(7.0)
+    session.remove_class(2)  # the one that is chosen stays so, whatever its place
+    assert (panel.kind.currentText(), panel.kind.currentData()) == ("Node, inside", 2)
+    assert panel.margin.value() == 7.0
+    session.undo()
+    session.remove_class(3)
+    assert (panel.kind.currentText(), panel.margin.value()) == ("Background, outside", 10.0)
 
 
 def test_too_wide_a_margin_is_said_in_the_panel(contour, qtbot):

@@ -20,7 +20,7 @@ def doubtful(bench):
     probability, apart = 0.8 * labels.astype(np.float32), np.zeros(SHAPE, np.float32)
     for box, share in ((INSIDE, 0.8), (OUTSIDE, 0.6)):
         probability[box], apart[box] = 0.5, share
-    bench.result._show(labels, probability, apart)
+    bench.result._show(labels, (1, 2), probability, apart)
     assert len(bench.review.places) == 2
     return bench
 

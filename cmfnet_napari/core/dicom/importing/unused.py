@@ -61,8 +61,9 @@ def missing_slices(image: ImageSeries, found: Scan) -> Iterator[str]:
         yield f"{image.name} may lack slices: it says {expected}, and {there} are there."
     numbers = {one.number for one in series if one.number is not None}
     if len(numbers) == len(series) > 1:
-        numbers |= {one.number for one in aside if one.number is not None}
-        lost_numbers = sorted(set(range(min(1, *numbers), max(numbers))) - numbers)
+        aside_numbers = {one.number for one in aside}  # a scout's may be far from the others
+        expected_numbers = set(range(min(1, *numbers), max(numbers)))
+        lost_numbers = sorted(expected_numbers - numbers - aside_numbers)
         if lost_numbers:
             yield f"{image.name} may lack slices: {_listed(lost_numbers)}."
 

@@ -215,8 +215,11 @@ def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
     for number in sorted(set(drawn or ()) - set(numbers)):  # contours that no structure claims
         names.append(f"Structure {number}")
         frames.append(origin.frame_uid)
-    named = zip(numbers, names, strict=False)
-    empty = {name for number, name in named if drawn is not None and number not in drawn}
+    empty: set[str] = set()
+    if drawn is not None:  # of two of one name one may be drawn: that can be read
+        of_number = list(zip(numbers, names, strict=False))
+        empty = {name for number, name in of_number if number not in drawn}
+        empty -= {name for number, name in of_number if number in drawn}
     label = clean(str(header.get("StructureSetLabel") or "")) or origin.description
     return DicomObject(
         path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,7 +133,7 @@ def split(slices: list[Slice]) -> list[Stack]:
     single, shared = _without_copies(slices)
     kept, scouts = _without_scouts(single)
     notes = (*shared, *scouts)
-    aside = tuple(one for one in single if one not in kept)
+    aside = _others(single, kept)
     whole = replace(judge(kept), aside=aside)
     if not whole.problem:
         return [replace(whole, notes=(*notes, *whole.notes))]
@@ -149,8 +149,14 @@ def split(slices: list[Slice]) -> list[Stack]:
             ]
     alone, dropped = _without_same_pixels(whole)
     last = judge(alone) if dropped else whole
-    aside += tuple(one for one in whole.slices if one not in alone)
+    aside += _others(whole.slices, alone)
     return [replace(last, notes=(*notes, *dropped, *last.notes), aside=aside)]
+
+
+def _others(slices: Iterable[Slice], kept: Iterable[Slice]) -> tuple[Slice, ...]:
+    """Those that were not kept: told apart by what they are, since to compare is slow."""
+    those = {id(one) for one in kept}
+    return tuple(one for one in slices if id(one) not in those)
 
 
 def judge(slices: list[Slice]) -> Stack:
