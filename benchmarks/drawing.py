@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from report import Row
@@ -19,6 +20,9 @@ SHAPE = (100, 512, 512)
 STROKES, ROUND, POINTS = 40, 10, 12
 AFTER_SECONDS = 0.3
 PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
+NOTHING_CORRECTED = SimpleNamespace(
+    contradicted=lambda voxels: voxels[:0], follow=lambda number, stroke: None
+)
 
 
 def measure() -> list[Row]:
@@ -54,7 +58,7 @@ def _plane(plane: str, viewer: object, layer: object, rng: np.random.Generator) 
         with tempfile.TemporaryDirectory() as folder:
             counts = np.bincount(layer.data.ravel(), minlength=MAX_CODE + 1)
             journal = Journal(Path(folder) / "strokes.sqlite")
-            recorder = StrokeRecorder(layer, journal, counts, viewer.dims)
+            recorder = StrokeRecorder(layer, journal, NOTHING_CORRECTED, counts, viewer.dims)
             if not journalled:
                 recorder.close()
             taken[journalled] += [_stroke(viewer, layer, rng) for _ in range(ROUND)]

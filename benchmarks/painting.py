@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from report import Row
@@ -23,6 +24,9 @@ STROKES, MOVES = 6, 15
 PAUSE_SECONDS = 0.03  # a hand's moves; the screen is still meanwhile
 PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1)}
 GOAL = "≤ 16 ms"
+NOTHING_CORRECTED = SimpleNamespace(
+    contradicted=lambda voxels: voxels[:0], follow=lambda number, stroke: None
+)
 
 
 def measure() -> list[Row]:
@@ -74,7 +78,7 @@ def _pen(viewer: object, layer: object, tool: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         counts = np.bincount(layer.data.ravel(), minlength=MAX_CODE + 1)
         journal = Journal(Path(folder) / "strokes.sqlite")
-        recorder = StrokeRecorder(layer, journal, counts, viewer.dims)
+        recorder = StrokeRecorder(layer, journal, NOTHING_CORRECTED, counts, viewer.dims)
         pen = LayerPen(layer, brush, recorder, Trail())
         layer.selected_label = 1 + layer.selected_label % MAX_CODE  # so that it changes something
         layer.mode = "paint"

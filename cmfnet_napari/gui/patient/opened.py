@@ -42,6 +42,8 @@ class Opened:
         The patient's case folder, its study in memory.
     scribbles : uint8 array (z, y, x)
         The journal's strokes.
+    recorded : uint8 array (z, y, x)
+        The same once more, for who follows what is drawn.
     counts : int array (MAX_CODE + 1,)
         Voxels of each scribble code.
     entries : int
@@ -73,6 +75,7 @@ class Opened:
 
     case: Case
     scribbles: np.ndarray
+    recorded: np.ndarray
     counts: np.ndarray
     entries: int
     corrections: Corrections
@@ -223,6 +226,7 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
         return Opened(
             case=case,
             scribbles=scribbles,
+            recorded=scribbles.copy(),
             counts=count_codes(scribbles, MAX_CODE + 1),
             entries=entries,
             corrections=case.corrections(),

@@ -304,16 +304,17 @@ class Session(QObject):
         if self.patient is not None:  # a sample from napari's menu, over an open patient
             self._leave()
             self._remove_case_layers(but=opened)
-        counts, known = opened.counts, opened.corrections
+        counts, known, recorded = opened.counts, opened.corrections, opened.recorded
         opened.case.journal.catch_up()
         if opened.case.journal.last_id() != opened.entries:  # drawn while it was read
             opened.case.journal.fold(layer.data, opened.entries)
             counts, known = count_codes(layer.data, len(counts)), opened.case.corrections()
+            recorded = layer.data.copy()
         self.patient = opened
         corrections = CaseCorrections(opened.case, known)
         self._corrections = corrections
         self._recorder = StrokeRecorder(
-            layer, opened.case.journal, corrections, counts, self.viewer.dims
+            layer, opened.case.journal, corrections, counts, self.viewer.dims, recorded
         )
         corrections.changed.connect(self.corrected)
         corrections.recorded.connect(self._on_corrected)

@@ -29,6 +29,8 @@ class StrokeRecorder(LayerRecorder):
         Voxels of each code in the layer.
     dims : napari.components.Dims
         The viewer's: which plane is painted.
+    before : uint8 array (z, y, x), optional
+        A copy of the layer's data, to be kept up to date, where it was made already.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class StrokeRecorder(LayerRecorder):
         corrections: CaseCorrections,
         counts: np.ndarray,
         dims: Dims,
+        before: np.ndarray | None = None,
     ) -> None:
-        super().__init__(layer, np.array(layer.data, dtype=np.uint8), dims)
+        before = np.array(layer.data, dtype=np.uint8) if before is None else before
+        super().__init__(layer, before, dims)
         self.counts = counts.copy()
         self._journal, self._corrections = journal, corrections
         corrections.scribbles = self._before

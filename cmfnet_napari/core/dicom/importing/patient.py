@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -157,11 +158,12 @@ def other_frames(choice: Choice, found: Scan) -> list[str]:
         What messages call each: its name, and its structure set.
     """
     known = {image.origin.frame_uid for image in (choice.ct, choice.mr) if image}
+    to_ct = cache(partial(_to_ct, choice, found))  # objects are read once, not for each structure
     asked = []
     for entry in choice.objects:
         for name, frame in zip(entry.names, entry.frames, strict=True):
             chosen = not choice.names or (entry.uid, name) in choice.names
-            if chosen and frame not in known and _to_ct(choice, found, frame) is None:
+            if chosen and frame not in known and to_ct(frame) is None:
                 asked.append(f"{name} of {entry.label or entry.path.name}")
     return asked
 
@@ -274,6 +276,7 @@ def _structures(
 ) -> Iterator[Structure]:
     """Structures on the Study's Grid; what is drawn in the MR's frame goes where the MR went."""
     taken: set[str] = set()
+    to_ct = cache(partial(_to_ct, choice, found))
     for number, entry in enumerate(choice.objects):
         progress("Placing the structures", number / len(choice.objects))
 
@@ -283,7 +286,7 @@ def _structures(
                 return matrix
             if frame == choice.ct.origin.frame_uid:
                 return None
-            return _to_ct(choice, found, frame)
+            return to_ct(frame)
 
         for name, color, mask in _masks(entry, choice, study.grid, move, notes):
             label = name if name not in taken else f"{name} ({entry.label or number + 1})"
