@@ -178,7 +178,9 @@ def serve(folder: Path) -> int:
     """
     out = _claim_stdout()
     os.umask(0o077)  # it writes into the case alone, which is the user's alone
-    inbox = Inbox(sys.stdin.buffer)
+    # Not `sys.stdin` itself: Python closes it at the end, and where another thread waits for a line
+    # of it, calls that a fatal error; the window would say that the worker died.
+    inbox = Inbox(os.fdopen(os.dup(sys.stdin.fileno()), "rb"))
     signal.signal(signal.SIGTERM, lambda _number, _frame: inbox.quit())
     try:
         case = open_case(folder, read_only=True)
