@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
-from tests.gui.conftest import HERE, SHAPE
+from tests.gui.conftest import HERE, SHAPE, canvases
 
 FAKE = HERE / "fake_worker.py"
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
@@ -64,14 +64,16 @@ def test_a_stroke_that_comes_all_at_once_is_whole(opened, hand, qtbot, view):
         assert not filled[5, :, 13:].any()
 
 
-def test_a_window_that_is_closed_while_it_trains_says_nothing(patient, qtbot, capsys):
+def test_a_window_that_is_closed_while_it_trains_says_nothing(
+    make_napari_viewer, patient, qtbot, capsys
+):
     import napari
     from qtpy.compat import isalive
 
     from cmfnet_napari.gui.app import add_dock
     from cmfnet_napari.gui.patient.opened import open_files
 
-    dock = add_dock(napari.Viewer())
+    dock = add_dock(napari.Viewer())  # the fixture would close it once more
     session, training, grid = dock.session, dock.workbench.training, dock.view_grid
     with qtbot.waitSignal(session.opened):
         session.open(partial(open_files, patient.ct, patient.mr))
@@ -88,3 +90,4 @@ def test_a_window_that_is_closed_while_it_trains_says_nothing(patient, qtbot, ca
     qtbot.waitUntil(lambda: session.ended and not isalive(canvas))
     qtbot.wait(200)
     assert capsys.readouterr().err == ""
+    canvases()  # napari keeps those of a window that was closed
