@@ -107,9 +107,11 @@ def run_numbers(run: Path, card: CaseCard) -> tuple[int, ...]:
     if not (run / RUN_CLASSES).is_file():
         return tuple(entry.code for entry in card.classes)
     numbers = read_json(run / RUN_CLASSES).get("numbers")
-    if not isinstance(numbers, list) or not all(isinstance(n, int) for n in numbers):
-        raise UserError(f"{RUN_CLASSES} in {run.name} is damaged. Make the contour anew.")
-    if len(set(numbers)) != len(numbers) or len(numbers) > MAX_CODE:
+    if (
+        not isinstance(numbers, list)
+        or not all(isinstance(number, int) for number in numbers)
+        or not len(set(numbers)) == len(numbers) <= MAX_CODE
+    ):
         raise UserError(f"{RUN_CLASSES} in {run.name} is damaged. Make the contour anew.")
     return tuple(numbers)
 

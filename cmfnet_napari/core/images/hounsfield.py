@@ -30,14 +30,16 @@ def lacks_offset(array: np.ndarray) -> bool:
     return bool((values < _AIR_HU).mean() < _MOST_AIR and moved > _LEAST_TISSUE)
 
 
-def say_offset(array: np.ndarray) -> None:
-    """Warn of a CT without Hounsfield units, and say what to do."""
-    if lacks_offset(array):
+def say_offset(array: np.ndarray) -> bool:
+    """Warn of a CT without Hounsfield units, and say what to do; whether it is one."""
+    lacks = lacks_offset(array)
+    if lacks:
         say(
             f"The CT has no Hounsfield units: its tissue lies near {OFFSET}, where they have 0. "
             f"Open it with --subtract {OFFSET} (in the window: Open → Subtract {OFFSET}), or "
             "export it again: contours of it are worse as it is."
         )
+    return lacks
 
 
 def subtract(array: np.ndarray, offset: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from cmfnet_napari.core.case.structures import Structure, load_structures, save_
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.images.hounsfield import OFFSET, lacks_offset, say_offset
+from cmfnet_napari.core.images.hounsfield import OFFSET, say_offset
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import (
     Study,
@@ -222,7 +222,6 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
         scribbles = np.zeros(case.study.grid.shape, np.uint8)
         entries = case.journal.fold(scribbles)
         structures, fault = _structures(case)
-        say_offset(case.study.ct.array)
         return Opened(
             case=case,
             scribbles=scribbles,
@@ -236,7 +235,7 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
             notice=" ".join(filter(None, (case.notice, fault))),
             structures=structures,
             mr_share=None if case.study.mr_fov is None else float(case.study.mr_fov.mean()),
-            lacks_offset=lacks_offset(case.study.ct.array),
+            lacks_offset=say_offset(case.study.ct.array),
         )
 
 

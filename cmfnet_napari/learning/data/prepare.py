@@ -153,7 +153,10 @@ def make_inputs(study: Study, frame: Frame, config: Config) -> Inputs:
     A study without MR gives its CT to both branches, as the paper does for CT alone.
     """
     first, second, seen = unit_pair(study, config.ct_window, config.mr_percentiles)
-    ct, share = frame.coarsen(first), frame.coarsen(seen)
+    ct = frame.coarsen(first)
+    if second is first:
+        return Inputs(ct, ct, torch.ones_like(ct), frame)
+    share = frame.coarsen(seen)
     fov = (share >= 0.5).float()
     mr = torch.where(fov > 0, frame.coarsen(second) / share.clamp(min=0.5), 0.0)
     return Inputs(ct, mr, fov, frame)

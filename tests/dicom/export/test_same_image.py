@@ -69,6 +69,15 @@ def test_a_label_map_within_a_case_and_one_of_nobody(patients):
         cmfnet.export_rtstruct(mask, patients / "other", patients / "c.dcm")
 
 
+def own_mr_is_taken_and_another_is_not(folder):
+    study = open_study(folder / "ct", folder / "mr")
+    labels = np.zeros(study.grid.shape, np.uint8)
+    labels[2:5, 8:12, 9:15] = 1
+    assert cmfnet.export_rtstruct(labels, folder / "mr", folder / "a.dcm", study).ok
+    with refused():
+        cmfnet.export_rtstruct(labels, folder / "no", folder / "b.dcm", study)
+
+
 def test_an_mr_on_the_grid_of_the_ct(tmp_path):
     """The CT may lie on the MR's grid: the series is then the MR, or somebody else's."""
     grid = Grid(MR_GRID.shape, MR_GRID.spacing, MR_GRID.origin)
@@ -76,12 +85,7 @@ def test_an_mr_on_the_grid_of_the_ct(tmp_path):
     write_slices(tmp_path / "ct", ct, grid)
     write_slices(tmp_path / "mr", mr.astype(np.uint16), grid, "MR")
     write_slices(tmp_path / "no", (mr[:, ::-1] * 2).astype(np.uint16), grid, "MR", patient="P2")
-    study = open_study(tmp_path / "ct", tmp_path / "mr")
-    labels = np.zeros(study.grid.shape, np.uint8)
-    labels[2:5, 8:12, 9:15] = 1
-    assert cmfnet.export_rtstruct(labels, tmp_path / "mr", tmp_path / "a.dcm", study).ok
-    with refused():
-        cmfnet.export_rtstruct(labels, tmp_path / "no", tmp_path / "b.dcm", study)
+    own_mr_is_taken_and_another_is_not(tmp_path)
 
 
 def test_an_mr_of_small_values_is_somebody_s_too(tmp_path):
@@ -96,9 +100,4 @@ def test_an_mr_of_small_values_is_somebody_s_too(tmp_path):
             data.RescaleSlope, data.RescaleIntercept = "0.001", "0"
             data.save_as(path)
     write_slices(tmp_path / "ct", body((12, 14), 0, grid), grid)
-    study = open_study(tmp_path / "ct", tmp_path / "mr")
-    labels = np.zeros(study.grid.shape, np.uint8)
-    labels[2:5, 8:12, 9:15] = 1
-    assert cmfnet.export_rtstruct(labels, tmp_path / "mr", tmp_path / "a.dcm", study).ok
-    with refused():
-        cmfnet.export_rtstruct(labels, tmp_path / "no", tmp_path / "b.dcm", study)
+    own_mr_is_taken_and_another_is_not(tmp_path)
