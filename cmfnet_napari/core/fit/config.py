@@ -16,6 +16,7 @@ from cmfnet_napari.core.fit.presets import ROWS, Settings, published
 
 Fusion = Literal["none", "cfe", "cff"]
 Normalisation = Literal["none", "instance"]
+DropoutAt = Literal["bottoms", "stages"]
 Precision = Literal["auto", "float32", "bfloat16"]
 AROUND_STROKES_MM = 60.0  # what a model that reads strokes looks at: further than tumours reach
 
@@ -66,7 +67,12 @@ class Config(BaseModel):
         False, "The network also sees what the strokes tell of every voxel, and begins with that"
     )
     normalisation: Normalisation = _field("none", "After every convolution")
-    dropout: float = _field(0.5, "Share of features dropped at the bottoms", ge=0, lt=1)
+    dropout: float = _field(0.5, "Share of features dropped in training", ge=0, lt=1)
+    dropout_at: DropoutAt = _field(
+        "bottoms",
+        "Where features are dropped. bottoms: where the networks are narrowest; stages: after all "
+        "stages but the first and the last. The paper does not say where",
+    )
 
     # Losses
     class_balance: float = _field(
@@ -80,9 +86,38 @@ class Config(BaseModel):
     lambda_mr: float = _field(0.2, "Weight of the MR's CRF, Eq. 7", ge=0, le=10)
     alpha_ct: float = _field(0.8, "Weight of y_mm against y_ct, Eq. 8", ge=0, le=10)
     alpha_mr: float = _field(0.8, "Weight of y_mm against y_mr, Eq. 8", ge=0, le=10)
+    consistency: Literal["mean", "sum"] = _field(
+        "mean",
+        "Over the classes, in Eq. 8. mean: the paper's mean squared error; sum: as many times "
+        "stronger as there are classes with background",
+    )
     crf_radius: int = _field(5, "Half width of the CRF's window", "voxels", ge=1, le=15)
     crf_sigma_xy: float = _field(6.0, "How far neighbours pull", "voxels", gt=0, le=100)
     crf_sigma_intensity: float = _field(0.1, "How alike neighbours must be", gt=0, le=10)
+    # What the multi-view CRF that the paper cites has besides: Zhai et al., PA-Seg, TMI 2023.
+    crf_half: bool = _field(
+        False, "The CRF works at half the resolution in plane, as in PA-Seg; so does its window"
+    )
+    crf_ramp: float = _field(
+        0.0,
+        "Share of the fit over which CRF and variance term rise; PA-Seg: 0.1, 30 of 300 epochs. "
+        "0: with the other unsupervised terms",
+        ge=0,
+        le=1,
+    )
+    variance: float = _field(
+        0.0,
+        "Weight of the variance of CT and MR inside each class; PA-Seg: 0.1. 0: off",
+        ge=0,
+        le=10,
+    )
+    seed_growth: float = _field(
+        0.0,
+        "Class strokes grow to what is nearer along the images than this share of the farthest "
+        "voxel in the box around them; PA-Seg: 0.2. 0: strokes stay as drawn",
+        ge=0,
+        lt=1,
+    )
     ramp: float = _field(
         0.0, "Share of the fit over which the unsupervised terms rise to their weight", ge=0, le=1
     )
@@ -191,6 +226,30 @@ def cohort_config(preset: str = "paper", **changes: Any) -> Config:
     if not published(preset):
         cohort |= _COHORT
     return make_config(preset, **{**cohort, **changes})
+
+
+# Settings that came later than configurations on disk, with what these did then where that is not
+# the default.
+_BEFORE: Settings = {"consistency": "sum"}
+
+
+def stored(values: Settings) -> Settings:
+    """A configuration from disk, with what it did where an older version had no setting yet."""
+    return {**_BEFORE, **values}
+
+
+def changed_settings(old: object, config: Config) -> list[str]:
+    """What a configuration from disk (JSON) has otherwise: ``field old instead of new``.
+
+    A setting that an older version did not know did what it did then.
+    """
+    known = old if isinstance(old, dict) else {}
+    before = {**Config().model_dump(mode="json"), **stored(known)}
+    return [
+        f"{field} {before[field]} instead of {value}"
+        for field, value in config.model_dump(mode="json").items()
+        if before[field] != value
+    ]
 
 
 def parse_config(values: Settings) -> Config:

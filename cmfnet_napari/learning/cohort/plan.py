@@ -11,7 +11,7 @@ import numpy as np
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
-from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.learning.cohort.cohort_file import TEST, TRAIN, VAL, Row, folds
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
 
@@ -76,7 +76,7 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
         "data": [[case.row.case, case.row.split, _hash(case)] for case in cases],
     }
     if (folder / PLAN_FILE).exists():
-        changes = list(_changes(read_json(folder / PLAN_FILE), plan))
+        changes = list(_changes(read_json(folder / PLAN_FILE), plan, config))
         if changes:
             raise UserError(
                 f"{folder.name} holds a training with {'; '.join(changes[:5])}. Choose a new "
@@ -87,18 +87,9 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
         write_json(folder / PLAN_FILE, plan)
 
 
-def _changes(old: JsonObject, new: JsonObject) -> list[str]:
-    """Name what differs, with the old value and the new one.
-
-    A setting that an older version did not know had its default, which changes nothing.
-    """
-    before = {**Config().model_dump(mode="json"), **old.get("config", {})}
-    now = new["config"]
-    changes = [
-        f"{field} {before[field]} instead of {value}"
-        for field, value in now.items()
-        if before[field] != value
-    ]
+def _changes(old: JsonObject, new: JsonObject, config: Config) -> list[str]:
+    """Name what differs, with the old value and the new one."""
+    changes = changed_settings(old.get("config"), config)
     if old.get("folds") != new["folds"]:
         changes.append(f"{old.get('folds')} folds instead of {new['folds']}")
     if old.get("data") != new["data"]:

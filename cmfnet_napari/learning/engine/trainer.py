@@ -137,7 +137,12 @@ class Trainer:
             with self._fabric.no_backward_sync(self._network, enabled=number < parts):
                 outputs = self._network(part.ct, part.mr, part.maps)
                 terms = loss_terms(outputs, part, self._config, counts)
-                loss = total(terms, self._ramp(progress), self._guide(progress))
+                loss = total(
+                    terms,
+                    _ramp(self._config.ramp, progress),
+                    self._guide(progress),
+                    _ramp(self._config.crf_ramp or self._config.ramp, progress),
+                )
                 # processes average their gradients; the terms are shares of one sum
                 self._fabric.backward(loss * self._fabric.world_size)
             for name, value in {**terms, "total": loss}.items():
@@ -163,12 +168,6 @@ class Trainer:
             return 1.0
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
-    def _ramp(self, progress: float) -> float:
-        """Gaussian ramp-up, from exp(−5) to 1 (Laine and Aila, 2017)."""
-        if self._config.ramp <= 0:
-            return 1.0
-        return math.exp(-5 * (1 - min(progress / self._config.ramp, 1.0)) ** 2)
-
     def _guide(self, progress: float) -> float:
         """Falls evenly from 1 to its last share."""
         return 1 - (1 - self._config.guide_end) * min(progress, 1.0)
@@ -186,3 +185,10 @@ class Trainer:
         means: list[Tensor] = list(self.averaged.parameters())
         weights: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(means, weights, 1 - decay)
+
+
+def _ramp(over: float, progress: float) -> float:
+    """Gaussian ramp-up over a share of the fit, from exp(−5) to 1 (Laine and Aila, 2017)."""
+    if over <= 0:
+        return 1.0
+    return math.exp(-5 * (1 - min(progress / over, 1.0)) ** 2)

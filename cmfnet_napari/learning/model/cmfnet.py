@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from cmfnet_napari.core.fit.config import Config, Fusion, Normalisation
+from cmfnet_napari.core.fit.config import Config, DropoutAt, Fusion, Normalisation
 from cmfnet_napari.learning.model.blocks import Conv, Stage
 from cmfnet_napari.learning.model.guide import first_scores, map_count
 from cmfnet_napari.learning.model.nearness import MAPS
@@ -42,13 +42,21 @@ class CrossModal(nn.Module):
     normalisation : str
         ``"none"`` or ``"instance"``.
     dropout : float
-        Share of the bottom's feature maps dropped in training.
+        Share of the feature maps dropped in training.
+    dropout_at : str
+        As in `VNet`.
     fuse : bool
         True: each stage's features are joined by a Conv (CFF, Eq. 1); False: by their mean.
     """
 
     def __init__(
-        self, classes: int, width: int, normalisation: Normalisation, dropout: float, fuse: bool
+        self,
+        classes: int,
+        width: int,
+        normalisation: Normalisation,
+        dropout: float,
+        dropout_at: DropoutAt,
+        fuse: bool,
     ) -> None:
         super().__init__()
         channels = [stage_channels(width, n) for n in range(1, FUSED_STAGES + 1)]
@@ -56,7 +64,8 @@ class CrossModal(nn.Module):
         self.lead = Conv(channels[-1], 2 * channels[-1], normalisation, stride=2)  # CFE, Eq. 2
         self.bottom = Stage(2 * channels[-1], 16 * width, 3, normalisation)
         self.dropout = nn.Dropout3d(dropout)
-        self.decoder = Decoder(classes, FUSED_STAGES, width, normalisation)
+        dropped = dropout if dropout_at == "stages" else 0.0
+        self.decoder = Decoder(classes, FUSED_STAGES, width, normalisation, dropped)
 
     def forward(self, ct_features: list[Tensor], mr_features: list[Tensor]) -> Tensor:
         """Features of at least `FUSED_STAGES` stages of each branch, finest first → scores."""
@@ -84,12 +93,15 @@ class CmFNet(nn.Module):
     normalisation : str
         ``"none"`` or ``"instance"`` (parameter-free).
     dropout : float
-        Share of the feature maps dropped at the three bottoms in training.
+        Share of the feature maps dropped in training.
     ct_stages, mr_stages : int
         3 … 6: which of CT3 … CT6 and MR3 … MR6 the branches are.
     fusion : str
         ``"cff"``, the whole network; ``"cfe"``, without the convolutions that fuse; ``"none"``,
         without the cross-modal branch: y_mm is then the mean of y_ct and y_mr (Table VI).
+    dropout_at : str
+        ``"bottoms"``: dropped at the three bottoms; ``"stages"``: after all stages but the first
+        and the last of each encoder and decoder too.
     maps : int
         Maps of the strokes that both branches see beside their image, and whose chances all
         scores begin with (`guide.first_scores`); 0 in the paper.
@@ -108,19 +120,17 @@ class CmFNet(nn.Module):
         ct_stages: int = 3,
         mr_stages: int = 4,
         fusion: Fusion = "cff",
+        dropout_at: DropoutAt = "bottoms",
         maps: int = 0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
         self.classes, self.maps = classes, maps
-        self.ct = VNet(1 + maps, classes, ct_stages, width, normalisation, dropout)
-        self.mr = VNet(1 + maps, classes, mr_stages, width, normalisation, dropout)
-        self.mm = (
-            CrossModal(classes, width, normalisation, dropout, fuse=fusion == "cff")
-            if fusion != "none"
-            else None
-        )
+        parts = (width, normalisation, dropout, dropout_at)
+        self.ct = VNet(1 + maps, classes, ct_stages, *parts)
+        self.mr = VNet(1 + maps, classes, mr_stages, *parts)
+        self.mm = CrossModal(classes, *parts, fuse=fusion == "cff") if fusion != "none" else None
         if maps:  # without training it says what the strokes say
             for decoder in self._decoders():
                 for values in decoder.head.last.parameters():
@@ -188,6 +198,7 @@ def build(config: Config, classes: int) -> CmFNet:
         ct_stages=config.ct_stages,
         mr_stages=config.mr_stages,
         fusion=config.fusion,
+        dropout_at=config.dropout_at,
         maps=_maps(config, classes),
         checkpointing=config.checkpointing,
     )

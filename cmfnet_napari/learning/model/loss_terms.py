@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.learning.model.cmfnet import Outputs
@@ -16,6 +17,7 @@ from cmfnet_napari.learning.model.crf import Kernel, gated_crf
 from cmfnet_napari.learning.model.losses import (
     Batch,
     Counts,
+    class_variance,
     consistency,
     guide_entropy,
     partial_cross_entropy,
@@ -66,18 +68,38 @@ def crf_term(answer: Answer) -> Tensor:
     """L_imr, Eq. 7: the CRF on y_mm with the CT's and the MR's kernel."""
     batch, config, counts = answer.batch, answer.config, answer.counts
     sigmas = {"sigma_xy": config.crf_sigma_xy, "sigma_intensity": config.crf_sigma_intensity}
-    kernels = [
-        Kernel(batch.ct, config.lambda_ct, None, float(counts.voxels), **sigmas),
-        Kernel(batch.mr, config.lambda_mr, batch.fov, float(counts.fov), **sigmas),
+    images = [
+        (batch.ct, config.lambda_ct, None, counts.voxels),
+        (batch.mr, config.lambda_mr, batch.fov, counts.fov),
     ]
-    return gated_crf(answer.probabilities.mm, kernels, config.crf_radius)
+    if not config.crf_half:
+        kernels = [Kernel(i, weight, mask, float(n), **sigmas) for i, weight, mask, n in images]
+        return gated_crf(answer.probabilities.mm, kernels, config.crf_radius)
+    kernels = [
+        Kernel(_half(i), weight, None if mask is None else _all_of(mask), float(n) / 4, **sigmas)
+        for i, weight, mask, n in images
+    ]
+    return gated_crf(_half(answer.outputs.mm.float()).softmax(1), kernels, config.crf_radius)
+
+
+def variance_term(answer: Answer) -> Tensor | None:
+    """Variance of CT and MR inside each class of y_mm (PA-Seg, TMI 2023)."""
+    batch, config = answer.batch, answer.config
+    if not config.variance > 0:
+        return None
+    y, patches = answer.probabilities.mm, float(answer.counts.voxels) / batch.ct[0].numel()
+    return config.variance * (
+        class_variance(y, batch.ct, None, patches) + class_variance(y, batch.mr, batch.fov, patches)
+    )
 
 
 def consistency_term(answer: Answer) -> Tensor:
     """L_imc, Eq. 8: consistency of y_mm with y_ct and y_mr."""
     y, config, counts = answer.probabilities, answer.config, answer.counts
-    return config.alpha_ct * consistency(y.mm, y.ct, None, counts.voxels) + (
-        config.alpha_mr * consistency(y.mm, y.mr, answer.batch.fov, counts.fov)
+    times = y.mm.shape[1] if config.consistency == "sum" else 1
+    return times * (
+        config.alpha_ct * consistency(y.mm, y.ct, None, counts.voxels)
+        + config.alpha_mr * consistency(y.mm, y.mr, answer.batch.fov, counts.fov)
     )
 
 
@@ -103,6 +125,16 @@ def guide_term(answer: Answer) -> Tensor | None:
     return answer.config.guide * (ct + mr + mm) / len(masks)
 
 
+def _half(image: Tensor) -> Tensor:
+    """Means of 2 × 2 voxels in plane; at an odd end, of what there is."""
+    return avg_pool3d(image, (1, 2, 2), ceil_mode=True)
+
+
+def _all_of(mask: Tensor) -> Tensor:
+    """1 where all of the 2 × 2 voxels are in the mask."""
+    return (_half((mask > 0).to(mask)) == 1).to(mask)
+
+
 @dataclass(frozen=True)
 class Term:
     """All there is to say of a term of the loss.
@@ -112,19 +144,20 @@ class Term:
     value : callable
         The term with its weight from the configuration; None where it has no part in the loss.
     grows : str
-        ``ramp``: its weight rises at the beginning of a fit; ``guide``: it falls over the fit;
-        empty: neither.
+        ``ramp``: its weight rises at the beginning of a fit; ``crf``: as that of the CRF;
+        ``guide``: it falls over the fit; empty: neither.
     """
 
     value: Callable[[Answer], Tensor | None]
-    grows: Literal["", "ramp", "guide"] = ""
+    grows: Literal["", "ramp", "crf", "guide"] = ""
 
 
 TERMS = {  # by the names of their curves
     "ssl": Term(scribble_term),
     "dice": Term(dice_term),
-    "imr": Term(crf_term, "ramp"),
+    "imr": Term(crf_term, "crf"),
     "imc": Term(consistency_term, "ramp"),
+    "variance": Term(variance_term, "crf"),
     "guide": Term(guide_term, "guide"),
 }
 
@@ -151,8 +184,14 @@ def loss_terms(
     return {name: value for name, value in values.items() if value is not None}
 
 
-def total(terms: dict[str, Tensor], ramp: float = 1.0, guide: float = 1.0) -> Tensor:
-    """Sum of all terms, Eq. 9; `ramp` and `guide` (0 … 1) scale the unsupervised and the guide."""
-    shares = {"": 1.0, "ramp": ramp, "guide": guide}
+def total(
+    terms: dict[str, Tensor], ramp: float = 1.0, guide: float = 1.0, crf: float | None = None
+) -> Tensor:
+    """Sum of all terms, Eq. 9.
+
+    `ramp`, `guide` and `crf` (0 … 1) scale the unsupervised terms, the guide and the CRF's; the
+    latter as the other unsupervised ones when not given.
+    """
+    shares = {"": 1.0, "ramp": ramp, "guide": guide, "crf": ramp if crf is None else crf}
     parts = [shares[TERMS[name].grows] * value for name, value in terms.items()]
     return torch.stack(parts).sum()

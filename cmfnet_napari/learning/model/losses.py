@@ -131,7 +131,7 @@ def partial_cross_entropy(
 def consistency(
     y_mm: Tensor, y_branch: Tensor, mask: Tensor | None = None, voxels: Tensor | None = None
 ) -> Tensor:
-    """Mean squared distance ‖y_mm − y_branch‖² a voxel, one part of Eq. 8.
+    """Mean squared error of y_mm and y_branch over voxels and classes, one part of Eq. 8.
 
     Parameters
     ----------
@@ -142,10 +142,39 @@ def consistency(
     voxels : scalar tensor, optional
         How many count in the whole step; those of the mask when not given.
     """
-    apart = (y_mm - y_branch).square().sum(dim=1, keepdim=True)
+    apart = (y_mm - y_branch).square().mean(dim=1, keepdim=True)
     if mask is None:
         return apart.mean() if voxels is None else apart.sum() / voxels
     return (apart * mask).sum() / (mask.sum() if voxels is None else voxels).clamp(min=1)
+
+
+def class_variance(
+    y: Tensor, image: Tensor, mask: Tensor | None = None, patches: float | None = None
+) -> Tensor:
+    """Variance of an image inside each class, summed over the classes, mean over the patches.
+
+    Each voxel counts for a class with its probability. What is as dark as the darkest voxel of
+    its patch, such as air in a window, does not count for the background (PA-Seg).
+
+    Parameters
+    ----------
+    y : tensor (B, C, z, y, x)
+        Probabilities.
+    image : tensor (B, 1, z, y, x)
+        In [0, 1].
+    mask : tensor (B, 1, z, y, x) or None
+        Voxels that count.
+    patches : float, optional
+        Patches of the whole step; those of `y` when not given.
+    """
+    inside = torch.ones_like(image) if mask is None else (mask > 0).to(image)
+    darkest = torch.where(inside > 0, image, torch.inf).amin(dim=(2, 3, 4), keepdim=True)
+    lit = inside * (image > darkest + 1e-5)
+    weight = y * torch.cat([lit, inside.expand(-1, y.shape[1] - 1, -1, -1, -1)], dim=1)
+    size = weight.sum(dim=(2, 3, 4), keepdim=True).clamp(min=1e-6)
+    mean = (weight * image).sum(dim=(2, 3, 4), keepdim=True) / size
+    apart = (weight * (image - mean).square()).sum(dim=(2, 3, 4), keepdim=True) / size
+    return apart.sum() / (len(y) if patches is None else patches)
 
 
 def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
