@@ -32,9 +32,7 @@ def test_strokes_do_not_grow_over_what_is_nearer_to_others_or_drawn():
     flat = np.zeros((2, 2, 12), dtype=np.float32)
     targets = np.full(flat.shape, 255, dtype=np.uint8)
     targets[0, 0, [0, 11]], targets[0, 0, 4], targets[0, 0, 7] = 1, 0, 2
-    found = grown(
-        [flat], targets, 4, (1.0, 1.0, 1.0), 0.99
-    )  # class 3: no stroke; ties stay
+    found = grown([flat], targets, 4, (1.0, 1.0, 1.0), 0.99)  # class 3: no stroke; ties stay
     assert found[0, 0].tolist() == [1, 1, 255, 255, 0, 255, 255, 2, 255, 255, 1, 1]
 
 
