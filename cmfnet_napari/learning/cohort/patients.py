@@ -16,8 +16,8 @@ from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
 from cmfnet_napari.learning.data.prepare import Inputs, make_frame, make_inputs
 from cmfnet_napari.learning.data.volumes import USERS, Surroundings
 from cmfnet_napari.learning.engine.device import pick_precision, summed
-from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.losses import Batch
+from cmfnet_napari.learning.model.network import Network
 from cmfnet_napari.learning.predict.predictor import predict
 
 METRICS = tuple(measure.name for measure in MEASURES)
@@ -64,7 +64,7 @@ def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
 
 
 def judge(
-    model: CmFNet,
+    model: Network,
     patients: Sequence[Patient],
     config: Config,
     classes: int,

@@ -7,13 +7,13 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from cmfnet_napari.core.fit.config import Config, DropoutAt, Fusion, Normalisation
 from cmfnet_napari.learning.model.blocks import Conv, Stage
 from cmfnet_napari.learning.model.guide import first_scores, map_count
 from cmfnet_napari.learning.model.nearness import MAPS
+from cmfnet_napari.learning.model.network import Network, crop_to, pad_to
 from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class CrossModal(nn.Module):
         return scores
 
 
-class CmFNet(nn.Module):
+class CmFNet(Network):
     """Cross-modal fusion network.
 
     Parameters
@@ -157,7 +157,7 @@ class CmFNet(nn.Module):
             if self.mm is None
             else self._run(self.mm, ct_features, mr_features)
         )
-        return Outputs(*(_crop(scores, size) + first for scores in (y_ct, y_mr, y_mm)))
+        return Outputs(*(crop_to(scores, size) + first for scores in (y_ct, y_mr, y_mm)))
 
     def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
         """Scores of y_mm alone, for inference: the branches' bottoms and decoders stay unused."""
@@ -168,7 +168,7 @@ class CmFNet(nn.Module):
         ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
         ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
         mr_features = self.mr.encoder.features(_pad(mr), FUSED_STAGES)
-        return _crop(self.mm(ct_features, mr_features), size) + first
+        return crop_to(self.mm(ct_features, mr_features), size) + first
 
     def _first(self, maps: Tensor | None) -> Tensor | float:
         """What all scores begin with."""
@@ -221,18 +221,8 @@ def _mean_scores(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _pad(x: Tensor) -> Tensor:
-    """Repeat the far side of every axis up to a multiple of `MULTIPLE`, x to two of them.
+    """To a multiple of `MULTIPLE`, x to two of them.
 
     One voxel alone at the bottom of the MR branch would have no variance to normalise by.
     """
-    missing = [(-n) % MULTIPLE for n in x.shape[2:]]
-    missing[2] = max(missing[2], 2 * MULTIPLE - x.shape[4])
-    if not any(missing):
-        return x
-    z, y, x_ = missing
-    return functional.pad(x, (0, x_, 0, y, 0, z), mode="replicate")
-
-
-def _crop(x: Tensor, size: torch.Size) -> Tensor:
-    z, y, x_ = size
-    return x[:, :, :z, :y, :x_]
+    return pad_to(x, MULTIPLE, 2 * MULTIPLE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from cmfnet_napari.learning.model.losses import (
     partial_cross_entropy,
     soft_dice,
 )
+from cmfnet_napari.learning.model.network import Network
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Answer:
     def probabilities(self) -> Outputs:
         """Of the three branches."""
         return Outputs(*(scores.float().softmax(dim=1) for scores in self.outputs))
+
+    @property
+    def patches(self) -> float:
+        """How many there are in the whole step."""
+        return float(self.counts.voxels) / self.batch.ct[0].numel()
 
 
 def scribble_term(answer: Answer) -> Tensor:
@@ -87,7 +94,7 @@ def variance_term(answer: Answer) -> Tensor | None:
     batch, config = answer.batch, answer.config
     if not config.variance > 0:
         return None
-    y, patches = answer.probabilities.mm, float(answer.counts.voxels) / batch.ct[0].numel()
+    y, patches = answer.probabilities.mm, answer.patches
     return config.variance * (
         class_variance(y, batch.ct, None, patches) + class_variance(y, batch.mr, batch.fov, patches)
     )
@@ -108,7 +115,8 @@ def dice_term(answer: Answer) -> Tensor | None:
     if not answer.config.dice_weight > 0:
         return None
     parts = zip(answer.outputs, (None, answer.batch.fov, None), strict=True)
-    each = [soft_dice(scores, answer.batch.targets, mask) for scores, mask in parts]
+    targets, patches = answer.batch.targets, answer.patches
+    each = [soft_dice(scores, targets, mask, patches) for scores, mask in parts]
     return answer.config.dice_weight * torch.stack(each).mean()
 
 
@@ -195,3 +203,73 @@ def total(
     shares = {"": 1.0, "ramp": ramp, "guide": guide, "crf": ramp if crf is None else crf}
     parts = [shares[TERMS[name].grows] * value for name, value in terms.items()]
     return torch.stack(parts).sum()
+
+
+class Loss(Protocol):
+    """What a network is taught; a trainer asks it in every step."""
+
+    def counts(self, batch: Batch, classes: int) -> dict[str, Tensor]:
+        """What its terms are divided by: sums that add up over the parts of a step."""
+
+    def terms(
+        self,
+        outputs: Any,
+        batch: Batch,
+        counts: dict[str, Tensor],
+        teacher: Network,
+        progress: float,
+    ) -> dict[str, Tensor]:
+        """Its terms, by name.
+
+        Parameters
+        ----------
+        outputs : tuple of tensors
+            What the network answered to the batch.
+        batch : Batch
+            A part of a step.
+        counts : dict of tensor
+            Of the whole step.
+        teacher : Network
+            The moving average of the network's weights; the network itself where there is none.
+        progress : float
+            Share of the training that is done, 0 … 1.
+        """
+
+    def total(self, terms: dict[str, Tensor], progress: float) -> Tensor:
+        """The sum that is minimised."""
+
+
+@dataclass(frozen=True)
+class CmFNetLoss:
+    """`TERMS`, Eq. 9, as the configuration weighs them."""
+
+    config: Config
+
+    def counts(self, batch: Batch, classes: int) -> dict[str, Tensor]:
+        """`Counts` by name."""
+        return dict(vars(Counts.of(batch, classes)))
+
+    def terms(
+        self,
+        outputs: Outputs,
+        batch: Batch,
+        counts: dict[str, Tensor],
+        teacher: Network,
+        progress: float,
+    ) -> dict[str, Tensor]:
+        """As `loss_terms`; nobody teaches, and how far the fit is changes their sum only."""
+        return loss_terms(outputs, batch, self.config, Counts(**counts))
+
+    def total(self, terms: dict[str, Tensor], progress: float) -> Tensor:
+        """As `total`: unsupervised terms rise, the guide falls evenly to its last share."""
+        config = self.config
+        guide = 1 - (1 - config.guide_end) * min(progress, 1.0)
+        crf = ramp_up(config.crf_ramp or config.ramp, progress)
+        return total(terms, ramp_up(config.ramp, progress), guide, crf)
+
+
+def ramp_up(over: float, progress: float) -> float:
+    """Gaussian ramp-up over a share of the fit, from exp(−5) to 1 (Laine and Aila, 2017)."""
+    if over <= 0:
+        return 1.0
+    return math.exp(-5 * (1 - min(progress / over, 1.0)) ** 2)

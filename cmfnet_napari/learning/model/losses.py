@@ -86,8 +86,8 @@ class Counts:
         """Count one batch."""
         weights = sureness(batch.guide) if batch.guide.shape[1] else torch.zeros(1)
         return cls(
-            labelled=_count(batch.targets, classes),
-            labelled_mr=_count(batch.mr_targets, classes),
+            labelled=label_counts(batch.targets, classes),
+            labelled_mr=label_counts(batch.mr_targets, classes),
             voxels=torch.tensor(float(batch.ct.numel())),
             fov=batch.fov.sum(),
             sure=weights.sum(),
@@ -120,7 +120,7 @@ def partial_cross_entropy(
     if not chosen.any():
         return scores.sum() * 0.0
     if labelled is None:
-        labelled = _count(targets, scores.shape[1])
+        labelled = label_counts(targets, scores.shape[1])
     each = functional.cross_entropy(
         scores.movedim(1, -1)[chosen].float(), targets[chosen], reduction="none"
     )
@@ -177,7 +177,9 @@ def class_variance(
     return apart.sum() / (len(y) if patches is None else patches)
 
 
-def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+def soft_dice(
+    scores: Tensor, targets: Tensor, mask: Tensor | None = None, patches: float | None = None
+) -> Tensor:
     """One less the soft Dice coefficient of everything but background, mean over the patches.
 
     Parameters
@@ -188,6 +190,8 @@ def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Te
         Classes; `IGNORE` does not count.
     mask : tensor (B, 1, z, y, x) or None
         Voxels that count.
+    patches : float, optional
+        Patches of the whole step; those of `scores` when not given.
     """
     counts = (targets != IGNORE).float()
     if mask is not None:
@@ -195,7 +199,7 @@ def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Te
     found = (1 - scores.float().softmax(dim=1)[:, 0]) * counts
     wanted = (targets > 0).float() * counts
     both, each = (found * wanted).sum((1, 2, 3)), (found + wanted).sum((1, 2, 3))
-    return (1 - (2 * both + 1) / (each + 1)).mean()
+    return (1 - (2 * both + 1) / (each + 1)).sum() / (len(scores) if patches is None else patches)
 
 
 def sureness(guide: Tensor) -> Tensor:
@@ -230,6 +234,6 @@ def guide_entropy(
     return (each * weight).sum() / whole.clamp(min=1e-6)
 
 
-def _count(targets: Tensor, classes: int) -> Tensor:
+def label_counts(targets: Tensor, classes: int) -> Tensor:
     """Labelled voxels of every class, float32 (classes,)."""
     return torch.bincount(targets[targets != IGNORE], minlength=classes).float()

@@ -45,7 +45,7 @@ def gradients(config, batch):
     [
         {"class_balance": 0.0},
         {"class_balance": 1.0, "lambda_ct": 0.2, "lambda_mr": 0.2, "crf_half": True},
-        {"variance": 1.0, "crf_ramp": 0.5},
+        {"variance": 1.0, "crf_ramp": 0.5, "dice_weight": 1.0},
     ],
 )
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(ball, settings):
