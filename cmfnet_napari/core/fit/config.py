@@ -245,7 +245,7 @@ def changed_settings(old: object, config: Config) -> list[str]:
     A setting that an older version did not know did what it did then.
     """
     known = old if isinstance(old, dict) else {}
-    before = {**Config().model_dump(mode="json"), **stored(known)}
+    before = {**type(config)().model_dump(mode="json"), **stored(known)}
     return [
         f"{field} {before[field]} instead of {value}"
         for field, value in config.model_dump(mode="json").items()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
 
-from cmfnet_napari.core.arrays import Reals
+from cmfnet_napari.core.arrays import Codes, Reals
 from cmfnet_napari.core.contours.metrics import MEASURES, Scores, evaluate
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.strokes.scribbles import IGNORE, to_scribbles
@@ -69,8 +69,11 @@ def judge(
     config: Config,
     classes: int,
     fabric: Fabric,
+    keep: Callable[[Patient, Codes], object] = lambda patient, labels: None,
 ) -> Reals:
     """Predict patients that have a reference and compare; the processes share the work.
+
+    `keep` gets each patient with the labels (Study's Grid) that were found.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def judge(
         if reference is None:
             raise ValueError(f"{patient.case.row.place} has nothing to judge by")
         labels = predict(model, patient.inputs, config, precision).labels
+        keep(patient, labels)
         for code in range(1, classes):
             scores = evaluate(labels == code, reference == code, patient.case.study.grid).mean
             table[number, code - 1] = torch.tensor(_values(scores), dtype=torch.float32)

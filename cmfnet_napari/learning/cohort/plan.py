@@ -14,6 +14,7 @@ from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_js
 from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.learning.cohort.cohort_file import TEST, TRAIN, VAL, Row, folds
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
+from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 PLAN_FILE = "plan.json"
 
@@ -89,7 +90,11 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
 
 def _changes(old: JsonObject, new: JsonObject, config: Config) -> list[str]:
     """Name what differs, with the old value and the new one."""
-    changes = changed_settings(old.get("config"), config)
+    known = old.get("config")
+    changes = changed_settings(known, config)
+    if isinstance(known, dict) and not isinstance(config, MethodConfig):  # else compared already
+        architecture = known.get("architecture", "cmfnet")
+        changes += [f"a network {architecture}"] if architecture != "cmfnet" else []
     if old.get("folds") != new["folds"]:
         changes.append(f"{old.get('folds')} folds instead of {new['folds']}")
     if old.get("data") != new["data"]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cmfnet_napari.core.contours.components import largest_part
+from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.model.losses import Batch
 from cmfnet_napari.learning.rivals.regularisers import uncertainty
@@ -26,8 +27,8 @@ class OwnLabels:
     ----------
     volumes : sequence of Batch
         Whole volumes, one a batch of one.
-    config : MethodConfig
-        What is added, and when.
+    config : Config
+        Of a rival: what is added, and when. With any other nothing is.
     classes : int
         Outputs, background included.
 
@@ -37,11 +38,11 @@ class OwnLabels:
         As they are now.
     """
 
-    def __init__(self, volumes: Sequence[Batch], config: MethodConfig, classes: int) -> None:
-        self._config, self._classes = config, classes
+    def __init__(self, volumes: Sequence[Batch], config: Config, classes: int) -> None:
+        self._config = config if isinstance(config, MethodConfig) else MethodConfig()
         self._done = 0  # rounds of predictions
         self.volumes = list(volumes)
-        if config.pseudo > 0:
+        if self._config.pseudo > 0:
             nothing = [torch.zeros(1, classes, *v.ct.shape[2:]).half() for v in volumes]
             self.volumes = self._with_guides(nothing)
 

@@ -19,6 +19,7 @@ from cmfnet_napari.learning.model.losses import (
     soft_dice,
 )
 from cmfnet_napari.learning.model.network import Network
+from cmfnet_napari.learning.rivals.metric_cnn import similarity_error
 from cmfnet_napari.learning.rivals.regularisers import (
     contour_length,
     entropy,
@@ -39,6 +40,8 @@ class Reply:
     ----------
     scores : tuple of tensor (B, C, z, y, x)
         Of its decoders, the main one's first.
+    features : tuple of tensor (B, E, z, y, x)
+        Of both images, where a method compares them; else none.
     batch : Batch
         What they were computed from; its guide holds averaged predictions where there are any.
     config : MethodConfig
@@ -52,6 +55,7 @@ class Reply:
     """
 
     scores: tuple[Tensor, ...]
+    features: tuple[Tensor, ...]
     batch: Batch
     config: MethodConfig
     counts: dict[str, Tensor]
@@ -91,9 +95,9 @@ def labelled_term(reply: Reply) -> Tensor:
 
 def overlap_term(reply: Reply) -> Tensor:
     """Soft Dice of everything but background, for labels that are known everywhere."""
-    return reply.config.dice_weight * soft_dice(
-        reply.main, reply.batch.targets, None, reply.patches
-    )
+    targets, patches = reply.batch.targets, reply.patches
+    each = [soft_dice(scores, targets, None, patches) for scores in reply.scores]
+    return reply.config.dice_weight * torch.stack(each).mean()
 
 
 def entropy_term(reply: Reply) -> Tensor:
@@ -187,6 +191,13 @@ def mixed_term(reply: Reply) -> Tensor:
     return reply.config.mixed * torch.stack(each).mean()
 
 
+def similarity_term(reply: Reply) -> Tensor:
+    """`similarity_error` of both images' features; the mean is over what goes through at once."""
+    first, second = reply.features
+    share = len(first) / reply.patches
+    return reply.config.similarity * share * similarity_error(first, second, reply.batch.targets)
+
+
 @dataclass(frozen=True)
 class RivalTerm:
     """A term of a rival's loss.
@@ -216,6 +227,7 @@ RIVAL_TERMS = {  # by the names of their curves
     "teacher": RivalTerm(teacher_term, "teacher", rises=True),
     "pseudo": RivalTerm(pseudo_term, "pseudo"),
     "mixed": RivalTerm(mixed_term, "mixed"),
+    "similarity": RivalTerm(similarity_term, "similarity"),
 }
 
 
@@ -245,7 +257,9 @@ class RivalLoss:
         progress: float,
     ) -> dict[str, Tensor]:
         """See `Loss.terms`."""
-        reply = Reply(outputs, batch, self.config, counts, teacher, progress)
+        answers = 2 if self.config.architecture == "m-cnn" else len(outputs)
+        scores, features = outputs[:answers], outputs[answers:]
+        reply = Reply(scores, features, batch, self.config, counts, teacher, progress)
         return {
             name: term.value(reply)
             for name, term in RIVAL_TERMS.items()

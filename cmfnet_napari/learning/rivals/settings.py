@@ -13,7 +13,18 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config, cohort_config, described, setting_problem
 from cmfnet_napari.core.fit.presets import Settings
 
-Architecture = Literal["cmfnet", "vnet", "dual-vnet"]
+Architecture = Literal[
+    "cmfnet",
+    "vnet",
+    "dual-vnet",
+    "resunet",
+    "unet++",
+    "unetr",
+    "densenet",
+    "mm-unet",
+    "da-vnet",
+    "m-cnn",
+]
 # Kim and Ye's code adds up over a batch of 12 slices of 256 × 256; here it is a mean of voxels.
 MUMFORD_SHAH = 1e-6 * 12 * 256 * 256
 
@@ -71,6 +82,10 @@ class MethodConfig(Config):
         0.1, "Largest entropy (0 … 1) of a voxel that gets a label then", gt=0, le=1
     )
 
+    similarity: float = described(
+        0.0, "Weight of the similarity error of both images' features, of m-cnn", ge=0, le=10
+    )
+
     def model_post_init(self, context: Any) -> None:
         """Check what no single field can."""
         super().model_post_init(context)
@@ -78,6 +93,8 @@ class MethodConfig(Config):
             raise ValueError("a teacher needs average: it is the moving average of the weights")
         if (self.mixed > 0 or self.relabel_at < 1) and self.architecture != "dual-vnet":
             raise ValueError("mixing and relabelling need the two decoders of dual-vnet")
+        if self.similarity > 0 and self.architecture != "m-cnn":
+            raise ValueError("similarity needs the features of m-cnn")
         if self.architecture != "cmfnet":
             for field in ("stroke_maps", "guide", "checkpointing"):
                 if getattr(self, field):
@@ -98,6 +115,9 @@ class Method(NamedTuple):
 
 
 _VNET: Settings = {"architecture": "vnet"}
+_CONTOURS: Settings = {"labels": "masks", "dice_weight": 1.0}
+# Windows of the training patch: their own normalisation, or attention, is right on these only.
+_WINDOWS: Settings = _CONTOURS | {"normalisation": "instance"}
 METHODS = {
     "cmfnet": Method("CmFNet", "Meng et al., arXiv 2506.18042", {}),
     "pce": Method("partial cross entropy alone", "Lin et al., CVPR 2016", _VNET),
@@ -144,7 +164,40 @@ METHODS = {
     "masks": Method(
         "fully supervised bound",
         "cross entropy and Dice on whole contours",
-        _VNET | {"labels": "masks", "dice_weight": 1.0},
+        _VNET | _CONTOURS,
+    ),
+    "resunet": Method(
+        "residual U-Net, fully supervised", "MONAI", {"architecture": "resunet"} | _WINDOWS
+    ),
+    "unet++": Method(
+        "U-Net++, fully supervised",
+        "Zhou et al., 2018; MONAI",
+        {"architecture": "unet++"} | _WINDOWS,
+    ),
+    "unetr": Method(
+        "UNETR, fully supervised",
+        "Hatamizadeh et al., WACV 2022; MONAI",
+        {"architecture": "unetr"} | _WINDOWS,
+    ),
+    "densenet": Method(
+        "volumetric DenseNet, fully supervised",
+        "Yu et al., MICCAI 2017",
+        {"architecture": "densenet", "dropout": 0.2} | _WINDOWS,
+    ),
+    "mm-unet": Method(
+        "3D U-Net of both images, fully supervised",
+        "Çiçek et al., MICCAI 2016",
+        {"architecture": "mm-unet"} | _WINDOWS,
+    ),
+    "da-vnet": Method(
+        "V-Net with dual attention, fully supervised",
+        "attention of Fu et al., CVPR 2019",
+        {"architecture": "da-vnet"} | _WINDOWS,
+    ),
+    "m-cnn": Method(
+        "a network an image, whose features are to be alike, fully supervised",
+        "Ma et al., Physics in Medicine and Biology 2019",
+        {"architecture": "m-cnn", "similarity": 1.0} | _CONTOURS,
     ),
 }
 

@@ -12,7 +12,7 @@ from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.engine.device import make_fabric
 from cmfnet_napari.learning.engine.trainer import Trainer
 from cmfnet_napari.learning.model.losses import Batch, soft_dice
-from cmfnet_napari.learning.rivals.build_rival import build_network
+from cmfnet_napari.learning.rivals.build_rival import make_network
 from cmfnet_napari.learning.rivals.merged import DualVNet
 from cmfnet_napari.learning.rivals.rival_loss import (
     RIVAL_TERMS,
@@ -22,7 +22,8 @@ from cmfnet_napari.learning.rivals.rival_loss import (
 )
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 
-RIVALS = [name for name in METHODS if name != "cmfnet"]
+VNETS = ("vnet", "dual-vnet")
+RIVALS = [name for name, row in METHODS.items() if row.changes.get("architecture") in VNETS]
 SMALL = {"width": 2, "batch": 2, "crf_radius": 1, "precision": "float32", "steps": 4}
 
 
@@ -44,7 +45,7 @@ def make_batch(classes=4, guide=False, shape=(16, 16, 32)):
 def make_trainer(config, classes=4):
     torch.manual_seed(config.seed)
     fabric = make_fabric(torch.device("cpu"), torch.float32)
-    network = build_network(config, classes)
+    network = make_network(config, classes)
     return Trainer(network, classes, config, fabric, RivalLoss(config))
 
 
@@ -198,7 +199,7 @@ def test_the_teachers_average_is_taken_in_place():
 
 
 def test_images_are_merged_as_channels_whatever_their_size():
-    network = build_network(small("pce"), 3)
+    network = make_network(small("pce"), 3)
     ct, mr = torch.rand(2, 1, 1, 5, 17, 33)
     (scores,) = network.eval()(ct, mr)
     assert scores.shape == (1, 3, 5, 17, 33)
@@ -209,7 +210,7 @@ def test_images_are_merged_as_channels_whatever_their_size():
 
 @torch.no_grad()
 def test_two_decoders_predict_with_the_mean_of_their_probabilities():
-    network = build_network(small("dmsps"), 3)
+    network = make_network(small("dmsps"), 3)
     assert isinstance(network, DualVNet)
     ct, mr = torch.rand(2, 1, 1, 16, 16, 32)
     main, other = network.eval()(ct, mr)
