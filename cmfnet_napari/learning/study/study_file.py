@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cmfnet_napari.core.contours.metrics import MEASURES
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.fit.config import setting_problem
-from cmfnet_napari.learning.cohort.cohort_file import read_cohort
-from cmfnet_napari.learning.cohort.plan import make_splits
+from cmfnet_napari.learning.cohort.cohort_file import raise_problems, read_cohort
+from cmfnet_napari.learning.cohort.plan import Split, make_splits
 from cmfnet_napari.learning.rivals.settings import MethodConfig, method_config
 
 _METRICS = tuple(measure.name for measure in MEASURES)
@@ -188,14 +188,27 @@ def read_study(path: Path, cohort: Path | None = None) -> Planned:
     if cohort is None and not study.cohort:
         raise UserError(f"{path.name} names no cohort file; give one with --cohort.")
     cohort = cohort or path.parent / study.cohort
-    make_splits(read_cohort(cohort), study.folds, study.seeds[0])
+    splits = make_splits(read_cohort(cohort), study.folds, study.seeds[0])
     jobs = tuple(_jobs(study))
+    raise_problems(cohort.name, list(_label_problems(splits, jobs)))
     folders = Counter(job.folder for job in jobs)
     if twice := [folder for folder, count in folders.items() if count > 1]:
         raise UserError(
             f"{path.name}: names of two methods make the same folder, {twice[0]}; change one."
         )
     return Planned(study, cohort, jobs)
+
+
+def _label_problems(splits: Sequence[Split], jobs: Sequence[Job]) -> Iterator[str]:
+    """Who cannot be learnt from, or judged by."""
+    if not any(row.mask for split in splits for row in split.held):
+        yield "nobody would be judged: give folds, or rows of split test, with masks"
+    learnt = dict.fromkeys(row for split in splits for row in split.train)
+    for labels, column in (("scribbles", "scribbles"), ("masks", "mask")):
+        methods = dict.fromkeys(job.method for job in jobs if job.config.labels == labels)
+        bare = [row.place for row in learnt if getattr(row, column) is None]
+        if methods and bare:
+            yield f"{list_names(methods)} learns from {labels}, but {list_names(bare)} has none"
 
 
 def _parse(path: Path) -> StudyFile:

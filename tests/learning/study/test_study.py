@@ -1,10 +1,13 @@
 """Studies: what is wrong is named before anything runs; what is done is not done again."""
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.report.method_pictures import make_example
 from cmfnet_napari.learning.cohort.patients import METRICS
@@ -15,7 +18,7 @@ from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
 from cmfnet_napari.learning.study.study_tables import Scored, difference, patient_means
-from tests.learning.cohort.test_train import make_cohort, table
+from tests.learning.cohort.test_train import make_cohort, table, write_cohort
 
 STUDIES = Path(__file__).parents[3] / "studies"
 SMALL = "{width: 2, batch: 2, patch: [16, 16, 32], crf_radius: 1, precision: float32}"
@@ -104,6 +107,39 @@ def test_a_patient_in_two_folds_is_named(names):
         run_study(written(names), names / "out")
 
 
+@pytest.mark.parametrize(
+    ("lines", "changes", "words"),
+    [
+        (["P1,ct1.nii.gz,,mask1.nii.gz", "P2,ct2.nii.gz,strokes2.nii.gz,mask2.nii.gz"], {},
+         r"pce, lambda 0, lambda 0.2 learns from scribbles, but P1 \(line 2\) has none"),
+        (["P1,ct1.nii.gz,strokes1.nii.gz,", "P2,ct2.nii.gz,strokes2.nii.gz,mask2.nii.gz"],
+         {"method: pce": "method: masks, name: pce"},
+         r"pce learns from masks, but P1 \(line 2\) has none"),
+        (["P1,ct1.nii.gz,strokes1.nii.gz,", "P2,ct2.nii.gz,strokes2.nii.gz,"], {},
+         "nobody would be judged"),
+    ],
+)  # fmt: skip
+def test_who_cannot_be_learnt_from_or_judged_by_is_named(names, lines, changes, words):
+    """A patient without strokes would be learnt from its contour, beside methods that are not."""
+    (names / "cohort.csv").write_text("\n".join(["case,ct,scribbles,mask", *lines]) + "\n")
+    text = TINY
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    with pytest.raises(UserError, match=words):
+        run_study(written(names, text), names / "out")
+
+
+def test_the_command_lists_the_jobs(names, monkeypatch, capsys):
+    line = ["cmfnet", "study", str(written(names)), "--out", str(names / "out"), "--list"]
+    monkeypatch.setattr(sys, "argv", [*line, "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    listed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert listed == {"1": "pce, seed 0", "2": "lambda 0, seed 0", "3": "lambda 0.2, seed 0"}
+    assert not (names / "out").exists()
+
+
 def test_a_folder_of_another_study_is_refused(names, monkeypatch):
     monkeypatch.setattr(running, "train", lambda *_, **__: None)  # stopped at once
     out = names / "out"
@@ -116,7 +152,11 @@ def test_a_folder_of_another_study_is_refused(names, monkeypatch):
 
 
 def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, monkeypatch):
-    make_cohort(tmp_path)
+    cohort = make_cohort(tmp_path)
+    rows = table(cohort)
+    for number, row in enumerate(rows, start=1):
+        row["scribbles"] = f"s{number}.nii.gz"
+    write_cohort(cohort, rows)
     path, out = written(tmp_path), tmp_path / "out"
     shown = []
     stop = Hooks(show=lambda share, note: shown.append(note), stop=lambda: len(shown) > 9)
@@ -194,9 +234,10 @@ def test_an_example_is_the_largest_slice_around_all_contours():
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_studies_of_the_paper_are_right(path, names):
-    rows = ["case,ct,mask", *(f"P{n},i{n}.nii.gz,m{n}.nii.gz" for n in range(6))]
+    rows = ["case,ct,scribbles,mask"]
+    rows += [f"P{n},i{n}.nii.gz,s{n}.nii.gz,m{n}.nii.gz" for n in range(6)]
     for n in range(6):
-        for kind in "im":
+        for kind in "ism":
             (names / f"{kind}{n}.nii.gz").touch()
     (names / "six.csv").write_text("\n".join(rows) + "\n")
     study, _, jobs = read_study(path, names / "six.csv")
