@@ -53,6 +53,9 @@ def pretrain(
     steps: Annotated[int, typer.Option(min=1)] = 6000,
     seed: Annotated[int, typer.Option(help="Same seed, same lessons")] = 0,
     device: Device = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Faster steps; needs a C++ compiler")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Teach a network to read strokes anywhere. Stopped or killed, the same command goes on."""
@@ -62,7 +65,7 @@ def pretrain(
 
     with training_progress() as hooks:
         watch = Watch(hooks.show, hooks.stop)
-        model = run(material, out, pretrain_config(steps, seed), held, watch, device)
+        model = run(material, out, pretrain_config(steps, seed), held, watch, device, compiled)
     if model is None:
         raise UserError(f"Stopped; {out} keeps the state. Give the same command to go on.")
     print_result({"model": str(model)}, as_json)

@@ -28,6 +28,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.fit.runs import interrupted_run
 from cmfnet_napari.core.strokes.corrections import Corrections
 from cmfnet_napari.core.strokes.entries import Correction
 from tests.faults.checksum import checksum
@@ -57,8 +58,10 @@ class Outcome:
     unopenable, wrong_undo, orphans, damaged_models : int
         Cases that did not open; journals whose undo does not lead back to nothing; workers that
         outlived their window by 30 s; models that could not be read.
-    fits, resumed, finished : int
-        Fits begun, continued after a kill, and completed.
+    not_seen : int
+        Kills of a window with a patient that the case does not know of afterwards.
+    fits, resumed, finished, broken_off : int
+        Fits begun, continued after a kill, and completed; times that one could be gone on with.
     notes : list of str
         What exactly went wrong.
     """
@@ -72,10 +75,12 @@ class Outcome:
     unopenable: int = 0
     wrong_undo: int = 0
     orphans: int = 0
+    not_seen: int = 0
     damaged_models: int = 0
     fits: int = 0
     resumed: int = 0
     finished: int = 0
+    broken_off: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -87,6 +92,7 @@ class Outcome:
             + self.unopenable
             + self.wrong_undo
             + self.orphans
+            + self.not_seen
             + self.damaged_models
         )
 
@@ -98,6 +104,7 @@ class Window:
         cases = {
             "CMFNET_CASES": str(folder / "cases"),
             "CMFNET_PREFERENCES": str(folder / "window.json"),
+            "CMFNET_SAVE_SECONDS": "0",
             "OMP_NUM_THREADS": "1",
         }
         self.process = Forked(
@@ -178,6 +185,8 @@ def _round(folder: Path, seed: int, chance: random.Random, outcome: Outcome) -> 
         outcome.fits += 1
         outcome.resumed += begun["step"] > 0
         worker = begun["worker"]
+        if chance.random() < 0.5:
+            _wait_for_state(folder)
         time.sleep(chance.uniform(0, 8))
         if chance.random() < 0.6 and _kill_worker(worker):
             outcome.kills += 1
@@ -194,6 +203,15 @@ def _round(folder: Path, seed: int, chance: random.Random, outcome: Outcome) -> 
     outcome.orphans += len(outlived)
     outcome.notes += [f"seed {seed}: a worker outlived its window" for _ in outlived]
     _check(folder, seed, window.said, moment, outcome)
+
+
+def _wait_for_state(folder: Path) -> None:
+    """Until a fit can be gone on with, or has ended."""
+    end = time.monotonic() + START_SECONDS
+    while not list(folder.glob("cases/*/runs/*/state.pt")) and time.monotonic() < end:
+        if list(folder.glob(f"cases/*/runs/*/{MODEL_FILE}")):
+            return
+        time.sleep(0.05)
 
 
 def _workers(window: int) -> set[int]:
@@ -217,6 +235,10 @@ def _check(folder: Path, seed: int, said: list[dict], moment: float, outcome: Ou
         outcome.unopenable += 1
         outcome.notes.append(f"seed {seed}: {error}")
         return
+    if any(line["what"] == "ready" for line in said) and not case.unclean:
+        outcome.not_seen += 1
+        outcome.notes.append(f"seed {seed}: the case says that its window was closed")
+    outcome.broken_off += interrupted_run(case.runs()) is not None
     states = _states(case)
     drawn = [line for line in promised if line["what"] != "ready"]
     lost = [line for line in promised if (line["sum"], line["words"]) not in states]

@@ -26,9 +26,9 @@ needs_display = pytest.mark.skipif(
     reason="no xvfb-run: apt-get install xvfb",
 )
 
-# Three kills, with sleeps that are short: a window that draws, then a worker in the middle of its
-# fit, and the window that has said so.
-COUNT, SEED = 3, 1116
+# Three kills, with sleeps that are short: a worker in the middle of its fit, the window that has
+# said so, and the next window while it goes on with that fit.
+COUNT, SEED = 3, 287471
 JOURNAL_KILLS = 12
 
 
@@ -70,7 +70,8 @@ def test_kills_lose_nothing(tmp_path):
     outcome = kills.Outcome(**json.loads(out.read_text(encoding="utf-8")))
     assert (run.returncode, outcome.good) == (0, True), outcome.notes
     assert outcome.kills == COUNT
-    assert (outcome.fits, outcome.kills_of_worker) == (1, 1)
+    assert (outcome.fits, outcome.resumed, outcome.kills_of_worker) == (2, 1, 1)
+    assert outcome.broken_off == 2
     assert outcome.strokes > 0
     assert outcome.corrections > 0
 

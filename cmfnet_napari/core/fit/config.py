@@ -264,5 +264,7 @@ def parse_config(values: Settings) -> Config:
 def setting_problem(error: ValidationError) -> str:
     """The first thing that is wrong, with its place and value, as the end of a sentence."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "configuration"
+    field = ".".join(str(part) for part in first["loc"])
+    if not field:  # a check of several fields, which names them
+        return f"{first['msg'].removeprefix('Value error, ')}."
     return f"{field}: {first['msg']} (got {shorten(repr(first['input']), 60)})."

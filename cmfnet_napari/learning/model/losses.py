@@ -116,16 +116,14 @@ def partial_cross_entropy(
     -------
     scalar tensor; 0 when nothing is labelled
     """
-    chosen = targets != IGNORE
-    if not chosen.any():
-        return scores.sum() * 0.0
     if labelled is None:
         labelled = label_counts(targets, scores.shape[1])
+    labelled = labelled.to(scores.device)
+    weights = labelled.clamp(min=1).pow(-balance)
     each = functional.cross_entropy(
-        scores.movedim(1, -1)[chosen].float(), targets[chosen], reduction="none"
+        scores.float(), targets, weights, ignore_index=IGNORE, reduction="sum"
     )
-    weights = labelled.to(each).clamp(min=1).pow(-balance)
-    return (each * weights[targets[chosen]]).sum() / (weights * labelled.to(each)).sum()
+    return each / (weights * labelled).sum().clamp(min=1e-6)
 
 
 def consistency(

@@ -1,15 +1,15 @@
 """A lesson: a simulated user who contours one object, stroke after stroke.
 
-The network sees the first strokes; then, as a user would, the next is drawn into one of the
-largest errors of what the network makes of them, and so on for up to `MOST_STROKES` more. So
-corrections are learnt from the network's own mistakes.
+The network learns from the first strokes. Now and then, as a user would, up to `MOST_STROKES` more
+are drawn, each into one of the largest errors of what the network makes of those before, and it
+learns from all of them once more. So corrections are learnt from the network's own mistakes, and
+most steps show another object.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cmfnet_napari.core.arrays import Floats, Mask
 from cmfnet_napari.learning.material.sample import Sample
@@ -19,7 +19,7 @@ from cmfnet_napari.learning.model.nearness import Strokes
 
 PATCH = 48  # voxels along every side
 MOST_STROKES = 8  # corrections of a lesson
-_FIRST_ALONE = 0.3  # of the lessons are over after the first strokes
+_FIRST_ALONE = 0.65  # of the lessons are over after the first strokes
 _LEAST = 20  # voxels of an object in a patch
 _INVERTED = 0.15  # of the images
 _EXCHANGED = 0.3  # of the pairs: which is first does not matter
@@ -34,13 +34,23 @@ class Lesson:
         Larger than a patch.
     rng : numpy Generator
         Same state, same lesson, as long as the network says the same.
+    corrections : int, optional
+        At most so many; by chance when not given.
+
+    Attributes
+    ----------
+    left : int
+        Corrections that it still has.
     """
 
-    def __init__(self, sample: Sample, rng: np.random.Generator) -> None:
+    def __init__(
+        self, sample: Sample, rng: np.random.Generator, corrections: int | None = None
+    ) -> None:
         self._rng = rng
         self._sample = vary(sample, rng)
         alone = rng.random() < _FIRST_ALONE
-        self._left = 0 if alone else int(rng.integers(1, MOST_STROKES + 1))
+        drawn = 0 if alone else int(rng.integers(1, MOST_STROKES + 1))
+        self.left = drawn if corrections is None else corrections
         codes = first_strokes(self._sample.object, rng)
         self._strokes = Strokes.on(
             self._sample.first, self._sample.second, self._sample.seen, codes, codes != codes
@@ -67,9 +77,9 @@ class Lesson:
 
     def correct(self, found: Mask) -> bool:
         """Draw the next stroke against a contour (bool, z, y, x); False: the lesson is over."""
-        if not self._left:
+        if not self.left:
             return False
-        self._left -= 1
+        self.left -= 1
         stroke, code = correction(found ^ self.object, self.object, self._strokes.codes, self._rng)
         if not stroke.any():
             return False
@@ -114,12 +124,5 @@ def _other_contrast(image: Floats, rng: np.random.Generator) -> Floats:
 
 
 def joined(batches: list[Batch]) -> Batch:
-    """Several batches as one, laid out as convolutions in bfloat16 are fastest."""
-    parts = (torch.cat(part) for part in zip(*batches, strict=True))
-    return Batch(*(_channels_last(part) for part in parts))
-
-
-def _channels_last(part: Tensor) -> Tensor:
-    if part.ndim != 5:
-        return part
-    return part.contiguous(memory_format=torch.channels_last_3d)
+    """Several batches as one."""
+    return Batch(*(torch.cat(part) for part in zip(*batches, strict=True)))

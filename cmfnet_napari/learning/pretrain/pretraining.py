@@ -70,6 +70,7 @@ def pretrain_config(steps: int, seed: int = 0, **changes: object) -> Config:
         "drawn_voxels": round(ACROSS),
         "stroke_maps": True,
         "width": 7,
+        "normalisation": "instance",
         "mr_stages": 3,
         "dropout": 0.0,
         "lambda_ct": 0.0,
@@ -94,6 +95,7 @@ def pretrain(
     held: Path | None = None,
     watch: Watch | None = None,
     device: str = "auto",
+    compiled: bool = False,
 ) -> Path | None:
     """Train on material, or go on with a training.
 
@@ -111,6 +113,8 @@ def pretrain(
         Progress, and the wish to stop.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+    compiled : bool
+        Let torch write code for this network first; needs a C++ compiler, and some minutes.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def pretrain(
     """
     samples, others = Material(material), Material(held) if held else None
     _begin(out, config)
-    return _Training(out, samples, others, config, device).run(watch or Watch())
+    return _Training(out, samples, others, config, device, compiled).run(watch or Watch())
 
 
 def _begin(out: Path, config: Config) -> None:
@@ -139,7 +143,13 @@ def _begin(out: Path, config: Config) -> None:
 
 class _Training:
     def __init__(
-        self, out: Path, material: Material, held: Material | None, config: Config, device: str
+        self,
+        out: Path,
+        material: Material,
+        held: Material | None,
+        config: Config,
+        device: str,
+        compiled: bool,
     ) -> None:
         self._out, self._material, self._held, self._config = out, material, held, config
         target = pick_device(device)
@@ -147,10 +157,9 @@ class _Training:
         fabric.launch()
         torch.manual_seed(config.seed)
         model = build(config, 2)
-        for weights in model.parameters():
-            if weights.ndim == 5:
-                weights.data = weights.data.contiguous(memory_format=torch.channels_last_3d)
         self._fabric, self._trainer = fabric, Trainer(model, 2, config, fabric)
+        if compiled:
+            self._trainer.compile()
         self._begun = 0  # lessons
         if (out / STATE_FILE).exists():
             state = load_state(out, fabric.device)
@@ -172,10 +181,7 @@ class _Training:
             losses = self._trainer.step(joined([lesson.batch() for lesson in lessons]), share)
             logs.losses(self._trainer.steps, losses)
             watch.show(share, f"step {self._trainer.steps}, loss {losses['total']:.3f}")
-            for place, lesson in enumerate(lessons):
-                found = self._contour(self._trainer.model, lesson.batch())
-                if not lesson.correct(found):
-                    lessons[place] = self._next()
+            lessons = [each if self._correct(each) else self._next() for each in lessons]
             if self._trainer.steps % _JUDGED_EVERY == 0:
                 self._write_model()
                 if self._held:
@@ -189,6 +195,13 @@ class _Training:
         rng = np.random.default_rng([self._config.seed, self._begun])
         self._begun += 1
         return Lesson(self._material[int(rng.integers(len(self._material)))], rng)
+
+    def _correct(self, lesson: Lesson) -> bool:
+        """Draw all corrections of a lesson; False: it has none."""
+        before = lesson.left
+        while lesson.left and lesson.correct(self._contour(self._trainer.model, lesson.batch())):
+            pass
+        return lesson.left < before
 
     @torch.inference_mode()
     def _contour(self, model: CmFNet, batch: Batch) -> Mask:
@@ -204,12 +217,11 @@ class _Training:
         """Mean DSC of the first contours, and after some corrections."""
         first, later = [], []
         for number in range(min(_JUDGED, len(held))):
-            lesson = Lesson(held[number], np.random.default_rng([number]))
+            lesson = Lesson(held[number], np.random.default_rng([number]), _CORRECTED)
             found = self._contour(self._trainer.averaged, lesson.batch())
             first.append(_dsc(found, lesson.object))
-            for _ in range(_CORRECTED):
-                if lesson.correct(found):
-                    found = self._contour(self._trainer.averaged, lesson.batch())
+            while lesson.correct(found):
+                found = self._contour(self._trainer.averaged, lesson.batch())
             later.append(_dsc(found, lesson.object))
         return {"dsc": float(np.mean(first)), "corrected": float(np.mean(later))}
 

@@ -16,8 +16,8 @@ class UNet3D(nn.Module):
     """3D U-Net (Çiçek et al., MICCAI 2016) on several channels: the paper's MM-UNet.
 
     The paper says of MM-UNet that it takes both modalities as input channels, and no more; this
-    is the U-Net in 3D as published, whose 19,069,955 parameters come out for three channels and
-    three classes. Sides must be multiples of 8.
+    is the U-Net in 3D as published, whose 19,069,955 parameters of convolutions come out for three
+    channels and three classes. Sides must be multiples of 8.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class UNet3D(nn.Module):
         self.ups, self.up = nn.ModuleList(), nn.ModuleList()
         below = 2 * sizes[3]
         for size in reversed(sizes[:3]):
-            self.ups.append(nn.ConvTranspose3d(below, below, 2, 2))
+            self.ups.append(nn.ConvTranspose3d(below, below, 2, 2, bias=False))
             self.up.append(_pair(below + 2 * size, 2 * size, 2 * size))
             below = 2 * size
         self.last = nn.Conv3d(2 * width, classes, 1)
@@ -152,7 +152,7 @@ class DualAttention(nn.Module):
         alike = flat @ flat.transpose(1, 2)  # (B, C, C)
         alike = (alike.amax(dim=-1, keepdim=True) - alike).softmax(dim=-1)
         of_features = alike @ flat
-        total = self.places * of_places + self.features * of_features + 2 * flat
+        total: Tensor = self.places * of_places + self.features * of_features + 2 * flat
         return total.view_as(x)
 
 

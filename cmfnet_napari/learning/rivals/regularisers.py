@@ -89,12 +89,13 @@ def joint_crf(y: Tensor, images: Tensor, radius: int, voxels: float, **sigmas: f
     **sigmas : float
         As in `Kernel`.
     """
-    return gated_crf(y, [Kernel(images, 1.0, voxels=voxels, **sigmas)], radius, AXIAL)
+    return gated_crf(y, [Kernel(images, 1.0, None, voxels, **sigmas)], radius, AXIAL)
 
 
 def uncertainty(y: Tensor) -> Tensor:
     """Entropy of every voxel (B, 1, z, y, x) in nats; probabilities (B, C, z, y, x)."""
-    return -torch.special.xlogy(y, y).sum(dim=1, keepdim=True)
+    each: Tensor = torch.special.xlogy(y, y)
+    return -each.sum(dim=1, keepdim=True)
 
 
 def sure_consistency(y: Tensor, taught: Tensor, doubt: Tensor, threshold: float) -> Tensor:

@@ -56,7 +56,7 @@ def write_tables(study: StudyFile, scored: Sequence[Scored], out: Path) -> Path:
         if entry.sweep is not None:
             names = [swept(entry.title, value) for value in entry.sweep.values]
             means = {
-                metric: [float(np.nanmean(list(by_name[name].values()))) for name in names]
+                metric: [_mean(by_name[name]) for name in names]
                 for metric, by_name in scores.items()
             }
             picture = out / f"sweep-{plain(entry.title)}.png"
@@ -103,6 +103,11 @@ def _write_results(scored: Sequence[Scored], path: Path) -> None:
     write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
 
 
+def _mean(scores: Mapping[str, float]) -> float:
+    """Over patients; NaN where none has a score."""
+    return float(np.mean(list(scores.values()))) if scores else float("nan")
+
+
 def _table(study: StudyFile, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
     """One row a method: mean ± SD over patients, the best bold, the second underlined."""
     titles = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
@@ -115,7 +120,7 @@ def _table(study: StudyFile, scores: Mapping[str, Mapping[str, Mapping[str, floa
 
 
 def _column(metric: str, scores: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    means = {name: float(np.mean(list(of.values()))) for name, of in scores.items() if of}
+    means = {name: _mean(of) for name, of in scores.items() if of}
     ranked = sorted(means, key=lambda name: means[name], reverse=metric not in _LOWER_IS_BETTER)
     shown = dict.fromkeys(scores, "–")
     for name, mean in means.items():

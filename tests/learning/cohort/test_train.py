@@ -320,9 +320,9 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
         row["split"] = "train" if row["case"] in ("P1", "P2") else "test"
     write_cohort(cohort, rows)
     changes = {"width": 2, "patch": (16, 16, 32), "steps": 5, "batch": 1, "precision": "float32"}
-    if method == "scribble2label":
-        changes |= {"pseudo_every": 0.2, "pseudo_sure": 0.01, "pseudo_from": 0.0}
-    config = method_config(method, learning_rate=0.01, **changes)
+    own = {"pseudo_every": 0.2, "pseudo_sure": 0.01, "pseudo_from": 0.0}
+    own = own if method == "scribble2label" else {}
+    config = method_config(method, learning_rate=0.01, **changes, **own)
     whole = train(cohort, tmp_path / "whole", config, device="cpu")
     assert train(cohort, tmp_path / "parts", config, hooks=stop_after(4), device="cpu") is None
     parts = train(cohort, tmp_path / "parts", config, device="cpu")

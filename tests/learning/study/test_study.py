@@ -73,7 +73,7 @@ def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("method: pce", "method: pse", "no method 'pse'; choose cmfnet, pce"),
+        ("method: pce", "method: pse, name: pce", "no method 'pse'; choose cmfnet, pce"),
         ("method: pce", "method: pce, settings: {wide: 3}", "Method pce, wide: .*not permitted"),
         ("method: pce", "method: pce, settings: {width: 1}", "width: .*greater than or equal to 2"),
         ("method: pce", "method: pce, settings: {steps: 9}", "steps is the study's"),
@@ -81,7 +81,7 @@ def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
         ("steps: 2", "steps: 2\nminutes: 1", "give either steps or minutes"),
         ("steps: 2", "steps: 0", "steps: .*greater than or equal to 1"),
         ("metrics: [dsc, asd_mm]", "metrics: [dice]", "no metric dice; choose dsc"),
-        ("[pce, lambda 0]", "[pce, lambda]", "no method is called lambda"),
+        ("[pce, lambda 0]", "[pce, lambda]", "study.yaml, compare: no method is called lambda"),
         ("lambda_mr], values: [0, 0.2]", "lambda_mr], values: [0, 0]", "two methods are called"),
         ("cohort: cohort.csv", "cohort: other.csv", "other.csv cannot be read"),
         ("cohort: cohort.csv", "", "names no cohort file; give one with --cohort"),
