@@ -21,6 +21,7 @@ from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_cu
 from cmfnet_napari.learning.study.study_file import Job, StudyFile, plain, swept
 
 _RESAMPLED = 10_000  # times, for an interval
+_TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _LOWER_IS_BETTER = ("asd_mm", "hd95_mm")
 
 
@@ -56,7 +57,7 @@ def write_tables(study: StudyFile, scored: Sequence[Scored], out: Path) -> Path:
         if entry.sweep is not None:
             names = [swept(entry.title, value) for value in entry.sweep.values]
             means = {
-                metric: [_mean(by_name[name]) for name in names]
+                _TITLES[metric]: [_mean(by_name[name]) for name in names]
                 for metric, by_name in scores.items()
             }
             picture = out / f"sweep-{plain(entry.title)}.png"
@@ -110,9 +111,8 @@ def _mean(scores: Mapping[str, float]) -> float:
 
 def _table(study: StudyFile, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
     """One row a method: mean ± SD over patients, the best bold, the second underlined."""
-    titles = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
     columns = [_column(metric, scores[metric]) for metric in study.metrics]
-    lines = ["| method | " + " | ".join(titles[metric] for metric in study.metrics) + " |"]
+    lines = ["| method | " + " | ".join(_TITLES[metric] for metric in study.metrics) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
     for name, _ in study.variants():
         lines.append(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
