@@ -125,7 +125,7 @@ def _images(inputs: Inputs) -> list[np.ndarray]:
 
 
 def _body(inputs: Inputs, study: Study) -> np.ndarray:
-    return inputs.frame.coarsen(body_mask(study.ct))[0, 0].numpy() >= 0.5
+    return inputs.frame.coarsen(body_mask(study.first))[0, 0].numpy() >= 0.5
 
 
 def _finish(inputs: Inputs, scribbles: np.ndarray, score: np.ndarray) -> np.ndarray:

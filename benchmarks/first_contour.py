@@ -131,7 +131,7 @@ def _judge(
 def _resized(study: Study, size: float) -> Study:
     """The same voxels, so many times as large."""
     grid = replace(study.grid, spacing=tuple(size * mm for mm in study.grid.spacing))
-    return replace(study, ct=replace(study.ct, grid=grid), mr_source=None)
+    return replace(study, first=replace(study.first, grid=grid), second_source=None)
 
 
 def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:

@@ -63,7 +63,7 @@ def main(
 
 def _compare(study: Study, truth: np.ndarray, style: str) -> list[str]:
     scribbles = draw(truth, study, STYLES[style])
-    limits = tuple(np.percentile(study.mr.array[study.mr_fov], Config().mr_percentiles))
+    limits = tuple(np.percentile(study.second.array[study.seen], Config().mr_percentiles))
     provisional_contour(study, scribbles, limits)
     seconds, found = _timed(lambda: provisional_contour(study, scribbles, limits))
     quick = np.zeros(truth.shape, bool)
@@ -79,8 +79,8 @@ def _all_voxels(study: Study, scribbles: np.ndarray) -> np.ndarray:
     margin = tuple(round(MARGIN_MM / s) for s in grid.spacing)
     region = grow(bounding_box(scribbles >= FIRST_CLASS), margin, grid.shape)
     images = [
-        ct_to_unit(study.ct.array, config.ct_window)[region],
-        mr_to_unit(study.mr.array, study.mr_fov, config.mr_percentiles)[region],
+        ct_to_unit(study.first.array, config.ct_window)[region],
+        mr_to_unit(study.second.array, study.seen, config.mr_percentiles)[region],
     ]
     targets = to_targets(scribbles[region])
     looks = appearance(images, targets, 2)

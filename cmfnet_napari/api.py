@@ -111,7 +111,7 @@ def open_study(ct: str | Path, mr: str | Path | None = None, *, subtract: float 
     from cmfnet_napari.core.images.hounsfield import say_offset
 
     opened = study.open_study(ct, mr).less(subtract)
-    say_offset(opened.ct.array)
+    say_offset(opened.first.array)
     return opened
 
 

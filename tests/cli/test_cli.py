@@ -44,8 +44,8 @@ def files(ball, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setitem(PRESETS, "quick", ball.config.model_copy(update=FAST))
     grid = ball.study.grid
     arrays = {
-        "ct": ball.study.ct.array,
-        "mr": ball.study.mr.array,
+        "ct": ball.study.first.array,
+        "mr": ball.study.second.array,
         "scribbles": ball.scribbles,
         "truth": ball.truth,
     }

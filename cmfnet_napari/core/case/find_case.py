@@ -105,7 +105,7 @@ def _is_case_of(folder: Path, study: Study, registration: Registration | None) -
     card: CaseCard = read_card(folder)
     if card.voxels != study.voxel_hash or card.grid is None or not card.grid.same_place(study.grid):
         return False
-    theirs, ours = card.mr_grid, study.mr_grid
+    theirs, ours = card.mr_grid, study.second_grid
     if theirs is None or ours is None:
         return theirs is ours
     first = read_registrations(folder).entries[0].array

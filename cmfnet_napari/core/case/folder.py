@@ -324,7 +324,7 @@ def _write_case(folder: Path, study: Study, registration: Registration | None) -
         classes=DEFAULT_CLASSES,
         voxels=study.voxel_hash,
         grid=study.grid,
-        mr_grid=study.mr_grid,
+        mr_grid=study.second_grid,
         images=images,
     )
     write_json(folder / CARD_FILE, card.model_dump(mode="json"))

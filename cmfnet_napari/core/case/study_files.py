@@ -61,12 +61,12 @@ def _others(folder: Path, name: str) -> UserError:
 
 
 def _volumes(study: Study) -> dict[str, Volume]:
-    volumes = {"ct": study.ct}
-    if study.mr is not None and study.mr_fov is not None:
-        volumes["mr"] = study.mr
-        volumes["mr_fov"] = Volume(study.mr_fov, study.grid)
-    if study.mr_source is not None:
-        volumes["mr_source"] = study.mr_source
+    volumes = {"ct": study.first}
+    if study.second is not None and study.seen is not None:
+        volumes["mr"] = study.second
+        volumes["mr_fov"] = Volume(study.seen, study.grid)
+    if study.second_source is not None:
+        volumes["mr_source"] = study.second_source
     return volumes
 
 

@@ -142,14 +142,14 @@ def march(cost: Floats, starts: Mask, spacing: Triple) -> Reals:
 def _images(study: Study, region: Box, mr_limits: tuple[float, float] | None) -> list[Reals]:
     """CT and MR of the region in [0, 1], full resolution."""
     config = Config()
-    images = [ct_to_unit(study.ct.array[region], config.ct_window)]
-    if study.mr is not None and study.mr_fov is not None:
+    images = [ct_to_unit(study.first.array[region], config.ct_window)]
+    if study.second is not None and study.seen is not None:
         if mr_limits is None:
-            values = study.mr.array[study.mr_fov]
+            values = study.second.array[study.seen]
             low, high = np.percentile(values, config.mr_percentiles)
             mr_limits = low, high
-        unit = ct_to_unit(study.mr.array[region], mr_limits)  # a window of MR values
-        images.append(np.where(study.mr_fov[region], unit, np.float32(0)))
+        unit = ct_to_unit(study.second.array[region], mr_limits)  # a window of MR values
+        images.append(np.where(study.seen[region], unit, np.float32(0)))
     return images
 
 

@@ -94,10 +94,10 @@ def look_at(study: Study) -> StudyLook:
         min(n, max(1, round(_THIN_MM / s))) for n, s in zip(grid.shape, grid.spacing, strict=True)
     )
     thin = three(slice(step // 2, None, step) for step in steps)
-    ct = study.ct.array[thin]
+    ct = study.first.array[thin]
     spacing = three(s * step for s, step in zip(grid.spacing, steps, strict=True))
     body = body_mask(Volume(ct, replace(grid, shape=three(ct.shape), spacing=spacing), "CT"))
-    fov = study.mr_fov
+    fov = study.seen
     findings = () if fov is None else tuple(_pair(study, body, fov, fov[thin]))
     return StudyLook(body, steps, findings)
 
@@ -161,9 +161,9 @@ def _outside(
 ) -> Iterable[Finding]:
     """Strokes in air, and strokes the MR does not see."""
     at = np.unravel_index(where, study.grid.shape)
-    out = {"air": ~look.in_body(at) & (study.ct.array[at] < BODY_HU)}
-    if study.mr_fov is not None:
-        out["mr"] = ~study.mr_fov[at] & ~out["air"]  # once is enough
+    out = {"air": ~look.in_body(at) & (study.first.array[at] < BODY_HU)}
+    if study.seen is not None:
+        out["mr"] = ~study.seen[at] & ~out["air"]  # once is enough
     least = _SLIPPED["background" if code == BACKGROUND else "class"]
     for kind, slipped in out.items():
         if slipped.any() and slipped.mean() >= least[kind]:

@@ -37,34 +37,34 @@ class Study:
 
     Attributes
     ----------
-    ct : Volume
+    first : Volume
         CT, (z, y, x), HU.
-    mr : Volume or None
+    second : Volume or None
         MR resampled onto the CT's Grid, float32, 0 where it has no data.
-    mr_fov : bool array (z, y, x) or None
+    seen : bool array (z, y, x) or None
         Where the MR has data.
     source_grid : Grid
         The CT's Grid as it lies in its file: what is saved is saved on it.
-    mr_source : Volume or None
+    second_source : Volume or None
         The MR as it was read, on its own Grid, so that it can be registered anew; None also in a
         case of an earlier version.
     """
 
-    ct: Volume
-    mr: Volume | None
-    mr_fov: Mask | None
+    first: Volume
+    second: Volume | None
+    seen: Mask | None
     source_grid: Grid
-    mr_source: Volume | None = None
+    second_source: Volume | None = None
 
     @property
     def grid(self) -> Grid:
         """The Grid all arrays of the study share."""
-        return self.ct.grid
+        return self.first.grid
 
     @cached_property
     def body(self) -> Mask:
         """The patient without the air around, bool (z, y, x)."""
-        return body_mask(self.ct)
+        return body_mask(self.first)
 
     @cached_property
     def content_hash(self) -> str:
@@ -74,7 +74,7 @@ class Study:
         # A file gives a cosine back with another last bit; float32 does not see it.
         numbers[np.abs(numbers) < _NO_LENGTH] = 0.0
         digest = hashlib.sha256(numbers.astype("<f4").tobytes())
-        for volume in (self.ct, self.mr):
+        for volume in (self.first, self.second):
             if volume is not None:
                 digest.update(np.ascontiguousarray(volume.array).data)
         return digest.hexdigest()
@@ -88,18 +88,18 @@ class Study:
         return self._as_read[0]
 
     @property
-    def mr_grid(self) -> Grid | None:
+    def second_grid(self) -> Grid | None:
         """Where the MR lay as it was read, axes turned to the patient's."""
         return self._as_read[1]
 
     @cached_property
     def _as_read(self) -> tuple[str, Grid | None]:
         """Hash of the voxels, and the MR's Grid; the turned MR is not kept."""
-        mr = self.mr
-        if self.mr_source is not None:
-            mr = from_image(turn(self.mr_source.image()), "MR")
+        mr = self.second
+        if self.second_source is not None:
+            mr = from_image(turn(self.second_source.image()), "MR")
         digest = hashlib.sha256()
-        for volume in (self.ct, mr):
+        for volume in (self.first, mr):
             if volume is not None:
                 digest.update(np.array(volume.array.shape, "<i8").tobytes())
                 for plane in volume.array:
@@ -110,7 +110,7 @@ class Study:
         """The same study with a number subtracted from the values of its CT."""
         if not offset:
             return self
-        return replace(self, ct=replace(self.ct, array=subtract(self.ct.array, offset)))
+        return replace(self, first=replace(self.first, array=subtract(self.first.array, offset)))
 
     def moved(self, matrix: Doubles) -> Study:
         """The same study with its MR at another place, resampled from the MR as it was read.
@@ -125,12 +125,12 @@ class Study:
         UserError
             There is no MR as it was read, or it does not meet the CT there.
         """
-        if self.mr_source is None:
+        if self.second_source is None:
             raise UserError(
                 "This case keeps no MR on its own grid. Open CT and MR anew to register them."
             )
-        mr, fov = _resample_mr(self.mr_source.image(), self.ct, matrix)
-        return replace(self, mr=mr, mr_fov=fov)
+        mr, fov = _resample_mr(self.second_source.image(), self.first, matrix)
+        return replace(self, second=mr, seen=fov)
 
 
 def unit_pair(
@@ -149,10 +149,10 @@ def unit_pair(
     -------
     float32, float32 and bool arrays (z, y, x)
     """
-    ct = ct_to_unit(study.ct.array, ct_window)
-    if study.mr is None or study.mr_fov is None:
+    ct = ct_to_unit(study.first.array, ct_window)
+    if study.second is None or study.seen is None:
         return ct, ct, np.ones(ct.shape, dtype=bool)
-    return ct, mr_to_unit(study.mr.array, study.mr_fov, mr_percentiles), study.mr_fov
+    return ct, mr_to_unit(study.second.array, study.seen, mr_percentiles), study.seen
 
 
 def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:

@@ -14,11 +14,11 @@ _NONE = 0.9  # of the MR's voxels are no edge
 
 def mr_edges(study: Study) -> Codes:
     """Where the MR changes most, as uint8 (z, y, x), 1 at the edges."""
-    if study.mr is None:
+    if study.second is None:
         raise ValueError("a study without MR has no edges of it")
     sigma = [_SIGMA_MM / s for s in study.grid.spacing]
-    change = ndimage.gaussian_gradient_magnitude(study.mr.array.astype(np.float32), sigma)
-    inside = ndimage.binary_erosion(study.mr_fov, iterations=2)
+    change = ndimage.gaussian_gradient_magnitude(study.second.array.astype(np.float32), sigma)
+    inside = ndimage.binary_erosion(study.seen, iterations=2)
     if not inside.any():
         return np.zeros(study.grid.shape, dtype=np.uint8)
     edges: Codes = (inside & (change > np.quantile(change[inside], _NONE))).astype(np.uint8)

@@ -67,7 +67,7 @@ def likeness(study: Study) -> Likeness | None:
     Likeness or None
         None without an MR, and when too little of it lies on the CT to tell.
     """
-    if study.mr is None or study.mr_fov is None:
+    if study.second is None or study.seen is None:
         return None
     thin, block = zip(*(_steps(s) for s in study.grid.spacing), strict=True)
     if any(n < t * b for n, t, b in zip(study.grid.shape, thin, block, strict=True)):
@@ -75,7 +75,7 @@ def likeness(study: Study) -> Likeness | None:
     spacing = three(s * t * b for s, t, b in zip(study.grid.spacing, thin, block, strict=True))
     ct, mr, fov = (
         _block_means(array[tuple(slice(None, None, t) for t in thin)], block)
-        for array in (study.ct.array, study.mr.array, study.mr_fov)
+        for array in (study.first.array, study.second.array, study.seen)
     )
     known = fov >= 0.5
     if known.sum() < _LEAST_SAMPLES:

@@ -158,7 +158,7 @@ def judge(
     body : bool array (z, y, x), optional
         The patient in the CT, where it is known already.
     """
-    fov = study.mr_fov
+    fov = study.seen
     if fov is None:
         raise ValueError("a study without MR has no registration to judge")
     overlap = _overlap(study, fov)
@@ -179,9 +179,9 @@ def judge(
 
 
 def _overlap(study: Study, fov: Mask) -> float:
-    if study.mr_source is None:
+    if study.second_source is None:
         return 1.0
-    own = study.mr_source
+    own = study.second_source
     total = has_data(own.array).sum() * own.grid.voxel_ml
     return min(1.0, float(fov.sum() * study.grid.voxel_ml / total)) if total else 0.0
 

@@ -70,7 +70,7 @@ def contour_figure(
     scribbles: Codes | None = None,
 ) -> Figure:
     """The picture of `save_contours`, not yet written."""
-    rows = 1 if study.mr is None else 2
+    rows = 1 if study.second is None else 2
     figure = _dark_figure(4.0 * len(VIEWS), 4.0 * rows + 0.4)
     draw_contours(figure, study, labels, reference, scribbles)
     return figure
@@ -98,11 +98,11 @@ def draw_contours(
     shown = labels if labels.any() or reference is None else reference
     centre = _centre(shown)
     views = [Plane(a, centre[a], study.grid) for a in range(3)]
-    images = [("CT", study.ct.array, _CT_WINDOW)]
-    if study.mr is not None and study.mr_fov is not None:
-        inside = study.mr.array[study.mr_fov]
+    images = [("CT", study.first.array, _CT_WINDOW)]
+    if study.second is not None and study.seen is not None:
+        inside = study.second.array[study.seen]
         low, high = np.percentile(inside, (1, 99))
-        images.append(("MR", study.mr.array, (low, high)))
+        images.append(("MR", study.second.array, (low, high)))
     rows = figure.subplots(len(images), len(views), squeeze=False)
     for row, (name, array, window) in zip(rows, images, strict=True):
         for axes, view in zip(row, views, strict=True):

@@ -77,7 +77,7 @@ def propose_background(
     keep_out = scribbles >= FIRST_CLASS
     for mask in masks:
         keep_out = keep_out | mask
-    free = body_mask(study.ct) & ~keep_out
+    free = body_mask(study.first) & ~keep_out
     region = free & (scribbles == UNLABELLED)
     box, distance = distance_to(keep_out, study.grid, margin_mm + NEAR_MM)
     too_close = distance < margin_mm

@@ -123,7 +123,7 @@ class Comparison(QObject):
             Which of its structures is meant; where it is not clear, `asked` says so.
         """
         patient, case = self._session.patient, self._session.case
-        ct = None if patient.images is None else patient.images.ct
+        ct = None if patient.images is None else patient.images.first
         frame, stack = ("", None) if ct is None else (ct.origin.frame_uid, ct.stack)
         arguments = path, case.study.grid, class_names(case.classes), structure, frame, stack
 

@@ -125,11 +125,11 @@ class Drawing(QObject):
             The range, its ends included.
         """
         study = None if self._session.patient is None else self._session.case.study
-        volume = {"CT": study.ct, "MR": study.mr}.get(image) if study is not None else None
+        volume = {"CT": study.first, "MR": study.second}.get(image) if study is not None else None
         if volume is None:
             self.brush.keep_within(None)
             return
-        known = study.mr_fov if image == "MR" else None
+        known = study.seen if image == "MR" else None
         self.brush.keep_within(ValueRange(volume.array, low, high, known))
 
     def set_ball(self, on: bool) -> None:

@@ -47,7 +47,7 @@ class RangeRow(QWidget):
         self.on.setChecked(False)
         self.image.blockSignals(True)
         self.image.clear()
-        self.image.addItems(["CT"] if self._session.case.study.mr is None else ["CT", "MR"])
+        self.image.addItems(["CT"] if self._session.case.study.second is None else ["CT", "MR"])
         self.image.blockSignals(False)
         self._on_image("CT")
 

@@ -205,4 +205,4 @@ def _layer_mask(labels: np.ndarray) -> Callable[[], np.ndarray]:
 
 def _bone(study: Study) -> np.ndarray:
     """What is denser than soft tissue with contrast, inside the body."""
-    return (study.ct.array > _BONE_HU) & study.body
+    return (study.first.array > _BONE_HU) & study.body

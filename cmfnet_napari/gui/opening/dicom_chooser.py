@@ -243,6 +243,6 @@ class DicomChooser(QDialog):
             answer = QMessageBox.question(self, "Another frame of reference", frame_question(asked))
             if answer != QMessageBox.StandardButton.Yes:
                 return
-            choice = Choice(ct, choice.mr, objects, names, register, any_frame=True)
+            choice = Choice(ct, choice.second, objects, names, register, any_frame=True)
         self.choice = choice
         self.accept()

@@ -107,7 +107,7 @@ def keep_picture(case: Case) -> None:
 
 def picture(study: Study) -> np.ndarray:
     """The CT's middle axial slice, uint8, at most 96 pixels wide and high, soft tissue."""
-    plane = study.ct.array[study.grid.shape[0] // 2].astype(np.float32)
+    plane = study.first.array[study.grid.shape[0] // 2].astype(np.float32)
     step = max(1, int(np.ceil(max(plane.shape) / (2 * _SIDE))))
     scaled = (plane[::step, ::step] - _BLACK) / (_WHITE - _BLACK)
     return np.ascontiguousarray((255 * np.clip(scaled, 0, 1)).astype(np.uint8))

@@ -39,7 +39,7 @@ def case_layers(opened: Opened) -> list[LayerData]:
     """Layer data of CT, MR, contour, structures (when there are), scribbles, bottom to top."""
     study = opened.case.study
     layers = [_ct(opened)]
-    if study.mr is not None:
+    if study.second is not None:
         layers.append(_mr(opened))
     if opened.contour is not None:
         layers.append(_contour(opened))
@@ -104,7 +104,7 @@ def show_filled(layer: Labels, filled: bool) -> None:
 
 def disagreement_layer(apart: np.ndarray, study: Study) -> Image:
     """Image layer of how far the branches are apart, 0 … 1 (float32, z y x), hidden at first."""
-    name = "Disagreement" if study.mr is None else "Disagreement of CT and MR"
+    name = "Disagreement" if study.second is None else "Disagreement of CT and MR"
     return probability_layer(apart, study.grid, name, "viridis")
 
 
@@ -133,7 +133,7 @@ def _ct(opened: Opened) -> LayerData:
         "contrast_limits": Config().ct_window,
         "metadata": _metadata(opened, "CT"),
     }
-    return study.ct.array, shown, "image"
+    return study.first.array, shown, "image"
 
 
 def _mr(opened: Opened) -> LayerData:
@@ -149,7 +149,7 @@ def _mr(opened: Opened) -> LayerData:
         "visible": False,
         "metadata": _metadata(opened, "MR"),
     }
-    return study.mr.array, shown, "image"
+    return study.second.array, shown, "image"
 
 
 def _contour(opened: Opened) -> LayerData:

@@ -126,8 +126,8 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
                 save_structures(case, loaded.structures)
         opened = prepare_case(case)
     notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
-    folder = str(choice.ct.stack.slices[0].path.parent)
-    images = Choice(choice.ct, choice.mr)
+    folder = str(choice.first.stack.slices[0].path.parent)
+    images = Choice(choice.first, choice.second)
     return replace(opened, notice=notice, ct_folder=folder, images=images)
 
 
@@ -234,8 +234,8 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
             credit=credit,
             notice=" ".join(filter(None, (case.notice, fault))),
             structures=structures,
-            mr_share=None if case.study.mr_fov is None else float(case.study.mr_fov.mean()),
-            lacks_offset=say_offset(case.study.ct.array),
+            mr_share=None if case.study.seen is None else float(case.study.seen.mean()),
+            lacks_offset=say_offset(case.study.first.array),
         )
 
 
@@ -275,7 +275,7 @@ def _structures(case: Case) -> tuple[tuple[Structure, ...], str]:
 
 def _mr_limits(study: Study) -> tuple[float, float] | None:
     """Robust contrast inside the MR's field of view."""
-    if study.mr is None:
+    if study.second is None:
         return None
-    low, high = np.percentile(study.mr.array[study.mr_fov], Config().mr_percentiles)
+    low, high = np.percentile(study.second.array[study.seen], Config().mr_percentiles)
     return float(low), float(max(high, low + 1e-6))

@@ -132,7 +132,7 @@ def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
     """Structures of the patient whose CT and MR are open, in one of their frames of reference."""
     choice = replace(patient.images, objects=(entry,))
     found = Scan((), (entry,))
-    if other_frames(choice, found) and entry.origin.patient == choice.ct.origin.patient:
+    if other_frames(choice, found) and entry.origin.patient == choice.first.origin.patient:
         raise UserError(
             f"{entry.label or entry.path.name} lies in another frame of reference than the CT and "
             "the MR: its contours may be at the wrong place. Open its folder with 'DICOM folder…' "

@@ -62,7 +62,7 @@ class MrPlacement(QObject):
     @property
     def available(self) -> bool:
         """Whether there is an MR that can be moved."""
-        return self._session.writable and self._session.case.study.mr_source is not None
+        return self._session.writable and self._session.case.study.second_source is not None
 
     @property
     def running(self) -> bool:
@@ -80,8 +80,8 @@ class MrPlacement(QObject):
 
         run_in_background(
             register,
-            study.ct.image(),
-            study.mr_source.image(),
+            study.first.image(),
+            study.second_source.image(),
             begin.array,
             partial(steps, "Registering the MR"),
             done=partial(self._on_found, steps),
@@ -107,7 +107,7 @@ class MrPlacement(QObject):
         """Move the MR right, down, to higher slices (mm) and clockwise (degrees) as it is seen."""
         self._check()
         study, dims = self._session.case.study, self._session.viewer.dims
-        centre = study.grid.to_patient(_middle(study.mr_fov))
+        centre = study.grid.to_patient(_middle(study.seen))
         matrix = nudged(self.current.array, study.grid, tuple(dims.order), centre, step)
         self._try(Registration.of(matrix, "by hand"))
 
@@ -156,7 +156,7 @@ class MrPlacement(QObject):
         self.show_edges(False)
         if self.trial is not None:
             self.trial = None
-            self._fusion.show_mr(self._session.case.study.mr.array)
+            self._fusion.show_mr(self._session.case.study.second.array)
         self._end()
 
     def _check(self) -> None:
@@ -240,7 +240,7 @@ class MrPlacement(QObject):
             self.changed.emit()
 
     def _show(self, study: Study, fit: Fit, edges: np.ndarray | None) -> None:
-        self._fusion.show_mr(study.mr.array)
+        self._fusion.show_mr(study.second.array)
         if self.edges is not None and edges is not None:
             self.edges.data = edges
         self.judged.emit(fit)

@@ -155,7 +155,7 @@ def proposed(case: Case, present: np.ndarray) -> Path | None:
     present : integer array (n,)
         Codes that have a stroke: a class without any is nothing that a model could know.
     """
-    if np.count_nonzero(present >= FIRST_CLASS) > 1 or case.study.mr is None:
+    if np.count_nonzero(present >= FIRST_CLASS) > 1 or case.study.second is None:
         return None
     fitting = (m for m in list_models() if m.built_in and m.card.classes == 2)
     return next((model.path for model in fitting), None)

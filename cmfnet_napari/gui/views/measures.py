@@ -136,9 +136,9 @@ def region_text(study: Study, axis: int, one: np.ndarray, other: np.ndarray) -> 
     region: Region | None = measure_region(study, axis, one, other)
     if region is None:
         return ""
-    lines = [f"{region.area / 100:.2f} cm²", f"CT {_words(region.ct)} HU"]
-    if region.mr is not None:
-        lines.append(f"MR {_words(region.mr)}")
+    lines = [f"{region.area / 100:.2f} cm²", f"CT {_words(region.first)} HU"]
+    if region.second is not None:
+        lines.append(f"MR {_words(region.second)}")
     return "\n".join(lines)
 
 

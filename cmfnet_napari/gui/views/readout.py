@@ -47,10 +47,10 @@ def value_text(study: Study, place: np.ndarray) -> str:
     if (index < 0).any() or (index >= grid.shape).any():
         return ""
     voxel = tuple(index)
-    values = f"CT {round(float(study.ct.array[voxel]))} HU"
-    if study.mr is not None:
-        inside = bool(study.mr_fov[voxel])
-        values += f"\nMR {study.mr.array[voxel]:.4g}" if inside else "\nMR: none here"
+    values = f"CT {round(float(study.first.array[voxel]))} HU"
+    if study.second is not None:
+        inside = bool(study.seen[voxel])
+        values += f"\nMR {study.second.array[voxel]:.4g}" if inside else "\nMR: none here"
     x, y, z = (
         f"{letters[int(value >= 0)]} {abs(value):.0f}"
         for letters, value in zip(_LETTERS, np.round(grid.to_patient(index)), strict=True)

@@ -59,7 +59,7 @@ def load_case(row: Row) -> LoadedCase:
     """
     try:
         study = open_study(row.ct, row.mr)
-        if lacks_offset(study.ct.array):
+        if lacks_offset(study.first.array):
             say(
                 f"{row.place}: the CT has no Hounsfield units; subtract {OFFSET} and save it again."
             )
@@ -155,7 +155,7 @@ def _same_images(cases: Sequence[LoadedCase]) -> Iterator[str]:
     """One CT under two names would be learnt from in one split and judged by in another."""
     owners: dict[str, Row] = {}
     for case in cases:
-        ct_only = replace(case.study, mr=None, mr_fov=None)
+        ct_only = replace(case.study, second=None, seen=None)
         owner = owners.setdefault(ct_only.content_hash, case.row)
         if owner.case != case.row.case:
             yield (

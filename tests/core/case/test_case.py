@@ -57,9 +57,9 @@ def test_reopened_it_is_the_same(tmp_path, study):
     assert again.study.content_hash == study.content_hash
     assert again.study.source_grid == study.source_grid
     assert again.study.grid.same_place(study.grid)
-    np.testing.assert_array_equal(again.study.ct.array, study.ct.array)
-    np.testing.assert_array_equal(again.study.mr.array, study.mr.array)
-    np.testing.assert_array_equal(again.study.mr_fov, study.mr_fov)
+    np.testing.assert_array_equal(again.study.first.array, study.first.array)
+    np.testing.assert_array_equal(again.study.second.array, study.second.array)
+    np.testing.assert_array_equal(again.study.seen, study.seen)
     np.testing.assert_array_equal(again.scribbles(), painted)
     assert again.classes == classes
     assert again.class_names == ["Tumour", "Oedema"]
@@ -69,8 +69,8 @@ def test_ct_alone(tmp_path, oblique_grid):
     study = make_study(oblique_grid, mr=False)
     create_case(tmp_path / "a", study).close()
     again = open_case(tmp_path / "a").study
-    assert again.mr is None
-    assert again.mr_fov is None
+    assert again.second is None
+    assert again.seen is None
 
 
 def test_a_worker_reads_along(tmp_path, study):
@@ -234,9 +234,9 @@ def test_an_image_too_many_or_too_few_is_noticed(tmp_path, study, oblique_grid):
 
 def test_a_killed_import_leaves_nothing_to_the_next_patient(tmp_path, study, oblique_grid):
     (tmp_path / "a" / "study").mkdir(parents=True)  # as earlier versions were killed
-    sitk.WriteImage(study.mr.image(), str(tmp_path / "a" / "study" / "mr.nrrd"))
+    sitk.WriteImage(study.second.image(), str(tmp_path / "a" / "study" / "mr.nrrd"))
     create_case(tmp_path / "a", make_study(oblique_grid, mr=False)).close()
-    assert open_case(tmp_path / "a").study.mr is None
+    assert open_case(tmp_path / "a").study.second is None
     assert sorted(os.listdir(tmp_path)) == ["a"]
 
 
@@ -331,7 +331,7 @@ def test_a_case_is_the_users_alone_whatever_the_umask(tmp_path, study):
         case.save_classes(case.classes)
         append_line(case.new_run("quick") / "events.jsonl", "{}")
         write_scores(case.folder / "scores.csv", {"Tumour": 1.0}, None)
-        save_structures(case, [Structure("Bladder", "#00ff00", study.ct.array > 40)])
+        save_structures(case, [Structure("Bladder", "#00ff00", study.first.array > 40)])
         case.journal._opened = None  # as another program replaces the file
         with pytest.raises(UserError, match=r"strokes\.open-1\.sqlite"):
             paint(case, (2, 3, slice(1, 7)), 3)

@@ -64,7 +64,7 @@ def test_two_classes_seen_by_ct_and_by_mr(study, scribbles):
 
 
 def test_limits_of_the_mr_that_are_known_change_nothing(study, scribbles):
-    limits = tuple(np.percentile(study.mr.array, (1, 99)))
+    limits = tuple(np.percentile(study.second.array, (1, 99)))
     np.testing.assert_array_equal(
         whole(provisional_contour(study, scribbles)),
         whole(provisional_contour(study, scribbles, limits)),
@@ -79,7 +79,7 @@ def test_coarser_voxels_give_nearly_the_same(study, scribbles):
 
 def test_ct_alone_and_air_as_the_only_background(study, scribbles):
     """All that is known: the tumour is here, and air is not tumour."""
-    alone = Study(study.ct, None, None, study.grid)
+    alone = Study(study.first, None, None, study.grid)
     only = np.where(scribbles == 2, scribbles, 0).astype(np.uint8)
     labels = whole(provisional_contour(alone, only))
     assert (labels[ball((7, 24, 20), 10)] == 1).all()

@@ -76,7 +76,7 @@ def test_structures_of_ct_and_mr_lie_on_the_ct(tmp_path):
         assert structure.mask.sum() * grid.voxel_ml == pytest.approx(BALL_ML, rel=0.08)
     assert [s.name for s in loaded.structures] == ["GTV CT", "GTV MR"]
     assert loaded.structures[0].color == "#009e73"
-    tumour = loaded.study.mr.array[loaded.structures[0].mask]
+    tumour = loaded.study.second.array[loaded.structures[0].mask]
     assert np.median(tumour) == 700
 
 
@@ -96,7 +96,7 @@ def test_a_registration_object_places_the_mr_and_what_is_drawn_on_it(tmp_path):
     assert loaded.registration.how == "registration object"
     for structure in loaded.structures:
         np.testing.assert_allclose(middle(structure.mask, loaded.study.grid), CENTRE, atol=0.5)
-    assert np.median(loaded.study.mr.array[loaded.structures[0].mask]) == 700
+    assert np.median(loaded.study.second.array[loaded.structures[0].mask]) == 700
 
 
 def test_contours_in_another_frame_are_asked_about(tmp_path):
@@ -267,9 +267,9 @@ def test_command_with_chosen_series(tmp_path):
 def test_command_with_files(tmp_path):
     loaded, _ = read_patient([write_patient(tmp_path / "d")])
     study = loaded.study
-    for name, volume in (("ct", study.ct), ("mr", study.mr)):
+    for name, volume in (("ct", study.first), ("mr", study.second)):
         save_labels(volume.array, study, tmp_path / f"{name}.nii.gz")
     files = tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz"
     result = run("import", *files, "--case", tmp_path / "case", "--json")
     assert result.exit_code == 0, result.output
-    assert open_case(tmp_path / "case").study.mr is not None
+    assert open_case(tmp_path / "case").study.second is not None

@@ -167,6 +167,6 @@ def test_a_ct_without_offset_is_said_and_the_offset_is_subtracted(dock, patient,
     first = dock.session.case.folder
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.open_panel.subtract_button.click()
-    np.testing.assert_array_equal(dock.session.case.study.ct.array, stored.astype(int) - 1024)
+    np.testing.assert_array_equal(dock.session.case.study.first.array, stored.astype(int) - 1024)
     assert not dock.open_panel.subtract_button.isVisibleTo(dock.open_panel)
     assert dock.session.case.folder != first

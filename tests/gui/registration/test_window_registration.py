@@ -117,18 +117,18 @@ def test_looked_at_tried_and_discarded(opened, settle):
     opened.workbench.mr_placement.nudge((4, 0, 0, 0))
     settle()
     assert not np.array_equal(shown(session), before)
-    np.testing.assert_array_equal(session.case.study.mr.array, before)  # nothing is kept yet
+    np.testing.assert_array_equal(session.case.study.second.array, before)  # nothing is kept yet
     panel.discard_button.click()
     settle()
     np.testing.assert_allclose(shown(session), before, atol=1e-3)
-    assert session.mr_layer.data is session.case.study.mr.array
+    assert session.mr_layer.data is session.case.study.second.array
     assert not panel.trial.isVisibleTo(panel)
     assert opened.workbench.mr_placement.trial is None
 
 
 def test_a_trial_is_seen_in_squares_and_ends_with_the_patient(opened, settle):
     session = opened.session
-    layer, kept = session.mr_layer, session.case.study.mr.array
+    layer, kept = session.mr_layer, session.case.study.second.array
     opened.workbench.fusion.set_board(True)
     opened.workbench.mr_placement.nudge((4, 0, 0, 0))
     settle()
@@ -196,7 +196,7 @@ def test_a_place_off_the_ct_is_refused_and_the_mr_goes_back(opened, settle, pati
     assert opened.workbench.mr_placement.trial is None
     np.testing.assert_allclose(shown(session), before, atol=1e-3)
     straight = study_from_images(read_image(patient.ct), read_image(patient.mr))
-    np.testing.assert_allclose(before, straight.mr.array, atol=1e-3)
+    np.testing.assert_allclose(before, straight.second.array, atol=1e-3)
 
 
 def test_no_mr_no_panel(dock, patient, qtbot):
@@ -226,7 +226,7 @@ def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
     session = opened.session
     fov = np.zeros(SHAPE, bool)
     fov[5:8, 2:19, 3:14] = True
-    monkeypatch.setattr(session.patient.case, "study", replace(session.case.study, mr_fov=fov))
+    monkeypatch.setattr(session.patient.case, "study", replace(session.case.study, seen=fov))
     opened.workbench.mr_placement.nudge((0, 0, 0, 90))
     centre = session.case.study.grid.to_patient(np.array([6.0, 10.0, 8.0]))
     matrix = opened.workbench.mr_placement.trial.array

@@ -41,7 +41,7 @@ def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
     differ = abs(ct_only - mr_only) > 20
     assert 0.2 < from_mr[differ].mean() < 0.8
     hand.press("K")
-    assert mr.data is session.case.study.mr.array  # the layer's own again
+    assert mr.data is session.case.study.second.array  # the layer's own again
     assert controls.slider.value() == 50
 
     mr.opacity = 0.3  # napari's own controls

@@ -73,7 +73,7 @@ def test_scribbles_are_trained_from_and_the_mask_beside_them_judges(folder):
     np.testing.assert_array_equal(case.reference, labels(1, 2))
     assert case.targets.dtype == case.reference.dtype == np.uint8
     assert not case.dense
-    assert case.study.mr is not None
+    assert case.study.second is not None
     assert case.study.grid.axis_letters == (("I", "S"), ("A", "P"), ("R", "L"))
 
 
@@ -218,4 +218,4 @@ def test_real_patients(test_data, tmp_path):
     assert [first.row.case, second.row.split] == ["STS_002", "test"]
     gtv = sitk.GetArrayFromImage(sitk.ReadImage(str(cases / "STS_002" / "gtv.nii.gz")))
     assert (first.targets == 1).sum() == (gtv == 1).sum() > 0
-    assert first.targets.shape == first.study.ct.array.shape
+    assert first.targets.shape == first.study.first.array.shape

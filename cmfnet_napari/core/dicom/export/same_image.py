@@ -33,9 +33,9 @@ def check_same_image(reference: Reference, study: Study) -> None:
     UserError
         It is another image, and so perhaps another patient.
     """
-    drawn_on = [to_source_image(study.ct.array, study)]
-    if study.mr_source is not None:
-        drawn_on.append(study.mr_source.image())
+    drawn_on = [to_source_image(study.first.array, study)]
+    if study.second_source is not None:
+        drawn_on.append(study.second_source.image())
     _check(reference, drawn_on)
 
 

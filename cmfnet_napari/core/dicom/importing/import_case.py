@@ -75,7 +75,7 @@ def read_patient(
         return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
     choice = _choose(found, ct, mr, structures, automatic, any_frame)
-    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    images = [image for image in (choice.first, choice.second) if image is not None]
     loaded = load(choice, found, progress)
     used: list[ImageSeries | DicomObject] = [*images, *choice.objects]
     frames = {image.origin.frame_uid for image in images}
@@ -104,7 +104,7 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
     """
     loaded = replace(loaded, study=loaded.study.less(subtract))
     with hear() as said:
-        say_offset(loaded.study.ct.array)
+        say_offset(loaded.study.first.array)
     loaded.notes.extend(said)
     case = create_case(folder, loaded.study, loaded.registration)
     try:

@@ -46,8 +46,8 @@ class Choice:
 
     Attributes
     ----------
-    ct, mr : ImageSeries
-        The MR may be missing.
+    first, second : ImageSeries
+        The second may be missing.
     objects : tuple of DicomObject
         Structure sets and segmentations to load.
     names : frozenset of (str, str)
@@ -58,8 +58,8 @@ class Choice:
         The user said that contours of another frame of reference lie as they are written.
     """
 
-    ct: ImageSeries
-    mr: ImageSeries | None = None
+    first: ImageSeries
+    second: ImageSeries | None = None
     objects: tuple[DicomObject, ...] = ()
     names: frozenset[tuple[str, str]] = frozenset()
     register: bool = False
@@ -99,15 +99,15 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
         `progress` answered False.
     """
     check_objects(choice, found)
-    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    images = [image for image in (choice.first, choice.second) if image is not None]
     check_readable(images, found)
     notes = [f"{image.name}: {note}" for image in images for note in image.stack.notes]
     notes += [note for image in images for note in missing_slices(image, found)]
     notes += left_out_notes(found.left_out)
-    ct = _read(choice.ct, progress)
+    ct = _read(choice.first, progress)
     mr, registration = None, None
-    if choice.mr is not None:
-        mr = _read(choice.mr, progress)
+    if choice.second is not None:
+        mr = _read(choice.second, progress)
         registration = place(choice, found, ct, mr, progress)
     matrix = None if registration is None else registration.array
     study = study_from_images(ct, mr, matrix)
@@ -157,7 +157,7 @@ def other_frames(choice: Choice, found: Scan) -> list[str]:
     list of str
         What messages call each: its name, and its structure set.
     """
-    known = {image.origin.frame_uid for image in (choice.ct, choice.mr) if image}
+    known = {image.origin.frame_uid for image in (choice.first, choice.second) if image}
     to_ct = cache(partial(_to_ct, choice, found))  # objects are read once, not for each structure
     asked = []
     for entry in choice.objects:
@@ -188,7 +188,7 @@ def place(
     UserError
         Two frames of reference, and neither an object nor `Choice.register`.
     """
-    shared = choice.mr is not None and same_frame(choice.ct, choice.mr)
+    shared = choice.second is not None and same_frame(choice.first, choice.second)
     given: Doubles | None = np.eye(4) if shared else _from_object(choice, found)
     if choice.register:
         matrix = register(ct, mr, given, lambda share: progress("Registering the MR", share))
@@ -211,15 +211,15 @@ def needs_registration(ct: ImageSeries, mr: ImageSeries, found: Scan) -> bool:
 
 def _from_object(choice: Choice, found: Scan) -> Doubles | None:
     """The matrix from CT points to MR points in a REG object of the patient."""
-    if choice.mr is None:
+    if choice.second is None:
         return None
-    return _related(choice, found, choice.ct.origin.frame_uid, choice.mr.origin.frame_uid)
+    return _related(choice, found, choice.first.origin.frame_uid, choice.second.origin.frame_uid)
 
 
 def _to_ct(choice: Choice, found: Scan, frame: str) -> Doubles | None:
     """The matrix from CT points to points of a frame, where a REG object that can be read knows."""
     try:
-        return _related(choice, found, choice.ct.origin.frame_uid, frame)
+        return _related(choice, found, choice.first.origin.frame_uid, frame)
     except UserError:  # deformable, or damaged
         return None
 
@@ -228,7 +228,7 @@ def _related(choice: Choice, found: Scan, first: str, second: str) -> Doubles | 
     """The matrix from points of one frame to those of another in a REG object of the patient."""
     frames = {s.uid: i.origin.frame_uid for i in found.images for s in i.stack.slices}
     for entry in found.of_kind(REGISTRATION):
-        if entry.origin.patient != choice.ct.origin.patient:
+        if entry.origin.patient != choice.first.origin.patient:
             continue
         matrices = read_registration(entry.path, frames)
         matrix = matrices.between(first, second)
@@ -245,8 +245,8 @@ def check_objects(choice: Choice, found: Scan) -> None:
     UserError
         Says which.
     """
-    own = choice.ct.origin.patient
-    if choice.mr is not None and choice.mr.origin.patient != own:
+    own = choice.first.origin.patient
+    if choice.second is not None and choice.second.origin.patient != own:
         raise UserError("CT and MR are of two patients. Choose both of one patient.")
     for entry in choice.objects:
         if entry.origin.patient != own:
@@ -282,9 +282,9 @@ def _structures(
 
         def move(frame: str, entry: DicomObject = entry) -> Doubles | None:
             frame = frame or entry.origin.frame_uid
-            if choice.mr is not None and _of_mr(frame, entry, choice.ct, choice.mr):
+            if choice.second is not None and _of_mr(frame, entry, choice.first, choice.second):
                 return matrix
-            if frame == choice.ct.origin.frame_uid:
+            if frame == choice.first.origin.frame_uid:
                 return None
             return to_ct(frame)
 
@@ -340,7 +340,7 @@ def _masks(
 
 def _drawn_on(entry: DicomObject, choice: Choice) -> Stack | None:
     """The slices that an object says it was drawn on, if they are open."""
-    images = (image for image in (choice.ct, choice.mr) if image is not None)
+    images = (image for image in (choice.first, choice.second) if image is not None)
     return next((image.stack for image in images if image.origin.uid in entry.series), None)
 
 
