@@ -1,4 +1,4 @@
-"""What an ellipse on a slice holds: area, and the values of CT and MR in it."""
+"""What an ellipse on a slice holds: area, and the values of the images in it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Region:
     area : float
         Of its voxels, mm².
     first : Values
-        HU.
+        Of the first image, in its units.
     second : Values or None
-        None: there is no MR, or it has no data in the ellipse.
+        None: there is no second image, or it has no data in the ellipse.
     """
 
     area: float
@@ -79,11 +79,11 @@ def measure_region(study: Study, axis: int, one: Doubles, other: Doubles) -> Reg
     if not inside.any():
         return None
     sides = [study.grid.spacing[a] for a in range(3) if a != axis]
-    mr = None
+    second = None
     if study.second is not None and study.seen is not None and (inside & study.seen).any():
-        mr = _values(study.second.array[inside & study.seen])
+        second = _values(study.second.array[inside & study.seen])
     area = float(inside.sum() * sides[0] * sides[1])
-    return Region(area, _values(study.first.array[inside]), mr)
+    return Region(area, _values(study.first.array[inside]), second)
 
 
 def _values(values: np.ndarray) -> Values:

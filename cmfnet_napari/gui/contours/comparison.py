@@ -113,7 +113,7 @@ class Comparison(QObject):
         self._use("layer", labels, self._session.case.order.numbers, layer)
 
     def use_file(self, path: str, structure: str = "") -> None:
-        """Compare with a contour from a file: of labels on the CT's grid, RTSTRUCT or SEG.
+        """Compare with a contour from a file: of labels on the first image's grid, RTSTRUCT or SEG.
 
         Parameters
         ----------

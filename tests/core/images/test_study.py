@@ -170,7 +170,7 @@ def test_mr_of_somebody_else(oblique_grid):
     ct = oblique_grid.to_image(noise(oblique_grid.shape))
     far = Grid((9, 8, 7), origin=(900.0, 0.0, 0.0))
     with pytest.raises(UserError, match=r"The MR covers 0 % of the CT \(CT 17×13×11.*MR 7×8×9"):
-        study_from_images(ct, far.to_image(noise(far.shape)))
+        study_from_images(ct, far.to_image(noise(far.shape)), modalities=("CT", "MR"))
 
 
 @pytest.mark.parametrize("which", ["The CT", "The MR"])
@@ -182,7 +182,7 @@ def test_constant_or_nan_images(oblique_grid, which):
     for bad, words in ((flat, "is 7 in every voxel"), (oblique_grid.to_image(holed), "1 voxels")):
         pair = (bad, good) if which == "The CT" else (good, bad)
         with pytest.raises(UserError, match=f"{which}.*{words}"):
-            study_from_images(*pair)
+            study_from_images(*pair, modalities=("CT", "MR"))
 
 
 def test_hash_names_voxels_and_place(oblique_grid):

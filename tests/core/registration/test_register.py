@@ -13,7 +13,7 @@ from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.images.volume import read_image
-from cmfnet_napari.core.registration.edges import mr_edges
+from cmfnet_napari.core.registration.edges import second_edges
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration, judge
 from tests.conftest import rotation
@@ -199,7 +199,7 @@ def test_what_speaks_against_a_place(pair):
 
 def test_edges_of_the_mr(pair):
     study = study_from_images(*pair)
-    outline = mr_edges(study)
+    outline = second_edges(study)
     assert 0.02 < outline[study.seen].mean() < 0.12
     assert not outline[~study.seen].any()
     at = np.argwhere(outline)
