@@ -206,11 +206,9 @@ def _round(folder: Path, seed: int, chance: random.Random, outcome: Outcome) -> 
 
 
 def _wait_for_state(folder: Path) -> None:
-    """Until a fit can be gone on with, or has ended."""
-    end = time.monotonic() + START_SECONDS
+    """Until a fit can be gone on with; one that ended meanwhile is not waited for long."""
+    end = time.monotonic() + ORPHAN_SECONDS
     while not list(folder.glob("cases/*/runs/*/state.pt")) and time.monotonic() < end:
-        if list(folder.glob(f"cases/*/runs/*/{MODEL_FILE}")):
-            return
         time.sleep(0.05)
 
 
