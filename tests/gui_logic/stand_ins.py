@@ -277,7 +277,8 @@ def patient(value=40, strokes=None, shape=CT_SHAPE, spacing=(1.0, 1.0, 1.0)):
     """A CT with the case it has, or a new one."""
     ct = sitk.GetImageFromArray(np.arange(np.prod(shape), dtype=np.int16).reshape(shape) + value)
     ct.SetSpacing(spacing[::-1])
-    return prepare(study_from_images(sitk.Cast(ct, sitk.sitkInt16)), strokes)
+    image = sitk.Cast(ct, sitk.sitkInt16)
+    return prepare(study_from_images(image, modalities=("CT", "")), strokes)
 
 
 def come(session, load):
