@@ -10,10 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmfnet_napari import api
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 
 if TYPE_CHECKING:
     from cmfnet_napari.core.images.study import Study
+
+
+def _known(modality: str) -> str:
+    """Refuse what is no modality as wrong use."""
+    if not modality:
+        return modality
+    from cmfnet_napari.core.images.modality import parse_modalities
+
+    try:
+        parse_modalities(modality.split(","))
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from error
+    return modality
+
 
 Image = Annotated[
     Path,
@@ -27,7 +42,8 @@ Mr = Annotated[Path | None, typer.Option(help="The second image, if it is an MR"
 Modality = Annotated[
     str,
     typer.Option(
-        help="What the images are: CT, MR or PT, two with a comma; else their headers or values say"
+        callback=_known,
+        help="What the images are: CT, MR or PT, two with a comma; else headers or values tell",
     ),
 ]
 Subtract = Annotated[
