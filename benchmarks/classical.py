@@ -21,7 +21,6 @@ from cmfnet_napari.core.clues.race import race as minimum_costs
 from cmfnet_napari.core.clues.race import with_air
 from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.fit.config import make_config
-from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.data.prepare import Inputs, make_frame, make_inputs
@@ -125,7 +124,7 @@ def _images(inputs: Inputs) -> list[np.ndarray]:
 
 
 def _body(inputs: Inputs, study: Study) -> np.ndarray:
-    return inputs.frame.coarsen(body_mask(study.ct))[0, 0].numpy() >= 0.5
+    return inputs.frame.coarsen(study.body)[0, 0].numpy() >= 0.5
 
 
 def _finish(inputs: Inputs, scribbles: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -44,6 +44,7 @@ from cmfnet_napari.learning.predict.any_structure import read_strokes
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 USERS = {**STYLES, "coronal": replace(STYLES["careful"], across=1)}
 _BINS = 10  # of chances, for the calibration
+_LEFT_OUT = {"": "", "first": "ct", "second": "mr"}  # both lie on one grid
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def main(
 ) -> None:
     """Contour, judge, show the means."""
     folders = sorted((DATA / "sts" / "cases").glob("STS_*"))[every - 1 :: every]
+    if without not in _LEFT_OUT:
+        raise SystemExit("--without takes first or second")
     if not folders:
         raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
     out.mkdir(parents=True, exist_ok=True)
@@ -90,13 +93,9 @@ def main(
 
 
 def _open(folder: Path, without: str) -> tuple[Study, np.ndarray]:
-    study = open_study(folder / "ct.nii.gz", folder / "mr.nii.gz")
-    truth = load_labels(folder / "gtv.nii.gz", study.grid) > 0
-    if without == "second":
-        study = open_study(folder / "ct.nii.gz")
-    elif without:
-        raise SystemExit("--without takes second: a study without a CT cannot be opened yet")
-    return study, truth
+    images = [folder / f"{name}.nii.gz" for name in ("ct", "mr") if name != _LEFT_OUT[without]]
+    study = open_study(*images)
+    return study, load_labels(folder / "gtv.nii.gz", study.grid) > 0
 
 
 def _judge(
@@ -131,7 +130,7 @@ def _judge(
 def _resized(study: Study, size: float) -> Study:
     """The same voxels, so many times as large."""
     grid = replace(study.grid, spacing=tuple(size * mm for mm in study.grid.spacing))
-    return replace(study, ct=replace(study.ct, grid=grid), mr_source=None)
+    return replace(study, first=replace(study.first, grid=grid), second_source=None)
 
 
 def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:

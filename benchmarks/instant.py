@@ -33,8 +33,7 @@ from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.geometry.boxes import bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
-from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.core.images.study import Study, limits_of, load_labels, open_study, unit_pair
 from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
 
@@ -63,7 +62,8 @@ def main(
 
 def _compare(study: Study, truth: np.ndarray, style: str) -> list[str]:
     scribbles = draw(truth, study, STYLES[style])
-    limits = tuple(np.percentile(study.mr.array[study.mr_fov], Config().mr_percentiles))
+    config = Config()
+    limits = limits_of(study, config.ct_window, config.mr_percentiles)
     provisional_contour(study, scribbles, limits)
     seconds, found = _timed(lambda: provisional_contour(study, scribbles, limits))
     quick = np.zeros(truth.shape, bool)
@@ -79,8 +79,7 @@ def _all_voxels(study: Study, scribbles: np.ndarray) -> np.ndarray:
     margin = tuple(round(MARGIN_MM / s) for s in grid.spacing)
     region = grow(bounding_box(scribbles >= FIRST_CLASS), margin, grid.shape)
     images = [
-        ct_to_unit(study.ct.array, config.ct_window)[region],
-        mr_to_unit(study.mr.array, study.mr_fov, config.mr_percentiles)[region],
+        unit[region] for unit in unit_pair(study, config.ct_window, config.mr_percentiles)[:2]
     ]
     targets = to_targets(scribbles[region])
     looks = appearance(images, targets, 2)
@@ -97,7 +96,10 @@ def _clinical(extent_mm: float) -> float:
     grid = Grid(CLINICAL, (3.0, 0.98, 0.98))
     ct = rng.normal(40, 20, CLINICAL).astype(np.int16)
     study = Study(
-        Volume(ct, grid), Volume(ct.astype(np.float32), grid), np.ones(CLINICAL, bool), grid
+        Volume(ct, grid, "CT"),
+        Volume(ct.astype(np.float32), grid, "MR"),
+        np.ones(CLINICAL, bool),
+        grid,
     )
     scribbles = np.zeros(CLINICAL, np.uint8)
     reach = [round(extent_mm / 2 / s) for s in grid.spacing]

@@ -26,7 +26,7 @@ OTHERS = 1, 5, 9  # how many patients further on
 
 def with_mr(study: Study, mr: np.ndarray, fov: np.ndarray) -> Study:
     """The study with another MR."""
-    return replace(study, mr=Volume(mr, study.grid, "MR"), mr_fov=fov)
+    return replace(study, second=Volume(mr, study.grid, "MR"), seen=fov)
 
 
 def placed(array: np.ndarray, shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
@@ -43,7 +43,7 @@ def moved(study: Study, axis: int, mm: float) -> Study:
     """The MR moved along an axis, its field of view with it."""
     start = [0, 0, 0]
     start[axis] = round(mm / study.grid.spacing[axis])
-    arrays = study.mr.array, study.mr_fov
+    arrays = study.second.array, study.seen
     return with_mr(study, *(placed(a, study.grid.shape, tuple(start)) for a in arrays))
 
 
@@ -51,7 +51,7 @@ def swapped(study: Study, other: Study) -> Study:
     """Another patient's MR, middle on middle."""
     shape = study.grid.shape
     start = tuple((n - m) // 2 for n, m in zip(shape, other.grid.shape, strict=True))
-    return with_mr(study, *(placed(a, shape, start) for a in (other.mr.array, other.mr_fov)))
+    return with_mr(study, *(placed(a, shape, start) for a in (other.second.array, other.seen)))
 
 
 def faults(studies: list[Study], number: int) -> Iterator[tuple[str, Study]]:
@@ -64,7 +64,7 @@ def faults(studies: list[Study], number: int) -> Iterator[tuple[str, Study]]:
                 if mm < study.grid.shape[axis] * study.grid.spacing[axis] / 2:
                     yield f"{mm} mm {name}", moved(study, axis, sign * mm)
     for axis, name in enumerate(("head–foot", "front–back", "left–right")):
-        arrays = (np.flip(a, axis) for a in (study.mr.array, study.mr_fov))
+        arrays = (np.flip(a, axis) for a in (study.second.array, study.seen))
         yield f"flipped {name}", with_mr(study, *arrays)
     for step in OTHERS:
         yield "another patient's", swapped(study, studies[(number + step) % len(studies)])

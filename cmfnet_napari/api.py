@@ -4,7 +4,7 @@ The command line calls the same functions. Everything else in the package may ch
 notice. Nothing is imported before a function needs it: torch by `fit` and `predict` alone.
 
 Arrays have the axes (z, y, x): slices towards the head, rows towards the back, columns towards the
-patient's left, whatever order the CT's file has. Lengths are millimetres, volumes millilitres.
+patient's left, whatever order the file has. Lengths are millimetres, volumes millilitres.
 Scribbles: 0 unlabelled, 1 background, 2, 3, … the classes. Labels of a contour: 0 background, 1,
 2, … the classes in order.
 """
@@ -41,11 +41,11 @@ class FitResult:
     model : Path
         Weights and card, one safetensors file.
     prediction : Path
-        Labels, uint8, on the CT's grid as it lies in its file.
+        Labels, uint8, on the first image's grid as it lies in its file.
     probabilities : Path
         That a voxel is not background, float32, 0 … 1, on the same grid.
     disagreement : Path or None
-        How far the branches for CT and MR are apart, uint8, percent; None when not compared.
+        How far the branches for both images are apart, uint8, percent; None when not compared.
     volumes_ml : dict of str to float
         Volume of every class by its name, ml.
     steps : int
@@ -82,46 +82,69 @@ class FitResult:
         return values | {"disagreement": str(self.disagreement or "")}
 
 
-def open_study(ct: str | Path, mr: str | Path | None = None, *, subtract: float = 0.0) -> Study:
-    """Read a CT and, if there is one, an MR, and put both on the CT's grid.
+def open_study(
+    first: str | Path,
+    second: str | Path | None = None,
+    *,
+    mr: str | Path | None = None,
+    modalities: Sequence[str] = (),
+    subtract: float = 0.0,
+) -> Study:
+    """Read one image of a patient or two, and put both on the first one's grid.
+
+    Any pair will do: CT and MR, two MR sequences, CT and PET, or one of them alone.
 
     Parameters
     ----------
-    ct : path
-        NIfTI, NRRD, MHA/MHD, or the folder of a DICOM series. Hounsfield units.
+    first : path
+        The image that is drawn on: NIfTI, NRRD, MHA/MHD, or the folder of a DICOM series. A CT is
+        in Hounsfield units; the units of others do not matter.
+    second : path, optional
+        The same of an image that lies on the first already. It needs no grid in common with it; it
+        is interpolated linearly.
     mr : path, optional
-        The same of an MR that lies on the CT already. It needs no grid in common with it; it is
-        interpolated linearly. Its units do not matter.
+        A second image that is an MR.
+    modalities : sequence of str
+        What the images are, ``"CT"``, ``"MR"`` or ``"PT"``, the first one's first. Where nothing
+        is said, DICOM headers tell; else the values, which tell a CT from the others alone: a
+        warning says what was guessed.
     subtract : float
-        Taken from the CT's values: 1024 where they lack the offset of Hounsfield units, which is
-        said in a warning.
+        Taken from the first image's values: 1024 where those of a CT lack the offset of Hounsfield
+        units, which is said in a warning.
 
     Returns
     -------
     Study
-        ``ct`` and ``mr`` with ``array`` (z, y, x), and the ``grid`` they share.
+        ``first`` and ``second`` with ``array`` (z, y, x), ``modality`` and ``unit``, and the
+        ``grid`` they share.
 
     Raises
     ------
     UserError
         A file is missing, damaged, or no 3D image; slices are missing or uneven; values are not
-        finite; the MR does not meet the CT.
+        finite; the second image does not meet the first; there is no such modality.
+    TypeError
+        Both `second` and `mr` are given.
     """
     from cmfnet_napari.core.images import study
-    from cmfnet_napari.core.images.hounsfield import say_offset
+    from cmfnet_napari.core.images.modality import parse_modalities
 
-    opened = study.open_study(ct, mr).less(subtract)
-    say_offset(opened.ct.array)
+    if second is not None and mr is not None:
+        raise TypeError("a study has one second image: give either second or mr")
+    one, other = parse_modalities(modalities)
+    kinds = one, other or ("MR" if mr is not None else "")
+    opened = study.open_study(first, mr if second is None else second, kinds).less(subtract)
+    study.check_offset(opened)
     return opened
 
 
 def load_scribbles(path: str | Path, study: Study) -> np.ndarray:
-    """Read strokes that were drawn on the CT.
+    """Read strokes that were drawn on the first image.
 
     Parameters
     ----------
     path : path
-        NIfTI, NRRD or MHA on the CT's grid, axes in any order: 0 unlabelled, 1 background,
+        NIfTI, NRRD or MHA on the first image's grid, axes in any order: 0 unlabelled, 1 background,
         2, 3, … the classes.
     study : Study
         The patient they are of.
@@ -134,7 +157,7 @@ def load_scribbles(path: str | Path, study: Study) -> np.ndarray:
     Raises
     ------
     UserError
-        Unreadable, on another grid than the CT, or a value is no code.
+        Unreadable, on another grid than the first image, or a value is no code.
     """
     from cmfnet_napari.core.strokes.scribbles import check_codes
 
@@ -142,12 +165,12 @@ def load_scribbles(path: str | Path, study: Study) -> np.ndarray:
 
 
 def load_labels(path: str | Path, study: Study) -> np.ndarray:
-    """Read a contour, such as a reference, or any other image on the CT's grid.
+    """Read a contour, such as a reference, or any other image on the first one's grid.
 
     Parameters
     ----------
     path : path
-        NIfTI, NRRD or MHA on the CT's grid, axes in any order.
+        NIfTI, NRRD or MHA on the first image's grid, axes in any order.
     study : Study
         The patient it is of.
 
@@ -159,15 +182,15 @@ def load_labels(path: str | Path, study: Study) -> np.ndarray:
     Raises
     ------
     UserError
-        Unreadable, or on another grid than the CT.
+        Unreadable, or on another grid than the first image.
     """
     from cmfnet_napari.core.images import study as studies
 
-    return studies.load_values(path, study.grid)
+    return studies.load_values(path, study.grid, study.names[0])
 
 
 def save_labels(labels: np.ndarray, study: Study, path: str | Path) -> Path:
-    """Write labels, scribbles or probabilities on the CT's grid as it lies in its file.
+    """Write labels, scribbles or probabilities on the first image's grid as it lies in its file.
 
     Parameters
     ----------
@@ -278,6 +301,8 @@ def fit(
 
     strokes = _strokes(scribbles, study)
     config = config or make_config(base=base)
+    if base is not None:
+        _say_other_images(base, study)
     run = run_folder(Path(out))
     hooks = Hooks()
     hooks.emit = on_event or hooks.emit
@@ -319,7 +344,7 @@ def predict(
     memory_gib : float, optional
         Memory it may use, GiB; else a share of what is free.
     disagreement : bool
-        Compute how far the branches for CT and MR are apart, too.
+        Compute how far the branches for both images are apart, too.
     device : str
         As in `fit`.
 
@@ -341,6 +366,7 @@ def predict(
     from cmfnet_napari.learning.predict.predictor import predict_study
 
     network, card = load_model(model, pick_device(device))
+    _say_other_images(model, study)
     memory = None if memory_gib is None else memory_gib * 2**30
     given = run_scribbles(model, card, study) if scribbles is None else scribbles
     strokes = None if given is None else _strokes(given, study)
@@ -573,7 +599,7 @@ def export_as(
     how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
     overwrite: bool = False,
-    ct: str | Path | None = None,
+    drawn_on: str | Path | None = None,
 ) -> Receipt:
     """As `export_rtstruct`; `kind` is ``rtstruct``, ``seg`` or ``nifti``."""
     from cmfnet_napari.core.contours.components import class_name
@@ -599,9 +625,18 @@ def export_as(
         image = to_source_image(_labels(labels, study, "the contour"), study)
     rois = make_rois(classes_in(image), names, types)
     series_found = read_reference(Path(reference), series, image)
-    check_drawn_on(series_found, study, ct, labels)
+    check_drawn_on(series_found, study, drawn_on, labels)
     maker = Maker(model, how or ("AUTOMATIC" if itself else "SEMIAUTOMATIC"), by_hand)
     return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
+
+
+def _say_other_images(model: str | Path, study: Study) -> None:
+    """Warn that a model was taught on other images than a study has."""
+    from cmfnet_napari.core.errors import say
+    from cmfnet_napari.core.fit.model_card import model_name, read_card, taught_otherwise
+
+    if words := taught_otherwise(read_card(model), model_name(model), study.kinds):
+        say(words)
 
 
 def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:
@@ -610,7 +645,8 @@ def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:
         return load_labels(labels, study)
     if labels.shape != study.grid.shape:
         raise UserError(
-            f"The array has the shape {labels.shape}, the CT {study.grid.shape} (z, y, x)."
+            f"The array has the shape {labels.shape}, the {study.names[0]} {study.grid.shape} "
+            "(z, y, x)."
         )
     return labels
 
@@ -643,7 +679,7 @@ def _evaluate_files(
     if not ours.grid.same_place(theirs.grid):
         raise UserError(
             f"{prediction.name} and {reference.name} are on different grids: "
-            f"{ours.grid.difference(theirs.grid)}. Export both on the CT."
+            f"{ours.grid.difference(theirs.grid)}. Export both on one image."
         )
     return judge(ours.array, theirs.array, ours.grid, names, tolerance_mm)
 

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from cmfnet_napari import api
-from cmfnet_napari.cli.options import Ct, Json, Mr, Subtract, print_result
+from cmfnet_napari.cli.options import (
+    Image,
+    Json,
+    Modality,
+    Mr,
+    Second,
+    Subtract,
+    open_images,
+    print_result,
+)
 from cmfnet_napari.core.files import JsonObject
 
 
@@ -29,9 +38,11 @@ def evaluate(
 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run that is complete")],
-    ct: Ct,
+    image: Image,
     out: Annotated[Path, typer.Option(help="PDF to write")],
+    second: Second = None,
     mr: Mr = None,
+    modality: Modality = "",
     subtract: Subtract = 0.0,
     reference: Annotated[Path | None, typer.Option(help="Contour to compare with")] = None,
     as_json: Json = False,
@@ -39,14 +50,16 @@ def report(
     """One page of PDF: pictures, volumes, agreement, what was looked at."""
     from cmfnet_napari.core.report.from_run import report_run
 
-    written = report_run(run, api.open_study(ct, mr, subtract=subtract), out, reference)
+    written = report_run(run, open_images(image, second, mr, modality, subtract), out, reference)
     print_result({"report": str(written)}, as_json)
 
 
 def scribble(
     mask: Annotated[Path, typer.Argument(help="0 background, 1, 2… classes")],
     out: Annotated[Path, typer.Option(help="Scribbles to write, on the mask's grid")],
-    ct: Annotated[Path | None, typer.Option(help="Keeps background inside the body")] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", "--ct", help="Keeps background inside the body")
+    ] = None,
     margin_mm: Annotated[float, typer.Option(help="Kept free around the masks")] = 10.0,
     coverage: Annotated[float, typer.Option(help="Background, percent of all voxels")] = 0.06,
     classes: Annotated[
@@ -63,35 +76,47 @@ def scribble(
 
     background = Erosion(margin_mm, coverage / 100, whole, seed)
     foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
-    print_result(scribble_masks(mask, out, ct, _numbers(classes), background, foreground), as_json)
+    print_result(
+        scribble_masks(mask, out, image, _numbers(classes), background, foreground), as_json
+    )
 
 
 def import_(
     paths: Annotated[
-        list[Path], typer.Argument(help="DICOM folders or files; or a CT file and an MR file")
+        list[Path], typer.Argument(help="DICOM folders or files; or one image file or two")
     ],
     case: Annotated[Path, typer.Option(help="New case folder")],
-    ct: Annotated[str | None, typer.Option(help="UID of the CT series; else proposed")] = None,
-    mr: Annotated[str | None, typer.Option(help="UID of the MR series, or none")] = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--first", "--ct", help="UID of the series that is drawn on; else proposed"),
+    ] = None,
+    second: Annotated[
+        str | None, typer.Option("--second", "--mr", help="UID of the second series, or none")
+    ] = None,
     structures: Annotated[
         bool, typer.Option("--structures", help="Load structure sets and segmentations too")
     ] = False,
     register: Annotated[
-        bool, typer.Option("--register", help="Register the MR to the CT, rigidly")
+        bool, typer.Option("--register", help="Register the second image to the first, rigidly")
     ] = False,
     any_frame: Annotated[
         bool,
         typer.Option("--any-frame", help="Place contours of another frame of reference as written"),
     ] = False,
+    modality: Modality = "",
     subtract: Subtract = 0.0,
     as_json: Json = False,
 ) -> None:
-    """A case folder from a patient's DICOM: CT, MR, registration, structures."""
+    """A case folder from a patient's DICOM: images, registration, structures."""
     from cmfnet_napari.cli.progress import step_progress
     from cmfnet_napari.core.dicom.importing.import_case import import_patient, read_patient
+    from cmfnet_napari.core.images.modality import parse_modalities
 
     with step_progress() as progress:
-        loaded, series = read_patient(paths, ct, mr, structures, register, any_frame, progress)
+        kinds = parse_modalities(modality.split(","))
+        loaded, series = read_patient(
+            paths, first, second, structures, register, any_frame, progress, kinds
+        )
     result = {"series": series, **import_patient(loaded, case, subtract)}
     for warning in result.get("registration", {}).get("warnings", []):
         print(f"cmfnet: warning: {warning}", file=sys.stderr)
@@ -121,8 +146,9 @@ def export(
     ] = False,
     series: Annotated[str, typer.Option(help="Series Instance UID, if there are several")] = "",
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there")] = False,
-    ct: Annotated[
-        Path | None, typer.Option(help="CT that was contoured: its voxels must be the series'")
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", "--ct", help="What was contoured: its voxels must be the series'"),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -147,7 +173,7 @@ def export(
         how="MANUAL" if manual else "AUTOMATIC" if automatic else None,
         series=series,
         overwrite=overwrite,
-        ct=ct,
+        drawn_on=image,
     )
     print_result({"written": str(out), **receipt.as_dict()}, as_json)
 

@@ -10,12 +10,15 @@ import typer
 
 from cmfnet_napari import api
 from cmfnet_napari.cli.options import (
-    Ct,
     Device,
+    Image,
     Json,
+    Modality,
     Mr,
+    Second,
     Settings,
     Subtract,
+    open_images,
     print_result,
     read_settings,
 )
@@ -29,10 +32,12 @@ if TYPE_CHECKING:
 
 
 def fit(
-    ct: Ct,
+    image: Image,
     scribbles: Annotated[Path, typer.Option(help="0 unlabelled, 1 background, 2… classes")],
     out: Annotated[Path, typer.Option(help="New folder for the run, or one that was broken off")],
+    second: Second = None,
     mr: Mr = None,
+    modality: Modality = "",
     subtract: Subtract = 0.0,
     preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "quick",
     base: Annotated[Path | None, typer.Option(help="Model to start from")] = None,
@@ -47,7 +52,7 @@ def fit(
 
     changes: JsonObject = {"seed": seed} | ({"minutes": minutes} if minutes else {})
     config = api.make_config(preset, base=base, **{**changes, **read_settings(settings)})
-    study = api.open_study(ct, mr, subtract=subtract)
+    study = open_images(image, second, mr, modality, subtract)
     strokes = api.load_scribbles(scribbles, study)
     run = api.run_folder(out)
     _warn(study, strokes, config, device)
@@ -68,7 +73,9 @@ def fit(
 
 
 def train(
-    cohort: Annotated[Path, typer.Argument(help="CSV: case, ct, mr, scribbles or mask, split")],
+    cohort: Annotated[
+        Path, typer.Argument(help="CSV: case, ct or first, mr or second, scribbles or mask, split")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the models; the same one to go on")],
     preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "paper",
     method: Annotated[
@@ -166,9 +173,11 @@ def describe(
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Run folder or model file")],
-    ct: Ct,
-    out: Annotated[Path, typer.Option(help="Labels to write, on the CT's grid")],
+    image: Image,
+    out: Annotated[Path, typer.Option(help="Labels to write, on the first image's grid")],
+    second: Second = None,
     mr: Mr = None,
+    modality: Modality = "",
     subtract: Subtract = 0.0,
     scribbles: Annotated[
         Path | None,
@@ -176,7 +185,8 @@ def predict(
     ] = None,
     probabilities: Annotated[Path | None, typer.Option(help="Probability to write")] = None,
     disagreement: Annotated[
-        Path | None, typer.Option(help="How far CT and MR branch are apart, percent, to write")
+        Path | None,
+        typer.Option(help="How far the branches of both images are apart, percent, to write"),
     ] = None,
     memory_gib: Annotated[
         float | None, typer.Option(min=0.01, help="Memory it may use; else a share of the free")
@@ -188,7 +198,7 @@ def predict(
     from cmfnet_napari.core.contours.components import volumes_ml
     from cmfnet_napari.core.contours.doubt import to_percent
 
-    study = api.open_study(ct, mr, subtract=subtract)
+    study = open_images(image, second, mr, modality, subtract)
     prediction = api.predict(
         model,
         study,

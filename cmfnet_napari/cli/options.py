@@ -5,16 +5,49 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cmfnet_napari import api
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 
-Ct = Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MHA/MHD or a DICOM series folder")]
-Mr = Annotated[Path | None, typer.Option(help="MR of the same patient, registered to the CT")]
+if TYPE_CHECKING:
+    from cmfnet_napari.core.images.study import Study
+
+
+def _known(modality: str) -> str:
+    """Refuse what is no modality as wrong use."""
+    if not modality:
+        return modality
+    from cmfnet_napari.core.images.modality import parse_modalities
+
+    try:
+        parse_modalities(modality.split(","))
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from error
+    return modality
+
+
+Image = Annotated[
+    Path,
+    typer.Argument(help="CT, MR or PET: NIfTI, NRRD, MHA/MHD or a DICOM series folder"),
+]
+Second = Annotated[
+    Path | None,
+    typer.Option(help="Second image of the patient, registered to the first: of any kind"),
+]
+Mr = Annotated[Path | None, typer.Option(help="The second image, if it is an MR")]
+Modality = Annotated[
+    str,
+    typer.Option(
+        callback=_known,
+        help="What the images are: CT, MR or PT, two with a comma; else headers or values tell",
+    ),
+]
 Subtract = Annotated[
-    float, typer.Option(help="From the CT's values: 1024 where they are no Hounsfield units")
+    float, typer.Option(help="From a CT's values: 1024 where they are no Hounsfield units")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Settings = Annotated[
@@ -22,6 +55,30 @@ Settings = Annotated[
     typer.Option("--set", metavar="FIELD=VALUE", help="Change one setting of the preset; repeat"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")]
+
+
+def second_image(second: Path | None, mr: Path | None, modality: str) -> tuple[Path | None, str]:
+    """The second image, and what both are, however it was said.
+
+    Raises
+    ------
+    typer.BadParameter
+        Both options were given.
+    """
+    if second is not None and mr is not None:
+        raise typer.BadParameter("there is one second image: give --second or --mr")
+    if mr is None:
+        return second, modality
+    first, _, said = modality.partition(",")
+    return mr, f"{first},{said or 'MR'}"
+
+
+def open_images(
+    first: Path, second: Path | None, mr: Path | None, modality: str, subtract: float
+) -> Study:
+    """A study from what a command was given; see `api.open_study`."""
+    other, kinds = second_image(second, mr, modality)
+    return api.open_study(first, other, modalities=kinds.split(","), subtract=subtract)
 
 
 def read_settings(settings: list[str] | None) -> JsonObject:

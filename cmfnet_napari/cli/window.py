@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cmfnet_napari.cli.options import Json, Mr, print_result
+from cmfnet_napari.cli.options import Json, Modality, Mr, Second, print_result, second_image
 
 
 def demo(
@@ -34,18 +34,25 @@ def demo(
 
 
 def open_(
-    ct: Annotated[
-        Path | None, typer.Argument(help="CT file or DICOM series folder; else an empty window")
+    image: Annotated[
+        Path | None,
+        typer.Argument(help="CT, MR or PET file or DICOM series folder; else an empty window"),
     ] = None,
+    second: Second = None,
     mr: Mr = None,
+    modality: Modality = "",
     scribbles: Annotated[Path | None, typer.Option(help="Scribbles drawn before")] = None,
 ) -> None:
     """The window on a study, or the empty window."""
-    if ct is None and (mr is not None or scribbles is not None):
-        raise typer.BadParameter("an MR or scribbles are opened together with their CT: name it")
+    other, kinds = second_image(second, mr, modality)
+    if image is None and (other is not None or scribbles is not None):
+        raise typer.BadParameter(
+            "a second image or scribbles are opened together with the first: name it"
+        )
+    from cmfnet_napari.core.images.modality import parse_modalities
     from cmfnet_napari.gui.app import open_window
 
-    open_window(ct, mr, scribbles)
+    open_window(image, other, scribbles, modalities=parse_modalities(kinds.split(",")))
 
 
 def doctor(as_json: Json = False) -> None:

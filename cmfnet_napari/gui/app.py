@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.images.modality import Modalities
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.gui.opengl import advice, last_words
 
@@ -24,18 +25,21 @@ _BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 
 def open_window(
-    ct: str | Path | None = None,
-    mr: str | Path | None = None,
+    first: str | Path | None = None,
+    second: str | Path | None = None,
     scribbles: str | Path | None = None,
     *,
+    modalities: Modalities = ("", ""),
     demo: bool = False,
 ) -> None:
     """Show the window and return when it is closed.
 
     Parameters
     ----------
-    ct, mr, scribbles : path, optional
-        What to open; without a CT the window starts empty.
+    first, second, scribbles : path, optional
+        What to open; without a first image the window starts empty.
+    modalities : tuple of str
+        What the images are, where the user says it.
     demo : bool
         Open the synthetic patient with its scribbles and start a quick training.
 
@@ -58,8 +62,8 @@ def open_window(
     if demo:
         _train_when_open(dock)
         dock.session.open(open_phantom)
-    elif ct is not None:
-        dock.session.open(partial(open_files, ct, mr, scribbles))
+    elif first is not None:
+        dock.session.open(partial(open_files, first, second, scribbles, modalities))
     napari.run()
 
 

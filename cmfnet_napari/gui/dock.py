@@ -49,7 +49,7 @@ class CmFNetDock(QWidget):
         QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_CompressHighFrequencyEvents, False)
         self.workbench = bench = Workbench(napari_viewer)
         self.session = session = bench.session
-        self.open_panel = OpenPanel(session, bench.mr_placement)
+        self.open_panel = OpenPanel(session, bench.image_placement)
         self.scribble_panel = ScribblePanel(
             session,
             bench.drawing,

@@ -69,7 +69,7 @@ def sheet() -> str:
         ("Keys", ours),
         ("napari's own", _NAPARIS),
         ("Mouse", (*_MOUSE, _wheel())),
-        ("While the MR is moved by hand", ((nudges, "Move and turn the MR"),)),
+        ("While the second image is moved by hand", ((nudges, "Move and turn it"),)),
     )
     note = "<p>The first group can be changed in napari: <i>File → Preferences → Shortcuts</i>.</p>"
     return "".join(_table(title, rows) for title, rows in parts) + note

@@ -52,7 +52,7 @@ class StepMarks(QObject):
     def _missing(self) -> tuple[str, str, str, str, str]:
         """One sentence a step; empty where it is done."""
         if self._session.patient is None:
-            first = "Open a CT first."
+            first = "Open an image first."
             return first, first, first, first, first
         predicted = self._result.labels is not None
         none = "" if predicted else "There is no prediction yet. Train first."

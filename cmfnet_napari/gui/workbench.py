@@ -20,7 +20,7 @@ from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.key_sheet import SHOW_KEYS
 from cmfnet_napari.gui.last_view import LastView
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.registration.mr_placement import MrPlacement
+from cmfnet_napari.gui.registration.image_placement import ImagePlacement
 from cmfnet_napari.gui.review.review import NEXT_PLACE, Review
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
 from cmfnet_napari.gui.shared.shortcuts import Actions, bind_keys, bind_on_layer, unbind_keys
@@ -73,7 +73,7 @@ class Workbench(QObject):
         self.review = Review(session, self.result, self.navigation, self.seen_slices)
         self.report_export = ReportExport(session, self.result, self.review, self.comparison)
         self.automatic_strokes = AutomaticStrokes(session)
-        self.mr_placement = MrPlacement(session, self.fusion, self.training)
+        self.image_placement = ImagePlacement(session, self.fusion, self.training)
         self.brush = Brush(session)
         self.trail, self.measures = Trail(), Measures(session)
         self.drawing = Drawing(session, self.navigation, self.brush, self.trail)
@@ -131,7 +131,7 @@ class Workbench(QObject):
             self.reshaping,
             self.review,
             self.comparison,
-            self.mr_placement,
+            self.image_placement,
             self.provisional,
             self.result,
         ):

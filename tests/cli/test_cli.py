@@ -12,10 +12,12 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from typer import BadParameter
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from cmfnet_napari.cli import main as cli
+from cmfnet_napari.cli.options import second_image
 from cmfnet_napari.core.dicom.export.formats import FORMATS
 from cmfnet_napari.core.fit.config import PRESETS
 from tests.learning.conftest import ball  # noqa: F401
@@ -44,8 +46,8 @@ def files(ball, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setitem(PRESETS, "quick", ball.config.model_copy(update=FAST))
     grid = ball.study.grid
     arrays = {
-        "ct": ball.study.ct.array,
-        "mr": ball.study.mr.array,
+        "ct": ball.study.first.array,
+        "mr": ball.study.second.array,
         "scribbles": ball.scribbles,
         "truth": ball.truth,
     }
@@ -321,3 +323,13 @@ def test_names_that_are_not_utf_8(files, tmp_path, capsys):
         status, _, error = run(capsys, *words)
         assert status == 1
         assert "is not written in UTF-8" in error
+
+
+def test_a_second_image_and_what_both_are_however_it_is_said():
+    first, second = Path("first.nii"), Path("second.nii")
+    assert second_image(None, None, "PT") == (None, "PT")
+    assert second_image(second, None, "CT,PT") == (second, "CT,PT")
+    assert second_image(None, second, "") == (second, ",MR")  # the first is what it is
+    assert second_image(None, second, "MR") == (second, "MR,MR")
+    with pytest.raises(BadParameter, match="--second or --mr"):
+        second_image(first, second, "")

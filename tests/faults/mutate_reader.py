@@ -71,7 +71,7 @@ def _study(path: Path, kind: str = "") -> None:
     image = read_image(path)
     if not said:  # else the user knows that something is changed
         _same(differences(kind, path, image))
-        array = sitk.GetArrayFromImage(to_source_image(study.ct.array, study))
+        array = sitk.GetArrayFromImage(to_source_image(study.first.array, study))
         _same(["the study"] if not np.array_equal(array, sitk.GetArrayFromImage(image)) else [])
 
 
@@ -122,8 +122,8 @@ def _check(study: Study) -> None:
     numbers = np.array([*grid.spacing, *grid.origin, *grid.direction])
     assert np.isfinite(numbers).all(), grid
     assert min(grid.spacing) > 0, grid
-    assert study.ct.array.shape == grid.shape, grid
-    assert np.isfinite(np.percentile(study.ct.array, (1, 99))).all()
+    assert study.first.array.shape == grid.shape, grid
+    assert np.isfinite(np.percentile(study.first.array, (1, 99))).all()
     assert len(grid.axis_letters) == 3
     assert len(study.content_hash) == 64
 
@@ -152,7 +152,7 @@ def _case(path: Path) -> None:
         case = open_case(path, read_only=read_only)
         try:
             _check(case.study)
-            assert case.scribbles().shape == case.study.grid.shape == case.study.mr.array.shape
+            assert case.scribbles().shape == case.study.grid.shape == case.study.second.array.shape
             assert case.classes[0].code == 1
             assert all(s.mask.shape == case.study.grid.shape for s in load_structures(case))
             assert len(case.class_names) == len(case.classes) - 1

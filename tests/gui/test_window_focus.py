@@ -59,7 +59,7 @@ def test_keys_are_the_image_s_after_opening_a_click_and_a_number(active, hand, q
 
 
 def test_the_focus_follows_the_mouse_but_takes_no_field_that_is_being_typed_in(active, hand):
-    field = active.open_panel.ct._line
+    field = active.open_panel.first._line
     active.tabs.setCurrentIndex(0)
     field.setFocus()
     come(hand.canvas)
@@ -76,7 +76,7 @@ def test_the_focus_follows_the_mouse_but_takes_no_field_that_is_being_typed_in(a
 def test_a_click_that_brings_the_focus_back_paints_nothing(active, hand, qtbot):
     session = active.session
     session.select_class(2)
-    field = active.open_panel.ct._line
+    field = active.open_panel.first._line
     active.tabs.setCurrentIndex(0)
     field.setFocus()
     QTest.keyClicks(field, "x")

@@ -19,6 +19,7 @@ from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES
 from cmfnet_napari.gui.patient.layers import case_layers
 from cmfnet_napari.gui.patient.opened import prepare
+from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.training import spare_worker
 
 SHAPE = (4, 6, 5)  # z, y, x
@@ -111,7 +112,7 @@ class StandInSession(QObject):
         super().__init__()
         self.folder = folder
         self.viewer = SimpleNamespace(layers=[])
-        self.patient = self.mr_layer = self.scribbles = None
+        self.patient = self.second_layer = self.scribbles = None
         self.holds, self.class_holds, self.ended = [], [], False
         self.corrections = StandInCorrections()
         self.counts = np.zeros(17, int)
@@ -126,12 +127,14 @@ class StandInSession(QObject):
     @property
     def case(self):
         if self.patient is None:
-            raise UserError("No patient is open. Open a CT first.")
+            raise UserError("No patient is open. Open an image first.")
         return self.patient.case
 
     @property
     def writable(self):
         return self.patient is not None and not self.case.read_only
+
+    image_names, is_ct, image_layer = Session.image_names, Session.is_ct, Session.image_layer
 
     def record(self):
         self.recorder.record()
@@ -139,10 +142,10 @@ class StandInSession(QObject):
     def recorder_of(self, layer):
         return None
 
-    def open(self, **patient):
+    def open(self, kinds=("CT",), **patient):
         """There is a patient, one that may be written."""
         runs = self.folder / "runs"
-        study = SimpleNamespace(grid=GRID, content_hash="0123")
+        study = SimpleNamespace(grid=GRID, content_hash="0123", kinds=kinds, names=kinds)
         case = SimpleNamespace(
             folder=self.folder,
             key="key",
@@ -156,7 +159,7 @@ class StandInSession(QObject):
             run_table=lambda _run: None,
             knows_classes=lambda _run, _classes: True,
         )
-        known = {"contour": None, "mr_limits": None, "images": None, **patient}
+        known = {"contour": None, "limits": (), "images": None, **patient}
         self.patient = SimpleNamespace(case=case, **known)
         self.arriving.emit()
         self.opened.emit()
@@ -274,7 +277,8 @@ def patient(value=40, strokes=None, shape=CT_SHAPE, spacing=(1.0, 1.0, 1.0)):
     """A CT with the case it has, or a new one."""
     ct = sitk.GetImageFromArray(np.arange(np.prod(shape), dtype=np.int16).reshape(shape) + value)
     ct.SetSpacing(spacing[::-1])
-    return prepare(study_from_images(sitk.Cast(ct, sitk.sitkInt16)), strokes)
+    image = sitk.Cast(ct, sitk.sitkInt16)
+    return prepare(study_from_images(image, modalities=("CT", "")), strokes)
 
 
 def come(session, load):

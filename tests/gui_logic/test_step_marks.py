@@ -45,7 +45,7 @@ def done(marks):
 
 
 def test_without_a_patient_a_ct_is_missing(marks, session):
-    assert set(marks._tabs.tips.values()) == {"Open a CT first."}
+    assert set(marks._tabs.tips.values()) == {"Open an image first."}
     session.open()
     assert done(marks) == [True, False, False, False, False]
     session.close()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.modality import Modality
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, ScribbleClass
 
-# With corrections, and with classes removed: programs of earlier versions would not see them.
-FORMAT, CORRECTED, RECLASSED = 1, 2, 3
+# With corrections, with classes removed, with images other than CT and MR: programs of earlier
+# versions would not see it.
+FORMAT, CORRECTED, RECLASSED, ANY_PAIR = 1, 2, 3, 4
 _MOST_CLASSES = 10_000  # there ever were; at one time there are `MAX_CODE` at most
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -25,22 +27,25 @@ class CaseCard(BaseModel):
     ----------
     format : int
         Version of the case folder: `FORMAT`, `CORRECTED` once a contour of it was corrected,
-        `RECLASSED` once a class was removed or merged.
+        `RECLASSED` once a class was removed or merged, `ANY_PAIR` where the images are none of CT,
+        or CT and MR.
     study : str
         Hash of the study, to the bit.
     voxels : str
-        Hash of the voxels of CT and MR as they were read; cases of earlier versions have none.
+        Hash of the voxels of both images as they were read; cases of earlier versions have none.
     grid, mr_grid : Grid or None
         Where they lay, axes turned to the patient's.
     images : dict
         SHA-256 of each file of the folder ``study``, by its name.
     source_grid : Grid
-        The CT's Grid as it lay in its file.
+        The first image's Grid as it lay in its file.
     classes : tuple of ScribbleClass
         Background and all classes there ever were, by number, which is what their `code` says
         here; which of them are left, and in what order, the journal knows.
     notes : tuple of str
         What was left out or is worth a look, from the import.
+    modalities, units : tuple of str
+        What the images are, and what their values are in; empty: CT, or CT and MR.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -54,6 +59,8 @@ class CaseCard(BaseModel):
     grid: Grid | None = None
     mr_grid: Grid | None = None
     images: dict[str, str] = {}
+    modalities: tuple[Modality, ...] = Field((), max_length=2)
+    units: tuple[str, ...] = ()
 
     @field_validator("source_grid", "grid", "mr_grid")
     @classmethod
@@ -71,7 +78,7 @@ class CaseCard(BaseModel):
         cls, classes: tuple[ScribbleClass, ...], info: ValidationInfo
     ) -> tuple[ScribbleClass, ...]:
         codes = [entry.code for entry in classes]
-        most = _MOST_CLASSES if info.data.get("format") == RECLASSED else MAX_CODE
+        most = _MOST_CLASSES if info.data.get("format", FORMAT) >= RECLASSED else MAX_CODE
         if not codes or codes[0] != BACKGROUND or codes[-1] > most:
             raise ValueError("codes")
         if codes != sorted(set(codes)):
@@ -96,10 +103,10 @@ def parse_card(values: JsonObject, case: str) -> CaseCard:
     UserError
         Another version, or damaged.
     """
-    if values.get("format") not in (FORMAT, CORRECTED, RECLASSED):
+    if values.get("format") not in range(FORMAT, ANY_PAIR + 1):
         other = str(values.get("format"))[:20]
         raise UserError(
-            f"The case {case} has format {other}, this version reads {FORMAT} to {RECLASSED}."
+            f"The case {case} has format {other}, this version reads {FORMAT} to {ANY_PAIR}."
         )
     try:
         return CaseCard.model_validate(values)

@@ -25,7 +25,7 @@ from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.registration.registrations import AS_IT_WAS, Registration
 
 CASES_VARIABLE = "CMFNET_CASES"
-_SAME_MM = 0.05  # a place of the MR that was read from another file
+_SAME_MM = 0.05  # a place of the second image that was read from another file
 
 
 def cases_folder() -> Path:
@@ -39,10 +39,10 @@ def case_for(
 ) -> Case:
     """Return the case of a study: the one it already has, with its strokes, or a new one.
 
-    It is the same study if CT and MR have the same voxels at the same place, whatever format they
-    were read from. A case that another window has open, or
+    It is the same study if its images have the same voxels at the same place, whatever format they
+    were read from; what they are, the case says. A case that another window has open, or
     that cannot be written, comes read-only. `registration` says how
-    the MR of a new case was placed.
+    the second image of a new case was placed.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _is_case_of(folder: Path, study: Study, registration: Registration | None) -
     card: CaseCard = read_card(folder)
     if card.voxels != study.voxel_hash or card.grid is None or not card.grid.same_place(study.grid):
         return False
-    theirs, ours = card.mr_grid, study.mr_grid
+    theirs, ours = card.mr_grid, study.second_grid
     if theirs is None or ours is None:
         return theirs is ours
     first = read_registrations(folder).entries[0].array

@@ -2,10 +2,11 @@
 
 ::
 
-    case.json            format, classes, hash of the study, the CT's original grid
+    case.json            format, classes, hash of the study, the first image's original grid
     study/ct.nrrd        on the Study's Grid; mr.nrrd and mr_fov.nrrd beside it when there is one,
-                         mr_source.nrrd as it was read
-    registration.json    how the MR lies to the CT, once that was changed
+                         mr_source.nrrd as it was read. Other pairs: first.nrrd, second.nrrd,
+                         seen.nrrd, second_source.nrrd
+    registration.json    how the second image lies to the first, once that was changed
     strokes.sqlite       the journal
     case.lock            held by the window that writes; in-use.json says who that is
     review.json          slices looked at, decisions about places
@@ -27,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.arrays import Codes
-from cmfnet_napari.core.case.card import CORRECTED, RECLASSED, CaseCard, parse_card
+from cmfnet_napari.core.case.card import ANY_PAIR, CORRECTED, RECLASSED, CaseCard, parse_card
 from cmfnet_napari.core.case.case_classes import (
     case_classes,
     case_order,
@@ -37,7 +38,14 @@ from cmfnet_napari.core.case.case_classes import (
     with_classes,
 )
 from cmfnet_napari.core.case.lock import CaseLock
-from cmfnet_napari.core.case.study_files import check_images, read_study, write_study
+from cmfnet_napari.core.case.study_files import (
+    as_called,
+    check_images,
+    has_second,
+    read_study,
+    usual,
+    write_study,
+)
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import (
     check_name,
@@ -46,6 +54,7 @@ from cmfnet_napari.core.files import (
     replace,
     write_json,
 )
+from cmfnet_napari.core.images.modality import USUAL, Modalities
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.registration.registrations import (
@@ -230,20 +239,42 @@ class Case:
 
     @property
     def registrations(self) -> Registrations:
-        """Where the MR lies, and lay before."""
+        """Where the second image lies, and lay before."""
         return read_registrations(self.folder)
 
     def register(self, entry: Registration) -> None:
-        """Put the MR elsewhere from now on; the images in the folder stay as they are."""
+        """Put the second image elsewhere from now on; those in the folder stay as they are."""
         self._keep(self.registrations.added(entry))
 
     def undo_registration(self) -> None:
-        """Put the MR back where it lay before; UserError when it was never moved."""
+        """Put it back where it lay before; UserError when it was never moved."""
         self._keep(self.registrations.undone())
+
+    def call_images(self, modalities: Modalities) -> None:
+        """Take the images for others than the case did: how they are shown and learnt from.
+
+        Their files stay as they are. Where one of `modalities` is empty, nothing changes.
+
+        Raises
+        ------
+        UserError
+            The case is open for looking only.
+        """
+        kinds = [said or own for said, own in zip(modalities, self.study.modalities, strict=True)]
+        study = self.study.known_as(kinds[0], kinds[1], self.study.units)
+        if study.modalities == self.study.modalities:
+            return
+        if self.read_only:
+            raise UserError("This case is open in another window; its images are named there.")
+        if study.second_source is not None:  # another kind has data elsewhere
+            study = study.moved(self.registrations.current.array)
+        card = read_card(self.folder).model_copy(update=_kinds(study))
+        write_json(self.folder / CARD_FILE, card.model_dump(mode="json"))
+        self.study = study
 
     def _keep(self, registrations: Registrations) -> None:
         if self.read_only:
-            raise UserError("This case is open in another window; its MR is moved there.")
+            raise UserError("This case is open in another window; its image is moved there.")
         study = self.study.moved(registrations.current.array)
         write_json(self.folder / REGISTRATION_FILE, registrations.model_dump(mode="json"))
         self.study = study
@@ -274,7 +305,7 @@ class Case:
 
 
 def create_case(folder: str | Path, study: Study, registration: Registration | None = None) -> Case:
-    """Write a study into a new case folder; `registration` says how its MR was placed.
+    """Write a study into a new case folder; `registration` says how its second image was placed.
 
     Raises
     ------
@@ -324,10 +355,17 @@ def _write_case(folder: Path, study: Study, registration: Registration | None) -
         classes=DEFAULT_CLASSES,
         voxels=study.voxel_hash,
         grid=study.grid,
-        mr_grid=study.mr_grid,
+        mr_grid=study.second_grid,
         images=images,
+        **({} if usual(study) else _kinds(study)),
     )
     write_json(folder / CARD_FILE, card.model_dump(mode="json"))
+
+
+def _kinds(study: Study) -> dict[str, object]:
+    """What the card of a case says of images that are none of CT, or CT and MR."""
+    units = study.units[: len(study.kinds)]
+    return {"format": ANY_PAIR, "modalities": study.kinds, "units": units}
 
 
 def open_case(folder: str | Path, study: Study | None = None, read_only: bool = False) -> Case:
@@ -350,8 +388,13 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
             study = read_study(folder, card)
         elif study.content_hash != card.study:
             raise another_study(folder)
+        else:
+            study = as_called(study, card)
         registrations = read_registrations(folder)
-        if len(registrations.entries) > 1:
+        # What is no data in an MR is some in a PET: a second image that is called otherwise than
+        # when it was written is resampled, as one that was moved.
+        renamed = bool(card.modalities) and study.content_hash != card.study
+        if len(registrations.entries) > 1 or (renamed and study.second_source is not None):
             study = study.moved(registrations.current.array)
         return Case(folder, study, lock)
 
@@ -370,7 +413,7 @@ def _held(folder: Path, read_only: bool) -> Iterator[CaseLock | None]:
 
 def another_study(folder: Path) -> UserError:
     """What to say of a case that belongs to other images."""
-    return UserError(f"{folder.name} is the case of another CT and MR. Choose another folder.")
+    return UserError(f"{folder.name} is the case of other images. Choose another folder.")
 
 
 def read_card(folder: Path) -> CaseCard:
@@ -383,8 +426,16 @@ def read_card(folder: Path) -> CaseCard:
     return parse_card(read_json(folder / CARD_FILE), folder.name)
 
 
+def image_kinds(folder: Path) -> tuple[str, ...]:
+    """What the images of a case are, without reading them."""
+    with contextlib.suppress(UserError):
+        if said := read_card(folder).modalities:
+            return said
+    return USUAL if has_second(folder) else USUAL[:1]
+
+
 def read_registrations(folder: Path) -> Registrations:
-    """Where the MR of a case lies, and lay before."""
+    """Where the second image of a case lies, and lay before."""
     path = folder / REGISTRATION_FILE
     return parse_registrations(read_json(path), folder.name) if path.exists() else AS_IT_WAS
 

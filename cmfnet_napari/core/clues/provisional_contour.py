@@ -27,8 +27,8 @@ from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow
 from cmfnet_napari.core.images.grid import Triple
-from cmfnet_napari.core.images.normalise import ct_to_unit
-from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.normalise import Limits, to_unit
+from cmfnet_napari.core.images.study import Study, limits_of
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
 
 MARGIN_MM = 30.0  # around the strokes of the classes
@@ -55,7 +55,7 @@ class Provisional:
 def provisional_contour(
     study: Study,
     scribbles: Codes,
-    mr_limits: tuple[float, float] | None = None,
+    limits: tuple[Limits, ...] | None = None,
     most_voxels: int = MOST_VOXELS,
 ) -> Provisional | None:
     """Contour between the strokes.
@@ -63,11 +63,11 @@ def provisional_contour(
     Parameters
     ----------
     study : Study
-        CT and, if there is one, MR.
+        One image or two.
     scribbles : uint8 array (z, y, x)
         Strokes on the Study's Grid.
-    mr_limits : (float, float), optional
-        MR values that become 0 and 1; without them they are found, which takes a while.
+    limits : tuple of (float, float), optional
+        Values of each image that become 0 and 1; else they are found, which takes a while.
     most_voxels : int
         Coarser voxels are taken rather than more of them.
 
@@ -88,7 +88,7 @@ def provisional_contour(
     if not (targets == 0).any():
         return None
     spacing = three(s * n for s, n in zip(grid.spacing, steps, strict=True))
-    images = [_coarse(image, steps) for image in _images(study, region, mr_limits)]
+    images = [_coarse(image, steps) for image in _images(study, region, limits)]
     best, labels = np.full(cut.shape, np.inf, np.float32), np.zeros(cut.shape, np.uint8)
     for code, cost in _costs(images, strokes, spacing).items():
         costs = _fine(march(cost, targets == code, spacing), steps, cut.shape)
@@ -139,17 +139,14 @@ def march(cost: Floats, starts: Mask, spacing: Triple) -> Reals:
     return np.where(starts, 0, np.minimum(costs, FAR_MM)).astype(np.float32)
 
 
-def _images(study: Study, region: Box, mr_limits: tuple[float, float] | None) -> list[Reals]:
-    """CT and MR of the region in [0, 1], full resolution."""
+def _images(study: Study, region: Box, limits: tuple[Limits, ...] | None) -> list[Reals]:
+    """Images of the region in [0, 1], full resolution."""
     config = Config()
-    images = [ct_to_unit(study.ct.array[region], config.ct_window)]
-    if study.mr is not None and study.mr_fov is not None:
-        if mr_limits is None:
-            values = study.mr.array[study.mr_fov]
-            low, high = np.percentile(values, config.mr_percentiles)
-            mr_limits = low, high
-        unit = ct_to_unit(study.mr.array[region], mr_limits)  # a window of MR values
-        images.append(np.where(study.mr_fov[region], unit, np.float32(0)))
+    limits = limits or limits_of(study, config.ct_window, config.mr_percentiles)
+    known = None if study.first_seen is None else study.first_seen[region]
+    images = [to_unit(study.first.array[region], limits[0], known)]
+    if study.second is not None and study.seen is not None:
+        images.append(to_unit(study.second.array[region], limits[1], study.seen[region]))
     return images
 
 

@@ -28,6 +28,7 @@ from cmfnet_napari.core.fit.config import (
     stored,
 )
 from cmfnet_napari.core.fit.presets import published
+from cmfnet_napari.core.images.modality import USUAL
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE
 
 FORMAT = "cmfnet-1"
@@ -74,6 +75,8 @@ class Card(BaseModel):
         Part of that study's Grid (z, y, x) it worked on.
     steps, seconds, agreement : numbers
         How long it trained and how far it agrees with the strokes (0 … 1).
+    modalities : tuple of str
+        What images it was taught on; models of earlier versions knew CT and MR alone.
     data : tuple of str
         Hashes of all studies the weights were trained on, those of its base model included.
     software : dict
@@ -96,6 +99,7 @@ class Card(BaseModel):
     steps: int = 0
     seconds: float = 0.0
     agreement: float = 0.0
+    modalities: tuple[str, ...] = USUAL
     data: tuple[str, ...] = ()
     software: dict[str, str] = {}
     metrics: dict[str, float] = {}
@@ -197,6 +201,27 @@ def read_card(run_or_model: str | Path) -> Card:
 def damaged(path: Path) -> UserError:
     """The error for a model file that cannot be read."""
     return UserError(f"The model {path.name} is damaged. Train again or use a copy.")
+
+
+def taught_otherwise(card: Card, name: str, kinds: tuple[str, ...]) -> str:
+    """Say that a model was taught on other images than a patient has; empty if it was not.
+
+    Parameters
+    ----------
+    card : Card
+        The model's. One that reads strokes anywhere was taught on pairs of all kinds.
+    name : str
+        What it is called.
+    kinds : tuple of str
+        What the patient's images are, the one that is drawn on first.
+    """
+    if card.reads_anywhere or card.modalities == kinds:
+        return ""
+    theirs, ours = (" and ".join(images) for images in (card.modalities, kinds))
+    return (
+        f"{name} was taught on {theirs}, and this is {ours}: it may know little of such images. "
+        "Look at its contour with care, or begin from the strokes alone."
+    )
 
 
 def check_base(card: Card, classes: int, name: str) -> None:

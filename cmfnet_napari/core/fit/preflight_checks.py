@@ -13,10 +13,9 @@ from cmfnet_napari.core.arrays import Codes, Mask, Wholes, three
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.cost_estimate import Expected
 from cmfnet_napari.core.geometry.plane import VIEWS, View
-from cmfnet_napari.core.images.body import BODY_HU, body_mask
+from cmfnet_napari.core.images.body import air_level, body_mask
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study
-from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.core.registration.likeness import doubts, likeness
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.core.strokes.scribbles import (
@@ -28,12 +27,12 @@ from cmfnet_napari.core.strokes.scribbles import (
 
 _THIN_MM = 3.0
 _LEAST_OVERLAP = 0.1  # of the body; docs/measurements.md tells what real pairs have
-# Share of a code's stroke voxels outside body or MR that is worth a word. A brush slips over the
-# skin; background beyond the MR is normal, some in air does no harm.
-_SLIPPED = {"class": {"air": 0.05, "mr": 0.05}, "background": {"air": 0.5, "mr": 1.0}}
+# Share of a code's stroke voxels outside body or second image that is worth a word. A brush slips
+# over the skin; background beyond that image is normal, some in air does no harm.
+_SLIPPED = {"class": {"air": 0.05, "unseen": 0.05}, "background": {"air": 0.5, "unseen": 1.0}}
 _EFFECT = {
     "air": "are in air. Erase them, or check that the images are right",
-    "mr": "are outside the MR's field of view, where only the CT tells",
+    "unseen": "are outside the {other}'s field of view, where only the {one} tells",
 }
 _GIB = 2**30
 
@@ -73,12 +72,15 @@ class StudyLook:
     steps : tuple of int
         How many voxels (z, y, x) make one of them.
     findings : tuple of Finding
-        Of CT and MR.
+        Of both images.
+    air : float
+        What is no higher in the first image is air, in its units.
     """
 
     body: Mask
     steps: Voxel
     findings: tuple[Finding, ...]
+    air: float
 
     def in_body(self, at: tuple[Wholes, ...]) -> Mask:
         """Whether voxels of the Study's Grid (three index arrays) lie in the patient."""
@@ -88,18 +90,19 @@ class StudyLook:
 
 
 def look_at(study: Study) -> StudyLook:
-    """Find the body, and whether the MR lies on the CT."""
+    """Find the body, and whether the second image lies on the first."""
     grid = study.grid
     steps = three(
         min(n, max(1, round(_THIN_MM / s))) for n, s in zip(grid.shape, grid.spacing, strict=True)
     )
     thin = three(slice(step // 2, None, step) for step in steps)
-    ct = study.ct.array[thin]
+    array = study.first.array[thin]
     spacing = three(s * step for s, step in zip(grid.spacing, steps, strict=True))
-    body = body_mask(Volume(ct, replace(grid, shape=three(ct.shape), spacing=spacing), "CT"))
-    fov = study.mr_fov
+    coarse = replace(grid, shape=three(array.shape), spacing=spacing)
+    body = body_mask(replace(study.first, array=array, grid=coarse))
+    fov = study.seen
     findings = () if fov is None else tuple(_pair(study, body, fov, fov[thin]))
-    return StudyLook(body, steps, findings)
+    return StudyLook(body, steps, findings, air_level(study.first))
 
 
 def preflight(
@@ -116,7 +119,7 @@ def preflight(
     Parameters
     ----------
     study : Study
-        CT, or CT and MR.
+        One image or two.
     scribbles : uint8 array (z, y, x) on the Study's Grid
         Scribble codes.
     strokes : iterable of Stroke
@@ -159,15 +162,17 @@ def _codes(codes: Codes, names: Mapping[int, str]) -> Iterable[Finding]:
 def _outside(
     study: Study, look: StudyLook, where: Wholes, code: int, name: str
 ) -> Iterable[Finding]:
-    """Strokes in air, and strokes the MR does not see."""
+    """Strokes in air, and strokes the second image does not see."""
     at = np.unravel_index(where, study.grid.shape)
-    out = {"air": ~look.in_body(at) & (study.ct.array[at] < BODY_HU)}
-    if study.mr_fov is not None:
-        out["mr"] = ~study.mr_fov[at] & ~out["air"]  # once is enough
+    out = {"air": ~look.in_body(at) & (study.first.array[at] <= look.air)}
+    if study.seen is not None:
+        out["unseen"] = ~study.seen[at] & ~out["air"]  # once is enough
     least = _SLIPPED["background" if code == BACKGROUND else "class"]
     for kind, slipped in out.items():
         if slipped.any() and slipped.mean() >= least[kind]:
-            text = f"{slipped.sum()} of {len(where)} stroke voxels of {name} {_EFFECT[kind]}."
+            one, other = study.names[0], study.names[-1]
+            effect = _EFFECT[kind].format(one=one, other=other)
+            text = f"{slipped.sum()} of {len(where)} stroke voxels of {name} {effect}."
             yield Finding("warning", text, _middle(where[slipped], study.grid.shape))
 
 
@@ -197,17 +202,18 @@ def _overdrawn(scribbles: Codes, strokes: Iterable[Stroke]) -> Iterable[Finding]
 
 
 def _pair(study: Study, body: Mask, fov: Mask, thin_fov: Mask) -> Iterable[Finding]:
-    """Whether CT and MR overlap, and look registered."""
+    """Whether both images overlap, and look registered."""
     covered = float(thin_fov[body].mean()) if body.any() else 1.0
+    one, other = study.names
     if covered < _LEAST_OVERLAP:
         text = (
-            f"The MR covers {100 * covered:.1f} % of the patient in the CT. Check that both are "
-            "of one patient and registered; elsewhere only the CT tells."
+            f"The {other} covers {100 * covered:.1f} % of the patient in the {one}. Check that "
+            f"both are of one patient and registered; elsewhere only the {one} tells."
         )
         where = np.flatnonzero(fov)
         place = _middle(where, study.grid.shape) if where.size else None
         yield Finding("warning", text, place)
-    if doubt := doubts(likeness(study)):
+    if doubt := doubts(likeness(study), study.names):
         yield Finding("warning", doubt)
 
 

@@ -1,4 +1,4 @@
-"""The patient's body in a CT: without the air around and, mostly, without the couch."""
+"""The patient's body: without the air around and, mostly, without the couch of a CT."""
 
 from __future__ import annotations
 
@@ -10,39 +10,58 @@ from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.images.volume import Volume
 
 BODY_HU = -300.0  # between air or foam and fat
+AIR_HU = -1000.0
+_MR_SHARE, _PT_SHARE = 0.08, 0.02  # of the brightest tissue
+_EVERY = (slice(None, None, 2), slice(None, None, 2), slice(None, None, 2))
 _COARSE_MM = 3.0  # voxels the shape is found on; fine enough for skin, coarse enough to be quick
 _COUCH_MM = 4.0  # couch tops and sheets thinner than twice this are cut off
 
 
-def body_mask(ct: Volume) -> Mask:
+def body_mask(volume: Volume) -> Mask:
     """Find the patient.
 
-    Everything above −300 HU, opened so that couch and skin come apart, the largest connected
-    part, holes (lungs, bowel gas) filled in each axial slice. A body that reaches the border of
-    the image is kept up to there. The shape is found on voxels of about 3 mm, then cut to the
-    threshold at the skin: a millimetre or two of skin may be missing, and of a couch that
-    touches, what lies against the skin may remain.
+    Everything above `air_level` (in a CT −300 HU), opened so that couch and skin come apart, the
+    largest connected part, holes (lungs, bowel gas) filled in each axial slice. A body that
+    reaches the border of the image is kept up to there. The shape is found on voxels of about
+    3 mm, then cut to the threshold at the skin: a millimetre or two of skin may be missing, and of
+    a couch that touches, what lies against the skin may remain.
 
     Parameters
     ----------
-    ct : Volume
-        CT in HU.
+    volume : Volume
+        CT in HU, MR or PET.
 
     Returns
     -------
     bool array (z, y, x)
     """
+    level, grid = air_level(volume), volume.grid
     steps = tuple(
-        min(n, max(1, round(_COARSE_MM / s)))
-        for n, s in zip(ct.grid.shape, ct.grid.spacing, strict=True)
+        min(n, max(1, round(_COARSE_MM / s))) for n, s in zip(grid.shape, grid.spacing, strict=True)
     )
-    coarse = ct.array[tuple(slice(step // 2, None, step) for step in steps)] > BODY_HU
-    spacing = tuple(s * step for s, step in zip(ct.grid.spacing, steps, strict=True))
+    coarse = volume.array[tuple(slice(step // 2, None, step) for step in steps)] > level
+    spacing = tuple(s * step for s, step in zip(grid.spacing, steps, strict=True))
     body = _largest(_open_in_plane(coarse, spacing))
     body = np.stack([ndimage.binary_fill_holes(plane) for plane in body])
     inner = ndimage.binary_erosion(body, np.ones((1, 3, 3)), border_value=True)
-    body, inner = (_enlarge(mask, steps, ct.array.shape) for mask in (body, inner))
-    return inner | (body & (ct.array > BODY_HU))
+    body, inner = (_enlarge(mask, steps, volume.array.shape) for mask in (body, inner))
+    return inner | (body & (volume.array > level))
+
+
+def air_level(volume: Volume) -> float:
+    """What is no higher is air: −300 HU in a CT, little of what tissue has in an MR or a PET.
+
+    Found on MR whose CT says where the body is: docs/measurements.md.
+    """
+    if volume.modality == "CT":
+        return BODY_HU
+    lowest = float(volume.array.min())
+    more = volume.array[_EVERY]
+    more = more[more > lowest]
+    if not more.size:
+        return lowest
+    share = _PT_SHARE if volume.modality == "PT" else _MR_SHARE
+    return lowest + share * (float(np.percentile(more, 99)) - lowest)
 
 
 def _enlarge(mask: Mask, steps: tuple[int, ...], shape: tuple[int, ...]) -> Mask:

@@ -122,7 +122,7 @@ def _kind(header: Nifti1Header, name: str) -> np.dtype[np.generic]:
     """What a voxel is; one real number, or there is nothing to show."""
     kind: np.dtype[np.generic] = header.get_data_dtype()
     if kind.names:
-        raise UserError(f"{name} is a colour or vector image; a CT or MR is needed.")
+        raise UserError(f"{name} is a colour or vector image; a CT, MR or PET is needed.")
     if kind.kind == "c":
         raise UserError(
             f"{name} holds complex numbers, as a scanner's raw data do. Export the magnitude "

@@ -1,4 +1,4 @@
-"""What an ellipse on a slice holds: area, and the values of CT and MR in it."""
+"""What an ellipse on a slice holds: area, and the values of the images in it."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Region:
     ----------
     area : float
         Of its voxels, mm².
-    ct : Values
-        HU.
-    mr : Values or None
-        None: there is no MR, or it has no data in the ellipse.
+    first : Values
+        Of the first image, in its units.
+    second : Values or None
+        None: there is no second image, or it has no data in the ellipse.
     """
 
     area: float
-    ct: Values
-    mr: Values | None
+    first: Values
+    second: Values | None
 
 
 def ellipse(grid: Grid, axis: int, one: Doubles, other: Doubles) -> Mask:
@@ -79,11 +79,11 @@ def measure_region(study: Study, axis: int, one: Doubles, other: Doubles) -> Reg
     if not inside.any():
         return None
     sides = [study.grid.spacing[a] for a in range(3) if a != axis]
-    mr = None
-    if study.mr is not None and study.mr_fov is not None and (inside & study.mr_fov).any():
-        mr = _values(study.mr.array[inside & study.mr_fov])
+    second = None
+    if study.second is not None and study.seen is not None and (inside & study.seen).any():
+        second = _values(study.second.array[inside & study.seen])
     area = float(inside.sum() * sides[0] * sides[1])
-    return Region(area, _values(study.ct.array[inside]), mr)
+    return Region(area, _values(study.first.array[inside]), second)
 
 
 def _values(values: np.ndarray) -> Values:

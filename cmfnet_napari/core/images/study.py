@@ -1,8 +1,9 @@
-"""Study: the CT and the MR of one patient on one Grid."""
+"""Study: one or two images of one patient on one Grid."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,19 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.arrays import Codes, Doubles, Mask, Reals
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.images.body import body_mask
+from cmfnet_napari.core.images.body import AIR_HU, body_mask
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.hounsfield import subtract
+from cmfnet_napari.core.images.hounsfield import say_offset, subtract
 from cmfnet_napari.core.images.label_map import to_labels
-from cmfnet_napari.core.images.normalise import ct_to_unit, mr_to_unit
+from cmfnet_napari.core.images.modality import (
+    USUAL,
+    Modalities,
+    Modality,
+    guess_modality,
+    marked,
+    unit_of,
+)
+from cmfnet_napari.core.images.normalise import Limits, to_unit, usual_limits
 from cmfnet_napari.core.images.padding import has_data
 from cmfnet_napari.core.images.volume import (
     Volume,
@@ -27,166 +36,270 @@ from cmfnet_napari.core.images.volume import (
 )
 
 ORIENTATION = "LPS"  # array axes z, y, x run to the head, the back and the patient's left
-_MIN_OVERLAP = 0.001  # of the CT's voxels
+_MIN_OVERLAP = 0.001  # of the first image's voxels
 _NO_LENGTH = 1e-9  # mm, or a cosine
 
 
 @dataclass(frozen=True)
 class Study:
-    """The CT and the MR of one patient on the CT's Grid, axes turned to `ORIENTATION`.
+    """One or two images of one patient on the first one's Grid, axes turned to `ORIENTATION`.
+
+    Any pair will do: CT and MR, two MR sequences, CT and PET, or one image alone. The contour is
+    drawn on the first.
 
     Attributes
     ----------
-    ct : Volume
-        CT, (z, y, x), HU.
-    mr : Volume or None
-        MR resampled onto the CT's Grid, float32, 0 where it has no data.
-    mr_fov : bool array (z, y, x) or None
-        Where the MR has data.
+    first : Volume
+        (z, y, x); HU if it is a CT.
+    second : Volume or None
+        Resampled onto the first one's Grid, float32; 0 (a CT: air) where it has no data.
+    seen : bool array (z, y, x) or None
+        Where the second image has data.
     source_grid : Grid
-        The CT's Grid as it lies in its file: what is saved is saved on it.
-    mr_source : Volume or None
-        The MR as it was read, on its own Grid, so that it can be registered anew; None also in a
-        case of an earlier version.
+        The first one's Grid as it lies in its file: what is saved is saved on it.
+    second_source : Volume or None
+        The second as it was read, on its own Grid, so that it can be registered anew; None also in
+        a case of an earlier version.
     """
 
-    ct: Volume
-    mr: Volume | None
-    mr_fov: Mask | None
+    first: Volume
+    second: Volume | None
+    seen: Mask | None
     source_grid: Grid
-    mr_source: Volume | None = None
+    second_source: Volume | None = None
 
     @property
     def grid(self) -> Grid:
         """The Grid all arrays of the study share."""
-        return self.ct.grid
+        return self.first.grid
+
+    @property
+    def modalities(self) -> Modalities:
+        """What kinds of images they are; the second is empty when there is none."""
+        return self.first.modality, "" if self.second is None else self.second.modality
+
+    @property
+    def kinds(self) -> tuple[Modality, ...]:
+        """What kinds of images there are: one or two."""
+        return self.modalities[: 1 if self.second is None else 2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people call the images: by their modality, counted where both have the same."""
+        return name_images(self.kinds)
+
+    @cached_property
+    def first_seen(self) -> Mask | None:
+        """Where the first image has data, bool (z, y, x); None: everywhere."""
+        return has_data(self.first.array) if self.first.modality == "MR" else None
 
     @cached_property
     def body(self) -> Mask:
-        """The patient without the air around, bool (z, y, x)."""
-        return body_mask(self.ct)
+        """The patient without the air around, bool (z, y, x): of the CT, if there is one."""
+        body = body_mask(self.first)
+        if self.second is None or self.seen is None or self.first.modality == "CT":
+            return body
+        if self.second.modality != "CT":
+            return body
+        return np.where(self.seen, body_mask(self.second), body)
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 of voxels and geometry: names the study without naming the patient."""
+        """SHA-256 of voxels, geometry and modalities: names the study, not the patient."""
         grid = self.grid
         numbers = np.array([*grid.shape, *grid.spacing, *grid.origin, *grid.direction])
         # A file gives a cosine back with another last bit; float32 does not see it.
         numbers[np.abs(numbers) < _NO_LENGTH] = 0.0
         digest = hashlib.sha256(numbers.astype("<f4").tobytes())
-        for volume in (self.ct, self.mr):
+        for volume in (self.first, self.second):
             if volume is not None:
                 digest.update(np.ascontiguousarray(volume.array).data)
+        if self.kinds not in (USUAL, USUAL[:1]):  # another kind is shown otherwise
+            digest.update(" ".join(self.modalities).encode())
         return digest.hexdigest()
 
     @cached_property
     def voxel_hash(self) -> str:
-        """SHA-256 of the voxels of CT and MR as they were read, axes turned to the patient's.
+        """SHA-256 of the voxels of both images as they were read, axes turned to the patient's.
 
         Whatever format they came in: only their values count, as float32, not where they lie.
         """
         return self._as_read[0]
 
     @property
-    def mr_grid(self) -> Grid | None:
-        """Where the MR lay as it was read, axes turned to the patient's."""
+    def second_grid(self) -> Grid | None:
+        """Where the second image lay as it was read, axes turned to the patient's."""
         return self._as_read[1]
 
     @cached_property
     def _as_read(self) -> tuple[str, Grid | None]:
-        """Hash of the voxels, and the MR's Grid; the turned MR is not kept."""
-        mr = self.mr
-        if self.mr_source is not None:
-            mr = from_image(turn(self.mr_source.image()), "MR")
+        """Hash of the voxels, and the second's Grid; the turned image is not kept."""
+        second = self.second
+        if self.second_source is not None:
+            second = from_image(turn(self.second_source.image()))
         digest = hashlib.sha256()
-        for volume in (self.ct, mr):
+        for volume in (self.first, second):
             if volume is not None:
                 digest.update(np.array(volume.array.shape, "<i8").tobytes())
                 for plane in volume.array:
                     digest.update((plane.astype("<f4") + np.float32(0)).tobytes())  # −0 is 0
-        return digest.hexdigest(), None if mr is None else mr.grid
+        return digest.hexdigest(), None if second is None else second.grid
 
     def less(self, offset: float) -> Study:
-        """The same study with a number subtracted from the values of its CT."""
+        """The same study with a number subtracted from the values of its first image."""
         if not offset:
             return self
-        return replace(self, ct=replace(self.ct, array=subtract(self.ct.array, offset)))
+        return replace(self, first=replace(self.first, array=subtract(self.first.array, offset)))
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """What the values of both are in; see `Volume.unit`."""
+        return self.first.unit, "" if self.second is None else self.second.unit
+
+    def known_as(
+        self, first: Modality, second: Modality = "", units: Sequence[str] = ("", "")
+    ) -> Study:
+        """The same study with its images taken for others, and their values for others' units."""
+        again = replace(self, first=_taken_for(self.first, first, units[0]))
+        if self.second is None:
+            return again
+        source = self.second_source and _taken_for(self.second_source, second, units[1])
+        taken = _taken_for(self.second, second, units[1])
+        return replace(again, second=taken, second_source=source)
 
     def moved(self, matrix: Doubles) -> Study:
-        """The same study with its MR at another place, resampled from the MR as it was read.
+        """The same study with its second image elsewhere, resampled from it as it was read.
 
         Parameters
         ----------
         matrix : float array (4, 4)
-            Takes points of the CT (LPS, mm) to points of the MR.
+            Takes points of the first image (LPS, mm) to points of the second.
 
         Raises
         ------
         UserError
-            There is no MR as it was read, or it does not meet the CT there.
+            There is none as it was read, or it does not meet the first there.
         """
-        if self.mr_source is None:
+        if self.second_source is None:
             raise UserError(
-                "This case keeps no MR on its own grid. Open CT and MR anew to register them."
+                "This case keeps no second image on its own grid. Open both images anew to "
+                "register them."
             )
-        mr, fov = _resample_mr(self.mr_source.image(), self.ct, matrix)
-        return replace(self, mr=mr, mr_fov=fov)
+        second, seen = _resample(self.second_source, self.first, matrix)
+        return replace(self, second=second, seen=seen)
 
 
-def unit_pair(
-    study: Study, ct_window: tuple[float, float], mr_percentiles: tuple[float, float]
-) -> tuple[Reals, Reals, Mask]:
+def name_images(kinds: Sequence[Modality]) -> tuple[str, ...]:
+    """Names of images of these modalities; see `Study.names`."""
+    if len(set(kinds)) == len(kinds):
+        return tuple(kinds)
+    return tuple(f"{kind} {number}" for number, kind in enumerate(kinds, start=1))
+
+
+def _taken_for(volume: Volume, modality: Modality, unit: str) -> Volume:
+    kept = unit if modality == "PT" and unit != "HU" else ""
+    return replace(volume, modality=modality, unit="HU" if modality == "CT" else kept)
+
+
+def unit_pair(study: Study, ct_window: Limits, mr_percentiles: Limits) -> tuple[Reals, Reals, Mask]:
     """Both images in [0, 1], as a network sees them, and where the second has data.
 
     Parameters
     ----------
     study : Study
-        CT and MR; without an MR the CT is given twice, as the paper does for CT alone.
+        Without a second image the first is given twice, as the paper does for CT alone.
     ct_window, mr_percentiles : tuple of float
-        As in `ct_to_unit` and `mr_to_unit`, whose errors are raised.
+        As in `normalise.usual_limits`, whose errors are raised.
 
     Returns
     -------
     float32, float32 and bool arrays (z, y, x)
     """
-    ct = ct_to_unit(study.ct.array, ct_window)
-    if study.mr is None or study.mr_fov is None:
-        return ct, ct, np.ones(ct.shape, dtype=bool)
-    return ct, mr_to_unit(study.mr.array, study.mr_fov, mr_percentiles), study.mr_fov
+    limits = limits_of(study, ct_window, mr_percentiles)
+    first = to_unit(study.first.array, limits[0], study.first_seen)
+    if study.second is None or study.seen is None:
+        return first, first, np.ones(first.shape, dtype=bool)
+    return first, to_unit(study.second.array, limits[1], study.seen), study.seen
 
 
-def open_study(ct: str | Path, mr: str | Path | None = None) -> Study:
-    """Read a CT and, if given, an MR and put both on the CT's Grid.
+def limits_of(study: Study, ct_window: Limits, mr_percentiles: Limits) -> tuple[Limits, ...]:
+    """Values of each image that become 0 and 1; see `normalise.usual_limits`."""
+    images = [(study.first, study.first_seen)]
+    if study.second is not None:
+        images.append((study.second, study.seen))
+    return tuple(
+        usual_limits(volume.array, volume.modality, ct_window, mr_percentiles, seen)
+        for volume, seen in images
+    )
+
+
+def check_offset(study: Study) -> bool:
+    """Warn of a CT that is drawn on and has no Hounsfield units; whether there is one."""
+    return study.first.modality == "CT" and say_offset(study.first.array)
+
+
+def open_study(
+    first: str | Path, second: str | Path | None = None, modalities: Modalities = ("", "")
+) -> Study:
+    """Read an image and, if given, a second one, and put both on the first one's Grid.
 
     Raises
     ------
     UserError
-        As `volume.read_image`, or when the MR does not overlap the CT.
+        As `volume.read_image`, or when the second does not overlap the first.
     """
-    ct_image = read_image(ct)
-    mr_image = None if mr is None else read_image(mr)
-    return study_from_images(ct_image, mr_image)
+    one = read_image(first)
+    other = None if second is None else read_image(second)
+    return study_from_images(one, other, modalities=modalities)
 
 
 def study_from_images(
-    ct: sitk.Image, mr: sitk.Image | None = None, matrix: Doubles | None = None
+    first: sitk.Image,
+    second: sitk.Image | None = None,
+    matrix: Doubles | None = None,
+    modalities: Modalities = ("", ""),
 ) -> Study:
-    """Put a CT and an MR image on one Grid; see `open_study`.
+    """Put two images on one Grid; see `open_study`.
 
     Parameters
     ----------
-    ct, mr : Image
+    first, second : Image
         In their own places.
     matrix : float array (4, 4), optional
-        Takes points of the CT (LPS, mm) to points of the MR; when not given, both share them.
+        Takes points of the first (LPS, mm) to points of the second; when not given, both share
+        them.
+    modalities : tuple of str
+        What they are; see `find_modalities`.
     """
-    volume = from_image(turn(ct), "CT")
-    check_values(volume.array, "The CT")
-    if mr is None:
-        return Study(volume, None, None, Grid.from_image(ct))
-    check_values(sitk.GetArrayViewFromImage(mr), "The MR")
-    resampled, fov = _resample_mr(mr, volume, matrix)
-    return Study(volume, resampled, fov, Grid.from_image(ct), from_image(mr, "MR"))
+    one, other = find_modalities(first, second, modalities)
+    volume = replace(from_image(turn(first), one), unit=unit_of(first, one))
+    if second is None:
+        return Study(volume, None, None, Grid.from_image(first))
+    source = from_image(second, other)
+    resampled, seen = _resample(source, volume, matrix)
+    return Study(volume, resampled, seen, Grid.from_image(first), source)
+
+
+def find_modalities(
+    first: sitk.Image, second: sitk.Image | None, said: Modalities = ("", "")
+) -> Modalities:
+    """What images are: as is said, else as their headers say, else guessed from their values.
+
+    Raises
+    ------
+    UserError
+        As `volume.check_values`.
+    """
+    one = _checked(first, said[0], USUAL[0], "first")
+    return one, "" if second is None else _checked(second, said[1], USUAL[1], "second")
+
+
+def _checked(image: sitk.Image, said: Modality, usual: Modality, place: str) -> Modality:
+    """What an image is, once its values are known to be some."""
+    known = said or marked(image)
+    name = f"The {known}" if known else f"The {place} image"
+    check_values(sitk.GetArrayViewFromImage(image), name)
+    return known or guess_modality(image, usual, name)
 
 
 def turn(image: sitk.Image, orientation: str = ORIENTATION) -> sitk.Image:
@@ -195,15 +308,17 @@ def turn(image: sitk.Image, orientation: str = ORIENTATION) -> sitk.Image:
     return turned
 
 
-def load_values(path: str | Path, grid: Grid) -> np.ndarray:
-    """Read an image on the CT's grid, such as probabilities or scribbles.
+def load_values(path: str | Path, grid: Grid, onto: str = "CT") -> np.ndarray:
+    """Read an image on the first image's grid, such as probabilities or scribbles.
 
     Parameters
     ----------
     path : path
-        Image on the CT's original grid, axes in any order.
+        Image on the first image's original grid, axes in any order.
     grid : Grid
         The Study's Grid.
+    onto : str
+        Name of the study's first image, for a message.
 
     Returns
     -------
@@ -212,26 +327,26 @@ def load_values(path: str | Path, grid: Grid) -> np.ndarray:
     Raises
     ------
     UserError
-        Unreadable, or on another grid than the CT.
+        Unreadable, or on another grid than that image.
     """
     volume = from_image(turn(read_image(path)))
     if not volume.grid.same_place(grid):
         raise UserError(
-            f"{Path(path).name} is on another grid than the CT: {volume.grid.difference(grid)}. "
-            "Draw or export it on the CT."
+            f"{Path(path).name} is on another grid than the {onto}: "
+            f"{volume.grid.difference(grid)}. Draw or export it on the {onto}."
         )
     return volume.array
 
 
-def load_labels(path: str | Path, grid: Grid) -> Codes:
-    """Read a contour that was drawn on the CT, uint8 (z, y, x) on the Study's Grid.
+def load_labels(path: str | Path, grid: Grid, onto: str = "CT") -> Codes:
+    """Read a contour that was drawn on the first image, uint8 (z, y, x) on the Study's Grid.
 
     Raises
     ------
     UserError
         As `load_values` and `label_map.to_labels`.
     """
-    return to_labels(load_values(path, grid), Path(path).name)
+    return to_labels(load_values(path, grid, onto), Path(path).name)
 
 
 def label_image(path: str | Path) -> sitk.Image:
@@ -248,7 +363,7 @@ def label_image(path: str | Path) -> sitk.Image:
 
 
 def save_labels(labels: np.ndarray, study: Study, path: str | Path) -> Path:
-    """Write an array of the Study's Grid on the CT's original grid.
+    """Write an array of the Study's Grid on the first image's original grid.
 
     Parameters
     ----------
@@ -268,7 +383,7 @@ def save_labels(labels: np.ndarray, study: Study, path: str | Path) -> Path:
 
 
 def to_source_image(labels: np.ndarray, study: Study) -> sitk.Image:
-    """Turn an array of the Study's Grid back to the CT's original axes, geometry to the bit."""
+    """Turn an array of the Study's Grid back to the original axes, geometry to the bit."""
     source = study.source_grid
     code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(source.direction)
     image = turn(study.grid.to_image(labels), code)
@@ -284,17 +399,22 @@ def rigid(matrix: Doubles | None) -> sitk.Transform:
     return transform
 
 
-def _resample_mr(mr: sitk.Image, ct: Volume, matrix: Doubles | None = None) -> tuple[Volume, Mask]:
-    mr, target, move = sitk.Cast(mr, sitk.sitkFloat32), ct.image(), rigid(matrix)
-    data = from_image(mr)
-    known = data.grid.to_image(has_data(data.array))
-    fov: Mask = sitk.GetArrayFromImage(
+def _resample(source: Volume, first: Volume, matrix: Doubles | None = None) -> tuple[Volume, Mask]:
+    """A second image on the first one's Grid, and where it has data."""
+    target, move = first.image(), rigid(matrix)
+    image = sitk.Cast(source.image(), sitk.sitkFloat32)
+    # What is 0 around an MR is no data; in a PET it is no uptake, in a CT -1024 is air.
+    own = has_data(source.array) if source.modality == "MR" else np.ones(source.grid.shape, bool)
+    known = source.grid.to_image(own)
+    seen: Mask = sitk.GetArrayFromImage(
         sitk.Resample(known, target, move, sitk.sitkNearestNeighbor, 0)
     ).astype(bool)
-    if fov.mean() < _MIN_OVERLAP:
+    if seen.mean() < _MIN_OVERLAP:
+        one, other = name_images((first.modality, source.modality))
         raise UserError(
-            f"The MR covers {100 * fov.mean():.2g} % of the CT (CT {ct.grid}; MR {data.grid}). "
-            "Check that both are of one patient and registered."
+            f"The {other} covers {100 * seen.mean():.2g} % of the {one} ({one} {first.grid}; "
+            f"{other} {source.grid}). Check that both are of one patient and registered."
         )
-    array = sitk.GetArrayFromImage(sitk.Resample(mr, target, move, sitk.sitkLinear, 0))
-    return Volume(np.where(fov, array, np.float32(0)), ct.grid, "MR"), fov
+    array = sitk.GetArrayFromImage(sitk.Resample(image, target, move, sitk.sitkLinear, 0))
+    nothing = np.float32(AIR_HU if source.modality == "CT" else 0)
+    return replace(source, array=np.where(seen, array, nothing), grid=first.grid), seen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,9 +13,8 @@ from cmfnet_napari.core.files import check_name, write_safely
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_geometry, put_straight, skewed
 from cmfnet_napari.core.images.itk_reader import DICOM, read_file, read_series
+from cmfnet_napari.core.images.modality import Modality, unit_of
 from cmfnet_napari.core.images.nifti import is_nifti, read_nifti
-
-Modality = Literal["CT", "MR", ""]  # none: labels
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -38,16 +36,19 @@ class Volume:
     Attributes
     ----------
     array : array (z, y, x)
-        CT in Hounsfield units; MR in arbitrary units; labels as integers.
+        CT in Hounsfield units; MR in arbitrary units; PET as stored; labels as integers.
     grid : Grid
         Where the voxels lie.
     modality : str
-        ``"CT"``, ``"MR"`` or ``""`` for labels.
+        ``"CT"``, ``"MR"``, ``"PT"`` or ``""`` for labels.
+    unit : str
+        Of the values, such as ``"HU"``; empty where there is none or it is not known.
     """
 
     array: np.ndarray
     grid: Grid
     modality: Modality = ""
+    unit: str = ""
 
     def image(self) -> sitk.Image:
         """The same as a SimpleITK image."""
@@ -56,7 +57,8 @@ class Volume:
 
 def from_image(image: sitk.Image, modality: Modality = "") -> Volume:
     """Wrap a 3D SimpleITK image."""
-    return Volume(sitk.GetArrayFromImage(image), Grid.from_image(image), modality)
+    grid = Grid.from_image(image)
+    return Volume(sitk.GetArrayFromImage(image), grid, modality, unit_of(image, modality))
 
 
 def read_image(path: str | Path) -> sitk.Image:
@@ -91,7 +93,7 @@ def read_image(path: str | Path) -> sitk.Image:
 
 
 def read_volume(path: str | Path, modality: Modality) -> Volume:
-    """Read a CT or MR for display and training.
+    """Read an image for display and training.
 
     Raises
     ------
@@ -174,7 +176,7 @@ def _as_3d(image: sitk.Image, name: str) -> sitk.Image:
         image = image[:, :, :, 0]
     size = "×".join(str(n) for n in image.GetSize())
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(f"{name} is a colour or vector image ({size}); a CT or MR is needed.")
+        raise UserError(f"{name} is a colour or vector image ({size}); a CT, MR or PET is needed.")
     if image.GetDimension() != 3 or image.GetSize()[2] < 2:
         raise UserError(f"{name} is not a 3D image: its size is {size}.")
     return image

@@ -1,7 +1,7 @@
-"""Rigid registration of an MR to its CT by mutual information (SimpleITK).
+"""Rigid registration of a second image to the first by mutual information (SimpleITK).
 
-Mattes, Haynor, Vesselle, Lewellen, Eubank: IEEE Trans. Med. Imaging 22 (2003). The MR is the
-fixed image: its field of view is the smaller one, so that nearly all samples meet the CT.
+Mattes, Haynor, Vesselle, Lewellen, Eubank: IEEE Trans. Med. Imaging 22 (2003). The second is
+the fixed image: an MR's field of view is smaller than its CT's, so that nearly all samples meet.
 """
 
 from __future__ import annotations
@@ -15,44 +15,49 @@ import SimpleITK as sitk
 from cmfnet_napari.core.arrays import Doubles, three
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.grid import Triple
+from cmfnet_napari.core.images.modality import USUAL, Modalities
 from cmfnet_napari.core.images.padding import has_data
 
 Progress = Callable[[float], bool]  # gets the share done, 0 … 1; answers whether to go on
 
 _LEVELS_MM = 8.0, 4.0, 2.0
 _STEPS = 150  # at most, of each level
-_SAMPLES = 40_000  # voxels of the MR that are compared
+_SAMPLES = 40_000  # voxels of the second image that are compared
 _BINS = 40
 _CT_WINDOW = -200.0, 300.0  # HU: what MR tells apart too
+_PERCENTILES = 0.5, 99.5  # of a first image that is no CT: outliers would fill the bins
 _SHIFTS_MM = -60.0, -30.0, 0.0, 30.0, 60.0  # along each axis, tried where no place is known
 _TRIED = 3  # of the best starts
-_LEAST_OVERLAP = 0.3  # of the MR, for a start
+_LEAST_OVERLAP = 0.3  # of the second image, for a start
 _SEED = 7
 
 
 def register(
-    ct: sitk.Image,
-    mr: sitk.Image,
+    first: sitk.Image,
+    second: sitk.Image,
     start: Doubles | None = None,
     progress: Progress | None = None,
+    modalities: Modalities = USUAL,
 ) -> Doubles:
-    """Find how the MR lies to the CT.
+    """Find how the second image lies to the first.
 
     Parameters
     ----------
-    ct, mr : Image
-        As they were read; HU; each in its own place.
+    first, second : Image
+        As they were read, each in its own place.
     start : float array (4, 4), optional
-        Where to begin; takes CT points to MR points, LPS, mm. When it is not given, or the images
-        hardly meet there, their places mean nothing to each other: the search begins with their
-        middles together, and shifts around.
+        Where to begin; takes the first's points to the second's, LPS, mm. When it is not given, or
+        the images hardly meet there, their places mean nothing to each other: the search begins
+        with their middles together, and shifts around.
     progress : callable, optional
         Asked after every step.
+    modalities : tuple of str
+        What they are: of a CT (HU) only what shows tissue is compared.
 
     Returns
     -------
     float array (4, 4)
-        Takes points of the CT (LPS, mm) to points of the MR.
+        Takes points of the first (LPS, mm) to points of the second.
 
     Raises
     ------
@@ -61,10 +66,17 @@ def register(
     CancelledError
         `progress` answered False.
     """
-    fixed = sitk.Cast(mr, sitk.sitkFloat32)
-    mask = sitk.GetImageFromArray(has_data(sitk.GetArrayViewFromImage(mr)).astype(np.uint8))
-    mask.CopyInformation(mr)
-    moving = sitk.Clamp(sitk.Cast(ct, sitk.sitkFloat32), sitk.sitkFloat32, *_CT_WINDOW)
+    fixed = sitk.Cast(second, sitk.sitkFloat32)
+    if modalities[1] == "CT":
+        fixed = sitk.Clamp(fixed, sitk.sitkFloat32, *_CT_WINDOW)
+    mask = sitk.GetImageFromArray(has_data(sitk.GetArrayViewFromImage(second)).astype(np.uint8))
+    mask.CopyInformation(second)
+    low, high = _CT_WINDOW
+    if modalities[0] != "CT":
+        low, high = np.percentile(sitk.GetArrayViewFromImage(first), _PERCENTILES)
+    moving = sitk.Clamp(
+        sitk.Cast(first, sitk.sitkFloat32), sitk.sitkFloat32, float(low), float(high)
+    )
     search = _Search(fixed, mask, moving, progress or (lambda _share: True))
     try:
         transform = search.begin(start)
@@ -72,14 +84,14 @@ def register(
             transform = search.refine(transform, level)
     except RuntimeError as error:
         raise UserError(
-            "CT and MR cannot be compared: they hardly overlap, or one of them shows nothing. Move "
-            "the MR near its place by hand, then register again."
+            f"{' and '.join(modalities)} cannot be compared: they hardly overlap, or one of them "
+            f"shows nothing. Move the {modalities[1]} near its place by hand, then register again."
         ) from error
     return _inverse(matrix_of(transform))
 
 
 class _Search:
-    """Transforms that take MR points to CT points, better and better."""
+    """Transforms that take the second's points to the first's, better and better."""
 
     def __init__(
         self, fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, progress: Progress
@@ -168,7 +180,7 @@ class _Search:
         return _coarse(self._fixed, mm), mask, _coarse(self._moving, mm)
 
     def _overlap(self, transform: sitk.Transform) -> float:
-        """Share of the MR's box whose voxels meet the CT's box."""
+        """Share of the second's box whose voxels meet the first's box."""
         size = np.array(self._fixed.GetSize()) - 1
         corners = np.array(np.meshgrid(*(np.linspace(0, n, 5) for n in size))).reshape(3, -1).T
         fixed, moving = self._fixed, self._moving

@@ -1,4 +1,4 @@
-"""registration.json: how the MR lies to the CT, and how it lay before, so that it can be undone."""
+"""registration.json: how the second image lies to the first, and lay before, to be undone."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ FILE = "registration.json"
 FORMAT: Final = 1
 _RIGID = 1e-3  # of a cosine
 _MOST_DEGREES, _MOST_MM = 30.0, 60.0  # a patient lies otherwise, but not that much
-_LEAST_OVERLAP = 0.3  # of the MR's voxels
+_LEAST_OVERLAP = 0.3  # of the second image's voxels
 
 How = Literal["frame of reference", "registration object", "automatic", "by hand"]
 
 
 class Registration(BaseModel):
-    """One place of the MR.
+    """One place of the second image.
 
     Attributes
     ----------
     matrix : tuple of float
-        Row-major 4×4; takes points of the CT (LPS, mm) to points of the MR.
+        Row-major 4×4; takes points of the first image (LPS, mm) to points of the second.
     how : str
         Where it comes from.
     """
@@ -63,7 +63,7 @@ class Registration(BaseModel):
 
 
 class Registrations(BaseModel):
-    """All places the MR had in a case; the last one counts. Fields of a newer version are kept.
+    """All places of the second image in a case; the last counts. Fields of a newer version stay.
 
     Attributes
     ----------
@@ -93,10 +93,10 @@ class Registrations(BaseModel):
         Raises
         ------
         UserError
-            The MR lies where it lay when the case was made.
+            It lies where it lay when the case was made.
         """
         if len(self.entries) < 2:
-            raise UserError("The MR lies where it lay when the patient was opened.")
+            raise UserError("The image lies where it lay when the patient was opened.")
         return self.model_copy(update={"entries": self.entries[:-1]})
 
 
@@ -119,14 +119,14 @@ def parse_registrations(values: JsonObject, case: str) -> Registrations:
 
 @dataclass(frozen=True)
 class Fit:
-    """How well an MR lies on its CT.
+    """How well a second image lies on the first.
 
     Attributes
     ----------
     overlap : float
-        Share of the MR's data that lies within the CT.
+        Share of its data that lies within the first.
     covered : float
-        Share of the patient in the CT that the MR covers.
+        Share of the patient in the first that it covers.
     likeness : Likeness or None
         See `registration_check`.
     warnings : tuple of str
@@ -145,49 +145,52 @@ def judge(
     before: Registration | None = None,
     body: Mask | None = None,
 ) -> Fit:
-    """Judge a study whose MR lies as a registration says.
+    """Judge a study whose second image lies as a registration says.
 
     Parameters
     ----------
     study : Study
-        Its MR resampled there.
+        Its second image resampled there.
     registration : Registration
         The place.
     before : Registration, optional
         Where it lay before, from which it should not be far.
     body : bool array (z, y, x), optional
-        The patient in the CT, where it is known already.
+        The patient, where it is known already.
     """
-    fov = study.mr_fov
+    fov = study.seen
     if fov is None:
-        raise ValueError("a study without MR has no registration to judge")
+        raise ValueError("a study of one image has no registration to judge")
     overlap = _overlap(study, fov)
     body = study.body if body is None else body
     covered = float(fov[body].mean()) if body.any() else 0.0
     found = likeness(study)
-    warnings = [doubts(found)] if doubts(found) else []
+    one, other = study.names
+    doubt = doubts(found, study.names)
+    warnings = [doubt] if doubt else []
     if overlap < _LEAST_OVERLAP:
-        warnings.append(f"Only {100 * overlap:.0f} % of the MR lie within the CT.")
+        warnings.append(f"Only {100 * overlap:.0f} % of the {other} lie within the {one}.")
     if before is not None:
         degrees, mm = _motion(registration.array @ np.linalg.inv(before.array), study)
         if degrees > _MOST_DEGREES or mm > _MOST_MM:
             warnings.append(
-                f"The MR was turned by {degrees:.0f}° and moved by {mm:.0f} mm, which is a lot. "
-                "Look whether bones and skin meet."
+                f"The {other} was turned by {degrees:.0f}° and moved by {mm:.0f} mm, which is a "
+                "lot. Look whether bones and skin meet."
             )
     return Fit(overlap, covered, found, tuple(warnings))
 
 
 def _overlap(study: Study, fov: Mask) -> float:
-    if study.mr_source is None:
+    if study.second_source is None:
         return 1.0
-    own = study.mr_source
-    total = has_data(own.array).sum() * own.grid.voxel_ml
+    own = study.second_source
+    known = has_data(own.array).sum() if own.modality == "MR" else own.array.size
+    total = known * own.grid.voxel_ml
     return min(1.0, float(fov.sum() * study.grid.voxel_ml / total)) if total else 0.0
 
 
 def _motion(matrix: Doubles, study: Study) -> tuple[float, float]:
-    """Angle, degrees, and how far the middle of the CT moves, mm."""
+    """Angle, degrees, and how far the middle of the first image moves, mm."""
     angle = np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))
     middle = study.grid.to_patient((np.array(study.grid.shape) - 1) / 2)
     moved = matrix[:3, :3] @ middle + matrix[:3, 3] - middle

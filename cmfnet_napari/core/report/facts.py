@@ -78,7 +78,7 @@ def gather_facts(
     Parameters
     ----------
     study : Study
-        CT and MR.
+        One image or two.
     labels : integer array (z, y, x) on the Study's Grid
         The contour of record.
     names : sequence of str, optional
@@ -96,7 +96,7 @@ def gather_facts(
     hand : HandWork, optional
         What the user has changed of the model's contour.
     case : str, optional
-        `Case.key`, where there is a case: a study whose MR was moved has another hash.
+        `Case.key`, where there is a case: a study whose second image was moved has another hash.
     """
     record = record or Record()
     digests = slice_digests(labels)

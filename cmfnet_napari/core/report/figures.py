@@ -1,4 +1,4 @@
-"""Pictures for reports: contours over CT and MR. No display is needed."""
+"""Pictures for reports: contours over the images. No display is needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.style import context as style_context
 from cmfnet_napari.core.arrays import Codes, Floats, Labels, three
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.geometry.plane import VIEWS, Plane
-from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.study import Study, limits_of
 from cmfnet_napari.core.strokes.scribbles import (
     BACKGROUND,
     REFERENCE_COLOR,
@@ -27,6 +27,7 @@ from cmfnet_napari.core.strokes.scribbles import (
 _OUTLINE = [withStroke(linewidth=2.0, foreground="black")]  # white is lost on fat and bone
 _Line = Literal["solid", "dashed"]
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
+_MR_PERCENTILES = (1.0, 99.0)
 
 
 @style_context("default")  # whatever a matplotlibrc in the current folder says
@@ -37,7 +38,7 @@ def save_contours(
     reference: Labels | None = None,
     scribbles: Codes | None = None,
 ) -> Path:
-    """Write a PNG of contours on axial, coronal and sagittal slices of CT and MR.
+    """Write a PNG of contours on axial, coronal and sagittal slices of each image.
 
     The slices go through the middle of the segmentation. Axial slices are seen from the feet
     (patient's right on the left), the others have the head up.
@@ -45,7 +46,7 @@ def save_contours(
     Parameters
     ----------
     study : Study
-        CT and, if there is one, MR: one row each.
+        One image or two: one row each.
     labels : integer array (z, y, x)
         Segmentation codes: solid lines.
     path : path
@@ -70,7 +71,7 @@ def contour_figure(
     scribbles: Codes | None = None,
 ) -> Figure:
     """The picture of `save_contours`, not yet written."""
-    rows = 1 if study.mr is None else 2
+    rows = 1 if study.second is None else 2
     figure = _dark_figure(4.0 * len(VIEWS), 4.0 * rows + 0.4)
     draw_contours(figure, study, labels, reference, scribbles)
     return figure
@@ -98,15 +99,12 @@ def draw_contours(
     shown = labels if labels.any() or reference is None else reference
     centre = _centre(shown)
     views = [Plane(a, centre[a], study.grid) for a in range(3)]
-    images = [("CT", study.ct.array, _CT_WINDOW)]
-    if study.mr is not None and study.mr_fov is not None:
-        inside = study.mr.array[study.mr_fov]
-        low, high = np.percentile(inside, (1, 99))
-        images.append(("MR", study.mr.array, (low, high)))
-    rows = figure.subplots(len(images), len(views), squeeze=False)
-    for row, (name, array, window) in zip(rows, images, strict=True):
+    volumes = [volume for volume in (study.first, study.second) if volume is not None]
+    windows = limits_of(study, _CT_WINDOW, _MR_PERCENTILES)
+    rows = figure.subplots(len(volumes), len(views), squeeze=False)
+    for row, name, volume, window in zip(rows, study.names, volumes, windows, strict=True):
         for axes, view in zip(row, views, strict=True):
-            _show(axes, view, array, window, f"{name} {VIEWS[view.axis]}")
+            _show(axes, view, volume.array, window, f"{name} {VIEWS[view.axis]}")
             _draw_labels(axes, view, labels, reference, scribbles)
             if margin_mm is not None:
                 _zoom(axes, view, shown, margin_mm)

@@ -25,16 +25,16 @@ def report_run(
     run : path
         Folder of a run that is complete.
     study : Study
-        The CT and MR it was made from.
+        What it was made from.
     path : path
         The PDF.
     reference : path, optional
-        A contour on the CT's grid to compare with.
+        A contour on the first image's grid to compare with.
 
     Raises
     ------
     UserError
-        The run is not complete, its files are missing, damaged, or of another CT, or the PDF
+        The run is not complete, its files are missing, damaged, or of other images, or the PDF
         cannot be written.
     """
     run = Path(run)

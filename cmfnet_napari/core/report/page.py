@@ -45,7 +45,7 @@ def save_report(
     Parameters
     ----------
     study : Study
-        CT and, if there is one, MR.
+        One image or two.
     labels : integer array (z, y, x) on the Study's Grid
         The contour: solid lines, on slices through its middle.
     facts : ReportFacts

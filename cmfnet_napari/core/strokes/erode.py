@@ -53,7 +53,7 @@ def propose_background(
     masks : sequence of bool arrays (z, y, x)
         Everything that is not background.
     study : Study
-        Its CT shows the body.
+        It shows the body.
     margin_mm : float
         Smallest distance to masks and class strokes, mm.
     coverage : float
@@ -77,7 +77,7 @@ def propose_background(
     keep_out = scribbles >= FIRST_CLASS
     for mask in masks:
         keep_out = keep_out | mask
-    free = body_mask(study.ct) & ~keep_out
+    free = study.body & ~keep_out
     region = free & (scribbles == UNLABELLED)
     box, distance = distance_to(keep_out, study.grid, margin_mm + NEAR_MM)
     too_close = distance < margin_mm

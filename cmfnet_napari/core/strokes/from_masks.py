@@ -36,7 +36,7 @@ class ScribbledFile(TypedDict):
 def scribble_masks(
     mask: Path,
     out: Path,
-    ct: Path | None,
+    image: Path | None,
     classes: list[int] | None,
     background: Erosion,
     foreground: Erosion,
@@ -49,8 +49,8 @@ def scribble_masks(
         Segmentation codes.
     out : Path
         Scribbles to write.
-    ct : Path or None
-        CT on the mask's grid that tells body from air; without it all counts as body.
+    image : Path or None
+        Image on the mask's grid that tells body from air; without it all counts as body.
     classes : list of int or None
         Segmentation codes that get strokes too; None for all that occur.
     background, foreground : Erosion
@@ -66,7 +66,7 @@ def scribble_masks(
     UserError
         An unreadable file, grids that differ, a class that does not occur, or nothing left.
     """
-    study = _study(mask, ct)
+    study = _study(mask, image)
     labels = load_values(mask, study.grid)
     scribbles = scribble_labels(labels, study, classes, background, foreground, mask.name)
     save_labels(scribbles, study, out)
@@ -89,7 +89,7 @@ def scribble_labels(
     labels : integer or bool array (z, y, x) on the Study's Grid
         Segmentation codes.
     study : Study
-        Its CT tells body from air.
+        It tells body from air.
     classes : list of int or None
         Segmentation codes that get strokes too; None for all that occur.
     background, foreground : Erosion
@@ -121,11 +121,11 @@ def scribble_labels(
     return scribbles
 
 
-def _study(mask: Path, ct: Path | None) -> Study:
-    if ct is not None:
-        return study_from_images(read_image(ct))
+def _study(mask: Path, file: Path | None) -> Study:
+    if file is not None:
+        return study_from_images(read_image(file))
     image = read_image(mask)
     grid = Grid.from_image(turn(image))
-    # Water everywhere: without a CT every voxel counts as body.
+    # Water everywhere: without an image every voxel counts as body.
     water = Volume(np.zeros(grid.shape, dtype=np.int16), grid, "CT")
     return Study(water, None, None, Grid.from_image(image))

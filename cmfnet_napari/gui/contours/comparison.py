@@ -113,7 +113,7 @@ class Comparison(QObject):
         self._use("layer", labels, self._session.case.order.numbers, layer)
 
     def use_file(self, path: str, structure: str = "") -> None:
-        """Compare with a contour from a file: of labels on the CT's grid, RTSTRUCT or SEG.
+        """Compare with a contour from a file: of labels on the first image's grid, RTSTRUCT or SEG.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Comparison(QObject):
             Which of its structures is meant; where it is not clear, `asked` says so.
         """
         patient, case = self._session.patient, self._session.case
-        ct = None if patient.images is None else patient.images.ct
+        ct = None if patient.images is None else patient.images.first
         frame, stack = ("", None) if ct is None else (ct.origin.frame_uid, ct.stack)
         arguments = path, case.study.grid, class_names(case.classes), structure, frame, stack
 

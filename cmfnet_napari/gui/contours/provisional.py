@@ -142,7 +142,7 @@ class ProvisionalContour(QObject):
             show_failure(error)
             self._end()
 
-        arguments = patient.case.study, self._session.corrections.lessons(), patient.mr_limits
+        arguments = patient.case.study, self._session.corrections.lessons(), patient.limits
         run_in_background(provisional_contour, *arguments, done=show, failed=fail)
 
     def _end(self) -> None:

@@ -18,7 +18,7 @@ class ProvisionalPanel(QGroupBox):
         self.switch = QCheckBox("Show it while I draw")
         self.switch.setToolTip(
             "About a second after a stroke: which parts are nearer to the strokes of which class, "
-            "along CT and MR. It goes when the network has a contour. It can be the contour for "
+            "along the images. It goes when the network has a contour. It can be the contour for "
             "automatic strokes."
         )
         self.switch.toggled.connect(provisional.enable)

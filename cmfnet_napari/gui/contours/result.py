@@ -194,7 +194,7 @@ class Result(QObject):
         return model or self.corrected
 
     def save(self, path: str) -> None:
-        """Write the contour of record on the CT's original grid."""
+        """Write the contour of record on the first image's original grid."""
         study = self._session.case.study
         run_in_background(
             save_labels, self.shown(), study, path, done=self.tell_saved, failed=show_failure

@@ -27,7 +27,7 @@ class ResultPanel(QWidget):
         self.probability.setToolTip("How likely each place is part of the contour")
         self.probability.toggled.connect(self._show_probability)
         self.disagreement = QCheckBox("Disagreement")
-        self.disagreement.setToolTip("Bright: the CT alone and the MR alone give other contours")
+        self.disagreement.setToolTip("Bright: each image alone gives another contour")
         self.disagreement.toggled.connect(self._show_disagreement)
         self._shown = group(
             "Prediction",

@@ -83,11 +83,12 @@ class AutomaticStrokes(QObject):
         return contour_layers(self._session.viewer, self._session.case.study.grid)
 
     def load_mask(self, path: str) -> None:
-        """Read a contour on the CT's grid from a file and show it as a layer."""
+        """Read a contour on the first image's grid from a file and show it as a layer."""
         case, patient = self._session.case, self._session.patient
 
         def read() -> np.ndarray:
-            return check_classes(load_values(path, case.study.grid), Path(path).name)
+            values = load_values(path, case.study.grid, case.study.names[0])
+            return check_classes(values, Path(path).name)
 
         def show(labels: np.ndarray) -> None:
             if self._session.patient is patient:

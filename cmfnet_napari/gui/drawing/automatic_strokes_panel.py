@@ -38,7 +38,7 @@ class AutomaticStrokesPanel(QGroupBox):
         self._timer.timeout.connect(said(self._propose))
         for widget, tip in (
             (self.kind, "Background outside a contour, or a class inside it"),
-            (self.contour.native, "A labels layer on the CT's grid, such as an older contour"),
+            (self.contour.native, "A labels layer on the image's grid, such as an older contour"),
             (self.margin, "How far from the contour the strokes keep"),
             (self.coverage, "Share of the image that the strokes are to cover"),
             (self.whole, "Label all that is far enough from the contour"),
@@ -148,7 +148,7 @@ class AutomaticStrokesPanel(QGroupBox):
         self.message.setText(f"{voxels} voxels were drawn and marked as automatic.")
 
     def _ask_mask(self) -> None:
-        path = ask_file(self, "Choose a contour on the CT's grid")
+        path = ask_file(self, "Choose a contour on the image's grid")
         if path:
             self._automatic_strokes.load_mask(path)
 

@@ -115,22 +115,22 @@ class Drawing(QObject):
             self.draw_on(not self.on_contour)
 
     def keep_within(self, image: str, low: float, high: float) -> None:
-        """Let all tools change only what has a value from `low` to `high` in CT (HU) or MR.
+        """Let all tools change only what has a value from `low` to `high` in an image.
 
         Parameters
         ----------
         image : str
-            ``CT`` or ``MR``; empty for no limit, as where there is no such image.
+            Its name; empty for no limit, as where there is no such image.
         low, high : float
-            The range, its ends included.
+            The range in its units, ends included.
         """
-        study = None if self._session.patient is None else self._session.case.study
-        volume = {"CT": study.ct, "MR": study.mr}.get(image) if study is not None else None
-        if volume is None:
+        names = self._session.image_names
+        if image not in names:
             self.brush.keep_within(None)
             return
-        known = study.mr_fov if image == "MR" else None
-        self.brush.keep_within(ValueRange(volume.array, low, high, known))
+        study, second = self._session.case.study, names.index(image) == 1
+        array = (study.second if second else study.first).array
+        self.brush.keep_within(ValueRange(array, low, high, study.seen if second else None))
 
     def set_ball(self, on: bool) -> None:
         """A ball in three dimensions, or a disc in the plane on the screen."""

@@ -1,4 +1,4 @@
-"""Tools kept to a range of CT or MR values."""
+"""Tools kept to a range of an image's values."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from cmfnet_napari.gui.drawing.drawing import Drawing
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.widgets import column, row
 
-_LOWEST, _HIGHEST = -32768.0, 65535.0
+_LOWEST, _HIGHEST = -32768.0, 1e7  # Bq/ml of a hot spot
 _SOFT_TISSUE = (0.0, 150.0)  # HU
+_COARSE = 20.0  # a range that is narrower has values between whole numbers, as SUV
 
 
 class RangeRow(QWidget):
@@ -23,7 +24,7 @@ class RangeRow(QWidget):
         self.low, self.high = _value(_SOFT_TISSUE[0]), _value(_SOFT_TISSUE[1])
         for widget, tip in (
             (self.on, "Every tool changes only what has a value in this range"),
-            (self.image, "Whose values count: the CT's in HU, or the MR's"),
+            (self.image, "Which image's values count: a CT's are in HU"),
             (self.low, "The lowest value that is changed"),
             (self.high, "The highest value that is changed"),
         ):
@@ -47,16 +48,19 @@ class RangeRow(QWidget):
         self.on.setChecked(False)
         self.image.blockSignals(True)
         self.image.clear()
-        self.image.addItems(["CT"] if self._session.case.study.mr is None else ["CT", "MR"])
+        self.image.addItems(self._session.image_names)
         self.image.blockSignals(False)
-        self._on_image("CT")
+        self._on_image(self._session.image_names[0])
 
     def _on_image(self, image: str) -> None:
-        """Soft tissue on the CT; on the MR, whose values mean nothing, what is shown."""
-        limits = self._session.patient.mr_limits if image == "MR" else _SOFT_TISSUE
-        for spin, value in zip((self.low, self.high), limits or _SOFT_TISSUE, strict=True):
+        """Soft tissue on a CT; on others, whose values have no such meaning, what is shown."""
+        number = self._session.image_names.index(image)
+        unit, shown = self._session.case.study.units[number], self._session.patient.limits[number]
+        limits = _SOFT_TISSUE if self._session.is_ct(image) else shown
+        for spin, value in zip((self.low, self.high), limits, strict=True):
             spin.blockSignals(True)
-            spin.setSuffix(" HU" if image == "CT" else "")
+            spin.setSuffix(f" {unit}" if unit else "")
+            spin.setDecimals(0 if limits[1] - limits[0] > _COARSE else 2)
             spin.setValue(value)
             spin.blockSignals(False)
         self._use()

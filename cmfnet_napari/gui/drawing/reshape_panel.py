@@ -171,6 +171,7 @@ class ReshapePanel(QGroupBox):
         names = ["", *self._reshaping.sources]
         for box in (self.other, self.inside, self.without):
             _refill(box, [(name or "–", name) for name in names])
+            box.setToolTip(self._reshaping.missing)
         classes = [(entry.name, entry.code) for entry in self._reshaping.classes]
         _refill(self.into, [("The same class", 0), *classes])
 

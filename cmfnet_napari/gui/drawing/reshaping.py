@@ -26,7 +26,7 @@ from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.views.navigation import Navigation
 
-BODY, BONE = "Body (from the CT)", "Bone (from the CT)"
+BODY, BONE = "Body", "Bone"  # found in the images, which a name in brackets tells
 _BONE_HU = 200.0
 _ADDED, _REMOVED = 1, 2
 # The colour-blind tell them from each other, from grey, and from what lies below.
@@ -98,9 +98,22 @@ class Reshaping(QObject):
         for other in contour_layers(session.viewer, study.grid):
             if other != layer:
                 found.setdefault(other.name, _layer_mask(np.asarray(other.data)))
-        found[BODY] = lambda: study.body
-        found[BONE] = lambda: _bone(study)
+        found[self.in_images(BODY)] = lambda: study.body
+        if "CT" in study.kinds:
+            found[self.in_images(BONE)] = lambda: _bone(study)
         return found
+
+    def in_images(self, what: str) -> str:
+        """What body and bone are called: with the image that they are found in."""
+        kinds = self._session.case.study.kinds
+        return f"{what} (from the {'CT' if 'CT' in kinds else self._session.image_names[0]})"
+
+    @property
+    def missing(self) -> str:
+        """What cannot be offered for this patient, and why, in a sentence; or empty."""
+        if self._session.patient is None or "CT" in self._session.case.study.kinds:
+            return ""
+        return f"{BONE} is found by Hounsfield units, which only a CT has."
 
     def propose(self, wish: Wish) -> None:
         """Compute an edit in the background and show it; only the newest wish counts."""
@@ -204,5 +217,6 @@ def _layer_mask(labels: np.ndarray) -> Callable[[], np.ndarray]:
 
 
 def _bone(study: Study) -> np.ndarray:
-    """What is denser than soft tissue with contrast, inside the body."""
-    return (study.ct.array > _BONE_HU) & study.body
+    """What is denser than soft tissue with contrast, inside the body, in the CT."""
+    ct = study.first if study.first.modality == "CT" or study.second is None else study.second
+    return (ct.array > _BONE_HU) & study.body

@@ -60,7 +60,7 @@ class ScribblePanel(QWidget):
             "Strokes in files",
             row(
                 button("Load…", self._ask_load, "Replace the strokes by those of a file"),
-                button("Save…", self._ask_save, "Write the strokes on the CT's grid"),
+                button("Save…", self._ask_save, "Write the strokes on the image's grid"),
             ),
             self.message,
         )
@@ -76,7 +76,7 @@ class ScribblePanel(QWidget):
             self._on_opened()
 
     def load(self, path: str) -> None:
-        """Replace the strokes by those of a file on the CT's grid."""
+        """Replace the strokes by those of a file on the first image's grid."""
         grid, patient = self._session.case.study.grid, self._session.patient
 
         def read() -> np.ndarray:
@@ -90,7 +90,7 @@ class ScribblePanel(QWidget):
         run_in_background(read, done=use, failed=show_failure)
 
     def save(self, path: str) -> None:
-        """Write the strokes on the CT's original grid."""
+        """Write the strokes on the first image's original grid."""
         study, scribbles = self._session.case.study, self._session.recorder.snapshot()
         run_in_background(
             save_labels,

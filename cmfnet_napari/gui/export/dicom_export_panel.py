@@ -77,9 +77,7 @@ class DicomExportPanel(QWidget):
         self.receipt.verticalHeader().show()
         self.pacs_button = button("Send to PACS…", self._ask_pacs, "The file that was exported")
         form = QFormLayout()
-        form.addRow(
-            "CT series", _boxed(self.folder, button("Folder…", self._ask_folder, "Choose it"))
-        )
+        form.addRow("Series", _boxed(self.folder, button("Folder…", self._ask_folder, "Choose it")))
         form.addRow("Format", self.kind)
         form.addRow("Add to", self.add_to_row)
         chosen = QWidget()
@@ -196,7 +194,7 @@ class DicomExportPanel(QWidget):
         self.said.setText(text)
 
     def _ask_folder(self) -> None:
-        path = ask_folder(self, "Choose the folder of the CT's DICOM files")
+        path = ask_folder(self, "Choose the folder of the image's DICOM files")
         if path:
             self.folder.setText(path)
             self.folder.setToolTip(plain(path))

@@ -36,7 +36,9 @@ class ExportPanel(QWidget):
         self._result, self._review, self._report_export = result, review, report_export
         self.missing = text_label()
         self.missing.setStyleSheet(NOTICE_STYLE)
-        self.save_button = large_button("Save the contour…", self._ask_save, "On the CT's own grid")
+        self.save_button = large_button(
+            "Save the contour…", self._ask_save, "On the image's own grid"
+        )
         self.report_button = button(
             "Save a report…", self._ask_report, "One page: pictures, volumes, what was looked at"
         )
@@ -57,7 +59,7 @@ class ExportPanel(QWidget):
         session.closed.connect(self.written.clear)
         session.closed.connect(self.dicom.forget)
         session.classes_changed.connect(self.dicom.refresh)
-        session.opened.connect(lambda: self.dicom.folder.setText(session.patient.ct_folder))
+        session.opened.connect(lambda: self.dicom.folder.setText(session.patient.folder))
         self._on_changed(None)
 
     def _on_changed(self, volumes: dict[str, float] | None) -> None:

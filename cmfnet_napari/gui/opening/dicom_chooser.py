@@ -1,4 +1,4 @@
-"""The chooser: what lies in a DICOM folder, with the proposed CT and MR ticked."""
+"""The chooser: what lies in a DICOM folder, with the proposed images ticked."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from qtpy.QtWidgets import (
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import (
     Choice,
+    both,
     frame_question,
     needs_registration,
     other_frames,
 )
 from cmfnet_napari.core.dicom.importing.unused import missing_slices
+from cmfnet_napari.core.images.modality import MODALITIES
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
     STRUCTURES,
@@ -39,12 +41,11 @@ from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, text_label
 _COLUMNS = "Patient, study, series", "Kind", "Date", "Size", "Spacing, mm"
 _BOXES = "QTreeWidget::indicator:unchecked { border: 1px solid gray; }"  # else dark on dark
 _ENTRY = Qt.ItemDataRole.UserRole
-_ROLES = "CT", "MR"
 _TICKED, _CLEAR = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
 class DicomChooser(QDialog):
-    """Choose a CT, an MR and structures.
+    """Choose one image or two, and structures.
 
     Parameters
     ----------
@@ -66,10 +67,11 @@ class DicomChooser(QDialog):
         self.resize(900, 520)
         self.choice: Choice | None = None
         self._found = found
-        self._pair: tuple[ImageSeries | None, ...] = ()
+        self._pair: list[ImageSeries] = []
+        self._ticked: list[ImageSeries] = []  # in the order they were ticked
         self._wish: bool | None = None  # what the user clicked: register, or not; None: nothing
         self.tree = QTreeWidget()
-        self.register = QCheckBox("Register the MR to the CT when it is opened")
+        self.register = QCheckBox("Register image 2 to image 1 when they are opened")
         self.register.setToolTip("Rigid, by mutual information; look at the result before you draw")
         self.note = text_label()
         self.note.setStyleSheet(NOTICE_STYLE)
@@ -104,6 +106,7 @@ class DicomChooser(QDialog):
     def _fill(self) -> None:
         """Patients, their studies, in these their series; structures below their set."""
         proposed = propose(self._found)
+        self._ticked = [image for image in proposed if image is not None]
         branches: dict[tuple[str, ...], QTreeWidgetItem] = {}
         for image in self._found.images:
             self._add_image(self._branch(branches, image), image, image in proposed)
@@ -150,7 +153,7 @@ class DicomChooser(QDialog):
                 True
             )
             item.child(0).setFirstColumnSpanned(True)
-        elif origin.modality in _ROLES:
+        elif origin.modality in MODALITIES:
             item.setCheckState(0, _TICKED if ticked else _CLEAR)
 
     def _add_object(self, branch: QTreeWidgetItem, entry: DicomObject) -> None:
@@ -173,54 +176,65 @@ class DicomChooser(QDialog):
             yield item
             stack += [item.child(k) for k in range(item.childCount())]
 
-    def _picked(self, modality: str) -> ImageSeries | None:
-        for item in self._items():
-            entry = item.data(0, _ENTRY)
-            ticked = isinstance(entry, ImageSeries) and item.checkState(0) == _TICKED
-            if ticked and entry.origin.modality == modality:
-                return entry
-        return None
+    @property
+    def picked(self) -> list[ImageSeries]:
+        """The images that are ticked: a CT is drawn on, else the one that was ticked first."""
+        return sorted(self._ticked, key=lambda image: image.origin.modality != "CT")
 
     def _on_ticked(self, item: QTreeWidgetItem, _column: int) -> None:
-        """One CT and one MR at a time: ticking one clears the other."""
+        """Two images at a time: a third takes the place of the one of its kind, or the last's."""
         entry = item.data(0, _ENTRY)
-        if isinstance(entry, ImageSeries) and item.checkState(0) == _TICKED:
-            for other in self._items():
-                found = other.data(0, _ENTRY)
-                alike = isinstance(found, ImageSeries) and found is not entry
-                if alike and found.origin.modality == entry.origin.modality:
-                    self._clear(other)
+        if not isinstance(entry, ImageSeries):
+            self._refresh()
+            return
+        others = [image for image in self._ticked if image is not entry]
+        if item.checkState(0) != _TICKED:
+            self._ticked = others
+        elif entry not in self._ticked:
+            self._ticked = [*_making_room(others, entry), entry]
+            for gone in others:
+                if gone not in self._ticked:
+                    self.item(gone).setCheckState(0, _CLEAR)
         self._refresh()
 
     def _on_wish(self, on: bool) -> None:
         self._wish = on
 
-    def _clear(self, item: QTreeWidgetItem) -> None:
-        if item.checkState(0) == _TICKED:  # others have no box
-            item.setCheckState(0, _CLEAR)
-
     def _refresh(self) -> None:
         """What the choice needs, before it is opened."""
-        ct, mr = self._picked("CT"), self._picked("MR")
-        needed = ct is not None and mr is not None and needs_registration(ct, mr, self._found)
-        self.register.setEnabled(mr is not None)
-        if (ct, mr) != self._pair and self._wish is False:
+        picked = self.picked
+        pair = len(picked) == 2
+        needed = pair and needs_registration(*picked, self._found)
+        self.register.setEnabled(pair)
+        if picked != self._pair and self._wish is False:
             self._wish = None  # it was said of another pair
-        self._pair = ct, mr
-        self.register.setChecked(mr is not None and (needed if self._wish is None else self._wish))
+        self._pair = picked
+        self.register.setChecked(pair and (needed if self._wish is None else self._wish))
         notes = []
-        if ct is None:
-            notes.append("Tick a CT. The contour is drawn on it.")
+        if not picked:
+            notes.append("Tick a CT, an MR or a PET. The contour is drawn on it.")
         if needed:
             notes.append(
-                "CT and MR do not share a frame of reference: the MR has to be registered."
+                f"{both(*picked)} do not share a frame of reference: image 2 has to be registered."
             )
         notes += left_out_notes(self._found.left_out)
-        for image in filter(None, (ct, mr)):
+        for image in picked:
             notes += missing_slices(image, self._found)
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
-        self.buttons.button(QDialogButtonBox.StandardButton.Open).setEnabled(ct is not None)
+        self.buttons.button(QDialogButtonBox.StandardButton.Open).setEnabled(bool(picked))
+        self._number()
+
+    def _number(self) -> None:
+        """Say beside each image's kind whether it is image 1 or 2."""
+        self.tree.blockSignals(True)
+        for item in self._items():
+            entry = item.data(0, _ENTRY)
+            if isinstance(entry, ImageSeries):
+                place = self._pair.index(entry) + 1 if entry in self._pair else 0
+                kind = entry.origin.modality
+                item.setText(1, f"{kind}, image {place}" if place else kind)
+        self.tree.blockSignals(False)
 
     def _structures(self) -> tuple[tuple[DicomObject, ...], frozenset[tuple[str, str]]]:
         objects, names = [], set()
@@ -234,15 +248,28 @@ class DicomChooser(QDialog):
         return tuple(objects), frozenset(names)
 
     def _open(self) -> None:
-        ct = self._picked("CT")
+        first, second = (*self.picked, None)[:2]
         objects, names = self._structures()
         register = self.register.isChecked()
-        choice = Choice(ct, self._picked("MR"), objects, names, register)
+        choice = Choice(first, second, objects, names, register)
         asked = other_frames(choice, self._found)
         if asked:
             answer = QMessageBox.question(self, "Another frame of reference", frame_question(asked))
             if answer != QMessageBox.StandardButton.Yes:
                 return
-            choice = Choice(ct, choice.mr, objects, names, register, any_frame=True)
+            choice = Choice(first, second, objects, names, register, any_frame=True)
         self.choice = choice
         self.accept()
+
+
+def _making_room(ticked: list[ImageSeries], entry: ImageSeries) -> list[ImageSeries]:
+    """Those that stay ticked beside one that is ticked now: another at most, and one CT."""
+    kind = entry.origin.modality
+    alike = [image for image in ticked if image.origin.modality == kind]
+    if kind == "CT":
+        ticked = [image for image in ticked if image not in alike]
+    elif len(ticked) == 2:
+        others = [image for image in ticked if image.origin.modality != "CT"]
+        gone = (alike or others)[-1]
+        ticked = [image for image in ticked if image is not gone]
+    return ticked[:1]

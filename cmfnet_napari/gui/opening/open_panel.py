@@ -12,6 +12,7 @@ from cmfnet_napari.core.images.hounsfield import OFFSET
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.gui.opening.dicom_chooser import DicomChooser
 from cmfnet_napari.gui.opening.dicom_import import DicomImport
+from cmfnet_napari.gui.opening.image_kinds import ImageKinds
 from cmfnet_napari.gui.opening.recent_patients import RecentPatients
 from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.pacs.pacs_fetch_dialog import PacsFetchDialog
@@ -23,7 +24,7 @@ from cmfnet_napari.gui.patient.opened import (
     subtract_offset,
 )
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.registration.mr_placement import MrPlacement
+from cmfnet_napari.gui.registration.image_placement import ImagePlacement
 from cmfnet_napari.gui.registration.registration_panel import RegistrationPanel
 from cmfnet_napari.gui.shared.dialogs import ask_folder
 from cmfnet_napari.gui.shared.widgets import (
@@ -38,16 +39,16 @@ from cmfnet_napari.gui.shared.widgets import (
 
 
 class OpenPanel(QWidget):
-    """A DICOM folder; CT, MR and scribbles; or a sample."""
+    """A DICOM folder; images and scribbles; or a sample."""
 
-    def __init__(self, session: Session, mr_placement: MrPlacement) -> None:
+    def __init__(self, session: Session, image_placement: ImagePlacement) -> None:
         super().__init__()
-        self._session, self._mr_placement = session, mr_placement
+        self._session, self._image_placement = session, image_placement
         self.dicom = DicomImport(session)
         self.dicom_button = large_button(
             "DICOM folder…",
             self._choose_dicom,
-            "Look through an export, choose CT, MR and structures",
+            "Look through an export, choose images and structures",
         )
         self.pacs = PacsFetch(session)
         self.pacs_button = button(
@@ -55,8 +56,8 @@ class OpenPanel(QWidget):
         )
         self.chooser: DicomChooser | None = None
         self.pacs_dialog: PacsFetchDialog | None = None
-        self.ct = PathField("CT", "needed", folders=True)
-        self.mr = PathField("MR", "optional", folders=True)
+        self.first = PathField("Image 1", "needed", folders=True)
+        self.second = PathField("Image 2", "optional", folders=True)
         self.scribbles = PathField("Scribbles", "optional")
         self.open_button = large_button("Open", self._open, "Open these files")
         self.synthetic = button(
@@ -82,16 +83,17 @@ class OpenPanel(QWidget):
         )
         self.subtract_button.hide()
         self.info = text_label("No patient is open.", rich=True)
-        self.registration = RegistrationPanel(session, mr_placement)
+        self.kinds = ImageKinds(session)
+        self.registration = RegistrationPanel(session, image_placement)
         self.recent = RecentPatients(session)
         layout = column(
             self.recent,
             self.dicom_button,
             self.pacs_button,
-            group("Files", self.ct, self.mr, self.scribbles, self.open_button),
+            group("Files", self.first, self.second, self.scribbles, self.open_button),
             group("Or try a sample", self.synthetic, self.real),
             self._work,
-            group("Patient", self.info, self.subtract_button),
+            group("Patient", self.info, self.kinds, self.subtract_button),
             self.registration,
         )
         layout.addStretch()
@@ -99,15 +101,17 @@ class OpenPanel(QWidget):
         self.dicom.found.connect(self._choose)
         self.pacs.fetched.connect(self.dicom.look_through)
         self.dicom.moved.connect(self._show_step)
-        mr_placement.moved.connect(self._show_step)
+        image_placement.moved.connect(self._show_step)
         session.busy.connect(self._show_busy)
         session.opened.connect(self._describe)
         session.closed.connect(self._describe_none)
 
     def _open(self) -> None:
-        if self.ct.path is None:
-            raise UserError("No CT is chosen. Choose a CT file, or a folder with one DICOM series.")
-        load = partial(open_files, self.ct.path, self.mr.path, self.scribbles.path)
+        if self.first.path is None:
+            raise UserError(
+                "No image is chosen. Choose the file of image 1, or a folder with one DICOM series."
+            )
+        load = partial(open_files, self.first.path, self.second.path, self.scribbles.path)
         self._session.open(load)
 
     def _subtract(self) -> None:
@@ -139,7 +143,7 @@ class OpenPanel(QWidget):
 
     def _cancel(self) -> None:
         self.dicom.cancel()
-        self._mr_placement.cancel()
+        self._image_placement.cancel()
 
     def _show_step(self, what: str, share: float) -> None:
         """A share that is known, with what it is of; nothing ends it."""
@@ -188,10 +192,12 @@ def study_lines(opened: Opened) -> list[str]:
     study = opened.case.study
     z, y, x = study.grid.shape
     dz, dy, dx = study.grid.spacing
-    ct = f"CT: {x} × {y} × {z} voxels of {dx:.2f} × {dy:.2f} × {dz:.2f} mm"
-    if opened.mr_share is None:
-        return [ct, "MR: none"]
-    return [ct, f"MR: has data in {100 * opened.mr_share:.0f} % of the CT"]
+    one = study.names[0]
+    lines = [f"{one}: {x} × {y} × {z} voxels of {dx:.2f} × {dy:.2f} × {dz:.2f} mm"]
+    if opened.seen_share is not None:
+        share = f"{100 * opened.seen_share:.0f} %"
+        lines.append(f"{study.names[1]}: has data in {share} of the {one}")
+    return lines
 
 
 def breakable(path: str) -> str:

@@ -1,7 +1,7 @@
 """Patients of the last days, to go on with: a picture, what there is of them, and when.
 
 Nothing here says who a patient is. Names of files and folders are not kept, since they often hold
-a patient's name; the picture is a slice of the CT, and lies in the case folder with it.
+a patient's name; the picture is a slice of the first image, and lies in the case folder with it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout, QWidget
 
 from cmfnet_napari.core.case.find_case import cases_folder
-from cmfnet_napari.core.case.folder import Case
+from cmfnet_napari.core.case.folder import Case, image_kinds
 from cmfnet_napari.core.files import keep_private
+from cmfnet_napari.core.images.normalise import Limits
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.patient.opened import open_case_again
 from cmfnet_napari.gui.patient.session import Session
@@ -27,7 +28,6 @@ from cmfnet_napari.gui.shared.widgets import button, column
 PICTURE = "picture.png"  # in the case folder
 _SIDE = 48  # pixels
 _SHOWN = 5
-_BLACK, _WHITE = -160.0, 240.0  # HU
 
 
 class RecentPatients(QGroupBox):
@@ -58,7 +58,7 @@ class RecentPatients(QGroupBox):
         if case.folder.parent == cases_folder():
             preferences().opened(case.folder.name)
             if not case.read_only:
-                keep_picture(case)
+                keep_picture(case, self._session.patient.limits[0])
         self._fill()
 
     def _forget(self) -> None:
@@ -86,7 +86,7 @@ class RecentPatients(QGroupBox):
 
 def describe(folder: Path) -> str:
     """What there is of a patient, and when it was worked on."""
-    images = "CT and MR" if (folder / "study" / "mr.nrrd").exists() else "CT"
+    images = " and ".join(image_kinds(folder))
     written = [path for path in (folder / "strokes.sqlite", folder / "views.json") if path.exists()]
     newest = max((path.stat().st_mtime for path in written), default=folder.stat().st_mtime)
     runs = len(list((folder / "runs").glob("[0-9]*")))
@@ -94,22 +94,23 @@ def describe(folder: Path) -> str:
     return f"{images}{contoured}\n{datetime.fromtimestamp(newest):%d %b %Y, %H:%M}"
 
 
-def keep_picture(case: Case) -> None:
+def keep_picture(case: Case, limits: Limits) -> None:
     """Keep a small picture of a case with it; once."""
     path = case.folder / PICTURE
     if not path.exists():
-        pixels = picture(case.study)
+        pixels = picture(case.study, limits)
         height, width = pixels.shape
         image = QImage(pixels.data, width, height, width, QImage.Format.Format_Grayscale8)
         if image.save(str(path)):
             keep_private(path)
 
 
-def picture(study: Study) -> np.ndarray:
-    """The CT's middle axial slice, uint8, at most 96 pixels wide and high, soft tissue."""
-    plane = study.ct.array[study.grid.shape[0] // 2].astype(np.float32)
+def picture(study: Study, limits: Limits) -> np.ndarray:
+    """The first image's middle axial slice, uint8, at most 96 pixels wide and high."""
+    plane = study.first.array[study.grid.shape[0] // 2].astype(np.float32)
     step = max(1, int(np.ceil(max(plane.shape) / (2 * _SIDE))))
-    scaled = (plane[::step, ::step] - _BLACK) / (_WHITE - _BLACK)
+    black, white = limits
+    scaled = (plane[::step, ::step] - black) / (white - black)
     return np.ascontiguousarray((255 * np.clip(scaled, 0, 1)).astype(np.uint8))
 
 

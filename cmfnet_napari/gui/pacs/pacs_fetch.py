@@ -112,7 +112,7 @@ class PacsFetch(QObject):
 
     def _on_opened(self) -> None:
         """Files of the open patient stay, those of the one before go."""
-        folder = self._session.patient.ct_folder
+        folder = self._session.patient.folder
         if _holds(self._waiting, folder):
             _remove(self._open)
             self._open, self._waiting = self._waiting, None

@@ -147,7 +147,7 @@ class LayerRecorder(QObject):
         after = np.asarray(self.layer.data)
         if after.shape != self._before.shape:
             raise UserError(
-                f"The {self.layer.name} layer now has the shape {after.shape}, the CT "
+                f"The {self.layer.name} layer now has the shape {after.shape}, the image "
                 f"{self._before.shape}: nothing more is recorded. Open the patient again to get "
                 "it back."
             )

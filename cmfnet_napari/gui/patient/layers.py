@@ -10,7 +10,6 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 
 from cmfnet_napari.core.case.structures import Structure
-from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.patient.classes import one_color, reference_colors, scribble_colors
@@ -36,11 +35,9 @@ def placement(grid: Grid) -> dict[str, Any]:
 
 
 def case_layers(opened: Opened) -> list[LayerData]:
-    """Layer data of CT, MR, contour, structures (when there are), scribbles, bottom to top."""
+    """Layer data of images, contour, structures (when there are), scribbles, bottom to top."""
     study = opened.case.study
-    layers = [_ct(opened)]
-    if study.mr is not None:
-        layers.append(_mr(opened))
+    layers = [_image(opened, number) for number in range(len(study.names))]
     if opened.contour is not None:
         layers.append(_contour(opened))
     layers += [_structure(opened, structure) for structure in opened.structures]
@@ -104,7 +101,9 @@ def show_filled(layer: Labels, filled: bool) -> None:
 
 def disagreement_layer(apart: np.ndarray, study: Study) -> Image:
     """Image layer of how far the branches are apart, 0 … 1 (float32, z y x), hidden at first."""
-    name = "Disagreement" if study.mr is None else "Disagreement of CT and MR"
+    name = "Disagreement"
+    if study.second is not None:
+        name += f" of {' and '.join(study.names)}"
     return probability_layer(apart, study.grid, name, "viridis")
 
 
@@ -124,32 +123,20 @@ def probability_layer(
     )
 
 
-def _ct(opened: Opened) -> LayerData:
+def _image(opened: Opened, number: int) -> LayerData:
+    """The first image (0), or the second: hidden at first, since it covers the first."""
     study = opened.case.study
+    volume = study.second if number else study.first
     shown = {
         **placement(study.grid),
-        "name": "CT",
+        "name": study.names[number],
         "colormap": "gray",
-        "contrast_limits": Config().ct_window,
-        "metadata": _metadata(opened, "CT"),
+        "contrast_limits": opened.limits[number],
+        "metadata": _metadata(opened, study.names[number]),
     }
-    return study.ct.array, shown, "image"
-
-
-def _mr(opened: Opened) -> LayerData:
-    """Hidden at first: it covers the CT; its eye and opacity are napari's own."""
-    study = opened.case.study
-    shown = {
-        **placement(study.grid),
-        "name": "MR",
-        "colormap": "gray",
-        "contrast_limits": opened.mr_limits,
-        "blending": "translucent",
-        "opacity": 1.0,
-        "visible": False,
-        "metadata": _metadata(opened, "MR"),
-    }
-    return study.mr.array, shown, "image"
+    if number:
+        shown |= {"blending": "translucent", "opacity": 1.0, "visible": False}
+    return volume.array, shown, "image"
 
 
 def _contour(opened: Opened) -> LayerData:

@@ -16,10 +16,14 @@ from cmfnet_napari.core.case.structures import Structure, load_structures, save_
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.images.hounsfield import OFFSET, say_offset
+from cmfnet_napari.core.images.hounsfield import OFFSET
+from cmfnet_napari.core.images.modality import Modalities
+from cmfnet_napari.core.images.normalise import Limits
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import (
     Study,
+    check_offset,
+    limits_of,
     load_labels,
     load_values,
     open_study,
@@ -50,8 +54,8 @@ class Opened:
         Number of the journal's newest entry that is in the scribbles.
     corrections : Corrections
         What was corrected of its contours, as far as that entry.
-    mr_limits : (float, float) or None
-        MR values shown black and white.
+    limits : tuple of (float, float)
+        Values of each image shown black and white at first.
     title : str
         What the window calls it; no patient name.
     credit : str
@@ -62,14 +66,14 @@ class Opened:
         A sample's true or published contour, to compare with.
     structures : tuple of Structure
         Structures that came with the patient.
-    mr_share : float or None
-        Share of the CT's voxels (0 … 1) where the MR has data.
+    seen_share : float or None
+        Share of the first image's voxels (0 … 1) where the second has data.
     lacks_offset : bool
         Whether the CT seems to be stored without the offset of Hounsfield units.
-    ct_folder : str
-        Where the CT's DICOM files were read from, or empty; kept in memory only.
+    folder : str
+        Where the first image's DICOM files were read from, or empty; kept in memory only.
     images : Choice or None
-        The DICOM series that CT and MR are, whose headers name the patient; in memory only. None
+        The DICOM series that the images are, whose headers name the patient; in memory only. None
         where they were opened as files.
     """
 
@@ -79,34 +83,38 @@ class Opened:
     counts: np.ndarray
     entries: int
     corrections: Corrections
-    mr_limits: tuple[float, float] | None
+    limits: tuple[Limits, ...]
     title: str = "Patient"
     credit: str = ""
     notice: str = ""
     contour: np.ndarray | None = None
     structures: tuple[Structure, ...] = ()
-    mr_share: float | None = None
+    seen_share: float | None = None
     lacks_offset: bool = False
-    ct_folder: str = ""
+    folder: str = ""
     images: Choice | None = field(default=None, repr=False)
 
 
 def open_files(
-    ct: str | Path, mr: str | Path | None = None, scribbles: str | Path | None = None
+    first: str | Path,
+    second: str | Path | None = None,
+    scribbles: str | Path | None = None,
+    modalities: Modalities = ("", ""),
 ) -> Opened:
-    """Read a CT, an MR and scribbles.
+    """Read one image or two, and scribbles; what the images are, where the user says it.
 
     Raises
     ------
     UserError
         As `study.open_study` and `study.load_values`.
     """
-    study = open_study(ct, mr)
+    study = open_study(first, second, modalities)
     strokes = None
     if scribbles is not None:
-        strokes = check_codes(load_values(scribbles, study.grid), Path(scribbles).name)
-    folder = str(ct) if Path(ct).is_dir() else ""
-    return replace(prepare(study, strokes), ct_folder=folder)
+        values = load_values(scribbles, study.grid, study.names[0])
+        strokes = check_codes(values, Path(scribbles).name)
+    folder = str(first) if Path(first).is_dir() else ""
+    return replace(prepare(study, strokes, modalities=modalities), folder=folder)
 
 
 def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
@@ -126,16 +134,28 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
                 save_structures(case, loaded.structures)
         opened = prepare_case(case)
     notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
-    folder = str(choice.ct.stack.slices[0].path.parent)
-    images = Choice(choice.ct, choice.mr)
-    return replace(opened, notice=notice, ct_folder=folder, images=images)
+    folder = str(choice.first.stack.slices[0].path.parent)
+    images = Choice(choice.first, choice.second)
+    return replace(opened, notice=notice, folder=folder, images=images)
 
 
 def reopen(opened: Opened) -> Opened:
-    """Read an open case anew, as after its MR was moved."""
+    """Read an open case anew, as after its second image was moved."""
     again = prepare_case(open_case(opened.case.folder), opened.title, opened.credit)
-    kept = {"ct_folder": opened.ct_folder, "images": opened.images}
+    kept = {"folder": opened.folder, "images": opened.images}
     return replace(again, contour=opened.contour, **kept)
+
+
+def call_images(opened: Opened, modalities: Modalities) -> Opened:
+    """Take the images of the open case for others, and read it anew.
+
+    Raises
+    ------
+    UserError
+        Another window has the case.
+    """
+    opened.case.call_images(modalities)
+    return reopen(opened)
 
 
 def open_case_again(folder: Path) -> Opened:
@@ -171,7 +191,7 @@ def subtract_offset(opened: Opened) -> Opened:
         if opened.structures and not case.read_only and not load_structures(case):
             save_structures(case, list(opened.structures))
         again = prepare_case(case, opened.title, opened.credit)
-    kept = {"ct_folder": opened.ct_folder, "images": opened.images}
+    kept = {"folder": opened.folder, "images": opened.images}
     return replace(again, contour=opened.contour, **kept)
 
 
@@ -205,11 +225,20 @@ def open_sample_patient() -> Opened:
 
 
 def prepare(
-    study: Study, strokes: np.ndarray | None = None, title: str = "Patient", credit: str = ""
+    study: Study,
+    strokes: np.ndarray | None = None,
+    title: str = "Patient",
+    credit: str = "",
+    modalities: Modalities = ("", ""),
 ) -> Opened:
-    """Find or make the case of a study; strokes are imported only into a case without any."""
+    """Find or make the case of a study; strokes are imported only into a case without any.
+
+    What its images are, a case knows, unless the user says something else (`modalities`).
+    """
     case = case_for(study)
     with _let_go_on_failure(case):
+        if not case.read_only:
+            case.call_images(modalities)
         notice = "" if strokes is None else _import_strokes(case, strokes)
         opened = prepare_case(case, title, credit)
     notice = " ".join(filter(None, (notice, opened.notice, *case.notes)))
@@ -229,13 +258,13 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
             counts=count_codes(scribbles, MAX_CODE + 1),
             entries=entries,
             corrections=case.corrections(),
-            mr_limits=_mr_limits(case.study),
+            limits=_limits(case.study),
             title=title,
             credit=credit,
             notice=" ".join(filter(None, (case.notice, fault))),
             structures=structures,
-            mr_share=None if case.study.mr_fov is None else float(case.study.mr_fov.mean()),
-            lacks_offset=say_offset(case.study.ct.array),
+            seen_share=None if case.study.seen is None else float(case.study.seen.mean()),
+            lacks_offset=check_offset(case.study),
         )
 
 
@@ -273,9 +302,11 @@ def _structures(case: Case) -> tuple[tuple[Structure, ...], str]:
         return (), f"Opened without its structures. {error}"
 
 
-def _mr_limits(study: Study) -> tuple[float, float] | None:
-    """Robust contrast inside the MR's field of view."""
-    if study.mr is None:
-        return None
-    low, high = np.percentile(study.mr.array[study.mr_fov], Config().mr_percentiles)
-    return float(low), float(max(high, low + 1e-6))
+def _limits(study: Study) -> tuple[Limits, ...]:
+    """What is black and white at first; an image that shows next to nothing has all its values."""
+    config = Config()
+    try:
+        return limits_of(study, config.ct_window, config.mr_percentiles)
+    except UserError:
+        images = [volume.array for volume in (study.first, study.second) if volume is not None]
+        return tuple((float(array.min()), float(array.max())) for array in images)

@@ -29,7 +29,7 @@ from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info, show_warning
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
-_NONE_OPEN = "No patient is open. Open a CT first."
+_NONE_OPEN = "No patient is open. Open an image first."
 
 
 class Session(QObject):
@@ -133,10 +133,23 @@ class Session(QObject):
         return (None if active is None else self.recorder_of(active)) or self.recorder
 
     @property
-    def mr_layer(self) -> Layer | None:
-        """The MR layer of the open case, if it has one."""
+    def second_layer(self) -> Layer | None:
+        """The layer of the second image of the open case, if it has one."""
+        return None if len(self.image_names) < 2 else self.image_layer(self.image_names[1])
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        """What the images of the open case are called, such as ``CT`` and ``MR``."""
+        return () if self.patient is None else self.case.study.names
+
+    def is_ct(self, name: str) -> bool:
+        """Whether one of the open case's images is a CT, in Hounsfield units."""
+        return self.case.study.kinds[self.image_names.index(name)] == "CT"
+
+    def image_layer(self, name: str) -> Layer | None:
+        """The layer of one of the open case's images, if it is there."""
         for layer in self.viewer.layers:
-            if layer.metadata.get(ROLE) == "MR" and layer.metadata.get(OPENED) is self.patient:
+            if layer.metadata.get(ROLE) == name and layer.metadata.get(OPENED) is self.patient:
                 return layer
         return None
 

@@ -30,7 +30,7 @@ def background_from_layer() -> None:
     if not dock.session.writable:
         raise UserError(dock.session.case.notice)
     if layer not in dock.workbench.automatic_strokes.masks():
-        raise UserError("This layer is not on the CT's grid, so no strokes can be made from it.")
+        raise UserError("This layer is not on the image's grid, so no strokes can be made from it.")
     dock.scribble_panel.auto.contour.value = layer
     dock.tabs.setCurrentIndex(SCRIBBLE)
 

@@ -46,7 +46,8 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 def read(path: str | list[str]) -> list[LayerData]:
     """Layers of files and folders.
 
-    A folder with a CT opens as a patient: the proposed CT and MR, the case with its strokes.
+    A folder with a CT, an MR or a PET opens as a patient: the images that are proposed, the case
+    with its strokes.
     Contours are placed on the patient that is open.
 
     Raises
@@ -86,11 +87,11 @@ def _of_files(paths: list[Path]) -> list[LayerData]:
 
 
 def _of_scan(found: Scan) -> list[LayerData]:
-    """Layers of the proposed CT and MR with their case; without images, of contours."""
-    ct, mr = propose(found)
-    if ct is None:
+    """Layers of the proposed images with their case; without images, of contours."""
+    first, second = propose(found)
+    if first is None:
         return [layer for entry in found.objects for layer in _contours(entry)]
-    layers = case_layers(open_dicom(Choice(ct, mr), found, lambda _what, _share: True))
+    layers = case_layers(open_dicom(Choice(first, second), found, lambda _what, _share: True))
     viewer = napari.current_viewer()
     if viewer is not None:
         viewer.window.add_plugin_dock_widget("cmfnet-napari", "CmFNet")
@@ -129,13 +130,13 @@ def _contours(entry: DicomObject) -> list[LayerData]:
 
 
 def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
-    """Structures of the patient whose CT and MR are open, in one of their frames of reference."""
+    """Structures of the patient whose images are open, in one of their frames of reference."""
     choice = replace(patient.images, objects=(entry,))
     found = Scan((), (entry,))
-    if other_frames(choice, found) and entry.origin.patient == choice.ct.origin.patient:
+    if other_frames(choice, found) and entry.origin.patient == choice.first.origin.patient:
         raise UserError(
-            f"{entry.label or entry.path.name} lies in another frame of reference than the CT and "
-            "the MR: its contours may be at the wrong place. Open its folder with 'DICOM folder…' "
+            f"{entry.label or entry.path.name} lies in another frame of reference than the "
+            "images: its contours may be at the wrong place. Open its folder with 'DICOM folder…' "
             "and choose it there, if it was drawn on these images."
         )
     check_objects(choice, found)
@@ -149,7 +150,7 @@ def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
 
 
 def _by_position(entry: DicomObject, study: Study) -> list[Structure]:
-    """Structures on a CT of which nothing is known but where it lies."""
+    """Structures on an image of which nothing is known but where it lies."""
     if entry.origin.modality == STRUCTURES:
         if len(set(entry.frames)) > 1:
             raise UserError(
@@ -177,4 +178,4 @@ def _open_patient() -> Opened:
     for layer in viewer.layers if viewer is not None else ():
         if OPENED in layer.metadata:
             return layer.metadata[OPENED]
-    raise UserError("Open the CT of these contours first; they are placed on it.")
+    raise UserError("Open the image of these contours first; they are placed on it.")

@@ -23,7 +23,7 @@ _STRAIGHT = 1 - 1e-9  # of a cosine: an image along the patient's axes
 def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """npe2 writer of one image or labels layer, as NIfTI, NRRD or MHA by the ending.
 
-    A layer of the open patient goes onto the CT's original grid, geometry to the bit; one that
+    A layer of the open patient goes onto the first image's grid, geometry to the bit; one that
     was read from a file, or made over such a layer, onto that file's patient axes; any other is
     placed by its scale and translation, taken as millimetres along the patient's axes, unless
     there is an image that it may have been made over.

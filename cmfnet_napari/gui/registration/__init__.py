@@ -1,1 +1,1 @@
-"""Moving the MR onto the CT: by the computer or by keys, kept or undone."""
+"""Moving the second image onto the first: by the computer or by keys, kept or undone."""

@@ -1,4 +1,4 @@
-"""Moving the MR by hand: what a key means on the plane that is shown, as matrices."""
+"""Moving the second image by hand: what a key means on the plane that is shown, as matrices."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def nudged(
     centre: np.ndarray,
     step: tuple[float, float, float, float],
 ) -> np.ndarray:
-    """The matrix from CT points to MR points with the MR moved as it is seen.
+    """The matrix from the first's points to the second's with that moved as it is seen.
 
     Parameters
     ----------
     matrix : float array (4, 4)
-        Where the MR lies.
+        Where the second image lies.
     grid : Grid
         The Study's Grid.
     order : tuple of int
         Array axes: across the slices, along the screen's vertical, along its horizontal.
     centre : float array (3,)
-        What the MR is turned about, (x, y, z) in LPS, mm.
+        What it is turned about, (x, y, z) in LPS, mm.
     step : tuple of float
         Right, down and to higher slices, mm; clockwise, degrees.
     """

@@ -59,37 +59,39 @@ class PlacesPanel(QWidget):
 
     def _fill(self) -> None:
         places, left = self._review.places, self._review.open_places
-        with_mr = self._session.mr_layer is not None
+        images = self._session.image_names
         while self.list.count() > len(places):
             self.list.takeItem(self.list.count() - 1)
         while self.list.count() < len(places):
             self.list.addItem("")
         for row_, place in enumerate(places):
             item = self.list.item(row_)
-            item.setText(f"{_MARKS[self._review.state(place)]} {describe(place, with_mr)}")
-            item.setToolTip(self._explain(place, with_mr))
+            item.setText(f"{_MARKS[self._review.state(place)]} {describe(place, images)}")
+            item.setToolTip(self._explain(place, images))
         chosen = self._review.current
         self.list.setCurrentRow(places.index(chosen) if chosen in places else -1)
         for widget in (self.list, *self._buttons):
             widget.setEnabled(bool(places))
         self.summary.setText(_summary(len(places), left))
 
-    def _explain(self, place: Place, with_mr: bool) -> str:
+    def _explain(self, place: Place, images: tuple[str, ...]) -> str:
         state, slice_ = self._review.state(place), place.voxel[0]
         text = f"{state.capitalize()}, axial slice {slice_}. The network is "
         text += f"{100 * place.uncertainty:.0f} % unsure here"
         if place.disagreement is None:
             return f"{text}."
-        what = "what it reads in CT and in MR is" if with_mr else "its two readings of the CT are"
+        what = f"its two readings of the {images[0]} are"
+        if len(images) > 1:
+            what = f"what it reads in {images[0]} and in {images[1]} is"
         return f"{text}; {what} {100 * place.disagreement:.0f} % apart."
 
 
-def describe(place: Place, with_mr: bool) -> str:
+def describe(place: Place, images: tuple[str, ...]) -> str:
     """A place in a few words: how large, where, and why."""
     size = f"{place.volume_ml:.1f} ml" if place.volume_ml >= 0.1 else "under 0.1 ml"
     if place.disagreement is None:
         return f"{size} {_WHERE[place.where]}: unsure {100 * place.uncertainty:.0f} %"
-    sources = "CT and MR" if with_mr else "two readings"
+    sources = " and ".join(images) if len(images) > 1 else "two readings"
     return f"{size} {_WHERE[place.where]}: {sources} {100 * place.disagreement:.0f} % apart"
 
 

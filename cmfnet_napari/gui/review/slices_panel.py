@@ -62,7 +62,7 @@ class SlicesPanel(QWidget):
         self.choice = FreshComboBox(self._show_choice)
         self.choice.setToolTip(
             "An earlier training, any structure or contour that is loaded, or one from a file: "
-            "structure set, DICOM segmentation, or labels on the CT's grid"
+            "structure set, DICOM segmentation, or labels on the image's grid"
         )
         self.choice.activated.connect(said(self._compare))
         self.table = QTableWidget()
@@ -97,7 +97,7 @@ class SlicesPanel(QWidget):
             self._comparison.use_layer(kind)
             return
         if kind == "file":
-            path = ask_file(self, "Choose a contour: RTSTRUCT, SEG, or labels on the CT's grid")
+            path = ask_file(self, "Choose a contour: RTSTRUCT, SEG, or labels on the image's grid")
             if path:
                 self._comparison.use_file(path)
             return

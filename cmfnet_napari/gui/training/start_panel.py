@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.fit.model_card import Card, start_config
+from cmfnet_napari.core.fit.model_card import Card, start_config, taught_otherwise
 from cmfnet_napari.core.fit.presets import ROWS
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.session import Session
@@ -138,15 +138,27 @@ class StartPanel(QWidget):
     def _say(self) -> None:
         """What will be done, in words; settings that do not go together are said at once."""
         try:
-            self.help.setText(start_words(self.config, self._model))
+            self.help.setText("\n\n".join(filter(None, (self._doubt, self._words))))
         except UserError as error:
             self.help.setText(str(error))
             return
         self.changed.emit()
 
+    @property
+    def _words(self) -> str:
+        return start_words(self.config, self._model)
+
+    @property
+    def _doubt(self) -> str:
+        """That the model was taught on other images than are open."""
+        model = self._model
+        if model is None or self._session.patient is None:
+            return ""
+        return taught_otherwise(model.card, model.name, self._session.case.study.kinds)
+
 
 def proposed(case: Case, present: np.ndarray) -> Path | None:
-    """The model that comes with the package for such a patient: one class, CT with MR.
+    """The model that comes with the package for such a patient: one class, and such images.
 
     Parameters
     ----------
@@ -155,16 +167,18 @@ def proposed(case: Case, present: np.ndarray) -> Path | None:
     present : integer array (n,)
         Codes that have a stroke: a class without any is nothing that a model could know.
     """
-    if np.count_nonzero(present >= FIRST_CLASS) > 1 or case.study.mr is None:
+    if np.count_nonzero(present >= FIRST_CLASS) > 1:
         return None
-    fitting = (m for m in list_models() if m.built_in and m.card.classes == 2)
+    kinds = case.study.kinds
+    own = (model for model in list_models() if model.built_in and model.card.classes == 2)
+    fitting = (model for model in own if not taught_otherwise(model.card, "", kinds))
     return next((model.path for model in fitting), None)
 
 
 def start_words(config: Config, model: BaseModel | None) -> str:
     """A configuration in one line, and the model in another."""
     limit = f"at most {config.minutes:g} min" if config.minutes else "no time limit"
-    voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the CT's own voxels"
+    voxels = f"voxels of {config.spacing:g} mm" if config.spacing else "the image's own voxels"
     if not config.steps:
         return f"No training: the model contours from your strokes at once.\n\n{model_words(model)}"
     words = f"{ROWS[config.preset].words}: {config.steps} steps, {limit}, {voxels}."

@@ -65,7 +65,7 @@ class ViewLinks:
     Attributes
     ----------
     session, navigation, fusion, windowing
-        The patient, the place, and how CT and MR are shown.
+        The patient, the place, and how the images are shown.
     trail : Trail
         Where the mouse went while it draws.
     measures : Measures
@@ -94,7 +94,7 @@ class CanvasMouse(QObject):
     mark : MeasureMark
         What is measured in it.
     image : str
-        ``CT`` or ``MR`` when it shows that image alone.
+        Name of the image when it shows that one alone.
     keys : QWidget, optional
         The main view's canvas, which gets the keys pressed over this one: napari's tools and
         ours act on the main viewer, whose layers all views share.

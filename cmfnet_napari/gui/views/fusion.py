@@ -1,4 +1,4 @@
-"""CT and MR in one picture: blended, as a checkerboard, or one instead of the other."""
+"""Both images in one picture: blended, as a checkerboard, or one instead of the other."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cmfnet_napari.gui.patient.session import Session
 
 
 class Fusion(QObject):
-    """How the MR lies over the CT in the views that show both. It holds no widget.
+    """How the second image lies over the first in views that show both. It holds no widget.
 
     Attributes
     ----------
     blend : int
-        Percent of the MR.
+        Percent of the second image.
     board : bool
-        Whether CT and MR are shown square by square.
+        Whether both are shown square by square.
     """
 
     changed = Signal()
@@ -29,24 +29,25 @@ class Fusion(QObject):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
-        self._mr: Image | None = None
-        self._whole: np.ndarray | None = None  # the MR where it is shown
+        self._second: Image | None = None
+        self._whole: np.ndarray | None = None  # the second image where it is shown
         self._forget()
         session.opened.connect(self._on_opened)
         session.closed.connect(self._forget)
 
     @property
     def available(self) -> bool:
-        """Whether there is an MR to see over the CT, and not beside it."""
-        return self._mr is not None and not self._parted
+        """Whether there is a second image to see over the first, and not beside it."""
+        return self._second is not None and not self._parted
 
     @property
     def front(self) -> str:
-        """Which image one looks at, ``CT`` or ``MR``: the one that window and level are set for."""
-        return "MR" if self._share() >= 50 else "CT"
+        """Name of the image one looks at: the one that window and level are set for."""
+        names = self._session.image_names
+        return "" if not names else names[-1] if self._share() >= 50 else names[0]
 
     def set_blend(self, percent: int) -> None:
-        """Blend CT (0) and MR (100)."""
+        """Blend the first image (0) and the second (100)."""
         self.blend, self.board = percent, False
         self._show()
 
@@ -60,7 +61,7 @@ class Fusion(QObject):
         self.set_board(not self.board)
 
     def flicker(self, on: bool) -> None:
-        """Show the other image: the MR for the CT, the CT for the MR."""
+        """Show the other image: the second for the first, the first for the second."""
         self._flicker = on
         self._show()
 
@@ -68,65 +69,67 @@ class Fusion(QObject):
         """Begin as the patient was last seen; to be called before it is shown."""
         self.blend, self.board = blend, board
 
-    def show_mr(self, array: np.ndarray) -> None:
-        """Show the MR as it lies elsewhere: an array (z, y, x) on the Study's Grid."""
-        if self._mr is None or self._whole is array:
+    def show_second(self, array: np.ndarray) -> None:
+        """Show the second image as it lies elsewhere: an array (z, y, x) on the Study's Grid."""
+        if self._second is None or self._whole is array:
             return
         self._whole = array
-        self._mr.data = self._squares() if isinstance(self._mr.data, Checkerboard) else array
+        self._second.data = (
+            self._squares() if isinstance(self._second.data, Checkerboard) else array
+        )
 
     def part(self, on: bool) -> None:
-        """Show the CT alone, since the MR has a view of its own beside it."""
+        """Show the first image alone, since the second has a view of its own beside it."""
         self._parted = on
         self._show()
 
     def _on_opened(self) -> None:
-        self._mr = self._session.mr_layer
-        if self._mr is None:
+        self._second = self._session.second_layer
+        if self._second is None:
             return
-        self._whole = self._mr.data
-        self._mr.events.visible.connect(self._follow)
-        self._mr.events.opacity.connect(self._follow)
+        self._whole = self._second.data
+        self._second.events.visible.connect(self._follow)
+        self._second.events.opacity.connect(self._follow)
         if self.board or self._parted:  # as views.json had it, or the arrangement wants it
             self._show()
         else:
             self._follow()
 
     def _forget(self) -> None:
-        if self._mr is not None:
-            self._mr.events.visible.disconnect(self._follow)
-            self._mr.events.opacity.disconnect(self._follow)
-            self._mr.data = self._whole
-        self._mr = self._whole = None
+        if self._second is not None:
+            self._second.events.visible.disconnect(self._follow)
+            self._second.events.opacity.disconnect(self._follow)
+            self._second.data = self._whole
+        self._second = self._whole = None
         self.blend = 0
         self.board = self._flicker = self._parted = self._showing = False
         self.changed.emit()
 
     def _share(self) -> int:
-        """Percent of the MR that is seen now."""
+        """Percent of the second image that is seen now."""
         share = 0 if self._parted else 100 if self.board else self.blend
         return (0 if share >= 50 else 100) if self._flicker else share
 
     def _show(self) -> None:
-        if self._mr is None:
+        if self._second is None:
             return
         share = self._share()
         with self._unheard():
             board = self.board and not (self._flicker or self._parted)
-            if board != isinstance(self._mr.data, Checkerboard):
-                self._mr.data = self._squares() if board else self._whole
+            if board != isinstance(self._second.data, Checkerboard):
+                self._second.data = self._squares() if board else self._whole
             if share:
-                self._mr.opacity = share / 100
-            self._mr.visible = share > 0
+                self._second.opacity = share / 100
+            self._second.visible = share > 0
         self.changed.emit()
 
     def _squares(self) -> Checkerboard:
         return Checkerboard(self._whole, self._session.case.study.grid.spacing)
 
     def _follow(self) -> None:
-        """The MR's eye and opacity in napari's own list are the same blend."""
+        """The second image's eye and opacity in napari's own list are the same blend."""
         if not (self._showing or self._flicker or self._parted or self.board):
-            self.blend = round(100 * self._mr.opacity) if self._mr.visible else 0
+            self.blend = round(100 * self._second.opacity) if self._second.visible else 0
             self.changed.emit()
 
     @contextmanager

@@ -21,8 +21,8 @@ class Cell:
         Where; the main view is at 0, 0.
     turn : int
         0 the plane of the main view, 1 and 2 the other two.
-    image : str
-        ``CT``, ``MR``, or empty: both, as in the main view.
+    image : int or None
+        0 the first image alone, 1 the second; None: both, as in the main view.
     solid : bool
         The contour in three dimensions instead of a plane.
     """
@@ -30,7 +30,7 @@ class Cell:
     row: int
     column: int
     turn: int = 0
-    image: str = ""
+    image: int | None = None
     solid: bool = False
 
     def plane(self, main: str) -> str:
@@ -41,7 +41,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Layout:
-    """An arrangement: its title, the views beside the main one, whether CT and MR are apart."""
+    """An arrangement: title, views beside the main one, whether both images are apart.
+
+    The title names the images where it has braces.
+    """
 
     title: str
     cells: tuple[Cell, ...] = ()
@@ -51,19 +54,19 @@ class Layout:
 MAIN = Cell(0, 0)  # the view that is always there
 LAYOUTS = {
     "one": Layout("One view"),
-    "pair": Layout("CT | MR", (Cell(0, 1, image="MR"),), parted=True),
+    "pair": Layout("{} | {}", (Cell(0, 1, image=1),), parted=True),
     "planes": Layout(
         "3 planes and 3D",
         (Cell(0, 1, turn=1), Cell(1, 0, turn=2), Cell(1, 1, solid=True)),
     ),
     "all": Layout(
-        "CT | MR, 3 planes",
+        "{} | {}, 3 planes",
         (
-            Cell(0, 1, image="MR"),
-            Cell(1, 0, turn=1, image="CT"),
-            Cell(1, 1, turn=1, image="MR"),
-            Cell(2, 0, turn=2, image="CT"),
-            Cell(2, 1, turn=2, image="MR"),
+            Cell(0, 1, image=1),
+            Cell(1, 0, turn=1, image=0),
+            Cell(1, 1, turn=1, image=1),
+            Cell(2, 0, turn=2, image=0),
+            Cell(2, 1, turn=2, image=1),
         ),
         parted=True,
     ),
@@ -111,8 +114,12 @@ class Layouts(QObject):
     @property
     def offered(self) -> tuple[str, ...]:
         """Names of the arrangements that this patient has images for."""
-        has_mr = self._session.mr_layer is not None
-        return tuple(name for name, layout in LAYOUTS.items() if has_mr or not layout.parted)
+        pair = self._session.second_layer is not None
+        return tuple(name for name, layout in LAYOUTS.items() if pair or not layout.parted)
+
+    def title(self, name: str) -> str:
+        """What an arrangement is called for this patient."""
+        return LAYOUTS[name].title.format(*self._session.image_names)
 
     def show(self, name: str) -> None:
         """Show an arrangement; one that this patient has no images for is passed over."""
@@ -125,5 +132,7 @@ class Layouts(QObject):
     def show_next(self) -> None:
         """Show the next arrangement."""
         offered = self.offered
-        now = offered.index(self.name) if self.name in offered else -1  # the MR may be gone
+        now = (
+            offered.index(self.name) if self.name in offered else -1
+        )  # the second image may be gone
         self.show(offered[(now + 1) % len(offered)])

@@ -47,7 +47,7 @@ class LinkedLayer:
     layer : Image or Labels
         The main viewer's.
     image : str
-        ``CT`` or ``MR`` in a view of that image alone, empty in a view that shows both.
+        Name of an image in a view of that image alone, empty in a view that shows both.
     painted : callable
         Told after its array was changed by painting in this layer.
     """
@@ -121,7 +121,7 @@ class LinkedLayer:
             setattr(target, name, value)
 
     def _follow_visible(self, _event: object = None) -> None:
-        pictured = self.role in ("CT", "MR") and self._image
+        pictured = self._image and self.role and type(self.original) is Image
         visible = self.role == self._image if pictured else self.original.visible
         self.shown.visible = visible and self._seen
         if type(self.shown) is Labels:

@@ -25,7 +25,7 @@ class LinkedView:
     grid : Grid
         The Study's.
     image : str
-        ``CT`` or ``MR`` to show that image alone; empty for both.
+        Name of an image to show that one alone; empty for both.
     painted : callable
         Told a linked layer that was painted into.
     added : callable
@@ -35,7 +35,7 @@ class LinkedView:
     def __init__(
         self, main: ViewerModel, grid: Grid, image: str, painted: Painted, added: Added
     ) -> None:
-        self.model = ViewerModel(title=image or "CT and MR")
+        self.model = ViewerModel(title=image or "Images")
         self.image = image
         self._main, self._grid, self._painted, self._added = main, grid, painted, added
         self._linked_layers: list[LinkedLayer] = []

@@ -136,9 +136,11 @@ def region_text(study: Study, axis: int, one: np.ndarray, other: np.ndarray) -> 
     region: Region | None = measure_region(study, axis, one, other)
     if region is None:
         return ""
-    lines = [f"{region.area / 100:.2f} cm²", f"CT {_words(region.ct)} HU"]
-    if region.mr is not None:
-        lines.append(f"MR {_words(region.mr)}")
+    lines = [f"{region.area / 100:.2f} cm²"]
+    images = zip(study.names, study.units, (region.first, region.second), strict=False)
+    for name, unit, values in images:
+        if values is not None:
+            lines.append(f"{name} {_words(values)} {unit}".rstrip())
     return "\n".join(lines)
 
 

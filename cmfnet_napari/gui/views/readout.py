@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 
 from cmfnet_napari.core.geometry.plane import VIEWS, place_text
 from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.views.planes import write_on
 
@@ -28,7 +29,7 @@ def plane_text(view: ViewerModel, study: Study, image: str) -> str:
 
 
 def value_text(study: Study, place: np.ndarray) -> str:
-    """CT and MR values and the patient coordinates of a place.
+    """Values of the images and the patient coordinates of a place.
 
     Parameters
     ----------
@@ -47,15 +48,23 @@ def value_text(study: Study, place: np.ndarray) -> str:
     if (index < 0).any() or (index >= grid.shape).any():
         return ""
     voxel = tuple(index)
-    values = f"CT {round(float(study.ct.array[voxel]))} HU"
-    if study.mr is not None:
-        inside = bool(study.mr_fov[voxel])
-        values += f"\nMR {study.mr.array[voxel]:.4g}" if inside else "\nMR: none here"
+    values = f"{study.names[0]} {value_words(study.first, voxel)}"
+    if study.second is not None:
+        name, inside = study.names[1], bool(study.seen[voxel])
+        here = f"{name} {value_words(study.second, voxel)}" if inside else f"{name}: none here"
+        values += f"\n{here}"
     x, y, z = (
         f"{letters[int(value >= 0)]} {abs(value):.0f}"
         for letters, value in zip(_LETTERS, np.round(grid.to_patient(index)), strict=True)
     )
     return f"{values}\n{x}  {y}\n{z} mm"
+
+
+def value_words(volume: Volume, voxel: tuple[int, ...]) -> str:
+    """A value with its unit: whole Hounsfield units, others with the digits that count."""
+    value = float(volume.array[voxel])
+    words = f"{round(value)}" if volume.modality == "CT" else f"{value:.4g}"
+    return f"{words} {volume.unit}".strip()
 
 
 def bar_length(zoom: float, width: int) -> float:

@@ -117,7 +117,8 @@ class ViewGrid(QObject):
             pane.hide()
         for cell in layout.cells:
             self._pane(cell)
-        self._overlay.image = self._overlay.mouse.image = "CT" if layout.parted else ""
+        alone = self._session.image_names[0] if layout.parted else ""
+        self._overlay.image = self._overlay.mouse.image = alone
         self._place(layout.cells)
         self._show_seen()
         self._set_cameras = then or self._navigation.fit

@@ -17,8 +17,8 @@ SHOW_PLANE = {
     "coronal": Shortcut("Shift-C", "Coronal plane"),
 }
 NEXT_LAYOUT = Shortcut("G", "Next arrangement of the views")
-CHECKERBOARD = Shortcut("K", "CT and MR as a checkerboard")
-FLICKER = Shortcut("T", "Hold: the other of CT and MR", held=True)
+CHECKERBOARD = Shortcut("K", "Both images as a checkerboard")
+FLICKER = Shortcut("T", "Hold: the other image", held=True)
 CROSSHAIR = Shortcut("H", "Show or hide the crosshair")
 ENLARGE = Shortcut("Shift-F", "Enlarge the view under the mouse, or show all again")
 RULER = Shortcut("Shift-R", "Ruler: measure a distance, or no more")

@@ -117,9 +117,10 @@ class ViewPane:
                 recorder.listen(linked.shown, dims)
                 session.shown_again.emit(linked.original, linked.shown)
 
-        self.view = LinkedView(session.viewer, grid, cell.image, painted, added)
+        image = "" if cell.image is None else session.image_names[cell.image]
+        self.view = LinkedView(session.viewer, grid, image, painted, added)
         self.widget = _canvas(self.view.model)
-        self.overlay = Overlay(links, self.view.model, self.widget, cell.image, keys, enlarge)
+        self.overlay = Overlay(links, self.view.model, self.widget, image, keys, enlarge)
         self._linked = False
 
     def show(self, plane: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import Qt
@@ -20,7 +19,7 @@ from cmfnet_napari.core.images.window_level import CT_PRESETS
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.widgets import button, column, row
 from cmfnet_napari.gui.views.fusion import Fusion
-from cmfnet_napari.gui.views.layouts import LAYOUTS, Layouts
+from cmfnet_napari.gui.views.layouts import Layouts
 from cmfnet_napari.gui.views.measures import Measures
 from cmfnet_napari.gui.views.planes import PLANES, Planes
 from cmfnet_napari.gui.views.room import Room
@@ -55,7 +54,7 @@ class ViewPanel(QWidget):
         self.planes = PlaneButtons(session, planes)
         self.layouts = LayoutChooser(session, layouts)
         self.fusion = FusionControls(session, fusion)
-        self.windows = WindowControls(windowing)
+        self.windows = WindowControls(session, windowing)
         self.measures = MeasureButtons(measures)
         tools = row(self.measures, room.button, stretch=0)
         layout = column(
@@ -130,7 +129,7 @@ class LayoutChooser(QComboBox):
     def _on_opened(self) -> None:
         self.clear()
         for name in self._layouts.offered:
-            self.addItem(LAYOUTS[name].title, name)
+            self.addItem(self._layouts.title(name), name)
         self._mark(self._layouts.name)
 
     def _mark(self, name: str) -> None:
@@ -138,24 +137,29 @@ class LayoutChooser(QComboBox):
 
 
 class FusionControls(QWidget):
-    """A slider from the CT to the MR, and the checkerboard."""
+    """A slider from the first image to the second, and the checkerboard."""
 
     def __init__(self, session: Session, fusion: Fusion) -> None:
         super().__init__()
-        self._fusion = fusion
+        self._session, self._fusion = session, fusion
+        self.ends = QLabel("Image 1"), QLabel("Image 2")
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
-        self.slider.setToolTip(f"From the CT to the MR. Hold {FLICKER.key} to see the other one.")
+        self.slider.setToolTip(
+            f"From one image to the other. Hold {FLICKER.key} to see the other one."
+        )
         self.slider.valueChanged.connect(self._fusion.set_blend)
         self.board = QPushButton("Checkerboard")
         self.board.setCheckable(True)
-        self.board.setToolTip(f"CT and MR square by square ({CHECKERBOARD.key})")
+        self.board.setToolTip(f"Both images square by square ({CHECKERBOARD.key})")
         self.board.clicked.connect(self._fusion.set_board)
-        self.setLayout(row(QLabel("CT"), self.slider, QLabel("MR"), self.board, stretch=1))
+        self.setLayout(row(self.ends[0], self.slider, self.ends[1], self.board, stretch=1))
         self._fusion.changed.connect(self._follow)
         session.opened.connect(self._follow)
 
     def _follow(self) -> None:
+        for number, label in enumerate(self.ends):
+            label.setText(_name(self._session, number) or f"Image {number + 1}")
         self.setEnabled(self._fusion.available)
         self.slider.blockSignals(True)
         self.slider.setValue(self._fusion.blend)
@@ -164,44 +168,54 @@ class FusionControls(QWidget):
 
 
 class WindowControls(QWidget):
-    """Window and level of CT and MR, with presets to choose."""
+    """Window and level of each image, with presets to choose.
 
-    def __init__(self, windowing: Windowing) -> None:
+    Attributes
+    ----------
+    buttons : list of QPushButton
+        Of the first image and of the second.
+    """
+
+    def __init__(self, session: Session, windowing: Windowing) -> None:
         super().__init__()
-        self._windowing = windowing
-        presets = {
-            f"{name}  (W {width:g}  L {level:g})": partial(windowing.use_preset, name)
-            for name, (level, width) in CT_PRESETS.items()
-        }
-        self.buttons = {
-            "CT": _menu_button("CT", f"Window and level of the CT, HU. {_DRAG}", presets),
-            "MR": _menu_button(
-                "MR",
-                f"Window and level of the MR. {_DRAG}",
-                {"Automatic": windowing.automatic},
-            ),
-        }
-        layout = row(*self.buttons.values())
-        for index in range(layout.count()):
+        self._session, self._windowing = session, windowing
+        self.buttons = [QPushButton(f"Image {number}") for number in (1, 2)]
+        layout = row(*self.buttons)
+        for index, widget in enumerate(self.buttons):
+            widget.setMenu(QMenu(widget))
+            widget.setEnabled(False)
             layout.setStretch(index, 1)
         self.setLayout(layout)
+        session.opened.connect(self._offer)
         self._windowing.changed.connect(self._follow)
 
+    def _offer(self) -> None:
+        """The choices for each image: presets of HU for a CT, else what it was opened with."""
+        for image, widget in zip(self._session.image_names, self.buttons, strict=False):
+            widget.menu().clear()
+            if self._session.is_ct(image):
+                unit = ", HU"
+                for name, (level, width) in CT_PRESETS.items():
+                    text = f"{name}  (W {width:g}  L {level:g})"
+                    widget.menu().addAction(text, partial(self._windowing.use_preset, image, name))
+            else:
+                unit = ""
+                widget.menu().addAction("Automatic", partial(self._windowing.automatic, image))
+            widget.setToolTip(f"Window and level of the {image}{unit}. {_DRAG}")
+        self._follow()
+
     def _follow(self) -> None:
-        for image, widget in self.buttons.items():
+        for number, widget in enumerate(self.buttons):
+            image = _name(self._session, number)
             shown = self._windowing.level_width(image)
             widget.setEnabled(shown is not None)
-            widget.setText(image)
+            widget.setText(image or f"Image {number + 1}")
             if shown is not None:
                 level, width = shown
                 widget.setText(f"{image}  W {width:.4g}  L {level:.4g}")
 
 
-def _menu_button(text: str, tip: str, actions: dict[str, Callable[[], None]]) -> QPushButton:
-    widget = QPushButton(text)
-    widget.setToolTip(tip)
-    menu = QMenu(widget)
-    for name, action in actions.items():
-        menu.addAction(name, action)
-    widget.setMenu(menu)
-    return widget
+def _name(session: Session, number: int) -> str:
+    """Name of the first image (0) or the second of the patient; empty if there is none."""
+    names = session.image_names
+    return names[number] if number < len(names) else ""

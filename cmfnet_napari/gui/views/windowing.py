@@ -1,4 +1,4 @@
-"""Window and level of CT and MR, each its own; kept with the case as their contrast limits."""
+"""Window and level of each image; kept with the case as their contrast limits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from cmfnet_napari.core.images.window_level import (
     to_level_width,
     to_limits,
 )
-from cmfnet_napari.gui.patient.layers import OPENED, ROLE
 from cmfnet_napari.gui.patient.session import Session
 
 _NARROWEST_CT = 1.0  # HU
-_NARROWEST_SHARE = 1e-3  # of the automatic window: the units of an MR are unknown
+_NARROWEST_SHARE = 1e-3  # of the automatic window: the units of other images are unknown
 
 
 class Windowing(QObject):
@@ -32,17 +31,17 @@ class Windowing(QObject):
         session.closed.connect(self._forget)
 
     def level_width(self, image: str) -> tuple[float, float] | None:
-        """Level and width of ``CT`` or ``MR``; None when there is none."""
+        """Level and width of an image, by its name; None when there is none."""
         layer = self._layers.get(image)
         return None if layer is None else to_level_width(tuple(layer.contrast_limits))
 
-    def use_preset(self, name: str) -> None:
-        """Show the CT with a preset of `core.images.window_level`."""
-        self.set_limits("CT", to_limits(*CT_PRESETS[name]))
+    def use_preset(self, image: str, name: str) -> None:
+        """Show a CT with a preset of `core.images.window_level`."""
+        self.set_limits(image, to_limits(*CT_PRESETS[name]))
 
-    def automatic(self) -> None:
-        """Show the MR between the percentiles it was opened with."""
-        self.set_limits("MR", self._session.patient.mr_limits)
+    def automatic(self, image: str) -> None:
+        """Show an image as it was shown when it was opened first."""
+        self.set_limits(image, self._usual(image))
 
     def set_limits(self, image: str, limits: Limits) -> None:
         """Values shown black and white."""
@@ -51,10 +50,10 @@ class Windowing(QObject):
 
     def drag(self, image: str, begun: Limits, right: float, down: float) -> None:
         """Follow a drag by so many pixels that began with the given limits."""
-        if image == "CT":
+        if self._session.is_ct(image):
             narrowest = _NARROWEST_CT
         else:
-            low, high = self._session.patient.mr_limits
+            low, high = self._usual(image)
             narrowest = (high - low) * _NARROWEST_SHARE
         self.set_limits(image, dragged(begun, right, down, narrowest))
 
@@ -63,11 +62,14 @@ class Windowing(QObject):
         layer = self._layers.get(image)
         return None if layer is None else tuple(layer.contrast_limits)
 
+    def _usual(self, image: str) -> Limits:
+        return self._session.patient.limits[self._session.image_names.index(image)]
+
     def _on_opened(self) -> None:
-        for layer in self._session.viewer.layers:
-            own = layer.metadata.get(OPENED) is self._session.patient
-            if own and layer.metadata.get(ROLE) in ("CT", "MR"):
-                self._layers[layer.metadata[ROLE]] = layer
+        for name in self._session.image_names:
+            layer = self._session.image_layer(name)
+            if layer is not None:
+                self._layers[name] = layer
                 layer.events.contrast_limits.connect(self._tell)
         self.changed.emit()
 

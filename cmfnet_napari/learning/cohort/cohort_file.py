@@ -1,6 +1,7 @@
 """The cohort file: which patients a base model learns from, and how they are split.
 
-A CSV file with the columns case, ct, mr, scribbles, mask and split; see `read_cohort`.
+A CSV file with the columns case, ct (or first), mr (or second), modality, scribbles, mask and
+split; see `read_cohort`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.errors import UserError, list_names
+from cmfnet_napari.core.images.modality import Modalities, parse_modalities
 
 TRAIN, VAL, TEST = "train", "val", "test"
 _FILES = ("ct", "mr", "scribbles", "mask")
-_COLUMNS = ("case", *_FILES, "split")
+_COLUMNS = ("case", *_FILES, "modality", "split")
+_ALSO = {"first": "ct", "second": "mr"}  # what the columns are called where they hold others
 _NEEDED = ("case", "ct")
 _FOLD = re.compile(r"0*([1-9][0-9]*)")
 _SHOWN = 10  # problems at once; more than that is one mistake repeated
@@ -34,21 +37,24 @@ class Row:
     ----------
     case : str
         Name of the patient; rows of one patient share it.
-    ct, mr, scribbles, mask : Path
-        Image files or DICOM folders; all but the CT may be None, but not both labels.
+    first, second, scribbles, mask : Path
+        Image files or DICOM folders; all but the first may be None, but not both labels.
     split : str
         ``"train"``, ``"val"``, ``"test"`` or the number of a fold, from ``"1"`` on.
     line : int
         Where it stands in the file, from 1 on.
+    modalities : tuple of str
+        What the images are; empty where the file does not say it.
     """
 
     case: str
-    ct: Path
-    mr: Path | None
+    first: Path
+    second: Path | None
     scribbles: Path | None
     mask: Path | None
     split: str
     line: int
+    modalities: Modalities = ("", "")
 
     @property
     def place(self) -> str:
@@ -62,7 +68,9 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     Parameters
     ----------
     path : path
-        CSV, comma or semicolon, UTF-8. Columns in any order: ``case`` and ``ct``; ``mr``;
+        CSV, comma or semicolon, UTF-8. Columns in any order: ``case`` and ``ct`` or ``first``, the
+        image that is drawn on; ``mr`` or ``second``; ``modality``, such as ``MR`` or ``MR PT``,
+        where headers and values do not tell;
         ``scribbles`` (scribble codes, trained from) or ``mask`` (segmentation codes: the
         reference, and trained from where there are no scribbles) or both; ``split``: train,
         val, test, a fold number, or empty for train. Relative paths start at the file's folder.
@@ -71,7 +79,7 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     ------
     UserError
         Names up to ten problems: columns, empty cells, missing files, labels, splits, a patient
-        in two splits, a file used twice, rows with and without MR.
+        in two splits, a file used twice, rows with and without a second image.
     """
     path = Path(path)
     header, lines = _read_table(path)
@@ -87,7 +95,10 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
                 "with a separator in quotes"
             )
         elif not empty:
-            rows.append(_row(cells, line, path.parent))
+            try:
+                rows.append(_row(cells, line, path.parent))
+            except UserError as error:
+                problems.append(f"line {line}: {str(error).rstrip('.')}")
     problems += [text for row in rows for text in _row_problems(row)]
     raise_problems(path.name, [*problems, *_cohort_problems(rows)])
     return tuple(rows)
@@ -168,7 +179,8 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     table = [(line, cells) for line, cells in table if cells]
     if len(table) < 2:
         raise UserError(f"{path.name} names no case. Give it a header and one line a case.")
-    return [name.lower() for name in table[0][1]], table[1:]
+    header = [name.lower() for name in table[0][1]]
+    return [_ALSO.get(name, name) for name in header], table[1:]
 
 
 def _cells(values: list[str]) -> list[str]:
@@ -180,7 +192,8 @@ def _cells(values: list[str]) -> list[str]:
 
 
 def _header_problems(header: list[str]) -> list[str]:
-    allowed = ", ".join(_COLUMNS)
+    also = {column: f"{column} (or {name})" for name, column in _ALSO.items()}
+    allowed = ", ".join(also.get(name, name) for name in _COLUMNS)
     unknown = [name or "(empty)" for name in header if name not in _COLUMNS]
     return [
         *(f"column {name} is missing; the columns are {allowed}" for name in _missing(header)),
@@ -200,18 +213,23 @@ def _row(cells: dict[str, str], line: int, folder: Path) -> Row:
     number = _FOLD.fullmatch(split)
     return Row(
         case=cells["case"],
-        ct=folder / cells["ct"],
-        mr=files["mr"],
+        first=folder / cells["ct"],
+        second=files["mr"],
         scribbles=files["scribbles"],
         mask=files["mask"],
         split=number[1] if number else split,
         line=line,
+        modalities=parse_modalities(cells["modality"].replace("+", " ").split()),
     )
 
 
+def _files(row: Row) -> list[tuple[str, Path | None]]:
+    """Files of a row, each with the name of its column."""
+    return list(zip(_FILES, (row.first, row.second, row.scribbles, row.mask), strict=True))
+
+
 def _row_problems(row: Row) -> Iterator[str]:
-    for name in _FILES:
-        file = getattr(row, name)
+    for name, file in _files(row):
         if file is not None and not os.path.exists(file):  # Path.exists raises on odd names
             yield f"{row.place}: {name} {file} does not exist"
     if row.scribbles is None and row.mask is None:
@@ -223,12 +241,12 @@ def _row_problems(row: Row) -> Iterator[str]:
 def _cohort_problems(rows: list[Row]) -> Iterator[str]:
     yield from _two_splits(rows)
     yield from _used_twice(rows)
-    without = [row.place for row in rows if row.mr is None]
-    with_mr = [row.place for row in rows if row.mr is not None]
-    if without and with_mr:
+    without = [row.place for row in rows if row.second is None]
+    with_second = [row.place for row in rows if row.second is not None]
+    if without and with_second:
         yield (
-            f"mr is given for {list_names(with_mr)} but not for {list_names(without)}; "
-            "train cases with and without MR apart"
+            f"mr is given for {list_names(with_second)} but not for {list_names(without)}; "
+            "train cases with and without it apart"
         )
     plain = [row for row in rows if row.split in (TRAIN, VAL)]
     numbered = _numbered(rows)
@@ -257,8 +275,7 @@ def _used_twice(rows: list[Row]) -> Iterator[str]:
     owners: dict[Path, tuple[Row, str]] = {}
     lines: dict[tuple[Path | None, ...], Row] = {}
     for row in rows:
-        files = [(name, getattr(row, name)) for name in _FILES]
-        real = [(name, file and file.resolve()) for name, file in files]
+        real = [(name, file and file.resolve()) for name, file in _files(row)]
         twin = lines.setdefault(tuple(file for _, file in real), row)
         if twin is not row:
             yield f"{twin.place} and {row.place} name the same files"

@@ -32,7 +32,7 @@ class LoadedCase:
     row : Row
         Where it comes from.
     study : Study
-        CT and MR.
+        Its images.
     targets : uint8 array (z, y, x)
         Segmentation codes on the Study's Grid to train from, `scribbles.IGNORE` where there is
         no label.
@@ -58,8 +58,8 @@ def load_case(row: Row) -> LoadedCase:
         As `study.open_study` and `study.load_values`, or a label is no code; names the row.
     """
     try:
-        study = open_study(row.ct, row.mr)
-        if lacks_offset(study.ct.array):
+        study = open_study(row.first, row.second, row.modalities)
+        if study.first.modality == "CT" and lacks_offset(study.first.array):
             say(
                 f"{row.place}: the CT has no Hounsfield units; subtract {OFFSET} and save it again."
             )
@@ -95,8 +95,8 @@ def load_cohort(
     ------
     UserError
         Names up to ten problems: images or labels that cannot be used, a row to train on without
-        a label of a class or of the background, rows with different numbers of classes, one CT
-        under two patients.
+        a label of a class or of the background, rows with different numbers of classes or other
+        kinds of images, one image under two patients.
     """
     cases, problems = [], []
     for done, row in enumerate(rows, start=1):
@@ -105,7 +105,10 @@ def load_cohort(
         except UserError as error:
             problems.append(str(error).rstrip("."))
         progress(done, len(rows))
-    raise_problems("The cohort", [*problems, *_class_problems(cases), *_same_images(cases)])
+    raise_problems(
+        "The cohort",
+        [*problems, *_class_problems(cases), *_other_kinds(cases), *_same_images(cases)],
+    )
     return tuple(cases)
 
 
@@ -151,16 +154,26 @@ def _unknown_classes(cases: Sequence[LoadedCase], trained: int) -> Iterator[str]
             )
 
 
+def _other_kinds(cases: Sequence[LoadedCase]) -> Iterator[str]:
+    """A network learns what is what from the images' order: all cases must have the same kinds."""
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for case in cases:
+        kinds.setdefault(case.study.kinds, []).append(case.row.place)
+    if len(kinds) > 1:
+        words = (f"{' and '.join(kind)} in {list_names(kinds[kind])}" for kind in sorted(kinds))
+        yield f"the cases differ in what their images are: {'; '.join(words)}"
+
+
 def _same_images(cases: Sequence[LoadedCase]) -> Iterator[str]:
-    """One CT under two names would be learnt from in one split and judged by in another."""
+    """One image under two names would be learnt from in one split and judged by in another."""
     owners: dict[str, Row] = {}
     for case in cases:
-        ct_only = replace(case.study, mr=None, mr_fov=None)
-        owner = owners.setdefault(ct_only.content_hash, case.row)
+        alone = replace(case.study, second=None, seen=None)
+        owner = owners.setdefault(alone.content_hash, case.row)
         if owner.case != case.row.case:
             yield (
-                f"{owner.place} and {case.row.place} hold the same CT; give all rows of one "
-                "patient one case name"
+                f"{owner.place} and {case.row.place} hold the same {case.study.kinds[0]}; give all "
+                "rows of one patient one case name"
             )
 
 

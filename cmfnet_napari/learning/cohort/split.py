@@ -201,6 +201,7 @@ class SplitTraining:
             classes=self._classes,
             steps=self._trainer.steps,
             seconds=round(self._elapsed, 1),
+            modalities=self._learnt[0].case.study.kinds,
             data=tuple(sorted({p.case.study.content_hash for p in self._learnt})),
             software=software_versions(),
             metrics=means(table),

@@ -339,6 +339,7 @@ class FitLoop:
             steps=self.trainer.steps,
             seconds=round(self.pace.elapsed, 1),
             agreement=self._agreed,
+            modalities=self.material.study.kinds,
             data=self.data,
             software=software_versions(),
             created=date.today().isoformat(),

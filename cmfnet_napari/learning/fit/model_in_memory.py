@@ -87,7 +87,7 @@ def load_learnt(
     check_trainable(scribbles)
     model, card = load_model(weights or folder, torch.device("cpu"))
     if card.study != study.content_hash:
-        raise UserError(f"The run {folder.name} was trained on another CT and MR. Train anew.")
+        raise UserError(f"The run {folder.name} was trained on other images. Train anew.")
     known = run_scribbles(folder, card, study)
     before = np.zeros_like(scribbles) if known is None else load_values(known, study.grid)
     material = Material(study, scribbles, card.config)

@@ -195,7 +195,7 @@ def _restored(
     """A fit as its last state left it."""
     run = folder.folder
     if folder.frozen().get("study") != study.content_hash:
-        raise UserError(f"The run {run.name} was trained on another CT and MR. Train anew.")
+        raise UserError(f"The run {run.name} was trained on other images. Train anew.")
     state = load_state(run, torch.device("cpu"))
     config = parse_config(stored(state.get("config", {})))
     work = FitLoop(study, scribbles, folder, config, device, hooks)

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.core.case.find_case import case_for, cases_folder
-from cmfnet_napari.core.case.folder import create_case, open_case
+from cmfnet_napari.core.case.folder import create_case, image_kinds, open_case
 from cmfnet_napari.core.case.structures import Structure, save_structures
 from cmfnet_napari.core.contours.score_table import write_scores
 from cmfnet_napari.core.errors import UserError
@@ -57,9 +57,9 @@ def test_reopened_it_is_the_same(tmp_path, study):
     assert again.study.content_hash == study.content_hash
     assert again.study.source_grid == study.source_grid
     assert again.study.grid.same_place(study.grid)
-    np.testing.assert_array_equal(again.study.ct.array, study.ct.array)
-    np.testing.assert_array_equal(again.study.mr.array, study.mr.array)
-    np.testing.assert_array_equal(again.study.mr_fov, study.mr_fov)
+    np.testing.assert_array_equal(again.study.first.array, study.first.array)
+    np.testing.assert_array_equal(again.study.second.array, study.second.array)
+    np.testing.assert_array_equal(again.study.seen, study.seen)
     np.testing.assert_array_equal(again.scribbles(), painted)
     assert again.classes == classes
     assert again.class_names == ["Tumour", "Oedema"]
@@ -69,8 +69,8 @@ def test_ct_alone(tmp_path, oblique_grid):
     study = make_study(oblique_grid, mr=False)
     create_case(tmp_path / "a", study).close()
     again = open_case(tmp_path / "a").study
-    assert again.mr is None
-    assert again.mr_fov is None
+    assert again.second is None
+    assert again.seen is None
 
 
 def test_a_worker_reads_along(tmp_path, study):
@@ -96,7 +96,7 @@ def test_case_for_finds_the_strokes_again(tmp_path, study, monkeypatch):
 
 def test_another_study_is_refused(tmp_path, study, oblique_grid):
     create_case(tmp_path / "a", study).close()
-    with pytest.raises(UserError, match="the case of another CT and MR"):
+    with pytest.raises(UserError, match="the case of other images"):
         open_case(tmp_path / "a", make_study(oblique_grid, seed=1))
 
 
@@ -128,7 +128,7 @@ def test_card_of_another_version(tmp_path, study):
     create_case(tmp_path / "a", study).close()
     card = tmp_path / "a" / "case.json"
     write_json(card, {**read_json(card), "format": 99})
-    with pytest.raises(UserError, match="has format 99, this version reads 1 to 3"):
+    with pytest.raises(UserError, match="has format 99, this version reads 1 to 4"):
         open_case(tmp_path / "a")
 
 
@@ -176,7 +176,7 @@ def test_nothing_in_it_tells_where_the_images_lay(tmp_path, study):
     text = (case.folder / "case.json").read_text()
     assert str(tmp_path) not in text
     known = {"format", "study", "source_grid", "classes", "notes", "voxels", "grid", "mr_grid"}
-    assert set(json.loads(text)) == known | {"images"}
+    assert set(json.loads(text)) == known | {"images", "modalities", "units"}
     images = ["ct.nrrd", "mr.nrrd", "mr_fov.nrrd", "mr_source.nrrd"]
     assert sorted(os.listdir(case.folder / "study")) == images
 
@@ -234,9 +234,9 @@ def test_an_image_too_many_or_too_few_is_noticed(tmp_path, study, oblique_grid):
 
 def test_a_killed_import_leaves_nothing_to_the_next_patient(tmp_path, study, oblique_grid):
     (tmp_path / "a" / "study").mkdir(parents=True)  # as earlier versions were killed
-    sitk.WriteImage(study.mr.image(), str(tmp_path / "a" / "study" / "mr.nrrd"))
+    sitk.WriteImage(study.second.image(), str(tmp_path / "a" / "study" / "mr.nrrd"))
     create_case(tmp_path / "a", make_study(oblique_grid, mr=False)).close()
-    assert open_case(tmp_path / "a").study.mr is None
+    assert open_case(tmp_path / "a").study.second is None
     assert sorted(os.listdir(tmp_path)) == ["a"]
 
 
@@ -331,7 +331,7 @@ def test_a_case_is_the_users_alone_whatever_the_umask(tmp_path, study):
         case.save_classes(case.classes)
         append_line(case.new_run("quick") / "events.jsonl", "{}")
         write_scores(case.folder / "scores.csv", {"Tumour": 1.0}, None)
-        save_structures(case, [Structure("Bladder", "#00ff00", study.ct.array > 40)])
+        save_structures(case, [Structure("Bladder", "#00ff00", study.first.array > 40)])
         case.journal._opened = None  # as another program replaces the file
         with pytest.raises(UserError, match=r"strokes\.open-1\.sqlite"):
             paint(case, (2, 3, slice(1, 7)), 3)
@@ -342,3 +342,68 @@ def test_a_case_is_the_users_alone_whatever_the_umask(tmp_path, study):
         os.umask(before)
     assert len(modes) > 10
     assert set(modes.values()) == {"0o700", "0o600"}, modes
+
+
+def test_any_pair_is_kept_with_what_it_is_and_the_case_knows_best(
+    tmp_path, monkeypatch, oblique_grid
+):
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path))
+    pair = make_study(oblique_grid).known_as("MR", "PT", ("", "Bq/ml"))
+    case = case_for(pair)
+    assert sorted(os.listdir(case.folder / "study")) == [
+        "first.nrrd",
+        "second.nrrd",
+        "second_source.nrrd",
+        "seen.nrrd",
+    ]
+    assert read_json(case.folder / "case.json")["format"] == 4  # earlier versions would err
+    case.close()
+
+    again = open_case(case.folder)
+    assert (again.study.names, again.study.units) == (("MR", "PT"), ("", "Bq/ml"))
+    assert again.study.content_hash == pair.content_hash
+    assert image_kinds(case.folder) == ("MR", "PT")
+    again.call_images(("", "MR"))  # the user says what the second is
+    assert again.study.names == ("MR 1", "MR 2")
+    assert again.study.second_source.modality == "MR"
+    again.call_images(("", ""))  # nothing is said
+    again.close()
+
+    for guessed in (pair, make_study(oblique_grid)):  # the same voxels, taken for something else
+        found = case_for(guessed)
+        assert found.folder == case.folder
+        assert found.study.kinds == ("MR", "MR")
+        found.close()
+    lost = case.folder / "study" / "first.nrrd"
+    lost.unlink()
+    with pytest.raises(UserError, match=r"has lost its first image \(study/first\.nrrd\)"):
+        open_case(case.folder)
+
+
+def test_a_ct_with_an_mr_is_kept_as_ever_until_it_is_called_something_else(tmp_path, study):
+    case = create_case(tmp_path / "a", study)
+    card = read_json(tmp_path / "a" / "case.json")
+    assert (card["format"], card["modalities"]) == (1, [])
+    looker = open_case(tmp_path / "a", read_only=True)
+    with pytest.raises(UserError, match="another window"):
+        looker.call_images(("MR", ""))
+    looker.close()
+    case.call_images(("MR", ""))
+    assert image_kinds(tmp_path / "a") == ("MR", "MR")
+    before = case.study.content_hash
+    case.close()
+    again = open_case(tmp_path / "a", study)  # in memory as it was
+    assert again.study.content_hash == before != study.content_hash
+    again.call_images(("CT", ""))
+    assert again.study.content_hash == study.content_hash
+    again.close()
+
+
+def test_a_pair_without_its_names_or_with_too_many_is_refused(tmp_path, study):
+    create_case(tmp_path / "a", study.known_as("MR", "MR")).close()
+    path = tmp_path / "a" / "case.json"
+    card = read_json(path)
+    for wrong in (["MR", "MR", "MR"], ["XA", "MR"]):
+        write_json(path, {**card, "modalities": wrong})
+        with pytest.raises(UserError, match="damaged"):
+            open_case(tmp_path / "a")

@@ -30,7 +30,8 @@ def study():
     mr = np.where(body, 200 + 150 * ball((12, 36, 42), 10), 0) + rng.normal(0, 10, SHAPE)
     grid = Grid(SHAPE, SPACING)
     fov = np.ones(SHAPE, bool)
-    return Study(Volume(ct, grid), Volume(mr.astype(np.float32), grid), fov, grid)
+    images = Volume(ct, grid, "CT"), Volume(mr.astype(np.float32), grid, "MR")
+    return Study(*images, fov, grid)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_two_classes_seen_by_ct_and_by_mr(study, scribbles):
 
 
 def test_limits_of_the_mr_that_are_known_change_nothing(study, scribbles):
-    limits = tuple(np.percentile(study.mr.array, (1, 99)))
+    limits = ((-160.0, 240.0), tuple(np.percentile(study.second.array, (1, 99))))
     np.testing.assert_array_equal(
         whole(provisional_contour(study, scribbles)),
         whole(provisional_contour(study, scribbles, limits)),
@@ -79,7 +80,7 @@ def test_coarser_voxels_give_nearly_the_same(study, scribbles):
 
 def test_ct_alone_and_air_as_the_only_background(study, scribbles):
     """All that is known: the tumour is here, and air is not tumour."""
-    alone = Study(study.ct, None, None, study.grid)
+    alone = Study(study.first, None, None, study.grid)
     only = np.where(scribbles == 2, scribbles, 0).astype(np.uint8)
     labels = whole(provisional_contour(alone, only))
     assert (labels[ball((7, 24, 20), 10)] == 1).all()
@@ -89,7 +90,7 @@ def test_ct_alone_and_air_as_the_only_background(study, scribbles):
 def test_nothing_to_tell(study, scribbles):
     assert provisional_contour(study, np.zeros(SHAPE, np.uint8)) is None
     assert provisional_contour(study, np.where(scribbles == 1, 1, 0).astype(np.uint8)) is None
-    filled = Volume(np.full(SHAPE, 40.0), study.grid)
+    filled = Volume(np.full(SHAPE, 40.0), study.grid, "CT")
     no_air = Study(filled, None, None, study.grid)
     assert provisional_contour(no_air, np.where(scribbles == 2, 2, 0).astype(np.uint8)) is None
 

@@ -22,6 +22,7 @@ from cmfnet_napari.core.fit.model_card import (
     read_card,
     software_versions,
     start_config,
+    taught_otherwise,
 )
 
 
@@ -172,3 +173,15 @@ def test_models_are_kept_where_the_variable_says_else_with_the_user(tmp_path, mo
     monkeypatch.delenv("CMFNET_MODELS")
     monkeypatch.setattr(model_card, "user_data_path", lambda *_, **__: tmp_path / "data")
     assert models_folder() == tmp_path / "data" / "models"
+
+
+def test_other_images_than_a_model_was_taught_on_are_said():
+    card = Card(config=make_config("quick"), classes=2)  # as of earlier versions
+    assert taught_otherwise(card, "limb", ("CT", "MR")) == ""
+    words = taught_otherwise(card, "limb", ("MR", "MR"))
+    assert words.startswith("limb was taught on CT and MR, and this is MR and MR")
+    assert "this is CT:" in taught_otherwise(card, "limb", ("CT",))
+    own = Card(config=make_config("quick"), classes=2, modalities=("MR", "PT"))
+    assert taught_otherwise(own, "own", ("MR", "PT")) == ""
+    anywhere = Card(config=make_config("quick", drawn_voxels=27), classes=2)
+    assert taught_otherwise(anywhere, "any", ("PT",)) == ""

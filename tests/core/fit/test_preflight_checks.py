@@ -71,7 +71,7 @@ def test_class_strokes_in_air_are_counted_and_shown(study, good):
     (finding,) = preflight(study, good)
     assert finding.text.startswith("4 of 44 stroke voxels of Tumour are in air")
     assert finding.voxel in [(6, 20, x) for x in range(2, 6)]
-    beyond = replace(study, mr_fov=np.zeros(SHAPE, bool))  # of them nothing more is said
+    beyond = replace(study, seen=np.zeros(SHAPE, bool))  # of them nothing more is said
     texts = [other.text for other in preflight(beyond, good)]
     assert any(text.startswith("40 of 44 stroke voxels of Tumour are outside") for text in texts)
     assert finding.severity == "warning"
@@ -92,10 +92,10 @@ def test_background_is_missed_only_when_most_of_it_is_in_air(study, good):
 
 
 def test_gas_inside_the_body_is_not_air(study, good):
-    ct = study.ct.array.copy()
+    ct = study.first.array.copy()
     ct[:, 15:20, 20:28] = -900
     good[2:4, 17, 21:25] = 2
-    assert preflight(replace(study, ct=Volume(ct, GRID, "CT")), good) == []
+    assert preflight(replace(study, first=Volume(ct, GRID, "CT")), good) == []
 
 
 def test_class_strokes_the_mr_does_not_see(study, good):
@@ -105,7 +105,7 @@ def test_class_strokes_the_mr_does_not_see(study, good):
     assert finding.voxel[:2] == (5, 32)
     good[5, 33, 12:38] = 1  # some background may lie anywhere
     assert len(preflight(study, good)) == 1
-    without = Study(study.ct, None, None, GRID)
+    without = Study(study.first, None, None, GRID)
     assert preflight(without, good) == []
 
 
@@ -162,7 +162,7 @@ def test_replacing_the_strokes_by_a_file_is_no_conflict(study, good):
 def test_an_mr_that_barely_covers_the_patient(study):
     fov = np.zeros(SHAPE, bool)
     fov[3, 10:20, 10:40] = True  # 300 of 7200 voxels of the block
-    findings = look_at(replace(study, mr_fov=fov)).findings
+    findings = look_at(replace(study, seen=fov)).findings
     assert findings[0].text.startswith("The MR covers 4.")
     assert findings[0].voxel[0] == 3
 
@@ -259,12 +259,12 @@ def test_a_registered_pair_raises_no_doubt(phantom):
 @pytest.mark.parametrize(("axis", "mm"), [(0, -36.0), (1, 36.0), (2, -36.0)])
 def test_a_moved_mr_is_found_and_how_far_it_would_have_to_go(phantom, axis, mm):
     step = round(mm / phantom.grid.spacing[axis])
-    arrays = [np.roll(a, step, axis) for a in (phantom.mr.array, phantom.mr_fov)]
+    arrays = [np.roll(a, step, axis) for a in (phantom.second.array, phantom.seen)]
     gap = [slice(None)] * 3
     gap[axis] = slice(step, None) if step < 0 else slice(step)
     for array in arrays:
         array[tuple(gap)] = 0
-    moved = replace(phantom, mr=Volume(arrays[0], phantom.grid, "MR"), mr_fov=arrays[1])
+    moved = replace(phantom, second=Volume(arrays[0], phantom.grid, "MR"), seen=arrays[1])
     found = likeness(moved)
     assert found.move[axis] == pytest.approx(-mm, abs=8)
     assert found.distance == pytest.approx(abs(mm), abs=10)
@@ -273,7 +273,7 @@ def test_a_moved_mr_is_found_and_how_far_it_would_have_to_go(phantom, axis, mm):
 
 def test_an_mr_of_something_else_is_found(phantom):
     noise = np.random.default_rng(0).normal(100, 20, phantom.grid.shape).astype(np.float32)
-    other = replace(phantom, mr=Volume(noise, phantom.grid, "MR"))
+    other = replace(phantom, second=Volume(noise, phantom.grid, "MR"))
     assert likeness(other).here < 0.02
     assert "hardly resembles" in doubts(likeness(other))
 
@@ -281,11 +281,11 @@ def test_an_mr_of_something_else_is_found(phantom):
 def test_too_little_to_compare_raises_no_doubt(study):
     top = tuple(slice(4) if axis == 0 else slice(None) for axis in range(3))
     low = Study(
-        Volume(study.ct.array[top], GRID.crop((slice(0, 4), slice(0, 40), slice(0, 50))), "CT"),
-        Volume(study.mr.array[top], GRID, "MR"),
-        study.mr_fov[top],
+        Volume(study.first.array[top], GRID.crop((slice(0, 4), slice(0, 40), slice(0, 50))), "CT"),
+        Volume(study.second.array[top], GRID, "MR"),
+        study.seen[top],
         GRID,
     )
     assert likeness(low) is None  # 16 × 60 × 100 mm
-    assert likeness(Study(study.ct, None, None, GRID)) is None
+    assert likeness(Study(study.first, None, None, GRID)) is None
     assert doubts(None) == ""

@@ -29,7 +29,9 @@ def image():
 
 @pytest.fixture
 def case_folder(tmp_path, image):
-    create_case(tmp_path / "case", study_from_images(image, image + 0)).close()
+    create_case(
+        tmp_path / "case", study_from_images(image, image + 0, modalities=("CT", "MR"))
+    ).close()
     return tmp_path / "case"
 
 

@@ -40,7 +40,7 @@ def test_hounsfield_units_are_left_alone(values):
 def test_real_patients_have_hounsfield_units(test_data):
     for number in ("007", "025", "041"):
         path = test_data / "sts" / "cases" / f"STS_{number}" / "ct.nii.gz"
-        values = api.open_study(path).ct.array
+        values = api.open_study(path).first.array
         assert not lacks_offset(values)
         assert lacks_offset(np.clip(values.astype(int) + 1024, 0, 4095))
 
@@ -51,8 +51,8 @@ def test_said_and_subtracted(tmp_path, capsys, monkeypatch):
     with pytest.warns(DataWarning, match="no Hounsfield units: .*--subtract 1024"):
         api.open_study(tmp_path / "ct.nii.gz")
     study = api.open_study(tmp_path / "ct.nii.gz", subtract=1024)
-    assert study.ct.array.dtype == np.int16
-    assert study.ct.array.min() == STORED.min() - 1024
+    assert study.first.array.dtype == np.int16
+    assert study.first.array.min() == STORED.min() - 1024
     for more, notes in (((), 1), (("--subtract", "1024"), 0)):
         case = str(tmp_path / f"case{notes}")
         words = ["cmfnet", "import", str(tmp_path / "ct.nii.gz"), "--case", case, "--json", *more]

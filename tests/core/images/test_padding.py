@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.images.normalise import mr_to_unit
+from cmfnet_napari.core.images.normalise import to_unit, usual_limits
 from cmfnet_napari.core.images.padding import has_data
 
 SHAPE = (12, 20, 24)
@@ -44,7 +44,11 @@ def test_an_odd_voxel_in_the_padding_costs_itself(place):
 
 def test_contrast_does_not_change_with_an_odd_voxel():
     plain, strange = odd(), odd((2, 10, 10), value=-30000.0)
-    units = [mr_to_unit(values, has_data(values)) for values in (plain, strange)]
+    units = []
+    for values in (plain, strange):
+        seen = has_data(values)
+        limits = usual_limits(values, "MR", (-160.0, 240.0), (1.0, 99.0), seen)
+        units.append(to_unit(values, limits, seen))
     assert np.abs(units[0] - units[1])[INSIDE].max() == pytest.approx(units[0][2, 10, 10], abs=0.01)
     units[1][2, 10, 10] = units[0][2, 10, 10]
     np.testing.assert_allclose(units[0], units[1], atol=0.01)

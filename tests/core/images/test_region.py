@@ -26,9 +26,9 @@ def test_an_ellipse_holds_what_lies_in_it(axis):
     seen = rng.random(GRID.shape) > 0.4
     study = SimpleNamespace(
         grid=GRID,
-        ct=SimpleNamespace(array=ct),
-        mr=SimpleNamespace(array=mr),
-        mr_fov=seen,
+        first=SimpleNamespace(array=ct),
+        second=SimpleNamespace(array=mr),
+        seen=seen,
     )
     across = [a for a in range(3) if a != axis]
     middle, half = (one + other) / 2, np.abs(one - other) / 2
@@ -40,14 +40,19 @@ def test_an_ellipse_holds_what_lies_in_it(axis):
     np.testing.assert_array_equal(ellipse(GRID, axis, place(other), place(one)), inside)
     found = measure_region(study, axis, place(one), place(other))
     assert found.area == pytest.approx(inside.sum() * np.prod([GRID.spacing[a] for a in across]))
-    assert found.ct.mean == pytest.approx(ct[inside].mean())
-    assert found.ct.deviation == pytest.approx(ct[inside].std())
-    assert (found.mr.least, found.mr.largest) == (mr[inside & seen].min(), mr[inside & seen].max())
-    study.mr_fov = np.zeros(GRID.shape, bool)
-    assert measure_region(study, axis, place(one), place(other)).mr is None
+    assert found.first.mean == pytest.approx(ct[inside].mean())
+    assert found.first.deviation == pytest.approx(ct[inside].std())
+    assert (found.second.least, found.second.largest) == (
+        mr[inside & seen].min(),
+        mr[inside & seen].max(),
+    )
+    study.seen = np.zeros(GRID.shape, bool)
+    assert measure_region(study, axis, place(one), place(other)).second is None
 
 
 def test_outside_there_is_nothing():
-    study = SimpleNamespace(grid=GRID, ct=SimpleNamespace(array=np.zeros(GRID.shape)), mr=None)
+    study = SimpleNamespace(
+        grid=GRID, first=SimpleNamespace(array=np.zeros(GRID.shape)), second=None
+    )
     assert measure_region(study, 0, place((9, 1, 1)), place((9, 8, 8))) is None
     assert measure_region(study, 0, place((1, 1.4, 1.4)), place((1, 1.4, 1.4))) is None

@@ -45,10 +45,10 @@ def test_a_voxel_stays_where_its_patient_coordinate_says(oblique_grid, code):
 
     study = study_from_images(ct)
 
-    index = np.argwhere(study.ct.array == 3000)[0]
+    index = np.argwhere(study.first.array == 3000)[0]
     np.testing.assert_allclose(study.grid.to_patient(index), place_of(ct, 3000), atol=1e-6)
     assert study.grid.axis_letters == (("I", "S"), ("A", "P"), ("R", "L"))
-    assert sorted(study.ct.array.ravel()) == sorted(sitk.GetArrayFromImage(ct).ravel())
+    assert sorted(study.first.array.ravel()) == sorted(sitk.GetArrayFromImage(ct).ravel())
 
 
 @pytest.mark.parametrize("code", ["LPS", "RAS", "ASR", "PIR"])
@@ -58,7 +58,7 @@ def test_saved_labels_lie_on_the_ct_file_for_another_program(tmp_path, oblique_g
     study = open_study(path)
     labels = np.zeros(study.grid.shape, np.uint8)
     labels[1:4, 2:9, 5:7] = 1
-    labels[np.nonzero(study.ct.array == 3000)] = 2
+    labels[np.nonzero(study.first.array == 3000)] = 2
 
     save_labels(labels, study, tmp_path / "seg.nii.gz")
 
@@ -79,7 +79,7 @@ def test_saved_labels_lie_on_the_ct_file_for_another_program(tmp_path, oblique_g
 def test_saved_labels_have_the_ct_files_geometry_to_the_bit(tmp_path, oblique_grid, code):
     path = write_image(stored(oblique_grid, code), tmp_path / "ct.mha")
     study = open_study(path)
-    save_labels(study.ct.array, study, tmp_path / "again.mha")
+    save_labels(study.first.array, study, tmp_path / "again.mha")
 
     ct, again = sitk.ReadImage(str(path)), sitk.ReadImage(str(tmp_path / "again.mha"))
     for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
@@ -126,10 +126,10 @@ def test_a_marked_mr_voxel_lands_at_the_right_ct_voxel(oblique_grid):
     study = study_from_images(ct, mr_grid.to_image(values))
 
     at = study.grid.to_index(oblique_grid.to_patient(np.array((5, 6, 8))))
-    brightest = np.unravel_index(study.mr.array.argmax(), study.grid.shape)
+    brightest = np.unravel_index(study.second.array.argmax(), study.grid.shape)
     np.testing.assert_allclose(brightest, at, atol=1e-6)
-    assert study.mr.array.max() == pytest.approx(900.0, rel=1e-4)
-    assert study.mr.grid == study.ct.grid
+    assert study.second.array.max() == pytest.approx(900.0, rel=1e-4)
+    assert study.second.grid == study.first.grid
 
 
 def test_field_of_view_is_the_mrs_box(oblique_grid):
@@ -146,10 +146,10 @@ def test_field_of_view_is_the_mrs_box(oblique_grid):
         point = study.grid.to_patient(np.array(index))
         at = np.array(mr.TransformPhysicalPointToContinuousIndex(tuple(point)))
         inside[index] = ((at > -0.5) & (at < size - 0.5)).all()
-    np.testing.assert_array_equal(inside, study.mr_fov)
-    assert 0.02 < study.mr_fov.mean() < 0.9
-    assert (study.mr.array[~study.mr_fov] == 0).all()
-    assert (study.mr.array[study.mr_fov] > 0).all()
+    np.testing.assert_array_equal(inside, study.seen)
+    assert 0.02 < study.seen.mean() < 0.9
+    assert (study.second.array[~study.seen] == 0).all()
+    assert (study.second.array[study.seen] > 0).all()
 
 
 def test_padding_is_no_data_but_a_dark_spot_inside_is(oblique_grid):
@@ -162,15 +162,15 @@ def test_padding_is_no_data_but_a_dark_spot_inside_is(oblique_grid):
 
     expected = np.ones(oblique_grid.shape, bool)
     expected[:, :, :5] = False
-    np.testing.assert_array_equal(study.mr_fov, expected)
-    np.testing.assert_allclose(study.mr.array, values, rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(study.seen, expected)
+    np.testing.assert_allclose(study.second.array, values, rtol=1e-4, atol=1e-3)
 
 
 def test_mr_of_somebody_else(oblique_grid):
     ct = oblique_grid.to_image(noise(oblique_grid.shape))
     far = Grid((9, 8, 7), origin=(900.0, 0.0, 0.0))
     with pytest.raises(UserError, match=r"The MR covers 0 % of the CT \(CT 17×13×11.*MR 7×8×9"):
-        study_from_images(ct, far.to_image(noise(far.shape)))
+        study_from_images(ct, far.to_image(noise(far.shape)), modalities=("CT", "MR"))
 
 
 @pytest.mark.parametrize("which", ["The CT", "The MR"])
@@ -182,7 +182,7 @@ def test_constant_or_nan_images(oblique_grid, which):
     for bad, words in ((flat, "is 7 in every voxel"), (oblique_grid.to_image(holed), "1 voxels")):
         pair = (bad, good) if which == "The CT" else (good, bad)
         with pytest.raises(UserError, match=f"{which}.*{words}"):
-            study_from_images(*pair)
+            study_from_images(*pair, modalities=("CT", "MR"))
 
 
 def test_hash_names_voxels_and_place(oblique_grid):
@@ -207,19 +207,19 @@ def test_real_patient(test_data):
     tumour = load_labels(folder / "CT_mask.nii.gz", study.grid) > 0
     mr_tumour = sitk.Resample(
         sitk.ReadImage(str(folder / "MR_T1_mask.nii.gz")),
-        study.ct.image(),
+        study.first.image(),
         sitk.Transform(),
         sitk.sitkNearestNeighbor,
     )
     overlap = (sitk.GetArrayFromImage(mr_tumour) > 0) & tumour
     assert overlap.sum() > 0.9 * tumour.sum()  # the contour was carried from MR to CT
-    assert study.mr_fov[tumour].mean() > 0.95
-    assert study.mr_fov.mean() < 0.5
+    assert study.seen[tumour].mean() > 0.95
+    assert study.seen.mean() < 0.5
 
 
 def test_the_body_is_found_once():
     ct = np.full((6, 20, 24), -1000, np.int16)
     ct[:, 4:16, 5:20] = 40
     study = study_from_images(sitk.GetImageFromArray(ct))
-    np.testing.assert_array_equal(study.body, body_mask(study.ct))
+    np.testing.assert_array_equal(study.body, body_mask(study.first))
     assert study.body is study.body

@@ -13,7 +13,7 @@ from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.images.volume import read_image
-from cmfnet_napari.core.registration.edges import mr_edges
+from cmfnet_napari.core.registration.edges import second_edges
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration, judge
 from tests.conftest import rotation
@@ -124,12 +124,12 @@ def test_the_mr_is_resampled_where_it_belongs(pair):
     truth = motion((3, -4, 7), (9, -7, 6), middle(mr))
     straight = study_from_images(ct, mr)
     through = study_from_images(ct, moved(mr, truth), truth)
-    known = straight.mr_fov & through.mr_fov
-    assert known.sum() > 0.97 * straight.mr_fov.sum()
-    np.testing.assert_allclose(through.mr.array[known], straight.mr.array[known], atol=0.5)
+    known = straight.seen & through.seen
+    assert known.sum() > 0.97 * straight.seen.sum()
+    np.testing.assert_allclose(through.second.array[known], straight.second.array[known], atol=0.5)
     again = study_from_images(ct, moved(mr, truth)).moved(truth)
-    np.testing.assert_array_equal(again.mr.array, through.mr.array)
-    assert not again.mr.array[~again.mr_fov].any()
+    np.testing.assert_array_equal(again.second.array, through.second.array)
+    assert not again.second.array[~again.seen].any()
 
 
 def test_a_case_keeps_every_place_and_the_original_images(tmp_path, pair):
@@ -140,20 +140,22 @@ def test_a_case_keeps_every_place_and_the_original_images(tmp_path, pair):
     files = {path: path.read_bytes() for path in (case.folder / "study").iterdir()}
     case.register(Registration.of(truth, "automatic"))
     case.register(Registration.of(motion((0, 0, 1), (1, 0, 0), middle(mr)) @ truth, "by hand"))
-    third = case.study.mr.array
+    third = case.study.second.array
     case.close()
     assert {path: path.read_bytes() for path in (case.folder / "study").iterdir()} == files
 
     for again in (open_case(case.folder), case_for(study, case.folder)):  # by case, by images
-        np.testing.assert_allclose(again.study.mr.array, third, atol=1e-3)
+        np.testing.assert_allclose(again.study.second.array, third, atol=1e-3)
         again.close()
     again = open_case(case.folder)
     again.undo_registration()
     straight = study_from_images(ct, mr)
-    known = straight.mr_fov & again.study.mr_fov
-    np.testing.assert_allclose(again.study.mr.array[known], straight.mr.array[known], atol=0.5)
+    known = straight.seen & again.study.seen
+    np.testing.assert_allclose(
+        again.study.second.array[known], straight.second.array[known], atol=0.5
+    )
     again.undo_registration()
-    np.testing.assert_allclose(again.study.mr.array, study.mr.array, atol=1e-3)
+    np.testing.assert_allclose(again.study.second.array, study.second.array, atol=1e-3)
     with pytest.raises(UserError, match="lies where it lay"):
         again.undo_registration()
     again.close()
@@ -197,11 +199,11 @@ def test_what_speaks_against_a_place(pair):
 
 def test_edges_of_the_mr(pair):
     study = study_from_images(*pair)
-    outline = mr_edges(study)
-    assert 0.02 < outline[study.mr_fov].mean() < 0.12
-    assert not outline[~study.mr_fov].any()
+    outline = second_edges(study)
+    assert 0.02 < outline[study.seen].mean() < 0.12
+    assert not outline[~study.seen].any()
     at = np.argwhere(outline)
-    steps = np.abs(np.diff(study.mr.array, axis=1))[tuple(np.minimum(at, (29, 62, 71)).T)]
+    steps = np.abs(np.diff(study.second.array, axis=1))[tuple(np.minimum(at, (29, 62, 71)).T)]
     assert np.median(steps) > 4 * np.median(
-        np.abs(np.diff(study.mr.array, axis=1))[10:20, 20:40, 20:50]
+        np.abs(np.diff(study.second.array, axis=1))[10:20, 20:40, 20:50]
     )

@@ -129,7 +129,7 @@ def test_what_a_run_report_says(case, study, labels, tmp_path, monkeypatch):
 
 
 def test_an_empty_contour_many_classes_and_no_mr(study, tmp_path):
-    alone = replace(study, mr=None, mr_fov=None)
+    alone = replace(study, second=None, seen=None)
     empty = np.zeros(GRID.shape, np.uint8)
     names = [f"An organ with a long name {n} $x_1$" for n in range(12)]
     path = save_report(alone, empty, gather_facts(alone, empty, names=names), tmp_path / "r.pdf")

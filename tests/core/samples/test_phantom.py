@@ -46,13 +46,13 @@ def test_grids(phantom, study):
     assert mr.spacing != ct.spacing
     off_axis = np.degrees(np.arccos(np.abs(mr.matrix).max(axis=0)))
     assert (off_axis > 4).all()  # oblique to every patient plane
-    assert 0.2 < study.mr_fov.mean() < 0.6
-    assert study.mr_fov[sitk.GetArrayFromImage(phantom.truth) > 0].all()
+    assert 0.2 < study.seen.mean() < 0.6
+    assert study.seen[sitk.GetArrayFromImage(phantom.truth) > 0].all()
 
 
 def test_tissues_have_their_hounsfield_units(phantom, study):
-    ct = study.ct.array
-    body = body_mask(study.ct)
+    ct = study.first.array
+    body = body_mask(study.first)
     assert 0.25 < body.mean() < 0.6
     assert np.median(ct[~body]) == pytest.approx(-1000, abs=30)
     assert (ct[body] > 500).mean() > 0.01  # cortical bone
@@ -70,11 +70,11 @@ def test_no_threshold_finds_the_tumour(seed):
     box, distance = distance_to(tumour, study.grid, 40.0)
     near = np.zeros(tumour.shape, bool)
     near[box] = (distance > 2) & (distance < 40)
-    muscle = near & (study.ct.array > 5) & (study.ct.array < 110)
-    soft = muscle & study.mr_fov & (study.mr.array < 550)
+    muscle = near & (study.first.array > 5) & (study.first.array < 110)
+    soft = muscle & study.seen & (study.second.array < 550)
 
-    assert 0.52 < auc(study.ct.array[tumour], study.ct.array[muscle]) < 0.68
-    assert 0.7 < auc(study.mr.array[tumour], study.mr.array[soft]) < 0.92
+    assert 0.52 < auc(study.first.array[tumour], study.first.array[muscle]) < 0.68
+    assert 0.7 < auc(study.second.array[tumour], study.second.array[soft]) < 0.92
     assert 40 < tumour.sum() * study.grid.voxel_ml < 110
 
 
@@ -107,6 +107,6 @@ def test_the_same_every_time_and_written_for_the_demo(tmp_path, phantom):
     np.testing.assert_array_equal(
         load_labels(files["truth"], study.grid), sitk.GetArrayFromImage(phantom.truth)
     )
-    np.testing.assert_array_equal(study.ct.array, sitk.GetArrayFromImage(phantom.ct))
+    np.testing.assert_array_equal(study.first.array, sitk.GetArrayFromImage(phantom.ct))
     with pytest.raises(UserError, match="does not exist"):
         write_phantom(tmp_path / "nowhere")

@@ -237,7 +237,7 @@ def test_journals_from_before_corrections_open_and_stay_readable(tmp_path):
 def test_a_corrected_case_is_refused_by_programs_that_know_no_corrections(tmp_path):
     """They read format 1 alone; a case that was never corrected stays theirs."""
     ct = sitk.GetImageFromArray(np.arange(SIZE, dtype=np.int16).reshape(SHAPE))
-    study = study_from_images(ct)
+    study = study_from_images(ct, modalities=("CT", ""))
     case = create_case(tmp_path / "case", study)
     card = tmp_path / "case" / "case.json"
     case.journal.append(Stroke(np.array([3]), np.uint8([0]), np.uint8([2])))

@@ -46,7 +46,7 @@ def blank():
 def test_whole_background_is_the_body_eroded_in_millimetres(study, tumour, margin):
     found = propose_background(blank(), [tumour], study, margin, whole=True) == 1
 
-    body = body_mask(study.ct) & ~tumour
+    body = body_mask(study.first) & ~tumour
     expected = np.zeros(SHAPE, bool)
     expected[body] = distance_mm(body, tumour) >= margin - 1e-6
     np.testing.assert_array_equal(found, expected)
@@ -59,7 +59,7 @@ def test_background_strokes_are_where_and_as_many_as_asked(study, tumour):
     assert set(np.unique(drawn)) == {0, 1}
     assert (drawn > 0).sum() == round(0.01 * drawn.size)
     assert distance_mm(drawn > 0, tumour).min() >= 4.0
-    assert body_mask(study.ct)[drawn > 0].all()
+    assert body_mask(study.first)[drawn > 0].all()
 
 
 def test_every_mask_and_class_stroke_is_kept_away_from(study, tumour):

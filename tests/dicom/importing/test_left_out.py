@@ -59,7 +59,7 @@ def test_files_without_preamble_are_read(tmp_path, array, ct, implicit):
     for path in ct[9:]:
         bare(path, implicit)
     loaded = load(tmp_path / "in")
-    np.testing.assert_array_equal(loaded.study.ct.array, array)
+    np.testing.assert_array_equal(loaded.study.first.array, array)
     assert loaded.notes == []
 
 
@@ -76,7 +76,7 @@ def test_structures_without_preamble_are_read(tmp_path, ct):
 def test_meta_information_without_preamble(tmp_path, array, ct):
     for path in ct:
         path.write_bytes(path.read_bytes()[132:])
-    np.testing.assert_array_equal(load(tmp_path / "in").study.ct.array, array)
+    np.testing.assert_array_equal(load(tmp_path / "in").study.first.array, array)
 
 
 def test_a_bare_file_that_is_cut_off_is_named(tmp_path, ct):
@@ -161,7 +161,7 @@ def test_a_deflated_file_has_a_budget(tmp_path, array, ct, monkeypatch):
         data = pydicom.dcmread(path)
         data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
         data.save_as(path, enforce_file_format=True)
-    np.testing.assert_array_equal(load(tmp_path / "in").study.ct.array, array)
+    np.testing.assert_array_equal(load(tmp_path / "in").study.first.array, array)
     raw = ct[5].read_bytes()
     meta = raw[: raw.index(b"1.2.840.10008.1.2.1.99") + 22]
     pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -178,7 +178,7 @@ def test_slices_that_share_an_identifier_are_all_taken(tmp_path, array, ct):
         rewrite(path, lambda data: setattr(data, "SOPInstanceUID", uid("one for all")))
     shutil.copy(ct[2], tmp_path / "in" / "copy")
     loaded = load(tmp_path / "in")
-    np.testing.assert_array_equal(loaded.study.ct.array, array)
+    np.testing.assert_array_equal(loaded.study.first.array, array)
     assert "3 slices share identifiers" in loaded.notes[0]
     # The same identifier and place, but other pixels: nobody knows which is right.
     data = pydicom.dcmread(ct[2])

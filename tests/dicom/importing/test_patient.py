@@ -27,6 +27,7 @@ from cmfnet_napari.core.images.study import save_labels
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,
+    MR_GRID,
     RADIUS_MM,
     circles,
     rewrite,
@@ -61,9 +62,29 @@ def test_the_pair_of_one_patient_in_one_frame_is_proposed(tmp_path):
     assert set(sets) == {("GTV CT",), ("GTV MR",)}
 
 
-def test_without_a_ct_nothing_is_proposed(tmp_path):
+def test_without_a_ct_an_mr_is_proposed(tmp_path):
     write_patient(tmp_path)
-    assert propose(scan([tmp_path / "mr"])) == (None, None)
+    first, second = propose(scan([tmp_path / "mr"]))
+    assert (first.origin.description, second) == ("T1", None)
+
+
+def test_a_ct_goes_with_a_pet_and_an_mr_with_another_sequence(tmp_path):
+    write_patient(tmp_path)
+    values = np.random.default_rng(0).integers(1, 900, MR_GRID.shape).astype(np.uint16)
+    write_slices(tmp_path / "pet", values, MR_GRID, "PT", series="PET")
+    write_slices(tmp_path / "t2", values, MR_GRID, "MR", series="T2")
+    write_slices(tmp_path / "far", values, MR_GRID, "MR", series="T2 far", frame="other")
+    loaded, _ = read_patient([tmp_path / "ct", tmp_path / "pet"])
+    assert loaded.study.names == ("CT", "PT")
+    loaded, _ = read_patient([tmp_path / "mr", tmp_path / "t2", tmp_path / "pet"])
+    assert loaded.study.names == ("MR 1", "MR 2")
+    assert loaded.registration.how == "frame of reference"
+    first, second = propose(scan([tmp_path / "mr", tmp_path / "far"]))  # not of one examination
+    assert (first.origin.modality, second) == ("MR", None)
+    chosen, _ = read_patient([tmp_path], first=uid("series", "T2"), second=uid("series", "PET"))
+    assert chosen.study.names == ("MR", "PT")
+    with pytest.raises(UserError, match="was chosen twice"):
+        read_patient([tmp_path], first=uid("series", "T2"), second=uid("series", "T2"))
 
 
 def test_structures_of_ct_and_mr_lie_on_the_ct(tmp_path):
@@ -76,7 +97,7 @@ def test_structures_of_ct_and_mr_lie_on_the_ct(tmp_path):
         assert structure.mask.sum() * grid.voxel_ml == pytest.approx(BALL_ML, rel=0.08)
     assert [s.name for s in loaded.structures] == ["GTV CT", "GTV MR"]
     assert loaded.structures[0].color == "#009e73"
-    tumour = loaded.study.mr.array[loaded.structures[0].mask]
+    tumour = loaded.study.second.array[loaded.structures[0].mask]
     assert np.median(tumour) == 700
 
 
@@ -96,7 +117,7 @@ def test_a_registration_object_places_the_mr_and_what_is_drawn_on_it(tmp_path):
     assert loaded.registration.how == "registration object"
     for structure in loaded.structures:
         np.testing.assert_allclose(middle(structure.mask, loaded.study.grid), CENTRE, atol=0.5)
-    assert np.median(loaded.study.mr.array[loaded.structures[0].mask]) == 700
+    assert np.median(loaded.study.second.array[loaded.structures[0].mask]) == 700
 
 
 def test_contours_in_another_frame_are_asked_about(tmp_path):
@@ -142,10 +163,10 @@ def test_each_structure_of_a_set_lies_in_its_own_frame(tmp_path, order, taken):
     items = [(frame, back(move)) for frame, move in moves.items() if frame != "old scan"]
     write_registration(tmp_path / "reg.dcm", items, to="frame")
     with pytest.raises(UserError, match="old scan of PLAN lies in another frame of reference"):
-        read_patient([tmp_path], mr=taken, structures=True)
+        read_patient([tmp_path], second=taken, structures=True)
     items = [(frame, back(move)) for frame, move in moves.items()]
     write_registration(tmp_path / "reg.dcm", items, to="frame")
-    loaded, _ = read_patient([tmp_path], mr=taken, structures=True)
+    loaded, _ = read_patient([tmp_path], second=taken, structures=True)
     assert len(loaded.structures) == 3
     for structure in loaded.structures:
         np.testing.assert_allclose(middle(structure.mask, loaded.study.grid), CENTRE, atol=0.5)
@@ -261,15 +282,15 @@ def test_command_with_chosen_series(tmp_path):
     result = run("import", folder, "--case", tmp_path / "c", "--ct", key, "--mr", "none", "--json")
     assert json.loads(result.stdout.splitlines()[-1])["series"] == [key]
     wrong = run("import", folder, "--case", tmp_path / "d2", "--ct", "1.2.3")
-    assert f"There are: {key} (CT planning CT)" in str(wrong.exception)
+    assert f"{key} (CT planning CT)" in str(wrong.exception)
 
 
 def test_command_with_files(tmp_path):
     loaded, _ = read_patient([write_patient(tmp_path / "d")])
     study = loaded.study
-    for name, volume in (("ct", study.ct), ("mr", study.mr)):
+    for name, volume in (("ct", study.first), ("mr", study.second)):
         save_labels(volume.array, study, tmp_path / f"{name}.nii.gz")
     files = tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz"
     result = run("import", *files, "--case", tmp_path / "case", "--json")
     assert result.exit_code == 0, result.output
-    assert open_case(tmp_path / "case").study.mr is not None
+    assert open_case(tmp_path / "case").study.second is not None

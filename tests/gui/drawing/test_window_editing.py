@@ -83,7 +83,7 @@ def test_tools_of_the_mouse(opened, hand, edit):
 
 
 def test_tools_kept_to_a_range_and_in_another_view(opened, hand, edit, qtbot):
-    tools, ct = opened.scribble_panel.tools, opened.session.case.study.ct.array
+    tools, ct = opened.scribble_panel.tools, opened.session.case.study.first.array
     line = ct[6, 4, 4:9]
     tools.range.low.setValue(np.floor(line[2]))
     tools.range.high.setValue(np.floor(line[2]) + 1)

@@ -12,6 +12,7 @@ from cmfnet_napari.core.images.grid import Grid
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,
+    MR_GRID,
     circles,
     rewrite,
     write_patient,
@@ -60,15 +61,14 @@ def open_button(dialog):
 
 def test_the_chooser_lists_and_proposes(choose, tmp_path):
     dialog = choose(write_patient(tmp_path))
-    ct = (2, "planning CT", "CT", "2020-01-02", "34 × 30 × 14", "1.80 × 2.00 × 3.00")
-    mr = (2, "T1", "MR", "2020-01-02", "28 × 26 × 12", "2.10 × 1.90 × 3.30")
+    ct = (2, "planning CT", "CT, image 1", "2020-01-02", "34 × 30 × 14", "1.80 × 2.00 × 3.00")
+    mr = (2, "T1", "MR, image 2", "2020-01-02", "28 × 26 × 12", "2.10 × 1.90 × 3.30")
     found = rows(dialog)
     assert found[0][:2] == (0, "Made Up P1")
     assert ct in found
     assert mr in found
     assert (2, "PLAN", "RTSTRUCT", "2020-01-02", "1 structure", "") in found
-    assert dialog.item(dialog._picked("CT")).text(0) == "planning CT"
-    assert dialog.item(dialog._picked("MR")).text(0) == "T1"
+    assert [dialog.item(image).text(0) for image in dialog.picked] == ["planning CT", "T1"]
     assert open_button(dialog).isEnabled()
     assert not dialog.register.isChecked()
 
@@ -119,8 +119,11 @@ def test_one_ct_at_a_time_and_none_is_said(choose, tmp_path):
     write_slices(folder / "second", other, CT_GRID, "CT", series="control CT")
     dialog = choose(folder)
     tick(dialog, "control CT")
-    assert dialog._picked("CT").origin.description == "control CT"
+    assert [image.origin.description for image in dialog.picked] == ["control CT", "T1"]
     tick(dialog, "control CT", on=False)
+    assert [image.origin.description for image in dialog.picked] == ["T1"]  # is enough
+    assert open_button(dialog).isEnabled()
+    tick(dialog, "T1", on=False)
     assert not open_button(dialog).isEnabled()
     assert "Tick a CT" in dialog.note.text()
 
@@ -132,7 +135,7 @@ def test_a_series_with_a_fault_is_shown_with_it(choose, tmp_path):
     texts = [row[1] for row in rows(dialog)]
     assert any("a slice is missing or the distance changes" in text for text in texts)
     assert (2, "T1", "MR", "2020-01-02", "28 × 26 × 11", "cannot be read") in rows(dialog)
-    assert dialog._picked("MR") is None
+    assert len(dialog.picked) == 1
 
 
 def test_two_frames_of_reference_are_registered(dock, choose, tmp_path, qtbot):
@@ -219,3 +222,31 @@ def test_looking_through_can_be_cancelled(dock, tmp_path, qtbot, monkeypatch):
     qtbot.wait(100)
     assert dock.open_panel.chooser is None
     assert not notification_manager.records
+
+
+def test_two_mr_or_one_are_enough_and_three_are_too_many(choose, tmp_path):
+    folder = write_patient(tmp_path)
+    values = np.random.default_rng(0).integers(1, 900, MR_GRID.shape).astype(np.uint16)
+    write_slices(folder / "t2", values, MR_GRID, "MR", series="T2")
+    write_slices(folder / "pet", values, MR_GRID, "PT", series="PET")
+    dialog = choose(folder)
+
+    def picked():
+        return [image.origin.description for image in dialog.picked]
+
+    before = picked()
+    assert before[0] == "planning CT"  # it is drawn on
+    tick(dialog, "PET")
+    assert picked() == ["planning CT", "PET"]  # beside a CT there is room for one
+    tick(dialog, "planning CT", on=False)
+    tick(dialog, "T2")
+    assert picked() == ["PET", "T2"]
+    tick(dialog, "PET", on=False)
+    tick(dialog, "T1")
+    assert picked() == ["T2", "T1"]  # two of a kind, in the order they were ticked
+    assert dialog.item(dialog.picked[0]).text(1) == "MR, image 1"
+    tick(dialog, "PET")
+    assert picked() == ["T2", "PET"]
+    tick(dialog, "planning CT")
+    assert picked() == ["planning CT", "T2"]
+    assert open_button(dialog).isEnabled()

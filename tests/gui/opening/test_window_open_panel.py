@@ -40,7 +40,7 @@ def test_panel_says_where_the_case_is(opened, cases):
 
 def test_files_are_opened_with_the_button(dock, patient, qtbot):
     panel = dock.open_panel
-    panel.ct.path, panel.mr.path = str(patient.ct), str(patient.mr)
+    panel.first.path, panel.second.path = str(patient.ct), str(patient.mr)
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         panel.open_button.click()
         assert not panel.open_button.isEnabled()  # at once: reading goes on elsewhere
@@ -53,7 +53,7 @@ def test_files_are_opened_with_the_button(dock, patient, qtbot):
 def test_bad_file_is_said_in_words(dock, tmp_path, qtbot, name, words):
     (tmp_path / "text.nrrd").write_text("no image")
     notification_manager.records.clear()
-    dock.open_panel.ct.path = str(tmp_path / name)
+    dock.open_panel.first.path = str(tmp_path / name)
     dock.open_panel.open_button.click()
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     record = notification_manager.records[-1]
@@ -65,7 +65,7 @@ def test_bad_file_is_said_in_words(dock, tmp_path, qtbot, name, words):
 def test_no_ct_is_said(dock):
     notification_manager.records.clear()
     dock.open_panel.open_button.click()
-    assert "No CT is chosen" in notification_manager.records[-1].message
+    assert "No image is chosen" in notification_manager.records[-1].message
 
 
 def test_strokes_come_back_and_another_file_does_not_replace_them(
@@ -167,6 +167,41 @@ def test_a_ct_without_offset_is_said_and_the_offset_is_subtracted(dock, patient,
     first = dock.session.case.folder
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.open_panel.subtract_button.click()
-    np.testing.assert_array_equal(dock.session.case.study.ct.array, stored.astype(int) - 1024)
+    np.testing.assert_array_equal(dock.session.case.study.first.array, stored.astype(int) - 1024)
     assert not dock.open_panel.subtract_button.isVisibleTo(dock.open_panel)
     assert dock.session.case.folder != first
+
+
+def test_two_mr_are_called_what_they_are_and_may_be_called_otherwise(
+    dock, patient, qtbot, tmp_path
+):
+    """Files do not say what they are; the window does, and its user has the last word."""
+    other = tmp_path / "other.nii.gz"
+    sitk.WriteImage(image_of(350 - patient.arrays["mr"]), str(other))
+    session, panel, view = dock.session, dock.open_panel, dock.view_panel
+    panel.first.path, panel.second.path = str(patient.mr), str(other)
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        panel.open_button.click()
+    assert [layer.name for layer in session.viewer.layers] == ["MR 1", "MR 2", "Scribbles"]
+    low, high = session.viewer.layers[0].contrast_limits
+    assert 0 < low < high < 500  # percentiles, no window of HU
+    assert [widget.text()[:4] for widget in view.windows.buttons] == ["MR 1", "MR 2"]
+    assert [label.text() for label in view.fusion.ends] == ["MR 1", "MR 2"]
+    actions = view.windows.buttons[0].menu().actions()
+    assert [action.text() for action in actions] == ["Automatic"]
+    assert view.layouts.findText("MR 1 | MR 2") >= 0
+    assert panel.registration.title() == "MR 2 on the MR 1"
+    assert "MR 2: has data" in panel.info.text()
+    reshaping = dock.workbench.reshaping
+    assert "Body (from the MR 1)" in reshaping.sources
+    assert "Hounsfield" in reshaping.missing
+
+    first, second = panel.kinds.boxes
+    second.setCurrentIndex(second.findData("PT"))
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        second.activated.emit(second.currentIndex())
+    assert session.image_names == ("MR", "PT")
+    assert first.currentData() == "MR"
+    with qtbot.waitSignal(session.opened, timeout=20000):  # kept with the case, whatever is guessed
+        panel.open_button.click()
+    assert session.image_names == ("MR", "PT")

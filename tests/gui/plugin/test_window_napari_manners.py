@@ -111,7 +111,7 @@ def test_new_labels_are_placed_by_the_image_they_were_made_over(
 
 def test_the_mr_is_saved_whole_while_it_is_shown_as_squares(opened, patient, tmp_path):
     opened.workbench.fusion.switch_board()
-    saved(opened.session.mr_layer, tmp_path / "mr.nii.gz")
+    saved(opened.session.second_layer, tmp_path / "mr.nii.gz")
     written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "mr.nii.gz")))
     whole = sitk.GetArrayFromImage(sitk.ReadImage(str(patient.mr)))
     np.testing.assert_allclose(written, whole, atol=1e-3)

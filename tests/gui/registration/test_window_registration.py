@@ -23,10 +23,10 @@ from tests.gui.conftest import SHAPE
 @pytest.fixture
 def settle(opened, qtbot):
     """Wait until the MR is shown where it lies."""
-    mr_placement = opened.workbench.mr_placement
+    image_placement = opened.workbench.image_placement
 
     def wait():
-        qtbot.waitUntil(lambda: not mr_placement._resampling, timeout=15000)
+        qtbot.waitUntil(lambda: not image_placement._resampling, timeout=15000)
         qtbot.wait(30)
 
     wait()
@@ -34,7 +34,7 @@ def settle(opened, qtbot):
 
 
 def shown(session):
-    return np.array(session.mr_layer.data)
+    return np.array(session.second_layer.data)
 
 
 def weight(array):
@@ -60,7 +60,7 @@ def test_keys_move_the_mr_as_it_is_seen(opened, settle, hand):
         settle()
         moved = (weight(shown(session)) - weight(before)) * session.case.study.grid.spacing
         np.testing.assert_allclose(moved, 6 * np.array(way), atol=1.3, err_msg=f"{plane} {key}")
-        opened.workbench.mr_placement.discard()
+        opened.workbench.image_placement.discard()
         settle()
     assert session.case.registrations.current.how == "frame of reference"  # nothing was kept
 
@@ -114,23 +114,23 @@ def test_looked_at_tried_and_discarded(opened, settle):
     assert "100 % of it lie within the CT" in panel.state.text()
     assert not panel.trial.isVisibleTo(panel)
     assert not panel.undo_button.isEnabled()
-    opened.workbench.mr_placement.nudge((4, 0, 0, 0))
+    opened.workbench.image_placement.nudge((4, 0, 0, 0))
     settle()
     assert not np.array_equal(shown(session), before)
-    np.testing.assert_array_equal(session.case.study.mr.array, before)  # nothing is kept yet
+    np.testing.assert_array_equal(session.case.study.second.array, before)  # nothing is kept yet
     panel.discard_button.click()
     settle()
     np.testing.assert_allclose(shown(session), before, atol=1e-3)
-    assert session.mr_layer.data is session.case.study.mr.array
+    assert session.second_layer.data is session.case.study.second.array
     assert not panel.trial.isVisibleTo(panel)
-    assert opened.workbench.mr_placement.trial is None
+    assert opened.workbench.image_placement.trial is None
 
 
 def test_a_trial_is_seen_in_squares_and_ends_with_the_patient(opened, settle):
     session = opened.session
-    layer, kept = session.mr_layer, session.case.study.mr.array
+    layer, kept = session.second_layer, session.case.study.second.array
     opened.workbench.fusion.set_board(True)
-    opened.workbench.mr_placement.nudge((4, 0, 0, 0))
+    opened.workbench.image_placement.nudge((4, 0, 0, 0))
     settle()
     assert isinstance(layer.data, Checkerboard)
     assert not np.array_equal(layer.data.image, kept)
@@ -145,29 +145,29 @@ def test_registered_by_the_computer(opened, settle, qtbot, monkeypatch):
         np.eye(4), session.case.study.grid, (0, 1, 2), np.zeros(3), (2.0, 0.0, 0.0, 0.0)
     )
     monkeypatch.setattr(
-        "cmfnet_napari.gui.registration.mr_placement.register", lambda *_args: matrix
+        "cmfnet_napari.gui.registration.image_placement.register", lambda *_args: matrix
     )
     panel.register_button.click()
     assert not panel.register_button.isEnabled()
-    qtbot.waitUntil(lambda: opened.workbench.mr_placement.trial is not None, timeout=10000)
+    qtbot.waitUntil(lambda: opened.workbench.image_placement.trial is not None, timeout=10000)
     settle()
     assert "Tried, not yet kept: registered by the computer" in panel.state.text()
     assert panel.trial.isVisibleTo(panel)
 
 
 def test_a_search_can_be_cancelled(opened, settle, qtbot, monkeypatch):
-    def search(_ct, _mr, _start, progress):
+    def search(_ct, _mr, _start, progress, _kinds):
         while progress(0.3):
             time.sleep(0.01)
         raise CancelledError
 
-    monkeypatch.setattr("cmfnet_napari.gui.registration.mr_placement.register", search)
+    monkeypatch.setattr("cmfnet_napari.gui.registration.image_placement.register", search)
     panel = opened.open_panel
     panel.registration.register_button.click()
     qtbot.waitUntil(lambda: panel.cancel_button.isVisibleTo(panel), timeout=5000)
     panel.cancel_button.click()
     qtbot.waitUntil(panel.registration.register_button.isEnabled, timeout=5000)
-    assert opened.workbench.mr_placement.trial is None
+    assert opened.workbench.image_placement.trial is None
     assert not panel.cancel_button.isVisibleTo(panel)
 
 
@@ -175,10 +175,10 @@ def test_edges_follow_the_mr(opened, settle):
     session, panel = opened.session, opened.open_panel.registration
     panel.edges.setChecked(True)
     settle()
-    layer = opened.workbench.mr_placement.edges
+    layer = opened.workbench.image_placement.edges
     first = layer.data.copy()
     assert first.any()
-    opened.workbench.mr_placement.nudge((0, 5, 0, 0))
+    opened.workbench.image_placement.nudge((0, 5, 0, 0))
     settle()
     assert not np.array_equal(layer.data, first)
     panel.edges.setChecked(False)
@@ -189,14 +189,14 @@ def test_a_place_off_the_ct_is_refused_and_the_mr_goes_back(opened, settle, pati
     session = opened.session
     before = shown(session)
     notification_manager.records.clear()
-    opened.workbench.mr_placement.nudge((900, 0, 0, 0))
+    opened.workbench.image_placement.nudge((900, 0, 0, 0))
     settle()
     settle()
     assert "covers 0 % of the CT" in notification_manager.records[-1].message
-    assert opened.workbench.mr_placement.trial is None
+    assert opened.workbench.image_placement.trial is None
     np.testing.assert_allclose(shown(session), before, atol=1e-3)
     straight = study_from_images(read_image(patient.ct), read_image(patient.mr))
-    np.testing.assert_allclose(before, straight.mr.array, atol=1e-3)
+    np.testing.assert_allclose(before, straight.second.array, atol=1e-3)
 
 
 def test_no_mr_no_panel(dock, patient, qtbot):
@@ -204,12 +204,12 @@ def test_no_mr_no_panel(dock, patient, qtbot):
         dock.session.open(partial(open_files, patient.ct))
     assert not dock.open_panel.registration.isVisibleTo(dock.open_panel)
     dock.open_panel.registration.by_keys.setChecked(True)
-    assert not dock.workbench.mr_placement.by_keys
+    assert not dock.workbench.image_placement.by_keys
 
 
 def test_a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot, monkeypatch):
     session = opened.session
-    opened.workbench.mr_placement.nudge((4, 0, 0, 0))
+    opened.workbench.image_placement.nudge((4, 0, 0, 0))
     settle()
 
     def full(_entry):
@@ -217,7 +217,7 @@ def test_a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot,
 
     monkeypatch.setattr(session.case, "register", full)
     notification_manager.records.clear()
-    opened.workbench.mr_placement.keep()
+    opened.workbench.image_placement.keep()
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     assert [record.message for record in notification_manager.records] == ["The disk is full."]
 
@@ -226,10 +226,10 @@ def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
     session = opened.session
     fov = np.zeros(SHAPE, bool)
     fov[5:8, 2:19, 3:14] = True
-    monkeypatch.setattr(session.patient.case, "study", replace(session.case.study, mr_fov=fov))
-    opened.workbench.mr_placement.nudge((0, 0, 0, 90))
+    monkeypatch.setattr(session.patient.case, "study", replace(session.case.study, seen=fov))
+    opened.workbench.image_placement.nudge((0, 0, 0, 90))
     centre = session.case.study.grid.to_patient(np.array([6.0, 10.0, 8.0]))
-    matrix = opened.workbench.mr_placement.trial.array
+    matrix = opened.workbench.image_placement.trial.array
     np.testing.assert_allclose((matrix @ [*centre, 1])[:3], centre, atol=1e-6)
     settle()
 
@@ -237,7 +237,7 @@ def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
 def test_training_shows_the_place_that_is_kept(opened, settle, fake, scribble, qtbot):
     session = opened.session
     before = shown(session)
-    opened.workbench.mr_placement.nudge((4, 0, 0, 0))
+    opened.workbench.image_placement.nudge((4, 0, 0, 0))
     settle()
     scribble()
     fake("slow")
@@ -245,6 +245,6 @@ def test_training_shows_the_place_that_is_kept(opened, settle, fake, scribble, q
     settle()
     qtbot.waitUntil(lambda: np.allclose(shown(session), before, atol=1e-3), timeout=10000)
     with pytest.raises(UserError, match="Training is running"):
-        opened.workbench.mr_placement.nudge((1, 0, 0, 0))
+        opened.workbench.image_placement.nudge((1, 0, 0, 0))
     opened.workbench.training.stop()
     qtbot.waitUntil(lambda: not opened.workbench.training.running, timeout=10000)

@@ -45,13 +45,13 @@ def test_qt_takes_a_name_for_markup_unless_told_otherwise():
 
 def test_a_files_name_in_a_notification(dock, tmp_path, qtbot):
     notification_manager.records.clear()
-    dock.open_panel.ct.path = str(tmp_path / FILE)
+    dock.open_panel.first.path = str(tmp_path / FILE)
     dock.open_panel.open_button.click()
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=10000)
     message = notification_manager.records[-1].message
     assert FILE in message.replace("\u200b", "")
     assert not Qt.mightBeRichText(message)
-    assert not Qt.mightBeRichText(dock.open_panel.ct._line.toolTip())
+    assert not Qt.mightBeRichText(dock.open_panel.first._line.toolTip())
 
 
 def test_a_class_of_somebody_elses_case(opened, patient, qtbot):

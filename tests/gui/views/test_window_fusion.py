@@ -24,7 +24,7 @@ def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
     from qtpy.QtTest import QTest
 
     session, controls = opened.session, opened.view_panel.fusion
-    mr = session.mr_layer
+    mr = session.second_layer
     opened.workbench.navigation.look_at((5, 10, 8))
     ct_only = grey(opened, qtbot)
     controls.slider.setValue(100)
@@ -41,7 +41,7 @@ def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
     differ = abs(ct_only - mr_only) > 20
     assert 0.2 < from_mr[differ].mean() < 0.8
     hand.press("K")
-    assert mr.data is session.case.study.mr.array  # the layer's own again
+    assert mr.data is session.case.study.second.array  # the layer's own again
     assert controls.slider.value() == 50
 
     mr.opacity = 0.3  # napari's own controls
@@ -63,14 +63,14 @@ def test_right_button_sets_window_and_level(opened, hand, qtbot):
     from qtpy.QtCore import QPoint
 
     session, buttons = opened.session, opened.view_panel.windows.buttons
-    ct, mr = session.viewer.layers[0], session.mr_layer
+    ct, mr = session.viewer.layers[0], session.second_layer
     camera, zoom = session.viewer.scene.camera, session.viewer.scene.camera.zoom
     before, mr_before = session.scribbles.data.copy(), list(mr.contrast_limits)
     session.select_class(2)  # napari would encircle with this button
     begin = hand.canvas.rect().center()
     hand.drag_pixels(begin, begin + QPoint(100, 0), button="right")
     assert ct.contrast_limits == pytest.approx([-260, 340])  # W 400 to 600
-    assert buttons["CT"].text() == "CT  W 600  L 40"
+    assert buttons[0].text() == "CT  W 600  L 40"
     hand.drag_pixels(begin, begin + QPoint(0, 20), button="right")
     assert ct.contrast_limits == pytest.approx([-200, 400])  # L 40 to 100
     assert mr.contrast_limits == mr_before
@@ -83,9 +83,9 @@ def test_right_button_sets_window_and_level(opened, hand, qtbot):
     assert camera.zoom == zoom
     np.testing.assert_array_equal(session.scribbles.data, before)
 
-    buttons["MR"].menu().actions()[0].trigger()
+    buttons[1].menu().actions()[0].trigger()
     assert mr.contrast_limits == pytest.approx(mr_before)
-    bone = next(a for a in buttons["CT"].menu().actions() if a.text().startswith("Bone"))
+    bone = next(a for a in buttons[0].menu().actions() if a.text().startswith("Bone"))
     bone.trigger()
     assert ct.contrast_limits == pytest.approx([-500, 1300])
 
@@ -123,7 +123,7 @@ def test_without_an_mr_there_is_nothing_to_blend(dock, patient, qtbot):
         dock.session.open(partial(open_files, patient.ct))
     panel = dock.view_panel
     assert not panel.fusion.isEnabled()
-    assert not panel.windows.buttons["MR"].isEnabled()
+    assert not panel.windows.buttons[1].isEnabled()
     assert dock.workbench.layouts.offered == ("one", "planes")
     dock.workbench.fusion.switch_board()
     dock.workbench.fusion.flicker(True)

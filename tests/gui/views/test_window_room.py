@@ -41,7 +41,7 @@ def value(view):
 def test_the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot):
     session, viewer = opened.session, opened.session.viewer
     hand.look_at("axial", (5, 10, 8))
-    zoom, ct = viewer.scene.camera.zoom, session.case.study.ct.array
+    zoom, ct = viewer.scene.camera.zoom, session.case.study.first.array
     QTest.mouseMove(hand.canvas, hand.pixel((5, 12, 9)))
     qtbot.waitUntil(lambda: value(viewer) == f"CT {ct[5, 12, 9]} HU")
     turn(hand, qtbot, 3)

@@ -169,7 +169,7 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     (mr,) = show("pair")
     visible = {layer.metadata["cmfnet_role"]: layer.visible for layer in mr.view.model.layers}
     assert visible == {"CT": False, "MR": True, "Scribbles": True}
-    assert (ct_layer.visible, session.mr_layer.visible) == (True, False)
+    assert (ct_layer.visible, session.second_layer.visible) == (True, False)
 
     session.viewer.dims.current_step = (7, 4, 3)
     np.testing.assert_allclose(mr.view.model.dims.point[0], session.viewer.dims.point[0])
@@ -201,19 +201,19 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     assert mr.view.model.dims.order == session.viewer.dims.order
 
     # window and level are those of the image one drags over
-    over, width = hand.over(mr), np.ptp(session.mr_layer.contrast_limits)
+    over, width = hand.over(mr), np.ptp(session.second_layer.contrast_limits)
     begin = over.canvas.rect().center()
     over.drag_pixels(begin, begin + QPoint(50, 0), button="right")
-    limits = session.mr_layer.contrast_limits
+    limits = session.second_layer.contrast_limits
     assert np.ptp(limits) == pytest.approx(1.25 * width)
     assert ct_layer.contrast_limits == pytest.approx([-160, 240])
-    assert mr.view.linked(session.mr_layer).shown.contrast_limits == pytest.approx(limits)
+    assert mr.view.linked(session.second_layer).shown.contrast_limits == pytest.approx(limits)
 
     assert not opened.view_panel.fusion.isEnabled()  # there is nothing to blend
     show("one")
     assert opened.view_panel.fusion.isEnabled()
-    assert session.mr_layer.visible
-    assert session.mr_layer.opacity == pytest.approx(0.7)
+    assert session.second_layer.visible
+    assert session.second_layer.opacity == pytest.approx(0.7)
 
 
 def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, patient):
@@ -256,11 +256,11 @@ def test_contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
     session, solid = opened.session, show("planes")[2].view
     labels = np.zeros(SHAPE, np.uint8)
     labels[3:8, 5:12, 6:11] = 1
-    opened.workbench.mr_placement.show_edges(True)
+    opened.workbench.image_placement.show_edges(True)
     session.recorder.add(labels, "import")
     opened.workbench.automatic_strokes._show(labels)
-    qtbot.waitUntil(lambda: not opened.workbench.mr_placement._resampling, timeout=15000)
-    assert opened.workbench.mr_placement.edges.data.any()
+    qtbot.waitUntil(lambda: not opened.workbench.image_placement._resampling, timeout=15000)
+    assert opened.workbench.image_placement.edges.data.any()
     assert opened.workbench.automatic_strokes.masks() == []
     assert solid._watched == []
     opened.workbench.automatic_strokes.close()

@@ -150,7 +150,7 @@ def test_a_tool_on_the_strokes_leaves_the_contour_alone(shown):
 
 def test_painting_is_kept_to_a_range_of_values(shown):
     """The CT of the stand-in counts its voxels: those from 445 to 448 are four in a row."""
-    ct = shown.session.case.study.ct.array
+    ct = shown.session.case.study.first.array
     first = int(ct[3, 9, 2])
     shown.drawing.keep_within("CT", first + 1, first + 2)
     shown.drawing.choose("free")

@@ -87,9 +87,9 @@ def test_a_class_without_a_stroke_changes_nothing_that_is_proposed(session, tmp_
     built_in = write(tmp_path / "built-in" / "limb.safetensors")
     session.open()
     case = session.case
-    case.study.mr = object()
+    case.study.kinds = ("CT", "MR")
     case.classes = add_class(case.classes, "Node")
     assert proposed(case, np.array([0, 1, 2])) == built_in
     assert proposed(case, np.array([0, 1, 2, 3])) is None
-    case.study.mr = None
+    case.study.kinds = ("CT",)
     assert proposed(case, np.array([0, 1, 2])) is None

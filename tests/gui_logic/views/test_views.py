@@ -25,12 +25,13 @@ def shown(session):
 
     def show(mr=True):
         session.viewer = ViewerModel()
-        session.open(mr_limits=(0.0, 200.0))
-        for role in ("CT", "MR")[: 1 + mr]:
+        kinds = ("CT", "MR")[: 1 + mr]
+        session.open(kinds, limits=((-160.0, 240.0), (0.0, 200.0)))
+        for role in kinds:
             layer = Image(np.zeros(SHAPE, np.float32), contrast_limits=(0, 100), **placement(GRID))
             layer.metadata.update({OPENED: session.patient, ROLE: role})
             session.viewer.layers.append(layer)
-        session.mr_layer = session.viewer.layers[-1] if mr else None
+        session.second_layer = session.viewer.layers[-1] if mr else None
         return session
 
     return show
@@ -167,14 +168,14 @@ def test_with_the_patient_its_arrangement_goes(shown):
 def fusion(shown):
     session = shown()
     fusion = Fusion(session)
-    session.mr_layer.visible = False
+    session.second_layer.visible = False
     session.opened.emit()
     return fusion
 
 
 def seen(fusion):
     """Percent of the MR that is seen."""
-    mr = fusion._session.mr_layer
+    mr = fusion._session.second_layer
     return round(100 * mr.opacity) if mr.visible else 0
 
 
@@ -183,7 +184,7 @@ def test_a_blend_and_the_eye_and_opacity_of_naparis_list_are_one(fusion):
     for percent, front in ((30, "CT"), (50, "MR"), (100, "MR"), (0, "CT")):
         fusion.set_blend(percent)
         assert (seen(fusion), fusion.front) == (percent, front)
-    mr = fusion._session.mr_layer
+    mr = fusion._session.second_layer
     mr.visible, mr.opacity = True, 0.3
     assert fusion.blend == 30
     mr.visible = False
@@ -200,7 +201,7 @@ def test_flicker_shows_the_other_image_while_it_is_held(fusion, blend):
 
 
 def test_squares_of_both_and_the_layers_own_array_again(fusion):
-    mr = fusion._session.mr_layer
+    mr = fusion._session.second_layer
     own = mr.data
     fusion.set_blend(40)
     fusion.switch_board()
@@ -210,7 +211,7 @@ def test_squares_of_both_and_the_layers_own_array_again(fusion):
     assert seen(fusion) == 0
     fusion.flicker(False)
     moved = np.ones(SHAPE, np.float32)
-    fusion.show_mr(moved)
+    fusion.show_second(moved)
     assert mr.data.image is moved
     fusion.switch_board()
     assert mr.data is moved
@@ -227,7 +228,7 @@ def test_beside_the_mr_the_ct_is_alone(fusion):
 
 def test_fusion_begins_as_it_was_last_seen_and_forgets_with_the_patient(fusion):
     session = fusion._session
-    mr, own = session.mr_layer, session.mr_layer.data
+    mr, own = session.second_layer, session.second_layer.data
     fusion.bring_back(70, True)
     session.opened.emit()
     assert isinstance(mr.data, Checkerboard)
@@ -252,11 +253,11 @@ def windowing(shown):
 def test_window_and_level_are_each_images_own(windowing, heard):
     heard.listen(windowing, "changed")
     ct, mr = windowing._session.viewer.layers
-    windowing.use_preset("Bone")
+    windowing.use_preset("CT", "Bone")
     assert ct.contrast_limits == pytest.approx([-500, 1300])
     assert windowing.level_width("CT") == (400, 1800)
     assert mr.contrast_limits == [0, 100]
-    windowing.automatic()
+    windowing.automatic("MR")
     assert windowing.limits("MR") == (0.0, 200.0)
     assert heard
 
@@ -274,7 +275,7 @@ def test_a_drag_widens_to_the_right_and_darkens_downwards(windowing):
 def test_what_is_not_there_has_no_window(windowing):
     windowing._session.close()
     assert (windowing.limits("CT"), windowing.level_width("MR")) == (None, None)
-    windowing.use_preset("Bone")  # nothing happens
+    windowing.use_preset("CT", "Bone")  # nothing happens
 
 
 # --- words

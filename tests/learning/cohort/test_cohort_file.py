@@ -48,7 +48,7 @@ def test_what_programs_write_is_read(cohort, tmp_path, encoding, separator, newl
     first, second, third = read_cohort(path)
 
     assert (first.case, first.split, first.line) == ("Jané", "test", 2)
-    assert (first.ct, first.mr) == (tmp_path / "a.nii", tmp_path / "ar.nii")
+    assert (first.first, first.second) == (tmp_path / "a.nii", tmp_path / "ar.nii")
     assert (first.scribbles, first.mask) == (None, tmp_path / "am.nii")
     assert (second.case, second.split, second.line) == ("P2", "train", 4)
     assert (second.scribbles, second.mask) == (tmp_path / "bs.nii", None)
@@ -66,9 +66,9 @@ def test_columns_that_may_be_left_out_and_paths_elsewhere(cohort, tmp_path):
         (inside / name).touch()
     path = cohort(f'case,ct,scribbles\nP1,"deep/er/a, b.nii",{inside / "s.nii"}\n')
     (row,) = read_cohort(path)
-    assert row.ct == inside / "a, b.nii"
+    assert row.first == inside / "a, b.nii"
     assert row.scribbles == inside / "s.nii"
-    assert (row.mr, row.mask, row.split) == (None, None, "train")
+    assert (row.second, row.mask, row.split) == (None, None, "train")
 
 
 def test_several_rows_of_one_patient_may_share_files(cohort):
@@ -224,3 +224,12 @@ def test_fold_numbers_of_the_file_are_kept(cohort):
 def test_folds_that_cannot_be_made(cohort, splits, count, words):
     with pytest.raises(UserError, match=words):
         folds(numbered(cohort, *splits), count)
+
+
+def test_images_of_any_kind_have_columns_of_their_own(cohort, tmp_path):
+    (row,) = read_cohort(cohort("case,first,second,modality,mask\nP,a.nii,b.nii,MR+PET,m.nii\n"))
+    assert (row.first, row.second) == (tmp_path / "a.nii", tmp_path / "b.nii")
+    assert row.modalities == ("MR", "PT")
+    path = cohort("case,first,modality,mask\nP,a.nii,XA,m.nii\n")
+    assert "line 2: 'XA' is no modality" in refusal(path)
+    assert "column ct is there 2 times" in refusal(cohort("case,ct,first,mask\nP,a,a,m\n"))

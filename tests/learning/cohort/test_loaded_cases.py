@@ -1,6 +1,6 @@
 """The images of a cohort: what comes out, and what is refused before any training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +34,8 @@ class Folder:
     grid: Grid
 
     def images(self, name, seed):
-        for kind, number in (("ct", seed), ("mr", seed + 100)):
-            values = np.random.default_rng(number).integers(10, 200, SHAPE).astype(np.int16)
+        for kind, number, low in (("ct", seed, -200), ("mr", seed + 100, 10)):
+            values = np.random.default_rng(number).integers(low, 200, SHAPE).astype(np.int16)
             write_image(sitk.DICOMOrient(self.grid.to_image(values), "PIR"), self.file(name, kind))
         return open_study(self.file(name, "ct"))
 
@@ -73,7 +73,7 @@ def test_scribbles_are_trained_from_and_the_mask_beside_them_judges(folder):
     np.testing.assert_array_equal(case.reference, labels(1, 2))
     assert case.targets.dtype == case.reference.dtype == np.uint8
     assert not case.dense
-    assert case.study.mr is not None
+    assert case.study.second is not None
     assert case.study.grid.axis_letters == (("I", "S"), ("A", "P"), ("R", "L"))
 
 
@@ -177,7 +177,7 @@ def test_one_ct_under_two_names(folder):
 def test_one_ct_of_one_patient_with_two_mrs(folder):
     first = folder.row("A", 1, scribbles=labels(1, 2))
     folder.images("other", 2)
-    second = Row("A", first.ct, folder.file("other", "mr"), first.scribbles, None, "train", 3)
+    second = Row("A", first.first, folder.file("other", "mr"), first.scribbles, None, "train", 3)
     assert len(load_cohort([first, second])) == 2
 
 
@@ -191,16 +191,16 @@ def test_all_problems_are_named_together(folder):
     ]
     other = Grid(SHAPE, (3.0, 1.2, 0.8), (40.0, 5.0, 6.0))
     write_image(other.to_image(labels(1, 2)), rows[1].scribbles)
-    rows[2].ct.write_bytes(b"no image")
-    flat = sitk.ReadImage(str(rows[3].ct)) * 0
-    write_image(flat, rows[3].ct)
+    rows[2].first.write_bytes(b"no image")
+    flat = sitk.ReadImage(str(rows[3].first)) * 0
+    write_image(flat, rows[3].first)
 
     head, *lines = refusal(rows).split("\n")
 
     assert head.startswith("The cohort has 4 problems")
     assert "B (line 3): B_scribbles.nii.gz is on another grid than the CT" in lines[0]
     assert "C (line 4): C_ct.nii.gz cannot be read" in lines[1]
-    assert "D (line 5): The CT is 0 in every voxel" in lines[2]
+    assert "D (line 5): The first image is 0 in every voxel" in lines[2]
     assert "A (line 2): the scribbles have no stroke of class 1" in lines[3]
     assert len(lines) == 4
 
@@ -218,4 +218,13 @@ def test_real_patients(test_data, tmp_path):
     assert [first.row.case, second.row.split] == ["STS_002", "test"]
     gtv = sitk.GetArrayFromImage(sitk.ReadImage(str(cases / "STS_002" / "gtv.nii.gz")))
     assert (first.targets == 1).sum() == (gtv == 1).sum() > 0
-    assert first.targets.shape == first.study.ct.array.shape
+    assert first.targets.shape == first.study.first.array.shape
+
+
+def test_cases_have_the_same_kinds_of_images(folder):
+    rows = [
+        replace(folder.row(name, seed, mask=labels(0, 1)), modalities=kinds)
+        for name, seed, kinds in (("A", 1, ("CT", "MR")), ("B", 2, ("MR", "MR")))
+    ]
+    words = "differ in what their images are: CT and MR in A (line 2); MR and MR in B (line 3)"
+    assert words in refusal(rows)

@@ -55,7 +55,7 @@ def test_a_thin_tumour_stroke_survives_in_a_coarse_voxel(ball):
 def test_without_an_mr_the_ct_goes_into_both_branches(ball):
     from cmfnet_napari.core.images.study import study_from_images
 
-    study = study_from_images(ball.study.ct.image())
+    study = study_from_images(ball.study.first.image())
     inputs = make_inputs(study, make_frame(study.grid, None, ball.config), ball.config)
     assert torch.equal(inputs.ct, inputs.mr)
     assert inputs.fov.min() == 1
@@ -66,5 +66,5 @@ def test_images_are_in_0_to_1(ball):
     for image in (inputs.ct, inputs.mr):
         assert image.min() >= 0
         assert image.max() <= 1
-    ct = np.clip((ball.study.ct.array + 160) / 400, 0, 1)
+    ct = np.clip((ball.study.first.array + 160) / 400, 0, 1)
     np.testing.assert_allclose(inputs.ct[0, 0].numpy(), ct, atol=1e-6)

@@ -129,7 +129,7 @@ def test_a_run_of_another_patient_or_without_state_is_not_gone_on_with(ball, con
         go_on(ball.study, ball.scribbles, tmp_path)
     frozen = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(frozen | {"study": "other"}))
-    with pytest.raises(UserError, match="another CT and MR"):
+    with pytest.raises(UserError, match="other images"):
         go_on(ball.study, ball.scribbles, tmp_path)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cmfnet_napari.core.case.folder import CARD_FILE
+from cmfnet_napari.core.case.study_files import SOURCES
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.errors import UserError, say
 from cmfnet_napari.core.images.series.read_stack import read_stack
@@ -24,46 +25,46 @@ _ROUNDED_SHARE = 0.005  # … but no more than this of its range: there are MR f
 
 
 def check_same_image(reference: Reference, study: Study) -> None:
-    """Refuse a series whose voxels are neither those of the study's CT nor of its MR.
+    """Refuse a series whose voxels are those of neither image of the study.
 
-    A CT whose offset was subtracted when it was opened counts as the same.
+    An image whose offset was subtracted when it was opened counts as the same.
 
     Raises
     ------
     UserError
         It is another image, and so perhaps another patient.
     """
-    drawn_on = [to_source_image(study.ct.array, study)]
-    if study.mr_source is not None:
-        drawn_on.append(study.mr_source.image())
+    drawn_on = [to_source_image(study.first.array, study)]
+    if study.second_source is not None:
+        drawn_on.append(study.second_source.image())
     _check(reference, drawn_on)
 
 
 def check_drawn_on(
-    reference: Reference, study: Study | None, ct: str | Path | None, labels: object
+    reference: Reference, study: Study | None, image: str | Path | None, labels: object
 ) -> None:
-    """The same with what there is: a study, a CT's file, or the case that a label map lies in.
+    """The same with what there is: a study, an image's file, or the case that a label map lies in.
 
     Where there is none of them, it is said that only the grid was compared.
 
     Raises
     ------
     UserError
-        Another image; a CT that cannot be read.
+        Another image; a file that cannot be read.
     """
     path = labels if isinstance(labels, str | Path) else None
     case = None if path is None else _case_of(Path(path))
-    if ct is not None:
-        _check(reference, [read_image(ct)])
+    if image is not None:
+        _check(reference, [read_image(image)])
     elif study is not None:
         check_same_image(reference, study)
     elif case is not None:
-        drawn_on = [case / "study" / name for name in ("ct.nrrd", "mr_source.nrrd")]
+        drawn_on = [case / "study" / name for name in SOURCES]
         _check(reference, [read_image(file) for file in drawn_on if file.is_file()])
     else:
         say(
             "Only the grid was compared with the DICOM series, which another patient's scan may "
-            "share. Give the CT that was contoured (--ct), and its voxels are compared too."
+            "share. Give the image that was contoured (--image), and its voxels are compared too."
         )
 
 

@@ -50,7 +50,7 @@ def read_contour(
     Parameters
     ----------
     path : path
-        RTSTRUCT or SEG, placed by geometry; or an image of labels on the CT's grid.
+        RTSTRUCT or SEG, placed by geometry; or an image of labels on the first image's grid.
     grid : Grid
         The Study's.
     classes : sequence of str
@@ -59,9 +59,9 @@ def read_contour(
     chosen : str
         The structure that becomes class 1, in place of that.
     frame_uid : str
-        Frame of reference of the CT, where it is known: contours in another one are refused.
+        Frame of reference of the first image, where it is known: contours in others are refused.
     stack : Stack, optional
-        The CT's slices, where they are known: positions that a scanner rounded are in contours too.
+        Its slices, where they are known: positions that a scanner rounded are in contours too.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def _mask(part: Roi | Segment, grid: Grid, frame_uid: str) -> Mask:
         return part.on(grid)
     if frame_uid and part.frame_uid and part.frame_uid != frame_uid:
         raise UserError(
-            f"The structure {part.name} was drawn in another frame of reference than the CT. "
-            "Import it with the patient, where it can be placed with the MR."
+            f"The structure {part.name} was drawn in another frame of reference than the images. "
+            "Import it with the patient, where it can be placed."
         )
     return rasterise(part.contours, grid, part.name)[0]

@@ -15,7 +15,7 @@ from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress,
 from cmfnet_napari.core.dicom.importing.unused import not_used
 from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
-from cmfnet_napari.core.images.hounsfield import say_offset
+from cmfnet_napari.core.images.modality import Modalities
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
@@ -23,7 +23,7 @@ from cmfnet_napari.core.images.series.scan_result import (
     ImageSeries,
     Scan,
 )
-from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.images.study import check_offset, find_modalities, study_from_images
 from cmfnet_napari.core.images.volume import is_image_file, read_image
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration, judge
@@ -36,27 +36,31 @@ def go_on(_what: str, _share: float) -> bool:
 
 def read_patient(
     paths: Sequence[Path],
-    ct: str | None = None,
-    mr: str | None = None,
+    first: str | None = None,
+    second: str | None = None,
     structures: bool = False,
     automatic: bool = False,
     any_frame: bool = False,
     progress: Progress = go_on,
+    modalities: Modalities = ("", ""),
 ) -> tuple[Loaded, list[str]]:
-    """Read a patient from DICOM folders, or from a CT file and an MR file.
+    """Read a patient from DICOM folders, or from one or two image files.
 
     Parameters
     ----------
     paths : sequence of Path
-        Folders and files of DICOM; or one or two files of other formats, CT first.
-    ct, mr : str, optional
-        Series UID of each; when not given, the proposed pair. ``none`` leaves the MR out.
+        Folders and files of DICOM; or one or two files of other formats; the contour is
+        drawn on the first.
+    first, second : str, optional
+        Series UID of each; when not given, the proposed pair. ``none`` leaves the second out.
     structures : bool
         Load structure sets and segmentations of the patient too.
     automatic : bool
-        Register the MR by mutual information.
+        Register the second image by mutual information.
     any_frame : bool
         Take contours of another frame of reference as they are written.
+    modalities : tuple of str
+        What files are; where it is empty, their values tell.
 
     Returns
     -------
@@ -67,15 +71,15 @@ def read_patient(
     Raises
     ------
     UserError
-        See `patient.load`; also when there is no CT.
+        See `patient.load`; also when there is no image.
     """
     if all(is_image_file(path) for path in paths):
         with hear() as said:
-            loaded = _from_files(paths, automatic, progress)
+            loaded = _from_files(paths, automatic, progress, modalities)
         return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
-    choice = _choose(found, ct, mr, structures, automatic, any_frame)
-    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    choice = _choose(found, first, second, structures, automatic, any_frame)
+    images = [image for image in (choice.first, choice.second) if image is not None]
     loaded = load(choice, found, progress)
     used: list[ImageSeries | DicomObject] = [*images, *choice.objects]
     frames = {image.origin.frame_uid for image in images}
@@ -95,7 +99,7 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
     folder : Path
         The new case.
     subtract : float
-        Taken from the CT's values first.
+        Taken from the first image's values before.
 
     Raises
     ------
@@ -104,7 +108,7 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
     """
     loaded = replace(loaded, study=loaded.study.less(subtract))
     with hear() as said:
-        say_offset(loaded.study.ct.array)
+        check_offset(loaded.study)
     loaded.notes.extend(said)
     case = create_case(folder, loaded.study, loaded.registration)
     try:
@@ -127,7 +131,7 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
         result["registration"] = {
             "how": loaded.registration.how,
             "matrix": list(loaded.registration.matrix),
-            "mr_within_ct": round(fit.overlap, 3),
+            "mr_within_ct": round(fit.overlap, 3),  # the name that scripts know
             "patient_covered": round(fit.covered, 3),
             "warnings": list(fit.warnings),
         }
@@ -135,40 +139,50 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
 
 
 def _choose(
-    found: Scan, ct: str | None, mr: str | None, structures: bool, automatic: bool, any_frame: bool
+    found: Scan,
+    first: str | None,
+    second: str | None,
+    structures: bool,
+    automatic: bool,
+    any_frame: bool,
 ) -> Choice:
-    proposed_ct, proposed_mr = propose(found)
-    own_ct = found.image(ct, "CT") if ct else proposed_ct
-    if own_ct is None:
-        raise UserError("No CT was found that can be read. " + _why_none(found))
-    own_mr = proposed_mr if ct is None or own_ct is proposed_ct else None
-    if mr:
-        own_mr = None if mr == "none" else found.image(mr, "MR")
+    proposed, with_it = propose(found)
+    one = found.image(first) if first else proposed
+    if one is None:
+        raise UserError("No CT, MR or PET was found that can be read. " + _why_none(found))
+    other = with_it if first is None or one is proposed else None
+    if second:
+        other = None if second == "none" else found.image(second)
+    if other is one:
+        raise UserError(f"{one.name} was chosen twice. Choose two images, or one alone.")
     objects = [
         entry
         for entry in found.objects
         if structures
         and entry.origin.modality != REGISTRATION
-        and entry.origin.patient == own_ct.origin.patient
+        and entry.origin.patient == one.origin.patient
     ]
-    return Choice(own_ct, own_mr, tuple(objects), frozenset(), automatic, any_frame)
+    return Choice(one, other, tuple(objects), frozenset(), automatic, any_frame)
 
 
 def _why_none(found: Scan) -> str:
     faults = [f"{i.name}: {i.stack.problem}" for i in found.images if i.stack.problem]
-    return faults[0] if faults else "Choose the folder that the CT was exported to."
+    return faults[0] if faults else "Choose the folder that the images were exported to."
 
 
-def _from_files(paths: Sequence[Path], automatic: bool, progress: Progress) -> Loaded:
+def _from_files(
+    paths: Sequence[Path], automatic: bool, progress: Progress, modalities: Modalities
+) -> Loaded:
     if len(paths) > 2:
-        raise UserError("Give one CT file and at most one MR file, or folders with DICOM.")
-    ct = read_image(paths[0])
+        raise UserError("Give one image file or two, or folders with DICOM.")
+    first = read_image(paths[0])
     if len(paths) == 1:
-        return Loaded(study_from_images(ct), None)
-    mr = read_image(paths[1])
-    registration: Registration | None = None
-    if automatic:
-        found = register(ct, mr, np.eye(4), lambda share: progress("Registering the MR", share))
-        registration = Registration.of(found, "automatic")
-    matrix = None if registration is None else registration.array
-    return Loaded(study_from_images(ct, mr, matrix), registration)
+        return Loaded(study_from_images(first, modalities=modalities), None)
+    second = read_image(paths[1])
+    kinds = find_modalities(first, second, modalities)
+    if not automatic:
+        return Loaded(study_from_images(first, second, modalities=kinds), None)
+    what = f"Registering the {kinds[1]}"
+    matrix = register(first, second, np.eye(4), lambda share: progress(what, share), kinds)
+    registration = Registration.of(matrix, "automatic")
+    return Loaded(study_from_images(first, second, matrix, kinds), registration)

@@ -23,6 +23,7 @@ from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
 from cmfnet_napari.core.dicom.importing.unused import check_readable, missing_slices
 from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.modality import marked
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
@@ -46,8 +47,8 @@ class Choice:
 
     Attributes
     ----------
-    ct, mr : ImageSeries
-        The MR may be missing.
+    first, second : ImageSeries
+        The second may be missing.
     objects : tuple of DicomObject
         Structure sets and segmentations to load.
     names : frozenset of (str, str)
@@ -58,8 +59,8 @@ class Choice:
         The user said that contours of another frame of reference lie as they are written.
     """
 
-    ct: ImageSeries
-    mr: ImageSeries | None = None
+    first: ImageSeries
+    second: ImageSeries | None = None
     objects: tuple[DicomObject, ...] = ()
     names: frozenset[tuple[str, str]] = frozenset()
     register: bool = False
@@ -73,9 +74,9 @@ class Loaded:
     Attributes
     ----------
     study : Study
-        CT and MR.
+        Its images.
     registration : Registration or None
-        How the MR was placed.
+        How the second image was placed.
     structures : list of Structure
         On the Study's Grid.
     notes : list of str
@@ -94,23 +95,24 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
     Raises
     ------
     UserError
-        Two patients; a fault of a series; no way to place the MR; nothing left of a structure.
+        Two patients; a fault of a series; no way to place the second image; nothing left of a
+        structure.
     CancelledError
         `progress` answered False.
     """
     check_objects(choice, found)
-    images = [image for image in (choice.ct, choice.mr) if image is not None]
+    images = [image for image in (choice.first, choice.second) if image is not None]
     check_readable(images, found)
     notes = [f"{image.name}: {note}" for image in images for note in image.stack.notes]
     notes += [note for image in images for note in missing_slices(image, found)]
     notes += left_out_notes(found.left_out)
-    ct = _read(choice.ct, progress)
-    mr, registration = None, None
-    if choice.mr is not None:
-        mr = _read(choice.mr, progress)
-        registration = place(choice, found, ct, mr, progress)
+    first = _read(choice.first, progress)
+    second, registration = None, None
+    if choice.second is not None:
+        second = _read(choice.second, progress)
+        registration = place(choice, found, first, second, progress)
     matrix = None if registration is None else registration.array
-    study = study_from_images(ct, mr, matrix)
+    study = study_from_images(first, second, matrix)
     structures, more = place_structures(choice, found, study, matrix, progress)
     return Loaded(study, registration, structures, notes + more)
 
@@ -127,14 +129,14 @@ def place_structures(
     Parameters
     ----------
     choice : Choice
-        The CT and the MR of the study, and what is to be placed.
+        The images of the study, and what is to be placed.
     found : Scan
         Holds registrations, which may say where other frames of reference lie.
     study : Study
         Where it is placed.
     matrix : float array (4, 4) or None
-        Takes points of the CT (LPS, mm) to points of the MR: what is drawn in the MR's frame of
-        reference goes where the MR went.
+        Takes points of the first image (LPS, mm) to points of the second: what is drawn in the
+        second's frame of reference goes where that image went.
     progress : callable
         Told how far it is.
 
@@ -150,20 +152,22 @@ def place_structures(
 
 
 def other_frames(choice: Choice, found: Scan) -> list[str]:
-    """Chosen structures whose frame of reference nothing relates to the CT: the user is asked.
+    """Chosen structures whose frame of reference nothing relates to the first: the user is asked.
 
     Returns
     -------
     list of str
         What messages call each: its name, and its structure set.
     """
-    known = {image.origin.frame_uid for image in (choice.ct, choice.mr) if image}
-    to_ct = cache(partial(_to_ct, choice, found))  # objects are read once, not for each structure
+    known = {image.origin.frame_uid for image in (choice.first, choice.second) if image}
+    to_first = cache(
+        partial(_to_first, choice, found)
+    )  # objects are read once, not for each structure
     asked = []
     for entry in choice.objects:
         for name, frame in zip(entry.names, entry.frames, strict=True):
             chosen = not choice.names or (entry.uid, name) in choice.names
-            if chosen and frame not in known and to_ct(frame) is None:
+            if chosen and frame not in known and to_first(frame) is None:
                 asked.append(f"{name} of {entry.label or entry.path.name}")
     return asked
 
@@ -173,53 +177,62 @@ def frame_question(structures: Sequence[str]) -> str:
     names = list_names(structures)
     lie = "lies" if len(structures) == 1 else "lie"
     return (
-        f"{names} {lie} in another frame of reference than the CT and the MR, and may come "
+        f"{names} {lie} in another frame of reference than the images, and may come "
         "out at the wrong place. Was it drawn on these images, and shall it be placed as written?"
     )
 
 
 def place(
-    choice: Choice, found: Scan, ct: sitk.Image, mr: sitk.Image, progress: Progress
+    choice: Choice, found: Scan, first: sitk.Image, second: sitk.Image, progress: Progress
 ) -> Registration:
-    """How the MR lies to the CT: one frame of reference, a registration object, or found here.
+    """How the second lies to the first: one frame of reference, a registration object, or found.
 
     Raises
     ------
     UserError
         Two frames of reference, and neither an object nor `Choice.register`.
     """
-    shared = choice.mr is not None and same_frame(choice.ct, choice.mr)
+    shared = choice.second is not None and same_frame(choice.first, choice.second)
+    kinds = marked(first), marked(second)
     given: Doubles | None = np.eye(4) if shared else _from_object(choice, found)
     if choice.register:
-        matrix = register(ct, mr, given, lambda share: progress("Registering the MR", share))
+        what = f"Registering the {kinds[1]}"
+        matrix = register(first, second, given, lambda share: progress(what, share), kinds)
         return Registration.of(matrix, "automatic")
     if given is not None:
         return Registration.of(given, "frame of reference" if shared else "registration object")
     raise UserError(
-        "CT and MR do not share a frame of reference, and no registration (REG) of them was found. "
-        "Open it with 'DICOM folder…' and tick 'Register the MR', or import it with --register."
+        f"{' and '.join(kinds)} do not share a frame of reference, and no registration (REG) of "
+        "them was found. Open it with 'DICOM folder…' and tick 'Register', or import it with "
+        "--register."
     )
 
 
-def needs_registration(ct: ImageSeries, mr: ImageSeries, found: Scan) -> bool:
-    """Whether nothing says how the MR lies to the CT."""
+def needs_registration(first: ImageSeries, second: ImageSeries, found: Scan) -> bool:
+    """Whether nothing says how the second image lies to the first."""
     try:
-        return not same_frame(ct, mr) and _from_object(Choice(ct, mr), found) is None
+        return not same_frame(first, second) and _from_object(Choice(first, second), found) is None
     except UserError:  # an object that cannot be used
         return True
 
 
+def both(first: ImageSeries, second: ImageSeries) -> str:
+    """Two images, as a message calls them."""
+    one, other = first.origin.modality, second.origin.modality
+    return f"{one} and {other}" if one != other else f"The two {one}"
+
+
 def _from_object(choice: Choice, found: Scan) -> Doubles | None:
-    """The matrix from CT points to MR points in a REG object of the patient."""
-    if choice.mr is None:
+    """The matrix from the first's points to the second's in a REG object of the patient."""
+    if choice.second is None:
         return None
-    return _related(choice, found, choice.ct.origin.frame_uid, choice.mr.origin.frame_uid)
+    return _related(choice, found, choice.first.origin.frame_uid, choice.second.origin.frame_uid)
 
 
-def _to_ct(choice: Choice, found: Scan, frame: str) -> Doubles | None:
-    """The matrix from CT points to points of a frame, where a REG object that can be read knows."""
+def _to_first(choice: Choice, found: Scan, frame: str) -> Doubles | None:
+    """The matrix from the first's points to a frame's, where a REG object knows it."""
     try:
-        return _related(choice, found, choice.ct.origin.frame_uid, frame)
+        return _related(choice, found, choice.first.origin.frame_uid, frame)
     except UserError:  # deformable, or damaged
         return None
 
@@ -228,7 +241,7 @@ def _related(choice: Choice, found: Scan, first: str, second: str) -> Doubles | 
     """The matrix from points of one frame to those of another in a REG object of the patient."""
     frames = {s.uid: i.origin.frame_uid for i in found.images for s in i.stack.slices}
     for entry in found.of_kind(REGISTRATION):
-        if entry.origin.patient != choice.ct.origin.patient:
+        if entry.origin.patient != choice.first.origin.patient:
             continue
         matrices = read_registration(entry.path, frames)
         matrix = matrices.between(first, second)
@@ -245,14 +258,15 @@ def check_objects(choice: Choice, found: Scan) -> None:
     UserError
         Says which.
     """
-    own = choice.ct.origin.patient
-    if choice.mr is not None and choice.mr.origin.patient != own:
-        raise UserError("CT and MR are of two patients. Choose both of one patient.")
+    own = choice.first.origin.patient
+    if choice.second is not None and choice.second.origin.patient != own:
+        names = both(choice.first, choice.second)
+        raise UserError(f"{names} are of two patients. Choose both of one patient.")
     for entry in choice.objects:
         if entry.origin.patient != own:
             raise UserError(
                 f"The structure set {entry.label or entry.path.name} is of another patient than "
-                "the CT. Choose one of this patient."
+                f"the {choice.first.origin.modality}. Choose one of this patient."
             )
     asked = [] if choice.any_frame else other_frames(choice, found)
     if asked:
@@ -274,19 +288,19 @@ def _structures(
     notes: list[str],
     progress: Progress,
 ) -> Iterator[Structure]:
-    """Structures on the Study's Grid; what is drawn in the MR's frame goes where the MR went."""
+    """On the Study's Grid; what is drawn in the second's frame goes where that image went."""
     taken: set[str] = set()
-    to_ct = cache(partial(_to_ct, choice, found))
+    to_first = cache(partial(_to_first, choice, found))
     for number, entry in enumerate(choice.objects):
         progress("Placing the structures", number / len(choice.objects))
 
         def move(frame: str, entry: DicomObject = entry) -> Doubles | None:
             frame = frame or entry.origin.frame_uid
-            if choice.mr is not None and _of_mr(frame, entry, choice.ct, choice.mr):
+            if choice.second is not None and _of_second(frame, entry, choice.first, choice.second):
                 return matrix
-            if frame == choice.ct.origin.frame_uid:
+            if frame == choice.first.origin.frame_uid:
                 return None
-            return to_ct(frame)
+            return to_first(frame)
 
         for name, color, mask in _masks(entry, choice, study.grid, move, notes):
             label = name if name not in taken else f"{name} ({entry.label or number + 1})"
@@ -296,12 +310,12 @@ def _structures(
             yield Structure(label, color, mask)
 
 
-def _of_mr(frame: str, entry: DicomObject, ct: ImageSeries, mr: ImageSeries) -> bool:
-    """Whether it is drawn in the MR's frame; in one that both share, on the MR's series alone."""
-    if frame != mr.origin.frame_uid:
+def _of_second(frame: str, entry: DicomObject, first: ImageSeries, second: ImageSeries) -> bool:
+    """Whether it is drawn in the second's frame; in one that both share, on its series alone."""
+    if frame != second.origin.frame_uid:
         return False
-    named = mr.origin.uid in entry.series and ct.origin.uid not in entry.series
-    return named or not same_frame(ct, mr)
+    named = second.origin.uid in entry.series and first.origin.uid not in entry.series
+    return named or not same_frame(first, second)
 
 
 def _masks(
@@ -340,12 +354,12 @@ def _masks(
 
 def _drawn_on(entry: DicomObject, choice: Choice) -> Stack | None:
     """The slices that an object says it was drawn on, if they are open."""
-    images = (image for image in (choice.ct, choice.mr) if image is not None)
+    images = (image for image in (choice.first, choice.second) if image is not None)
     return next((image.stack for image in images if image.origin.uid in entry.series), None)
 
 
 def _moved(contours: Sequence[Doubles], matrix: Doubles | None) -> list[Doubles]:
-    """Contours in the MR's frame, taken to the CT."""
+    """Contours in the second's frame, taken to the first image."""
     if matrix is None:
         return list(contours)
     back = np.linalg.inv(matrix)

@@ -75,8 +75,8 @@ def read_registration(
         proper = np.allclose(turn @ turn.T, np.eye(3), atol=_RIGID) and np.linalg.det(turn) > 0
         if not proper or not np.allclose(matrix[3], (0, 0, 0, 1)) or not np.isfinite(matrix).all():
             raise UserError(
-                f"The registration {path.name} is not rigid: it scales or shears. Register the MR "
-                "here instead."
+                f"The registration {path.name} is not rigid: it scales or shears. Register the "
+                "images here instead."
             )
     found.pop("", None)
     return SpatialRegistration(found)

@@ -74,7 +74,7 @@ def not_used(chosen: Iterable[ImageSeries | DicomObject], found: Scan) -> list[s
     Parameters
     ----------
     chosen : iterable of ImageSeries or DicomObject
-        What is used; the first is the CT, whose patient counts.
+        What is used; the first is drawn on, whose patient counts.
     found : Scan
         All that was found.
     """

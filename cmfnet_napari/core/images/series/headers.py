@@ -57,7 +57,7 @@ _TAGS = [Tag(word) for word in (
     "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence",
     "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "InstanceNumber",
     "ImageType", "EchoTime", "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber",
-    "AcquisitionTime", "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames",
+    "AcquisitionTime", "Units", "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames",
     "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
     "StructureSetLabel", "StructureSetROISequence", "SegmentSequence",
     "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "RegistrationSequence",

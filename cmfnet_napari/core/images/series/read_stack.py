@@ -20,6 +20,8 @@ from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_geometry, check_size
+from cmfnet_napari.core.images.modality import mark
+from cmfnet_napari.core.images.series.headers import read_header
 from cmfnet_napari.core.images.series.stacks import Stack
 from cmfnet_napari.core.images.series.stored import (
     fill_padding,
@@ -72,8 +74,8 @@ def read_stack(
     Returns
     -------
     Image
-        Rescaled values. Slices of a tilted gantry are moved within their planes to lie straight
-        behind each other; nothing is interpolated from slice to slice.
+        Rescaled values, marked with modality and units. Slices of a tilted gantry are moved within
+        their planes to lie straight behind each other; nothing is interpolated from slice to slice.
 
     Raises
     ------
@@ -97,7 +99,13 @@ def read_stack(
         array, grid = _straighten(sitk.GetArrayFromImage(image), stack.grid, stack.shear)
         image = grid.to_image(array)
     check_geometry(image, name)
-    return image
+    return mark(image, modality, _units(stack) if modality == "PT" else "")
+
+
+def _units(stack: Stack) -> str:
+    """What a PET's values are in (Units, PS3.3 C.8.9.1)."""
+    header = read_header(stack.slices[0].path)
+    return "" if header is None else str(header.get("Units", ""))
 
 
 def _check(stack: Stack, name: str) -> None:

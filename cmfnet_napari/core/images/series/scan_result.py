@@ -156,7 +156,7 @@ class Scan:
         """Structure sets, segmentations or registrations."""
         return [found for found in self.objects if found.origin.modality == modality]
 
-    def image(self, key: str, modality: str) -> ImageSeries:
+    def image(self, key: str) -> ImageSeries:
         """The image of a key, or of a series UID.
 
         Raises
@@ -168,11 +168,9 @@ class Scan:
             if key in (found.key, found.origin.uid):
                 return found
         known = list_names(
-            f"{i.key} ({i.origin.modality} {i.origin.description})"
-            for i in self.images
-            if i.origin.modality == modality
+            f"{i.key} ({i.origin.modality} {i.origin.description})" for i in self.images
         )
-        raise UserError(f"No series {key} was found. There are: {known or f'no {modality}'}.")
+        raise UserError(f"No series {key} was found. There are: {known or 'no images'}.")
 
 
 def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:

@@ -192,7 +192,7 @@ def _faults(stack: Stack) -> Iterator[str]:
     slices = stack.slices
     first = slices[0]
     if first.samples != 1:
-        yield "it is a colour image; a CT or MR is needed. Choose another series."
+        yield "it is a colour image; a CT, MR or PET is needed. Choose another series."
     cosines = np.array([s.orientation for s in slices])
     axes = cosines[0].reshape(2, 3)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=_TURNED):

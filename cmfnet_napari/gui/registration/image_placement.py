@@ -1,4 +1,4 @@
-"""Where the MR lies: found by the computer or moved by keys, seen before it is kept, undone."""
+"""Where the second image lies: found by the computer or moved by keys, kept or undone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import Study
-from cmfnet_napari.core.registration.edges import mr_edges
+from cmfnet_napari.core.registration.edges import second_edges
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Fit, How, Registration, judge
 from cmfnet_napari.gui.patient.classes import one_color
@@ -28,13 +28,13 @@ from cmfnet_napari.gui.views.fusion import Fusion
 
 _EDGE_COLOR = "#f0e442"  # yellow, told from grey and from the classes
 
-_MOVED = "The MR lies elsewhere now: a contour made before may no longer fit it."
+_MOVED = "The {} lies elsewhere now: a contour made before may no longer fit it."
 
 
-class MrPlacement(QObject):
-    """Places of the MR that are tried, and the one that is kept.
+class ImagePlacement(QObject):
+    """Places of the second image that are tried, and the one that is kept.
 
-    While one is tried, the MR layer shows it; the case and its study do not change until it is
+    While one is tried, its layer shows it; the case and its study do not change until it is
     kept: the layer gets an array of its own, and the study's back when the trial is over.
     """
 
@@ -61,8 +61,8 @@ class MrPlacement(QObject):
 
     @property
     def available(self) -> bool:
-        """Whether there is an MR that can be moved."""
-        return self._session.writable and self._session.case.study.mr_source is not None
+        """Whether there is a second image that can be moved."""
+        return self._session.writable and self._session.case.study.second_source is not None
 
     @property
     def running(self) -> bool:
@@ -75,26 +75,28 @@ class MrPlacement(QObject):
         study, begin = self._session.case.study, self.current
         steps = self._steps = Steps(self)
         steps.moved.connect(self.moved)
-        self.moved.emit("Registering the MR", 0.0)
+        what = f"Registering the {self._name}"
+        self.moved.emit(what, 0.0)
         self.changed.emit()
 
         run_in_background(
             register,
-            study.ct.image(),
-            study.mr_source.image(),
+            study.first.image(),
+            study.second_source.image(),
             begin.array,
-            partial(steps, "Registering the MR"),
+            partial(steps, what),
+            study.modalities,
             done=partial(self._on_found, steps),
             failed=partial(self._on_failed, steps),
         )
 
     def cancel(self) -> None:
-        """End the search; the MR stays where it is."""
+        """End the search; the image stays where it is."""
         if self._steps is not None:
             self._steps.end()
 
     def move_by_keys(self, on: bool) -> None:
-        """Let keys move the MR, or no longer."""
+        """Let keys move the image, or no longer."""
         if on == self.by_keys:
             return
         self.by_keys = on and self.available
@@ -104,10 +106,10 @@ class MrPlacement(QObject):
         self.changed.emit()
 
     def nudge(self, step: tuple[float, float, float, float]) -> None:
-        """Move the MR right, down, to higher slices (mm) and clockwise (degrees) as it is seen."""
+        """Move it right, down, to higher slices (mm) and clockwise (degrees) as it is seen."""
         self._check()
         study, dims = self._session.case.study, self._session.viewer.dims
-        centre = study.grid.to_patient(_middle(study.mr_fov))
+        centre = study.grid.to_patient(_middle(study.seen))
         matrix = nudged(self.current.array, study.grid, tuple(dims.order), centre, step)
         self._try(Registration.of(matrix, "by hand"))
 
@@ -115,12 +117,12 @@ class MrPlacement(QObject):
         """Keep the place that is tried with the case, and read the patient anew."""
         self._check()
         if self.trial is None:
-            raise UserError("The MR was not moved: there is nothing to keep.")
+            raise UserError(f"The {self._name} was not moved: there is nothing to keep.")
         trial, case = self.trial, self._session.case
         self._reopen(lambda: case.register(trial))
 
     def discard(self) -> None:
-        """Put the MR back where it lay before it was tried elsewhere."""
+        """Put the image back where it lay before it was tried elsewhere."""
         if self.trial is not None:
             self.trial = None
             self._resample()
@@ -133,11 +135,12 @@ class MrPlacement(QObject):
         self._reopen(case.undo_registration)
 
     def show_edges(self, on: bool) -> None:
-        """Lay the edges of the MR over the CT."""
+        """Lay the edges of the second image over the first."""
         if on and self.edges is None and self.available:
             grid = self._session.case.study.grid
             empty = np.zeros(grid.shape, np.uint8)
-            self.edges = segmentation_layer(empty, grid, one_color(_EDGE_COLOR), "MR edges", True)
+            name = f"{self._name} edges"
+            self.edges = segmentation_layer(empty, grid, one_color(_EDGE_COLOR), name, True)
             self.edges.metadata.update({OPENED: self._session.patient, NO_CONTOUR: True})
             self.edges.editable = False
             scribbles = self._session.viewer.layers.index(self._session.scribbles)
@@ -156,16 +159,21 @@ class MrPlacement(QObject):
         self.show_edges(False)
         if self.trial is not None:
             self.trial = None
-            self._fusion.show_mr(self._session.case.study.mr.array)
+            self._fusion.show_second(self._session.case.study.second.array)
         self._end()
+
+    @property
+    def _name(self) -> str:
+        """What the second image is called."""
+        return self._session.image_names[-1]
 
     def _check(self) -> None:
         if not self.available:
-            raise UserError("There is no MR that can be moved. Open a CT and an MR first.")
+            raise UserError("There is no second image that can be moved. Open two images first.")
         if self._training.running:
-            raise UserError("Training is running. Stop it before the MR is moved.")
+            raise UserError(f"Training is running. Stop it before the {self._name} is moved.")
         if self.running:
-            raise UserError("The MR is being registered. Wait, or cancel it.")
+            raise UserError(f"The {self._name} is being registered. Wait, or cancel it.")
 
     def _on_opened(self) -> None:
         self.changed.emit()
@@ -173,7 +181,7 @@ class MrPlacement(QObject):
             self._resample(as_opened=True)
 
     def _on_training(self, _state: str) -> None:
-        """A training learns from the MR where it is kept: that is what is to be seen."""
+        """A training learns from the image where it is kept: that is what is to be seen."""
         if self._training.running:
             self.move_by_keys(False)
             self.discard()
@@ -209,7 +217,7 @@ class MrPlacement(QObject):
         self._resample()
 
     def _resample(self, as_opened: bool = False) -> None:
-        """Show the MR where it lies now; the newest place counts, others are passed over."""
+        """Show the image where it lies now; the newest place counts, others are passed over."""
         if self._resampling:
             return
         self._resampling = True
@@ -232,7 +240,7 @@ class MrPlacement(QObject):
         run_in_background(_look, *arguments, done=show, failed=self._not_shown)
 
     def _not_shown(self, error: Exception) -> None:
-        """The MR cannot lie there: back to where it was."""
+        """The image cannot lie there: back to where it was."""
         self._resampling = False
         show_failure(error)
         if self._session.patient is not None and self.trial is not None:
@@ -240,7 +248,7 @@ class MrPlacement(QObject):
             self.changed.emit()
 
     def _show(self, study: Study, fit: Fit, edges: np.ndarray | None) -> None:
-        self._fusion.show_mr(study.mr.array)
+        self._fusion.show_second(study.second.array)
         if self.edges is not None and edges is not None:
             self.edges.data = edges
         self.judged.emit(fit)
@@ -248,11 +256,12 @@ class MrPlacement(QObject):
 
     def _reopen(self, change: Callable[[], None]) -> None:
         session, patient = self._session, self._session.patient
+        notice = _MOVED.format(self._name)
 
         def read() -> Opened:
             change()
             again = reopen(patient)
-            return replace(again, notice=" ".join(filter(None, (_MOVED, again.notice))))
+            return replace(again, notice=" ".join(filter(None, (notice, again.notice))))
 
         self.move_by_keys(False)
         session.open(read)
@@ -268,13 +277,13 @@ def _middle(mask: np.ndarray) -> np.ndarray:
 def _look(
     study: Study, wanted: Registration, kept: Registration, edges: bool, as_opened: bool
 ) -> tuple[Study, Fit, np.ndarray | None]:
-    """The study with its MR at a place, what is to be said of it, and the MR's edges there."""
+    """The study with its second image at a place, what is to be said of it, and its edges."""
     moved = study if as_opened or wanted == kept else study.moved(wanted.array)
-    return moved, judge(moved, wanted, kept, study.body), mr_edges(moved) if edges else None
+    return moved, judge(moved, wanted, kept, study.body), second_edges(moved) if edges else None
 
 
 def how_in_words(how: How) -> str:
-    """How the MR was placed."""
+    """How the second image was placed."""
     return {
         "frame of reference": "as its file says",
         "registration object": "as a registration object (REG) says",
