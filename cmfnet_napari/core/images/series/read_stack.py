@@ -114,8 +114,10 @@ def _check(stack: Stack, name: str) -> None:
     if len(stack.slices) < 2:
         raise UserError(f"{name} is not a 3D image: it has a single slice.")
     for syntax in {s.syntax for s in stack.slices} - _GDCM_READS:
+        uid = UID(syntax)
+        packed = uid.name if uid.is_valid else "its transfer syntax is damaged"
         raise UserError(
-            f"{name} is packed in a way that this program does not read ({UID(syntax).name}). "
+            f"{name} is packed in a way that this program does not read ({packed}). "
             "Export the series again, without compression."
         )
     if any(one.table for one in stack.slices):
