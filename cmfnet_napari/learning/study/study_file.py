@@ -221,7 +221,7 @@ def _stroke_problems(rows: Sequence[Row], jobs: Sequence[Job]) -> Iterator[str]:
         yield f"{list_names(methods)} reads strokes (stroke_maps), but {list_names(bare)} has none"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML whose settings have one value each."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

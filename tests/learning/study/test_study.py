@@ -18,7 +18,13 @@ from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
-from cmfnet_napari.learning.study.study_tables import Scored, difference, patient_means
+from cmfnet_napari.learning.study.study_tables import (
+    Scored,
+    difference,
+    paired_means,
+    patient_means,
+    write_tables,
+)
 from tests.learning.cohort.test_train import make_cohort, table, write_cohort
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -259,6 +265,28 @@ def test_differences_are_paired_and_their_interval_is_that_of_resampled_patients
     assert found.low == pytest.approx(means[0])  # 1 of 27: more than 2.5 %
     assert found.high == pytest.approx(means[-1])
     assert difference(first, {"P1": 0.3}) is None
+
+
+def test_scores_that_one_method_lacks_are_not_paired_but_counted(names):
+    """A method that finds nothing in the hard class must not look better for it."""
+    known = [
+        scored("pce", 0, {("P1", 1): 0.2, ("P1", 2): 0.8, ("P2", 1): 0.5, ("P2", 2): 0.7}),
+        scored(
+            "lambda 0", 0, {("P1", 1): float("nan"), ("P1", 2): 0.6, ("P2", 1): 0.5, ("P2", 2): 0.5}
+        ),
+        scored("lambda 0.2", 0, {("P1", 1): 0.1, ("P1", 2): 0.1, ("P2", 1): 0.3, ("P2", 2): 0.3}),
+    ]
+    first, second = paired_means(known, "pce", "lambda 0", "dsc")
+    assert first == {"P1": pytest.approx(0.8), "P2": pytest.approx(0.6)}
+    assert second == {"P1": pytest.approx(0.6), "P2": pytest.approx(0.5)}
+    study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[dsc]"))).study
+    text = write_tables(study, known, names).read_text()
+    assert "| pce | 0.550 ± 0.071 |" in text
+    assert "| lambda 0 | 0.550 ± 0.071 (1 undefined) |" in text
+    assert "**" not in text
+    assert "- pce less lambda 0, dsc: +0.150" in text
+    alike = write_tables(study, [known[0], known[2], known[2]], names).read_text()
+    assert "| pce | **0.550 ± 0.071** |" in alike
 
 
 def test_an_example_is_the_largest_slice_around_all_contours():
