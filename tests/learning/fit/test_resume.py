@@ -350,6 +350,9 @@ def test_the_same_fit_into_the_same_folder_goes_on(ball, config, tmp_path, count
     del settings["config"]["consistency"], state["config"]["consistency"]
     frozen.write_text(json.dumps(settings))
     torch.save(state, tmp_path / STATE_FILE)
+    mean = config.model_copy(update={"consistency": "mean"})
+    with pytest.raises(UserError, match=r"to go on with it, add --set consistency=sum\)"):
+        fit(ball.study, ball.scribbles, tmp_path, mean)
     hooks = counting(Counted())
     finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
     assert (hooks.seen[0].from_step, finished.steps) == (1, 3)
