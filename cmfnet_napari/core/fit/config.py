@@ -247,10 +247,16 @@ def changed_settings(old: object, config: Config) -> list[str]:
     known = old if isinstance(old, dict) else {}
     before = {**type(config)().model_dump(mode="json"), **stored(known)}
     return [
-        f"{field} {before[field]} instead of {value}"
+        f"{field} {before[field]} instead of {value}{_way_on(field, known)}"
         for field, value in config.model_dump(mode="json").items()
         if before[field] != value
     ]
+
+
+def _way_on(field: str, known: Settings) -> str:
+    """How a training from before a setting goes on: its own command means something else now."""
+    old = field in _BEFORE and field not in known
+    return f" (to go on with it, add --set {field}={_BEFORE[field]})" if old else ""
 
 
 def parse_config(values: Settings) -> Config:

@@ -92,6 +92,8 @@ def train(
         raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
     rows = read_cohort(cohort)
     splits = make_splits(rows, folds, config.seed)
+    if isinstance(config, MethodConfig) and config.labels == "masks":
+        _check_masks(splits)
     fabric = _launch(config, device, devices, nodes)
     hooks = hooks if hooks and fabric.is_global_zero else Hooks()
     cases = load_cohort(rows, lambda n, of: hooks.show(0.0, f"reading {n} of {of}"))
@@ -118,12 +120,20 @@ def _models(out: Path, splits: Sequence[Split]) -> list[Path]:
 
 
 def _contoured(case: LoadedCase) -> LoadedCase:
-    """The case learnt from its contours instead of its strokes."""
-    if case.reference is None:
-        raise UserError(
-            f"{case.row.place} has no mask, which a method that learns from masks needs."
-        )
+    """The case learnt from its contours instead of its strokes, where it has them."""
+    if case.reference is None:  # then it is not learnt from
+        return case
     return replace(case, targets=case.reference, dense=True)
+
+
+def _check_masks(splits: Sequence[Split]) -> None:
+    """Name the rows that are learnt from and have no mask."""
+    learnt = dict.fromkeys(row for split in splits for row in split.train)
+    if bare := [row.place for row in learnt if row.mask is None]:
+        verb = "has" if len(bare) == 1 else "have"
+        raise UserError(
+            f"{list_names(bare)} {verb} no mask, which a method that learns from masks needs."
+        )
 
 
 def _check_strokes(cases: Sequence[LoadedCase], config: Config) -> None:

@@ -82,11 +82,12 @@ class RunFolder:
         """
         before, now = self.frozen(), _ingredients(config, study, scribbles)
         changed = changed_settings(before.get("config"), config)
+        settings = f" ({'; '.join(changed[:5])})" if changed else ""
         if changed or any(before.get(name) != now[name] for name in ("study", "scribbles")):
             raise UserError(
                 f"{self.folder.name} holds another training that was broken off: its images, "
-                "strokes or settings differ. Give the same again to go on with it, or choose a "
-                "new folder."
+                f"strokes or settings differ{settings}. Give the same again to go on with it, or "
+                "choose a new folder."
             )
 
     def frozen(self) -> JsonObject:

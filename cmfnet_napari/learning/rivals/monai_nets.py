@@ -34,7 +34,10 @@ def unet_plus_plus(classes: int, width: int, dropout: float) -> nn.Module:
     from monai.networks.nets.basic_unetplusplus import BasicUNetPlusPlus
 
     features = [2 * width, 2 * width, 4 * width, 8 * width, 16 * width, 2 * width]
-    return _First(BasicUNetPlusPlus(3, 2, classes, features, dropout=dropout))
+    network = BasicUNetPlusPlus(3, 2, classes, features, dropout=dropout)
+    for unused in (network.final_conv_0_1, network.final_conv_0_2, network.final_conv_0_3):
+        unused.requires_grad_(False)  # of earlier answers: several devices wait for all gradients
+    return _First(network)
 
 
 def unetr(classes: int, width: int, dropout: float, patch: tuple[int, int, int]) -> nn.Module:

@@ -40,7 +40,8 @@ class OwnLabels:
 
     def __init__(self, volumes: Sequence[Batch], config: Config, classes: int) -> None:
         self._config = config if isinstance(config, MethodConfig) else MethodConfig()
-        self._done = 0  # rounds of predictions
+        self._done = 0  # rounds of predictions that were due
+        self._asked = 0  # rounds that were made: fewer where several were due at one step
         self.volumes = list(volumes)
         if self._config.pseudo > 0:
             nothing = [torch.zeros(1, classes, *v.ct.shape[2:]).half() for v in volumes]
@@ -52,6 +53,7 @@ class OwnLabels:
         if due <= self._done:
             return False
         self._done = due
+        self._asked += 1
         if self._config.pseudo > 0:
             self.volumes = self._with_guides([self._averaged(n, ask) for n in self._numbers])
         else:
@@ -61,16 +63,18 @@ class OwnLabels:
     def state(self) -> dict[str, object]:
         """All that later rounds depend on."""
         changed = [v.guide if self._config.pseudo > 0 else v.targets for v in self.volumes]
-        return {"done": self._done, "volumes": changed if self._done else []}
+        volumes = changed if self._done else []
+        return {"done": self._done, "asked": self._asked, "volumes": volumes}
 
     def restore(self, state: dict[str, object]) -> None:
-        """Go on from a `state`."""
-        done, changed = state["done"], state["volumes"]
-        if not isinstance(done, int) or not isinstance(changed, list):
+        """Go on from a `state`, whichever device it was read to."""
+        done, asked, changed = state["done"], state["asked"], state["volumes"]
+        if not (isinstance(done, int) and isinstance(asked, int) and isinstance(changed, list)):
             raise ValueError("labels of a state that are none")
-        self._done = done
+        self._done, self._asked = done, asked
         if not done:
             return
+        changed = [saved.cpu() for saved in changed]
         if self._config.pseudo > 0:
             self.volumes = self._with_guides(changed)
         else:
@@ -95,8 +99,10 @@ class OwnLabels:
         return [replace(v, guide=g) for v, g in zip(self.volumes, guides, strict=True)]
 
     def _averaged(self, number: int, ask: Ask) -> Tensor:
+        """The moving average, divided by 1 − (1 − share)**rounds: it begins with no zeros."""
         before, newest = self.volumes[number].guide.float(), ask(number)
-        return torch.lerp(before, newest, self._config.pseudo_share).half()
+        share = self._config.pseudo_share
+        return torch.lerp(before, newest, share / (1 - (1 - share) ** self._asked)).half()
 
     def _relabelled(self, number: int, ask: Ask) -> Batch:
         volume = self.volumes[number]

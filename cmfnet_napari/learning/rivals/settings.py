@@ -101,9 +101,16 @@ class MethodConfig(Config):
                     raise ValueError(f"{field} is for CmFNet alone, not for {self.architecture}")
         elif changed := [field for field in _RIVALS_ONLY if getattr(self, field) > 0]:
             raise ValueError(f"{changed[0]} is for the rivals, not for cmfnet")
+        own = _CMFNETS_ONLY if self.architecture == "cmfnet" else (*_RIVALS_ONLY, "similarity")
+        weights = ("ce_weight", "dice_weight", *own)
+        if not any(getattr(self, field) > 0 for field in weights):
+            raise ValueError(
+                f"nothing is learnt, as all weights are 0; set one of {', '.join(weights)}"
+            )
 
 
 _RIVALS_ONLY = ("entropy", "contour", "mumford_shah", "joint_crf", "teacher", "pseudo", "mixed")
+_CMFNETS_ONLY = ("lambda_ct", "lambda_mr", "alpha_ct", "alpha_mr", "variance", "guide")
 
 
 class Method(NamedTuple):
@@ -118,6 +125,8 @@ _VNET: Settings = {"architecture": "vnet"}
 _CONTOURS: Settings = {"labels": "masks", "dice_weight": 1.0}
 # Windows of the training patch: their own normalisation, or attention, is right on these only.
 _WINDOWS: Settings = _CONTOURS | {"normalisation": "instance"}
+# MONAI drops features after every layer; CmFNet's share is for where it is narrowest.
+_MONAI: Settings = _WINDOWS | {"dropout": 0.0}
 METHODS = {
     "cmfnet": Method("CmFNet", "Meng et al., arXiv 2506.18042", {}),
     "pce": Method("partial cross entropy alone", "Lin et al., CVPR 2016", _VNET),
@@ -167,17 +176,17 @@ METHODS = {
         _VNET | _CONTOURS,
     ),
     "resunet": Method(
-        "residual U-Net, fully supervised", "MONAI", {"architecture": "resunet"} | _WINDOWS
+        "residual U-Net, fully supervised", "MONAI", {"architecture": "resunet"} | _MONAI
     ),
     "unet++": Method(
         "U-Net++, fully supervised",
         "Zhou et al., 2018; MONAI",
-        {"architecture": "unet++"} | _WINDOWS,
+        {"architecture": "unet++"} | _MONAI,
     ),
     "unetr": Method(
         "UNETR, fully supervised",
         "Hatamizadeh et al., WACV 2022; MONAI",
-        {"architecture": "unetr"} | _WINDOWS,
+        {"architecture": "unetr"} | _MONAI,
     ),
     "densenet": Method(
         "volumetric DenseNet, fully supervised",
@@ -202,7 +211,7 @@ METHODS = {
 }
 
 
-def method_config(method: str, **changes: Any) -> MethodConfig:
+def method_config(method: str, /, **changes: Any) -> MethodConfig:
     """A method's numbers with some changed: the published recipe's budget unless told otherwise.
 
     Raises

@@ -2,7 +2,7 @@
 
 ::
 
-    OUT/study.json            the study and its jobs, as it was begun
+    OUT/study.json            the study, its jobs and hashes of its data, as it was begun
     OUT/JOB/                  one training each, as `cmfnet train` leaves it
     OUT/results.csv           scores of every method, seed, patient and class
     OUT/table.md              mean ± SD over patients; differences with intervals
@@ -11,12 +11,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
+from cmfnet_napari.core.fit.config import changed_settings
+from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
@@ -89,7 +92,7 @@ def run_study(
     chosen = list(jobs) if number is None else [jobs[number - 1]]
     for job in chosen:
         check_installed(job.config)
-    _begin(out, study, jobs)
+    _begin(out, study, jobs, hash_rows(rows))
     hooks = hooks or Hooks()
     for done, job in enumerate(chosen):
         if (out / job.folder / RESULTS_FILE).exists():
@@ -111,11 +114,50 @@ def run_study(
     return result
 
 
-def _begin(out: Path, study: StudyFile, jobs: Sequence[Job]) -> None:
+def hash_rows(cohort: Path) -> list[dict[str, str]]:
+    """The rows of a cohort file: patient, split, kinds of images, and a hash of every file."""
+    return [
+        {
+            "case": row.case,
+            "split": row.split,
+            "modality": " ".join(row.modalities).strip(),
+            "ct": _hash(row.first),
+            "mr": _hash(row.second),
+            "scribbles": _hash(row.scribbles),
+            "mask": _hash(row.mask),
+        }
+        for row in read_cohort(cohort)
+    ]
+
+
+def _hash(path: Path | None) -> str:
+    """Of a file, or of the files of a folder; empty for none."""
+    if path is None:
+        return ""
+    try:
+        if not path.is_dir():
+            return _hash_file(path)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return hashlib.sha256("".join(map(_hash_file, files)).encode()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}). Check its permissions."
+        ) from error
+
+
+def _hash_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _begin(
+    out: Path, study: StudyFile, jobs: Sequence[Job], data: Sequence[Mapping[str, str]]
+) -> None:
     """Write what is begun, or check that it is what was begun there."""
     plan: JsonObject = {
         "study": study.model_dump(mode="json"),
         "jobs": {job.folder: job.config.model_dump(mode="json") for job in jobs},
+        "data": list(data),
     }
     if not (out / _STUDY).exists():
         try:
@@ -129,8 +171,34 @@ def _begin(out: Path, study: StudyFile, jobs: Sequence[Job]) -> None:
     before = read_json(out / _STUDY)
     old, new = before.get("study", {}), plan["study"]
     changed = [name for name in new if old.get(name) != new[name]]
-    if changed or before.get("jobs") != plan["jobs"]:
-        what = ", ".join(changed) or "the numbers of its methods"
+    what = ", ".join(changed) or _changed_jobs(before.get("jobs"), jobs)
+    if not what and "data" in before:  # an earlier version kept none
+        what = _changed_data(before["data"], data)
+    if what:
         raise UserError(
             f"{out.name} holds the results of another study: {what} differ. Choose a new folder."
         )
+
+
+def _changed_jobs(before: object, jobs: Sequence[Job]) -> str:
+    """The first job whose numbers are others; empty where none is."""
+    known = before if isinstance(before, dict) else {}
+    if list(known) != [job.folder for job in jobs]:
+        return "the numbers of its methods"
+    for job in jobs:
+        if changes := changed_settings(known[job.folder], job.config):
+            return f"the numbers of {job.method} ({'; '.join(changes[:5])})"
+    return ""
+
+
+def _changed_data(before: Sequence[JsonObject], data: Sequence[Mapping[str, str]]) -> str:
+    """What of which patients is other than it was; empty where nothing is."""
+    if [row.get("case") for row in before] != [row["case"] for row in data]:
+        return "the patients"
+    changes = [
+        f"{column} of {row['case']}"
+        for old, row in zip(before, data, strict=True)
+        for column in row
+        if old.get(column) != row[column]
+    ]
+    return ", ".join(changes[:5])

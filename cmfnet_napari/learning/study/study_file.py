@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cmfnet_napari.core.contours.metrics import MEASURES
 from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.fit.config import setting_problem
-from cmfnet_napari.learning.cohort.cohort_file import raise_problems, read_cohort
+from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_cohort
 from cmfnet_napari.learning.cohort.plan import Split, make_splits
 from cmfnet_napari.learning.rivals.settings import MethodConfig, method_config
 
@@ -188,9 +188,11 @@ def read_study(path: Path, cohort: Path | None = None) -> Planned:
     if cohort is None and not study.cohort:
         raise UserError(f"{path.name} names no cohort file; give one with --cohort.")
     cohort = cohort or path.parent / study.cohort
-    splits = make_splits(read_cohort(cohort), study.folds, study.seeds[0])
+    rows = read_cohort(cohort)
+    splits = make_splits(rows, study.folds, study.seeds[0])
     jobs = tuple(_jobs(study))
-    raise_problems(cohort.name, list(_label_problems(splits, jobs)))
+    problems = [*_label_problems(splits, jobs), *_stroke_problems(rows, jobs)]
+    raise_problems(cohort.name, problems)
     folders = Counter(job.folder for job in jobs)
     if twice := [folder for folder, count in folders.items() if count > 1]:
         raise UserError(
@@ -211,12 +213,33 @@ def _label_problems(splits: Sequence[Split], jobs: Sequence[Job]) -> Iterator[st
             yield f"{list_names(methods)} learns from {labels}, but {list_names(bare)} has none"
 
 
+def _stroke_problems(rows: Sequence[Row], jobs: Sequence[Job]) -> Iterator[str]:
+    """Who has no strokes for a model that reads them, also where it is judged."""
+    methods = dict.fromkeys(job.method for job in jobs if job.config.stroke_maps)
+    bare = [row.place for row in rows if row.scribbles is None]
+    if methods and bare:
+        yield f"{list_names(methods)} reads strokes (stroke_maps), but {list_names(bare)} has none"
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML whose settings have one value each."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """As in `SafeLoader`, but a name that is there twice is an error."""
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name for name, count in names.items() if count > 1]:
+            line = node.start_mark.line + 1
+            raise ValueError(f"{twice[0]} is there twice in what begins at line {line}")
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
 def _parse(path: Path) -> StudyFile:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}). Check the name.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:  # also of bytes, or a date that is none
         raise UserError(f"{path.name} is no YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise UserError(f"{path.name} is no study: it holds no settings by name.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,9 @@ class Scored(NamedTuple):
     results: Sequence[Result]
 
 
+_Key = tuple[str, int, int, int]  # patient, which of its rows, seed, class
+
+
 class Difference(NamedTuple):
     """Mean of paired differences over patients, its 95 % interval, and how many there are."""
 
@@ -48,7 +52,8 @@ def write_tables(study: StudyFile, scored: Sequence[Scored], out: Path) -> Path:
         metric: {name: patient_means(scored, name, metric) for name, _ in study.variants()}
         for metric in study.metrics
     }
-    text = "\n".join([f"# {study.title}", "", *_table(study, scores), *_differences(study, scores)])
+    found = _table(study, scored, scores), _differences(study, scored)
+    text = "\n".join([f"# {study.title}", "", *found[0], *found[1]])
     table = write_safely(
         out / "table.md", ".md", lambda part: part.write_text(text + "\n", encoding="utf-8")
     )
@@ -67,14 +72,44 @@ def write_tables(study: StudyFile, scored: Sequence[Scored], out: Path) -> Path:
 
 def patient_means(scored: Sequence[Scored], method: str, metric: str) -> dict[str, float]:
     """Mean over seeds and classes of every patient that has a score, by patient."""
+    return _by_patient(_values(scored, method, metric))
+
+
+def paired_means(
+    scored: Sequence[Scored], first: str, second: str, metric: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """As `patient_means` of two methods, of those scores alone that both have.
+
+    A distance is undefined where nothing was found: a method must not gain by a hard class or
+    seed that has no score of it.
+    """
+    one, other = (_values(scored, method, metric) for method in (first, second))
+    both = [key for key in one if np.isfinite([one[key], other.get(key, np.nan)]).all()]
+    ones, others = ({key: values[key] for key in both} for values in (one, other))
+    return _by_patient(ones), _by_patient(others)
+
+
+def _values(scored: Sequence[Scored], method: str, metric: str) -> dict[_Key, float]:
+    """Every score of a method, also those that are NaN."""
     place = METRICS.index(metric)
-    values: dict[str, list[float]] = {}
+    values: dict[_Key, float] = {}
     for job, results in scored:
         if job.method == method:
+            seen: Counter[tuple[str, int]] = Counter()
             for result in results:
-                values.setdefault(result.case, []).append(result.values[place])
-    means = {case: [v for v in known if np.isfinite(v)] for case, known in values.items()}
-    return {case: float(np.mean(known)) for case, known in means.items() if known}
+                seen[result.case, result.label] += 1
+                row = seen[result.case, result.label]
+                values[result.case, row, job.seed, result.label] = result.values[place]
+    return values
+
+
+def _by_patient(values: Mapping[_Key, float]) -> dict[str, float]:
+    """Mean of the scores of every patient that has one."""
+    known: dict[str, list[float]] = {}
+    for (case, *_), value in values.items():
+        if np.isfinite(value):
+            known.setdefault(case, []).append(value)
+    return {case: float(np.mean(each)) for case, each in known.items()}
 
 
 def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference | None:
@@ -109,9 +144,20 @@ def _mean(scores: Mapping[str, float]) -> float:
     return float(np.mean(list(scores.values()))) if scores else float("nan")
 
 
-def _table(study: StudyFile, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+def _table(
+    study: StudyFile,
+    scored: Sequence[Scored],
+    scores: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> list[str]:
     """One row a method: mean ± SD over patients, the best bold, the second underlined."""
-    columns = [_column(metric, scores[metric]) for metric in study.metrics]
+    undefined = {
+        metric: {
+            name: sum(not np.isfinite(value) for value in _values(scored, name, metric).values())
+            for name in by_name
+        }
+        for metric, by_name in scores.items()
+    }
+    columns = [_column(metric, scores[metric], undefined[metric]) for metric in study.metrics]
     lines = ["| method | " + " | ".join(_TITLES[metric] for metric in study.metrics) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
     for name, _ in study.variants():
@@ -119,28 +165,35 @@ def _table(study: StudyFile, scores: Mapping[str, Mapping[str, Mapping[str, floa
     return lines
 
 
-def _column(metric: str, scores: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+def _column(
+    metric: str, scores: Mapping[str, Mapping[str, float]], undefined: Mapping[str, int]
+) -> dict[str, str]:
+    """Cells by method; none is best where the means are not of the same number of scores."""
     means = {name: _mean(of) for name, of in scores.items() if of}
     ranked = sorted(means, key=lambda name: means[name], reverse=metric not in _LOWER_IS_BETTER)
-    shown = dict.fromkeys(scores, "–")
+    alike = len(set(undefined.values())) == 1
+    shown = {name: "–" + _missing(undefined[name]) for name in scores}
     for name, mean in means.items():
         values = list(scores[name].values())
         spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
         text = f"{mean:.3f}{spread}"
-        place = ranked.index(name)
-        shown[name] = f"**{text}**" if place == 0 else f"<u>{text}</u>" if place == 1 else text
+        place = ranked.index(name) if alike else len(ranked)
+        text = f"**{text}**" if place == 0 else f"<u>{text}</u>" if place == 1 else text
+        shown[name] = text + _missing(undefined[name])
     return shown
 
 
-def _differences(
-    study: StudyFile, scores: Mapping[str, Mapping[str, Mapping[str, float]]]
-) -> list[str]:
+def _missing(count: int) -> str:
+    return f" ({count} undefined)" if count else ""
+
+
+def _differences(study: StudyFile, scored: Sequence[Scored]) -> list[str]:
     if not study.compare:
         return []
     lines = ["", "Paired differences over patients, with 95 % intervals (bootstrap):", ""]
     for first, second in study.compare:
         for metric in study.metrics:
-            found = difference(scores[metric][first], scores[metric][second])
+            found = difference(*paired_means(scored, first, second, metric))
             said = (
                 "fewer than two patients"
                 if found is None

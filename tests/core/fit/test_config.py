@@ -51,7 +51,9 @@ def test_what_lies_on_disk_means_what_it_meant():
     assert Card.model_validate({"config": old, "classes": 2}).config.consistency == "sum"
     assert Card.model_validate({"config": new, "classes": 2}).config.consistency == "mean"
     assert Card(config=make_config("paper"), classes=2).config.consistency == "mean"
-    assert changed_settings(old, make_config("paper")) == ["consistency sum instead of mean"]
+    assert changed_settings(old, make_config("paper")) == [
+        "consistency sum instead of mean (to go on with it, add --set consistency=sum)"
+    ]
     assert not changed_settings(old, make_config("paper", consistency="sum"))
     del old["crf_half"]  # another that came later, and is off unless one says so
     assert not changed_settings(old, make_config("paper", consistency="sum"))

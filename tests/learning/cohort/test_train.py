@@ -19,6 +19,7 @@ from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import cohort_config
 from cmfnet_napari.core.fit.model_card import read_card
+from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort import patients
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
@@ -321,10 +322,16 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
     write_cohort(cohort, rows)
     changes = {"width": 2, "patch": (16, 16, 32), "steps": 5, "batch": 1, "precision": "float32"}
     own = {"pseudo_every": 0.2, "pseudo_sure": 0.01, "pseudo_from": 0.0}
-    own = own if method == "scribble2label" else {}
+    own = own if method == "scribble2label" else {"relabel_sure": 1.0}
     config = method_config(method, learning_rate=0.01, **changes, **own)
     whole = train(cohort, tmp_path / "whole", config, device="cpu")
-    assert train(cohort, tmp_path / "parts", config, hooks=stop_after(4), device="cpu") is None
+    assert train(cohort, tmp_path / "parts", config, hooks=stop_after(4 + 4), device="cpu") is None
+    state = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["labels"]
+    assert state["done"] > 0
+    if method == "dmsps":
+        assert all((targets != IGNORE).float().mean() > 0.5 for targets in state["volumes"])
+    else:
+        assert all((guide > 0).all() for guide in state["volumes"])
     parts = train(cohort, tmp_path / "parts", config, device="cpu")
     assert whole["models"] == parts["models"] == []
     one, other = ((tmp_path / name / "losses.csv").read_text() for name in ("whole", "parts"))
@@ -343,3 +350,7 @@ def test_the_bound_learns_from_masks_and_asks_for_them(cohort, tmp_path):
     write_cohort(cohort, rows)
     with pytest.raises(UserError, match=r"P1 \(line 2\) has no mask"):
         train(cohort, tmp_path / "other", config, folds=2, device="cpu")
+    rows[0]["split"] = "test"  # neither learnt from nor judged
+    write_cohort(cohort, rows)
+    train(cohort, tmp_path / "third", config, device="cpu")
+    assert not table(tmp_path / "third" / "results.csv")

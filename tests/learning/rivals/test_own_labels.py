@@ -30,20 +30,45 @@ def test_predictions_are_averaged_when_they_are_due():
     labels = OwnLabels([volume(), volume()], config, 3)
     assert all(v.guide.shape == (1, 3, *SHAPE) for v in labels.volumes)
     assert not any(v.guide.any() for v in labels.volumes)
-    answers = [torch.rand(1, 3, *SHAPE).softmax(1) for _ in range(2)]
+    answers, later = (
+        [torch.rand(1, 3, *SHAPE, dtype=torch.float64).softmax(1).float() for _ in range(2)]
+        for _ in range(2)
+    )
     assert not labels.renew(0.2, answers.__getitem__)
     assert labels.renew(0.25, answers.__getitem__)
     assert not labels.renew(0.3, answers.__getitem__)
-    assert labels.renew(0.55, answers.__getitem__)
     for known, answer in zip(labels.volumes, answers, strict=True):
-        by_hand = 0.2 * answer + 0.8 * (0.2 * answer)
-        torch.testing.assert_close(known.guide.float(), by_hand, rtol=2e-3, atol=1e-4)
+        assert torch.equal(known.guide, answer.half())  # sure of as much as the first answer
+    assert labels.renew(0.8, later.__getitem__)  # two rounds were due, one is made
+    for known, *both in zip(labels.volumes, answers, later, strict=True):
+        first, second = (answer.double() for answer in both)
+        by_hand = (0.2 * second + 0.8 * (0.2 * first)) / (1 - 0.8**2)
+        torch.testing.assert_close(known.guide.double(), by_hand, rtol=2e-3, atol=1e-4)
 
     again = OwnLabels([volume(), volume()], config, 3)
     again.restore(labels.state())
-    assert not again.renew(0.6, answers.__getitem__)
+    assert not again.renew(0.9, answers.__getitem__)
     for one, other in zip(again.volumes, labels.volumes, strict=True):
         assert torch.equal(one.guide, other.guide)
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor on another device."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize(("method", "name"), [("scribble2label", "guide"), ("dmsps", "targets")])
+def test_labels_are_restored_beside_their_volumes(method, name):
+    """A state is read to the device of the network; patches are cut on the CPU."""
+    config = method_config(method)
+    labels = OwnLabels([volume()], config, 3)
+    labels.renew(1.0, lambda n: certain(torch.zeros(SHAPE, dtype=torch.int64)))
+    state = labels.state()
+    saved = [tensor.as_subclass(Elsewhere) for tensor in state["volumes"]]
+    labels.restore(state | {"volumes": saved})
+    assert type(getattr(labels.volumes[0], name)) is torch.Tensor
 
 
 def test_strokes_grow_once_to_what_is_sure_and_stay():

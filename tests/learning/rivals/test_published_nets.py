@@ -64,9 +64,19 @@ def test_every_network_sees_both_images_and_learns(method):
     sum(answer.square().mean() for answer in (scores, *others)).backward()
     assert ct.grad.abs().sum() > 0
     assert mr.grad.abs().sum() > 0
-    unused = [name for name, p in network.named_parameters() if p.grad is None]
-    # U-Net++ has a last convolution for each of its answers, and is taught by one of them
-    assert all(method == "unet++" and "final_conv" in name for name in unused)
+    learnt = [p for p in network.parameters() if p.requires_grad]
+    assert learnt
+    assert all(p.grad is not None for p in learnt)
+
+
+@pytest.mark.parametrize("method", ["resunet", "unet++", "unetr"])
+def test_monais_networks_drop_nothing(method):
+    """Their dropout is after every layer, where CmFNet's one half would be too much."""
+    if method == "unetr" and WITHOUT_EINOPS:
+        pytest.skip("the package einops is not installed")
+    network = make_network(method_config(method, width=2, patch=(16, 16, 32)), 3)
+    kinds = (torch.nn.Dropout, torch.nn.Dropout3d)
+    assert {m.p for m in network.modules() if isinstance(m, kinds)} <= {0.0}
 
 
 def test_features_of_one_place_are_to_be_alike_and_of_two_classes_apart():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
@@ -17,7 +18,13 @@ from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
-from cmfnet_napari.learning.study.study_tables import Scored, difference, patient_means
+from cmfnet_napari.learning.study.study_tables import (
+    Scored,
+    difference,
+    paired_means,
+    patient_means,
+    write_tables,
+)
 from tests.learning.cohort.test_train import make_cohort, table, write_cohort
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -87,6 +94,10 @@ def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
         ("cohort: cohort.csv", "", "names no cohort file; give one with --cohort"),
         ("folds: 2", "folds: 3", "2 patients cannot be split into 3 folds"),
         ("title:", "title: [", "is no YAML"),
+        ("title: Two methods", "title: 2026-13-45", "is no YAML: month must be in 1..12"),
+        ("steps: 2", "steps: 2\nsteps: 3", "steps is there twice"),
+        ("method: pce", "method: pce, settings: {method: tv}", "Method pce, method: .*not perm"),
+        ("method: pce", "method: pce, settings: {ce_weight: 0}", "all weights are 0; set one of"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_runs(names, old, new, words):
@@ -117,11 +128,15 @@ def test_a_patient_in_two_folds_is_named(names):
          r"pce learns from masks, but P1 \(line 2\) has none"),
         (["P1,ct1.nii.gz,strokes1.nii.gz,", "P2,ct2.nii.gz,strokes2.nii.gz,"], {},
          "nobody would be judged"),
+        (["P1,ct1.nii.gz,strokes1.nii.gz,mask1.nii.gz,train", "P2,ct2.nii.gz,,mask2.nii.gz,test"],
+         {"name: lambda,": "name: lambda, settings: {stroke_maps: true},", "folds: 2": "folds: 0"},
+         r"lambda 0, lambda 0.2 reads strokes \(stroke_maps\), but P2 \(line 3\) has none"),
     ],
 )  # fmt: skip
 def test_who_cannot_be_learnt_from_or_judged_by_is_named(names, lines, changes, words):
     """A patient without strokes would be learnt from its contour, beside methods that are not."""
-    (names / "cohort.csv").write_text("\n".join(["case,ct,scribbles,mask", *lines]) + "\n")
+    header = "case,ct,scribbles,mask,split"
+    (names / "cohort.csv").write_text("\n".join([header, *lines]) + "\n")
     text = TINY
     for old, new in changes.items():
         text = text.replace(old, new)
@@ -149,6 +164,38 @@ def test_a_folder_of_another_study_is_refused(names, monkeypatch):
         run_study(written(names, TINY.replace("steps: 2", "steps: 3")), out)
     with pytest.raises(UserError, match="jobs 1 to 3, no job 4"):
         run_study(written(names), out, number=4)
+    plan = json.loads((out / "study.json").read_text())
+    plan["jobs"]["pce-0"]["width"] = 4
+    (out / "study.json").write_text(json.dumps(plan))
+    with pytest.raises(UserError, match=r"the numbers of pce \(width 4 instead of 2\) differ"):
+        run_study(written(names), out)
+
+
+def test_a_study_from_before_a_setting_goes_on(names, monkeypatch):
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    out, path = names / "out", written(names)
+    run_study(path, out)
+    plan = json.loads((out / "study.json").read_text())
+    del plan["data"]
+    for config in plan["jobs"].values():
+        del config["similarity"]
+    (out / "study.json").write_text(json.dumps(plan))
+    assert run_study(path, out) is None
+
+
+def test_other_data_is_refused_before_anything_runs(names, monkeypatch):
+    """Also where all jobs are complete: their results are of the data as it was."""
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    out, path, cohort = names / "out", written(names), names / "cohort.csv"
+    run_study(path, out)
+    (names / "mask2.nii.gz").write_bytes(b"corrected")
+    with pytest.raises(UserError, match="another study: mask of P2 differ"):
+        run_study(path, out)
+    (names / "mask2.nii.gz").write_bytes(b"")
+    assert run_study(path, out) is None
+    cohort.write_text(cohort.read_text().replace("P2,", "P3,"))
+    with pytest.raises(UserError, match="another study: the patients differ"):
+        run_study(path, out)
 
 
 def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, monkeypatch):
@@ -220,6 +267,28 @@ def test_differences_are_paired_and_their_interval_is_that_of_resampled_patients
     assert difference(first, {"P1": 0.3}) is None
 
 
+def test_scores_that_one_method_lacks_are_not_paired_but_counted(names):
+    """A method that finds nothing in the hard class must not look better for it."""
+    known = [
+        scored("pce", 0, {("P1", 1): 0.2, ("P1", 2): 0.8, ("P2", 1): 0.5, ("P2", 2): 0.7}),
+        scored(
+            "lambda 0", 0, {("P1", 1): float("nan"), ("P1", 2): 0.6, ("P2", 1): 0.5, ("P2", 2): 0.5}
+        ),
+        scored("lambda 0.2", 0, {("P1", 1): 0.1, ("P1", 2): 0.1, ("P2", 1): 0.3, ("P2", 2): 0.3}),
+    ]
+    first, second = paired_means(known, "pce", "lambda 0", "dsc")
+    assert first == {"P1": pytest.approx(0.8), "P2": pytest.approx(0.6)}
+    assert second == {"P1": pytest.approx(0.6), "P2": pytest.approx(0.5)}
+    study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[dsc]"))).study
+    text = write_tables(study, known, names).read_text()
+    assert "| pce | 0.550 ± 0.071 |" in text
+    assert "| lambda 0 | 0.550 ± 0.071 (1 undefined) |" in text
+    assert "**" not in text
+    assert "- pce less lambda 0, dsc: +0.150" in text
+    alike = write_tables(study, [known[0], known[2], known[2]], names).read_text()
+    assert "| pce | **0.550 ± 0.071** |" in alike
+
+
 def test_an_example_is_the_largest_slice_around_all_contours():
     image = np.arange(3 * 60 * 70, dtype=np.float32).reshape(3, 60, 70)
     reference, other = np.zeros((2, 3, 60, 70), dtype=np.uint8)
@@ -246,5 +315,5 @@ def test_the_studies_of_the_paper_are_right(path, names):
 
 
 def test_all_rivals_are_in_the_studies(names):
-    listed = "".join(path.read_text() for path in STUDIES.glob("small-table-*.yaml"))
-    assert all(f"method: {method}" in listed for method in METHODS)
+    studies = [yaml.safe_load(path.read_text()) for path in STUDIES.glob("small-table-*.yaml")]
+    assert {entry["method"] for study in studies for entry in study["methods"]} >= set(METHODS)
