@@ -78,6 +78,10 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the models; the same one to go on")],
     preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "paper",
+    method: Annotated[
+        str | None,
+        typer.Option(help="In place of a preset: a method to compare CmFNet with, or cmfnet"),
+    ] = None,
     folds: Annotated[int, typer.Option(min=0, help="Cross-validation by patient")] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each model")] = None,
@@ -92,10 +96,12 @@ def train(
     from cmfnet_napari.cli.progress import training_progress
     from cmfnet_napari.core.fit.config import cohort_config
     from cmfnet_napari.learning.cohort.train import train as run_training
+    from cmfnet_napari.learning.rivals.settings import method_config
 
     given = {"seed": seed, "steps": steps, "minutes": minutes}
     changes = {name: value for name, value in given.items() if value is not None}
-    config = cohort_config(preset, **{**changes, **read_settings(settings)})
+    changes |= read_settings(settings)
+    config = method_config(method, **changes) if method else cohort_config(preset, **changes)
     with training_progress() as hooks:
         result = run_training(
             cohort,
@@ -111,6 +117,36 @@ def train(
         print_result(result, as_json)
     elif hooks.stop():
         raise UserError(f"Stopped; {out} keeps the state. Give the same command to go on.")
+
+
+def study(
+    file: Annotated[Path, typer.Argument(help="YAML: data, folds, seeds, budget, methods")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same one to go on")],
+    cohort: Annotated[
+        Path | None, typer.Option(help="In place of the cohort file that the study names")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Only list the jobs")] = False,
+    job: Annotated[int | None, typer.Option(min=1, help="Only this job of the list")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Compare methods on the same data. Stopped or killed, the same command goes on."""
+    from cmfnet_napari.cli.progress import training_progress
+    from cmfnet_napari.learning.study.run_study import list_jobs, run_study
+
+    if list_:
+        jobs = list_jobs(file, out, cohort)
+        rows = {
+            str(number): f"{one.job.method}, seed {one.job.seed}{' (done)' if one.complete else ''}"
+            for number, one in enumerate(jobs, start=1)
+        }
+        print_result(rows, as_json)
+        return
+    with training_progress() as hooks:
+        result = run_study(file, out, cohort, job, device, hooks)
+    if result is None:
+        raise UserError(f"Stopped; {out} keeps the state. Give the same command to go on.")
+    print_result(result, as_json)
 
 
 def describe(

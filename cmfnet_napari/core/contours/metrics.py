@@ -23,6 +23,8 @@ from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.geometry.boxes import bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
 
+TOLERANCE_MM = 2.0  # of the surface DSC, unless another one is asked for
+
 
 def _shown(title: str, digits: int) -> dict[str, str | int]:
     """Put a measure into tables, reports and a cohort's results, not into CSV alone."""
@@ -94,7 +96,7 @@ def evaluate(
     reference: Labels,
     grid: Grid,
     names: Sequence[str] | None = None,
-    tolerance_mm: float = 2.0,
+    tolerance_mm: float = TOLERANCE_MM,
 ) -> Evaluation:
     """Compare two segmentations class by class.
 

@@ -25,6 +25,7 @@ from cmfnet_napari.core.fit.config import (
     Config,
     make_config,
     parse_config,
+    stored,
 )
 from cmfnet_napari.core.fit.presets import published
 from cmfnet_napari.core.images.modality import USUAL
@@ -114,6 +115,11 @@ class Card(BaseModel):
     def labels(self) -> int:
         """How many labels its predictions may hold, background included."""
         return MAX_CODE if self.reads_anywhere else self.classes
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _from_disk(cls, config: Any) -> Any:
+        return stored(config) if isinstance(config, dict) else config
 
     @field_validator("metrics")
     @classmethod

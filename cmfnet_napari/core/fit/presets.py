@@ -30,6 +30,7 @@ _ONE_PATIENT: Settings = {
     "class_balance": 1.0,
     "lambda_ct": 0.0,
     "lambda_mr": 0.0,
+    "consistency": "sum",  # their weights were found with it
     "guide": 2.0,
     "guide_end": 1.0,
     "schedule": "cosine",

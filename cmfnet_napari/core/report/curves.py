@@ -90,6 +90,38 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
     return _save(figure, path)
 
 
+@style_context("default")  # whatever a matplotlibrc in the current folder says
+def save_sweep(
+    title: str, values: Sequence[float], means: Mapping[str, Sequence[float]], path: str | Path
+) -> Path:
+    """Write a PNG of mean scores over the values of a setting, a panel a metric.
+
+    Parameters
+    ----------
+    title : str
+        What was changed.
+    values : sequence of float
+        Of the setting.
+    means : mapping
+        Name of a metric → its mean at every value.
+    path : path
+        The PNG.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    figure = Figure(figsize=(3.6 * len(means), 3.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(means), squeeze=False)[0]
+    for axes, (metric, scores) in zip(panels, means.items(), strict=True):
+        axes.plot(values, scores, "o-", color=PALETTE[0])
+        axes.set(xlabel=drawn(title), ylabel=drawn(metric))
+        axes.grid(alpha=0.3)
+    return _save(figure, path)
+
+
 def _running_mean(steps: Sequence[float], values: Sequence[float]) -> tuple[list[float], Doubles]:
     """Mean over a window of a twentieth of the steps, at its last step."""
     window = max(1, len(values) // 20)

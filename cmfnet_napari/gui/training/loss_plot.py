@@ -7,7 +7,12 @@ import napari
 from cmfnet_napari.core.fit.events import Preview, Step
 from cmfnet_napari.gui.shared.plots import CurvePlot
 
-_WORDS = {"ssl": "strokes (ssl)", "imr": "image (imr)", "imc": "branches agree (imc)"}
+_WORDS = {
+    "ssl": "strokes (ssl)",
+    "imr": "image (imr)",
+    "imc": "branches agree (imc)",
+    "variance": "each class alike (variance)",
+}
 _MAX_POINTS = 2000
 _FLOOR = 1e-6  # the axis is logarithmic
 _ALL, _HELD_OUT = "all strokes", "strokes while held out"

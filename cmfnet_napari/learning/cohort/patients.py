@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
 
-from cmfnet_napari.core.arrays import Reals
+from cmfnet_napari.core.arrays import Codes, Reals
 from cmfnet_napari.core.contours.metrics import MEASURES, Scores, evaluate
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.strokes.scribbles import IGNORE, to_scribbles
@@ -16,8 +16,8 @@ from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
 from cmfnet_napari.learning.data.prepare import Inputs, make_frame, make_inputs
 from cmfnet_napari.learning.data.volumes import USERS, Surroundings
 from cmfnet_napari.learning.engine.device import pick_precision, summed
-from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.losses import Batch
+from cmfnet_napari.learning.model.network import Network
 from cmfnet_napari.learning.predict.predictor import predict
 
 METRICS = tuple(measure.name for measure in MEASURES)
@@ -64,13 +64,16 @@ def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
 
 
 def judge(
-    model: CmFNet,
+    model: Network,
     patients: Sequence[Patient],
     config: Config,
     classes: int,
     fabric: Fabric,
+    keep: Callable[[Patient, Codes], object] = lambda patient, labels: None,
 ) -> Reals:
     """Predict patients that have a reference and compare; the processes share the work.
+
+    `keep` gets each patient with the labels (Study's Grid) that were found.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def judge(
         if reference is None:
             raise ValueError(f"{patient.case.row.place} has nothing to judge by")
         labels = predict(model, patient.inputs, config, precision).labels
+        keep(patient, labels)
         for code in range(1, classes):
             scores = evaluate(labels == code, reference == code, patient.case.study.grid).mean
             table[number, code - 1] = torch.tensor(_values(scores), dtype=torch.float32)

@@ -11,9 +11,10 @@ import numpy as np
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
-from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.learning.cohort.cohort_file import TEST, TRAIN, VAL, Row, folds
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
+from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 PLAN_FILE = "plan.json"
 
@@ -76,7 +77,7 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
         "data": [[case.row.case, case.row.split, _hash(case)] for case in cases],
     }
     if (folder / PLAN_FILE).exists():
-        changes = list(_changes(read_json(folder / PLAN_FILE), plan))
+        changes = list(_changes(read_json(folder / PLAN_FILE), plan, config))
         if changes:
             raise UserError(
                 f"{folder.name} holds a training with {'; '.join(changes[:5])}. Choose a new "
@@ -87,18 +88,13 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
         write_json(folder / PLAN_FILE, plan)
 
 
-def _changes(old: JsonObject, new: JsonObject) -> list[str]:
-    """Name what differs, with the old value and the new one.
-
-    A setting that an older version did not know had its default, which changes nothing.
-    """
-    before = {**Config().model_dump(mode="json"), **old.get("config", {})}
-    now = new["config"]
-    changes = [
-        f"{field} {before[field]} instead of {value}"
-        for field, value in now.items()
-        if before[field] != value
-    ]
+def _changes(old: JsonObject, new: JsonObject, config: Config) -> list[str]:
+    """Name what differs, with the old value and the new one."""
+    known = old.get("config")
+    changes = changed_settings(known, config)
+    if isinstance(known, dict) and not isinstance(config, MethodConfig):  # else compared already
+        architecture = known.get("architecture", "cmfnet")
+        changes += [f"a network {architecture}"] if architecture != "cmfnet" else []
     if old.get("folds") != new["folds"]:
         changes.append(f"{old.get('folds')} folds instead of {new['folds']}")
     if old.get("data") != new["data"]:

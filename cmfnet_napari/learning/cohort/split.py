@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
-from cmfnet_napari.core.arrays import Floats, Reals
+from cmfnet_napari.core.arrays import Codes, Floats, Reals
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
@@ -26,6 +28,7 @@ from cmfnet_napari.learning.cohort.results import (
     write_results,
 )
 from cmfnet_napari.learning.data.sampling import Sampler
+from cmfnet_napari.learning.engine.device import pick_precision
 from cmfnet_napari.learning.engine.logs import Logs
 from cmfnet_napari.learning.engine.state import (
     damaged_state,
@@ -35,10 +38,19 @@ from cmfnet_napari.learning.engine.state import (
 )
 from cmfnet_napari.learning.engine.trainer import MAX_SKIPPED, DivergedError, Trainer
 from cmfnet_napari.learning.model.checkpoint import save_model
-from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.model.cmfnet import CmFNet
+from cmfnet_napari.learning.predict.predictor import class_probabilities
+from cmfnet_napari.learning.rivals.build_rival import make_loss, make_network
+from cmfnet_napari.learning.rivals.own_labels import OwnLabels
+from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 SAVE_SECONDS = 60.0  # between states on disk
 JUDGED_TIMES = 10  # a training looks at the patients held out so often
+
+
+def prediction_path(folder: Path, line: int) -> Path:
+    """Where the training of a method keeps its labels for a line of the cohort file."""
+    return folder / "predictions" / f"line-{line}.npz"
 
 
 @dataclass
@@ -67,7 +79,7 @@ class SplitTraining:
     learnt, held : sequence of Patient
         Trained on; judged by, where they have a reference.
     config : Config
-        Everything about the model.
+        Everything about the model; a `MethodConfig` for a rival's.
     classes : int
         Outputs, background included.
     fabric : Fabric
@@ -92,8 +104,11 @@ class SplitTraining:
         self._learnt = learnt
         self._held = [patient for patient in held if patient.case.reference is not None]
         torch.manual_seed(config.seed)
-        self._trainer = Trainer(build(config, classes), classes, config, fabric)
-        self._sampler = Sampler([volume for p in learnt for volume in p.volumes], config)
+        network, loss = make_network(config, classes), make_loss(config)
+        self._trainer = Trainer(network, classes, config, fabric, loss)
+        # One volume a patient, unless the network reads strokes, which makes no labels.
+        self._labels = OwnLabels([volume for p in learnt for volume in p.volumes], config, classes)
+        self._sampler = Sampler(self._labels.volumes, config)
         self._began = self._saved = time.monotonic()
         self._save_seconds = save_seconds(SAVE_SECONDS)
         self._dsc = ""
@@ -118,6 +133,8 @@ class SplitTraining:
 
     def _step(self, progress: float, logs: Logs | None) -> None:
         trainer, rank, world = self._trainer, self._fabric.global_rank, self._fabric.world_size
+        if self._labels.renew(progress, self._ask):
+            self._sampler.use(self._labels.volumes)
         batch = self._sampler.draw(trainer.steps, range(rank, self._config.batch, world))
         try:
             losses = trainer.step(batch, progress)
@@ -137,19 +154,44 @@ class SplitTraining:
         note = f"{self._folder.name}: step {trainer.steps}, loss {losses['total']:.3f}{self._dsc}"
         self._hooks.show(min(progress, 1.0), note)
 
+    def _ask(self, number: int) -> Tensor:
+        """What the network says of a volume that it learns from."""
+        precision = pick_precision(self._config.precision, self._fabric.device)
+        inputs = self._learnt[number].inputs
+        return class_probabilities(self._trainer.averaged, inputs, self._config, precision)
+
     def _finish(self) -> list[Result]:
-        table = self._judge() if self._held else np.empty((0, self._classes - 1, len(METRICS)))
+        compared = isinstance(self._config, MethodConfig)
+        table = (
+            self._judge(keep=self._keep if compared else None)
+            if self._held
+            else np.empty((0, self._classes - 1, len(METRICS)))
+        )
         names = [patient.case.row.case for patient in self._held]
         results = tabulate(table, names, self._folder.name)
         if self._fabric.is_global_zero:
-            save_model(self._trainer.averaged, self._card(table), self._folder / MODEL_FILE)
+            if isinstance(self._trainer.averaged, CmFNet):
+                save_model(self._trainer.averaged, self._card(table), self._folder / MODEL_FILE)
             write_results(self._folder / RESULTS_FILE, results)
             (self._folder / STATE_FILE).unlink(missing_ok=True)
         return results
 
-    def _judge(self) -> Reals:
+    def _keep(self, patient: Patient, labels: Codes) -> None:
+        """Write what a method found, for the pictures of a comparison."""
+        path = prediction_path(self._folder, patient.case.row.line)
+        path.parent.mkdir(exist_ok=True)
+        write_safely(path, ".npz", lambda part: np.savez_compressed(part, labels=labels))
+
+    def _judge(self, keep: Callable[[Patient, Codes], None] | None = None) -> Reals:
         began = time.monotonic()
-        table = judge(self._trainer.averaged, self._held, self._config, self._classes, self._fabric)
+        table = judge(
+            self._trainer.averaged,
+            self._held,
+            self._config,
+            self._classes,
+            self._fabric,
+            keep or (lambda patient, labels: None),
+        )
         self._judging = time.monotonic() - began
         return table
 
@@ -189,7 +231,11 @@ class SplitTraining:
         """Write all that the next step depends on, in place of the last state."""
         self._saved = time.monotonic()
         if self._fabric.is_global_zero:
-            state = {"trainer": self._trainer.state(), "seconds": self._elapsed}
+            state = {
+                "trainer": self._trainer.state(),
+                "labels": self._labels.state(),
+                "seconds": self._elapsed,
+            }
             save_state(self._folder, state)
 
     def _restore(self) -> None:
@@ -198,6 +244,9 @@ class SplitTraining:
         state = load_state(self._folder, self._fabric.device)
         try:
             self._trainer.restore(state["trainer"])
+            if "labels" in state:  # an earlier version made none
+                self._labels.restore(state["labels"])
+                self._sampler.use(self._labels.volumes)
             self._began -= state["seconds"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise damaged_state(self._folder) from error

@@ -26,6 +26,7 @@ from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
+from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.report.curves import save_training
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
@@ -42,6 +43,7 @@ from cmfnet_napari.learning.cohort.results import (
 from cmfnet_napari.learning.cohort.split import Hooks, SplitTraining
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
+from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 
 def train(
@@ -64,7 +66,7 @@ def train(
     out : Path
         Folder for the models; a new one, or one of the same training that was broken off.
     config : Config
-        Everything about a model.
+        Everything about a model; a `rivals.settings.MethodConfig` trains a rival of CmFNet.
     folds : int
         Cross-validation by patient; 0: one model by the file's splits.
     device : str
@@ -77,7 +79,8 @@ def train(
     Returns
     -------
     dict, or None when stopped, and in every process but the first
-        ``models`` (paths), ``steps``, ``metrics`` (means over the patients held out).
+        ``models`` (paths; none of a rival, which nothing else reads), ``metrics`` (means over
+        the patients held out).
 
     Raises
     ------
@@ -93,6 +96,8 @@ def train(
     hooks = hooks if hooks and fabric.is_global_zero else Hooks()
     cases = load_cohort(rows, lambda n, of: hooks.show(0.0, f"reading {n} of {of}"))
     _check_strokes(cases, config)
+    if isinstance(config, MethodConfig) and config.labels == "masks":
+        cases = tuple(_contoured(case) for case in cases)
     if fabric.is_global_zero:
         freeze(out, config, folds, cases)
     fabric.barrier()
@@ -103,9 +108,22 @@ def train(
     curves = {split.name: _curves(out / split.name) for split in splits}
     save_training(curves, out / "curves.png")
     return {
-        "models": [str(out / split.name / MODEL_FILE) for split in splits],
+        "models": [str(model) for model in _models(out, splits) if model.exists()],
         "metrics": means(np.array([r.values for r in results])) if results else {},
     }
+
+
+def _models(out: Path, splits: Sequence[Split]) -> list[Path]:
+    return [out / split.name / MODEL_FILE for split in splits]
+
+
+def _contoured(case: LoadedCase) -> LoadedCase:
+    """The case learnt from its contours instead of its strokes."""
+    if case.reference is None:
+        raise UserError(
+            f"{case.row.place} has no mask, which a method that learns from masks needs."
+        )
+    return replace(case, targets=case.reference, dense=True)
 
 
 def _check_strokes(cases: Sequence[LoadedCase], config: Config) -> None:
@@ -145,7 +163,8 @@ def _train_splits(
     results: list[Result] = []
     for number, split in enumerate(splits):
         folder = out / split.name
-        if (folder / RESULTS_FILE).exists() and (folder / MODEL_FILE).exists():
+        complete = (folder / RESULTS_FILE).exists() and not (folder / STATE_FILE).exists()
+        if complete and ((folder / MODEL_FILE).exists() or not _writes_model(config)):
             results += read_results(folder / RESULTS_FILE)
             continue
 
@@ -159,6 +178,11 @@ def _train_splits(
             return None
         results += found
     return results
+
+
+def _writes_model(config: Config) -> bool:
+    """Whether it is a CmFNet: nothing else reads the weights of a rival."""
+    return not isinstance(config, MethodConfig) or config.architecture == "cmfnet"
 
 
 def _curves(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

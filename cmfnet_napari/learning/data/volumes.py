@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cmfnet_napari.core.clues.chances import Clues, find_clues
 from cmfnet_napari.core.clues.features import Scene
+from cmfnet_napari.core.clues.race import grown
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.subsets import fewer_strokes
@@ -76,7 +77,7 @@ class Surroundings:
         Parameters
         ----------
         targets : tensor (1, z, y, x)
-            What is taught.
+            What is taught; strokes grow first where the configuration says so.
         classes : int
             Outputs, background included.
         guide : tensor (1, C, z, y, x)
@@ -85,11 +86,20 @@ class Surroundings:
             Strokes that the maps are of; not looked at without maps.
         """
         inputs = self._inputs
+        if self._config.seed_growth > 0:
+            targets = self._grown(targets, classes)
         known = (inputs.ct, inputs.mr, inputs.fov, targets, guide)
         if not self._config.stroke_maps:
             return [Batch(*known, inputs.ct[:, :0])]
         maps = (make_maps(self.clues(strokes, classes)).half() for strokes in shown)
         return [Batch(*known, seen) for seen in maps]
+
+    def _grown(self, targets: Tensor, classes: int) -> Tensor:
+        """Strokes (1, z, y, x) of the classes, grown along the images."""
+        images = [image[0, 0].numpy() for image in (self._inputs.ct, self._inputs.mr)]
+        share = self._config.seed_growth
+        found = grown(images, targets[0].numpy(), classes, self._spacing, share)
+        return torch.from_numpy(found)[None].to(targets)
 
     def part_of(self, strokes: Tensor, user: int) -> Tensor:
         """All strokes (1, z, y, x) for the first user, fewer for the others."""

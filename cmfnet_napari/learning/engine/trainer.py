@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +14,14 @@ from torch.nn.utils import clip_grad_norm_
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.learning.engine.device import summed
 from cmfnet_napari.learning.engine.state import State
-from cmfnet_napari.learning.model.cmfnet import CmFNet
-from cmfnet_napari.learning.model.loss_terms import loss_terms, total
-from cmfnet_napari.learning.model.losses import Batch, Counts
+from cmfnet_napari.learning.model.loss_terms import CmFNetLoss, Loss
+from cmfnet_napari.learning.model.losses import Batch
+from cmfnet_napari.learning.model.network import Network
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+N = TypeVar("N", bound=Network)
 
 MAX_SKIPPED = 20  # steps in a row without a finite gradient: training has diverged
 
@@ -28,12 +30,12 @@ class DivergedError(Exception):
     """Too many steps in a row had no finite gradient; the weights are the last good ones."""
 
 
-class Trainer:
+class Trainer(Generic[N]):
     """Trains a network step by step; never lets a non-finite gradient touch the weights.
 
     Parameters
     ----------
-    model : CmFNet
+    model : Network
         The network; goes to the device of `fabric`.
     classes : int
         Its outputs, background included.
@@ -41,22 +43,27 @@ class Trainer:
         Losses, optimiser, averaging.
     fabric : Fabric
         Device, precision and the processes that share the work.
+    loss : Loss, optional
+        What is taught; that of CmFNet when not given.
 
     Attributes
     ----------
-    model : CmFNet
+    model : Network
         The network, on its device.
     steps : int
         Steps done, skipped ones included.
     skipped : int
         Steps that changed no weight because their gradient was not finite.
-    averaged : CmFNet
+    averaged : Network
         What to predict with: the moving average of the weights, or the network itself.
     """
 
-    def __init__(self, model: CmFNet, classes: int, config: Config, fabric: Fabric) -> None:
-        self.model = model.to(fabric.device)
-        self.averaged = copy.deepcopy(self.model) if config.average > 0 else self.model
+    def __init__(
+        self, model: N, classes: int, config: Config, fabric: Fabric, loss: Loss | None = None
+    ) -> None:
+        self.model: N = model.to(fabric.device)
+        self.averaged: N = copy.deepcopy(self.model) if config.average > 0 else self.model
+        self._loss = loss or CmFNetLoss(config)
         self.steps = self.skipped = 0
         self._classes, self._config, self._fabric = classes, config, fabric
         self._in_a_row = 0
@@ -144,22 +151,22 @@ class Trainer:
             part = part.to(self._fabric.device)
             with self._fabric.no_backward_sync(self._network, enabled=number < parts):
                 outputs = self._network(part.ct, part.mr, part.maps)
-                terms = loss_terms(outputs, part, self._config, counts)
-                loss = total(terms, self._ramp(progress), self._guide(progress))
+                terms = self._loss.terms(outputs, part, counts, self.averaged, progress)
+                loss = self._loss.total(terms, progress)
                 # processes average their gradients; the terms are shares of one sum
                 self._fabric.backward(loss * self._fabric.world_size)
             for name, value in {**terms, "total": loss}.items():
                 losses[name] = losses.get(name, 0) + value.detach()
         return summed(self._fabric, losses)
 
-    def _counts(self, batch: Batch) -> Counts:
+    def _counts(self, batch: Batch) -> dict[str, Tensor]:
         """Counts of the whole step, over all processes, on the CPU."""
-        mine = vars(Counts.of(batch, self._classes))
+        mine = self._loss.counts(batch, self._classes)
         if self._fabric.world_size == 1:
-            return Counts(**mine)
+            return mine
         mine = {name: count.to(self._fabric.device) for name, count in mine.items()}
         whole = summed(self._fabric, mine)
-        return Counts(**{name: count.cpu() for name, count in whole.items()})
+        return {name: count.cpu() for name, count in whole.items()}
 
     def _seed(self) -> None:
         """Dropout's chance belongs to the step, so that a fit can go on from any step."""
@@ -170,16 +177,6 @@ class Trainer:
         if self._config.schedule == "constant":
             return 1.0
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-    def _ramp(self, progress: float) -> float:
-        """Gaussian ramp-up, from exp(−5) to 1 (Laine and Aila, 2017)."""
-        if self._config.ramp <= 0:
-            return 1.0
-        return math.exp(-5 * (1 - min(progress / self._config.ramp, 1.0)) ** 2)
-
-    def _guide(self, progress: float) -> float:
-        """Falls evenly from 1 to its last share."""
-        return 1 - (1 - self._config.guide_end) * min(progress, 1.0)
 
     def _finite(self) -> bool:
         norms = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]

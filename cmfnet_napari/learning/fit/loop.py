@@ -40,7 +40,7 @@ from cmfnet_napari.learning.fit.rounds import Rounds
 from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.fit.schedule import Pace
 from cmfnet_napari.learning.fit.training_data import Material
-from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.model.cmfnet import CmFNet, build
 from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.predictor import free_memory, predict
 
@@ -365,7 +365,7 @@ class FitLoop:
         """Of the network's computations."""
         return pick_precision(self.config.precision, self.device)
 
-    def _make_trainer(self) -> Trainer:
+    def _make_trainer(self) -> Trainer[CmFNet]:
         torch.manual_seed(self.config.seed)
         fabric = make_fabric(self.device, self.precision)
         trainer = Trainer(build(self.config, self.classes), self.classes, self.config, fabric)

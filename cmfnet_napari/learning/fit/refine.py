@@ -25,7 +25,7 @@ from cmfnet_napari.learning.fit.crop import around, cut, paste
 from cmfnet_napari.learning.fit.loop import agreement
 from cmfnet_napari.learning.fit.model_in_memory import Learnt, save_learnt
 from cmfnet_napari.learning.fit.output import Report
-from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.model.cmfnet import CmFNet, build
 from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.predictor import predict
 
@@ -262,7 +262,7 @@ class _Refinement:
     def _precision(self) -> torch.dtype:
         return pick_precision(self.config.precision, self.device)
 
-    def _make_trainer(self) -> Trainer:
+    def _make_trainer(self) -> Trainer[CmFNet]:
         fabric = make_fabric(self.device, self._precision)
         trainer = Trainer(build(self.config, self.classes), self.classes, self.config, fabric)
         trainer.load(self.learnt.weights)

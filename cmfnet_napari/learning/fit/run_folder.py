@@ -29,7 +29,7 @@ from cmfnet_napari.core.files import (
     write_safely,
 )
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
 from cmfnet_napari.core.fit.runs import EVENTS_FILE, LOCK_FILE
@@ -80,7 +80,9 @@ class RunFolder:
         UserError
             It was made from others.
         """
-        if self.frozen() != _ingredients(config, study, scribbles):
+        before, now = self.frozen(), _ingredients(config, study, scribbles)
+        changed = changed_settings(before.get("config"), config)
+        if changed or any(before.get(name) != now[name] for name in ("study", "scribbles")):
             raise UserError(
                 f"{self.folder.name} holds another training that was broken off: its images, "
                 "strokes or settings differ. Give the same again to go on with it, or choose a "

@@ -12,7 +12,7 @@ from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import new_folder
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.core.fit.config import Config, parse_config
+from cmfnet_napari.core.fit.config import Config, parse_config, stored
 from cmfnet_napari.core.fit.model_card import (
     check_base,
     model_name,
@@ -197,7 +197,8 @@ def _restored(
     if folder.frozen().get("study") != study.content_hash:
         raise UserError(f"The run {run.name} was trained on other images. Train anew.")
     state = load_state(run, torch.device("cpu"))
-    work = FitLoop(study, scribbles, folder, parse_config(state.get("config", {})), device, hooks)
+    config = parse_config(stored(state.get("config", {})))
+    work = FitLoop(study, scribbles, folder, config, device, hooks)
     work.names = names
     try:
         work.restore(state)

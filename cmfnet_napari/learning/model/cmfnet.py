@@ -7,13 +7,13 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from cmfnet_napari.core.fit.config import Config, Fusion, Normalisation
+from cmfnet_napari.core.fit.config import Config, DropoutAt, Fusion, Normalisation
 from cmfnet_napari.learning.model.blocks import Conv, Stage
 from cmfnet_napari.learning.model.guide import first_scores, map_count
 from cmfnet_napari.learning.model.nearness import MAPS
+from cmfnet_napari.learning.model.network import Network, crop_to, pad_to
 from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
 T = TypeVar("T")
@@ -42,13 +42,21 @@ class CrossModal(nn.Module):
     normalisation : str
         ``"none"`` or ``"instance"``.
     dropout : float
-        Share of the bottom's feature maps dropped in training.
+        Share of the feature maps dropped in training.
+    dropout_at : str
+        As in `VNet`.
     fuse : bool
         True: each stage's features are joined by a Conv (CFF, Eq. 1); False: by their mean.
     """
 
     def __init__(
-        self, classes: int, width: int, normalisation: Normalisation, dropout: float, fuse: bool
+        self,
+        classes: int,
+        width: int,
+        normalisation: Normalisation,
+        dropout: float,
+        dropout_at: DropoutAt,
+        fuse: bool,
     ) -> None:
         super().__init__()
         channels = [stage_channels(width, n) for n in range(1, FUSED_STAGES + 1)]
@@ -56,7 +64,8 @@ class CrossModal(nn.Module):
         self.lead = Conv(channels[-1], 2 * channels[-1], normalisation, stride=2)  # CFE, Eq. 2
         self.bottom = Stage(2 * channels[-1], 16 * width, 3, normalisation)
         self.dropout = nn.Dropout3d(dropout)
-        self.decoder = Decoder(classes, FUSED_STAGES, width, normalisation)
+        dropped = dropout if dropout_at == "stages" else 0.0
+        self.decoder = Decoder(classes, FUSED_STAGES, width, normalisation, dropped)
 
     def forward(self, ct_features: list[Tensor], mr_features: list[Tensor]) -> Tensor:
         """Features of at least `FUSED_STAGES` stages of each branch, finest first → scores."""
@@ -72,7 +81,7 @@ class CrossModal(nn.Module):
         return scores
 
 
-class CmFNet(nn.Module):
+class CmFNet(Network):
     """Cross-modal fusion network.
 
     Parameters
@@ -84,12 +93,15 @@ class CmFNet(nn.Module):
     normalisation : str
         ``"none"`` or ``"instance"`` (parameter-free).
     dropout : float
-        Share of the feature maps dropped at the three bottoms in training.
+        Share of the feature maps dropped in training.
     ct_stages, mr_stages : int
         3 … 6: which of CT3 … CT6 and MR3 … MR6 the branches are.
     fusion : str
         ``"cff"``, the whole network; ``"cfe"``, without the convolutions that fuse; ``"none"``,
         without the cross-modal branch: y_mm is then the mean of y_ct and y_mr (Table VI).
+    dropout_at : str
+        ``"bottoms"``: dropped at the three bottoms; ``"stages"``: after all stages but the first
+        and the last of each encoder and decoder too.
     maps : int
         Maps of the strokes that both branches see beside their image, and whose chances all
         scores begin with (`guide.first_scores`); 0 in the paper.
@@ -108,19 +120,17 @@ class CmFNet(nn.Module):
         ct_stages: int = 3,
         mr_stages: int = 4,
         fusion: Fusion = "cff",
+        dropout_at: DropoutAt = "bottoms",
         maps: int = 0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
         self.classes, self.maps = classes, maps
-        self.ct = VNet(1 + maps, classes, ct_stages, width, normalisation, dropout)
-        self.mr = VNet(1 + maps, classes, mr_stages, width, normalisation, dropout)
-        self.mm = (
-            CrossModal(classes, width, normalisation, dropout, fuse=fusion == "cff")
-            if fusion != "none"
-            else None
-        )
+        parts = (width, normalisation, dropout, dropout_at)
+        self.ct = VNet(1 + maps, classes, ct_stages, *parts)
+        self.mr = VNet(1 + maps, classes, mr_stages, *parts)
+        self.mm = CrossModal(classes, *parts, fuse=fusion == "cff") if fusion != "none" else None
         if maps:  # without training it says what the strokes say
             for decoder in self._decoders():
                 for values in decoder.head.last.parameters():
@@ -147,7 +157,7 @@ class CmFNet(nn.Module):
             if self.mm is None
             else self._run(self.mm, ct_features, mr_features)
         )
-        return Outputs(*(_crop(scores, size) + first for scores in (y_ct, y_mr, y_mm)))
+        return Outputs(*(crop_to(scores, size) + first for scores in (y_ct, y_mr, y_mm)))
 
     def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
         """Scores of y_mm alone, for inference: the branches' bottoms and decoders stay unused."""
@@ -158,7 +168,7 @@ class CmFNet(nn.Module):
         ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
         ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
         mr_features = self.mr.encoder.features(_pad(mr), FUSED_STAGES)
-        return _crop(self.mm(ct_features, mr_features), size) + first
+        return crop_to(self.mm(ct_features, mr_features), size) + first
 
     def _first(self, maps: Tensor | None) -> Tensor | float:
         """What all scores begin with."""
@@ -188,6 +198,7 @@ def build(config: Config, classes: int) -> CmFNet:
         ct_stages=config.ct_stages,
         mr_stages=config.mr_stages,
         fusion=config.fusion,
+        dropout_at=config.dropout_at,
         maps=_maps(config, classes),
         checkpointing=config.checkpointing,
     )
@@ -210,18 +221,8 @@ def _mean_scores(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _pad(x: Tensor) -> Tensor:
-    """Repeat the far side of every axis up to a multiple of `MULTIPLE`, x to two of them.
+    """To a multiple of `MULTIPLE`, x to two of them.
 
     One voxel alone at the bottom of the MR branch would have no variance to normalise by.
     """
-    missing = [(-n) % MULTIPLE for n in x.shape[2:]]
-    missing[2] = max(missing[2], 2 * MULTIPLE - x.shape[4])
-    if not any(missing):
-        return x
-    z, y, x_ = missing
-    return functional.pad(x, (0, x_, 0, y, 0, z), mode="replicate")
-
-
-def _crop(x: Tensor, size: torch.Size) -> Tensor:
-    z, y, x_ = size
-    return x[:, :, :z, :y, :x_]
+    return pad_to(x, MULTIPLE, 2 * MULTIPLE)

@@ -28,7 +28,9 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.nn.functional import pad
 
-_PLANES = ((1, 2), (0, 1), (0, 2))  # axial (y, x), sagittal (z, y), coronal (z, x)
+Planes = tuple[tuple[int, int], ...]
+AXIAL: Planes = ((1, 2),)
+ALL_PLANES: Planes = ((1, 2), (0, 1), (0, 2))  # axial (y, x), sagittal (z, y), coronal (z, x)
 _LOG2_E = math.log2(math.e)  # exp2 is several times faster than exp
 _APART = 64.0  # 2 ** −64² is 0 in float64 too
 _Job = tuple[slice, slice]  # which patches, which shifts
@@ -36,12 +38,12 @@ _Job = tuple[slice, slice]  # which patches, which shifts
 
 @dataclass(frozen=True)
 class Kernel:
-    """One image that says which neighbours look alike.
+    """One image that says which neighbours look alike, or several that must agree on it.
 
     Attributes
     ----------
-    image : tensor (B, 1, z, y, x)
-        In [0, 1].
+    image : tensor (B, M, z, y, x)
+        In [0, 1]; M the same in all kernels of an energy.
     weight : float
         λ of Eq. 7; 0 switches the kernel off.
     mask : tensor (B, 1, z, y, x) or None
@@ -63,7 +65,9 @@ class Kernel:
     sigma_intensity: float = 0.1
 
 
-def gated_crf(y: Tensor, kernels: Sequence[Kernel], radius: int = 5) -> Tensor:
+def gated_crf(
+    y: Tensor, kernels: Sequence[Kernel], radius: int = 5, planes: Planes = ALL_PLANES
+) -> Tensor:
     """Energy a voxel, mean of the axial, sagittal and coronal views, summed over kernels.
 
     Parameters
@@ -74,6 +78,8 @@ def gated_crf(y: Tensor, kernels: Sequence[Kernel], radius: int = 5) -> Tensor:
         Any number.
     radius : int
         Half width of the window in each view, voxels.
+    planes : tuple of (int, int)
+        The views, by their axes.
 
     Returns
     -------
@@ -83,21 +89,23 @@ def gated_crf(y: Tensor, kernels: Sequence[Kernel], radius: int = 5) -> Tensor:
     kernels = [kernel for kernel in kernels if kernel.weight > 0]
     if not kernels:
         return y.new_zeros(())
-    energy: Tensor = _GatedCRF.apply(y, kernels, radius)
+    energy: Tensor = _GatedCRF.apply(y, kernels, radius, planes)
     return energy
 
 
 class _GatedCRF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: BackwardCFunction, y: Tensor, kernels: list[Kernel], radius: int) -> Tensor:
-        pull, total = _sweep(y, kernels, radius)
+    def forward(
+        ctx: BackwardCFunction, y: Tensor, kernels: list[Kernel], radius: int, planes: Planes
+    ) -> Tensor:
+        pull, total = _sweep(y, kernels, radius, planes)
         ctx.save_for_backward(pull)
         return total - (y * pull).sum()
 
     @staticmethod
     def backward(ctx: BackwardCFunction, upstream: Tensor) -> tuple[Tensor | None, ...]:
         (pull,) = ctx.saved_tensors
-        return -2.0 * upstream * pull, None, None
+        return -2.0 * upstream * pull, None, None, None
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,8 @@ class _Line:
     ----------
     padding : tuple of int
         Of x and y, after the last voxel, as `pad` takes it; whatever leaves a row lands there.
+    planes : int
+        Number of views.
     shifts : tuple of (int, int, int)
         Steps along the line, number of views the offset lies in, its squared length.
     period : int
@@ -115,23 +125,24 @@ class _Line:
     """
 
     padding: tuple[int, int, int, int]
+    planes: int
     shifts: tuple[tuple[int, int, int], ...]
     period: int
 
 
-def _half_offsets(reach: tuple[int, ...]) -> Counter[tuple[int, ...]]:
+def _half_offsets(reach: tuple[int, ...], planes: Planes) -> Counter[tuple[int, ...]]:
     """One of each pair ±offset, with the number of views it lies in."""
     views: Counter[tuple[int, ...]] = Counter()
-    for plane in _PLANES:
+    for plane in planes:
         spans = [range(-r, r + 1) if axis in plane else (0,) for axis, r in enumerate(reach)]
         views.update(offset for offset in itertools.product(*spans) if offset > (0, 0, 0))
     return views
 
 
 @lru_cache(maxsize=16)
-def _line(shape: tuple[int, int, int], radius: int) -> _Line:
+def _line(shape: tuple[int, int, int], radius: int, planes: Planes) -> _Line:
     """Layout for patches of one shape (z, y, x)."""
-    views = _half_offsets(tuple(min(radius, n - 1) for n in shape))
+    views = _half_offsets(tuple(min(radius, n - 1) for n in shape), planes)
     _, below, right = (min(radius, n - 1) for n in shape)
     row = shape[2] + right
     plane = row * (shape[1] + below)
@@ -140,12 +151,12 @@ def _line(shape: tuple[int, int, int], radius: int) -> _Line:
         for (z, y, x), count in views.items()
     )
     period = next(n for n in itertools.count(1) if all(s % n for s, _, _ in shifts))
-    return _Line((0, right, 0, below), shifts, period)
+    return _Line((0, right, 0, below), len(planes), shifts, period)
 
 
-def _sweep(y: Tensor, kernels: list[Kernel], radius: int) -> tuple[Tensor, Tensor]:
+def _sweep(y: Tensor, kernels: list[Kernel], radius: int, planes: Planes) -> tuple[Tensor, Tensor]:
     """G of the weighted sum of kernels (the shape of `y`), and the sum of S over all voxels."""
-    line = _line((y.shape[2], y.shape[3], y.shape[4]), radius)
+    line = _line((y.shape[2], y.shape[3], y.shape[4]), radius, planes)
     weights = _log_weights(line, kernels).to(y)
     jobs = _jobs(y, torch.get_num_threads())
 
@@ -191,12 +202,16 @@ def _pull(
     padded = pad(y, line.padding)
     labels = padded.flatten(2)
     pull, buffer = torch.zeros_like(labels), torch.empty_like(images)
+    channels = images.shape[1] // weights.shape[1]
     total = y.new_zeros(())
     for (step, _, _), weight in zip(line.shifts[part], weights[part], strict=True):
         rest = labels.shape[2] - step
         k = buffer[..., :rest]
         torch.sub(images[..., step:], images[..., :rest], out=k)
-        torch.addcmul(weight, k, k, value=-1, out=k)
+        if channels == 1:
+            torch.addcmul(weight, k, k, value=-1, out=k)
+        else:
+            k = weight - k.square().unflatten(1, (len(weight), channels)).sum(dim=2)
         k.exp2_()
         alike = k[:, :1]
         for other in range(1, k.shape[1]):
@@ -208,7 +223,7 @@ def _pull(
 
 
 def _images(kernels: list[Kernel], patches: slice, line: _Line, dtype: torch.dtype) -> Tensor:
-    """Lines (b, kernels, n) of the images, scaled so that K = 2 ** −(difference)².
+    """Lines (b, kernels × M, n) of the images, scaled so that K = 2 ** −(difference)².
 
     Padding and voxels without data are apart from all images and, one shift away, from each other.
     """
@@ -226,7 +241,7 @@ def _images(kernels: list[Kernel], patches: slice, line: _Line, dtype: torch.dty
 
 def _log_weights(line: _Line, kernels: list[Kernel]) -> Tensor:
     """Log2 of share of the views × distance term × λ a voxel; float64 (shifts, kernels, 1)."""
-    shares = [math.log2(kernel.weight / len(_PLANES) / _voxels(kernel)) for kernel in kernels]
+    shares = [math.log2(kernel.weight / line.planes / _voxels(kernel)) for kernel in kernels]
     rows = [
         [
             share + math.log2(views) - squared / (2 * kernel.sigma_xy**2) * _LOG2_E
@@ -241,4 +256,5 @@ def _voxels(kernel: Kernel) -> float:
     """Count the voxels to divide by."""
     if kernel.voxels is not None:
         return max(kernel.voxels, 1.0)
-    return max(kernel.image.numel() if kernel.mask is None else float(kernel.mask.sum()), 1.0)
+    image = kernel.image[:, :1]
+    return max(image.numel() if kernel.mask is None else float(kernel.mask.sum()), 1.0)

@@ -86,8 +86,8 @@ class Counts:
         """Count one batch."""
         weights = sureness(batch.guide) if batch.guide.shape[1] else torch.zeros(1)
         return cls(
-            labelled=_count(batch.targets, classes),
-            labelled_mr=_count(batch.mr_targets, classes),
+            labelled=label_counts(batch.targets, classes),
+            labelled_mr=label_counts(batch.mr_targets, classes),
             voxels=torch.tensor(float(batch.ct.numel())),
             fov=batch.fov.sum(),
             sure=weights.sum(),
@@ -117,7 +117,7 @@ def partial_cross_entropy(
     scalar tensor; 0 when nothing is labelled
     """
     if labelled is None:
-        labelled = _count(targets, scores.shape[1])
+        labelled = label_counts(targets, scores.shape[1])
     labelled = labelled.to(scores.device)
     weights = labelled.clamp(min=1).pow(-balance)
     each = functional.cross_entropy(
@@ -129,7 +129,7 @@ def partial_cross_entropy(
 def consistency(
     y_mm: Tensor, y_branch: Tensor, mask: Tensor | None = None, voxels: Tensor | None = None
 ) -> Tensor:
-    """Mean squared distance ‖y_mm − y_branch‖² a voxel, one part of Eq. 8.
+    """Mean squared error of y_mm and y_branch over voxels and classes, one part of Eq. 8.
 
     Parameters
     ----------
@@ -140,13 +140,44 @@ def consistency(
     voxels : scalar tensor, optional
         How many count in the whole step; those of the mask when not given.
     """
-    apart = (y_mm - y_branch).square().sum(dim=1, keepdim=True)
+    apart = (y_mm - y_branch).square().mean(dim=1, keepdim=True)
     if mask is None:
         return apart.mean() if voxels is None else apart.sum() / voxels
     return (apart * mask).sum() / (mask.sum() if voxels is None else voxels).clamp(min=1)
 
 
-def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+def class_variance(
+    y: Tensor, image: Tensor, mask: Tensor | None = None, patches: float | None = None
+) -> Tensor:
+    """Variance of an image inside each class, summed over the classes, mean over the patches.
+
+    Each voxel counts for a class with its probability. What is as dark as the darkest voxel of
+    its patch, such as air in a window, does not count for the background (PA-Seg).
+
+    Parameters
+    ----------
+    y : tensor (B, C, z, y, x)
+        Probabilities.
+    image : tensor (B, 1, z, y, x)
+        In [0, 1].
+    mask : tensor (B, 1, z, y, x) or None
+        Voxels that count.
+    patches : float, optional
+        Patches of the whole step; those of `y` when not given.
+    """
+    inside = torch.ones_like(image) if mask is None else (mask > 0).to(image)
+    darkest = torch.where(inside > 0, image, torch.inf).amin(dim=(2, 3, 4), keepdim=True)
+    lit = inside * (image > darkest + 1e-5)
+    weight = y * torch.cat([lit, inside.expand(-1, y.shape[1] - 1, -1, -1, -1)], dim=1)
+    size = weight.sum(dim=(2, 3, 4), keepdim=True).clamp(min=1e-6)
+    mean = (weight * image).sum(dim=(2, 3, 4), keepdim=True) / size
+    apart = (weight * (image - mean).square()).sum(dim=(2, 3, 4), keepdim=True) / size
+    return apart.sum() / (len(y) if patches is None else patches)
+
+
+def soft_dice(
+    scores: Tensor, targets: Tensor, mask: Tensor | None = None, patches: float | None = None
+) -> Tensor:
     """One less the soft Dice coefficient of everything but background, mean over the patches.
 
     Parameters
@@ -157,6 +188,8 @@ def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Te
         Classes; `IGNORE` does not count.
     mask : tensor (B, 1, z, y, x) or None
         Voxels that count.
+    patches : float, optional
+        Patches of the whole step; those of `scores` when not given.
     """
     counts = (targets != IGNORE).float()
     if mask is not None:
@@ -164,7 +197,7 @@ def soft_dice(scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Te
     found = (1 - scores.float().softmax(dim=1)[:, 0]) * counts
     wanted = (targets > 0).float() * counts
     both, each = (found * wanted).sum((1, 2, 3)), (found + wanted).sum((1, 2, 3))
-    return (1 - (2 * both + 1) / (each + 1)).mean()
+    return (1 - (2 * both + 1) / (each + 1)).sum() / (len(scores) if patches is None else patches)
 
 
 def sureness(guide: Tensor) -> Tensor:
@@ -199,6 +232,6 @@ def guide_entropy(
     return (each * weight).sum() / whole.clamp(min=1e-6)
 
 
-def _count(targets: Tensor, classes: int) -> Tensor:
+def label_counts(targets: Tensor, classes: int) -> Tensor:
     """Labelled voxels of every class, float32 (classes,)."""
     return torch.bincount(targets[targets != IGNORE], minlength=classes).float()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cmfnet_napari.core.fit.config import Normalisation
+from cmfnet_napari.core.fit.config import DropoutAt, Normalisation
 from cmfnet_napari.learning.model.blocks import Conv, Decode, Head, Stage
 
 STAGES = (3, 4, 5, 6)
@@ -29,14 +29,21 @@ class Encoder(nn.Module):
     """Encoder with `stages` stages (the paper's n = 3 … 6).
 
     Every stage is followed by a Conv that leads to the next: of stride 2 while there are
-    down-samplings left, of stride 1 after the fourth.
+    down-samplings left, of stride 1 after the fourth. In training a share `dropped` of the
+    features of every stage but the first is dropped.
     """
 
     def __init__(
-        self, channels: int, stages: int, width: int, normalisation: Normalisation
+        self,
+        channels: int,
+        stages: int,
+        width: int,
+        normalisation: Normalisation,
+        dropped: float = 0.0,
     ) -> None:
         super().__init__()
         self.stages, self.leads = nn.ModuleList(), nn.ModuleList()
+        self.dropout = nn.Dropout3d(dropped)
         inputs = channels
         for number in range(1, stages + 1):
             outputs = stage_channels(width, number)
@@ -50,9 +57,9 @@ class Encoder(nn.Module):
 
         `x` is (B, channels, z, y, x), each side a multiple of 2 ** down-samplings.
         """
-        features = []
+        features: list[Tensor] = []
         for stage, lead in zip(self.stages, self.leads, strict=True):
-            features.append(stage(x))
+            features.append(self.dropout(stage(x)) if features else stage(x))
             x = lead(features[-1])
         return features, x
 
@@ -60,16 +67,28 @@ class Encoder(nn.Module):
         """Features of the first stages only, finest first: all that the fused branch needs."""
         features = [self.stages[0](x)]
         for number in range(1, stages):
-            features.append(self.stages[number](self.leads[number - 1](features[-1])))
+            found = self.stages[number](self.leads[number - 1](features[-1]))
+            features.append(self.dropout(found))
         return features
 
 
 class Decoder(nn.Module):
-    """Decoder that mirrors an `Encoder` of `stages` stages, with its head."""
+    """Decoder that mirrors an `Encoder` of `stages` stages, with its head.
 
-    def __init__(self, classes: int, stages: int, width: int, normalisation: Normalisation) -> None:
+    In training a share `dropped` of the features of every stage but the last is dropped.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        stages: int,
+        width: int,
+        normalisation: Normalisation,
+        dropped: float = 0.0,
+    ) -> None:
         super().__init__()
         self.stages = nn.ModuleList()
+        self.dropout = nn.Dropout3d(dropped)
         inputs = 16 * width
         for number in range(stages, 0, -1):
             outputs = decoder_channels(width, number)
@@ -89,8 +108,11 @@ class Decoder(nn.Module):
     def forward(self, bottom: Tensor, features: list[Tensor]) -> Tensor:
         """Bottom (B, 16·width, …) and the stages' features, finest first → scores."""
         x = bottom
-        for stage, feature in zip(self.stages, reversed(features), strict=True):
+        for number, (stage, feature) in enumerate(
+            zip(self.stages, reversed(features), strict=True), start=1
+        ):
             x = stage(x, feature)
+            x = self.dropout(x) if number < len(features) else x
         scores: Tensor = self.head(x)
         return scores
 
@@ -109,7 +131,9 @@ class VNet(nn.Module):
     width : int
         Channels of the first stage; 16 in the paper.
     dropout : float
-        Share of the bottom's feature maps dropped in training.
+        Share of the feature maps dropped in training.
+    dropout_at : str
+        ``"bottoms"``: those of the bottom; ``"stages"``: of all stages but the first and last too.
     """
 
     def __init__(
@@ -120,15 +144,17 @@ class VNet(nn.Module):
         width: int = 16,
         normalisation: Normalisation = "none",
         dropout: float = 0.0,
+        dropout_at: DropoutAt = "bottoms",
     ) -> None:
         super().__init__()
         if stages not in STAGES:
             raise ValueError(f"a V-Net has 3 to 6 stages, not {stages}")
-        self.encoder = Encoder(channels, stages, width, normalisation)
+        dropped = dropout if dropout_at == "stages" else 0.0
+        self.encoder = Encoder(channels, stages, width, normalisation, dropped)
         inputs = 8 * width if stages == 3 else 16 * width
         self.bottom = Stage(inputs, 16 * width, 3, normalisation)
         self.dropout = nn.Dropout3d(dropout)
-        self.decoder = Decoder(classes, stages, width, normalisation)
+        self.decoder = Decoder(classes, stages, width, normalisation, dropped)
 
     def decode(self, features: list[Tensor], lead: Tensor) -> Tensor:
         """Scores from the encoder's features and its lead to the bottom."""

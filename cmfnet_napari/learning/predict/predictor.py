@@ -27,6 +27,7 @@ from cmfnet_napari.learning.data.prepare import Inputs, card_frame, make_inputs
 from cmfnet_napari.learning.data.volumes import Surroundings
 from cmfnet_napari.learning.engine.device import pick_precision
 from cmfnet_napari.learning.model.cmfnet import CmFNet
+from cmfnet_napari.learning.model.network import Network
 from cmfnet_napari.learning.predict.any_structure import read_strokes
 from cmfnet_napari.learning.predict.memory import Room
 from cmfnet_napari.learning.predict.prediction import Prediction
@@ -40,8 +41,17 @@ _SLAB = 16  # slices of the working grid that are refined at once
 
 
 @torch.inference_mode()
+def class_probabilities(
+    model: Network, inputs: Inputs, config: Config, precision: torch.dtype = torch.float32
+) -> Tensor:
+    """Probabilities (1, classes, z', y', x') on the working grid, on the CPU; as `predict`."""
+    model.eval()
+    return _answers(model, inputs, config, precision, None, branches=False)[0]
+
+
+@torch.inference_mode()
 def predict(
-    model: CmFNet,
+    model: Network,
     inputs: Inputs,
     config: Config,
     precision: torch.dtype = torch.float32,
@@ -54,7 +64,7 @@ def predict(
 
     Parameters
     ----------
-    model : CmFNet
+    model : Network
         On its device.
     inputs : Inputs
         The study's images on the working grid.
@@ -68,7 +78,8 @@ def predict(
         Bytes that may be used beyond model and inputs: of the processor's memory, or of the
         GPU's when the model is on one. None: a share of what is free.
     branches : bool
-        Compute y_ct and y_mr too, for the disagreement. Labels and probability stay the same.
+        Compute y_ct and y_mr of a CmFNet too, for the disagreement. Labels and probability stay
+        the same.
 
     Raises
     ------
@@ -76,13 +87,8 @@ def predict(
         Not even the smallest tile fits.
     """
     model.eval()
-    room = _find_room(model, inputs, config, precision, memory, branches)
-    ask = partial(_ask, model, config, precision, branches)
-    if config.normalisation == "instance":
-        answers = _slide(ask, inputs, config, room)
-    else:
-        answers = _paste_tiles(ask, inputs, room)
-    prediction = _finish(answers, inputs, room.classes)
+    answers, classes = _answers(model, inputs, config, precision, memory, branches)
+    prediction = _finish(answers, inputs, classes)
     if scribbles is not None:
         return replace(prediction, labels=drop_unmarked(prediction.labels, scribbles))
     return prediction
@@ -137,8 +143,24 @@ def _check_strokes(card: Card, scribbles: Codes | None) -> Codes:
     return scribbles
 
 
+def _answers(
+    model: Network,
+    inputs: Inputs,
+    config: Config,
+    precision: torch.dtype,
+    memory: float | None,
+    branches: bool,
+) -> tuple[Tensor, int]:
+    """Probabilities and, if asked for, disagreement (1, C, z', y', x'), and how many classes."""
+    room = _find_room(model, inputs, config, precision, memory, branches)
+    ask = partial(_ask, model, config, precision, branches)
+    if config.normalisation == "instance":
+        return _slide(ask, inputs, config, room), room.classes
+    return _paste_tiles(ask, inputs, room), room.classes
+
+
 def _find_room(
-    model: CmFNet,
+    model: Network,
     inputs: Inputs,
     config: Config,
     precision: torch.dtype,
@@ -167,7 +189,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def _ask(
-    model: CmFNet, config: Config, precision: torch.dtype, branches: bool, images: Tensor
+    model: Network, config: Config, precision: torch.dtype, branches: bool, images: Tensor
 ) -> Tensor:
     """CT, MR and maps (1, 2 + M, z, y, x) → the network's answers, float32, on its device.
 

@@ -24,7 +24,7 @@ import torch
 from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import new_folder, read_json, write_json
-from cmfnet_napari.core.fit.config import Config, parse_config
+from cmfnet_napari.core.fit.config import Config, changed_settings, parse_config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
@@ -75,6 +75,7 @@ def pretrain_config(steps: int, seed: int = 0, **changes: object) -> Config:
         "dropout": 0.0,
         "lambda_ct": 0.0,
         "lambda_mr": 0.0,
+        "consistency": "sum",
         "dice_weight": 1.0,
         "patch": (PATCH,) * 3,
         "batch": 2,
@@ -131,13 +132,10 @@ def pretrain(
 
 
 def _begin(out: Path, config: Config) -> None:
-    plan = config.model_dump(mode="json")
     if not (out / _PLAN).exists():
         new_folder(out)
-        write_json(out / _PLAN, plan)
-    before = read_json(out / _PLAN)
-    changed = [f"{k} {before.get(k)} instead of {v}" for k, v in plan.items() if before.get(k) != v]
-    if changed:
+        write_json(out / _PLAN, config.model_dump(mode="json"))
+    if changed := changed_settings(read_json(out / _PLAN), config):
         raise UserError(
             f"{out.name} holds a training with {'; '.join(changed[:5])}. Choose a new folder."
         )

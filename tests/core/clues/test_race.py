@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.graph import MCP_Geometric
 
-from cmfnet_napari.core.clues.race import EDGE_MM, FAR_MM, edge_strength, race
+from cmfnet_napari.core.clues.race import EDGE_MM, FAR_MM, edge_strength, grown, race
 
 
 def test_without_edges_the_cost_is_the_distance_in_mm():
@@ -14,6 +14,26 @@ def test_without_edges_the_cost_is_the_distance_in_mm():
     assert costs[0, 1, 0, 2] == pytest.approx(8.0)  # 4 voxels of 2 mm along y
     assert costs[0, 2, 4, 2] == pytest.approx(3.0)
     assert costs[1, 1, 4, 9] == 0
+
+
+def test_strokes_grow_by_a_share_of_the_longest_path_in_their_box():
+    """On a flat image paths are distances: the middle of the box is 10 mm along x away."""
+    flat = np.zeros((2, 3, 16), dtype=np.float32)
+    targets = np.full(flat.shape, 255, dtype=np.uint8)
+    targets[0, 1, 0], targets[0, 1, 10], targets[0, 1, 13] = 1, 1, 0
+    found = grown([flat], targets, 2, (1.0, 1.0, 2.0), 0.41)  # less than 4.1 mm: two voxels
+    assert found[0, 1, :16].tolist() == [1, 1, 1, *[255] * 5, 1, 1, 1, 255, 255, 0, 255, 255]
+    assert (found[0, [0, 2]] == 255).all()  # not in the box around the strokes
+    assert (found[1] == 255).all()
+    assert targets[0, 1, 1] == 255  # what was given stays
+
+
+def test_strokes_do_not_grow_over_what_is_nearer_to_others_or_drawn():
+    flat = np.zeros((2, 2, 12), dtype=np.float32)
+    targets = np.full(flat.shape, 255, dtype=np.uint8)
+    targets[0, 0, [0, 11]], targets[0, 0, 4], targets[0, 0, 7] = 1, 0, 2
+    found = grown([flat], targets, 4, (1.0, 1.0, 1.0), 0.99)  # class 3: no stroke; ties stay
+    assert found[0, 0].tolist() == [1, 1, 255, 255, 0, 255, 255, 2, 255, 255, 1, 1]
 
 
 def test_an_edge_decides_the_race():

@@ -4,7 +4,16 @@ import pytest
 from pydantic import ValidationError
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.fit.config import PRESETS, Config, cohort_config, make_config, parse_config
+from cmfnet_napari.core.fit.config import (
+    PRESETS,
+    Config,
+    changed_settings,
+    cohort_config,
+    make_config,
+    parse_config,
+    stored,
+)
+from cmfnet_napari.core.fit.model_card import Card
 
 
 @pytest.mark.parametrize("name", ["quick", "standard", "paper"])
@@ -31,6 +40,21 @@ def test_changes_leave_the_preset_alone():
     assert (changed.minutes, changed.seed) == (3.0, 7)
     assert changed.patch == PRESETS["quick"].patch
     assert PRESETS["quick"].seed == 0
+
+
+def test_what_lies_on_disk_means_what_it_meant():
+    """Before there was a setting for it, the consistency term was a sum over the classes."""
+    new = make_config("paper").model_dump(mode="json")
+    old = {field: value for field, value in new.items() if field != "consistency"}
+    assert parse_config(stored(old)).consistency == "sum"
+    assert parse_config(stored(new)).consistency == "mean"
+    assert Card.model_validate({"config": old, "classes": 2}).config.consistency == "sum"
+    assert Card.model_validate({"config": new, "classes": 2}).config.consistency == "mean"
+    assert Card(config=make_config("paper"), classes=2).config.consistency == "mean"
+    assert changed_settings(old, make_config("paper")) == ["consistency sum instead of mean"]
+    assert not changed_settings(old, make_config("paper", consistency="sum"))
+    del old["crf_half"]  # another that came later, and is off unless one says so
+    assert not changed_settings(old, make_config("paper", consistency="sum"))
 
 
 def test_frozen():

@@ -22,6 +22,7 @@ from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.learning.cohort import patients
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
+from cmfnet_napari.learning.rivals.settings import method_config
 
 SHAPE = (16, 18, 32)
 
@@ -309,3 +310,36 @@ def test_a_model_that_reads_strokes_is_trained_and_says_so(cohort, tmp_path, mon
     result = train(cohort, tmp_path / "out", small(stroke_maps=True, steps=1))
     assert read_card(result["models"][0]).config.stroke_maps
     assert np.isfinite(result["metrics"]["dsc"])
+
+
+@pytest.mark.parametrize("method", ["scribble2label", "dmsps"])
+def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, method):
+    """Its labels are part of the state. Nothing else reads its weights: it writes no model."""
+    rows = table(cohort)
+    for row in rows:
+        row["split"] = "train" if row["case"] in ("P1", "P2") else "test"
+    write_cohort(cohort, rows)
+    changes = {"width": 2, "patch": (16, 16, 32), "steps": 5, "batch": 1, "precision": "float32"}
+    own = {"pseudo_every": 0.2, "pseudo_sure": 0.01, "pseudo_from": 0.0}
+    own = own if method == "scribble2label" else {}
+    config = method_config(method, learning_rate=0.01, **changes, **own)
+    whole = train(cohort, tmp_path / "whole", config, device="cpu")
+    assert train(cohort, tmp_path / "parts", config, hooks=stop_after(4), device="cpu") is None
+    parts = train(cohort, tmp_path / "parts", config, device="cpu")
+    assert whole["models"] == parts["models"] == []
+    one, other = ((tmp_path / name / "losses.csv").read_text() for name in ("whole", "parts"))
+    assert one == other
+    assert (tmp_path / "parts" / "results.csv").exists()
+    with pytest.raises(UserError, match=r"a network (vnet|dual-vnet)"):
+        train(cohort, tmp_path / "parts", cohort_config("paper", **changes), device="cpu")
+
+
+def test_the_bound_learns_from_masks_and_asks_for_them(cohort, tmp_path):
+    config = method_config("masks", width=2, patch=(16, 16, 32), steps=1, batch=1)
+    result = train(cohort, tmp_path / "out", config, folds=2, device="cpu")
+    assert np.isfinite(result["metrics"]["dsc"])
+    rows = table(cohort)
+    rows[0]["mask"] = ""
+    write_cohort(cohort, rows)
+    with pytest.raises(UserError, match=r"P1 \(line 2\) has no mask"):
+        train(cohort, tmp_path / "other", config, folds=2, device="cpu")

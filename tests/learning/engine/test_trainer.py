@@ -1,6 +1,7 @@
 """One step: parts of a batch, non-finite gradients, going on from a state."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -39,10 +40,17 @@ def gradients(config, batch):
     return trainer.step(batch, 0.3), [p.grad for p in trainer.model.parameters()]
 
 
-@pytest.mark.parametrize("balance", [0.0, 1.0])
-def test_parts_of_a_batch_give_the_gradient_of_the_whole(ball, balance):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"class_balance": 0.0},
+        {"class_balance": 1.0, "lambda_ct": 0.2, "lambda_mr": 0.2, "crf_half": True},
+        {"variance": 1.0, "crf_ramp": 0.5, "dice_weight": 1.0},
+    ],
+)
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(ball, settings):
     # without normalisation: over the few voxels at the bottoms it blows rounding up
-    changes = {"class_balance": balance, "dropout": 0.0, "normalisation": "none", "width": 2}
+    changes = {"dropout": 0.0, "normalisation": "none", "width": 2, "crf_radius": 2, **settings}
     config = ball.config.model_copy(update=changes)
     batch = uneven_batch()
     results = [
@@ -54,6 +62,19 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(ball, balance):
         scale = max(float(g.abs().max()) for g in whole)
         for a, b in zip(whole, parts, strict=True):
             assert (a - b).abs().max() < 1e-4 * scale
+
+
+def test_crf_and_variance_rise_at_their_own_pace(ball):
+    changes = {"width": 2, "variance": 1.0, "lambda_ct": 0.2, "crf_radius": 1, "ramp": 0.0}
+    config = ball.config.model_copy(update=changes)
+    for over, share in ((0.0, 1.0), (0.5, math.exp(-5 * (1 - 0.2 / 0.5) ** 2)), (0.1, 1.0)):
+        trainer = make_trainer(config.model_copy(update={"crf_ramp": over}))
+        terms = trainer.step(uneven_batch(), 0.2)
+        whole = terms.pop("total")
+        risen = {"imr": share, "variance": share}
+        exact = sum(risen.get(name, 1.0) * value for name, value in terms.items())
+        assert terms["variance"] > 0.001
+        assert whole == pytest.approx(exact, rel=1e-5)
 
 
 def test_a_step_without_finite_gradient_changes_no_weight(ball):

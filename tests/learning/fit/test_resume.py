@@ -343,6 +343,13 @@ def test_the_same_fit_into_the_same_folder_goes_on(ball, config, tmp_path, count
     other = config.model_copy(update={"seed": 5})
     with pytest.raises(UserError, match="another training that was broken off"):
         fit(ball.study, ball.scribbles, tmp_path, other)
+    # as an earlier version left it, whose consistency was a sum and no setting
+    frozen, state = tmp_path / "config.json", torch.load(tmp_path / STATE_FILE)
+    settings = json.loads(frozen.read_text())
+    del settings["config"]["consistency"], state["config"]["consistency"]
+    frozen.write_text(json.dumps(settings))
+    torch.save(state, tmp_path / STATE_FILE)
     hooks = counting(Counted())
     finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
     assert (hooks.seen[0].from_step, finished.steps) == (1, 3)
+    assert load_model(tmp_path, CPU)[1].config.consistency == "sum"

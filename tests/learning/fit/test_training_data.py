@@ -34,6 +34,17 @@ def test_without_a_group_all_strokes_teach_and_are_shown(material, ball):
     assert material.seen(2).maps.shape[1] == map_count(2)
 
 
+def test_strokes_that_grow_teach_more_and_are_shown_as_drawn(ball):
+    config = ball.config.model_copy(update={"stroke_maps": True, "seed_growth": 0.5})
+    drawn, shown = learnt(Material(ball.study, ball.scribbles, config))
+    grown = drawn != ball.scribbles
+    assert grown.any()
+    assert (drawn[grown] == 2).all()
+    assert (ball.scribbles[grown] == 0).all()
+    assert ball.truth[grown].mean() > 0.9
+    np.testing.assert_array_equal(shown, ball.scribbles)
+
+
 def test_every_stroke_is_held_out_once_and_another_part_only_taught(material, ball):
     held, hidden = np.zeros_like(ball.scribbles), np.zeros_like(ball.scribbles)
     for group in range(1, GROUPS + 1):

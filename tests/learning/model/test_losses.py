@@ -9,10 +9,12 @@ from cmfnet_napari.learning.model.cmfnet import Outputs
 from cmfnet_napari.learning.model.loss_terms import TERMS, Term, loss_terms, total
 from cmfnet_napari.learning.model.losses import (
     Batch,
+    class_variance,
     consistency,
     guide_entropy,
     partial_cross_entropy,
 )
+from tests.learning.model.test_crf import brute_force
 
 
 def line(values):
@@ -50,7 +52,8 @@ def test_consistency_is_the_mean_square_inside_the_mask():
     b[0, :, 0, 0, 0] = torch.tensor([0.5, -0.5])
     b[0, :, 0, 0, 3] = 9.0
     mask = torch.tensor([1.0, 1, 1, 0]).reshape(1, 1, 1, 1, 4)
-    assert consistency(a, b, mask).item() == pytest.approx(0.5 / 3)
+    assert consistency(a, b, mask).item() == pytest.approx(0.5 / 3 / 2)
+    assert consistency(a, b).item() == pytest.approx(((a - b) ** 2).mean().item())
 
 
 def make_batch(fov):
@@ -82,11 +85,111 @@ def test_the_terms_carry_the_papers_weights():
         make_config("paper", lambda_ct=0.4, lambda_mr=0.4, alpha_ct=1.6, alpha_mr=1.6),
     )
     y = [scores.softmax(dim=1) for scores in outputs]
-    imc = 0.8 * sum(((y[2] - other) ** 2).sum(dim=1).mean() for other in y[:2])
+    imc = 0.8 * sum(torch.nn.functional.mse_loss(y[2], other) for other in y[:2])
     assert paper["imc"].item() == pytest.approx(imc.item(), rel=1e-5)
     assert doubled["imc"].item() == pytest.approx(2 * paper["imc"].item(), rel=1e-5)
     assert doubled["imr"].item() == pytest.approx(2 * paper["imr"].item(), rel=1e-5)
     assert doubled["ssl"].item() == pytest.approx(paper["ssl"].item())
+
+
+def test_the_presets_keep_the_sum_over_classes_that_they_were_tuned_with():
+    batch = make_batch(torch.ones(1, 1, 3, 4, 5))
+    outputs = Outputs(*(torch.randn(1, 3, 3, 4, 5) for _ in range(3)))
+    paper, summed, quick = (
+        loss_terms(outputs, batch, make_config(preset, guide=0.0, **changes))["imc"].item()
+        for preset, changes in (("paper", {}), ("paper", {"consistency": "sum"}), ("quick", {}))
+    )
+    assert summed == quick == pytest.approx(3 * paper, rel=1e-6)
+
+
+def variance_by_hand(y, image, mask):
+    """PA-Seg's variance term, voxel by voxel in Python's own numbers."""
+    whole = 0.0
+    for patch in range(len(y)):
+        inside = [
+            (value, seen > 0, [float(p) for p in row])
+            for value, seen, row in zip(
+                image[patch].flatten().tolist(),
+                mask[patch].flatten().tolist(),
+                y[patch].flatten(1).T,
+                strict=True,
+            )
+        ]
+        darkest = min(value for value, seen, _ in inside if seen)
+        for code in range(y.shape[1]):
+            chosen = [
+                (value, row[code])
+                for value, seen, row in inside
+                if seen and (code or value > darkest + 1e-5)
+            ]
+            size = sum(weight for _, weight in chosen)
+            mean = sum(value * weight for value, weight in chosen) / size
+            whole += sum(weight * (value - mean) ** 2 for value, weight in chosen) / size
+    return whole / len(y)
+
+
+def test_variance_is_that_inside_each_class():
+    torch.manual_seed(8)
+    y = torch.randn(2, 3, 2, 3, 4, dtype=torch.float64).softmax(1).requires_grad_()
+    image = torch.rand(2, 1, 2, 3, 4, dtype=torch.float64)
+    image[:, :, 0, :2] = 0.0  # air, as dark as it gets: no part of the background
+    mask = (torch.rand(2, 1, 2, 3, 4) > 0.3).double()
+    mask[:, :, 0, 0, 0] = 1
+    for seen in (torch.ones_like(mask), mask):
+        exact = variance_by_hand(y.detach(), image, seen)
+        assert class_variance(y, image, seen).item() == pytest.approx(exact, rel=1e-9)
+    assert class_variance(y, image).item() == class_variance(y, image, mask * 0 + 1).item()
+    halves = (class_variance(y[i : i + 1], image[i : i + 1], None, 2.0).item() for i in range(2))
+    assert sum(halves) == pytest.approx(class_variance(y, image).item(), rel=1e-9)
+    assert torch.autograd.gradcheck(lambda v: class_variance(v, image, mask), (y,))
+
+
+def test_the_variance_term_sees_both_images_and_is_off_in_the_paper():
+    torch.manual_seed(9)
+    fov = torch.ones(1, 1, 3, 4, 5)
+    fov[..., 3:] = 0
+    batch = make_batch(fov)
+    outputs = Outputs(*(torch.randn(1, 2, 3, 4, 5) for _ in range(3)))
+    y = outputs.mm.softmax(1).double()
+    exact = variance_by_hand(y, batch.ct, torch.ones_like(fov))
+    exact += variance_by_hand(y, batch.mr, fov)
+    term = loss_terms(outputs, batch, make_config("paper", variance=0.1))["variance"]
+    assert term.item() == pytest.approx(0.1 * exact, rel=1e-5)
+    assert "variance" not in loss_terms(outputs, batch, make_config("paper"))
+
+
+def test_at_half_resolution_the_crf_sees_means_of_two_by_two_voxels():
+    """Scores, then softmax, as PA-Seg has it; where half of four voxels have data, none count."""
+    torch.manual_seed(10)
+    fov = torch.ones(1, 1, 3, 4, 5)
+    fov[..., 3:] = 0  # the second pair of columns has data on one side only
+    batch = make_batch(fov)
+    scores = torch.randn(1, 2, 3, 4, 5)
+    config = make_config("paper", crf_half=True, crf_radius=2, crf_sigma_intensity=0.3)
+    term = loss_terms(Outputs(scores, scores, scores), batch, config)["imr"].item()
+
+    def halved(image):
+        small = torch.zeros(*image.shape[:3], 2, 3, dtype=torch.float64)
+        for row in range(2):
+            for column in range(3):
+                small[..., row, column] = image[
+                    ..., 2 * row : 2 * row + 2, 2 * column : 2 * column + 2
+                ].mean(dim=(-2, -1))
+        return small
+
+    y = halved(scores.double()).softmax(1)
+    seen = torch.zeros(1, 1, 3, 2, 3, dtype=torch.float64)
+    seen[..., 0] = 1
+    ct, mr = (halved(image.double()) for image in (batch.ct, batch.mr))
+    by_hand = 0.2 * brute_force(y, ct, torch.ones_like(seen), 2, 6.0, 0.3) * 18 / (60 / 4)
+    by_hand += 0.2 * brute_force(y, mr, seen, 2, 6.0, 0.3) * 6 / (36 / 4)
+    assert term == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_the_crf_may_rise_at_a_pace_of_its_own():
+    terms = {name: torch.tensor(1.0) for name in ("ssl", "imr", "imc", "variance")}
+    assert total(terms, ramp=0.5).item() == pytest.approx(2.5)
+    assert total(terms, ramp=0.5, crf=0.25).item() == pytest.approx(2.0)
 
 
 def test_ramp_scales_only_the_unsupervised_terms():

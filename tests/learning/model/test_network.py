@@ -82,6 +82,44 @@ def test_ablations_leave_out_what_their_names_say():
     assert count(networks["cff"]) - count(networks["cfe"]) == fuse
 
 
+@pytest.mark.parametrize("stages", [3, 5])
+@torch.no_grad()
+def test_dropout_after_all_stages_but_the_first_and_the_last(stages):
+    """Or at the bottom only; a dropped feature map is zero everywhere."""
+
+    def zero_maps(dropout_at):
+        torch.manual_seed(0)
+        network = VNet(1, 2, stages, width=8, dropout=0.5, dropout_at=dropout_at)
+        seen = []
+
+        def note(module, given, result):
+            seen.append(int((given[0].abs().amax(dim=(0, 2, 3, 4)) == 0).sum()))
+
+        for layer in (*network.encoder.leads, *network.decoder.stages, network.decoder.head):
+            layer.register_forward_hook(note)
+        network(torch.rand(1, 1, 16, 16, 32))
+        return [count > 0 for count in seen]
+
+    inner = stages - 1
+    everywhere = [False, *[True] * inner, *[True] * stages, False]
+    assert zero_maps("stages") == everywhere
+    bottom = [False] * stages + [True] + [False] * inner + [False]
+    assert zero_maps("bottoms") == bottom
+
+
+@torch.no_grad()
+def test_where_features_are_dropped_changes_no_prediction():
+    ct, mr = torch.rand(2, 1, 1, 16, 16, 32)
+    weights, answers = None, []
+    for at in ("bottoms", "stages"):
+        network = build(make_config("paper", width=2, dropout_at=at), 2)
+        weights = weights or network.state_dict()
+        network.load_state_dict(weights)
+        answers.append(network.eval()(ct, mr).mm)
+        assert not torch.equal(network.train()(ct, mr).mm, answers[-1])
+    assert torch.equal(*answers)
+
+
 @torch.no_grad()
 def test_without_cross_modal_branch_y_mm_is_the_mean_of_both():
     network = CmFNet(3, width=2, fusion="none").eval()

@@ -1,5 +1,7 @@
 """Lessons, and the training of a network for any structure."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -108,5 +110,10 @@ def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
     assert card.reads_anywhere
     assert card.steps == 2
     assert pretrain(material, broken, config, device="cpu") == model  # complete: nothing to do
+    plan = json.loads((broken / "pretraining.json").read_text())
+    for later in ("consistency", "variance"):  # settings that an earlier version did not know
+        del plan[later]
+    (broken / "pretraining.json").write_text(json.dumps(plan))
+    assert pretrain(material, broken, config, device="cpu") == model
     with pytest.raises(UserError, match="steps 2 instead of 3"):
         pretrain(material, broken, small_config(3), device="cpu")

@@ -1,0 +1,1 @@
+"""The methods that the paper compares CmFNet with: networks, losses, labels that they make."""

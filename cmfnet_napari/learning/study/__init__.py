@@ -1,0 +1,1 @@
+"""Comparisons of methods: a file, its jobs, its tables and figures."""

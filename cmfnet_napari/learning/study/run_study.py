@@ -1,0 +1,136 @@
+"""The jobs of a study: done in order, or one of them; what is complete is not done again.
+
+::
+
+    OUT/study.json            the study and its jobs, as it was begun
+    OUT/JOB/                  one training each, as `cmfnet train` leaves it
+    OUT/results.csv           scores of every method, seed, patient and class
+    OUT/table.md              mean ± SD over patients; differences with intervals
+    OUT/curves.png, OUT/sweep-….png; OUT/examples.png, examples.pdf
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
+from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
+from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.cohort.train import train
+from cmfnet_napari.learning.rivals.monai_nets import check_installed
+from cmfnet_napari.learning.study.examples import draw_examples
+from cmfnet_napari.learning.study.study_file import Job, StudyFile, read_study
+from cmfnet_napari.learning.study.study_tables import Scored, write_tables
+
+_STUDY = "study.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job, and whether it is complete."""
+
+    job: Job
+    complete: bool
+
+
+def list_jobs(path: Path, out: Path, cohort: Path | None = None) -> list[Progress]:
+    """The jobs of a study in order, numbered from 1 on; nothing is written.
+
+    Raises
+    ------
+    UserError
+        As `read_study`.
+    """
+    jobs = read_study(path, cohort).jobs
+    return [Progress(job, (out / job.folder / RESULTS_FILE).exists()) for job in jobs]
+
+
+def run_study(
+    path: Path,
+    out: Path,
+    cohort: Path | None = None,
+    number: int | None = None,
+    device: str = "auto",
+    hooks: Hooks | None = None,
+) -> JsonObject | None:
+    """Do the jobs of a study that are not complete, and write its tables and figures.
+
+    Parameters
+    ----------
+    path : Path
+        The study file.
+    out : Path
+        A new folder, or that of the same study.
+    cohort : Path, optional
+        As in `read_study`.
+    number : int, optional
+        Only this job, from 1 on, as an array of jobs wants it.
+    device : str
+        As in `train`.
+    hooks : Hooks, optional
+        Progress, and the wish to stop.
+
+    Returns
+    -------
+    dict, or None when stopped
+        ``complete`` and ``jobs`` (how many); ``table`` once all are complete.
+
+    Raises
+    ------
+    UserError
+        As `read_study`, before anything runs; the folder holds another study; as `train`.
+    """
+    study, rows, jobs = read_study(path, cohort)
+    if number is not None and not 1 <= number <= len(jobs):
+        raise UserError(f"{path.name} has jobs 1 to {len(jobs)}, no job {number}.")
+    chosen = list(jobs) if number is None else [jobs[number - 1]]
+    for job in chosen:
+        check_installed(job.config)
+    _begin(out, study, jobs)
+    hooks = hooks or Hooks()
+    for done, job in enumerate(chosen):
+        if (out / job.folder / RESULTS_FILE).exists():
+            continue
+
+        def show(share: float, note: str, done: int = done, job: Job = job) -> None:
+            hooks.show((done + share) / len(chosen), f"{job.method}, seed {job.seed}: {note}")
+
+        mine = replace(hooks, show=show)
+        folder = out / job.folder
+        if train(rows, folder, job.config, folds=study.folds, device=device, hooks=mine) is None:
+            return None
+    complete = [job for job in jobs if (out / job.folder / RESULTS_FILE).exists()]
+    result: JsonObject = {"complete": len(complete), "jobs": len(jobs)}
+    if len(complete) == len(jobs):
+        scored = [Scored(job, read_results(out / job.folder / RESULTS_FILE)) for job in jobs]
+        result["table"] = str(write_tables(study, scored, out))
+        draw_examples(rows, scored, out)
+    return result
+
+
+def _begin(out: Path, study: StudyFile, jobs: Sequence[Job]) -> None:
+    """Write what is begun, or check that it is what was begun there."""
+    plan: JsonObject = {
+        "study": study.model_dump(mode="json"),
+        "jobs": {job.folder: job.config.model_dump(mode="json") for job in jobs},
+    }
+    if not (out / _STUDY).exists():
+        try:
+            new_folder(out)
+        except UserError:
+            if not (out / _STUDY).exists():  # else another job of the same array was first
+                raise
+        else:
+            write_json(out / _STUDY, plan)
+            return
+    before = read_json(out / _STUDY)
+    old, new = before.get("study", {}), plan["study"]
+    changed = [name for name in new if old.get(name) != new[name]]
+    if changed or before.get("jobs") != plan["jobs"]:
+        what = ", ".join(changed) or "the numbers of its methods"
+        raise UserError(
+            f"{out.name} holds the results of another study: {what} differ. Choose a new folder."
+        )

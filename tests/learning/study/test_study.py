@@ -1,0 +1,250 @@
+"""Studies: what is wrong is named before anything runs; what is done is not done again."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.cli import main as cli
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.report.method_pictures import make_example
+from cmfnet_napari.learning.cohort.patients import METRICS
+from cmfnet_napari.learning.cohort.results import Result
+from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.rivals.settings import METHODS, method_config
+from cmfnet_napari.learning.study import run_study as running
+from cmfnet_napari.learning.study.run_study import list_jobs, run_study
+from cmfnet_napari.learning.study.study_file import Job, read_study
+from cmfnet_napari.learning.study.study_tables import Scored, difference, patient_means
+from tests.learning.cohort.test_train import make_cohort, table, write_cohort
+
+STUDIES = Path(__file__).parents[3] / "studies"
+SMALL = "{width: 2, batch: 2, patch: [16, 16, 32], crf_radius: 1, precision: float32}"
+TINY = f"""
+title: Two methods
+cohort: cohort.csv
+folds: 2
+steps: 2
+settings: {SMALL}
+metrics: [dsc, asd_mm]
+methods:
+  - {{method: pce}}
+  - {{method: cmfnet, name: lambda, sweep: {{settings: [lambda_ct, lambda_mr], values: [0, 0.2]}}}}
+compare:
+  - [pce, lambda 0]
+"""
+
+
+@pytest.fixture
+def names(tmp_path):
+    """A cohort file whose images are never read."""
+    rows = ["case,ct,scribbles,mask"]
+    for number in (1, 2):
+        files = [f"{kind}{number}.nii.gz" for kind in ("ct", "strokes", "mask")]
+        for file in files:
+            (tmp_path / file).touch()
+        rows.append(",".join([f"P{number}", *files]))
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def written(folder, text=TINY):
+    path = folder / "study.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
+    _, cohort, jobs = read_study(
+        written(names, TINY.replace("steps: 2", "steps: 2\nseeds: [0, 3]"))
+    )
+    assert cohort == names / "cohort.csv"
+    assert [(job.method, job.seed) for job in jobs] == [
+        (method, seed) for method in ("pce", "lambda 0", "lambda 0.2") for seed in (0, 3)
+    ]
+    assert [job.folder for job in jobs[::2]] == ["pce-0", "lambda-0-0", "lambda-0.2-0"]
+    assert [job.config.lambda_mr for job in jobs[2::2]] == [0.0, 0.2]
+    assert {(job.config.steps, job.config.width) for job in jobs} == {(2, 2)}
+    assert jobs[0].config.architecture == "vnet"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("method: pce", "method: pse, name: pce", "no method 'pse'; choose cmfnet, pce"),
+        ("method: pce", "method: pce, settings: {wide: 3}", "Method pce, wide: .*not permitted"),
+        ("method: pce", "method: pce, settings: {width: 1}", "width: .*greater than or equal to 2"),
+        ("method: pce", "method: pce, settings: {steps: 9}", "steps is the study's"),
+        ("title:", "titel:", "study.yaml, title: Field required"),
+        ("steps: 2", "steps: 2\nminutes: 1", "give either steps or minutes"),
+        ("steps: 2", "steps: 0", "steps: .*greater than or equal to 1"),
+        ("metrics: [dsc, asd_mm]", "metrics: [dice]", "no metric dice; choose dsc"),
+        ("[pce, lambda 0]", "[pce, lambda]", "study.yaml, compare: no method is called lambda"),
+        ("lambda_mr], values: [0, 0.2]", "lambda_mr], values: [0, 0]", "two methods are called"),
+        ("cohort: cohort.csv", "cohort: other.csv", "other.csv cannot be read"),
+        ("cohort: cohort.csv", "", "names no cohort file; give one with --cohort"),
+        ("folds: 2", "folds: 3", "2 patients cannot be split into 3 folds"),
+        ("title:", "title: [", "is no YAML"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_runs(names, old, new, words):
+    assert old in TINY
+    text = TINY.replace(old, new, 1)
+    with pytest.raises(UserError, match=words) as caught:
+        run_study(written(names, text), names / "out")
+    assert "\n" not in str(caught.value)
+    assert not (names / "out").exists()
+
+
+def test_a_patient_in_two_folds_is_named(names):
+    cohort = names / "cohort.csv"
+    lines = cohort.read_text().splitlines()
+    lines = [lines[0] + ",split", lines[1] + ",1", lines[2].replace("P2", "P1") + ",2"]
+    cohort.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"P1 is in split 1 .* and in split 2"):
+        run_study(written(names), names / "out")
+
+
+@pytest.mark.parametrize(
+    ("lines", "changes", "words"),
+    [
+        (["P1,ct1.nii.gz,,mask1.nii.gz", "P2,ct2.nii.gz,strokes2.nii.gz,mask2.nii.gz"], {},
+         r"pce, lambda 0, lambda 0.2 learns from scribbles, but P1 \(line 2\) has none"),
+        (["P1,ct1.nii.gz,strokes1.nii.gz,", "P2,ct2.nii.gz,strokes2.nii.gz,mask2.nii.gz"],
+         {"method: pce": "method: masks, name: pce"},
+         r"pce learns from masks, but P1 \(line 2\) has none"),
+        (["P1,ct1.nii.gz,strokes1.nii.gz,", "P2,ct2.nii.gz,strokes2.nii.gz,"], {},
+         "nobody would be judged"),
+    ],
+)  # fmt: skip
+def test_who_cannot_be_learnt_from_or_judged_by_is_named(names, lines, changes, words):
+    """A patient without strokes would be learnt from its contour, beside methods that are not."""
+    (names / "cohort.csv").write_text("\n".join(["case,ct,scribbles,mask", *lines]) + "\n")
+    text = TINY
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    with pytest.raises(UserError, match=words):
+        run_study(written(names, text), names / "out")
+
+
+def test_the_command_lists_the_jobs(names, monkeypatch, capsys):
+    line = ["cmfnet", "study", str(written(names)), "--out", str(names / "out"), "--list"]
+    monkeypatch.setattr(sys, "argv", [*line, "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    listed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert listed == {"1": "pce, seed 0", "2": "lambda 0, seed 0", "3": "lambda 0.2, seed 0"}
+    assert not (names / "out").exists()
+
+
+def test_a_folder_of_another_study_is_refused(names, monkeypatch):
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)  # stopped at once
+    out = names / "out"
+    assert run_study(written(names), out) is None
+    assert run_study(written(names), out) is None
+    with pytest.raises(UserError, match="results of another study: steps differ"):
+        run_study(written(names, TINY.replace("steps: 2", "steps: 3")), out)
+    with pytest.raises(UserError, match="jobs 1 to 3, no job 4"):
+        run_study(written(names), out, number=4)
+
+
+def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, monkeypatch):
+    cohort = make_cohort(tmp_path)
+    rows = table(cohort)
+    for number, row in enumerate(rows, start=1):
+        row["scribbles"] = f"s{number}.nii.gz"
+    write_cohort(cohort, rows)
+    path, out = written(tmp_path), tmp_path / "out"
+    shown = []
+    stop = Hooks(show=lambda share, note: shown.append(note), stop=lambda: len(shown) > 9)
+    assert run_study(path, out, hooks=stop, device="cpu") is None
+    assert [one.complete for one in list_jobs(path, out)] == [True, False, False]
+    trained, train = [], running.train
+
+    def count(cohort, folder, *args, **kwargs):
+        trained.append(folder.name)
+        return train(cohort, folder, *args, **kwargs)
+
+    monkeypatch.setattr(running, "train", count)
+    assert run_study(path, out, number=2, device="cpu")["complete"] == 2
+    result = run_study(path, out, device="cpu")
+    assert result == {"complete": 3, "jobs": 3, "table": str(out / "table.md")}
+    assert trained == ["lambda-0-0", "lambda-0.2-0"]
+    rows = table(out / "results.csv")
+    assert [row["method"] for row in rows] == ["pce"] * 4 + ["lambda 0"] * 4 + ["lambda 0.2"] * 4
+    assert sorted(row["case"] for row in rows[:4]) == ["P1", "P2", "P3", "P4"]
+    text = (out / "table.md").read_text()
+    dsc = [float(row["dsc"]) for row in rows[:4]]
+    assert f"{np.mean(dsc):.3f} ± {np.std(dsc, ddof=1):.3f}" in text
+    assert "- pce less lambda 0, dsc: " in text
+    for picture in ("curves.png", "sweep-lambda.png", "examples.png", "examples.pdf"):
+        assert (out / picture).stat().st_size > 1000
+
+
+def scored(method, seed, values):
+    config = method_config("pce")
+    place = METRICS.index("dsc")
+    results = []
+    for (case, label), value in values.items():
+        row = [float("nan")] * len(METRICS)
+        row[place] = value
+        results.append(Result(case, "", label, tuple(row)))
+    return Scored(Job(method, seed, f"{method}-{seed}", config), results)
+
+
+def test_a_patients_score_is_the_mean_over_classes_and_seeds():
+    known = [
+        scored("a", 0, {("P1", 1): 0.2, ("P1", 2): 0.4, ("P2", 1): float("nan")}),
+        scored("a", 1, {("P1", 1): 0.6, ("P1", 2): 0.8, ("P2", 1): 0.5}),
+        scored("b", 0, {("P1", 1): 0.9}),
+    ]
+    means = patient_means(known, "a", "dsc")
+    assert means == {"P1": pytest.approx(0.5), "P2": pytest.approx(0.5)}
+
+
+def test_differences_are_paired_and_their_interval_is_that_of_resampled_patients():
+    first = {f"P{n}": 0.5 + 0.1 * n for n in range(4)}
+    constant = difference(first, {case: value - 0.2 for case, value in first.items()})
+    assert constant == (pytest.approx(0.2), pytest.approx(0.2), pytest.approx(0.2), 4)
+    second = {"P0": 0.4, "P1": 0.8, "P2": 0.6, "P9": 0.1}
+    found = difference(first, second)
+    apart = [0.1, -0.2, 0.1]
+    assert found.patients == 3
+    assert found.mean == pytest.approx(0.0)
+    means = sorted(np.mean([a, b, c]) for a in apart for b in apart for c in apart)
+    assert found.low == pytest.approx(means[0])  # 1 of 27: more than 2.5 %
+    assert found.high == pytest.approx(means[-1])
+    assert difference(first, {"P1": 0.3}) is None
+
+
+def test_an_example_is_the_largest_slice_around_all_contours():
+    image = np.arange(3 * 60 * 70, dtype=np.float32).reshape(3, 60, 70)
+    reference, other = np.zeros((2, 3, 60, 70), dtype=np.uint8)
+    reference[1, 30:33, 20], reference[2, 30, 20] = 1, 2
+    other[1, 30, 40], other[0, 0, 0] = 1, 1
+    example = make_example("P1", image, (3.0, 2.0, 1.0), reference, {"a": other})
+    np.testing.assert_array_equal(example.image, image[1, 14:49, 4:57])
+    np.testing.assert_array_equal(example.reference, reference[1, 14:49, 4:57])
+    np.testing.assert_array_equal(example.found["a"], other[1, 14:49, 4:57])
+    assert example.spacing == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_of_the_paper_are_right(path, names):
+    rows = ["case,ct,scribbles,mask"]
+    rows += [f"P{n},i{n}.nii.gz,s{n}.nii.gz,m{n}.nii.gz" for n in range(6)]
+    for n in range(6):
+        for kind in "ism":
+            (names / f"{kind}{n}.nii.gz").touch()
+    (names / "six.csv").write_text("\n".join(rows) + "\n")
+    study, _, jobs = read_study(path, names / "six.csv")
+    assert study.title
+    assert len({(job.config.steps, job.config.width, job.config.batch) for job in jobs}) == 1
+
+
+def test_all_rivals_are_in_the_studies(names):
+    listed = "".join(path.read_text() for path in STUDIES.glob("small-table-*.yaml"))
+    assert all(f"method: {method}" in listed for method in METHODS)
