@@ -197,15 +197,18 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("words", "status", "opened"),
     [
-        ((), 0, (None, None, None)),
-        (("a.nii",), 0, (Path("a.nii"), None, None)),
+        ((), 0, (None, None, None, ("", ""))),
+        (("a.nii",), 0, (Path("a.nii"), None, None, ("", ""))),
         (("--mr", "b.nii"), 2, None),  # an MR, or strokes, without the CT they belong to
         (("--scribbles", "s.nii"), 2, None),
     ],
 )
 def test_open_without_a_file_is_the_empty_window(monkeypatch, words, status, opened):
     seen = []
-    monkeypatch.setattr("cmfnet_napari.gui.app.open_window", lambda *paths: seen.append(paths))
+    monkeypatch.setattr(
+        "cmfnet_napari.gui.app.open_window",
+        lambda *paths, modalities: seen.append((*paths, modalities)),
+    )
     assert CliRunner().invoke(cli.app, ["open", *words]).exit_code == status
     assert seen == ([] if opened is None else [opened])
 

@@ -52,6 +52,6 @@ def _found(row: Row, scored: Sequence[Scored], out: Path) -> Iterator[tuple[str,
         if job.method in known:
             continue
         for path in sorted((out / job.folder).rglob(prediction_path(Path(), row.line).name)):
-            with np.load(path) as file:
+            with np.load(path, allow_pickle=False) as file:
                 yield job.method, file["labels"]
             known.add(job.method)

@@ -126,7 +126,7 @@ def test_layers_menu_leads_to_the_steps(opened, monkeypatch):
     finer = Labels(np.zeros(SHAPE, np.uint8))
     viewer.add_layer(finer)
     viewer.layers.selection.active = finer
-    with pytest.raises(UserError, match="not on the CT's grid"):
+    with pytest.raises(UserError, match="not on the image's grid"):
         background_from_layer()
     mask = Labels(np.zeros(SHAPE, np.uint8), **_placed(opened.session.scribbles))
     viewer.add_layer(mask)

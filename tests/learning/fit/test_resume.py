@@ -21,6 +21,7 @@ from cmfnet_napari.learning.fit import output, schedule
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.start import fit, go_on
 from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.model.loss_terms import CmFNetLoss
 from tests.learning.conftest import coarse_ball
 
 CPU = torch.device("cpu")
@@ -249,7 +250,11 @@ def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkey
     hooks = Counted()
     wish = [""]
     hooks.request = lambda: wish[0]
-    step = fit_loop.Trainer.step
+    step, total = fit_loop.Trainer.step, CmFNetLoss.total
+
+    def stop_at_total(self, terms, progress):
+        wish[0] = "stop"
+        return total(self, terms, progress)
 
     def slow(self, batch, progress):
         if self.steps == 1:
@@ -257,10 +262,7 @@ def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkey
             wish[0] = "stop" if phase == "forward" else ""
             if phase == "backward":
                 next(self.model.parameters()).register_hook(lambda _g: None)
-                fit_loop.Trainer._ramp, ramp = (
-                    lambda s, p: wish.__setitem__(0, "stop") or ramp(s, p),
-                    fit_loop.Trainer._ramp,
-                )
+                monkeypatch.setattr(CmFNetLoss, "total", stop_at_total)
             try:
                 return step(self, batch, progress)
             finally:
@@ -268,7 +270,6 @@ def test_a_stop_in_the_middle_of_a_step_undoes_it(ball, config, tmp_path, monkey
                 assert same(before, self.model.state_dict())
         return step(self, batch, progress)
 
-    monkeypatch.setattr(fit_loop.Trainer, "_ramp", fit_loop.Trainer._ramp)
     monkeypatch.setattr(fit_loop.Trainer, "step", slow)
     finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
     assert finished.stopped
