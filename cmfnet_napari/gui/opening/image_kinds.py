@@ -63,3 +63,4 @@ class ImageKinds(QWidget):
         if said != study.kinds:
             wanted = (*said, "")[:2]
             self._session.open(partial(call_images, self._session.patient, wanted))
+            self._follow()  # until it is so, and where it is refused
