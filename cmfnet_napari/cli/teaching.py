@@ -34,7 +34,7 @@ def material(
     shares = Shares(contours, found, made_up) if cohort else Shares(0, 0, 1)
     with training_progress() as hooks:
         rows = read_cohort(cohort) if cohort else ()
-        sources = [open_source(row.first, row.second, row.mask) for row in rows]
+        sources = [open_source(row.first, row.second, row.mask, row.modalities) for row in rows]
 
         def show(made: int) -> bool:
             hooks.show(made / samples, f"{made} of {samples} samples")

@@ -250,10 +250,11 @@ class Case:
         """Put it back where it lay before; UserError when it was never moved."""
         self._keep(self.registrations.undone())
 
-    def call_images(self, modalities: Modalities) -> None:
+    def call_images(self, modalities: Modalities, units: Sequence[str] | None = None) -> None:
         """Take the images for others than the case did: how they are shown and learnt from.
 
-        Their files stay as they are. Where one of `modalities` is empty, nothing changes.
+        Their files stay as they are. Where one of `modalities` is empty, nothing changes. `units`
+        are what their values are in, where that is known anew.
 
         Raises
         ------
@@ -261,7 +262,7 @@ class Case:
             The case is open for looking only.
         """
         kinds = [said or own for said, own in zip(modalities, self.study.modalities, strict=True)]
-        study = self.study.known_as(kinds[0], kinds[1], self.study.units)
+        study = self.study.known_as(kinds[0], kinds[1], units or self.study.units)
         if study.modalities == self.study.modalities:
             return
         if self.read_only:
@@ -389,7 +390,7 @@ def open_case(folder: str | Path, study: Study | None = None, read_only: bool = 
         elif study.content_hash != card.study:
             raise another_study(folder)
         else:
-            study = as_called(study, card)
+            study = as_called(study, card, folder.name)
         registrations = read_registrations(folder)
         # What is no data in an MR is some in a PET: a second image that is called otherwise than
         # when it was written is resampled, as one that was moved.

@@ -126,12 +126,23 @@ def read_study(folder: Path, card: CaseCard) -> Study:
     study = Study(first, second, mask, card.source_grid, source).known_as(*USUAL)
     if not card.images and study.content_hash != card.study:
         raise _others(folder, "ct.nrrd" if second is None else "ct.nrrd or mr.nrrd")
-    return as_called(study, card)
+    return as_called(study, card, folder.name)
 
 
-def as_called(study: Study, card: CaseCard) -> Study:
-    """The study of a case with its images taken for what the case says they are."""
-    if len(card.modalities) != len(study.kinds):  # none are said
+def as_called(study: Study, card: CaseCard, case: str) -> Study:
+    """The study of a case with its images taken for what the case says they are.
+
+    Raises
+    ------
+    UserError
+        It says that of another number of images.
+    """
+    if not card.modalities:
         return study
+    if len(card.modalities) != len(study.kinds):
+        raise UserError(
+            f"case.json in {case} is damaged (modalities). Bring it back from a backup, or open "
+            "the images as a new case."
+        )
     first, second = (*card.modalities, "")[:2]
     return study.known_as(first, second, (*card.units, "", "")[:2])

@@ -76,7 +76,7 @@ class Card(BaseModel):
     steps, seconds, agreement : numbers
         How long it trained and how far it agrees with the strokes (0 … 1).
     modalities : tuple of str
-        What images it was taught on; models of earlier versions knew CT and MR alone.
+        What images it was taught on; empty where it is not known, as of earlier versions.
     data : tuple of str
         Hashes of all studies the weights were trained on, those of its base model included.
     software : dict
@@ -99,7 +99,7 @@ class Card(BaseModel):
     steps: int = 0
     seconds: float = 0.0
     agreement: float = 0.0
-    modalities: tuple[str, ...] = USUAL
+    modalities: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     software: dict[str, str] = {}
     metrics: dict[str, float] = {}
@@ -186,7 +186,7 @@ def read_card(run_or_model: str | Path) -> Card:
             header = file.metadata() or {}
         if header.get("format") != FORMAT:
             raise UserError(f"{path.name} is no CmFNet model of this version ({FORMAT}).")
-        return Card.model_validate(json.loads(header["card"]))
+        card = Card.model_validate(json.loads(header["card"]))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -196,6 +196,9 @@ def read_card(run_or_model: str | Path) -> Card:
         ) from error
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise damaged(path) from error
+    if not card.modalities and path.resolve().parent == BUILT_IN.resolve():
+        return card.model_copy(update={"modalities": USUAL})  # its file is older than the field
+    return card
 
 
 def damaged(path: Path) -> UserError:
@@ -209,13 +212,14 @@ def taught_otherwise(card: Card, name: str, kinds: tuple[str, ...]) -> str:
     Parameters
     ----------
     card : Card
-        The model's. One that reads strokes anywhere was taught on pairs of all kinds.
+        The model's. One that reads strokes anywhere was taught on pairs of all kinds; of one that
+        does not say what it was taught on, nothing is said.
     name : str
         What it is called.
     kinds : tuple of str
         What the patient's images are, the one that is drawn on first.
     """
-    if card.reads_anywhere or card.modalities == kinds:
+    if card.reads_anywhere or card.modalities in ((), kinds):
         return ""
     theirs, ours = (" and ".join(images) for images in (card.modalities, kinds))
     return (

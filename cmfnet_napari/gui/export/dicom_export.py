@@ -44,12 +44,16 @@ class Contour:
         Names and colours.
     maker : Maker
         What made it.
+    series, folder : str
+        UID of the series that was drawn on and where its files lie, where that is known.
     """
 
     labels: np.ndarray
     study: Study
     classes: Classes
     maker: Maker
+    series: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,17 @@ def _same(one: Contour, other: Contour) -> bool:
     return same and np.array_equal(one.labels, other.labels)
 
 
+def _series(contour: Contour, choice: Choice) -> str:
+    """The series that was drawn on, in the folder it was read from; elsewhere there are others."""
+    if not contour.series or not contour.folder:
+        return ""
+    own, chosen = Path(contour.folder).resolve(), Path(choice.folder).resolve()
+    return contour.series if own == chosen else ""
+
+
 def _export(contour: Contour, choice: Choice) -> Receipt:
     labels = to_source_image(contour.labels, contour.study)
-    reference = read_reference(choice.folder, labels=labels)
+    reference = read_reference(choice.folder, _series(contour, choice), labels)
     check_same_image(reference, contour.study)
     return export(
         labels,

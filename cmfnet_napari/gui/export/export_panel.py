@@ -73,7 +73,11 @@ class ExportPanel(QWidget):
         result, case = self._result, self._session.case
         how = "SEMIAUTOMATIC" if result.saw_strokes else "AUTOMATIC"
         maker = Maker(result.model_name, how, result.corrected)
-        return Contour(result.shown(), case.study, case.classes, maker)
+        patient = self._session.patient
+        images = None if patient is None else patient.images
+        series = "" if images is None else images.first.origin.uid
+        folder = "" if patient is None else patient.folder
+        return Contour(result.shown(), case.study, case.classes, maker, series, folder)
 
     def _counted(self) -> Counted:
         """Classes and voxels of each code of the contour of record, as it was measured last."""

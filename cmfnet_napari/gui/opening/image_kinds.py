@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 from cmfnet_napari.core.images.modality import MODALITIES
 from cmfnet_napari.gui.patient.opened import call_images
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.shared.widgets import row
+from cmfnet_napari.gui.shared.widgets import column, row
 
 _WORDS = {"CT": "CT", "MR": "MR", "PT": "PET"}
 _TIP = (
@@ -38,7 +38,7 @@ class ImageKinds(QWidget):
             box.setToolTip(_TIP)
             box.activated.connect(self._change)
         pairs = zip(self._labels, self.boxes, strict=True)
-        layout = row(*(widget for pair in pairs for widget in pair))
+        layout = column(*(row(label, box, stretch=1) for label, box in pairs))  # the dock is narrow
         layout.setContentsMargins(0, 0, 0, 0)
         self.setLayout(layout)
         session.opened.connect(self._follow)
@@ -63,3 +63,4 @@ class ImageKinds(QWidget):
         if said != study.kinds:
             wanted = (*said, "")[:2]
             self._session.open(partial(call_images, self._session.patient, wanted))
+            self._follow()  # until it is so, and where it is refused

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.case.find_case import case_for
-from cmfnet_napari.core.case.folder import Case, open_case
+from cmfnet_napari.core.case.folder import Case, open_case, read_card
 from cmfnet_napari.core.case.lock import CaseInUseError
 from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
 from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
@@ -18,22 +19,23 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.hounsfield import OFFSET
 from cmfnet_napari.core.images.modality import Modalities
-from cmfnet_napari.core.images.normalise import Limits
+from cmfnet_napari.core.images.normalise import Limits, usual_limits
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import (
     Study,
     check_offset,
-    limits_of,
     load_labels,
     load_values,
     open_study,
     study_from_images,
     turn,
 )
-from cmfnet_napari.core.images.volume import from_image
+from cmfnet_napari.core.images.volume import Volume, from_image
 from cmfnet_napari.core.strokes.corrections import Corrections
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes, count_codes
+
+_LEAST_RANGE = 1e-6  # from black to white
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,7 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     case = case_for(loaded.study, registration=loaded.registration)
     with _let_go_on_failure(case):
         if not case.read_only:
+            _believe_headers(case, loaded.study)
             case.save_notes(loaded.notes)
             if loaded.structures:
                 save_structures(case, loaded.structures)
@@ -137,6 +140,12 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     folder = str(choice.first.stack.slices[0].path.parent)
     images = Choice(choice.first, choice.second)
     return replace(opened, notice=notice, folder=folder, images=images)
+
+
+def _believe_headers(case: Case, study: Study) -> None:
+    """What a header says goes before a guess of earlier, but not before what a case was told."""
+    if not read_card(case.folder).modalities:
+        case.call_images(study.modalities, study.units)
 
 
 def reopen(opened: Opened) -> Opened:
@@ -304,9 +313,16 @@ def _structures(case: Case) -> tuple[tuple[Structure, ...], str]:
 
 def _limits(study: Study) -> tuple[Limits, ...]:
     """What is black and white at first; an image that shows next to nothing has all its values."""
-    config = Config()
+    images = [(study.first, study.first_seen)]
+    if study.second is not None:
+        images.append((study.second, study.seen))
+    return tuple(_shown(volume, seen) for volume, seen in images)
+
+
+def _shown(volume: Volume, seen: Mask | None) -> Limits:
+    config, array = Config(), volume.array
     try:
-        return limits_of(study, config.ct_window, config.mr_percentiles)
+        return usual_limits(array, volume.modality, config.ct_window, config.mr_percentiles, seen)
     except UserError:
-        images = [volume.array for volume in (study.first, study.second) if volume is not None]
-        return tuple((float(array.min()), float(array.max())) for array in images)
+        low = float(array.min())
+        return low, max(float(array.max()), low + _LEAST_RANGE)

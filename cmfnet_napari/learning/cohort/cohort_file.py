@@ -69,8 +69,9 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     ----------
     path : path
         CSV, comma or semicolon, UTF-8. Columns in any order: ``case`` and ``ct`` or ``first``, the
-        image that is drawn on; ``mr`` or ``second``; ``modality``, such as ``MR`` or ``MR PT``,
-        where headers and values do not tell;
+        image that is drawn on; ``mr`` or ``second``; ``modality``, such as ``MR`` or ``MR PT``:
+        without it, ``ct`` and ``mr`` hold what they are called, and headers and values tell what
+        ``first`` and ``second`` hold;
         ``scribbles`` (scribble codes, trained from) or ``mask`` (segmentation codes: the
         reference, and trained from where there are no scribbles) or both; ``split``: train,
         val, test, a fold number, or empty for train. Relative paths start at the file's folder.
@@ -82,7 +83,8 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
         in two splits, a file used twice, rows with and without a second image.
     """
     path = Path(path)
-    header, lines = _read_table(path)
+    columns, lines = _read_table(path)
+    header = [_ALSO.get(name, name) for name in columns]
     raise_problems(path.name, _header_problems(header))
     rows, problems = [], []
     for line, values in lines:
@@ -96,7 +98,7 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
             )
         elif not empty:
             try:
-                rows.append(_row(cells, line, path.parent))
+                rows.append(_row(cells, line, path.parent, _said_by(columns)))
             except UserError as error:
                 problems.append(f"line {line}: {str(error).rstrip('.')}")
     problems += [text for row in rows for text in _row_problems(row)]
@@ -179,8 +181,7 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     table = [(line, cells) for line, cells in table if cells]
     if len(table) < 2:
         raise UserError(f"{path.name} names no case. Give it a header and one line a case.")
-    header = [name.lower() for name in table[0][1]]
-    return [_ALSO.get(name, name) for name in header], table[1:]
+    return [name.lower() for name in table[0][1]], table[1:]
 
 
 def _cells(values: list[str]) -> list[str]:
@@ -207,7 +208,12 @@ def _missing(header: list[str]) -> list[str]:
     return missing if {"scribbles", "mask"} & set(header) else [*missing, "scribbles (or mask)"]
 
 
-def _row(cells: dict[str, str], line: int, folder: Path) -> Row:
+def _said_by(columns: list[str]) -> Modalities:
+    """What the columns ``ct`` and ``mr`` say of what they hold; the others say nothing."""
+    return "CT" if "ct" in columns else "", "MR" if "mr" in columns else ""
+
+
+def _row(cells: dict[str, str], line: int, folder: Path, columns: Modalities) -> Row:
     files = {name: folder / cells[name] if cells[name] else None for name in _FILES[1:]}
     split = cells["split"].lower() or TRAIN
     number = _FOLD.fullmatch(split)
@@ -219,8 +225,14 @@ def _row(cells: dict[str, str], line: int, folder: Path) -> Row:
         mask=files["mask"],
         split=number[1] if number else split,
         line=line,
-        modalities=parse_modalities(cells["modality"].replace("+", " ").split()),
+        modalities=_modalities(cells["modality"], columns),
     )
+
+
+def _modalities(cell: str, columns: Modalities) -> Modalities:
+    """What a cell says of the images, else what their columns do."""
+    said = [word for word in re.split(r"[\s+,]+", cell) if word]
+    return parse_modalities(said) if said else columns
 
 
 def _files(row: Row) -> list[tuple[str, Path | None]]:

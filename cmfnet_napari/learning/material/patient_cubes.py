@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.arrays import Doubles, Mask, Reals
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.modality import Modalities
 from cmfnet_napari.core.images.study import Study, load_labels, open_study, unit_pair
 from cmfnet_napari.learning.material.sample import ACROSS, SIDE, Sample
 
@@ -33,7 +34,7 @@ class Source:
     Attributes
     ----------
     first, second : Image
-        CT and MR in [0, 1]; without an MR the CT twice.
+        In [0, 1]; without a second the first twice.
     seen : Image
         1 where the second image has data.
     contour : Image or None
@@ -94,9 +95,11 @@ class Source:
         return bool((mm >= reach).all() and (mm <= sides - reach).all())
 
 
-def open_source(ct: Path, mr: Path | None, mask: Path | None) -> Source:
+def open_source(
+    first: Path, second: Path | None, mask: Path | None, modalities: Modalities = ("", "")
+) -> Source:
     """Read a patient; see `open_study` and `load_labels` for what may be wrong."""
-    study = open_study(ct, mr)
+    study = open_study(first, second, modalities)
     contour = None if mask is None else load_labels(mask, study.grid) > 0
     return Source.of(study, contour)
 

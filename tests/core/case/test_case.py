@@ -403,7 +403,7 @@ def test_a_pair_without_its_names_or_with_too_many_is_refused(tmp_path, study):
     create_case(tmp_path / "a", study.known_as("MR", "MR")).close()
     path = tmp_path / "a" / "case.json"
     card = read_json(path)
-    for wrong in (["MR", "MR", "MR"], ["XA", "MR"]):
+    for wrong in (["MR", "MR", "MR"], ["XA", "MR"], ["MR"]):
         write_json(path, {**card, "modalities": wrong})
         with pytest.raises(UserError, match="damaged"):
             open_case(tmp_path / "a")

@@ -176,7 +176,10 @@ def test_models_are_kept_where_the_variable_says_else_with_the_user(tmp_path, mo
 
 
 def test_other_images_than_a_model_was_taught_on_are_said():
-    card = Card(config=make_config("quick"), classes=2)  # as of earlier versions
+    unknown = Card(config=make_config("quick"), classes=2)  # as of earlier versions
+    assert unknown.modalities == ()
+    assert taught_otherwise(unknown, "old", ("CT",)) == ""
+    card = read_card("limb-sarcoma")
     assert taught_otherwise(card, "limb", ("CT", "MR")) == ""
     words = taught_otherwise(card, "limb", ("MR", "MR"))
     assert words.startswith("limb was taught on CT and MR, and this is MR and MR")

@@ -223,3 +223,14 @@ def test_the_body_is_found_once():
     study = study_from_images(sitk.GetImageFromArray(ct))
     np.testing.assert_array_equal(study.body, body_mask(study.first))
     assert study.body is study.body
+
+
+def test_a_ct_and_an_mr_are_found_again_by_the_hashes_they_always_had():
+    """Cases of earlier versions, and all strokes in them, are found by these (of a222c11)."""
+    grid = Grid((4, 6, 8), (3.0, 2.0, 1.5), (-6.0, -5.0, 40.0))
+    place = np.arange(192).reshape(grid.shape)
+    ct, mr = (place * 7 % 400 - 1000).astype(np.int16), (place * 5 % 300 + 1).astype(np.float32)
+    study = study_from_images(grid.to_image(ct), grid.to_image(mr), modalities=("CT", "MR"))
+    content = "68d82f4105b4b9749e441a78ed2f277dc6d15329971572ad2e69fd35c9d347a4"
+    voxels = "1ea20523583aa7580196f4c7223e96a28c9bdd3ea6e19bcc18d6dbf73dff718b"
+    assert (study.content_hash, study.voxel_hash) == (content, voxels)

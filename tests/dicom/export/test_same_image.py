@@ -13,6 +13,7 @@ from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import open_study
 from cmfnet_napari.core.images.volume import read_image
+from cmfnet_napari.core.registration.registrations import Registration
 from tests.conftest import rotation
 from tests.dicom_files import MR_GRID, write_slices
 
@@ -86,6 +87,35 @@ def test_an_mr_on_the_grid_of_the_ct(tmp_path):
     write_slices(tmp_path / "mr", mr.astype(np.uint16), grid, "MR")
     write_slices(tmp_path / "no", (mr[:, ::-1] * 2).astype(np.uint16), grid, "MR", patient="P2")
     own_mr_is_taken_and_another_is_not(tmp_path)
+
+
+def test_a_second_image_that_was_moved_is_not_what_was_drawn_on(tmp_path):
+    grid = Grid(MR_GRID.shape, MR_GRID.spacing, MR_GRID.origin)
+    for name, seed in (("t1", 3), ("t2", 4)):
+        values = body((12, 14), seed, grid) + 1100
+        write_slices(tmp_path / name, values.astype(np.uint16), grid, "MR")
+    study = open_study(tmp_path / "t1", tmp_path / "t2")
+    labels = np.zeros(study.grid.shape, np.uint8)
+    labels[2:5, 8:12, 9:15] = 1
+    assert cmfnet.export_rtstruct(labels, tmp_path / "t2", tmp_path / "a.dcm", study).ok
+    aside = np.eye(4)
+    aside[0, 3] = 0.5
+    moved = study.moved(aside)
+    assert cmfnet.export_rtstruct(labels, tmp_path / "t1", tmp_path / "b.dcm", moved).ok
+    with pytest.raises(UserError, match="which was moved to lie on the first"):
+        cmfnet.export_rtstruct(labels, tmp_path / "t2", tmp_path / "c.dcm", moved)
+
+    case = create_case(tmp_path / "case", study)
+    inside = case.folder / "runs" / "0001-quick" / "prediction.nii.gz"
+    inside.parent.mkdir(parents=True)
+    cmfnet.save_labels(labels, study, inside)
+    assert cmfnet.export_rtstruct(inside, tmp_path / "t2", tmp_path / "d.dcm").ok
+    again = open_study(case.folder / "study" / "first.nrrd", tmp_path / "t2", ("MR", "MR"))
+    assert cmfnet.export_rtstruct(labels, tmp_path / "t2", tmp_path / "e.dcm", again).ok
+    case.register(Registration.of(aside, "by hand"))
+    case.close()
+    with pytest.raises(UserError, match="which was moved to lie on the first"):
+        cmfnet.export_rtstruct(inside, tmp_path / "t2", tmp_path / "f.dcm")
 
 
 def test_an_mr_of_small_values_is_somebody_s_too(tmp_path):

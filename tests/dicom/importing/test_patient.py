@@ -87,6 +87,20 @@ def test_a_ct_goes_with_a_pet_and_an_mr_with_another_sequence(tmp_path):
         read_patient([tmp_path], first=uid("series", "T2"), second=uid("series", "T2"))
 
 
+def test_a_pet_does_not_decide_which_ct_is_drawn_on(tmp_path):
+    write_patient(tmp_path)
+    pet = np.random.default_rng(0).integers(1, 900, MR_GRID.shape).astype(np.uint16)
+    write_slices(tmp_path / "pet", pet, MR_GRID, "PT", series="PET", frame="scanner")
+    alone, _ = read_patient([tmp_path / "ct", tmp_path / "pet"])  # a CT that was read is read
+    assert alone.study.names == ("CT",)
+    low = np.random.default_rng(0).integers(-900, 900, MR_GRID.shape).astype(np.int16)
+    small = low[: CT_GRID.shape[0] - 2]
+    grid = type(MR_GRID)(small.shape, MR_GRID.spacing, MR_GRID.origin)
+    write_slices(tmp_path / "low", small, grid, "CT", series="low dose", frame="scanner")
+    first, second = propose(scan([tmp_path / name for name in ("ct", "low", "pet")]))
+    assert (first.origin.description, second) == ("planning CT", None)
+
+
 def test_structures_of_ct_and_mr_lie_on_the_ct(tmp_path):
     loaded, series = read_patient([write_patient(tmp_path)], structures=True)
     assert series == [uid("series", "planning CT"), uid("series", "T1")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Event
 
 import numpy as np
@@ -12,13 +13,14 @@ from qtpy.QtWidgets import QFileDialog
 
 from cmfnet_napari.core.dicom.export import formats
 from cmfnet_napari.core.dicom.export.provenance import Maker
+from cmfnet_napari.core.dicom.export.roi import make_rois
 from cmfnet_napari.core.dicom.export.rtstruct import write_structure_set
 from cmfnet_napari.core.dicom.pacs.nodes import find_node
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import open_study
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 from cmfnet_napari.gui.export import dicom_export
-from cmfnet_napari.gui.export.dicom_export import Contour, DicomExport
+from cmfnet_napari.gui.export.dicom_export import Choice, Contour, DicomExport
 from cmfnet_napari.gui.export.dicom_export_panel import DicomExportPanel, file_name
 from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
 from tests.dicom.conftest import (  # noqa: F401  fixtures
@@ -225,6 +227,21 @@ def test_a_pacs_is_added_by_the_form_and_is_away(panel, press_export, passwords,
     qtbot.waitUntil(lambda: "cannot be reached" in dialog.said.text(), timeout=10000)
     assert dialog.send_button.isEnabled()
     dialog.close()
+
+
+def test_of_two_series_in_a_folder_that_is_exported_for_that_was_drawn_on(contour, tmp_path):
+    folder = tmp_path / "window-ct"
+    write_ct(folder / "more", study="2")
+    for path in (folder / "more").iterdir():
+        path.rename(folder / f"more-{path.name}")
+    series = pydicom.dcmread(next(folder.glob("more-*"))).SeriesInstanceUID
+    rois = tuple(make_rois([1, 2]))
+    choice = Choice(rois, str(folder), "rtstruct", str(tmp_path / "out.dcm"))
+    with pytest.raises(UserError, match="2 DICOM image series"):
+        dicom_export._export(contour, choice)
+    own = replace(contour, series=series, folder=str(folder))
+    assert dicom_export._export(own, choice).ok
+    assert dicom_export._series(own, replace(choice, folder=str(tmp_path))) == ""
 
 
 def test_a_files_name_has_no_signs_that_windows_forbids():

@@ -173,7 +173,7 @@ def test_a_ct_without_offset_is_said_and_the_offset_is_subtracted(dock, patient,
 
 
 def test_two_mr_are_called_what_they_are_and_may_be_called_otherwise(
-    dock, patient, qtbot, tmp_path
+    dock, patient, qtbot, tmp_path, monkeypatch
 ):
     """Files do not say what they are; the window does, and its user has the last word."""
     other = tmp_path / "other.nii.gz"
@@ -205,3 +205,7 @@ def test_two_mr_are_called_what_they_are_and_may_be_called_otherwise(
     with qtbot.waitSignal(session.opened, timeout=20000):  # kept with the case, whatever is guessed
         panel.open_button.click()
     assert session.image_names == ("MR", "PT")
+    monkeypatch.setattr(session, "_refused", lambda: True)  # as while a training goes on
+    second.setCurrentIndex(second.findData("CT"))
+    second.activated.emit(second.currentIndex())
+    assert second.currentData() == "PT"  # what is in force

@@ -185,7 +185,7 @@ def test_a_model_that_comes_with_the_package_is_proposed_for_one_class(
 
 
 def test_it_is_not_proposed_without_an_mr(dock, patient, tmp_path, qtbot):
-    write(tmp_path / "built-in" / "limb-sarcoma.safetensors")
+    write(tmp_path / "built-in" / "limb-sarcoma.safetensors", modalities=("CT", "MR"))
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.session.open(partial(open_files, patient.ct, None))
     assert dock.training_panel.begin.base_path is None

@@ -84,7 +84,7 @@ def test_a_patients_own_model_is_that_of_the_last_fit_if_it_is_there(session):
 
 def test_a_class_without_a_stroke_changes_nothing_that_is_proposed(session, tmp_path):
     """The model of the package knows one class; a second that is only named is none yet."""
-    built_in = write(tmp_path / "built-in" / "limb.safetensors")
+    built_in = write(tmp_path / "built-in" / "limb.safetensors", modalities=("CT", "MR"))
     session.open()
     case = session.case
     case.study.kinds = ("CT", "MR")

@@ -230,6 +230,11 @@ def test_images_of_any_kind_have_columns_of_their_own(cohort, tmp_path):
     (row,) = read_cohort(cohort("case,first,second,modality,mask\nP,a.nii,b.nii,MR+PET,m.nii\n"))
     assert (row.first, row.second) == (tmp_path / "a.nii", tmp_path / "b.nii")
     assert row.modalities == ("MR", "PT")
+    (row,) = read_cohort(cohort('case,ct,mr,modality,mask\nP,a.nii,b.nii,"MR, MR",m.nii\n'))
+    assert row.modalities == ("MR", "MR")  # said in the cell, whatever the columns are called
+    for columns, kinds in (("ct,mr", ("CT", "MR")), ("first,second", ("", ""))):
+        (row,) = read_cohort(cohort(f"case,{columns},mask\nP,a.nii,b.nii,m.nii\n"))
+        assert row.modalities == kinds
     path = cohort("case,first,modality,mask\nP,a.nii,XA,m.nii\n")
     assert "line 2: 'XA' is no modality" in refusal(path)
     assert "column ct is there 2 times" in refusal(cohort("case,ct,first,mask\nP,a,a,m\n"))

@@ -13,7 +13,7 @@ from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.material.found_objects import find_object
 from cmfnet_napari.learning.material.made_up import make_up, thick_slices
 from cmfnet_napari.learning.material.material_file import Material, Shares, make_material
-from cmfnet_napari.learning.material.patient_cubes import Source, around_contour
+from cmfnet_napari.learning.material.patient_cubes import Source, around_contour, open_source
 from cmfnet_napari.learning.material.sample import SIDE, Sample, extent
 from cmfnet_napari.learning.material.users import any_style, correction, first_strokes
 
@@ -47,6 +47,18 @@ def patient() -> Source:
     turned.CopyInformation(images[0])
     mask = sitk.GetArrayFromImage(sitk.DICOMOrient(turned, "LPS")) > 0
     return Source.of(study, mask)
+
+
+def test_images_are_what_the_cohort_says(tmp_path):
+    values = np.random.default_rng(0).uniform(300, 900, (6, 20, 20)).astype(np.float32)
+    path = str(tmp_path / "a.nii.gz")
+    sitk.WriteImage(sitk.GetImageFromArray(values), path)
+    ct, mr = (
+        sitk.GetArrayFromImage(open_source(path, None, None, kinds).first)
+        for kinds in (("CT", ""), ("MR", ""))
+    )
+    assert (ct == 1).all()  # beyond the window of a CT
+    assert 0.4 < mr.mean() < 0.6
 
 
 def test_a_sample_survives_packing():

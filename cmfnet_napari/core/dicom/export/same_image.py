@@ -5,13 +5,14 @@ Two patients who were scanned with one protocol have the same grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case.folder import CARD_FILE
+from cmfnet_napari.core.case.folder import CARD_FILE, read_registrations
 from cmfnet_napari.core.case.study_files import SOURCES
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.errors import UserError, say
@@ -22,6 +23,8 @@ from cmfnet_napari.core.images.volume import read_image
 _SAME = 0.99  # of the voxels: padding may have been read otherwise by an earlier version
 _ROUNDED = 1.0  # HU, or whatever an MR is in …
 _ROUNDED_SHARE = 0.005  # … but no more than this of its range: there are MR from 0 to 1
+_REREAD = 1e-4  # of its range: what an image that was not moved differs by, read from a case
+_NOT_MOVED = 1e-6  # mm, or a cosine
 
 
 def check_same_image(reference: Reference, study: Study) -> None:
@@ -32,12 +35,11 @@ def check_same_image(reference: Reference, study: Study) -> None:
     Raises
     ------
     UserError
-        It is another image, and so perhaps another patient.
+        It is another image, and so perhaps another patient; or the second image, which was moved.
     """
-    drawn_on = [to_source_image(study.first.array, study)]
-    if study.second_source is not None:
-        drawn_on.append(study.second_source.image())
-    _check(reference, drawn_on)
+    first = to_source_image(study.first.array, study)
+    second = None if study.second_source is None else study.second_source.image()
+    _check_pair(reference, first, second, second is not None and _second_moved(study))
 
 
 def check_drawn_on(
@@ -59,8 +61,9 @@ def check_drawn_on(
     elif study is not None:
         check_same_image(reference, study)
     elif case is not None:
-        drawn_on = [case / "study" / name for name in SOURCES]
-        _check(reference, [read_image(file) for file in drawn_on if file.is_file()])
+        placed = read_registrations(case).current.array
+        moved = not np.allclose(placed, np.eye(4), atol=_NOT_MOVED)
+        _check_pair(reference, _read(case, SOURCES[::2]), _read(case, SOURCES[1::2]), moved)
     else:
         say(
             "Only the grid was compared with the DICOM series, which another patient's scan may "
@@ -73,14 +76,47 @@ def _case_of(path: Path) -> Path | None:
     return next((p for p in path.resolve().parents if (p / CARD_FILE).is_file()), None)
 
 
+def _read(case: Path, names: Sequence[str]) -> sitk.Image | None:
+    """One image of a case, whatever it is called there."""
+    files = (case / "study" / name for name in names)
+    return next((read_image(file) for file in files if file.is_file()), None)
+
+
+def _second_moved(study: Study) -> bool:
+    """Whether the second image lies elsewhere than its file says."""
+    if study.second is None or study.second_source is None:
+        return False
+    with suppress(UserError):  # it meets the first only where it was moved to
+        there = study.moved(np.eye(4)).second
+        if there is not None:
+            apart = float(np.abs(there.array - study.second.array).max())
+            return apart > _REREAD * float(np.ptp(study.second_source.array))
+    return True
+
+
+def _check_pair(
+    reference: Reference, first: sitk.Image | None, second: sitk.Image | None, moved: bool
+) -> None:
+    """Of the second image's series a contour is only where that image was never moved."""
+    firsts, seconds = ([] if image is None else [image] for image in (first, second))
+    if not moved:
+        _check(reference, [*firsts, *seconds])
+        return
+    try:
+        _check(reference, firsts)
+    except UserError as error:
+        if max(_shares(reference, seconds), default=0.0) >= _SAME:
+            raise UserError(
+                "The DICOM series is the second image, which was moved to lie on the first: the "
+                "contour would lie elsewhere in it. Choose the series of the image that was drawn "
+                "on."
+            ) from error
+        raise
+
+
 def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
-    modality = str(reference.first.get("Modality", ""))
-    voxels = sitk.GetArrayFromImage(read_stack(reference.stack, modality, "The DICOM series"))
-    shares: list[float] = []
-    for image in drawn_on:
-        with suppress(UserError):  # on another grid
-            placed = sitk.GetArrayFromImage(reference.place(image, "The image"))
-            shares.append(_share(voxels, placed))
+    """Refuse a series that is none of these images."""
+    shares = _shares(reference, drawn_on)
     if not shares:
         raise UserError(
             "The image that was contoured is on another grid than the DICOM series. Choose the "
@@ -92,6 +128,18 @@ def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
             f"{100 * (1 - max(shares)):.0f} % of them differ. It may be of another patient, phase "
             "or reconstruction. Choose the series that was contoured."
         )
+
+
+def _shares(reference: Reference, drawn_on: Sequence[sitk.Image]) -> list[float]:
+    """Share of the series' voxels that each image has, of those that lie on its grid."""
+    modality = str(reference.first.get("Modality", ""))
+    voxels = sitk.GetArrayFromImage(read_stack(reference.stack, modality, "The DICOM series"))
+    shares: list[float] = []
+    for image in drawn_on:
+        with suppress(UserError):  # on another grid
+            placed = sitk.GetArrayFromImage(reference.place(image, "The image"))
+            shares.append(_share(voxels, placed))
+    return shares
 
 
 def _share(one: np.ndarray, other: np.ndarray) -> float:

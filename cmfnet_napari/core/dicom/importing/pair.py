@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 
 from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.modality import MODALITIES, Modalities
+from cmfnet_napari.core.images.modality import MODALITIES
 from cmfnet_napari.core.images.series.scan_result import ImageSeries, Scan
 
+Pair = tuple[ImageSeries, ImageSeries]
+
 _FEW_SLICES = 6  # fewer are a scout
-_PAIRS: tuple[Modalities, ...] = ("CT", "MR"), ("CT", "PT"), ("MR", "MR")
 
 
 def propose(found: Scan) -> tuple[ImageSeries | None, ImageSeries | None]:
     """Propose the images to open: a CT and an MR, if there are both, else what there is.
 
     Of one patient, readable, in one frame of reference and at one place, if there are such; then
-    those with most slices. A CT goes with an MR, else with a PET; without a CT, two MR go together
-    that share their frame of reference, as sequences of one examination do. One image is enough.
+    those with most slices. Without an MR, a PET in the frame of reference of the CT with most
+    slices goes with it; without a CT, two MR go together that share their frame of reference, as
+    sequences of one examination do. One image is enough.
     """
-    kinds = {
-        kind: [i for i in found.images if i.origin.modality == kind and not i.stack.problem]
+    cts, mrs, pets = (
+        [i for i in found.images if i.origin.modality == kind and not i.stack.problem]
         for kind in MODALITIES
-    }
-    for first, second in _PAIRS:
-        pairs = [
-            (one, other)
-            for one, other in product(kinds[first], kinds[second])
-            if one.origin.patient == other.origin.patient and _go_together(one, other)
-        ]
-        if pairs:
-            return max(pairs, key=_merit)
-    every = next((images for images in kinds.values() if images), [])
-    return max(every, key=_size, default=None), None
+    )
+    if pair := _best(_of_one_patient(cts, mrs)):
+        return pair
+    if cts:
+        drawn_on = max(cts, key=_size)  # what a PET shares a frame with decides nothing
+        pairs = _of_one_patient([drawn_on], pets)
+        return _best([pair for pair in pairs if same_frame(*pair)]) or (drawn_on, None)
+    if pair := _best([pair for pair in _of_one_patient(mrs, mrs) if _two_sequences(*pair)]):
+        return pair
+    return max(mrs or pets, key=_size, default=None), None
 
 
-def _go_together(one: ImageSeries, other: ImageSeries) -> bool:
-    """Two images of one kind do where they are two series of one frame of reference."""
-    if one.origin.modality != other.origin.modality:
-        return True
+def _of_one_patient(firsts: Sequence[ImageSeries], seconds: Sequence[ImageSeries]) -> list[Pair]:
+    pairs = product(firsts, seconds)
+    return [(one, other) for one, other in pairs if one.origin.patient == other.origin.patient]
+
+
+def _best(pairs: Sequence[Pair]) -> Pair | None:
+    return max(pairs, key=_merit, default=None)
+
+
+def _two_sequences(one: ImageSeries, other: ImageSeries) -> bool:
+    """Whether two MR are two series of one frame of reference, the larger one first."""
     whole = min(_size(one), _size(other)) >= _FEW_SLICES
     apart = one.origin.uid != other.origin.uid and _size(one) >= _size(other)
     return whole and apart and same_frame(one, other)
@@ -52,7 +61,7 @@ def same_frame(first: ImageSeries, second: ImageSeries) -> bool:
     return bool(first.origin.frame_uid) and first.origin.frame_uid == second.origin.frame_uid
 
 
-def _merit(pair: tuple[ImageSeries, ImageSeries]) -> tuple[float, ...]:
+def _merit(pair: Pair) -> tuple[float, ...]:
     one, other = pair
     together = same_frame(one, other)
     overlap = _overlap(one.stack.grid, other.stack.grid) if together else 0.0
