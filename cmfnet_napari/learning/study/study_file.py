@@ -221,17 +221,21 @@ def _stroke_problems(rows: Sequence[Row], jobs: Sequence[Job]) -> Iterator[str]:
         yield f"{list_names(methods)} reads strokes (stroke_maps), but {list_names(bare)} has none"
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML whose settings have one value each."""
+def _one_value_each(loader: Any, node: Any) -> dict[Any, Any]:
+    """A mapping of YAML; a name that is there twice is an error."""
+    names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+    if twice := [name for name, count in names.items() if count > 1]:
+        line = node.start_mark.line + 1
+        raise ValueError(f"{twice[0]} is there twice in what begins at line {line}")
+    loader.flatten_mapping(node)  # <<
+    return {
+        loader.construct_object(key, deep=True): loader.construct_object(value, deep=True)
+        for key, value in node.value
+    }
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """As in `SafeLoader`, but a name that is there twice is an error."""
-        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        if twice := [name for name, count in names.items() if count > 1]:
-            line = node.start_mark.line + 1
-            raise ValueError(f"{twice[0]} is there twice in what begins at line {line}")
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+
+_Loader: Any = type("_Loader", (yaml.SafeLoader,), {})
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _one_value_each)
 
 
 def _parse(path: Path) -> StudyFile:

@@ -111,7 +111,7 @@ def test_what_is_wrong_is_named_before_anything_runs(names, old, new, words):
 
 def test_a_patient_in_two_folds_is_named(names):
     cohort = names / "cohort.csv"
-    lines = cohort.read_text().splitlines()
+    lines = cohort.read_text(encoding="utf-8").splitlines()
     lines = [lines[0] + ",split", lines[1] + ",1", lines[2].replace("P2", "P1") + ",2"]
     cohort.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match=r"P1 is in split 1 .* and in split 2"):
@@ -164,7 +164,7 @@ def test_a_folder_of_another_study_is_refused(names, monkeypatch):
         run_study(written(names, TINY.replace("steps: 2", "steps: 3")), out)
     with pytest.raises(UserError, match="jobs 1 to 3, no job 4"):
         run_study(written(names), out, number=4)
-    plan = json.loads((out / "study.json").read_text())
+    plan = json.loads((out / "study.json").read_text(encoding="utf-8"))
     plan["jobs"]["pce-0"]["width"] = 4
     (out / "study.json").write_text(json.dumps(plan))
     with pytest.raises(UserError, match=r"the numbers of pce \(width 4 instead of 2\) differ"):
@@ -175,7 +175,7 @@ def test_a_study_from_before_a_setting_goes_on(names, monkeypatch):
     monkeypatch.setattr(running, "train", lambda *_, **__: None)
     out, path = names / "out", written(names)
     run_study(path, out)
-    plan = json.loads((out / "study.json").read_text())
+    plan = json.loads((out / "study.json").read_text(encoding="utf-8"))
     del plan["data"]
     for config in plan["jobs"].values():
         del config["similarity"]
@@ -193,7 +193,7 @@ def test_other_data_is_refused_before_anything_runs(names, monkeypatch):
         run_study(path, out)
     (names / "mask2.nii.gz").write_bytes(b"")
     assert run_study(path, out) is None
-    cohort.write_text(cohort.read_text().replace("P2,", "P3,"))
+    cohort.write_text(cohort.read_text(encoding="utf-8").replace("P2,", "P3,"))
     with pytest.raises(UserError, match="another study: the patients differ"):
         run_study(path, out)
 
@@ -223,7 +223,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, mo
     rows = table(out / "results.csv")
     assert [row["method"] for row in rows] == ["pce"] * 4 + ["lambda 0"] * 4 + ["lambda 0.2"] * 4
     assert sorted(row["case"] for row in rows[:4]) == ["P1", "P2", "P3", "P4"]
-    text = (out / "table.md").read_text()
+    text = (out / "table.md").read_text(encoding="utf-8")
     dsc = [float(row["dsc"]) for row in rows[:4]]
     assert f"{np.mean(dsc):.3f} ± {np.std(dsc, ddof=1):.3f}" in text
     assert "- pce less lambda 0, dsc: " in text
@@ -280,12 +280,12 @@ def test_scores_that_one_method_lacks_are_not_paired_but_counted(names):
     assert first == {"P1": pytest.approx(0.8), "P2": pytest.approx(0.6)}
     assert second == {"P1": pytest.approx(0.6), "P2": pytest.approx(0.5)}
     study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[dsc]"))).study
-    text = write_tables(study, known, names).read_text()
+    text = write_tables(study, known, names).read_text(encoding="utf-8")
     assert "| pce | 0.550 ± 0.071 |" in text
     assert "| lambda 0 | 0.550 ± 0.071 (1 undefined) |" in text
     assert "**" not in text
     assert "- pce less lambda 0, dsc: +0.150" in text
-    alike = write_tables(study, [known[0], known[2], known[2]], names).read_text()
+    alike = write_tables(study, [known[0], known[2], known[2]], names).read_text(encoding="utf-8")
     assert "| pce | **0.550 ± 0.071** |" in alike
 
 
@@ -315,5 +315,8 @@ def test_the_studies_of_the_paper_are_right(path, names):
 
 
 def test_all_rivals_are_in_the_studies(names):
-    studies = [yaml.safe_load(path.read_text()) for path in STUDIES.glob("small-table-*.yaml")]
+    studies = [
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in STUDIES.glob("small-table-*.yaml")
+    ]
     assert {entry["method"] for study in studies for entry in study["methods"]} >= set(METHODS)
