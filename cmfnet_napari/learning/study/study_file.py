@@ -227,11 +227,8 @@ def _one_value_each(loader: Any, node: Any) -> dict[Any, Any]:
     if twice := [name for name, count in names.items() if count > 1]:
         line = node.start_mark.line + 1
         raise ValueError(f"{twice[0]} is there twice in what begins at line {line}")
-    loader.flatten_mapping(node)  # <<
-    return {
-        loader.construct_object(key, deep=True): loader.construct_object(value, deep=True)
-        for key, value in node.value
-    }
+    mapping: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return mapping
 
 
 _Loader: Any = type("_Loader", (yaml.SafeLoader,), {})

@@ -49,6 +49,15 @@ def make_trainer(config, classes=4):
     return Trainer(network, classes, config, fabric, RivalLoss(config))
 
 
+def test_what_batch_normalisation_saw_goes_into_the_averaged_network():
+    trainer = make_trainer(small("densenet", average=0.9))
+    trainer.step(make_batch(), 0.0)
+    seen = dict(trainer.model.named_buffers())
+    assert any(name.endswith("running_mean") and mean.any() for name, mean in seen.items())
+    for name, kept in trainer.averaged.named_buffers():
+        assert torch.equal(kept, seen[name]), name
+
+
 def ask(config, batch, outputs, teacher=None, progress=0.5):
     loss = RivalLoss(config)
     return loss.terms(outputs, batch, loss.counts(batch, 4), teacher, progress)

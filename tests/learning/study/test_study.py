@@ -96,6 +96,7 @@ def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
         ("title:", "title: [", "is no YAML"),
         ("title: Two methods", "title: 2026-13-45", "is no YAML: month must be in 1..12"),
         ("steps: 2", "steps: 2\nsteps: 3", "steps is there twice"),
+        ("steps: 2", "steps: 2\n[a]: 3", "is no YAML: .*unhashable"),
         ("method: pce", "method: pce, settings: {method: tv}", "Method pce, method: .*not perm"),
         ("method: pce", "method: pce, settings: {ce_weight: 0}", "all weights are 0; set one of"),
     ],
