@@ -5,12 +5,11 @@ A CT, or a CT and an MR, are called so, as in cases of earlier versions; others 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import private_folder
+from cmfnet_napari.core.files import hash_file, private_folder
 from cmfnet_napari.core.images.modality import USUAL
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.images.volume import Volume, from_image, read_image, write_image
@@ -33,7 +32,7 @@ def write_study(folder: Path, study: Study) -> dict[str, str]:
     names = _CT_AND_MR if usual(study) else _ANY
     for name, volume in _volumes(study, names).items():
         write_image(volume.image(), images / f"{name}.nrrd")
-    return {path.name: _digest(path) for path in sorted(images.iterdir())}
+    return {path.name: hash_file(path) for path in sorted(images.iterdir())}
 
 
 def usual(study: Study) -> bool:
@@ -70,13 +69,8 @@ def check_images(folder: Path, card: CaseCard) -> None:
         raise _lost(folder, first)
     for name in sorted(there | set(card.images)):
         path = folder / "study" / name
-        if name not in there or _digest(path) != card.images.get(name):
+        if name not in there or hash_file(path) != card.images.get(name):
             raise _others(folder, name)
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lost(folder: Path, name: str) -> UserError:

@@ -13,7 +13,7 @@ from cmfnet_napari.core.fit.config import Config, DropoutAt, Fusion, Normalisati
 from cmfnet_napari.learning.model.blocks import Conv, Stage
 from cmfnet_napari.learning.model.guide import first_scores, map_count
 from cmfnet_napari.learning.model.nearness import MAPS
-from cmfnet_napari.learning.model.network import Network, crop_to, pad_to
+from cmfnet_napari.learning.model.network import Network, crop_to, mean_scores, pad_to
 from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet, stage_channels
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class CmFNet(Network):
         y_ct = self._run(self.ct.decode, ct_features, ct_lead)
         y_mr = self._run(self.mr.decode, mr_features, mr_lead)
         y_mm = (
-            _mean_scores(y_ct, y_mr)
+            mean_scores([y_ct, y_mr])
             if self.mm is None
             else self._run(self.mm, ct_features, mr_features)
         )
@@ -212,12 +212,6 @@ def _maps(config: Config, classes: int) -> int:
 
 def _with_maps(image: Tensor, maps: Tensor | None) -> Tensor:
     return image if maps is None or not maps.shape[1] else torch.cat([image, maps], dim=1)
-
-
-def _mean_scores(a: Tensor, b: Tensor) -> Tensor:
-    """Scores whose probabilities are the mean of those of two branches."""
-    logs = torch.stack([a.float().log_softmax(dim=1), b.float().log_softmax(dim=1)])
-    return logs.logsumexp(dim=0)
 
 
 def _pad(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,11 @@ def pad_to(x: Tensor, multiple: int, least_x: int) -> Tensor:
         return x
     z, y, x_ = missing
     return functional.pad(x, (0, x_, 0, y, 0, z), mode="replicate")
+
+
+def mean_scores(answers: Sequence[Tensor]) -> Tensor:
+    """Scores whose probabilities are the mean of those of several answers (B, classes, z, y, x)."""
+    return torch.stack([scores.float().log_softmax(dim=1) for scores in answers]).logsumexp(dim=0)
 
 
 def crop_to(x: Tensor, size: torch.Size) -> Tensor:

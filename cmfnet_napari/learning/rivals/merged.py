@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cmfnet_napari.core.fit.config import DropoutAt, Normalisation
-from cmfnet_napari.learning.model.network import Network, crop_to, pad_to
+from cmfnet_napari.learning.model.network import Network, crop_to, mean_scores, pad_to
 from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet
 
 STAGES = 4  # of the V-Net: the paper does not say; MR4 is the one with its four resolutions
@@ -77,9 +77,8 @@ class DualVNet(Network):
         return tuple(crop_to(answer, ct.shape[2:]) for answer in scores)
 
     def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Log of the mean of both answers' probabilities."""
-        answers = torch.stack([scores.float().log_softmax(dim=1) for scores in self(ct, mr)])
-        return answers.logsumexp(dim=0)
+        """The mean of both answers."""
+        return mean_scores(self(ct, mr))
 
 
 def _padded(ct: Tensor, mr: Tensor, multiple: int) -> Tensor:

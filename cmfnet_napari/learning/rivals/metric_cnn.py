@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cmfnet_napari.core.fit.config import DropoutAt, Normalisation
 from cmfnet_napari.core.strokes.scribbles import IGNORE
-from cmfnet_napari.learning.model.network import Network, crop_to, pad_to
+from cmfnet_napari.learning.model.network import Network, crop_to, mean_scores, pad_to
 from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, VNet
 
 STAGES = 3
@@ -61,10 +61,8 @@ class MetricCNN(Network):
         return (*answers, *embedded)
 
     def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Log of the mean of both networks' probabilities."""
-        scores = self(ct, mr)[:2]
-        logs = torch.stack([answer.float().log_softmax(dim=1) for answer in scores])
-        return logs.logsumexp(dim=0)
+        """The mean of both networks."""
+        return mean_scores(self(ct, mr)[:2])
 
 
 def similarity_error(first: Tensor, second: Tensor, targets: Tensor) -> Tensor:

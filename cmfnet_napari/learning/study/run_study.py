@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
+from cmfnet_napari.core.files import JsonObject, hash_file, new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import changed_settings
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
@@ -136,18 +136,13 @@ def _hash(path: Path | None) -> str:
         return ""
     try:
         if not path.is_dir():
-            return _hash_file(path)
+            return hash_file(path)
         files = sorted(file for file in path.rglob("*") if file.is_file())
-        return hashlib.sha256("".join(map(_hash_file, files)).encode()).hexdigest()
+        return hashlib.sha256("".join(map(hash_file, files)).encode()).hexdigest()
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}). Check its permissions."
         ) from error
-
-
-def _hash_file(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _begin(
