@@ -11,7 +11,7 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.model_card import model_path, read_card
 
 PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
-EVENTS_FILE, STATE_FILE, LOCK_FILE = "events.jsonl", "state.pt", "fit.lock"
+EVENTS_FILE, STATE_FILE = "events.jsonl", "state.pt"
 
 
 @dataclass(frozen=True)
