@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,13 +147,13 @@ def _slurm(workers: Workers, jobs: int) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        from dask_jobqueue.slurm import SLURMCluster
+        kind = import_module("dask_jobqueue.slurm").SLURMCluster
     except ImportError:
         raise UserError(
             'SLURM needs a package more. Install it with: pip install "cmfnet-napari[slurm]"'
         ) from None
     count = workers.at_once or jobs
-    with _submitting(SLURMCluster, workers) as cluster:
+    with _submitting(kind, workers) as cluster:
         cluster.adapt(minimum_jobs=0, maximum_jobs=min(count, jobs))  # another for one that is lost
         with Client(cluster, set_as_default=False) as client:
             yield client

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -59,8 +60,12 @@ def kill_at(line, out, steps):
     while sum(map(steps_logged, folds_of(out))) < steps and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert workers
+    assert not alive
 
 
 @pytest.fixture(scope="module")
