@@ -12,8 +12,7 @@ from cmfnet_napari.core.contours.added_path import added_path
 from cmfnet_napari.core.contours.components import class_name, volumes_ml
 from cmfnet_napari.core.geometry.boxes import bounding_box
 from cmfnet_napari.core.images.grid import Grid
-
-PAUSE_S = 60.0  # who edits nothing for so long does something else
+from cmfnet_napari.core.strokes.time_spent import time_spent
 
 
 @dataclass(frozen=True)
@@ -113,10 +112,3 @@ def _paths_mm(model: Labels, record: Labels, grid: Grid, names: Sequence[str]) -
         name: added_path(before == code, after == code, grid.spacing).added
         for code, name in enumerate(names, start=1)
     }
-
-
-def time_spent(times: Iterable[float], pause: float = PAUSE_S) -> float:
-    """Seconds between moments that follow each other within a pause; the first counts none."""
-    moments = np.array(sorted(times))
-    gaps = np.diff(moments)
-    return float(gaps[gaps <= pause].sum())

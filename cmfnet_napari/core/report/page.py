@@ -106,6 +106,8 @@ def report_lines(facts: ReportFacts) -> list[str]:
     lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
     if facts.hand:
         lines += ["", "Changed by hand", *_wrapped(facts.hand.sentence)]
+    if facts.effort.sentences:
+        lines += ["", "Effort", *(line for one in facts.effort.sentences for line in _wrapped(one))]
     lines += ["", "Agreement with the strokes"]
     lines += [f"  all strokes: {_percent(facts.strokes)}"]
     lines += [f"  strokes while held out: {_percent(facts.held_out)}"]

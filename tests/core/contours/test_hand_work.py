@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.contours.hand_work import HandWork, hand_work, time_spent
+from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.strokes.time_spent import time_spent
 
 GRID = Grid((4, 8, 9), (3.0, 0.5, 1.5), (0.0, 0.0, 0.0))  # 2.25 µl a voxel
 
