@@ -302,7 +302,7 @@ def fit(
     strokes = _strokes(scribbles, study)
     config = config or make_config(base=base)
     if base is not None:
-        _say_other_images(base, study)
+        _say_outside_card(base, study)
     run = run_folder(Path(out))
     hooks = Hooks()
     hooks.emit = on_event or hooks.emit
@@ -366,7 +366,7 @@ def predict(
     from cmfnet_napari.learning.predict.predictor import predict_study
 
     network, card = load_model(model, pick_device(device))
-    _say_other_images(model, study)
+    _say_outside_card(model, study)
     memory = None if memory_gib is None else memory_gib * 2**30
     given = run_scribbles(model, card, study) if scribbles is None else scribbles
     strokes = None if given is None else _strokes(given, study)
@@ -635,13 +635,18 @@ def export_as(
     return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
 
 
-def _say_other_images(model: str | Path, study: Study) -> None:
-    """Warn that a model was taught on other images than a study has."""
+def _say_outside_card(model: str | Path, study: Study) -> None:
+    """Warn where a patient is outside of what a model's card says."""
     from cmfnet_napari.core.errors import say
-    from cmfnet_napari.core.fit.model_card import model_name, read_card, taught_otherwise
+    from cmfnet_napari.core.fit.card_scope import outside_card
+    from cmfnet_napari.core.fit.card_sections import read_full_card
 
-    if words := taught_otherwise(read_card(model), model_name(model), study.kinds):
-        say(words)
+    try:
+        sentences = outside_card(read_full_card(model), study)
+    except UserError as error:  # of the card alone: whether the model can be used is asked next
+        sentences = [str(error)]
+    for sentence in sentences:
+        say(sentence)
 
 
 def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a case has cost, from its journal and the moments at which it was open; the audit of many."""
+"""What a case has cost, from its journal and the moments at which it was open; many audited."""
 
 from __future__ import annotations
 
