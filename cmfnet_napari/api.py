@@ -585,9 +585,9 @@ def run_folder(out: Path) -> Path:
         It holds something else, or cannot be made.
     """
     from cmfnet_napari.core.files import new_folder
-    from cmfnet_napari.core.fit.runs import LOCK_FILE, STATE_FILE
+    from cmfnet_napari.core.fit.runs import STATE_FILE
 
-    return out if (out / STATE_FILE).exists() else new_folder(out, but=(LOCK_FILE,))
+    return out if (out / STATE_FILE).exists() else new_folder(out)
 
 
 def export_as(

@@ -13,8 +13,7 @@ from cmfnet_napari.core.fit.config import PRESETS
 from cmfnet_napari.core.fit.model_card import model_path, read_card
 
 PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
-CONFIG_FILE, EVENTS_FILE = "config.json", "events.jsonl"
-STATE_FILE, LOCK_FILE = "state.pt", "fit.lock"
+CONFIG_FILE, EVENTS_FILE, STATE_FILE = "config.json", "events.jsonl", "state.pt"
 
 
 @dataclass(frozen=True)

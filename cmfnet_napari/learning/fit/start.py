@@ -20,7 +20,8 @@ from cmfnet_napari.core.fit.model_card import (
     read_card,
     with_network,
 )
-from cmfnet_napari.core.fit.runs import LOCK_FILE, STATE_FILE
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.learning.engine.state import (
@@ -31,10 +32,10 @@ from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import FitLoop
 from cmfnet_napari.learning.fit.output import Report
 from cmfnet_napari.learning.fit.reading import Reading
-from cmfnet_napari.learning.fit.run_folder import RunFolder, alone
+from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.model.checkpoint import load_model
 
-_NOT_OURS = LOCK_FILE, RUN_CLASSES  # what may lie in a run's folder before its fit
+_NOT_OURS = (RUN_CLASSES,)  # what may lie in a run's folder before its fit
 
 
 def fit(
