@@ -119,7 +119,7 @@ def test_an_audit_of_all_cases_names_nobody(case, tmp_path, study):
     command = [sys.executable, "-m", "cmfnet_napari", "audit", "--cases", tmp_path / "cases"]
     done = subprocess.run(
         [*map(str, command), "--out", str(tmp_path / "audit"), "--json"],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, encoding="utf-8", timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])

@@ -166,7 +166,7 @@ def test_describe_writes_a_card(model, tmp_path):
 
     def describe(*words):
         command = [sys.executable, "-m", "cmfnet_napari", "describe", str(model), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
 
     said = describe("--card", "json")
     assert json.loads(said.stdout)["population"] == "Adults."
