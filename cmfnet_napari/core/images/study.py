@@ -286,8 +286,8 @@ def study_from_images(
         What they are; see `find_modalities`.
     """
     one, other = find_modalities(first, second, modalities)
-    said = {"unit": unit_of(first, one), "weighting": weighting_of(first)}
-    volume = replace(from_image(turn(first), one), **said)
+    unit, weighting = unit_of(first, one), weighting_of(first)
+    volume = replace(from_image(turn(first), one), unit=unit, weighting=weighting)
     if second is None:
         return Study(volume, None, None, Grid.from_image(first))
     source = from_image(second, other)
