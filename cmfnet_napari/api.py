@@ -509,7 +509,7 @@ def export_rtstruct(
     study : Study, optional
         The patient; needed for an array. Its voxels must be those of the series.
     names : sequence of str
-        Name of the structure, one a class that occurs; by default GTV, or GTV 1, GTV 2, …
+        Name of the structure, one a class that occurs; by default GTV, or GTV1, GTV2, …
     types : sequence of str
         GTV, CTV, PTV, ORGAN, AVOIDANCE or EXTERNAL: one a class, or one for all; by default GTV.
     model : str

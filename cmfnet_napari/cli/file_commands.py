@@ -21,6 +21,7 @@ from cmfnet_napari.cli.options import (
     print_result,
 )
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.privacy import printable
 
 
 def evaluate(
@@ -159,6 +160,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
+    from cmfnet_napari.core.dicom.export.formats import FORMATS
+    from cmfnet_napari.core.dicom.export.roi import ROI_TYPES
+    from cmfnet_napari.core.nomenclature.propose import remark
     from cmfnet_napari.core.review.case_contour import superseded
 
     if superseded(segmentation):
@@ -181,6 +185,12 @@ def export(
         overwrite=overwrite,
         drawn_on=image,
     )
+    if FORMATS[kind].dicom:
+        kinds = [one.upper() for one in type_ or ROI_TYPES[:1]]
+        kinds *= len(receipt.lines) // len(kinds)
+        for structure, roi_type in zip(receipt.lines, kinds, strict=True):
+            if said := remark(structure.name, roi_type):
+                print(f"cmfnet: note: {printable(said)}", file=sys.stderr)
     print_result({"written": str(out), **receipt.as_dict()}, as_json)
 
 
