@@ -29,14 +29,14 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
-from cmfnet_napari.core.fit.runs import EVENTS_FILE
+from cmfnet_napari.core.fit.runs import CONFIG_FILE, EVENTS_FILE
 from cmfnet_napari.core.images.study import Study, save_labels
 from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.predict.prediction import Prediction
 
-CONFIG_FILE, PREVIEW_FILE, SCRIBBLES_FILE = "config.json", "preview.npy", "scribbles.nii.gz"
+PREVIEW_FILE, SCRIBBLES_FILE = "preview.npy", "scribbles.nii.gz"
 DISAGREEMENT_FILE = "disagreement.nii.gz"
 
 
@@ -65,9 +65,10 @@ class RunFolder:
         """Path of a file of the run as events name it."""
         return (self.folder / name).relative_to(self.root).as_posix()
 
-    def freeze(self, config: Config, study: Study, scribbles: Codes) -> None:
-        """Write what the run is made from: configuration, hashes of study and scribbles."""
-        write_json(self.folder / CONFIG_FILE, _ingredients(config, study, scribbles))
+    def freeze(self, config: Config, study: Study, scribbles: Codes, base: str = "") -> None:
+        """Write what the run is made from: configuration, hashes of study and scribbles, model."""
+        made_from = _ingredients(config, study, scribbles)
+        write_json(self.folder / CONFIG_FILE, made_from | {"base": base})
 
     def check_same(self, config: Config, study: Study, scribbles: Codes) -> None:
         """Check that the run was made from these.

@@ -15,6 +15,7 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, parse_config, stored
 from cmfnet_napari.core.fit.model_card import (
     check_base,
+    known_name,
     model_name,
     read_card,
     with_network,
@@ -121,7 +122,8 @@ def fit(
         if base is not None:
             work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
             work.from_base = True
-        work.report.write(lambda: work.run.freeze(config, study, scribbles))
+        called = "" if base is None else known_name(base)
+        work.report.write(lambda: work.run.freeze(config, study, scribbles, called))
         return work.go()
 
 
@@ -138,7 +140,8 @@ def _read(
     with alone(run.folder):
         new_folder(run.folder, but=_NOT_OURS)
         reading, report = Reading(study, run, base, device, names), Report(run, hooks)
-        report.write(lambda: run.freeze(read_card(base).config, study, scribbles))
+        config = read_card(base).config
+        report.write(lambda: run.freeze(config, study, scribbles, known_name(base)))
         report.tell(reading.started())
         return reading.read(scribbles, hooks)
 
