@@ -15,7 +15,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cmfnet_napari.cli import clinic, file_commands, fitting, teaching, window
+from cmfnet_napari.cli import clinic, cohorts, file_commands, fitting, teaching, window
 from cmfnet_napari.cli.pacs import pacs
 from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.privacy import printable
@@ -32,8 +32,9 @@ app.add_typer(pacs, name="pacs")
 app.command()(window.demo)
 app.command("open")(window.open_)
 app.command()(fitting.fit)
-app.command()(fitting.train)
-app.command()(fitting.study)
+app.command()(cohorts.train)
+app.command()(cohorts.study)
+app.command()(cohorts.batch)
 app.command()(teaching.material)
 app.command()(teaching.pretrain)
 app.command()(fitting.describe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cmfnet_napari.core.contours.metrics import MEASURES
 from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.fit.config import setting_problem
+from cmfnet_napari.core.words import file_name
 from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_cohort
 from cmfnet_napari.learning.cohort.plan import Split, make_splits
 from cmfnet_napari.learning.rivals.settings import MethodConfig, method_config
@@ -297,13 +297,8 @@ def _jobs(study: StudyFile) -> Iterator[Job]:
                 raise UserError(f"Method {name}: {taken} is the study's, the same for all.")
         for seed in study.seeds:
             config = method_config(entry.method, **{**settings, **budget, "seed": seed})
-            yield Job(name, seed, f"{plain(name)}-{seed}", config)
+            yield Job(name, seed, f"{file_name(name)}-{seed}", config)
 
 
 GPU_FOLDER = "gpu"  # below the study's
 MAX_STEPS = 10_000_000  # where minutes end a training
-
-
-def plain(name: str) -> str:
-    """A name that can be a folder's or a file's."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "method"

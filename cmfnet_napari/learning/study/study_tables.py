@@ -15,12 +15,12 @@ from cmfnet_napari.core.arrays import Doubles
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
-from cmfnet_napari.core.words import cell
+from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result
 from cmfnet_napari.learning.cohort.split import read_speed
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
-from cmfnet_napari.learning.study.study_file import Job, StudyFile, plain, swept
+from cmfnet_napari.learning.study.study_file import Job, StudyFile, swept
 
 SPEED_TITLE = "Steps a second, judging left out:"
 _RESAMPLED = 10_000  # times, for an interval
@@ -73,7 +73,7 @@ def write_tables(
                 _TITLES[metric]: [_mean(by_name[name]) for name in names]
                 for metric, by_name in scores.items()
             }
-            picture = folder / f"sweep-{plain(entry.title)}.png"
+            picture = folder / f"sweep-{file_name(entry.title)}.png"
             save_sweep(entry.title, entry.sweep.values, means, picture)
     return table
 

@@ -13,12 +13,11 @@ from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.report.method_pictures import make_example
-from cmfnet_napari.learning.cohort import prepared_cases
+from cmfnet_napari.learning.cohort import data_hashes, prepared_cases
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import Result
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
-from cmfnet_napari.learning.study import data_hashes
 from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
