@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractScrollArea, QApplication, QDockWidget, QWidg
 
 from cmfnet_napari.gui.patient.layers import segmentation_layer
 from cmfnet_napari.gui.shared.preferences import preferences
+from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.layouts import MAIN
 from tests.gui.conftest import SHAPE
 
@@ -134,7 +135,7 @@ def nothing_is_cut_at_the_right(dock, qtbot):
     assert bars[3]
 
 
-def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
+def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot, monkeypatch):
     session, viewer = opened.session, opened.session.viewer
     opened.workbench.layouts.show("planes")
     hand.look_at("axial", (5, 10, 8))
@@ -148,6 +149,10 @@ def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
     qtbot.waitUntil(lambda: outlines.points(layer) > 0)
     assert layer.visible
     assert not drawn.visible
+    searched = []
+    monkeypatch.setattr(
+        "napari.layers.labels.labels.get_contours", lambda *a: searched.append(a) or a[0]
+    )
     line = outlines._lines[layer].pos[:, 1::-1]  # y, x
     inside = np.array(grid.translate)[1:] + np.array([(5, 6), (11, 10)]) * grid.spacing[1:]
     half = np.array(grid.spacing[1:]) / 2
@@ -156,10 +161,15 @@ def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
     viewer.dims.set_current_step(0, 9)
     qtbot.waitUntil(lambda: outlines.points(layer) == 0)
     viewer.dims.set_current_step(0, 5)
+    assert not searched  # napari's border of every voxel, which nobody sees
     layer.contour = 0
     qtbot.waitUntil(lambda: drawn.visible)
     assert outlines.points(layer) == 0
     layer.contour = 1
+    outlines.close()  # with our line gone, napari's border is searched for again
+    assert (len(searched), drawn.visible) == (1, True)
+    outlines = grids._overlay.outlines = ContourLines(viewer, grids._main)
+    qtbot.waitUntil(lambda: outlines.points(layer) > 0)
     layer.visible = False
     qtbot.wait(50)
     assert (outlines.points(layer), drawn.visible) == (0, False)
