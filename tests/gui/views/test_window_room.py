@@ -34,22 +34,22 @@ def turn(hand, qtbot, notches, keys=PLAIN, voxel=(5, 10, 8)):
     qtbot.wait(50)
 
 
-def value(view):
-    overlay = view.canvas.overlays.get("cmfnet_value")
-    return "" if overlay is None or not overlay.visible else overlay.text.splitlines()[0]
+def value(words):
+    return "\n".join(words.text("value").splitlines()[:1])
 
 
 def test_the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot):
     session, viewer = opened.session, opened.session.viewer
     hand.look_at("axial", (5, 10, 8))
     zoom, ct = viewer.scene.camera.zoom, session.case.study.first.array
+    words = opened.view_grid._overlay.words
     QTest.mouseMove(hand.canvas, hand.pixel((5, 12, 9)))
-    qtbot.waitUntil(lambda: value(viewer) == f"CT {ct[5, 12, 9]} HU")
+    qtbot.waitUntil(lambda: value(words) == f"CT {ct[5, 12, 9]} HU")
     turn(hand, qtbot, 3)
     assert opened.workbench.navigation.voxel() == (8, 10, 8)
-    qtbot.waitUntil(lambda: value(viewer) == f"CT {ct[8, 12, 9]} HU")
+    qtbot.waitUntil(lambda: value(words) == f"CT {ct[8, 12, 9]} HU")
     hand.press("Left")
-    qtbot.waitUntil(lambda: value(viewer) == f"CT {ct[7, 12, 9]} HU")
+    qtbot.waitUntil(lambda: value(words) == f"CT {ct[7, 12, 9]} HU")
     turn(hand, qtbot, -99)
     assert opened.workbench.navigation.voxel() == (0, 10, 8)
     assert viewer.scene.camera.zoom == zoom
