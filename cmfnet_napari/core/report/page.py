@@ -113,6 +113,8 @@ def report_lines(facts: ReportFacts) -> list[str]:
     lines += [f"  {plane}: {seen} of {all_}" for plane, (seen, all_) in facts.slices.items()]
     lines += ["", "Places to look at"]
     lines += ["  " + ", ".join(f"{facts.places.get(state, 0)} {state}" for state in _STATES)]
+    if facts.sign_off:
+        lines += ["", "Sign-off", *_wrapped(facts.sign_off)]
     lines += ["", "Model", *_wrapped(facts.model), "", "Software"]
     versions = ", ".join(f"{name} {version}" for name, version in facts.software.items())
     return lines + _wrapped(versions)
