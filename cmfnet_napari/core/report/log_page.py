@@ -113,7 +113,7 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 
 def _text_page(title: str, number: int, lines: Sequence[str]) -> Figure:
-    figure = _page(title, f"of {date.today().isoformat()}, page {number}")
+    figure = _page(title, f"Review log of {date.today().isoformat()}, page {number}")
     figure.text(0.07, 0.925, "\n".join(lines), fontsize=8, va="top", parse_math=False)
     return figure
 
@@ -124,7 +124,7 @@ def _picture_page(title: str, readers: Readers) -> Figure:
     differing = np.count_nonzero(first != second, axis=(1, 2))
     shown = sorted(np.argsort(-differing, kind="stable")[:_PICTURES].tolist())
     shown = [z for z in shown if differing[z]] or _middle(second)
-    figure = _page(title, "both readers' contours where they differ most, axial, seen from below")
+    figure = _page(title, "Both readers' contours where they differ most, axial")
     box = bounding_box((first > 0) | (second > 0))
     for place, z in enumerate(shown, start=1):
         axes = figure.add_subplot(3, 2, place)
@@ -140,7 +140,11 @@ def _picture_page(title: str, readers: Readers) -> Figure:
             axes.set_xlim(columns.start * x - _MARGIN_MM, columns.stop * x + _MARGIN_MM)
             axes.set_ylim(rows.stop * y + _MARGIN_MM, rows.start * y - _MARGIN_MM)
         axes.tick_params(labelsize=7)
+        left, right, front, back = view.letters
         axes.set_xlabel("mm", fontsize=7)
+        for letter, x, y in ((left, 0.04, 0.5), (right, 0.96, 0.5), (front, 0.5, 0.95)):
+            axes.text(x, y, letter, transform=axes.transAxes, ha="center", va="center")
+        axes.text(0.5, 0.05, back, transform=axes.transAxes, ha="center", va="center")
     lines = [
         Line2D([], [], color=REFERENCE_COLOR, linestyle="dashed", label=readers.first),
         Line2D([], [], color=class_color(2), label=readers.second),
@@ -170,6 +174,6 @@ def _middle(labels: Labels) -> list[int]:
 def _page(title: str, subtitle: str) -> Figure:
     figure = Figure(figsize=_A4)
     figure.text(0.07, 0.96, title, fontsize=14, weight="bold", parse_math=False)
-    figure.text(0.07, 0.943, f"Review log {subtitle} · without the patient's name", fontsize=9)
+    figure.text(0.07, 0.943, f"{subtitle} · without the patient's name", fontsize=9)
     figure.text(0.07, 0.025, textwrap.fill(_FOOT, 120), fontsize=7, parse_math=False)
     return figure

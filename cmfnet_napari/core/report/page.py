@@ -85,6 +85,9 @@ def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
     axes = right.subplots()
     axes.set_axis_off()
     _table(axes, facts)
+    if facts.sign_off:
+        lines = ["Sign-off", *_wrapped(facts.sign_off)]
+        _write(right, "\n".join(lines), y=0.02, size=9, va="bottom")
 
 
 def _table(axes: Axes, facts: ReportFacts) -> None:
@@ -113,8 +116,6 @@ def report_lines(facts: ReportFacts) -> list[str]:
     lines += [f"  {plane}: {seen} of {all_}" for plane, (seen, all_) in facts.slices.items()]
     lines += ["", "Places to look at"]
     lines += ["  " + ", ".join(f"{facts.places.get(state, 0)} {state}" for state in _STATES)]
-    if facts.sign_off:
-        lines += ["", "Sign-off", *_wrapped(facts.sign_off)]
     lines += ["", "Model", *_wrapped(facts.model), "", "Software"]
     versions = ", ".join(f"{name} {version}" for name, version in facts.software.items())
     return lines + _wrapped(versions)
@@ -139,7 +140,7 @@ def _write(
     y: float = 0.7,
     size: float,
     weight: Literal["normal", "bold"] = "normal",
-    va: Literal["baseline", "top"] = "baseline",
+    va: Literal["baseline", "bottom", "top"] = "baseline",
 ) -> None:
     part.text(
         0.06, y, text, fontsize=size, parse_math=False, wrap=True, weight=weight, va=va
