@@ -15,7 +15,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cmfnet_napari.cli import file_commands, fitting, teaching, window
+from cmfnet_napari.cli import clinic, file_commands, fitting, teaching, window
 from cmfnet_napari.cli.pacs import pacs
 from cmfnet_napari.cli.reviews import review
 from cmfnet_napari.core.errors import DataWarning, UserError
@@ -45,6 +45,7 @@ app.command()(file_commands.report)
 app.command()(file_commands.scribble)
 app.command("import")(file_commands.import_)
 app.command()(file_commands.export)
+app.command()(clinic.audit)
 app.command()(fitting.worker)
 app.command()(window.doctor)
 

@@ -19,6 +19,7 @@ from cmfnet_napari.gui.drawing.reshaping import Reshaping
 from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.key_sheet import SHOW_KEYS
 from cmfnet_napari.gui.last_view import LastView
+from cmfnet_napari.gui.patient.open_time import OpenTime
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.image_placement import ImagePlacement
 from cmfnet_napari.gui.review.log_export import LogExport
@@ -56,6 +57,7 @@ class Workbench(QObject):
         session = Session(viewer)
         super().__init__(session)
         self.session = session
+        self.open_time = OpenTime(session)
         self.result = Result(session)
         self.kept_contour = KeptContour(session, self.result)
         self.training = Training(session, self.result)

@@ -359,6 +359,7 @@ def _write_case(folder: Path, study: Study, registration: Registration | None) -
         grid=study.grid,
         mr_grid=study.second_grid,
         images=images,
+        weightings=study.weightings if any(study.weightings) else (),
         **({} if usual(study) else _kinds(study)),
     )
     write_json(folder / CARD_FILE, card.model_dump(mode="json"))

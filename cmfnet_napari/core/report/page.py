@@ -22,10 +22,10 @@ from cmfnet_napari.core.report.figures import draw_contours
 from cmfnet_napari.core.review.record import State
 from cmfnet_napari.core.words import drawn
 
-_A4 = (8.27, 11.69)  # inches
+A4 = (8.27, 11.69)  # inches
 _MARGIN_MM = 40.0  # around the contour in the pictures
 _MOST_CLASSES = 6  # columns of the table that fit the page
-_DISCLAIMER = (
+DISCLAIMER = (
     "Research software, not a medical device. Nobody has approved it for treatment or diagnosis; "
     "a qualified person must check every contour."
 )
@@ -60,7 +60,7 @@ def save_report(
     UserError
         The file cannot be written.
     """
-    figure = Figure(figsize=_A4, layout="constrained")
+    figure = Figure(figsize=A4, layout="constrained")
     FigureCanvasAgg(figure)
     parts = figure.subfigures(4, 1, squeeze=False, height_ratios=(0.7, 5.6, 4.7, 0.5))
     head, pictures, words, foot = parts.ravel()
@@ -70,7 +70,7 @@ def save_report(
     pictures.set_facecolor("black")
     draw_contours(pictures, study, labels, reference, margin_mm=_MARGIN_MM)
     _write_facts(words, facts)
-    _write(foot, _DISCLAIMER, y=0.6, size=8)
+    _write(foot, DISCLAIMER, y=0.6, size=8)
     info = {"Title": f"Contour of case {facts.case}", "Creator": "cmfnet-napari", "Author": ""}
 
     def write(part: Path) -> None:
@@ -109,6 +109,8 @@ def report_lines(facts: ReportFacts) -> list[str]:
     lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
     if facts.hand:
         lines += ["", "Changed by hand", *_wrapped(facts.hand.sentence)]
+    if facts.effort.sentences:
+        lines += ["", "Effort", *(line for one in facts.effort.sentences for line in _wrapped(one))]
     lines += ["", "Agreement with the strokes"]
     lines += [f"  all strokes: {_percent(facts.strokes)}"]
     lines += [f"  strokes while held out: {_percent(facts.held_out)}"]
