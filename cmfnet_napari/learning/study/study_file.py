@@ -18,7 +18,8 @@ from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_
 from cmfnet_napari.learning.cohort.plan import Split, make_splits
 from cmfnet_napari.learning.rivals.settings import MethodConfig, method_config
 
-_METRICS = tuple(measure.name for measure in MEASURES)
+VOLUME_RATIO = "volume_ratio"  # of the reference: whether a method shrinks contours
+_METRICS = (*(measure.name for measure in MEASURES), VOLUME_RATIO)
 
 
 class _Part(BaseModel):

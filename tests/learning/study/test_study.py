@@ -371,6 +371,31 @@ def test_scores_that_one_method_lacks_are_not_paired_but_counted(names):
     assert "| pce | **0.550 ± 0.071** |" in alike
 
 
+def volumes(method, *pairs):
+    names = [METRICS.index(f"{of}_ml") for of in ("volume", "reference")]
+    results = []
+    for number, pair in enumerate(pairs):
+        row = np.full(len(METRICS), np.nan)
+        row[names] = pair
+        results.append(Result(f"P{number}", "", 1, tuple(row)))
+    return Scored(Job(method, 0, f"{method}-0", method_config("pce")), results)
+
+
+def test_shrunken_contours_are_seen_and_the_volume_nearest_to_the_references_is_best(names):
+    known = [
+        volumes("pce", (60, 100), (5, 10), (1, 0)),
+        volumes("lambda 0", (120, 100), (12, 10), (1, 0)),
+        volumes("lambda 0.2", (90, 100), (8, 10), (1, 0)),
+    ]
+    study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[volume_ratio]"))).study
+    text = write_tables(study, known, names).read_text(encoding="utf-8")
+    assert "| method | Volume ÷ reference |" in text
+    assert "| pce | 0.550 ± 0.071 (1 undefined) |" in text
+    assert "| lambda 0 | <u>1.200 ± 0.000</u> (1 undefined) |" in text
+    assert "| lambda 0.2 | **0.850 ± 0.071** (1 undefined) |" in text
+    assert "- pce less lambda 0, volume_ratio: -0.650" in text
+
+
 def test_an_example_is_the_largest_slice_around_all_contours():
     image = np.arange(3 * 60 * 70, dtype=np.float32).reshape(3, 60, 70)
     reference, other = np.zeros((2, 3, 60, 70), dtype=np.uint8)
