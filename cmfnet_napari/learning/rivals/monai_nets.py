@@ -48,6 +48,9 @@ def unetr(classes: int, width: int, dropout: float, patch: tuple[int, int, int])
     network = UNETR(
         2, classes, patch, width, hidden, 4 * hidden, 12, proj_type="conv", dropout_rate=dropout
     )
+    for name, unused in network.named_parameters():
+        if ".norm_cross_attn." in name:  # of attention to another image, which there is none
+            unused.requires_grad_(False)  # several devices wait for all gradients
     return _Sized(network, patch)
 
 

@@ -346,6 +346,15 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
         train(cohort, tmp_path / "parts", cohort_config("paper", **changes), device="cpu")
 
 
+def test_unetr_is_trained_and_judged_on_windows_of_its_patch(cohort, tmp_path):
+    """It knows patches of one size alone, also where a patient is larger and where it is not."""
+    config = method_config("unetr", width=2, patch=(16, 16, 16), batch=2, steps=2, micro_batch=1)
+    train(cohort, tmp_path / "out", config, folds=2, device="cpu")
+    rows = table(tmp_path / "out" / "results.csv")
+    assert sorted(row["case"] for row in rows) == ["P1", "P2", "P3", "P4"]
+    assert all(np.isfinite(float(row["dsc"])) for row in rows)
+
+
 def test_the_bound_learns_from_masks_and_asks_for_them(cohort, tmp_path):
     config = method_config("masks", width=2, patch=(16, 16, 32), steps=1, batch=1)
     result = train(cohort, tmp_path / "out", config, folds=2, device="cpu")
