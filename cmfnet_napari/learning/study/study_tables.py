@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmfnet_napari.core.arrays import Doubles
+from cmfnet_napari.core.contours.mean_interval import mean_interval
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
@@ -21,7 +21,6 @@ from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.study.study_file import Job, StudyFile, plain, swept
 
-_RESAMPLED = 10_000  # times, for an interval
 _TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "path_mm", "path_share")
 
@@ -120,10 +119,7 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
     cases = sorted(first.keys() & second.keys())
     if len(cases) < 2:
         return None
-    apart: Doubles = np.array([first[case] - second[case] for case in cases])
-    drawn = np.random.default_rng(0).integers(len(apart), size=(_RESAMPLED, len(apart)))
-    low, high = np.percentile(apart[drawn].mean(axis=1), [2.5, 97.5])
-    return Difference(float(apart.mean()), float(low), float(high), len(apart))
+    return Difference(*mean_interval([first[case] - second[case] for case in cases]))
 
 
 def _write_results(scored: Sequence[Scored], path: Path) -> None:
