@@ -13,12 +13,12 @@ _RESAMPLED = 10_000  # times
 
 
 class MeanInterval(NamedTuple):
-    """A mean, its 95 % interval, and over how many."""
+    """A mean over patients, its 95 % interval, and how many they are."""
 
     mean: float
     low: float
     high: float
-    count: int
+    patients: int
 
 
 def mean_interval(values: Sequence[float] | Doubles) -> MeanInterval:

@@ -140,7 +140,7 @@ def _compared(row: Performance, here: MeanInterval) -> str:
     ours = f"{here.mean:.3g} ({here.low:.3g} to {here.high:.3g}) here"
     theirs = f"{row.mean:.3g} ({row.low:.3g} to {row.high:.3g}) on the card"
     said = f"{title}, {row.users} strokes: {ours}, {theirs}: "
-    if here.count < _LEAST:
+    if here.patients < _LEAST:
         return said + "too few patients to say more."
     if here.low <= row.high and row.low <= here.high:
         return said + "they agree as far as so few patients can tell."
@@ -230,7 +230,7 @@ def _others(found: Commissioning, model: str) -> Iterator[str]:
             here = mean_interval(gains)
             yield (
                 f"{model} less {method}: mean DSC {here.mean:+.3f} ({here.low:+.3f} to "
-                f"{here.high:+.3f}, {here.count} contours)."
+                f"{here.high:+.3f}, {here.patients} contours)."
             )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -159,6 +158,6 @@ def _pictures(examples: Sequence[Example]) -> Figure:
     FigureCanvasAgg(figure)
     figure.suptitle("Worst slices: by hand dashed, found solid", fontsize=11, weight="bold")
     fill_with_examples(figure, examples)
-    for axes in np.ravel(figure.axes):
+    for axes in figure.axes:
         axes.yaxis.label.set_fontsize(7)
     return figure

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmfnet_napari.core.contours.mean_interval import mean_interval
+from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
@@ -33,15 +33,6 @@ class Scored(NamedTuple):
 
 
 _Key = tuple[str, int, int, int]  # patient, which of its rows, seed, class
-
-
-class Difference(NamedTuple):
-    """Mean of paired differences over patients, its 95 % interval, and how many there are."""
-
-    mean: float
-    low: float
-    high: float
-    patients: int
 
 
 def write_tables(study: StudyFile, scored: Sequence[Scored], out: Path) -> Path:
@@ -111,7 +102,7 @@ def _by_patient(values: Mapping[_Key, float]) -> dict[str, float]:
     return {case: float(np.mean(each)) for case, each in known.items()}
 
 
-def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference | None:
+def difference(first: Mapping[str, float], second: Mapping[str, float]) -> MeanInterval | None:
     """First less second over the patients that both have; None when there are fewer than two.
 
     The interval is of the percentile bootstrap over patients.
@@ -119,7 +110,7 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
     cases = sorted(first.keys() & second.keys())
     if len(cases) < 2:
         return None
-    return Difference(*mean_interval([first[case] - second[case] for case in cases]))
+    return mean_interval([first[case] - second[case] for case in cases])
 
 
 def _write_results(scored: Sequence[Scored], path: Path) -> None:
