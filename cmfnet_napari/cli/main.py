@@ -17,6 +17,7 @@ import typer
 
 from cmfnet_napari.cli import clinic, file_commands, fitting, teaching, window
 from cmfnet_napari.cli.pacs import pacs
+from cmfnet_napari.cli.reviews import review
 from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.privacy import printable
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 
 app.add_typer(pacs, name="pacs")
+app.add_typer(review, name="review")
 app.command()(window.demo)
 app.command("open")(window.open_)
 app.command()(fitting.fit)

@@ -10,6 +10,7 @@
     strokes.sqlite       the journal
     case.lock            held by the window that writes; in-use.json says who that is
     review.json          slices looked at, decisions about places
+    review-log.jsonl     who looked at what and signed it off; readings/ the contours signed off
     runs/0001-quick/     classes.json, config.json, events.jsonl, model.safetensors, preview.npy,
                          prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz
 

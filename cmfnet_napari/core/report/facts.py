@@ -21,7 +21,9 @@ from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.case_contour import is_case
 from cmfnet_napari.core.review.places import Place, find_places
-from cmfnet_napari.core.review.record import Record, State, slice_digests
+from cmfnet_napari.core.review.record import Record, State, digest, slice_digests
+from cmfnet_napari.core.review.review_log import Entry
+from cmfnet_napari.core.review.standing import standing
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ReportFacts:
         Time, strokes and corrections of the case; nothing where there is none.
     model : str
         The run's name and day, and what it was trained on.
+    sign_off : str
+        Whether it is a draft, reviewed or peer-reviewed, in a sentence; empty without a log.
     software : dict
         Versions that made this report.
     """
@@ -62,6 +66,7 @@ class ReportFacts:
     hand: HandWork = field(default_factory=HandWork)
     effort: Effort = field(default_factory=Effort)
     model: str = "unknown"
+    sign_off: str = ""
     software: dict[str, str] = field(default_factory=software_versions)
 
 
@@ -77,6 +82,7 @@ def gather_facts(
     evaluation: Evaluation | None = None,
     hand: HandWork | None = None,
     case: str = "",
+    log: Sequence[Entry] = (),
 ) -> ReportFacts:
     """Gather what a report says.
 
@@ -102,6 +108,8 @@ def gather_facts(
         What the user has changed of the model's contour.
     case : str, optional
         `Case.key`, where there is a case: a study whose second image was moved has another hash.
+    log : sequence of Entry
+        Of the case's review log.
     """
     record = record or Record()
     digests = slice_digests(labels)
@@ -119,6 +127,7 @@ def gather_facts(
         slices=slices,
         places=dict(states),
         model=_model(run),
+        sign_off=standing(log, digest(labels)).sentence if log else "",
     )
 
 

@@ -85,6 +85,9 @@ def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
     axes = right.subplots()
     axes.set_axis_off()
     _table(axes, facts)
+    if facts.sign_off:
+        lines = ["Sign-off", *_wrapped(facts.sign_off)]
+        _write(right, "\n".join(lines), y=0.02, size=9, va="bottom")
 
 
 def _table(axes: Axes, facts: ReportFacts) -> None:
@@ -139,7 +142,7 @@ def _write(
     y: float = 0.7,
     size: float,
     weight: Literal["normal", "bold"] = "normal",
-    va: Literal["baseline", "top"] = "baseline",
+    va: Literal["baseline", "bottom", "top"] = "baseline",
 ) -> None:
     part.text(
         0.06, y, text, fontsize=size, parse_math=False, wrap=True, weight=weight, va=va

@@ -21,6 +21,7 @@ from cmfnet_napari.core.review.review_log import (
     line_of,
     log_lines,
     log_name,
+    no_log,
 )
 from cmfnet_napari.core.review.signer import End, Signer, is_signed, known_end, own_signer, short
 
@@ -100,18 +101,16 @@ def check_log(folder: Path, against: Sequence[End] = ()) -> LogCheck:
         There is none, or it cannot be read.
     """
     if not (folder / LOG_FILE).exists():
-        raise UserError(
-            f"{folder.name} has no review log: nobody has looked at its contour in this version. "
-            "Cases of earlier versions have none; it begins with the next look, and nothing else "
-            "of the case changes."
-        )
+        raise no_log(folder)
     return check_lines(log_lines(folder), against)
 
 
-def check_lines(lines: Sequence[bytes], against: Sequence[End] = ()) -> LogCheck:
+def check_lines(
+    lines: Sequence[bytes], against: Sequence[End] = (), exported: bool = False
+) -> LogCheck:
     """Check a log line by line; the last one is empty in a file that ends with a line's end.
 
-    Parameters are as in `check_log`.
+    Parameters are as in `check_log`; `exported`: half lines were left out.
     """
     entries: list[Entry] = []
     unread: list[bytes] = []
@@ -122,6 +121,11 @@ def check_lines(lines: Sequence[bytes], against: Sequence[End] = ()) -> LogCheck
         entry, values = _read(line)
         if entry is not None:
             broken = _fault(entry, values, line, entries, unread, number)
+            if not broken and entry.cut and not unread and not exported:
+                broken = (
+                    f"The review log was changed at line {number}: a half line before it was "
+                    "taken out."
+                )
             halves, unread = halves + len(unread), []
         elif _is_half(line):
             unread.append(line)
@@ -178,8 +182,6 @@ def _fault(
     expected = len(entries) + 1
     if unread and entry.cut != hashlib.sha256(b"\n".join(unread)).hexdigest():
         return f"The review log was changed at line {number - len(unread)}: it is no entry."
-    if entry.cut and not unread:
-        return f"{where}: a half line before it was taken out."
     if entry.n != expected:
         return f"{where}: entry {entry.n} stands where entry {expected} belongs."
     if entry.before != (entries[-1].hash if entries else NO_HASH):

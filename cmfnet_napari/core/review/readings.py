@@ -12,22 +12,27 @@ from cmfnet_napari.core.contours.components import class_name, volumes_ml
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, private_folder
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import load_labels, save_labels
+from cmfnet_napari.core.images.study import Study, load_labels, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.record import digest
 from cmfnet_napari.core.review.review_log import Entry
+from cmfnet_napari.core.strokes.class_order import ClassOrder
 
 READINGS = "readings"
 CONTOUR_FILE = "contour.nii.gz"
 
 
-def save_reading(case: Case, labels: Labels) -> str:
+def save_reading(folder: Path, study: Study, order: ClassOrder, labels: Labels) -> str:
     """Keep the contour of a reader with the case; return its folder within the case.
 
     Parameters
     ----------
-    case : Case
-        Open for writing.
+    folder : Path
+        Of the case.
+    study : Study
+        Its images.
+    order : ClassOrder
+        Its classes.
     labels : integer array (z, y, x)
         The contour of record.
 
@@ -36,17 +41,17 @@ def save_reading(case: Case, labels: Labels) -> str:
     UserError
         It cannot be written.
     """
-    readings = case.folder / READINGS
+    readings = folder / READINGS
     try:
         private_folder(readings)
         number = 1 + max((int(p.name) for p in readings.glob("[0-9]" * 4)), default=0)
-        folder = readings / f"{number:04d}"
-        folder.mkdir(mode=0o700)
+        own = readings / f"{number:04d}"
+        own.mkdir(mode=0o700)
     except OSError as error:
         raise UserError("The contour could not be kept with the case.") from error
-    note_classes(folder, case.order)
-    save_labels(labels, case.study, folder / CONTOUR_FILE)
-    return f"{READINGS}/{folder.name}"
+    note_classes(own, order)
+    save_labels(labels, study, own / CONTOUR_FILE)
+    return f"{READINGS}/{own.name}"
 
 
 def reading_file(case: Path, mark: Entry) -> Path:
@@ -63,8 +68,19 @@ def reading_file(case: Path, mark: Entry) -> Path:
     return inside(case, f"{name}/{CONTOUR_FILE}")
 
 
-def load_reading(case: Case, mark: Entry) -> Codes:
-    """The contour as a reader signed it off, uint8 (z, y, x), in the classes there are now.
+def load_reading(case: Case, mark: Entry, order: ClassOrder) -> Codes:
+    """The contour as a reader signed it off, uint8 (z, y, x).
+
+    It reads files alone, so that any thread may ask.
+
+    Parameters
+    ----------
+    case : Case
+        Open.
+    mark : Entry
+        Of its log.
+    order : ClassOrder
+        The classes there are now, which the contour is read in.
 
     Raises
     ------
@@ -78,7 +94,7 @@ def load_reading(case: Case, mark: Entry) -> Codes:
             f"{path.parent.name}/{path.name} of the case is not the contour that {mark.who} signed "
             f"off on {mark.moment}: it was changed since."
         )
-    return translated(labels, case.run_table(path.parent))
+    return translated(labels, order.labels(case.run_numbers(path.parent)))
 
 
 def reader_difference(

@@ -159,12 +159,12 @@ class ReviewLog:
         """
         if not self.entries:
             return
+        last = self.entries[-1]  # another thread may go on
         try:
             with open(self._path, "rb+") as file:
                 os.fsync(file.fileno())
         except OSError as error:
             raise UserError(f"{LOG_FILE} could not be written.") from error
-        last = self.entries[-1]
         remember_end(self.name, End(last.n, last.hash))
 
     def _write(self, what: What, detail: JsonObject, contour: str = "", reader: str = "") -> Entry:
@@ -225,6 +225,15 @@ def read_entries(folder: Path) -> list[Entry]:
         except ValidationError:
             continue
     return found
+
+
+def no_log(folder: Path) -> UserError:
+    """What to say of a case without a log."""
+    return UserError(
+        f"{folder.name} has no review log: nobody has looked at its contour in this version. Cases "
+        "of earlier versions have none; it begins with the next look, and nothing else of the case "
+        "changes."
+    )
 
 
 def log_lines(folder: Path) -> list[bytes]:
