@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.privacy import account
 from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.core.review.readings import (
     load_reading,
@@ -26,7 +27,6 @@ from cmfnet_napari.core.review.review_log import (
     read_entries,
     reader_name,
 )
-from cmfnet_napari.core.review.signer import account
 from cmfnet_napari.core.review.standing import Standing, first_review, standing, standing_marks
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.result import Result

@@ -16,7 +16,6 @@ from cmfnet_napari.core.report.log_file import (
     export_log,
     read_log,
 )
-from cmfnet_napari.core.review import signer
 from cmfnet_napari.core.review.case_contour import case_stage
 from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.core.review.record import REVIEW_FILE
@@ -39,7 +38,7 @@ def box(where=BOX):
 @pytest.fixture(autouse=True)
 def anna(monkeypatch):
     """The system's user."""
-    monkeypatch.setattr(signer.getpass, "getuser", lambda: "anna")
+    monkeypatch.setattr("getpass.getuser", lambda: "anna")
 
 
 @pytest.fixture
@@ -153,6 +152,9 @@ def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_pat
     shown.close()
 
     case = opened.case.folder
+    log = (case / LOG_FILE).read_text("ascii")
+    assert str(tmp_path) not in log
+    assert tmp_path.name not in log
     stage, entries = case_stage(case)
     assert (stage.stage, len(entries)) == ("peer-reviewed", len(check_log(case).entries))
     numbers = compare_readers(case, tmp_path / "both.nrrd")
