@@ -266,13 +266,22 @@ def test_without_an_account_a_name_is_asked_for_and_a_full_disk_is_said_once(
         sign_off.sign("reviewed")
     with pytest.raises(UserError, match="64 characters"):
         sign_off.read_by("x" * 65)
-    monkeypatch.setattr(
-        "cmfnet_napari.core.review.review_log.append_line",
-        lambda *_: (_ for _ in ()).throw(UserError("The disk is full.")),
-    )
-    look(shown, 1, 2, 3)
-    assert said == ["What is reviewed is not logged: The disk is full."]
-    assert sign_off.entries == []
+    sign_off._account = "anna"
+
+    def full(*_):
+        raise UserError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cmfnet_napari.core.review.review_log.append_line", full)
+        look(shown, 1, 2, 3)
+        assert said == ["What is reviewed is not logged: The disk is full."]
+        sign_off.sign("reviewed")
+        sign_off.sign("reviewed")
+        assert said[1:] == ["The disk is full."] * 2  # whoever signs is told each time
+        assert sign_off.entries == []
+        assert sign_off.standing.stage == "draft"
+    look(shown, 1, 2)  # once there is room
+    assert told(sign_off) == ["began", "looked", "looked"]
 
 
 def test_no_name_gets_into_the_programs_own_log(shown, sign_off, caplog):
