@@ -54,6 +54,13 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change one setting of the preset; repeat"),
 ]
+Scheduler = Annotated[
+    str, typer.Option(help="Where jobs run: local, slurm, or a scheduler such as tcp://host:8786")
+]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(min=1, help="Jobs at once; else two on this machine, where memory allows"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")]
 
 

@@ -13,7 +13,7 @@ from vispy.scene.visuals import Line
 from cmfnet_napari.core.images.region import Region, Values, measure_region
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.views.words import Words
+from cmfnet_napari.gui.views.canvas_words import Words
 
 _COLOR = (0.9, 0.6, 0.9, 1.0)  # neither a class's nor the crosshair's
 _ABOVE_ALL = 1001  # napari numbers its layers from 0

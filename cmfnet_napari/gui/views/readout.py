@@ -11,8 +11,8 @@ from cmfnet_napari.core.geometry.plane import VIEWS, place_text
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.views.canvas_words import Words
 from cmfnet_napari.gui.views.planes import border_letters
-from cmfnet_napari.gui.views.words import Words
 
 _BAR_PIXELS, _BAR_SHARE = 150, 0.3
 _LETTERS = ("RL", "AP", "IS")  # of negative and positive LPS x, y, z

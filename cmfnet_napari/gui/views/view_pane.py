@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, SolidMouse, ViewLinks
+from cmfnet_napari.gui.views.canvas_words import Words
 from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.crosshair import Crosshair
 from cmfnet_napari.gui.views.layouts import Cell
@@ -21,7 +22,6 @@ from cmfnet_napari.gui.views.measures import MeasureMark
 from cmfnet_napari.gui.views.readout import Readout
 from cmfnet_napari.gui.views.solid_letters import SolidLetters
 from cmfnet_napari.gui.views.solid_view import SolidView
-from cmfnet_napari.gui.views.words import Words
 
 
 class Overlay:
