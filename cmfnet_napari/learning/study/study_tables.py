@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmfnet_napari.core.arrays import Doubles
+from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
@@ -23,7 +23,6 @@ from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_cu
 from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
 
 SPEED_TITLE = "Steps a second, judging left out:"
-_RESAMPLED = 10_000  # times, for an interval
 _TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _TITLES[VOLUME_RATIO] = "Volume ÷ reference"
 _LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "path_mm", "path_share")
@@ -37,15 +36,6 @@ class Scored(NamedTuple):
 
 
 _Key = tuple[str, int, int, int]  # patient, which of its rows, seed, class
-
-
-class Difference(NamedTuple):
-    """Mean of paired differences over patients, its 95 % interval, and how many there are."""
-
-    mean: float
-    low: float
-    high: float
-    patients: int
 
 
 def write_tables(
@@ -127,7 +117,7 @@ def _by_patient(values: Mapping[_Key, float]) -> dict[str, float]:
     return {case: float(np.mean(each)) for case, each in known.items()}
 
 
-def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference | None:
+def difference(first: Mapping[str, float], second: Mapping[str, float]) -> MeanInterval | None:
     """First less second over the patients that both have; None when there are fewer than two.
 
     The interval is of the percentile bootstrap over patients.
@@ -135,10 +125,7 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
     cases = sorted(first.keys() & second.keys())
     if len(cases) < 2:
         return None
-    apart: Doubles = np.array([first[case] - second[case] for case in cases])
-    drawn = np.random.default_rng(0).integers(len(apart), size=(_RESAMPLED, len(apart)))
-    low, high = np.percentile(apart[drawn].mean(axis=1), [2.5, 97.5])
-    return Difference(float(apart.mean()), float(low), float(high), len(apart))
+    return mean_interval([first[case] - second[case] for case in cases])
 
 
 def _write_results(scored: Sequence[Scored], path: Path) -> None:
