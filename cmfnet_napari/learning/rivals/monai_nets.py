@@ -14,11 +14,20 @@ from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 def check_installed(config: MethodConfig) -> None:
     """Raise a UserError where a method needs a package that is not there."""
-    if config.architecture == "unetr" and find_spec("einops") is None:
+    if _lacks("nnunetv2", config, "nnunet"):
+        raise UserError(
+            "The method nnunet needs the package nnunetv2. Install it with: "
+            'pip install "cmfnet-napari[nnunet]"'
+        )
+    if _lacks("einops", config, "unetr"):
         raise UserError(
             "The method unetr needs the package einops. Install it with: "
             'pip install "cmfnet-napari[rivals]"'
         )
+
+
+def _lacks(package: str, config: MethodConfig, architecture: str) -> bool:
+    return config.architecture == architecture and find_spec(package) is None
 
 
 def res_unet(classes: int, width: int, dropout: float) -> nn.Module:
