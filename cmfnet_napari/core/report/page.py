@@ -118,7 +118,8 @@ def _contour_lines(facts: ReportFacts) -> list[str]:
     lines += ["", "Slices with contour looked at"]
     lines += [f"  {plane}: {seen} of {all_}" for plane, (seen, all_) in facts.slices.items()]
     lines += ["", "Places to look at"]
-    return [*lines, "  " + ", ".join(f"{facts.places.get(state, 0)} {state}" for state in _STATES)]
+    lines += ["  " + ", ".join(f"{facts.places.get(state, 0)} {state}" for state in _STATES)]
+    return [*lines, "", "Sign-off", *_wrapped(facts.sign_off)] if facts.sign_off else lines
 
 
 def _making_lines(facts: ReportFacts) -> list[str]:
