@@ -17,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.card_sections import read_full_card
 from cmfnet_napari.core.fit.config import cohort_config
 from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.core.folder_lock import alone
@@ -115,6 +116,14 @@ def test_cross_validation_judges_every_patient_once_by_a_model_that_never_saw_it
     hashes = [set(read_card(model).data) for model in result["models"]]
     assert [len(data) for data in hashes] == [2, 2]
     assert not hashes[0] & hashes[1]
+    full = read_full_card(result["models"][0])  # begun, for people to go on with
+    dsc = next(row for row in full.sections.performance if row.measure == "dsc")
+    of_fold = [float(row["dsc"]) for row in rows if row["split"] == "fold-1"]
+    assert (dsc.patients, dsc.group) == (2, "patients held out")
+    assert dsc.mean == pytest.approx(np.mean(of_fold), abs=1e-4)
+    assert dsc.low <= dsc.mean <= dsc.high
+    assert "how well it does" not in full.missing
+    assert "limits and risks" in full.missing
     assert (out / "curves.png").exists()
     assert not list(out.rglob("state.pt"))
 
