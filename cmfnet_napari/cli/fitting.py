@@ -15,9 +15,11 @@ from cmfnet_napari.cli.options import (
     Json,
     Modality,
     Mr,
+    On,
     Second,
     Settings,
     Subtract,
+    Via,
     open_images,
     print_result,
     read_settings,
@@ -218,8 +220,15 @@ def predict(
     print_result(result, as_json)
 
 
-def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
+def worker(
+    case: Annotated[Path, typer.Argument(help="Case folder")], on: On = None, via: Via = None
+) -> None:
     """The background worker: JSON lines in, JSON lines out."""
+    if on is not None:
+        from cmfnet_napari.remote.hosts import host_called
+        from cmfnet_napari.remote.serving import relay
+
+        raise typer.Exit(relay(case, host_called(on, via)))
     from cmfnet_napari.learning.priority import step_back
 
     step_back()

@@ -12,6 +12,7 @@ from cmfnet_napari.core.fit.model_card import model_path, read_card
 
 PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
 EVENTS_FILE, STATE_FILE, LOCK_FILE = "events.jsonl", "state.pt", "fit.lock"
+ELSEWHERE_FILE = "elsewhere.json"  # the run's state is on another computer, which this names
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class RunRecord:
     @property
     def interrupted(self) -> bool:
         """Whether it was broken off and can be gone on with."""
-        return self.finished is None and (self.folder / STATE_FILE).exists()
+        states = self.folder / STATE_FILE, self.folder / ELSEWHERE_FILE
+        return self.finished is None and any(path.exists() for path in states)
 
 
 def read_run(folder: Path) -> RunRecord:
