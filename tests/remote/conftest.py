@@ -23,9 +23,10 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.relay import Relay
-from tests.learning.conftest import Ball, coarse_ball
+from tests.learning.conftest import Ball, Worker, coarse_ball, fit_command
 
 HOST = "gpu-box"
+PARTS = "labels", "probabilities", "disagreement"
 _CONFIG = """
 Port {port}
 ListenAddress 127.0.0.1
@@ -36,7 +37,7 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 MaxStartups 100
-SetEnv PATH={path} CMFNET_REMOTE={folder}/there CMFNET_QUEUE={folder}/queue OMP_NUM_THREADS=1
+SetEnv PATH={path} CMFNET_REMOTE={folder}/there {variables}
 """
 _CLIENT = """
 Host {host} {host}-refused {host}-unknown {host}-old {host}-without
@@ -98,8 +99,12 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     import getpass
 
     bin_ = Path(sys.executable).parent
+    # Its own queue; a state after every step, so that what is killed has one.
+    variables = f"CMFNET_QUEUE={folder}/queue CMFNET_SAVE_SECONDS=0 OMP_NUM_THREADS=1"
     path = f"{bin_}:/usr/local/bin:/usr/bin:/bin"
-    (folder / "sshd_config").write_text(_CONFIG.format(folder=folder, port=port, path=path))
+    (folder / "sshd_config").write_text(
+        _CONFIG.format(folder=folder, port=port, path=path, variables=variables)
+    )
     (folder / "config").write_text(
         _CLIENT.format(folder=folder, port=port, host=HOST, user=getpass.getuser())
     )
@@ -155,6 +160,27 @@ def case(ball: Ball, tmp_path: Path) -> Iterator[Case]:
     case = create_case(tmp_path / "case", ball.study)
     case.journal.append(difference(case.scribbles(), ball.scribbles))
     yield case
+    case.close()
+
+
+@pytest.fixture
+def at_home(ball, tmp_path):
+    """The same fit by a worker here: its contour, as bytes of its files."""
+    case = create_case(tmp_path / "at home", ball.study)
+    case.journal.append(difference(case.scribbles(), ball.scribbles))
+
+    def fit(**changes):
+        worker = Worker(case.folder)
+        worker.say(fit_command(ball.config, **changes))
+        finished = worker.until("finished")[-1]
+        worker.end()
+        for pipe in (worker.process.stdout, worker.process.stderr):
+            pipe.close()
+        return finished, {
+            part: (case.folder / getattr(finished, part)).read_bytes() for part in PARTS
+        }
+
+    yield fit
     case.close()
 
 

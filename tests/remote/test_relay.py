@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_previews
 from cmfnet_napari.core.fit.runs import newest_prediction
-from cmfnet_napari.core.strokes.entries import Stroke, difference
+from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.remote.journal_digest import digest_of
-from tests.learning.conftest import Worker, fit_command
+from tests.learning.conftest import fit_command
 
-PARTS = "labels", "probabilities", "disagreement"
-
-
-@pytest.fixture
-def at_home(ball, tmp_path):
-    """The same fit by a worker here: its contour, as bytes of its files."""
-    case = create_case(tmp_path / "at home", ball.study)
-    case.journal.append(difference(case.scribbles(), ball.scribbles))
-
-    def fit(**changes):
-        worker = Worker(case.folder)
-        worker.say(fit_command(ball.config, **changes))
-        finished = worker.until("finished")[-1]
-        worker.end()
-        for pipe in (worker.process.stdout, worker.process.stderr):
-            pipe.close()
-        return finished, {
-            part: (case.folder / getattr(finished, part)).read_bytes() for part in PARTS
-        }
-
-    yield fit
-    case.close()
+from .conftest import PARTS
 
 
 def test_a_fit_there_is_the_fit_here(ssh, case, ball, listen, at_home):
