@@ -15,7 +15,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cmfnet_napari.cli import file_commands, fitting, remote, teaching, window
+from cmfnet_napari.cli import file_commands, fitting, other_computers, teaching, window
 from cmfnet_napari.cli.pacs import pacs
 from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.privacy import printable
@@ -44,8 +44,9 @@ app.command()(file_commands.scribble)
 app.command("import")(file_commands.import_)
 app.command()(file_commands.export)
 app.command()(fitting.worker)
-app.command(hidden=True)(remote.remote_serve)
-app.command(hidden=True)(remote.remote_keep)
+app.command("on")(other_computers.on)
+app.command(hidden=True)(other_computers.remote_serve)
+app.command(hidden=True)(other_computers.remote_keep)
 app.command()(window.doctor)
 
 

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from cmfnet_napari.cli.options import Json, Modality, Mr, Second, print_result, second_image
+from cmfnet_napari.cli.options import (
+    Json,
+    Modality,
+    Mr,
+    On,
+    Second,
+    Via,
+    print_result,
+    second_image,
+)
 
 
 def demo(
@@ -55,10 +64,15 @@ def open_(
     open_window(image, other, scribbles, modalities=parse_modalities(kinds.split(",")))
 
 
-def doctor(as_json: Json = False) -> None:
-    """What this machine can do: GPU, memory, Qt, OpenGL, versions."""
+def doctor(as_json: Json = False, on: On = None, via: Via = None) -> None:
+    """What this machine can do, or another one: GPU, memory, Qt, OpenGL, versions."""
     from cmfnet_napari.cli.doctor import examine, report
 
+    if on is not None:
+        from cmfnet_napari.cli.other_computers import show_doctor
+
+        show_doctor(on, via, as_json)
+        return
     if as_json:
         print_result(examine(), True)
     else:

@@ -34,7 +34,7 @@ from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.core.privacy import redact
 from cmfnet_napari.core.strokes.entries import entry_of
 from cmfnet_napari.core.strokes.journal import Journal
-from cmfnet_napari.remote import frames
+from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.far_store import (
     BUSY_FILE,
     COMMANDS_FILE,
@@ -45,9 +45,9 @@ from cmfnet_napari.remote.far_store import (
     check_card,
     free_bytes,
 )
-from cmfnet_napari.remote.frames import BadFrameError, LineLostError, Message, Sender
 from cmfnet_napari.remote.journal_digest import digest_of
 from cmfnet_napari.remote.keeper import KEEPER_FILE, keeper_command, keeper_runs
+from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError, Message, Sender
 from cmfnet_napari.remote.run_files import base_path, files_of, travels
 
 LINE_FILE = "line.json"
@@ -252,7 +252,7 @@ class Agent:
             Another window does.
         """
         path = case.path(LINE_FILE)
-        with FileLock(case.path("line.lock"), timeout=10):
+        with FileLock(case.path("line.lock"), timeout=10, mode=0o600):
             holder = _read_line(path)
             if holder is not None and holder.get("client") != self._client and _lives(holder, path):
                 raise UserError(

@@ -31,7 +31,7 @@ from cmfnet_napari.core.files import JsonObject, private_folder, read_json, writ
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
 from cmfnet_napari.core.registration.registrations import parse_registrations
-from cmfnet_napari.remote.frames import LARGEST_FILE
+from cmfnet_napari.remote.line_messages import LARGEST_FILE
 
 REMOTE_VARIABLE = "CMFNET_REMOTE"
 COMMANDS_FILE, SAID_FILE, LOG_FILE, KEPT_FILE = (

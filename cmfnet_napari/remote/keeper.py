@@ -60,7 +60,7 @@ def keep(root: Path, name: str, start: int) -> int:
     """Keep the worker of a case until it ends; return the exit status."""
     os.umask(0o077)
     case = FarStore(root).case(name)
-    lock = FileLock(case.path(LOCK_FILE), timeout=0)
+    lock = FileLock(case.path(LOCK_FILE), timeout=0, mode=0o600)
     try:
         lock.acquire()
     except Timeout:
@@ -77,7 +77,7 @@ def keep(root: Path, name: str, start: int) -> int:
 
 def keeper_runs(case: FarCase) -> bool:
     """Whether a case's worker is kept by somebody."""
-    lock = FileLock(case.path(LOCK_FILE), timeout=0)
+    lock = FileLock(case.path(LOCK_FILE), timeout=0, mode=0o600)
     try:
         lock.acquire()
     except Timeout:

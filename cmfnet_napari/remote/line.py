@@ -16,16 +16,16 @@ from typing import BinaryIO, TypeVar, cast
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
-from cmfnet_napari.remote import frames
-from cmfnet_napari.remote.frames import BadFrameError, LineLostError, Message, Sender
+from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import NOT_THERE, Host, serve_command
+from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError, Message, Sender
 
 T = TypeVar("T", bound=Message)
 
 HELLO_S = 60.0  # until the other side is started; with a queue of jobs before it, for ever
 SILENCE_S = 20.0
 PING_S = 5.0
-_SKEW_S = 120.0
+_SKEW_S, _LAST_WORDS_S = 120.0, 2.0
 _MOST_NOISE = 1 << 16  # bytes that a login script may say before our end does
 _SENTENCES = (
     (
@@ -258,8 +258,9 @@ class Line:
                     raise UserError(self._sentence("it said nothing for a minute")) from None
                 continue
             if isinstance(found, Exception):
-                self._process.wait()
-                time.sleep(0.1)  # for the last words
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_LAST_WORDS_S)
+                time.sleep(0.1)  # for what it said last
                 raise UserError(self._sentence(str(found)))
             break
         welcome, _ = found

@@ -22,9 +22,9 @@ from cmfnet_napari.core.files import (
 )
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.remote import frames
-from cmfnet_napari.remote.frames import FileOf, LineLostError
+from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.line import Line
+from cmfnet_napari.remote.line_messages import FileOf, LineLostError
 from cmfnet_napari.remote.run_files import check_arrived, has_weights, largest, travels
 
 PREVIEW_FILE = "preview.npy"

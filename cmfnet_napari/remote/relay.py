@@ -25,10 +25,10 @@ from cmfnet_napari.core.fit.kept_previews import forget_previews
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE, EVENTS_FILE, STATE_FILE, read_run
 from cmfnet_napari.core.privacy import inside
-from cmfnet_napari.remote import frames
-from cmfnet_napari.remote.frames import LineLostError
+from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
+from cmfnet_napari.remote.line_messages import LineLostError
 from cmfnet_napari.remote.pulling import PREVIEW_FILE, Pulling
 from cmfnet_napari.remote.run_files import is_kept_preview, travels
 from cmfnet_napari.remote.sending import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from math import prod
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,7 +13,7 @@ from cmfnet_napari.core.files import hash_file
 from cmfnet_napari.core.fit.model_card import ENDING as MODEL_ENDING
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.images.study import Study, load_values
-from cmfnet_napari.remote.frames import FileOf
+from cmfnet_napari.remote.line_messages import FileOf
 
 _KEPT = re.compile(r"previews/[0-9]{8}\.(npz|safetensors)")
 _VOXELS = {  # bytes a voxel, at most
@@ -105,7 +104,7 @@ def check_arrived(path: Path, name: str, study: Study) -> None:
     try:
         if name.endswith(MODEL_ENDING):
             read_card(path)
-        elif name in _VOXELS and prod(study.grid.shape):
+        elif name in _VOXELS:
             load_values(path, study.grid, study.names[0])
     except (SafetensorError, UserError) as error:
         raise UserError(

@@ -12,7 +12,7 @@ from cmfnet_napari.core.fit.kept_previews import kept_path
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, model_path
 from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.journal_file import JournalHeldError
-from cmfnet_napari.remote import frames
+from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
 from cmfnet_napari.remote.line import Line
 from cmfnet_napari.remote.run_files import base_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import queue
 import shutil
@@ -31,7 +32,7 @@ _CONFIG = """
 Port {port}
 ListenAddress 127.0.0.1
 HostKey {folder}/host
-AuthorizedKeysFile {folder}/me.pub
+AuthorizedKeysFile {folder}/keys
 PidFile {folder}/pid
 UsePAM no
 StrictModes no
@@ -40,17 +41,29 @@ MaxStartups 100
 SetEnv PATH={path} CMFNET_REMOTE={folder}/there {variables}
 """
 _CLIENT = """
-Host {host} {host}-refused {host}-unknown {host}-old {host}-without
+Host {host}-refused
+  IdentityFile {folder}/refused
+Host {host}-without
+  IdentityFile {folder}/without
+Host {host}-foreign
+  HostKeyAlias another
+Host {host}-off
+  Port 9
+Host {host} {host}-foreign {host}-off
+  IdentityFile {folder}/me
+Host {host}*
   HostName 127.0.0.1
   Port {port}
   User {user}
   UserKnownHostsFile {folder}/known
   IdentitiesOnly yes
-  IdentityFile {folder}/me
-Host {host}-off
-  HostName 127.0.0.1
-  Port 9
 """
+# Whoever comes with the second key finds no cmfnet.
+_KEYS = (
+    "{me}"
+    'command="PATH=/usr/bin:/bin CMFNET_HOME=/none; export PATH CMFNET_HOME; '
+    'eval \\"$SSH_ORIGINAL_COMMAND\\"" {without}'
+)
 # As root, sshd gives privileges up to an account that is not installed: it is in a list of
 # accounts that this sshd alone sees. Any other user runs it as it is.
 _AS_ROOT = (
@@ -90,14 +103,12 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         pytest.skip("no sshd: 'make test-tools' unpacks Debian's openssh-server into .venv")
     folder = tmp_path_factory.mktemp("ssh")
     (folder / "home").mkdir()
-    for name in ("host", "me", "other"):
+    for name in ("host", "me", "without", "refused"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    import getpass
-
     bin_ = Path(sys.executable).parent
     # Its own queue; a state after every step, so that what is killed has one.
     variables = f"CMFNET_QUEUE={folder}/queue CMFNET_SAVE_SECONDS=0 OMP_NUM_THREADS=1"
@@ -108,6 +119,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     (folder / "config").write_text(
         _CLIENT.format(folder=folder, port=port, host=HOST, user=getpass.getuser())
     )
+    keys = {name: (folder / f"{name}.pub").read_text() for name in ("me", "without")}
+    (folder / "keys").write_text(_KEYS.format(**keys))
     public = (folder / "host.pub").read_text()
     (folder / "known").write_text(f"[127.0.0.1]:{port} {public}")
     command = [str(Path(program).absolute()), "-f", str(folder / "sshd_config"), "-D", "-e"]
