@@ -310,10 +310,19 @@ def fit(
         from cmfnet_napari.remote.elsewhere import fit_elsewhere
         from cmfnet_napari.remote.hosts import host_called
 
-        told = {"device": device, "names": names, "on_event": on_event, "request": request}
-        given = {name: value for name, value in told.items() if value is not None}
-        where, host = Path(out), host_called(on, via)
-        ended = fit_elsewhere(study, strokes, where, config, host, base, **given)
+        where = Path(out)
+        ended = fit_elsewhere(
+            study,
+            strokes,
+            where,
+            config,
+            host_called(on, via),
+            base,
+            device=device,
+            names=names,
+            on_event=on_event,
+            request=request,
+        )
         return None if ended is None else _fit_result(where, ended)
     from cmfnet_napari.learning.fit.callbacks import Hooks
     from cmfnet_napari.learning.fit.start import fit as run_fit

@@ -7,7 +7,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Reals
 from cmfnet_napari.core.case.folder import Case, create_case, open_case
+from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, hash_file, new_folder, read_json, write_json
 from cmfnet_napari.core.fit import events
@@ -105,9 +106,9 @@ def fit_elsewhere(
     host: Host,
     base: Path | str | None = None,
     device: str = "auto",
-    names: list[str] | None = None,
+    names: Sequence[str] | None = None,
     on_event: Callable[[events.Event], None] | None = None,
-    request: Request = _nothing,
+    request: Request | None = None,
 ) -> events.Finished | None:
     """As `api.fit`, on a host; its files lie in `out` as those of a fit here.
 
@@ -140,7 +141,9 @@ def fit_elsewhere(
         case = _make_case(folder, study, scribbles, names)
         write_json(folder / _ASKED, asked)
     try:
-        finished = work_on(folder, host, _command(case, config, base, device), on_event, request)
+        finished = work_on(
+            folder, host, _command(case, config, base, device), on_event, request or _nothing
+        )
     finally:
         case.close()
     if finished is None:
@@ -152,7 +155,11 @@ def fit_elsewhere(
     shutil.rmtree(folder)
     paths = {n: Path(getattr(finished, n)).name for n in ("model", "labels", "probabilities")}
     paths["disagreement"] = Path(finished.disagreement).name if finished.disagreement else ""
-    return finished.model_copy(update=paths)
+    volumes = finished.volumes_ml
+    if names is None:  # classes are called as where no case gives them names
+        labels = load_values(out / paths["labels"], study.grid, study.names[0])
+        volumes = volumes_ml(labels.astype(np.uint8), study.grid)
+    return finished.model_copy(update={**paths, "volumes_ml": volumes})
 
 
 def predict_elsewhere(
@@ -188,7 +195,7 @@ def predict_elsewhere(
     return labels.astype(np.uint8), probability.astype(np.float32)
 
 
-def _make_case(folder: Path, study: Study, scribbles: Codes, names: list[str] | None) -> Case:
+def _make_case(folder: Path, study: Study, scribbles: Codes, names: Sequence[str] | None) -> Case:
     case = create_case(folder, study)
     classes = list(case.classes[:FIRST_CLASS])
     for code in range(FIRST_CLASS, max(FIRST_CLASS, int(scribbles.max())) + 1):

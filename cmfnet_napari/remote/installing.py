@@ -30,7 +30,7 @@ done
 if [ -z "$python" ]; then echo "{_NO_PYTHON}" >&2; exit 3; fi
 umask 077
 mkdir -p "{THERE}" && {{SEND}}"$python" -m venv "{THERE}/venv" &&
-"{THERE}/venv/bin/python" -m pip install --quiet --upgrade {{WHAT}}
+"{THERE}/venv/bin/python" -m pip --disable-pip-version-check install --quiet {{WHAT}}
 """
 _DOCTOR_S = 240.0
 
@@ -72,7 +72,8 @@ def install(host: Host, wheel: Path | None = None) -> None:
     if done.returncode == 0:
         return
     words = [w for w in done.stderr.decode("utf-8", "replace").splitlines() if w.strip()]
-    said = printable(words[-1][:300]) if words else f"code {done.returncode}"
+    errors = [w for w in words if "error" in w.lower()] or words or [f"code {done.returncode}"]
+    said = printable(errors[-1][:300])
     if _NO_PYTHON in said:
         raise UserError(
             f"There is no Python 3.11 or newer on {host.name}. Ask its administrator for one, or "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -38,7 +39,7 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 MaxStartups 100
-SetEnv PATH={path} CMFNET_REMOTE={folder}/there {variables}
+SetEnv PATH={path} CMFNET_REMOTE={folder}/there OMP_NUM_THREADS=1 {variables}
 """
 _CLIENT = """
 Host {host}-refused
@@ -102,7 +103,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     if program is None or shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no sshd: 'make test-tools' unpacks Debian's openssh-server into .venv")
     folder = tmp_path_factory.mktemp("ssh")
-    (folder / "home").mkdir()
+    (folder / "programs").mkdir()
     for name in ("host", "me", "without", "refused"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True)
@@ -111,8 +112,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         port = free.getsockname()[1]
     bin_ = Path(sys.executable).parent
     # Its own queue; a state after every step, so that what is killed has one.
-    variables = f"CMFNET_QUEUE={folder}/queue CMFNET_SAVE_SECONDS=0 OMP_NUM_THREADS=1"
-    path = f"{bin_}:/usr/local/bin:/usr/bin:/bin"
+    variables = f"CMFNET_HOME={folder}/home CMFNET_QUEUE={folder}/queue CMFNET_SAVE_SECONDS=0"
+    path = f"{folder}/programs:{bin_}:/usr/local/bin:/usr/bin:/bin"
     (folder / "sshd_config").write_text(
         _CONFIG.format(folder=folder, port=port, path=path, variables=variables)
     )
@@ -125,7 +126,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     (folder / "known").write_text(f"[127.0.0.1]:{port} {public}")
     command = [str(Path(program).absolute()), "-f", str(folder / "sshd_config"), "-D", "-e"]
     if os.geteuid() == 0:
-        accounts = Path("/etc/passwd").read_text()
+        own = f"root:x:0:0:root:{folder}/programs:/bin/sh"  # without what root's own shell does
+        accounts = re.sub(r"(?m)^root:.*$", own, Path("/etc/passwd").read_text())
         if "\nsshd:" not in accounts:
             accounts += "sshd:x:990:65534::/run/sshd:/usr/sbin/nologin\n"
         (folder / "passwd").write_text(accounts)
