@@ -12,7 +12,7 @@ Scribbles: 0 unlabelled, 1 background, 2, 3, … the classes. Labels of a contou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -305,7 +305,7 @@ def fit(
     strokes = _strokes(scribbles, study)
     config = config or make_config(base=base)
     if base is not None:
-        _say_other_images(base, study)
+        _say_outside_card(base, study)
     if on is not None:
         from cmfnet_napari.remote.elsewhere import fit_elsewhere
         from cmfnet_napari.remote.hosts import host_called
@@ -405,7 +405,7 @@ def predict(
     from cmfnet_napari.learning.predict.predictor import predict_study
 
     network, card = load_model(model, pick_device(device))
-    _say_other_images(model, study)
+    _say_outside_card(model, study)
     memory = None if memory_gib is None else memory_gib * 2**30
     given = run_scribbles(model, card, study) if scribbles is None else scribbles
     strokes = None if given is None else _strokes(given, study)
@@ -419,6 +419,7 @@ def evaluate(
     *,
     names: Sequence[str] | None = None,
     tolerance_mm: float = 2.0,
+    tolerances_mm: Mapping[str, float] | None = None,
 ) -> Evaluation:
     """Compare a contour with a reference, class by class, in millimetres.
 
@@ -432,17 +433,21 @@ def evaluate(
         Names of the classes 1, 2, …
     tolerance_mm : float
         Distance, mm, at which surfaces still count as the same, for the surface DSC.
+    tolerances_mm : mapping of str to float, optional
+        The same of some classes by their names.
 
     Returns
     -------
     Evaluation
         ``classes``, scores by name, and their ``mean``: ``dsc`` and ``surface_dsc`` (0 … 1),
-        ``asd_mm``, ``hd95_mm``, ``hd_mm``, ``volume_ml``, ``reference_ml``; None where undefined.
+        ``asd_mm``, ``hd95_mm``, ``hd_mm``, added path length ``path_mm`` and ``path_share``,
+        ``volume_ml``, ``reference_ml``; None where undefined.
 
     Raises
     ------
     UserError
-        A file is unreadable, or the two are on different grids.
+        A file is unreadable, or the two are on different grids; a tolerance is none, or of a
+        class that neither has.
     TypeError
         Arrays without their study.
     """
@@ -451,10 +456,10 @@ def evaluate(
     if study is not None:
         ours = _labels(prediction, study, "the prediction")
         theirs = _labels(reference, study, "the reference")
-        return judge(ours, theirs, study.grid, names, tolerance_mm)
+        return judge(ours, theirs, study.grid, names, tolerance_mm, tolerances_mm)
     if not isinstance(prediction, str | Path) or not isinstance(reference, str | Path):
         raise TypeError("arrays are compared on their study's grid: give the study too")
-    return _evaluate_files(Path(prediction), Path(reference), names, tolerance_mm)
+    return _evaluate_files(Path(prediction), Path(reference), names, tolerance_mm, tolerances_mm)
 
 
 def scribble(
@@ -543,7 +548,7 @@ def export_rtstruct(
     study : Study, optional
         The patient; needed for an array. Its voxels must be those of the series.
     names : sequence of str
-        Name of the structure, one a class that occurs; by default GTV, or GTV 1, GTV 2, …
+        Name of the structure, one a class that occurs; by default GTV, or GTV1, GTV2, …
     types : sequence of str
         GTV, CTV, PTV, ORGAN, AVOIDANCE or EXTERNAL: one a class, or one for all; by default GTV.
     model : str
@@ -619,9 +624,9 @@ def run_folder(out: Path) -> Path:
         It holds something else, or cannot be made.
     """
     from cmfnet_napari.core.files import new_folder
-    from cmfnet_napari.core.fit.runs import LOCK_FILE, STATE_FILE
+    from cmfnet_napari.core.fit.runs import STATE_FILE
 
-    return out if (out / STATE_FILE).exists() else new_folder(out, but=(LOCK_FILE,))
+    return out if (out / STATE_FILE).exists() else new_folder(out)
 
 
 def export_as(
@@ -669,13 +674,18 @@ def export_as(
     return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
 
 
-def _say_other_images(model: str | Path, study: Study) -> None:
-    """Warn that a model was taught on other images than a study has."""
+def _say_outside_card(model: str | Path, study: Study) -> None:
+    """Warn where a patient is outside of what a model's card says."""
     from cmfnet_napari.core.errors import say
-    from cmfnet_napari.core.fit.model_card import model_name, read_card, taught_otherwise
+    from cmfnet_napari.core.fit.card_scope import outside_card
+    from cmfnet_napari.core.fit.card_sections import read_full_card
 
-    if words := taught_otherwise(read_card(model), model_name(model), study.kinds):
-        say(words)
+    try:
+        sentences = outside_card(read_full_card(model), study)
+    except UserError as error:  # of the card alone: whether the model can be used is asked next
+        sentences = [str(error)]
+    for sentence in sentences:
+        say(sentence)
 
 
 def _array(labels: np.ndarray | str | Path, study: Study) -> np.ndarray:
@@ -708,7 +718,11 @@ def _strokes(scribbles: np.ndarray | str | Path, study: Study) -> np.ndarray:
 
 
 def _evaluate_files(
-    prediction: Path, reference: Path, names: Sequence[str] | None, tolerance_mm: float
+    prediction: Path,
+    reference: Path,
+    names: Sequence[str] | None,
+    tolerance_mm: float,
+    tolerances_mm: Mapping[str, float] | None,
 ) -> Evaluation:
     from cmfnet_napari.core.contours.metrics import evaluate as judge
     from cmfnet_napari.core.images.study import label_image, turn
@@ -720,7 +734,7 @@ def _evaluate_files(
             f"{prediction.name} and {reference.name} are on different grids: "
             f"{ours.grid.difference(theirs.grid)}. Export both on one image."
         )
-    return judge(ours.array, theirs.array, ours.grid, names, tolerance_mm)
+    return judge(ours.array, theirs.array, ours.grid, names, tolerance_mm, tolerances_mm)
 
 
 def _predict_on(
@@ -736,7 +750,7 @@ def _predict_on(
     from cmfnet_napari.remote.elsewhere import predict_elsewhere
     from cmfnet_napari.remote.hosts import host_called
 
-    _say_other_images(model, study)
+    _say_outside_card(model, study)
     strokes = None if scribbles is None else _strokes(scribbles, study)
     host = host_called(on, via)
     labels, probability = predict_elsewhere(model, study, strokes, host, device, on_event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,17 @@ def test_data() -> Path:
     if not (folder / "README.md").exists():
         pytest.skip(f"no real test data at {folder}; set {DATA_VARIABLE} to its folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def reviews(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """The key that tests sign reviews with is nobody's own."""
+    folder = tmp_path_factory.getbasetemp() / "reviews"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMFNET_REVIEW", str(folder))
+        yield
 
 
 def rotation(x: float, y: float, z: float) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +21,22 @@ from cmfnet_napari.cli.options import (
     print_result,
 )
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.privacy import printable
 
 
 def evaluate(
     prediction: Annotated[Path, typer.Argument(help="Labels to judge")],
     reference: Annotated[Path, typer.Argument(help="Labels to judge by, on the same grid")],
     tolerance_mm: Annotated[float, typer.Option(help="Of the surface DSC")] = 2.0,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS=MM", help='Of one class, such as "class 2=3"; repeat'),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """DSC, ASD, HD95, surface DSC and volumes, per class and mean, in millimetres."""
-    result = api.evaluate(prediction, reference, tolerance_mm=tolerance_mm)
+    """DSC, distances, surface DSC, added path and volumes, per class and mean."""
+    own = _tolerances(tolerance or ())
+    result = api.evaluate(prediction, reference, tolerance_mm=tolerance_mm, tolerances_mm=own)
     if as_json:
         print_result(result.as_dict(), True)
     else:
@@ -153,6 +160,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
+    from cmfnet_napari.core.dicom.export.formats import FORMATS
+    from cmfnet_napari.core.dicom.export.roi import ROI_TYPES
+    from cmfnet_napari.core.nomenclature.propose import remark
     from cmfnet_napari.core.review.case_contour import superseded
 
     if superseded(segmentation):
@@ -175,6 +185,12 @@ def export(
         overwrite=overwrite,
         drawn_on=image,
     )
+    if FORMATS[kind].dicom:
+        kinds = [one.upper() for one in type_ or ROI_TYPES[:1]]
+        kinds *= len(receipt.lines) // len(kinds)
+        for structure, roi_type in zip(receipt.lines, kinds, strict=True):
+            if said := remark(structure.name, roi_type):
+                print(f"cmfnet: note: {printable(said)}", file=sys.stderr)
     print_result({"written": str(out), **receipt.as_dict()}, as_json)
 
 
@@ -186,6 +202,18 @@ def _numbers(text: str) -> list[int] | None:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither 'all' nor numbers such as 1,3") from None
+
+
+def _tolerances(texts: Sequence[str]) -> dict[str, float]:
+    """``["class 2=3"]`` → {"class 2": 3.0}."""
+    found = {}
+    for text in texts:
+        name, _, mm = text.rpartition("=")
+        try:
+            found[name.strip()] = float(mm)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not CLASS=MM, such as 'class 2=3'") from None
+    return found
 
 
 def _show_metrics(values: JsonObject) -> None:
@@ -200,4 +228,5 @@ def _show_metrics(values: JsonObject) -> None:
         cells = ("–" if numbers[n] is None else f"{numbers[n]:.3f}" for n in names)
         table.add_row(row, *cells)
     Console(markup=False, highlight=False).print(table)
-    print(f"Surface DSC at {values['tolerance_mm']:g} mm.")
+    own = (f"{name}: {mm:g} mm" for name, mm in values["tolerances_mm"].items())
+    print("; ".join([f"Surface DSC at {values['tolerance_mm']:g} mm", *own]) + ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,9 +162,17 @@ def describe(
     architecture: Annotated[
         str | None, typer.Option(help="CT3 to CT6, MR3 to MR6, or CmFNet: its parameters")
     ] = None,
+    card: Annotated[
+        str,
+        typer.Option(help="The model's card with its six sections: md, json, or pdf with --out"),
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="File to write the card to")] = None,
     as_json: Json = False,
 ) -> None:
     """The card of a model, or the parameter table of an architecture."""
+    if card or out is not None:
+        _write_card(model, card, out)
+        return
     from cmfnet_napari.learning.model.describe import architecture_table, describe_model, show
 
     if model is not None and architecture is None:
@@ -176,6 +185,27 @@ def describe(
         print_result(result, True)
     else:
         show(result)
+
+
+def _write_card(model: Path | None, kind: str, out: Path | None) -> None:
+    """Print the card, or write it where `out` says."""
+    from cmfnet_napari.core.files import write_safely
+    from cmfnet_napari.core.fit.card_sections import read_full_card
+    from cmfnet_napari.core.report.card_page import card_json, card_markdown, save_card
+
+    if model is None or kind not in ("md", "json", "pdf"):
+        raise typer.BadParameter("give a model and --card md, json or pdf")
+    full = read_full_card(model)
+    if full.gap:
+        print(f"cmfnet: warning: {full.gap}", file=sys.stderr)
+    if kind == "pdf":
+        save_card(full, out or Path(f"{full.name}.card.pdf"))
+        return
+    text = card_markdown(full) if kind == "md" else json.dumps(card_json(full), indent=1)
+    if out is None:
+        print(text)
+    else:
+        write_safely(out, f".{kind}", lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
 def predict(

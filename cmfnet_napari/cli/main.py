@@ -15,8 +15,9 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cmfnet_napari.cli import file_commands, fitting, other_computers, teaching, window
+from cmfnet_napari.cli import clinic, file_commands, fitting, other_computers, teaching, window
 from cmfnet_napari.cli.pacs import pacs
+from cmfnet_napari.cli.reviews import review
 from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.privacy import printable
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 
 app.add_typer(pacs, name="pacs")
+app.add_typer(review, name="review")
 app.command()(window.demo)
 app.command("open")(window.open_)
 app.command()(fitting.fit)
@@ -43,6 +45,7 @@ app.command()(file_commands.report)
 app.command()(file_commands.scribble)
 app.command("import")(file_commands.import_)
 app.command()(file_commands.export)
+app.command()(clinic.audit)
 app.command()(fitting.worker)
 app.command("on")(other_computers.on)
 app.command(hidden=True)(other_computers.remote_serve)

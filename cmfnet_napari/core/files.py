@@ -18,6 +18,7 @@ from cmfnet_napari.core.errors import UserError
 
 JsonObject = dict[str, Any]  # as it was read: whoever uses it checks it first
 
+LOCK_FILE = "fit.lock"  # of whoever writes into a folder, see `folder_lock.alone`
 _PATIENCE_SECONDS = 2.0  # for others to read a file and close it
 
 
@@ -194,7 +195,7 @@ def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> 
     path : Path
         The folder, which may be there and empty.
     but : collection of str
-        Names of files that do not count, such as a lock.
+        Names of files that do not count, beside the folder's lock.
     private : bool
         Let the user alone read it, if it is made.
 
@@ -204,7 +205,8 @@ def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> 
         It holds something, or cannot be made.
     """
     check_name(path)
-    if path.exists() and (not path.is_dir() or any(p.name not in but for p in path.iterdir())):
+    allowed = {*but, LOCK_FILE}
+    if path.exists() and (not path.is_dir() or any(p.name not in allowed for p in path.iterdir())):
         raise UserError(f"{path} already holds something. Choose a new folder.")
     try:
         if private:

@@ -68,7 +68,13 @@ class CmFNetDock(QWidget):
             bench.navigation,
         )
         self.review_panel = ReviewPanel(
-            session, bench.result, bench.review, bench.comparison, bench.navigation
+            session,
+            bench.result,
+            bench.review,
+            bench.comparison,
+            bench.navigation,
+            bench.sign_off,
+            bench.log_export,
         )
         self.export_panel = ExportPanel(session, bench.result, bench.review, bench.report_export)
         self.result_panel = self.review_panel.result

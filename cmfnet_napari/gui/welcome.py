@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import napari
+from napari.components.overlays import TextOverlay
 
-from cmfnet_napari.gui.views.planes import write_on
-
-_NAME = "welcome"
+_NAME = "cmfnet_welcome"
 _POINTS = 10
 _TEXT = """1  Open a patient: "DICOM folder…" on the right,
     or drop the folder here.
@@ -32,6 +31,9 @@ class Welcome:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
+        viewer.canvas.overlays[_NAME] = TextOverlay(
+            text=_TEXT, position="middle_center", font_size=_POINTS
+        )
         viewer.layers.events.inserted.connect(self._show)
         viewer.layers.events.removed.connect(self._show)
         self._show()
@@ -40,8 +42,7 @@ class Welcome:
         """Take them away, for good."""
         self._viewer.layers.events.inserted.disconnect(self._show)
         self._viewer.layers.events.removed.disconnect(self._show)
-        write_on(self._viewer, _NAME, "", "middle_center", size=_POINTS)
+        self._viewer.canvas.overlays.pop(_NAME)
 
     def _show(self) -> None:
-        text = "" if self._viewer.layers else _TEXT
-        write_on(self._viewer, _NAME, text, "middle_center", size=_POINTS)
+        self._viewer.canvas.overlays[_NAME].visible = not self._viewer.layers

@@ -19,10 +19,13 @@ from cmfnet_napari.gui.drawing.reshaping import Reshaping
 from cmfnet_napari.gui.export.report_export import ReportExport
 from cmfnet_napari.gui.key_sheet import SHOW_KEYS
 from cmfnet_napari.gui.last_view import LastView
+from cmfnet_napari.gui.patient.open_time import OpenTime
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.image_placement import ImagePlacement
+from cmfnet_napari.gui.review.log_export import LogExport
 from cmfnet_napari.gui.review.review import NEXT_PLACE, Review
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
+from cmfnet_napari.gui.review.sign_off import SignOff
 from cmfnet_napari.gui.shared.shortcuts import Actions, bind_keys, bind_on_layer, unbind_keys
 from cmfnet_napari.gui.training.base_models import BaseModels
 from cmfnet_napari.gui.training.preview_choice import PreviewChoice
@@ -54,6 +57,7 @@ class Workbench(QObject):
         session = Session(viewer)
         super().__init__(session)
         self.session = session
+        self.open_time = OpenTime(session)
         self.result = Result(session)
         self.kept_contour = KeptContour(session, self.result)
         self.training = Training(session, self.result)
@@ -71,7 +75,11 @@ class Workbench(QObject):
             session, self.planes, self.layouts, self.navigation, self.result
         )
         self.review = Review(session, self.result, self.navigation, self.seen_slices)
-        self.report_export = ReportExport(session, self.result, self.review, self.comparison)
+        self.sign_off = SignOff(session, self.result, self.review, self.comparison)
+        self.log_export = LogExport(session, self.result, self.review)
+        self.report_export = ReportExport(
+            session, self.result, self.review, self.comparison, self.sign_off
+        )
         self.automatic_strokes = AutomaticStrokes(session)
         self.image_placement = ImagePlacement(session, self.fusion, self.training)
         self.brush = Brush(session)
@@ -129,6 +137,7 @@ class Workbench(QObject):
             self.refinement,
             self.automatic_strokes,
             self.reshaping,
+            self.sign_off,
             self.review,
             self.comparison,
             self.image_placement,

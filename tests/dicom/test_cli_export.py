@@ -25,21 +25,28 @@ def files(label_map, ct_folder, tmp_path):
 
 def test_structure_set_then_one_added(files, tmp_path, capsys) -> None:
     words = ["--name", "Lump", "--name", "Bone", "--type", "gtv", "--type", "organ"]
-    status, out, _ = run(capsys, *files, tmp_path / "a.dcm", *words, "--model", "leg", "--json")
+    status, out, err = run(capsys, *files, tmp_path / "a.dcm", *words, "--model", "leg", "--json")
     assert status == 0
+    assert [line for line in err.splitlines() if "note" in line] == [
+        "cmfnet: note: Lump is no name by TG-263. It is not in the list of TG-263."
+    ]
     said = json.loads(out.splitlines()[-1])
     assert said["ok"]
     assert [s["name"] for s in said["structures"]] == ["Lump", "Bone"]
     assert said["structures"][0]["dice"] == 1.0
-    status, _, _ = run(capsys, *files, tmp_path / "b.dcm", "--add-to", tmp_path / "a.dcm")
-    assert status == 0
+    status, _, err = run(capsys, *files, tmp_path / "b.dcm", "--add-to", tmp_path / "a.dcm")
+    assert (status, "note" in err) == (0, False)
     names = [r.ROIName for r in pydicom.dcmread(tmp_path / "b.dcm").StructureSetROISequence]
-    assert names == ["Lump", "Bone", "GTV 1", "GTV 2"]
+    assert names == ["Lump", "Bone", "GTV1", "GTV2"]
 
 
 def test_seg(files, tmp_path, capsys) -> None:
-    status, out, _ = run(capsys, *files, tmp_path / "a.dcm", "--format", "seg")
+    names = ["--name", "left kidney", "--name", "Bone", "--type", "organ"]
+    status, out, err = run(capsys, *files, tmp_path / "a.dcm", "--format", "seg", *names)
     assert status == 0
+    assert "left kidney is no name by TG-263. TG-263 allows no spaces" in err
+    assert "Nearest: Kidney_L, " in err
+    assert err.count("note") == 1
     assert "written" in out
     assert pydicom.dcmread(tmp_path / "a.dcm").Modality == "SEG"
 

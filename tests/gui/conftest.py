@@ -297,6 +297,13 @@ def hand(opened: object, qtbot: object) -> Hand:
     return Hand(opened, qtbot)
 
 
+def wipe(dock: object) -> None:
+    """Take what is written on the main view off the picture."""
+    words = dock.view_grid._overlay.words
+    for place in ("top", "bottom", "left", "right", "plane", "value", "measure"):
+        words.write(place, "")
+
+
 class Hand:
     """Moves the mouse over voxels of the open case.
 

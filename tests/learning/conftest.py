@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
+import torch
 
 from cmfnet_napari.core.case.folder import Case, create_case
 from cmfnet_napari.core.fit import events
@@ -154,3 +155,12 @@ def worker(case: Case) -> Iterator[Worker]:
 def fit_command(config: Config, base: str | Path = "", **changes: object) -> events.Fit:
     config = config.model_copy(update=changes)
     return events.Fit(config=config.model_dump(mode="json"), base=str(base))
+
+
+@pytest.fixture
+def one_thread():
+    """As with OMP_NUM_THREADS=1: sums are added up in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -46,6 +46,8 @@ class CaseCard(BaseModel):
         What was left out or is worth a look, from the import.
     modalities, units : tuple of str
         What the images are, and what their values are in; empty: CT, or CT and MR.
+    weightings : tuple of str
+        Of the images, such as ``T1``; empty: not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -61,6 +63,7 @@ class CaseCard(BaseModel):
     images: dict[str, str] = {}
     modalities: tuple[Modality, ...] = Field((), max_length=2)
     units: tuple[str, ...] = ()
+    weightings: tuple[str, ...] = Field((), max_length=2)
 
     @field_validator("source_grid", "grid", "mr_grid")
     @classmethod

@@ -11,6 +11,7 @@
     case.lock            held by the window that writes; in-use.json says who that is
     remote.json          what the case is called on other computers, where one trains it
     review.json          slices looked at, decisions about places
+    review-log.jsonl     who looked at what and signed it off; readings/ the contours signed off
     runs/0001-quick/     classes.json, config.json, events.jsonl, model.safetensors, preview.npy,
                          prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz
 
@@ -359,6 +360,7 @@ def _write_case(folder: Path, study: Study, registration: Registration | None) -
         grid=study.grid,
         mr_grid=study.second_grid,
         images=images,
+        weightings=study.weightings if any(study.weightings) else (),
         **({} if usual(study) else _kinds(study)),
     )
     write_json(folder / CARD_FILE, card.model_dump(mode="json"))

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import keep_private
+from cmfnet_napari.core.folder_lock import lock_failure
 
 LOCK_FILE, HOLDER_FILE = "case.lock", "in-use.json"
 _SAME_START_S = 1.0  # two processes of one number began at other times
@@ -25,11 +26,6 @@ class CaseReadOnlyError(UserError):
 
 class CaseInUseError(CaseReadOnlyError):
     """Another window has the case open."""
-
-
-def lock_failure(error: OSError | NotImplementedError) -> str:
-    """Why a file could not be locked, without its path."""
-    return getattr(error, "strerror", None) or "its file system knows no locks"
 
 
 class CaseLock:

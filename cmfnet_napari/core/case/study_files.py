@@ -131,6 +131,8 @@ def as_called(study: Study, card: CaseCard, case: str) -> Study:
     UserError
         It says that of another number of images.
     """
+    if any(card.weightings):
+        study = study.weighted(*(*card.weightings, "", "")[:2])
     if not card.modalities:
         return study
     if len(card.modalities) != len(study.kinds):

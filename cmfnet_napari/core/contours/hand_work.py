@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
-from cmfnet_napari.core.arrays import Labels, Mask
-from cmfnet_napari.core.contours.components import volumes_ml
+from cmfnet_napari.core.arrays import Labels
+from cmfnet_napari.core.contours.added_path import added_path
+from cmfnet_napari.core.contours.components import class_name, volumes_ml
 from cmfnet_napari.core.geometry.boxes import bounding_box
 from cmfnet_napari.core.images.grid import Grid
-
-PAUSE_S = 60.0  # who edits nothing for so long does something else
+from cmfnet_napari.core.strokes.time_spent import time_spent
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class HandWork:
         By class: in the contour of record and not in the model's, and the other way round, ml.
     slices : int
         Axial slices on which the two differ.
-    path_mm : float
-        Added path length: length of the contour of record on axial slices that is not the model's
-        contour, mm.
+    paths_mm : dict of str to float
+        By class, added path length: length of the contour of record on axial slices that is not
+        the model's contour, mm.
     seconds : float
         Time spent editing, s.
     """
@@ -36,8 +35,13 @@ class HandWork:
     added_ml: dict[str, float] = field(default_factory=dict)
     removed_ml: dict[str, float] = field(default_factory=dict)
     slices: int = 0
-    path_mm: float = 0.0
+    paths_mm: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def path_mm(self) -> float:
+        """Added path length of all classes, mm."""
+        return sum(self.paths_mm.values())
 
     def __bool__(self) -> bool:
         return bool(self.slices)
@@ -85,39 +89,26 @@ def hand_work(
         return HandWork(seconds=seconds)
     theirs, ours = model[box], record[box]
     differs = theirs != ours
-    names = names or [f"class {code}" for code in range(1, int(max(model.max(), record.max())) + 1)]
+    names = [class_name(code, names) for code in range(1, _classes(model, record, names) + 1)]
     return HandWork(
         added_ml=volumes_ml(np.where(differs, ours, 0), grid, names),
         removed_ml=volumes_ml(np.where(differs, theirs, 0), grid, names),
         slices=int(np.count_nonzero(differs.any(axis=(1, 2)))),
-        path_mm=added_path_mm(model, record, grid),
+        paths_mm=_paths_mm(model, record, grid, names),
         seconds=seconds,
     )
 
 
-def added_path_mm(model: Labels, record: Labels, grid: Grid) -> float:
-    """Added path length (Vaassen et al., Phys Imaging Radiat Oncol 13, 2020), mm.
-
-    Voxels of the record's border on axial slices that are no border of the model's contour, each
-    as long as a voxel is wide on the mean of both sides. Arrays as in `hand_work`.
-    """
-    slices = np.flatnonzero((model != record).any(axis=(1, 2)))
-    added = 0
-    for code in range(1, int(max(model.max(), record.max())) + 1):
-        for z in slices:
-            new = _border(record[z] == code) & ~_border(model[z] == code)
-            added += int(np.count_nonzero(new))
-    return float(added * (grid.spacing[1] + grid.spacing[2]) / 2)
+def _classes(model: Labels, record: Labels, names: Sequence[str] | None) -> int:
+    """How many there are; those that nobody named are numbered."""
+    return max(len(names or ()), int(max(model.max(), record.max())))
 
 
-def time_spent(times: Iterable[float], pause: float = PAUSE_S) -> float:
-    """Seconds between moments that follow each other within a pause; the first counts none."""
-    moments = np.array(sorted(times))
-    gaps = np.diff(moments)
-    return float(gaps[gaps <= pause].sum())
-
-
-def _border(mask: Mask) -> Mask:
-    """Voxels of a slice's mask with a neighbour at a side that is not in it."""
-    inner: Mask = ndimage.binary_erosion(mask)
-    return mask & ~inner
+def _paths_mm(model: Labels, record: Labels, grid: Grid, names: Sequence[str]) -> dict[str, float]:
+    """Added path length of every class, on the slices where the two differ."""
+    differs = (model != record).any(axis=(1, 2))
+    before, after = model[differs], record[differs]
+    return {
+        name: added_path(before == code, after == code, grid.spacing).added
+        for code, name in enumerate(names, start=1)
+    }

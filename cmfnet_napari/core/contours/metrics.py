@@ -1,5 +1,7 @@
 """How well a segmentation agrees with a reference: overlap, distances in mm, volumes in ml.
 
+The definitions stand in docs/metrics.md, since programs differ in them.
+
 A surface is the voxels of a class with a face towards something else; where the image ends and
 cuts the class is no surface. Distances are between the centres of such voxels, in the patient's
 millimetres, as the CHAOS challenge measures them (Kavur et al., Medical Image Analysis 69,
@@ -8,7 +10,7 @@ millimetres, as the CHAOS challenge measures them (Kavur et al., Medical Image A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -17,8 +19,9 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from cmfnet_napari.core.arrays import Labels, Mask, Wholes
+from cmfnet_napari.core.contours.added_path import added_path
 from cmfnet_napari.core.contours.components import class_name
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.geometry.boxes import bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
@@ -50,6 +53,11 @@ class Scores:
     surface_dsc : float
         Share of both surfaces' voxels within the tolerance of the other one, 0 … 1. Both
         empty: 1; one empty: 0.
+    path_mm : float
+        Added path length: of the reference's contour on axial slices, what the prediction's
+        does not have (`added_path`).
+    path_share : float or None
+        The same as a share of the reference's contour, 0 … 1.
     volume_ml, reference_ml : float
         Volumes of prediction and reference.
     volume_difference : float or None
@@ -61,6 +69,8 @@ class Scores:
     hd95_mm: float | None = field(metadata=_shown("HD95, mm", 1))
     hd_mm: float | None
     surface_dsc: float = field(metadata=_shown("Surface DSC at {tolerance_mm:g} mm", 3))
+    path_mm: float = field(metadata=_shown("Added path, mm", 0))
+    path_share: float | None = field(metadata=_shown("Added path, share", 3))
     volume_ml: float = field(metadata=_shown("Volume, ml", 1))
     reference_ml: float = field(metadata=_shown("Reference, ml", 1))
     volume_difference: float | None
@@ -80,11 +90,24 @@ MEASURES = tuple(Measure(one.name, **one.metadata) for one in fields(Scores) if 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of every class by its name, and their mean over the classes that have a value."""
+    """Scores of every class by its name, and their mean over the classes that have a value.
+
+    Attributes
+    ----------
+    tolerance_mm : float
+        Of the surface DSC of classes without a tolerance of their own.
+    tolerances_mm : dict of str to float
+        By class; empty: `tolerance_mm` of all.
+    """
 
     classes: dict[str, Scores]
     mean: Scores
     tolerance_mm: float
+    tolerances_mm: dict[str, float] = field(default_factory=dict)
+
+    def tolerance_of(self, name: str) -> float:
+        """Tolerance of a class's surface DSC, mm."""
+        return self.tolerances_mm.get(name, self.tolerance_mm)
 
     def as_dict(self) -> JsonObject:
         """The same for JSON: undefined values are None, which becomes null."""
@@ -97,6 +120,7 @@ def evaluate(
     grid: Grid,
     names: Sequence[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
+    tolerances_mm: Mapping[str, float] | None = None,
 ) -> Evaluation:
     """Compare two segmentations class by class.
 
@@ -111,11 +135,13 @@ def evaluate(
         Names of the classes 1, 2, … in order.
     tolerance_mm : float
         Distance at which surfaces still count as the same, for the surface DSC.
+    tolerances_mm : mapping of str to float, optional
+        The same of some classes by their names.
 
     Raises
     ------
     UserError
-        The two differ in shape.
+        The two differ in shape; a tolerance is none, or of a class that neither has.
     """
     if prediction.shape != reference.shape:
         raise UserError(
@@ -123,13 +149,25 @@ def evaluate(
             f"{_size(reference)}. Compare two segmentations of one CT."
         )
     codes = sorted((set(np.unique(prediction)) | set(np.unique(reference))) - {0}) or [1]
+    called = {class_name(int(code), names): int(code) for code in codes}
+    own = dict(tolerances_mm or {})
+    _check_tolerances({"": tolerance_mm, **own}, called)
     classes = {
-        class_name(int(code), names): _scores(
-            prediction == code, reference == code, grid, tolerance_mm
-        )
-        for code in codes
+        name: _scores(prediction == code, reference == code, grid, own.get(name, tolerance_mm))
+        for name, code in called.items()
     }
-    return Evaluation(classes, _mean(list(classes.values())), tolerance_mm)
+    return Evaluation(classes, _mean(list(classes.values())), tolerance_mm, own)
+
+
+def _check_tolerances(tolerances: Mapping[str, float], classes: Collection[str]) -> None:
+    for name, mm in tolerances.items():
+        if name and name not in classes:
+            raise UserError(
+                f"A tolerance is given for {name}, but the classes are {list_names(classes)}."
+            )
+        if not (np.isfinite(mm) and mm >= 0):
+            whose = f" of {name}" if name else ""
+            raise UserError(f"The tolerance{whose} is {mm:g} mm; it must be 0 or more.")
 
 
 def _scores(a: Mask, b: Mask, grid: Grid, tolerance_mm: float) -> Scores:
@@ -138,12 +176,15 @@ def _scores(a: Mask, b: Mask, grid: Grid, tolerance_mm: float) -> Scores:
         box = grow(box, (1, 1, 1), a.shape)  # beside a class, but not where the image ends
         a, b = a[box], b[box]
     n_a, n_b = int(a.sum()), int(b.sum())
+    path = added_path(a, b, grid.spacing)
     scores = Scores(
         dsc=2.0 * int((a & b).sum()) / (n_a + n_b) if n_a + n_b else 1.0,
         asd_mm=None,
         hd95_mm=None,
         hd_mm=None,
         surface_dsc=float(n_a == n_b == 0),
+        path_mm=path.added,
+        path_share=path.share,
         volume_ml=n_a * grid.voxel_ml,
         reference_ml=n_b * grid.voxel_ml,
         volume_difference=(n_a - n_b) / n_b if n_b else None,

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from cmfnet_napari.core.contours.hand_work import HandWork
-from cmfnet_napari.core.contours.metrics import MEASURES, Evaluation, Scores
+from cmfnet_napari.core.contours.metrics import MEASURES, Evaluation, Measure, Scores
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.words import cell
 
@@ -39,12 +39,26 @@ def score_rows(
     names, columns = list(evaluation.classes), list(evaluation.classes.values())
     if len(columns) > 1:
         names, columns = [*names, _MEAN], [*columns, evaluation.mean]
-    return names, {
-        measure.title.format(tolerance_mm=evaluation.tolerance_mm): [
+    own = evaluation.tolerances_mm
+    rows = {
+        _title(measure, evaluation): [
             _figure(getattr(scores, measure.name), measure.digits) for scores in columns
         ]
         for measure in MEASURES
     }
+    if own:
+        rows["Tolerance, mm"] = [
+            "–" if scores is evaluation.mean else f"{evaluation.tolerance_of(name):g}"
+            for name, scores in zip(names, columns, strict=True)
+        ]
+    return names, rows
+
+
+def _title(measure: Measure, evaluation: Evaluation) -> str:
+    """A measure with its tolerance; where classes have their own, these are a row."""
+    if evaluation.tolerances_mm:
+        return measure.title.removesuffix(" at {tolerance_mm:g} mm")
+    return measure.title.format(tolerance_mm=evaluation.tolerance_mm)
 
 
 def write_scores(
@@ -57,8 +71,8 @@ def write_scores(
 
     Columns are ``class`` and the fields of `metrics.Scores`, or ``volume_ml`` alone where nothing
     was compared; and where the hand has changed the contour, ``added_by_hand_ml``,
-    ``removed_by_hand_ml`` and, of all classes, ``slices_by_hand``, ``path_by_hand_mm`` and
-    ``seconds_by_hand``.
+    ``removed_by_hand_ml``, ``path_by_hand_mm`` (the mean's row: of all classes) and, of all
+    classes, ``slices_by_hand`` and ``seconds_by_hand``.
 
     Raises
     ------
@@ -75,7 +89,7 @@ def write_scores(
             {_MEAN: evaluation.mean} if len(evaluation.classes) > 1 else {}
         )
         rows = [
-            [name, *(getattr(one, m) for m in measures), evaluation.tolerance_mm]
+            [name, *(getattr(one, m) for m in measures), _tolerance(name, evaluation)]
             for name, one in scores.items()
         ]
 
@@ -90,8 +104,15 @@ def write_scores(
     return write_safely(Path(path), ".csv", write)
 
 
+def _tolerance(name: str, evaluation: Evaluation) -> float | str:
+    """Of a row; a mean of several tolerances has none."""
+    several = evaluation.tolerances_mm and name not in evaluation.classes
+    return "" if several else evaluation.tolerance_of(name)
+
+
 def _by_hand(name: str, hand: HandWork) -> list[float | str]:
-    whole = (hand.slices, hand.path_mm, hand.seconds)
+    path = hand.path_mm if name == _MEAN else hand.paths_mm.get(name, 0.0)
+    whole = (hand.slices, path, hand.seconds)
     return [hand.added_ml.get(name, ""), hand.removed_ml.get(name, ""), *whole]
 
 

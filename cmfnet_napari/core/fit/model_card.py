@@ -172,6 +172,13 @@ def model_name(run_or_model: str | Path) -> str:
     return path.resolve().parent.name if path.name == MODEL_FILE else path.stem
 
 
+def known_name(run_or_model: str | Path) -> str:
+    """A model's name where the package or the department gave it; a file's may be a patient's."""
+    path = model_path(run_or_model)
+    own = {BUILT_IN.resolve(), models_folder().resolve()}
+    return path.stem if path.resolve().parent in own else "another model"
+
+
 def read_card(run_or_model: str | Path) -> Card:
     """Read a model's card, without its weights and without torch.
 

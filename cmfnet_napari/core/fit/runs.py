@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json
 from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import PRESETS
 from cmfnet_napari.core.fit.model_card import model_path, read_card
 
 PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
-EVENTS_FILE, STATE_FILE, LOCK_FILE = "events.jsonl", "state.pt", "fit.lock"
+CONFIG_FILE, EVENTS_FILE, STATE_FILE = "config.json", "events.jsonl", "state.pt"
 ELSEWHERE_FILE = "elsewhere.json"  # the run's state is on another computer, which this names
 
 
@@ -64,6 +66,19 @@ def read_run(folder: Path) -> RunRecord:
             case events.Finished() as event:
                 finished = event
     return RunRecord(folder, step, steps, finished, tuple(previews.values()))
+
+
+def run_maker(folder: Path) -> str:
+    """What made a run's contour, in words: the model it began with, or the preset alone."""
+    try:
+        made_from = read_json(folder / CONFIG_FILE)
+    except UserError:
+        return "unknown"
+    base, config = made_from.get("base"), made_from.get("config")
+    if isinstance(base, str) and base:
+        return base
+    preset = config.get("preset") if isinstance(config, dict) else None
+    return f"strokes alone, {preset}" if preset in PRESETS else "unknown"
 
 
 def interrupted_run(runs: Sequence[Path]) -> RunRecord | None:

@@ -17,6 +17,7 @@ Modalities = tuple[Modality, Modality]  # of the first image and the second; emp
 USUAL: Modalities = ("CT", "MR")  # of a first and a second image
 
 _TAG, _UNITS_TAG = "0008|0060", "0054|1001"  # keys under which ITK keeps a file's header
+_WEIGHTING_TAG = "cmfnet|weighting"
 _UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts", "CPS": "counts/s"}  # C.8.9.1.1.3
 _EVERY = (slice(None, None, 2), slice(None, None, 3), slice(None, None, 3))
 _SHARES = 0.005, 0.99  # of the voxels are below what counts as its lowest and its highest value
@@ -28,12 +29,23 @@ _NOT_AIR, _TISSUE, _MOSTLY = 150.0, 800.0, 0.65
 _DARK = 0.05  # of the highest value: air of an MR, which has no offset
 
 
-def mark(image: sitk.Image, modality: str, units: str = "") -> sitk.Image:
-    """Keep with an image what its DICOM header says of it (Modality, and Units of a PET)."""
+def mark(image: sitk.Image, modality: str, units: str = "", weighting: str = "") -> sitk.Image:
+    """Keep with an image what its DICOM header says of it.
+
+    Modality; Units of a PET; and the weighting of an MR (`series.weighting`).
+    """
     image.SetMetaData(_TAG, modality)
     if units:
         image.SetMetaData(_UNITS_TAG, units)
+    if weighting:
+        image.SetMetaData(_WEIGHTING_TAG, weighting)
     return image
+
+
+def weighting_of(image: sitk.Image) -> str:
+    """The weighting that an MR came with, such as ``T1``; empty: it says none."""
+    known = image.HasMetaDataKey(_WEIGHTING_TAG)
+    return image.GetMetaData(_WEIGHTING_TAG) if known else ""
 
 
 def marked(image: sitk.Image) -> Modality:

@@ -24,6 +24,7 @@ from cmfnet_napari.core.images.modality import (
     guess_modality,
     marked,
     unit_of,
+    weighting_of,
 )
 from cmfnet_napari.core.images.normalise import Limits, to_unit, usual_limits
 from cmfnet_napari.core.images.padding import has_data
@@ -156,6 +157,19 @@ class Study:
         """What the values of both are in; see `Volume.unit`."""
         return self.first.unit, "" if self.second is None else self.second.unit
 
+    @property
+    def weightings(self) -> tuple[str, str]:
+        """What weighting the images are; see `Volume.weighting`."""
+        return self.first.weighting, "" if self.second is None else self.second.weighting
+
+    def weighted(self, first: str, second: str) -> Study:
+        """The same study with its images of these weightings."""
+        again = replace(self, first=replace(self.first, weighting=first))
+        if self.second is None:
+            return again
+        source = self.second_source and replace(self.second_source, weighting=second)
+        return replace(again, second=replace(self.second, weighting=second), second_source=source)
+
     def known_as(
         self, first: Modality, second: Modality = "", units: Sequence[str] = ("", "")
     ) -> Study:
@@ -272,7 +286,8 @@ def study_from_images(
         What they are; see `find_modalities`.
     """
     one, other = find_modalities(first, second, modalities)
-    volume = replace(from_image(turn(first), one), unit=unit_of(first, one))
+    unit, weighting = unit_of(first, one), weighting_of(first)
+    volume = replace(from_image(turn(first), one), unit=unit, weighting=weighting)
     if second is None:
         return Study(volume, None, None, Grid.from_image(first))
     source = from_image(second, other)

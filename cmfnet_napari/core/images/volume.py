@@ -13,7 +13,7 @@ from cmfnet_napari.core.files import check_name, write_safely
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_geometry, put_straight, skewed
 from cmfnet_napari.core.images.itk_reader import DICOM, read_file, read_series
-from cmfnet_napari.core.images.modality import Modality, unit_of
+from cmfnet_napari.core.images.modality import Modality, unit_of, weighting_of
 from cmfnet_napari.core.images.nifti import is_nifti, read_nifti
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -43,12 +43,15 @@ class Volume:
         ``"CT"``, ``"MR"``, ``"PT"`` or ``""`` for labels.
     unit : str
         Of the values, such as ``"HU"``; empty where there is none or it is not known.
+    weighting : str
+        Of an MR, such as ``"T1"``; empty where it is not known.
     """
 
     array: np.ndarray
     grid: Grid
     modality: Modality = ""
     unit: str = ""
+    weighting: str = ""
 
     def image(self) -> sitk.Image:
         """The same as a SimpleITK image."""
@@ -58,7 +61,8 @@ class Volume:
 def from_image(image: sitk.Image, modality: Modality = "") -> Volume:
     """Wrap a 3D SimpleITK image."""
     grid = Grid.from_image(image)
-    return Volume(sitk.GetArrayFromImage(image), grid, modality, unit_of(image, modality))
+    values, unit = sitk.GetArrayFromImage(image), unit_of(image, modality)
+    return Volume(values, grid, modality, unit, weighting_of(image))
 
 
 def read_image(path: str | Path) -> sitk.Image:

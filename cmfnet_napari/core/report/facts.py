@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmfnet_napari.core.arrays import Wholes
+from cmfnet_napari.core.case.effort import Effort, read_effort
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork
@@ -18,8 +19,11 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, read_card, softw
 from cmfnet_napari.core.geometry.plane import View
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review.case_contour import is_case
 from cmfnet_napari.core.review.places import Place, find_places
-from cmfnet_napari.core.review.record import Record, State, slice_digests
+from cmfnet_napari.core.review.record import Record, State, digest, slice_digests
+from cmfnet_napari.core.review.review_log import Entry
+from cmfnet_napari.core.review.standing import standing
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,12 @@ class ReportFacts:
         Number of places by state.
     hand : HandWork
         What the user has changed of the model's contour.
+    effort : Effort
+        Time, strokes and corrections of the case; nothing where there is none.
     model : str
         The run's name and day, and what it was trained on.
+    sign_off : str
+        Whether it is a draft, reviewed or peer-reviewed, in a sentence; empty without a log.
     software : dict
         Versions that made this report.
     """
@@ -56,7 +64,9 @@ class ReportFacts:
     slices: dict[View, tuple[int, int]] = field(default_factory=dict)
     places: dict[State, int] = field(default_factory=dict)
     hand: HandWork = field(default_factory=HandWork)
+    effort: Effort = field(default_factory=Effort)
     model: str = "unknown"
+    sign_off: str = ""
     software: dict[str, str] = field(default_factory=software_versions)
 
 
@@ -72,6 +82,7 @@ def gather_facts(
     evaluation: Evaluation | None = None,
     hand: HandWork | None = None,
     case: str = "",
+    log: Sequence[Entry] = (),
 ) -> ReportFacts:
     """Gather what a report says.
 
@@ -86,7 +97,7 @@ def gather_facts(
     finished : Finished, optional
         How the run ended.
     run : Path, optional
-        The run's folder, for the card of its model.
+        The run's folder, for the card of its model, and for what its case has cost.
     places : sequence of Place
         To look at.
     record : Record, optional
@@ -97,6 +108,8 @@ def gather_facts(
         What the user has changed of the model's contour.
     case : str, optional
         `Case.key`, where there is a case: a study whose second image was moved has another hash.
+    log : sequence of Entry
+        Of the case's review log.
     """
     record = record or Record()
     digests = slice_digests(labels)
@@ -110,9 +123,11 @@ def gather_facts(
         held_out=None if finished is None else finished.held_out,
         evaluation=evaluation,
         hand=hand or HandWork(),
+        effort=_effort(run),
         slices=slices,
         places=dict(states),
         model=_model(run),
+        sign_off=standing(log, digest(labels)).sentence if log else "",
     )
 
 
@@ -129,6 +144,17 @@ def read_places(finished: Finished, root: Path, study: Study, labels: Wholes) ->
     if finished.disagreement:
         apart = from_percent(load_values(inside(root, finished.disagreement), study.grid))
     return find_places(labels, probability, study.grid, apart)
+
+
+def _effort(run: Path | None) -> Effort:
+    """What the case that a run lies in has cost; a damaged journal is told of elsewhere."""
+    folder = None if run is None else run.resolve().parents[1]
+    if folder is None or not is_case(folder):
+        return Effort()
+    try:
+        return read_effort(folder)
+    except UserError:
+        return Effort()
 
 
 def _model(run: Path | None) -> str:

@@ -13,6 +13,7 @@ from cmfnet_napari.core.report.facts import gather_facts, read_places
 from cmfnet_napari.core.report.page import save_report
 from cmfnet_napari.core.review.case_contour import corrected_model
 from cmfnet_napari.core.review.record import read_record
+from cmfnet_napari.core.review.review_log import read_entries
 
 
 def report_run(
@@ -57,5 +58,6 @@ def report_run(
         record=read_record(root),
         evaluation=None if other is None else evaluate(labels, other, study.grid, names),
         hand=found.hand,
+        log=read_entries(root),
     )
     return save_report(study, labels, facts, path, other)

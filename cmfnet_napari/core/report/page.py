@@ -22,10 +22,10 @@ from cmfnet_napari.core.report.figures import draw_contours
 from cmfnet_napari.core.review.record import State
 from cmfnet_napari.core.words import drawn
 
-_A4 = (8.27, 11.69)  # inches
+A4 = (8.27, 11.69)  # inches
 _MARGIN_MM = 40.0  # around the contour in the pictures
 _MOST_CLASSES = 6  # columns of the table that fit the page
-_DISCLAIMER = (
+DISCLAIMER = (
     "Research software, not a medical device. Nobody has approved it for treatment or diagnosis; "
     "a qualified person must check every contour."
 )
@@ -60,7 +60,7 @@ def save_report(
     UserError
         The file cannot be written.
     """
-    figure = Figure(figsize=_A4, layout="constrained")
+    figure = Figure(figsize=A4, layout="constrained")
     FigureCanvasAgg(figure)
     parts = figure.subfigures(4, 1, squeeze=False, height_ratios=(0.7, 5.6, 4.7, 0.5))
     head, pictures, words, foot = parts.ravel()
@@ -70,7 +70,7 @@ def save_report(
     pictures.set_facecolor("black")
     draw_contours(pictures, study, labels, reference, margin_mm=_MARGIN_MM)
     _write_facts(words, facts)
-    _write(foot, _DISCLAIMER, y=0.6, size=8)
+    _write(foot, DISCLAIMER, y=0.6, size=8)
     info = {"Title": f"Contour of case {facts.case}", "Creator": "cmfnet-napari", "Author": ""}
 
     def write(part: Path) -> None:
@@ -85,6 +85,9 @@ def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
     axes = right.subplots()
     axes.set_axis_off()
     _table(axes, facts)
+    if facts.sign_off:
+        lines = ["Sign-off", *_wrapped(facts.sign_off)]
+        _write(right, "\n".join(lines), y=0.02, size=9, va="bottom")
 
 
 def _table(axes: Axes, facts: ReportFacts) -> None:
@@ -106,6 +109,8 @@ def report_lines(facts: ReportFacts) -> list[str]:
     lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
     if facts.hand:
         lines += ["", "Changed by hand", *_wrapped(facts.hand.sentence)]
+    if facts.effort.sentences:
+        lines += ["", "Effort", *(line for one in facts.effort.sentences for line in _wrapped(one))]
     lines += ["", "Agreement with the strokes"]
     lines += [f"  all strokes: {_percent(facts.strokes)}"]
     lines += [f"  strokes while held out: {_percent(facts.held_out)}"]
@@ -137,7 +142,7 @@ def _write(
     y: float = 0.7,
     size: float,
     weight: Literal["normal", "bold"] = "normal",
-    va: Literal["baseline", "top"] = "baseline",
+    va: Literal["baseline", "bottom", "top"] = "baseline",
 ) -> None:
     part.text(
         0.06, y, text, fontsize=size, parse_math=False, wrap=True, weight=weight, va=va

@@ -17,6 +17,9 @@ from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, load_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review.record import digest
+from cmfnet_napari.core.review.review_log import Entry, no_log, read_entries
+from cmfnet_napari.core.review.standing import Standing, standing
 from cmfnet_napari.core.strokes.corrections import (
     Words,
     contour_of_record,
@@ -74,6 +77,27 @@ def case_contour(folder: str | Path) -> CaseContour:
         if event is None:
             raise UserError(f"{Path(folder).name} has no contour yet. Train first.")
         return _contour(case, event)
+    finally:
+        case.close()
+
+
+def case_stage(folder: str | Path) -> tuple[Standing, list[Entry]]:
+    """How far the contour of a case is signed off, and the entries of its review log.
+
+    Raises
+    ------
+    UserError
+        No case, no log, or a file is damaged.
+    """
+    folder = Path(folder)
+    case = open_case(folder, read_only=True)
+    try:
+        entries = read_entries(folder)
+        if not entries:
+            raise no_log(folder)
+        event = newest_prediction(case.runs())
+        contour = "" if event is None else digest(_contour(case, event).labels)
+        return standing(entries, contour), entries
     finally:
         case.close()
 

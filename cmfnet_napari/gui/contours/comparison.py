@@ -20,6 +20,8 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review.readings import load_reading
+from cmfnet_napari.core.review.review_log import Entry
 from cmfnet_napari.core.strokes.scribbles import check_classes
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names, reference_colors
@@ -36,7 +38,7 @@ from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 _WAIT_MS = 800  # a contour that is being updated changes again before it could be judged
 
 
-Other = Literal["nothing", "previous", "sample", "layer", "file"]
+Other = Literal["nothing", "previous", "sample", "layer", "file", "reading"]
 
 
 class Comparison(QObject):
@@ -67,6 +69,7 @@ class Comparison(QObject):
         self.other: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
         self._layer: Labels | None = None
+        self._mark: Entry | None = None  # whose reading it is
         self._labels: np.ndarray | None = None  # `other` as it was read
         self._numbers: tuple[int, ...] = ()  # of the classes that it was read with
         self._later = QTimer(self, singleShot=True, interval=_WAIT_MS)
@@ -166,9 +169,23 @@ class Comparison(QObject):
         path, grid = inside(case.folder, event.labels), case.study.grid
         self._read("previous", lambda: (load_labels(path, grid), case.run_numbers(path.parent)))
 
+    def use_reading(self, mark: Entry | None = None) -> None:
+        """Compare with a contour as a reader signed it off; once more with the same, if not said.
+
+        Parameters
+        ----------
+        mark : Entry, optional
+            Of the case's review log.
+        """
+        mark = self._mark = mark or self._mark
+        if mark is not None:
+            case, order = self._session.case, self._session.case.order
+            self._read("reading", lambda: (load_reading(case, mark, order), order.numbers))
+
     def close(self) -> None:
         """The patient is left."""
         self._later.stop()
+        self._mark = None
         self.use_nothing()
 
     def _read(

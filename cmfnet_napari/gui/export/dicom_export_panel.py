@@ -6,11 +6,9 @@ import re
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QHeaderView,
     QLineEdit,
     QTableWidget,
     QTableWidgetItem,
@@ -19,10 +17,11 @@ from qtpy.QtWidgets import (
 
 from cmfnet_napari.core.dicom.export.formats import FORMATS
 from cmfnet_napari.core.dicom.export.receipt import Receipt
-from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
+from cmfnet_napari.core.dicom.export.roi import Roi
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass
 from cmfnet_napari.gui.export.dicom_export import OUTDATED, Choice, DicomExport
 from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
+from cmfnet_napari.gui.export.roi_table import RoiTable, as_table, fit_height
 from cmfnet_napari.gui.shared.dialogs import ask_folder, ask_open, ask_save
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import (
@@ -36,7 +35,6 @@ from cmfnet_napari.gui.shared.widgets import (
 )
 
 _RECEIPT = ["Read back", "Dice", "Volume, ml", "Change, %", "Shift, mm"]
-_ROW_HEIGHT = 26
 _BAD = "\N{WARNING SIGN} "
 
 
@@ -51,7 +49,7 @@ class DicomExportPanel(QWidget):
         self._dicom_export = dicom_export
         self._classes: list[ScribbleClass] = []
         self._empty: frozenset[int] = frozenset()  # codes without a voxel
-        self.structures = _table(["Structure", "Type"])
+        self.structures = RoiTable()
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("its DICOM folder")
         self.folder.setToolTip("The series that was contoured; other files there do not matter")
@@ -71,7 +69,7 @@ class DicomExportPanel(QWidget):
         self.kind.currentIndexChanged.connect(self._on_kind)
         self.export_button = large_button("Export…", self._ask_target, "Read back before it counts")
         self.said = text_label()
-        self.receipt = _table([])
+        self.receipt = as_table(QTableWidget(), [])
         self.receipt.setRowCount(len(_RECEIPT))
         self.receipt.setVerticalHeaderLabels(_RECEIPT)
         self.receipt.verticalHeader().show()
@@ -100,10 +98,7 @@ class DicomExportPanel(QWidget):
         self.setEnabled(bool(classes))
         if classes != self._classes:  # else names and types that were chosen stay
             self._classes = classes
-            self.structures.setRowCount(len(classes))
-            for index, entry in enumerate(classes):
-                _show_class(self.structures, index, entry)
-            _fit_height(self.structures)
+            self.structures.show_classes(classes)
             self._empty = frozenset()
         for index in range(self.structures.rowCount()):
             self._tick(self.structures.item(index, 0), empty)
@@ -134,17 +129,7 @@ class DicomExportPanel(QWidget):
     @property
     def rois(self) -> tuple[Roi, ...]:
         """The structures that are ticked."""
-        items = [self.structures.item(index, 0) for index in range(self.structures.rowCount())]
-        return tuple(
-            Roi(
-                code=item.data(Qt.ItemDataRole.UserRole),
-                name=item.text().strip(),
-                type=self.structures.cellWidget(index, 1).currentText(),
-                color=item.foreground().color().name(),
-            )
-            for index, item in enumerate(items)
-            if item.checkState() == Qt.CheckState.Checked
-        )
+        return self.structures.rois
 
     def export(self, out: str) -> None:
         """Export into a file."""
@@ -178,7 +163,7 @@ class DicomExportPanel(QWidget):
             )
             for index, value in enumerate(values):
                 self.receipt.setItem(index, place, QTableWidgetItem(value))
-        _fit_height(self.receipt)
+        fit_height(self.receipt)
         self.receipt.show()
 
     def _on_refused(self, why: str) -> None:
@@ -227,31 +212,3 @@ def _boxed(*widgets: QWidget) -> QWidget:
 def file_name(structure: str, ending: str = ".dcm") -> str:
     """A file's name for a structure's, without signs that Windows or others forbid in one."""
     return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", structure) + ending
-
-
-def _table(titles: list[str]) -> QTableWidget:
-    table = QTableWidget(0, len(titles))
-    table.setHorizontalHeaderLabels(titles)
-    table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-    table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-    return table
-
-
-def _show_class(table: QTableWidget, index: int, entry: ScribbleClass) -> None:
-    item = QTableWidgetItem(entry.name)
-    item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsEditable)
-    item.setCheckState(Qt.CheckState.Checked)
-    item.setForeground(QColor(entry.color))
-    item.setData(Qt.ItemDataRole.UserRole, segmentation_code(entry.code))
-    item.setToolTip("Double-click to rename; untick to leave it out")
-    table.setItem(index, 0, item)
-    kinds = QComboBox()
-    kinds.addItems(ROI_TYPES)
-    table.setCellWidget(index, 1, kinds)
-
-
-def _fit_height(table: QTableWidget) -> None:
-    header = table.horizontalHeader().sizeHint().height()
-    table.setFixedHeight(header + table.rowCount() * _ROW_HEIGHT + 4)

@@ -17,6 +17,7 @@ from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review import Review
+from cmfnet_napari.gui.review.sign_off import SignOff
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 
@@ -24,10 +25,15 @@ class ReportExport(QObject):
     """Writes what the review found; `Result.saved` tells of it."""
 
     def __init__(
-        self, session: Session, result: Result, review: Review, comparison: Comparison
+        self,
+        session: Session,
+        result: Result,
+        review: Review,
+        comparison: Comparison,
+        sign_off: SignOff,
     ) -> None:
         super().__init__(session)
-        self._session = session
+        self._session, self._sign_off = session, sign_off
         self._result, self._review, self._comparison = result, review, comparison
 
     @property
@@ -52,6 +58,7 @@ class ReportExport(QObject):
             "run": case.folder / result.run if result.run else None,
             "places": tuple(self._review.places),
             "record": self._review.record,
+            "log": tuple(self._sign_off.entries),
         }
 
         def write() -> Path:

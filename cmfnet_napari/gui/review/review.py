@@ -46,12 +46,16 @@ class Review(QObject):
         To look at, the most doubtful first.
     current : Place or None
         The one looked at.
+    contour : str
+        Digest of the contour of record as it was measured last; empty where there is none.
     seen_slices : SeenSlices
         Says what is on the screen.
     """
 
     changed = Signal()  # places, their states, or slices looked at
     correcting = Signal()  # strokes are wanted at the current place
+    looked_at = Signal(str, int, str)  # plane, slice with contour, digest of that
+    decided = Signal(object, str, str)  # Place, its state, digest of the contour there
 
     def __init__(
         self, session: Session, result: Result, navigation: Navigation, seen_slices: SeenSlices
@@ -67,6 +71,7 @@ class Review(QObject):
         self._doubted: tuple[object, object] | None = None  # what the places were found in
         self.places: list[Place] = []
         self.current: Place | None = None
+        self.contour = ""
         self._keeping = QTimer(self, singleShot=True, interval=_KEEP_MS)
         self._keeping.timeout.connect(self.keep)
         seen_slices.looked_at.connect(self._on_looked_at)
@@ -111,8 +116,9 @@ class Review(QObject):
         place = self._chosen()
         if self.state(place) == state:
             self._use(self._record.without_decision(place, self._grid))
+            self.decided.emit(place, "opened", "")
         else:
-            self._use(self._record.with_decision(place, state, self._labels, self._grid))
+            self._decide(place, state)
 
     def correct(self) -> None:
         """Go and draw at the current place; with the first stroke there it counts as corrected.
@@ -197,6 +203,10 @@ class Review(QObject):
             raise UserError(self._session.case.notice)
         return self.current
 
+    def _decide(self, place: Place, state: Decided) -> None:
+        self._use(self._record.with_decision(place, state, self._labels, self._grid))
+        self.decided.emit(place, state, self._record.decisions[-1].contour)
+
     def _use(self, record: Record) -> None:
         self._record = record
         self._keeping.start()
@@ -205,12 +215,14 @@ class Review(QObject):
     def _forget(self) -> None:
         self._digests = {plane: {} for plane in VIEWS}
         self._labels = self.current = self._corrects = self._amended = self._doubted = None
-        self.places = []
+        self.places, self.contour = [], ""
         self._edited.clear()
         self.changed.emit()
 
     def _on_looked_at(self, plane: str, index: int) -> None:
         now = self._digests[plane].get(index)
+        if now is not None:
+            self.looked_at.emit(plane, index, now)
         if now is not None and self._record.seen.get(plane, {}).get(index) != now:
             self._use(self._record.with_seen(plane, index, now))
 
@@ -219,7 +231,7 @@ class Review(QObject):
         if place is None or self._labels is None or not _drawn_at(place, stroke, self._grid):
             return
         self._corrects = None
-        self._use(self._record.with_decision(place, "corrected", self._labels, self._grid))
+        self._decide(place, "corrected")
 
     def _on_correction(self, correction: Correction) -> None:
         """A slice that was edited by hand was looked at, and a place that was is corrected."""
@@ -259,14 +271,14 @@ class Review(QObject):
         name: str,
         places: list[Place],
     ) -> None:
-        self._labels, self._digests, self.places = labels, digests, places
+        self._labels, self._digests, self.places, self.contour = labels, digests, places, name
         self._record = self._record.bound_to(self._result.run, name)
         edited, self._edited = self._edited, set()
         for plane, index in edited:
             self._on_looked_at(plane, index)
         place, self._amended = self._amended, None
         if place is not None:
-            self._use(self._record.with_decision(place, "corrected", labels, self._grid))
+            self._decide(place, "corrected")
         self.changed.emit()
         self.seen_slices.look_again()
 

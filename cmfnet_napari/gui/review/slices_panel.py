@@ -25,6 +25,7 @@ _CHOICES = {
     "nothing": "Nothing",
     "previous": "The training before",
     "sample": "The sample's own contour",
+    "reading": "What a reader signed off",
     "file": "A contour from a file…",
 }
 
@@ -105,6 +106,7 @@ class SlicesPanel(QWidget):
             "nothing": self._comparison.use_nothing,
             "previous": self._comparison.use_previous,
             "sample": self._comparison.use_sample,
+            "reading": self._comparison.use_reading,
         }
         use[kind]()
 
@@ -123,7 +125,8 @@ class SlicesPanel(QWidget):
             if kind == "file":
                 for layer in comparison.loaded:
                     self.choice.addItem(layer.name, layer)
-            if kind != "sample" or comparison.has_sample:
+            there = {"sample": comparison.has_sample, "reading": comparison.kind == "reading"}
+            if there.get(kind, True):
                 self.choice.addItem(words, kind)
         now = comparison.layer or comparison.kind
         data = [self.choice.itemData(index) for index in range(self.choice.count())]

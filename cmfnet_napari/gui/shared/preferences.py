@@ -36,12 +36,15 @@ class Preferences:
         The folder chosen in last, by what was chosen.
     recent : list of str
         Names of case folders, the newest first.
+    cards_read : list of str
+        Digests of models' cards that were read.
     """
 
     wheel_zooms: bool = False
     room: str = "images"
     folders: dict[str, str] = field(default_factory=dict)
     recent: list[str] = field(default_factory=list)
+    cards_read: list[str] = field(default_factory=list)
 
     def opened(self, case: str) -> None:
         """A case was opened: it is the newest."""
@@ -93,4 +96,6 @@ def _read(path: Path) -> Preferences:
         found.folders = {k: v for k, v in folders.items() if isinstance(v, str)}
     if isinstance(recent, list):
         found.recent = [name for name in recent if isinstance(name, str)][:_RECENT]
+    if isinstance(read := values.get("cards_read"), list):
+        found.cards_read = [digest for digest in read if isinstance(digest, str)]
     return found

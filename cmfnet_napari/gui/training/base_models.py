@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.fit.card_sections import SECTIONS_ENDING, sections_file
 from cmfnet_napari.core.fit.model_card import (
     BUILT_IN,
     ENDING,
@@ -102,6 +103,9 @@ def add_model(run_or_model: str | Path) -> Path:
     except OSError as error:
         raise UserError(f"The models folder {folder} cannot be made ({error.strerror}).") from error
     target = _free(folder, model_name(source))
+    if (written := sections_file(source)).is_file():  # first: a model is never without its card
+        beside = folder / f"{target.stem}{SECTIONS_ENDING}"
+        write_safely(beside, SECTIONS_ENDING, lambda part: shutil.copyfile(written, part))
     return write_safely(target, ENDING, lambda part: shutil.copyfile(source, part))
 
 

@@ -18,7 +18,7 @@ from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.dialogs import ask_model
 from cmfnet_napari.gui.shared.markup import plain
-from cmfnet_napari.gui.shared.widgets import button, text_label
+from cmfnet_napari.gui.shared.widgets import button, row, text_label
 from cmfnet_napari.gui.training.base_models import (
     BaseModel,
     BaseModels,
@@ -26,6 +26,8 @@ from cmfnet_napari.gui.training.base_models import (
     model_words,
     own_model,
 )
+from cmfnet_napari.gui.training.card_check import card_text
+from cmfnet_napari.gui.training.model_card_dialog import ModelCardDialog
 from cmfnet_napari.gui.training.settings_form import SettingsForm
 from cmfnet_napari.gui.training.training import Training
 
@@ -39,6 +41,9 @@ _START_TIP = (
 _ADD_TIP = (
     "Choose a model file, such as model.safetensors in the folder of a training. It is copied to "
     "your models and offered for every patient."
+)
+_CARD_TIP = (
+    "What the model is for, what it was taught on, how well it does, its limits and how to watch it"
 )
 
 
@@ -58,6 +63,7 @@ class StartPanel(QWidget):
         self.base = QComboBox()
         self.base.setToolTip(_START_TIP)
         self.add_button = button("Add a model…", self._ask_model, _ADD_TIP)
+        self.card_button = button("Its card…", self._show_card, _CARD_TIP)
         self.help = text_label()
         self.settings = SettingsForm()
         self._lay_out()
@@ -71,8 +77,7 @@ class StartPanel(QWidget):
     @property
     def base_path(self) -> Path | None:
         """The model to start from; None: from nothing."""
-        model = self._model
-        return None if model is None else model.path
+        return None if self.model is None else self.model.path
 
     @property
     def config(self) -> Config:
@@ -85,12 +90,13 @@ class StartPanel(QWidget):
         super().showEvent(event)
 
     @property
-    def _model(self) -> BaseModel | None:
+    def model(self) -> BaseModel | None:
+        """The model to start from, with its card; None: from nothing."""
         return self.base.currentData()
 
     @property
     def _card(self) -> Card | None:
-        return None if self._model is None else self._model.card
+        return None if self.model is None else self.model.card
 
     def _lay_out(self) -> None:
         for box in (self.preset, self.base):  # long names must not widen the dock
@@ -100,7 +106,7 @@ class StartPanel(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Preset", self.preset)
         form.addRow("Start from", self.base)
-        form.addRow("", self.add_button)
+        form.addRow(row(self.card_button, self.add_button))
         form.addRow(self.help)
         form.addRow(self.settings)
 
@@ -130,9 +136,14 @@ class StartPanel(QWidget):
         if path:
             self._base_models.add(path)
 
+    def _show_card(self) -> None:
+        if self.model is not None:
+            ModelCardDialog(self, card_text(self.model)).show()
+
     def _explain(self) -> None:
         """Show the settings of another preset or model."""
         self._training.preset = self.preset.currentData()
+        self.card_button.setEnabled(self.model is not None)
         self.settings.show_preset(start_config(self.preset.currentData(), self._card))
 
     def _say(self) -> None:
@@ -146,12 +157,12 @@ class StartPanel(QWidget):
 
     @property
     def _words(self) -> str:
-        return start_words(self.config, self._model)
+        return start_words(self.config, self.model)
 
     @property
     def _doubt(self) -> str:
         """That the model was taught on other images than are open."""
-        model = self._model
+        model = self.model
         if model is None or self._session.patient is None:
             return ""
         return taught_otherwise(model.card, model.name, self._session.case.study.kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
@@ -14,11 +15,14 @@ from cmfnet_napari.gui.shared.widgets import (
     button,
     column,
     large_button,
+    said,
     text_label,
 )
-from cmfnet_napari.gui.training.base_models import BaseModels
+from cmfnet_napari.gui.training.base_models import BaseModel, BaseModels
+from cmfnet_napari.gui.training.card_check import CardCheck, card_text
 from cmfnet_napari.gui.training.continue_panel import ContinuePanel
 from cmfnet_napari.gui.training.loss_plot import AgreementPlot, LossPlot
+from cmfnet_napari.gui.training.model_card_dialog import ModelCardDialog
 from cmfnet_napari.gui.training.preflight import Preflight
 from cmfnet_napari.gui.training.preflight_panel import PreflightPanel
 from cmfnet_napari.gui.training.preview_choice import PreviewChoice
@@ -55,6 +59,7 @@ class TrainingPanel(QWidget):
     ) -> None:
         super().__init__()
         self._session, self._training = session, training
+        self._card_check = CardCheck(session)
         self._paused = False
         self._planned, self._minutes = 0, 0
         self._elapsed = ""
@@ -131,10 +136,28 @@ class TrainingPanel(QWidget):
         self._session.opened.connect(lambda: self._on_state(training.state))
 
     def _start(self) -> None:
+        """Start, once the card of the model was read."""
+        model = self.begin.model
+        if model is None or self._session.patient is None:
+            self._go()
+        elif self._card_check.unread(model):
+            dialog = ModelCardDialog(self, card_text(model), said(partial(self._use, model)))
+            dialog.open()
+        else:
+            self._go()
+
+    def _use(self, model: BaseModel) -> None:
+        self._card_check.note_read(model)
+        if self.begin.model == model and self._session.patient is not None:
+            self._go()
+
+    def _go(self) -> None:
         begin = self.begin
         self._training.start(
             begin.preset.currentData(), base=begin.base_path, **begin.settings.changes
         )
+        if begin.model is not None:
+            self._card_check.warn(begin.model)
         self._reset()
         self.message.setText("The training program starts …")
 

@@ -93,6 +93,8 @@ class CanvasMouse(QObject):
         The canvas.
     mark : MeasureMark
         What is measured in it.
+    readout : Readout
+        Says on it what is under the mouse.
     image : str
         Name of the image when it shows that one alone.
     keys : QWidget, optional
@@ -108,6 +110,7 @@ class CanvasMouse(QObject):
         view: ViewerModel,
         canvas: QWidget,
         mark: MeasureMark,
+        readout: Readout,
         image: str = "",
         keys: QWidget | None = None,
         enlarge: Callable[[], None] = lambda: None,
@@ -117,7 +120,7 @@ class CanvasMouse(QObject):
         self._mark, self._measuring = mark, False
         self._links, self._view, self._canvas, self._keys = links, view, canvas, keys
         self._enlarge = enlarge
-        self._readout = Readout(links.session, view)
+        self._readout = readout
         self._window: tuple[str, Limits, QPointF] | None = None  # image, limits, where it began
         self._pointing = False
         self._at: QPointF | None = None  # the mouse is over the canvas

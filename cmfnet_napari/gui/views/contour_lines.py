@@ -17,6 +17,7 @@ from vispy.scene.visuals import Line
 
 from cmfnet_napari.core.geometry.smooth_outline import smooth_outlines
 from cmfnet_napari.gui.patient.layers import NO_CONTOUR
+from cmfnet_napari.gui.views.spared import search_borders
 
 _PAINTED_MS = 40
 _WIDTH = 2.0  # pixels
@@ -141,6 +142,7 @@ class ContourLines(QObject):
         return flat and layer.visible and layer.contour > 0
 
     def _show_naparis(self, layer: Labels, on: bool) -> None:
+        search_borders(layer, on or not layer.visible)
         drawn = self._canvas.layer_to_visual.get(layer)
         if drawn is not None and drawn.node.visible != on:
             drawn.node.visible = on

@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 
 from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.gui.patient.layers import ROLE
+from cmfnet_napari.gui.views.spared import no_thumbnail
 
 _SHOWN = {
     Image: ("colormap", "contrast_limits", "gamma", "blending", "opacity", "interpolation2d"),
@@ -58,6 +59,7 @@ class LinkedLayer:
         self._painted = painted
         self._seen = True
         self.shown = Layer.create(*layer.as_layer_data_tuple())
+        no_thumbnail(self.shown)
         self._connections: list[tuple[object, Callable]] = []
         kind = type(layer)
         for name in (*_SHOWN[kind], *_BOTH_WAYS[kind]):

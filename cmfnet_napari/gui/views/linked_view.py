@@ -7,7 +7,6 @@ from collections.abc import Callable
 from napari.components import Dims, ViewerModel
 from napari.layers import Layer
 
-from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer, can_be_shown
 from cmfnet_napari.gui.views.planes import PLANES, turn
 
@@ -22,8 +21,6 @@ class LinkedView:
     ----------
     main : napari.Viewer
         The main viewer.
-    grid : Grid
-        The Study's.
     image : str
         Name of an image to show that one alone; empty for both.
     painted : callable
@@ -32,12 +29,10 @@ class LinkedView:
         Told a linked layer that is new, and the view's dims.
     """
 
-    def __init__(
-        self, main: ViewerModel, grid: Grid, image: str, painted: Painted, added: Added
-    ) -> None:
+    def __init__(self, main: ViewerModel, image: str, painted: Painted, added: Added) -> None:
         self.model = ViewerModel(title=image or "Images")
         self.image = image
-        self._main, self._grid, self._painted, self._added = main, grid, painted, added
+        self._main, self._painted, self._added = main, painted, added
         self._linked_layers: list[LinkedLayer] = []
         self._seen = True
         main.layers.events.inserted.connect(self._follow_layers)
@@ -51,7 +46,7 @@ class LinkedView:
         """Turn to a plane, at the place of the main viewer."""
         self.model.dims.point = self._main.dims.point
         self.model.dims.order = PLANES[plane]
-        turn(self.model, plane, self._grid)
+        turn(self.model, plane)
 
     def follow(self, seen: bool) -> None:
         """Show what there is while somebody sees it; napari slices no layer that is hidden."""

@@ -13,12 +13,11 @@ from vispy.scene.visuals import Line
 from cmfnet_napari.core.images.region import Region, Values, measure_region
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.views.planes import write_on
+from cmfnet_napari.gui.views.canvas_words import Words
 
 _COLOR = (0.9, 0.6, 0.9, 1.0)  # neither a class's nor the crosshair's
 _ABOVE_ALL = 1001  # napari numbers its layers from 0
 _CORNERS = 48  # of an ellipse
-_SIZE = 9  # points
 
 
 Measure = Literal["ruler", "region", ""]
@@ -59,13 +58,21 @@ class MeasureMark(QObject):
         The view.
     qt_viewer : napari.qt.QtViewer
         Its canvas.
+    words : Words
+        On it.
     """
 
     def __init__(
-        self, session: Session, measures: Measures, view: ViewerModel, qt_viewer: QtViewer
+        self,
+        session: Session,
+        measures: Measures,
+        view: ViewerModel,
+        qt_viewer: QtViewer,
+        words: Words,
     ) -> None:
         super().__init__()  # no child of the canvas, which would keep it, and the viewer with it
         self._session, self._measures, self._view = session, measures, view
+        self._words = words
         self._begun: np.ndarray | None = None
         self._line = Line(np.zeros((2, 3)), color=_COLOR, parent=qt_viewer.canvas.view.scene)
         self._line.order = _ABOVE_ALL
@@ -76,8 +83,7 @@ class MeasureMark(QObject):
     @property
     def text(self) -> str:
         """What is said of it."""
-        overlay = self._view.canvas.overlays.get("cmfnet_measure")
-        return overlay.text if overlay is not None and overlay.visible else ""
+        return self._words.text("measure")
 
     def begin(self, place: np.ndarray) -> bool:
         """The button was pressed at a place (mm; z, y, x); whether something is measured."""
@@ -99,7 +105,7 @@ class MeasureMark(QObject):
             text = region_text(study, axis, self._begun, place)
         self._line.set_data(pos=self._on_screen(points))
         self._line.visible = True
-        write_on(self._view, "measure", text, "top_right", _SIZE, box=True)
+        self._words.write("measure", text)
 
     def follow(self) -> None:
         """Another slice is shown: what was measured is not true of it."""
@@ -117,7 +123,7 @@ class MeasureMark(QObject):
     def hide_words(self) -> None:
         """Nothing has been measured yet."""
         self._line.visible = False
-        write_on(self._view, "measure", "", "top_right", _SIZE, box=True)
+        self._words.write("measure", "")
 
     def close(self) -> None:
         """Take it off the canvas."""

@@ -7,7 +7,6 @@ columns run to the right and rows run down, except that the head points up.
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from napari.components.overlays import TextOverlay
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.images.grid import Grid
@@ -17,13 +16,6 @@ HEAD_AXIS = 0
 PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
 # Which way the axis across the slices points, so that 3D views are not mirrored.
 _DEPTH = {"axial": "away", "sagittal": "towards", "coronal": "away"}
-_BORDERS = {
-    "top": "top_center",
-    "bottom": "bottom_center",
-    "left": "middle_left",
-    "right": "middle_right",
-}
-_OVERLAYS = "cmfnet_"
 
 
 def border_letters(grid: Grid, rows: int, columns: int) -> dict[str, str]:
@@ -42,34 +34,11 @@ def border_letters(grid: Grid, rows: int, columns: int) -> dict[str, str]:
     return {"top": top, "bottom": bottom, "left": left, "right": right}
 
 
-def turn(view: ViewerModel, plane: str, grid: Grid) -> None:
-    """Put a view's camera upright for a plane, with the patient's letters at the borders."""
-    _, rows, columns = PLANES[plane]
+def turn(view: ViewerModel, plane: str) -> None:
+    """Put a view's camera upright for a plane."""
+    _, rows, _ = PLANES[plane]
     vertical = "up" if rows == HEAD_AXIS else "down"
     view.scene.camera.orientation = (_DEPTH[plane], vertical, "right")
-    letters = border_letters(grid, rows, columns)
-    for border, position in _BORDERS.items():
-        write_on(view, border, letters[border], position, size=14, box=True)
-
-
-def write_on(
-    view: ViewerModel, name: str, text: str, position: str, size: int, box: bool = False
-) -> None:
-    """Show a line of text on a view's canvas, or change it; empty text is hidden."""
-    overlays, key = view.canvas.overlays, f"{_OVERLAYS}{name}"
-    if key not in overlays:
-        if not text:
-            return
-        overlays[key] = TextOverlay(position=position, font_size=size, box=box)
-    if overlays[key].text != text:
-        overlays[key].text = text
-    overlays[key].visible = bool(text) and view.dims.ndisplay == 2
-
-
-def wipe(view: ViewerModel) -> None:
-    """Take all our text off a view's canvas."""
-    for key in [key for key in view.canvas.overlays if key.startswith(_OVERLAYS)]:
-        view.canvas.overlays.pop(key)
 
 
 class Planes(QObject):
@@ -102,11 +71,10 @@ class Planes(QObject):
         UserError
             No patient is open.
         """
-        grid = self._session.case.study.grid
         self.plane = plane
         with self._viewer.dims.events.order.blocker(self._follow):  # else all is done twice
             self._viewer.dims.order = PLANES[plane]
-        turn(self._viewer, plane, grid)
+        turn(self._viewer, plane)
         self._viewer.fit_to_view()
         self.changed.emit(plane)
 
@@ -114,7 +82,6 @@ class Planes(QObject):
         """The patient is left: let go of the viewer."""
         self._viewer.dims.events.order.disconnect(self._follow)
         self._viewer.dims.events.ndisplay.disconnect(self._follow)
-        wipe(self._viewer)
 
     def _follow(self) -> None:
         """Answer napari's own roll and transpose buttons with the next upright plane."""

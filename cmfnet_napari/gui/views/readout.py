@@ -11,9 +11,9 @@ from cmfnet_napari.core.geometry.plane import VIEWS, place_text
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.gui.patient.session import Session
-from cmfnet_napari.gui.views.planes import write_on
+from cmfnet_napari.gui.views.canvas_words import Words
+from cmfnet_napari.gui.views.planes import border_letters
 
-_SIZE = 9  # points
 _BAR_PIXELS, _BAR_SHARE = 150, 0.3
 _LETTERS = ("RL", "AP", "IS")  # of negative and positive LPS x, y, z
 
@@ -91,15 +91,19 @@ class Readout:
         With an open patient.
     view : ViewerModel
         The view.
+    words : Words
+        On its canvas.
     """
 
-    def __init__(self, session: Session, view: ViewerModel) -> None:
-        self._session, self._view = session, view
+    def __init__(self, session: Session, view: ViewerModel, words: Words) -> None:
+        self._session, self._view, self._words = session, view, words
 
     def show_plane(self, image: str) -> None:
         """Say where the plane lies; `image` is named where the view shows one alone."""
-        text = plane_text(self._view, self._session.case.study, image)
-        write_on(self._view, "plane", text, "top_left", _SIZE, box=True)
+        study = self._session.case.study
+        self._words.write("plane", plane_text(self._view, study, image))
+        for border, letters in border_letters(study.grid, *self._view.dims.order[1:]).items():
+            self._words.write(border, letters)
 
     def fit_bar(self) -> None:
         """Give the scale bar a length that fits."""
@@ -112,4 +116,4 @@ class Readout:
     def show_value(self, place: np.ndarray | None) -> None:
         """Say what is at a place (mm along the study's axes); None when the mouse has left."""
         text = "" if place is None else value_text(self._session.case.study, place)
-        write_on(self._view, "value", text, "bottom_left", _SIZE, box=True)
+        self._words.write("value", text)

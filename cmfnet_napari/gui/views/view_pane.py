@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.gui.views.canvas_mouse import CanvasMouse, SolidMouse, ViewLinks
+from cmfnet_napari.gui.views.canvas_words import Words
 from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.crosshair import Crosshair
 from cmfnet_napari.gui.views.layouts import Cell
@@ -39,10 +40,11 @@ class Overlay:
         self.image = image
         self.crosshair = Crosshair(qt_viewer)
         self.outlines = ContourLines(view, qt_viewer)
-        self.mark = MeasureMark(links.session, links.measures, view, qt_viewer)
-        self._readout = Readout(links.session, view)
+        self.words = Words(view, qt_viewer)
+        self.mark = MeasureMark(links.session, links.measures, view, qt_viewer, self.words)
+        self._readout = Readout(links.session, view, self.words)
         self.mouse = CanvasMouse(
-            links, view, qt_viewer.canvas.native, self.mark, image, keys, enlarge
+            links, view, qt_viewer.canvas.native, self.mark, self._readout, image, keys, enlarge
         )
         self._scale = 0.0, 0
         self._drawn = QTimer(self.mouse, singleShot=True, interval=0)
@@ -71,6 +73,7 @@ class Overlay:
         self.crosshair.close()
         self.outlines.close()
         self.mark.close()
+        self.words.close()
         self._drawn.stop()
         self._draw.disconnect(self._on_draw)
 
@@ -108,7 +111,6 @@ class ViewPane:
         enlarge: Callable[[], None],
     ) -> None:
         self._navigation = links.navigation
-        grid = links.session.case.study.grid
         session = links.session
 
         def added(linked: LinkedLayer, dims: Dims) -> None:
@@ -118,7 +120,7 @@ class ViewPane:
                 session.shown_again.emit(linked.original, linked.shown)
 
         image = "" if cell.image is None else session.image_names[cell.image]
-        self.view = LinkedView(session.viewer, grid, image, painted, added)
+        self.view = LinkedView(session.viewer, image, painted, added)
         self.widget = _canvas(self.view.model)
         self.overlay = Overlay(links, self.view.model, self.widget, image, keys, enlarge)
         self._linked = False

@@ -67,7 +67,7 @@ def read_results(path: Path) -> list[Result]:
             from_cell(row["case"]),
             from_cell(row["split"]),
             int(row["class"]),
-            tuple(float(row[name] or "nan") for name in METRICS),
+            tuple(float(row.get(name) or "nan") for name in METRICS),  # earlier ones had fewer
         )
         for row in rows
     ]

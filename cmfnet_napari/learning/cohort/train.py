@@ -15,7 +15,8 @@ so weights, optimiser and the number of steps are the whole state.
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,16 +24,17 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from cmfnet_napari.core.errors import UserError, list_names
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, new_folder
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.report.curves import save_training
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase, load_cohort
 from cmfnet_napari.learning.cohort.patients import prepare
-from cmfnet_napari.learning.cohort.plan import Split, freeze, make_splits
+from cmfnet_napari.learning.cohort.plan import PLAN_FILE, Split, freeze, make_splits
 from cmfnet_napari.learning.cohort.results import (
     RESULTS_FILE,
     Result,
@@ -86,7 +88,7 @@ def train(
     ------
     UserError
         Anything wrong with the cohort, before training starts; the folder holds another
-        training; the training diverged.
+        training, or one that runs; the training diverged.
     """
     if not config.steps:
         raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
@@ -96,16 +98,33 @@ def train(
         _check_masks(splits)
     fabric = _launch(config, device, devices, nodes)
     hooks = hooks if hooks and fabric.is_global_zero else Hooks()
+    if fabric.is_global_zero and (out / PLAN_FILE).exists():
+        with alone(out):  # what is in use is said before all images are read
+            pass
     cases = load_cohort(rows, lambda n, of: hooks.show(0.0, f"reading {n} of {of}"))
     _check_strokes(cases, config)
     if isinstance(config, MethodConfig) and config.labels == "masks":
         cases = tuple(_contoured(case) for case in cases)
-    if fabric.is_global_zero:
+    with _begun(out, config, folds, cases) if fabric.is_global_zero else nullcontext():
+        fabric.barrier()
+        results = _train_splits(splits, cases, out, config, fabric, hooks)
+        if results is None or not fabric.is_global_zero:
+            return None
+        return _written(out, splits, results)
+
+
+@contextmanager
+def _begun(out: Path, config: Config, folds: int, cases: Sequence[LoadedCase]) -> Iterator[None]:
+    """The folder of a training while it is this process's alone, with its plan in it."""
+    if not (out / PLAN_FILE).exists():
+        new_folder(out)  # what another wrote gets no lock
+    with alone(out):
         freeze(out, config, folds, cases)
-    fabric.barrier()
-    results = _train_splits(splits, cases, out, config, fabric, hooks)
-    if results is None or not fabric.is_global_zero:
-        return None
+        yield
+
+
+def _written(out: Path, splits: Sequence[Split], results: Sequence[Result]) -> JsonObject:
+    """Write what a complete training found, and say it."""
     write_results(out / RESULTS_FILE, results)
     curves = {split.name: _curves(out / split.name) for split in splits}
     save_training(curves, out / "curves.png")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from cmfnet_napari.core.arrays import Codes, Reals
 from cmfnet_napari.core.case.case_classes import note_classes
-from cmfnet_napari.core.case.lock import lock_failure
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.doubt import to_percent
 from cmfnet_napari.core.errors import UserError
@@ -32,14 +29,14 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
-from cmfnet_napari.core.fit.runs import EVENTS_FILE, LOCK_FILE
+from cmfnet_napari.core.fit.runs import CONFIG_FILE, EVENTS_FILE
 from cmfnet_napari.core.images.study import Study, save_labels
 from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.predict.prediction import Prediction
 
-CONFIG_FILE, PREVIEW_FILE, SCRIBBLES_FILE = "config.json", "preview.npy", "scribbles.nii.gz"
+PREVIEW_FILE, SCRIBBLES_FILE = "preview.npy", "scribbles.nii.gz"
 DISAGREEMENT_FILE = "disagreement.nii.gz"
 
 
@@ -68,9 +65,10 @@ class RunFolder:
         """Path of a file of the run as events name it."""
         return (self.folder / name).relative_to(self.root).as_posix()
 
-    def freeze(self, config: Config, study: Study, scribbles: Codes) -> None:
-        """Write what the run is made from: configuration, hashes of study and scribbles."""
-        write_json(self.folder / CONFIG_FILE, _ingredients(config, study, scribbles))
+    def freeze(self, config: Config, study: Study, scribbles: Codes, base: str = "") -> None:
+        """Write what the run is made from: configuration, hashes of study and scribbles, model."""
+        made_from = _ingredients(config, study, scribbles)
+        write_json(self.folder / CONFIG_FILE, made_from | {"base": base})
 
     def check_same(self, config: Config, study: Study, scribbles: Codes) -> None:
         """Check that the run was made from these.
@@ -160,34 +158,6 @@ class RunFolder:
             return ""
         save_labels(to_percent(disagreement), study, self.folder / DISAGREEMENT_FILE)
         return self.path(DISAGREEMENT_FILE)
-
-
-@contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """Nobody else fits into a run's folder while this is open; it ends with the process.
-
-    Raises
-    ------
-    UserError
-        Somebody does, or the folder cannot be written.
-    """
-    lock = FileLock(run / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-        keep_private(run / LOCK_FILE)
-    except Timeout:
-        raise UserError(
-            f"Another training is writing into {run.name}. Wait until it ends, or choose a new "
-            "folder."
-        ) from None
-    except (OSError, NotImplementedError) as error:
-        raise UserError(
-            f"The folder {run.name} cannot be written ({lock_failure(error)})."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def run_scribbles(run_or_model: str | Path, card: Card, study: Study) -> Path | None:

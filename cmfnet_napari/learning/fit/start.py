@@ -15,11 +15,13 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, parse_config, stored
 from cmfnet_napari.core.fit.model_card import (
     check_base,
+    known_name,
     model_name,
     read_card,
     with_network,
 )
-from cmfnet_napari.core.fit.runs import LOCK_FILE, STATE_FILE
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.learning.engine.state import (
@@ -30,10 +32,10 @@ from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import FitLoop
 from cmfnet_napari.learning.fit.output import Report
 from cmfnet_napari.learning.fit.reading import Reading
-from cmfnet_napari.learning.fit.run_folder import RunFolder, alone
+from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.model.checkpoint import load_model
 
-_NOT_OURS = LOCK_FILE, RUN_CLASSES  # what may lie in a run's folder before its fit
+_NOT_OURS = (RUN_CLASSES,)  # what may lie in a run's folder before its fit
 
 
 def fit(
@@ -120,7 +122,8 @@ def fit(
         if base is not None:
             work.trainer.load(load_model(base, torch.device("cpu"))[0].state_dict())
             work.from_base = True
-        work.report.write(lambda: work.run.freeze(config, study, scribbles))
+        called = "" if base is None else known_name(base)
+        work.report.write(lambda: work.run.freeze(config, study, scribbles, called))
         return work.go()
 
 
@@ -137,7 +140,8 @@ def _read(
     with alone(run.folder):
         new_folder(run.folder, but=_NOT_OURS)
         reading, report = Reading(study, run, base, device, names), Report(run, hooks)
-        report.write(lambda: run.freeze(read_card(base).config, study, scribbles))
+        config = read_card(base).config
+        report.write(lambda: run.freeze(config, study, scribbles, known_name(base)))
         report.tell(reading.started())
         return reading.read(scribbles, hooks)
 

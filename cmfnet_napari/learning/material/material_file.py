@@ -20,6 +20,7 @@ import numpy as np
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.material.found_objects import find_object
 from cmfnet_napari.learning.material.made_up import make_up
 from cmfnet_napari.learning.material.patient_cubes import Source, around_contour
@@ -70,7 +71,8 @@ def make_material(
     Raises
     ------
     UserError
-        No patients for what is cut from patients; the folder holds other material.
+        No patients for what is cut from patients; the folder holds other material, or
+        is being filled.
     """
     _check(sources, shares)
     plan: JsonObject = {
@@ -80,15 +82,18 @@ def make_material(
         "patients": len(sources),
         "side": SIDE,
     }
-    made = _begin(out, plan)
-    file = np.load(out / _SAMPLES, mmap_mode="r+", allow_pickle=False)
-    while made < samples and show(made):
-        file[made] = make_sample(made, sources, shares, seed).pack()
-        made += 1
-        if made % _NOTED == 0 or made == samples:
-            file.flush()
-            write_json(out / _MADE, {"made": made})
-    return made
+    if not (out / _PLAN).exists():
+        new_folder(out)
+    with alone(out):
+        made = _begin(out, plan)
+        file = np.load(out / _SAMPLES, mmap_mode="r+", allow_pickle=False)
+        while made < samples and show(made):
+            file[made] = make_sample(made, sources, shares, seed).pack()
+            made += 1
+            if made % _NOTED == 0 or made == samples:
+                file.flush()
+                write_json(out / _MADE, {"made": made})
+        return made
 
 
 def make_sample(number: int, sources: Sequence[Source], shares: Shares, seed: int) -> Sample:
@@ -140,7 +145,6 @@ def _begin(out: Path, plan: JsonObject) -> int:
                 f"{out.name} holds other material ({before}, not {plan}). Choose another folder."
             )
         return int(read_json(out / _MADE)["made"]) if (out / _MADE).exists() else 0
-    new_folder(out)
     np.lib.format.open_memmap(
         out / _SAMPLES, "w+", np.uint8, (int(plan["samples"]), 3, SIDE, SIDE, SIDE)
     ).flush()

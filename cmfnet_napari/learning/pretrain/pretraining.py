@@ -27,6 +27,7 @@ from cmfnet_napari.core.files import new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import Config, changed_settings, parse_config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.engine.logs import Logs
 from cmfnet_napari.learning.engine.state import load_state, save_seconds, save_state
@@ -124,16 +125,18 @@ def pretrain(
     Raises
     ------
     UserError
-        No material; the folder holds something else.
+        No material; the folder holds something else, or a training that runs.
     """
     samples, others = Material(material), Material(held) if held else None
-    _begin(out, config)
-    return _Training(out, samples, others, config, device, compiled).run(watch or Watch())
+    if not (out / _PLAN).exists():
+        new_folder(out)
+    with alone(out):
+        _begin(out, config)
+        return _Training(out, samples, others, config, device, compiled).run(watch or Watch())
 
 
 def _begin(out: Path, config: Config) -> None:
     if not (out / _PLAN).exists():
-        new_folder(out)
         write_json(out / _PLAN, config.model_dump(mode="json"))
     if changed := changed_settings(read_json(out / _PLAN), config):
         raise UserError(

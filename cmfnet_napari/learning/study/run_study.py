@@ -19,6 +19,7 @@ from pathlib import Path
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, hash_file, new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import changed_settings
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -29,6 +30,7 @@ from cmfnet_napari.learning.study.study_file import Job, StudyFile, read_study
 from cmfnet_napari.learning.study.study_tables import Scored, write_tables
 
 _STUDY = "study.json"
+_PATIENCE_S = 60.0  # for other jobs of an array that begin at the same moment
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,9 @@ def _begin(
         except UserError:
             if not (out / _STUDY).exists():  # else another job of the same array was first
                 raise
-        else:
-            write_json(out / _STUDY, plan)
-            return
+        with alone(out, _PATIENCE_S):
+            if not (out / _STUDY).exists():
+                write_json(out / _STUDY, plan)
     before = read_json(out / _STUDY)
     old, new = before.get("study", {}), plan["study"]
     changed = [name for name in new if old.get(name) != new[name]]

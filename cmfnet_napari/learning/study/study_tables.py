@@ -23,7 +23,7 @@ from cmfnet_napari.learning.study.study_file import Job, StudyFile, plain, swept
 
 _RESAMPLED = 10_000  # times, for an interval
 _TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
-_LOWER_IS_BETTER = ("asd_mm", "hd95_mm")
+_LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "path_mm", "path_share")
 
 
 class Scored(NamedTuple):

@@ -176,7 +176,7 @@ def test_nothing_in_it_tells_where_the_images_lay(tmp_path, study):
     text = (case.folder / "case.json").read_text()
     assert str(tmp_path) not in text
     known = {"format", "study", "source_grid", "classes", "notes", "voxels", "grid", "mr_grid"}
-    assert set(json.loads(text)) == known | {"images", "modalities", "units"}
+    assert set(json.loads(text)) == known | {"images", "modalities", "units", "weightings"}
     images = ["ct.nrrd", "mr.nrrd", "mr_fov.nrrd", "mr_source.nrrd"]
     assert sorted(os.listdir(case.folder / "study")) == images
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cmfnet_napari.core.contours.hand_work import HandWork, hand_work, time_spent
+from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.strokes.time_spent import time_spent
 
 GRID = Grid((4, 8, 9), (3.0, 0.5, 1.5), (0.0, 0.0, 0.0))  # 2.25 µl a voxel
 
@@ -23,6 +24,7 @@ def test_figures_counted_by_hand():
     assert work.slices == 2
     # Slice 1: the new column of 4 and the voxel from the other class, a voxel being (0.5 + 1.5) / 2
     # mm wide; slice 2: the new corners were border before.
+    assert work.paths_mm == {"Tumour": pytest.approx(5.0), "Node": 0}
     assert work.path_mm == pytest.approx(5.0)
     assert work.seconds == 34.5
     assert work

@@ -40,6 +40,27 @@ def test_csv_of_an_evaluation(evaluation, tmp_path):
     assert {row["tolerance_mm"] for row in rows} == {"2.0"}
 
 
+def test_classes_with_tolerances_of_their_own(tmp_path):
+    ours, theirs = np.zeros((2, *GRID.shape), np.uint8)
+    ours[1, 2, 2], theirs[1, 5, 2] = 1, 1  # 3 mm apart
+    ours[3, 2, 2], theirs[3, 5, 2] = 2, 2
+    told = {"tolerances_mm": {"Node": 3.0}}
+    evaluation = evaluate(ours, theirs, GRID, ["Tumour", "Node"], **told)
+    assert [one.surface_dsc for one in evaluation.classes.values()] == [0.0, 1.0]
+    _, rows = score_rows({}, evaluation)
+    assert rows["Surface DSC"] == ["0.000", "1.000", "0.500"]
+    assert rows["Tolerance, mm"] == ["2", "3", "–"]
+    table = read(write_scores(tmp_path / "t.csv", {}, evaluation))
+    assert [row["tolerance_mm"] for row in table] == ["2.0", "3.0", ""]
+    assert evaluation.as_dict()["tolerances_mm"] == {"Node": 3.0}
+    with pytest.raises(UserError, match="given for Nodes, but the classes are Tumour, Node"):
+        evaluate(ours, theirs, GRID, ["Tumour", "Node"], tolerances_mm={"Nodes": 3.0})
+    with pytest.raises(UserError, match="of Node is -1 mm; it must be 0 or more"):
+        evaluate(ours, theirs, GRID, ["Tumour", "Node"], tolerances_mm={"Node": -1.0})
+    with pytest.raises(UserError, match="is nan mm"):
+        evaluate(ours, theirs, GRID, tolerance_mm=float("nan"))
+
+
 def test_csv_of_volumes_alone(tmp_path):
     path = write_scores(tmp_path / "t.csv", {"Tumour": 12.5, "Oedema": 0.0}, None)
     assert read(path) == [
@@ -50,8 +71,8 @@ def test_csv_of_volumes_alone(tmp_path):
 
 def test_rows_to_read(evaluation):
     names, rows = score_rows({}, evaluation)
-    measures = ["DSC", "ASD, mm", "HD95, mm", "Surface DSC at 2 mm", "Volume, ml", "Reference, ml"]
-    assert list(rows) == measures
+    measures = ["DSC", "ASD, mm", "HD95, mm", "Surface DSC at 2 mm", "Added path, mm"]
+    assert list(rows) == [*measures, "Added path, share", "Volume, ml", "Reference, ml"]
     assert names == ["Tumour", "Oedema, seen", "Mean"]
     assert rows["DSC"] == ["0.667", "0.000", "0.333"]
     assert rows["ASD, mm"][1] == "–"

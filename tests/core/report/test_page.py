@@ -20,7 +20,8 @@ from cmfnet_napari.core.report.facts import gather_facts
 from cmfnet_napari.core.report.from_run import report_run
 from cmfnet_napari.core.report.page import report_lines, save_report
 from cmfnet_napari.core.review.places import find_places
-from cmfnet_napari.core.review.record import Record, slice_digests, write_record
+from cmfnet_napari.core.review.record import Record, digest, slice_digests, write_record
+from cmfnet_napari.core.review.review_log import ReviewLog
 
 GRID = Grid((10, 30, 24), (4.0, 1.0, 1.5), (-20.0, 5.0, 60.0))
 DOUBTFUL = np.s_[4:7, 8:16, 8:13]
@@ -118,6 +119,7 @@ def test_what_a_run_report_says(case, study, labels, tmp_path, monkeypatch):
     monkeypatch.setattr("cmfnet_napari.core.report.from_run.save_report", note)
     reference = tmp_path / "reference.nii.gz"
     save_labels(labels, study, reference)
+    ReviewLog(case.folder, case.key).append("reviewed", {"unseen": 2}, digest(labels), "Anna")
     report_run(case.runs()[0], study, tmp_path / "r.pdf", reference)
     facts = said["facts"]
     assert facts.slices["axial"] == (1, 5)
@@ -125,6 +127,8 @@ def test_what_a_run_report_says(case, study, labels, tmp_path, monkeypatch):
     assert (facts.strokes, facts.held_out) == (0.97, 0.9)
     assert facts.evaluation.classes["Tumour"].dsc == 1.0
     assert facts.model == "unknown"  # it left no model
+    assert facts.sign_off.startswith("Reviewed by Anna")
+    assert facts.sign_off.endswith("2 axial slices not looked at.")
     np.testing.assert_array_equal(said["other"], labels)
 
 

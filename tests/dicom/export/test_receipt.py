@@ -174,7 +174,7 @@ def test_wrong_names(label_map, reference, tmp_path, name, kind, words) -> None:
 
 def test_structures_are_named() -> None:
     assert [roi.name for roi in make_rois([1])] == ["GTV"]
-    assert [roi.name for roi in make_rois([1, 3])] == ["GTV 1", "GTV 3"]
+    assert [roi.name for roi in make_rois([1, 3])] == ["GTV1", "GTV3"]
     assert make_rois([1, 2], ["A", "B"], ["organ"])[1] == Roi(2, "B", "ORGAN", "#0072b2")
     for names, types, words in (
         (["A"], [], "2 classes, but 1 names"),

@@ -75,6 +75,29 @@ def test_what_the_set_says(written) -> None:
     assert [c.ROIDisplayColor for c in s.ROIContourSequence] == [[230, 159, 0], [0, 114, 178]]
     kinds = [(o.ReferencedROINumber, o.RTROIInterpretedType) for o in s.RTROIObservationsSequence]
     assert kinds == [(1, "GTV"), (2, "ORGAN")]
+    assert not any("RTROIIdentificationCodeSequence" in o for o in s.RTROIObservationsSequence)
+
+
+def test_an_organ_by_tg_263_has_its_code(label_map, reference, tmp_path) -> None:
+    """From the Foundational Model of Anatomy; `ok` includes the check of DICOM's rules."""
+    names = {
+        ("Kidney_L", "ORGAN"): ("7205", "FMA", "Kidney Left"),
+        ("L_Kidney", "ORGAN"): ("7205", "FMA", "Kidney Left"),
+        ("Body", "EXTERNAL"): ("256135", "FMA", "Only the body"),
+        ("Kidney_L", "GTV"): None,
+        ("Kidney~_L", "ORGAN"): None,
+        ("Kidney_PRV05_L", "ORGAN"): None,
+        ("V_Jugular_Int_L", "ORGAN"): None,  # the table has that of the right one
+        ("kidney_l", "ORGAN"): None,
+    }
+    for number, ((name, kind), code) in enumerate(names.items()):
+        out = tmp_path / f"{number}.dcm"
+        rois = make_rois([1], [name], [kind])
+        assert export(label_map, reference, rois, "rtstruct", out).ok
+        (observation,) = pydicom.dcmread(out).RTROIObservationsSequence
+        items = observation.get("RTROIIdentificationCodeSequence", [])
+        found = [(i.CodeValue, i.CodingSchemeDesignator, i.CodeMeaning) for i in items]
+        assert found == ([code] if code else []), name
 
 
 def test_contours_lie_in_the_planes_of_the_slices_they_name(written, reference) -> None:

@@ -18,7 +18,7 @@ from cmfnet_napari.core.dicom.export.seg import PROPERTIES
 
 @pytest.fixture
 def written(label_map, reference, tmp_path):
-    rois = make_rois([1, 2], ["GTV 腫瘍", "Bone"], ["GTV", "ORGAN"])
+    rois = make_rois([1, 2], ["GTV 腫瘍", "Knochen"], ["GTV", "ORGAN"])
     assert export(label_map, reference, rois, "seg", tmp_path / "s.dcm", Maker("leg")).ok
     return tmp_path / "s.dcm"
 
@@ -38,13 +38,24 @@ def test_highdicom_finds_every_voxel(written, reference, labels) -> None:
 def test_what_it_says(written) -> None:
     seg = hd.seg.segread(written)
     one, two = (seg.get_segment_description(n) for n in (1, 2))
-    assert (one.segment_label, two.segment_label) == ("GTV 腫瘍", "Bone")
+    assert (one.segment_label, two.segment_label) == ("GTV 腫瘍", "Knochen")
     assert one.segmented_property_type.value == "228791009"
     assert two.segmented_property_type.meaning == "Organ"
     algorithm = one.algorithm_identification
     assert (algorithm.name, one.algorithm_type.value) == ("leg", "SEMIAUTOMATIC")
     assert algorithm.version == seg.SoftwareVersions != ""
     assert (str(seg.PatientName), seg.Manufacturer) == ("Müller^Eva", "cmfnet-napari")
+
+
+def test_an_organ_by_tg_263_is_told_by_its_code(label_map, reference, tmp_path) -> None:
+    out = tmp_path / "s.dcm"
+    rois = make_rois([1, 2], ["GTVp", "Femur_Head_L"], ["GTV", "ORGAN"])
+    assert export(label_map, reference, rois, "seg", out).ok
+    target, organ = (hd.seg.segread(out).get_segment_description(n) for n in (1, 2))
+    assert target.segmented_property_type.value == "228791009"
+    kind = organ.segmented_property_type
+    assert (kind.value, kind.scheme_designator) == ("32843", "FMA")
+    assert organ.segmented_property_category.meaning == "Anatomical Structure"
 
 
 @pytest.mark.parametrize("code", [1, 2])  # several frames; a single one

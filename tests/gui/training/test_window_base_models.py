@@ -16,6 +16,8 @@ from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.events import decode_command
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
 from cmfnet_napari.gui.patient.opened import open_files
+from cmfnet_napari.gui.training.card_check import CardCheck
+from cmfnet_napari.gui.training.model_card_dialog import ModelCardDialog
 
 NOTHING = "Strokes alone (from nothing)"
 
@@ -69,8 +71,15 @@ def test_a_fit_is_told_its_base_model(opened, fake, scribble, models, qtbot):
     scribble()
     opened.tabs.setCurrentIndex(2)
     opened.training_panel.begin.base.setCurrentIndex(1)
+    opened.training_panel.train_button.click()
+    card = opened.training_panel.findChild(ModelCardDialog)  # a model that is new here
+    assert "says nothing of intended use" in card.text.toPlainText()
+    assert opened.workbench.training.state == "idle"
+    card.reject()
+    opened.training_panel.train_button.click()
+    *_, card = opened.training_panel.findChildren(ModelCardDialog)
     with qtbot.waitSignal(opened.workbench.training.finished, timeout=30000):
-        opened.training_panel.train_button.click()
+        card.use_button.click()
     command = decode_command((opened.session.case.folder / "command.json").read_text())
     assert command.base == str(path)
 
@@ -101,6 +110,8 @@ def test_a_model_that_cannot_be_used_is_said_before_the_worker_starts(
     opened.tabs.setCurrentIndex(2)
     opened.training_panel.begin.base.setCurrentIndex(1)
     harm(path)
+    if path.exists():
+        CardCheck(opened.session).note_read(opened.training_panel.begin.model)
     notification_manager.records.clear()
     opened.training_panel.train_button.click()
     assert words in notification_manager.records[-1].message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, wipe
 
 
 def grey(opened, qtbot):
@@ -15,6 +15,7 @@ def grey(opened, qtbot):
     for name in list(viewer.canvas.overlays):
         if not name.startswith("_"):
             viewer.canvas.overlays[name].visible = False
+    wipe(opened)
     viewer.scene.camera.zoom = 12
     return viewer.screenshot(canvas_only=True, flash=False)[..., 0].astype(float)
 
@@ -91,7 +92,7 @@ def test_right_button_sets_window_and_level(opened, hand, qtbot):
 
 
 def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
-    session, overlays = opened.session, opened.session.viewer.canvas.overlays
+    session, words = opened.session, opened.view_grid._overlay.words
     study = session.case.study
     session.viewer.dims.current_step = (4, 0, 0)
     for plane, axis, letters in (("axial", 0, "IS"), ("sagittal", 2, "RL"), ("coronal", 1, "AP")):
@@ -99,14 +100,14 @@ def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
         mm = study.grid.translate[axis] + [4, 0, 0][axis] * study.grid.spacing[axis]
         expected = f"{letters[int(mm > 0)]} {abs(mm):.1f} mm"
         number = f"{[5, 1, 1][axis]} of {SHAPE[axis]}"
-        assert overlays["cmfnet_plane"].text == f"{plane.capitalize()}\n{expected}\n{number}"
+        assert words.text("plane") == f"{plane.capitalize()}\n{expected}\n{number}"
     opened.workbench.planes.show("axial")
     hand.drag((4, 9, 7), button="right")  # the mouse goes there; nothing moves
     from qtpy.QtTest import QTest
 
     QTest.mouseMove(hand.canvas, hand.pixel((4, 9, 7)))
-    qtbot.waitUntil(lambda: "cmfnet_value" in overlays, timeout=2000)
-    lines = overlays["cmfnet_value"].text.splitlines()
+    qtbot.waitUntil(lambda: words.text("value") != "", timeout=2000)
+    lines = words.text("value").splitlines()
     assert lines[0] == f"CT {patient.arrays['ct'][4, 9, 7]} HU"
     assert lines[1] == f"MR {patient.arrays['mr'][4, 9, 7]:.4g}"
     x, y, z = study.grid.to_patient(np.array([4, 9, 7]))

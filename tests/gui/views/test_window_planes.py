@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE, image_of
+from tests.gui.conftest import SHAPE, image_of, wipe
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def test_marker_is_on_the_right_side(marked, qtbot):
         qtbot.wait(100)
         for name in list(viewer.canvas.overlays):
             viewer.canvas.overlays[name].visible = False
+        wipe(marked)
         picture = viewer.screenshot(canvas_only=True, flash=False)[..., 0]
         rows, columns = np.nonzero(picture > 200)
         assert rows.size > 100, plane
@@ -41,16 +42,14 @@ def test_marker_is_on_the_right_side(marked, qtbot):
         assert columns.mean() < picture.shape[1] / 2, plane
 
 
-@pytest.mark.parametrize(
-    ("plane", "letters"),
-    [("axial", "APRL"), ("sagittal", "SIAP"), ("coronal", "SIRL")],
-)
-def test_letters_at_the_borders(opened, plane, letters):
-    opened.workbench.planes.show(plane)
-    overlays = opened.session.viewer.canvas.overlays
-    borders = ("top", "bottom", "left", "right")
-    assert "".join(overlays[f"cmfnet_{b}"].text for b in borders) == letters
-    assert all(overlays[f"cmfnet_{b}"].visible for b in borders)
+@pytest.mark.canvas
+def test_letters_at_the_borders(opened):
+    words = opened.view_grid._overlay.words
+    for plane, letters in (("axial", "APRL"), ("sagittal", "SIAP"), ("coronal", "SIRL")):
+        opened.workbench.planes.show(plane)
+        assert "".join(words.text(b) for b in ("top", "bottom", "left", "right")) == letters
+    opened.session.viewer.dims.ndisplay = 3
+    assert words.text("top") == ""
 
 
 def test_keys_and_buttons_follow_each_other(opened, hand):
@@ -92,9 +91,11 @@ def test_three_dimensions_are_not_mirrored(opened, plane):
     assert opened.workbench.planes.plane == plane
 
 
+@pytest.mark.canvas
 def test_keys_and_letters_go_when_the_patient_does(opened):
-    viewer = opened.session.viewer
+    viewer, words = opened.session.viewer, opened.view_grid._overlay.words
+    assert words._boxes.parent is not None
     viewer.layers.remove(opened.session.scribbles)
-    assert not [name for name in viewer.canvas.overlays if name.startswith("cmfnet")]
+    assert {node.parent for node in (words._boxes, *words._nodes.values())} == {None}
     assert opened.session.patient is None
     assert not opened.view_panel.isEnabled()

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractScrollArea, QApplication, QDockWidget, QWidg
 
 from cmfnet_napari.gui.patient.layers import segmentation_layer
 from cmfnet_napari.gui.shared.preferences import preferences
+from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.layouts import MAIN
 from tests.gui.conftest import SHAPE
 
@@ -33,22 +34,22 @@ def turn(hand, qtbot, notches, keys=PLAIN, voxel=(5, 10, 8)):
     qtbot.wait(50)
 
 
-def value(view):
-    overlay = view.canvas.overlays.get("cmfnet_value")
-    return "" if overlay is None or not overlay.visible else overlay.text.splitlines()[0]
+def value(words):
+    return "\n".join(words.text("value").splitlines()[:1])
 
 
 def test_the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot):
     session, viewer = opened.session, opened.session.viewer
     hand.look_at("axial", (5, 10, 8))
     zoom, ct = viewer.scene.camera.zoom, session.case.study.first.array
+    words = opened.view_grid._overlay.words
     QTest.mouseMove(hand.canvas, hand.pixel((5, 12, 9)))
-    qtbot.waitUntil(lambda: value(viewer) == f"CT {ct[5, 12, 9]} HU")
+    qtbot.waitUntil(lambda: value(words) == f"CT {ct[5, 12, 9]} HU")
     turn(hand, qtbot, 3)
     assert opened.workbench.navigation.voxel() == (8, 10, 8)
-    qtbot.waitUntil(lambda: value(viewer) == f"CT {ct[8, 12, 9]} HU")
+    qtbot.waitUntil(lambda: value(words) == f"CT {ct[8, 12, 9]} HU")
     hand.press("Left")
-    qtbot.waitUntil(lambda: value(viewer) == f"CT {ct[7, 12, 9]} HU")
+    qtbot.waitUntil(lambda: value(words) == f"CT {ct[7, 12, 9]} HU")
     turn(hand, qtbot, -99)
     assert opened.workbench.navigation.voxel() == (0, 10, 8)
     assert viewer.scene.camera.zoom == zoom
@@ -134,7 +135,7 @@ def nothing_is_cut_at_the_right(dock, qtbot):
     assert bars[3]
 
 
-def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
+def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot, monkeypatch):
     session, viewer = opened.session, opened.session.viewer
     opened.workbench.layouts.show("planes")
     hand.look_at("axial", (5, 10, 8))
@@ -148,6 +149,10 @@ def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
     qtbot.waitUntil(lambda: outlines.points(layer) > 0)
     assert layer.visible
     assert not drawn.visible
+    searched = []
+    monkeypatch.setattr(
+        "napari.layers.labels.labels.get_contours", lambda *a: searched.append(a) or a[0]
+    )
     line = outlines._lines[layer].pos[:, 1::-1]  # y, x
     inside = np.array(grid.translate)[1:] + np.array([(5, 6), (11, 10)]) * grid.spacing[1:]
     half = np.array(grid.spacing[1:]) / 2
@@ -156,10 +161,15 @@ def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot):
     viewer.dims.set_current_step(0, 9)
     qtbot.waitUntil(lambda: outlines.points(layer) == 0)
     viewer.dims.set_current_step(0, 5)
+    assert not searched  # napari's border of every voxel, which nobody sees
     layer.contour = 0
     qtbot.waitUntil(lambda: drawn.visible)
     assert outlines.points(layer) == 0
     layer.contour = 1
+    outlines.close()  # with our line gone, napari's border is searched for again
+    assert (len(searched), drawn.visible) == (1, True)
+    outlines = grids._overlay.outlines = ContourLines(viewer, grids._main)
+    qtbot.waitUntil(lambda: outlines.points(layer) > 0)
     layer.visible = False
     qtbot.wait(50)
     assert (outlines.points(layer), drawn.visible) == (0, False)

@@ -19,6 +19,7 @@ from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import cohort_config
 from cmfnet_napari.core.fit.model_card import read_card
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort import patients
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -193,6 +194,19 @@ def test_a_folder_with_something_else_is_left_alone(cohort, tmp_path):
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 
 
+def test_a_second_start_of_one_training_is_refused_before_images_are_read(cohort, tmp_path):
+    out = tmp_path / "out"
+    assert train(cohort, out, small(), hooks=stop_after(4 + 1)) is None
+    shown = []
+    with (
+        alone(out),
+        pytest.raises(UserError, match="Another process is writing into out"),
+    ):
+        train(cohort, out, small(), hooks=Hooks(show=lambda share, note: shown.append(note)))
+    assert not shown
+    assert train(cohort, out, small()) is not None
+
+
 def test_a_damaged_state_is_named(cohort, tmp_path):
     out = tmp_path / "out"
     train(cohort, out, small(), hooks=stop_after(6))
@@ -231,15 +245,6 @@ def command(cohort, out, *more):
 def steps_logged(out):
     path = out / "losses.csv"
     return path.read_text().count("\n") - 1 if path.exists() else 0
-
-
-@pytest.fixture
-def one_thread():
-    """As in `environment`: sums are added up in the same order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def environment():

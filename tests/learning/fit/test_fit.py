@@ -9,11 +9,11 @@ from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.model_card import read_card, start_config
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import load_labels, load_values
 from cmfnet_napari.learning.fit import loop as fit_loop
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import agreement
-from cmfnet_napari.learning.fit.run_folder import alone
 from cmfnet_napari.learning.fit.start import fit, go_on
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.predictor import predict_study
@@ -239,7 +239,7 @@ def test_a_second_fit_into_one_folder_is_refused(ball, tmp_path):
             lambda: fit(ball.study, ball.scribbles, tmp_path, config),
             lambda: go_on(ball.study, ball.scribbles, tmp_path),
         ):
-            with pytest.raises(UserError, match="Another training is writing into"):
+            with pytest.raises(UserError, match="Another process is writing into"):
                 begin()
     (tmp_path / "config.json").write_text("{}")  # the first one, which ended meanwhile
     with pytest.raises(UserError, match="already holds something"):

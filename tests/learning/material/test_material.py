@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.material.found_objects import find_object
@@ -179,6 +180,8 @@ def test_material_goes_on_where_it_was_broken_off(tmp_path):
     make_material(whole, 3, (), made_up)
     stopped = make_material(broken, 3, (), made_up, show=lambda made: made < 1)
     assert stopped == 1
+    with alone(broken), pytest.raises(UserError, match="Another process is writing into broken"):
+        make_material(broken, 3, (), made_up)
     make_material(broken, 3, (), made_up)
     assert len(Material(whole)) == len(Material(broken)) == 3
     for number in range(3):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.material.made_up import make_up
 from cmfnet_napari.learning.material.material_file import Shares, make_material
@@ -100,6 +101,8 @@ def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
     watch = Watch(show=lambda _share, note: told.append(note), stop=lambda: next(calls))
     assert pretrain(material, broken, config, watch=watch) is None
     assert (broken / "state.pt").exists()
+    with alone(broken), pytest.raises(UserError, match="Another process is writing into broken"):
+        pretrain(material, broken, config, watch=watch)
     watch = Watch(show=lambda _share, note: told.append(note))
     with torch.compiler.set_stance("force_eager"):  # else it takes minutes
         model = pretrain(material, broken, config, watch=watch, device="cpu", compiled=True)

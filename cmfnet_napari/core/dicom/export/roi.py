@@ -54,7 +54,7 @@ def make_rois(
     codes : sequence of int
         The classes that occur: 1, 2, …
     names : sequence of str
-        One a class; none: GTV, or GTV 1, GTV 2, …
+        One a class; none: GTV, or GTV1, GTV2, … (TG-263)
     types : sequence of str
         One a class, or one for all; none: GTV.
 
@@ -63,7 +63,7 @@ def make_rois(
     UserError
         Another count, a name twice, empty or too long, or a type that there is not.
     """
-    names = list(names) or (["GTV"] if len(codes) == 1 else [f"GTV {code}" for code in codes])
+    names = list(names) or (["GTV"] if len(codes) == 1 else [f"GTV{code}" for code in codes])
     types = [kind.upper() for kind in types] or ["GTV"]
     types = types * len(codes) if len(types) == 1 else types
     for what, values in (("names", names), ("types", types)):

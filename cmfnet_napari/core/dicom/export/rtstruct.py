@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from cmfnet_napari.core.arrays import Mask, Wholes
+from cmfnet_napari.core.dicom.export.anatomy_code import anatomy_code, code_item
 from cmfnet_napari.core.dicom.export.outlines import outlines
 from cmfnet_napari.core.dicom.export.provenance import (
     UNICODE,
@@ -195,6 +196,9 @@ def _observation_item(observation: int, number: int, roi: Roi) -> Dataset:
     item.ReferencedROINumber = number
     item.RTROIInterpretedType = roi.type
     item.ROIInterpreter = ""
+    code = anatomy_code(roi)
+    if code is not None:
+        item.RTROIIdentificationCodeSequence = [code_item(code)]
     return item
 
 

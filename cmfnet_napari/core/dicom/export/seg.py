@@ -17,6 +17,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cmfnet_napari.core.arrays import Wholes
+from cmfnet_napari.core.dicom.export.anatomy_code import anatomy_code
 from cmfnet_napari.core.dicom.export.provenance import (
     SOFTWARE,
     Maker,
@@ -135,7 +136,7 @@ def _segment(number: int, roi: Roi, maker: Maker) -> hd.seg.SegmentDescription:
         segment_number=number,
         segment_label=roi.name,
         segmented_property_category=category,
-        segmented_property_type=kind,
+        segmented_property_type=anatomy_code(roi) or kind,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues(maker.how),
         algorithm_identification=None if maker.how == "MANUAL" else maker.algorithm,
         display_color=CIELabColor.from_rgb(*roi.rgb),

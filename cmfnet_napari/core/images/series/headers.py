@@ -61,6 +61,7 @@ _TAGS = [Tag(word) for word in (
     "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
     "StructureSetLabel", "StructureSetROISequence", "SegmentSequence",
     "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "RegistrationSequence",
+    "AcquisitionContrast", "ScanningSequence", "ScanOptions", "RepetitionTime", "InversionTime",
 )]
 # fmt: on
 

@@ -29,6 +29,7 @@ from cmfnet_napari.core.images.series.stored import (
     shiftable,
     stored_values,
 )
+from cmfnet_napari.core.images.series.weighting import mr_weighting
 
 Progress = Callable[[float], bool]  # gets the share done, 0 … 1; answers whether to go on
 
@@ -99,13 +100,11 @@ def read_stack(
         array, grid = _straighten(sitk.GetArrayFromImage(image), stack.grid, stack.shear)
         image = grid.to_image(array)
     check_geometry(image, name)
-    return mark(image, modality, _units(stack) if modality == "PT" else "")
-
-
-def _units(stack: Stack) -> str:
-    """What a PET's values are in (Units, PS3.3 C.8.9.1)."""
-    header = read_header(stack.slices[0].path)
-    return "" if header is None else str(header.get("Units", ""))
+    header = read_header(stack.slices[0].path) if modality in ("PT", "MR") else None
+    if header is None:
+        return mark(image, modality)
+    units = str(header.get("Units", "")) if modality == "PT" else ""  # PS3.3 C.8.9.1
+    return mark(image, modality, units, mr_weighting(header) if modality == "MR" else "")
 
 
 def _check(stack: Stack, name: str) -> None:

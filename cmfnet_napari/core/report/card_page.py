@@ -1,0 +1,141 @@
+"""A model's card to read: as Markdown, as a PDF, as JSON."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
+
+from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
+from cmfnet_napari.core.files import JsonObject, write_safely
+from cmfnet_napari.core.fit.card_sections import FullCard, Performance, Scope
+from cmfnet_napari.core.report.page import A4, DISCLAIMER
+from cmfnet_napari.core.words import clean
+
+_TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
+_NOTHING = "*The card says nothing of this.*"
+_BLANK = re.compile(r"\n{3,}")
+_LINES, _LETTERS = 58, 96  # of a page
+
+
+def card_json(full: FullCard) -> JsonObject:
+    """All of a card as one JSON object."""
+    return {
+        "model": full.name,
+        **full.sections.model_dump(mode="json"),
+        "missing": list(full.missing),
+        "header": full.card.model_dump(mode="json"),
+    }
+
+
+def card_markdown(full: FullCard) -> str:
+    """The six sections of a card."""
+    said, training = full.sections, full.sections.training
+    facts = {
+        "images": training.images,
+        "scanner": training.scanner,
+        "anatomy": training.anatomy,
+        "patients": str(training.patients or ""),
+        "drawn by": training.drawn_by,
+        "source": training.source,
+    }
+    parts = {
+        "Intended use and population": [said.intended_use, said.population],
+        "Training data": [*_facts(facts), *_scope(said.scope)],
+        "Performance": [*_performance(said.performance), said.performance_notes],
+        "Limits and risks": _items(said.limits),
+        "How to watch it": _items(said.monitoring),
+        "Version and licence": [said.version, said.licence],
+    }
+    lines = [f"# {clean(full.name)}", "", DISCLAIMER, ""]
+    if full.gap:
+        lines += [f"**{clean(full.gap)}**", ""]
+    for title, paragraphs in parts.items():
+        lines += [f"## {title}", ""]
+        for text in [text for text in paragraphs if text] or [_NOTHING]:
+            lines += [text] if text.startswith(("- ", "|")) else ["", text, ""]
+        lines.append("")
+    return _BLANK.sub("\n\n", "\n".join(lines))
+
+
+def _items(sentences: tuple[str, ...]) -> list[str]:
+    return [f"- {clean(sentence)}" for sentence in sentences]
+
+
+def _facts(facts: dict[str, str]) -> list[str]:
+    return [f"- {name}: {clean(text) or 'not said'}" for name, text in facts.items()]
+
+
+def _scope(scope: Scope) -> Iterator[str]:
+    ranges = {
+        "voxels within slices": scope.in_plane_mm,
+        "distance of slices": scope.slice_mm,
+        "field of view": scope.field_mm,
+        "length along the slices": scope.length_mm,
+    }
+    for name, known in ranges.items():
+        if known is not None:
+            yield f"- {name}: {known[0]:g} to {known[1]:g} mm"
+
+
+def _performance(rows: tuple[Performance, ...]) -> list[str]:
+    if not rows:
+        return []
+    table = ["| group | measure | mean (95 % interval) | patients |", "|---|---|---|---|"]
+    for row in rows:
+        figures = f"{row.mean:.3g} ({row.low:.3g} to {row.high:.3g})"
+        measure = _TITLES.get(row.measure, row.measure)
+        table.append(f"| {clean(row.group)} | {clean(measure)} | {figures} | {row.patients} |")
+    return table
+
+
+@style_context("default")  # whatever a matplotlibrc in the current folder says
+def save_card(full: FullCard, path: Path) -> Path:
+    """Write a card as a PDF of A4 pages.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    lines = list(_wrapped(card_markdown(full)))
+    info = {"Title": f"Card of {full.name}", "Creator": "cmfnet-napari", "Author": ""}
+
+    def write(part: Path) -> None:
+        with PdfPages(part, metadata=info) as pages:
+            for start in range(0, len(lines), _LINES):
+                pages.savefig(_page(lines[start : start + _LINES]))
+
+    return write_safely(path, ".pdf", write)
+
+
+def _wrapped(text: str) -> Iterator[tuple[str, bool]]:
+    """Lines of a page, and whether each is a title; a table's row becomes a sentence."""
+    for line in text.splitlines():
+        if line.startswith("|--") or line.startswith("| group"):
+            continue
+        if line.startswith("|"):
+            group, measure, figures, patients = (c.strip() for c in line.strip("|").split("|"))
+            line = f"- {group}: {measure} {figures}, {patients} patients"
+        title = line.startswith("#")
+        plain = line.lstrip("# ").replace("**", "").strip("*")
+        indent = "  " if plain.startswith("- ") else ""
+        for part in textwrap.wrap(plain, _LETTERS, subsequent_indent=indent) or [""]:
+            yield part, title
+
+
+def _page(lines: list[tuple[str, bool]]) -> Figure:
+    figure = Figure(figsize=A4)
+    FigureCanvasAgg(figure)
+    for number, (line, title) in enumerate(lines):
+        figure.text(
+            0.08, 0.95 - number * 0.9 / _LINES, line, fontsize=11 if title else 9, va="top",
+            weight="bold" if title else "normal", parse_math=False,
+        )  # fmt: skip
+    return figure

@@ -1,0 +1,137 @@
+"""The key that entries of review logs are signed with, and how far each log had come.
+
+Both lie in the user's private folder on this computer (or ``CMFNET_REVIEW``). So a signature says:
+written by this account on this computer, or by whoever could read its files. It is no proof of a
+person, and whoever holds the key can write another log. That a log was cut off at its end shows
+on this computer, which remembers its end, and against any export.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from platformdirs import user_data_path
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import private_folder, read_json, write_json, write_safely
+
+REVIEW_VARIABLE = "CMFNET_REVIEW"
+_KEY_FILE = "key"
+_SHOWN = 16  # digits of a key that people compare
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs with a private key (Ed25519, RFC 8032).
+
+    Attributes
+    ----------
+    key : str
+        The public key, 64 hex digits.
+    """
+
+    key: str
+    _private: Ed25519PrivateKey
+
+    def sign(self, digest: str) -> str:
+        """Signature of a hash, 128 hex digits."""
+        return self._private.sign(digest.encode()).hex()
+
+
+@dataclass(frozen=True)
+class End:
+    """How far a log had come: entries, and the hash of the last one."""
+
+    entries: int
+    hash: str
+
+
+def account() -> str:
+    """The name under which one has logged in; empty where the system knows none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # on Windows, ImportError
+        return ""
+
+
+def own_signer() -> Signer:
+    """The signer of this user on this computer; its key is made when it is first asked for.
+
+    Raises
+    ------
+    UserError
+        The key cannot be read or written.
+    """
+    file = _folder() / _KEY_FILE
+    try:
+        if not file.exists():
+            private_folder(file.parent)
+            made = Ed25519PrivateKey.generate().private_bytes_raw().hex()
+            write_safely(file, "", lambda part: part.write_text(made, "ascii"), private=True)
+        private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(file.read_text("ascii")))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"The key that reviews are signed with ({file.name} in {file.parent.name}) cannot be "
+            "used. Bring it back from a backup, or remove it: the next review makes another one."
+        ) from error
+    return Signer(private.public_key().public_bytes_raw().hex(), private)
+
+
+def is_signed(key: str, digest: str, signature: str) -> bool:
+    """Whether a signature of a hash is that of a key."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        public.verify(bytes.fromhex(signature), digest.encode())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def short(key: str) -> str:
+    """A key as people compare it."""
+    return key[:_SHOWN]
+
+
+def remember_end(log: str, end: End) -> None:
+    """Keep how far a log has come, once that is on the disk.
+
+    Raises
+    ------
+    UserError
+        It cannot be written.
+    """
+    file = _end_file(log)
+    if file is not None:
+        try:
+            private_folder(file.parent)
+        except OSError as error:
+            raise UserError(f"The folder {file.parent} cannot be made.") from error
+        write_json(file, {"entries": end.entries, "hash": end.hash}, private=True)
+
+
+def known_end(log: str) -> End | None:
+    """How far a log had come when this computer wrote it last; None where it never did."""
+    file = _end_file(log)
+    if file is None or not file.exists():
+        return None
+    try:
+        values = read_json(file)
+        return End(int(values["entries"]), str(values["hash"]))
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _end_file(log: str) -> Path | None:
+    """A log's name comes from a file, which may say anything."""
+    return _folder() / "ends" / f"{log}.json" if re.fullmatch(r"[0-9a-f]{32}", log) else None
+
+
+def _folder() -> Path:
+    chosen = os.environ.get(REVIEW_VARIABLE)
+    return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "review"

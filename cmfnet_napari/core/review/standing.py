@@ -1,0 +1,128 @@
+"""How far a contour is signed off: draft, reviewed, peer-reviewed; from the entries of its log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.review.review_log import Entry
+
+Stage = Literal["draft", "reviewed", "peer-reviewed"]
+_MARKS = ("reviewed", "peer-reviewed")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a log says of a contour.
+
+    Attributes
+    ----------
+    stage : str
+        ``draft``, ``reviewed`` or ``peer-reviewed``.
+    sentence : str
+        The same in words: who, when, what is missing, how the two readers differ.
+    mark : Entry or None
+        What made it so.
+    """
+
+    stage: Stage
+    sentence: str
+    mark: Entry | None = None
+
+
+def standing(entries: Sequence[Entry], contour: str) -> Standing:
+    """How far a contour is signed off.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Of the log.
+    contour : str
+        `record.digest` of the contour as it is now.
+    """
+    marks = standing_marks(entries)
+    own = [mark for mark in marks if mark.contour == contour]
+    peer = next((mark for mark in reversed(own) if mark.what == "peer-reviewed"), None)
+    if peer is not None:
+        return Standing("peer-reviewed", _peer_sentence(peer, entries), peer)
+    if own:
+        return Standing("reviewed", f"Reviewed {_by(own[-1])}.", own[-1])
+    if marks:
+        last = marks[-1]
+        how = "peer-reviewed" if last.what == "peer-reviewed" else "reviewed"
+        return Standing(
+            "draft",
+            f"Draft again: the contour has changed since it was {how} by {last.who} on "
+            f"{last.moment}.",
+        )
+    taken_back = next((e for e in reversed(entries) if e.what == "withdrawn"), None)
+    if taken_back is not None:
+        why = f"{taken_back.who} took the review back on {taken_back.moment}"
+        return Standing("draft", f"Draft: {why}.")
+    return Standing("draft", "Draft: nobody has signed it off.")
+
+
+def standing_marks(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries that sign a contour off and were not taken back, oldest first."""
+    since = max((k for k, entry in enumerate(entries) if entry.what == "withdrawn"), default=-1)
+    return [entry for entry in entries[since + 1 :] if entry.what in _MARKS]
+
+
+def first_review(entries: Sequence[Entry], second: str) -> Entry:
+    """The newest review by another reader, which a second one is about.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Of the log.
+    second : str
+        Name of the second reader.
+
+    Raises
+    ------
+    UserError
+        Nobody has reviewed it, or nobody but the second reader.
+    """
+    reviews = [entry for entry in standing_marks(entries) if entry.what == "reviewed"]
+    if not reviews:
+        raise UserError("Nobody has reviewed this contour yet. The first reader marks it first.")
+    others = [entry for entry in reviews if entry.reader.casefold() != second.casefold()]
+    if not others:
+        raise UserError(
+            f"{second} has reviewed it already; a second reader is somebody else. Type the name of "
+            "who looks at it now."
+        )
+    return others[-1]
+
+
+def _peer_sentence(peer: Entry, entries: Sequence[Entry]) -> str:
+    first = next((entry for entry in entries if entry.n == peer.detail.get("first")), None)
+    after = "" if first is None else f", after {first.who} on {first.moment}"
+    return f"Peer-reviewed {_by(peer)}{after}. {difference_sentence(peer.detail)}"
+
+
+def _by(mark: Entry) -> str:
+    """Who, when, and what was not looked at."""
+    missing = []
+    if unseen := mark.detail.get("unseen"):
+        missing.append("1 axial slice" if unseen == 1 else f"{unseen} axial slices")
+    if left := mark.detail.get("open"):
+        missing.append("1 place" if left == 1 else f"{left} places")
+    without = f", {' and '.join(missing)} not looked at" if missing else ""
+    return f"by {mark.who} on {mark.moment}{without}"
+
+
+def difference_sentence(detail: JsonObject) -> str:
+    """How two readers differ, as a mark says it."""
+    slices = int(detail.get("slices") or 0)
+    if not slices:
+        return "Both readers have the same contour."
+    parts = [
+        f"{name}: Dice {one['dice']:.3f}, +{one['added_ml']:.2f} −{one['removed_ml']:.2f} ml"
+        for name, one in dict(detail.get("difference") or {}).items()
+    ]
+    where = "1 axial slice" if slices == 1 else f"{slices} axial slices"
+    return f"The second reader changed {where}: {'; '.join(parts)}."

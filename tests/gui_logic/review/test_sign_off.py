@@ -1,0 +1,283 @@
+"""Two readers sign a contour off; the log of the case tells who saw and changed what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.report.log_file import (
+    compare_readers,
+    export_end,
+    export_log,
+    read_log,
+)
+from cmfnet_napari.core.review import signer
+from cmfnet_napari.core.review.case_contour import case_stage
+from cmfnet_napari.core.review.check_log import check_log
+from cmfnet_napari.core.review.record import REVIEW_FILE
+from cmfnet_napari.core.review.review_log import LOG_FILE
+from cmfnet_napari.gui.patient.opened import reopen
+from tests.case_runs import write_run
+from tests.gui_logic.stand_ins import CT_SHAPE, come, patient
+
+BOX = np.s_[1:4, 2:6, 2:5]  # 36 voxels on axial slices 1, 2, 3
+SPACING = (2.0, 1.0, 1.0)
+ML = 0.002  # of a voxel
+
+
+def box(where=BOX):
+    labels = np.zeros(CT_SHAPE, np.uint8)
+    labels[where] = 1
+    return labels
+
+
+@pytest.fixture(autouse=True)
+def anna(monkeypatch):
+    """The system's user."""
+    monkeypatch.setattr(signer.getpass, "getuser", lambda: "anna")
+
+
+@pytest.fixture
+def opened():
+    one = patient(spacing=SPACING)
+    write_run(one.case, box())
+    return one
+
+
+@pytest.fixture
+def shown(bench, opened):
+    """A window that shows a contour which nobody has looked at."""
+    come(bench.session, lambda: opened)
+    return bench
+
+
+@pytest.fixture
+def sign_off(shown):
+    return shown.sign_off
+
+
+def edit(bench, where, code):
+    bench.result.prediction.data_setitem(np.nonzero(box(where)), code)
+    bench.session.record()
+    bench.result._soon.fire()
+
+
+def look(bench, *slices):
+    for index in slices:
+        bench.seen_slices.looked_at.emit("axial", index)
+
+
+def told(sign_off):
+    return [entry.what for entry in sign_off.entries]
+
+
+def test_working_alone_asks_for_nothing(shown, sign_off, opened, said):
+    folder = opened.case.folder
+    assert not (folder / LOG_FILE).exists()  # nothing was looked at yet
+    assert sign_off.standing.sentence == "Draft: nobody has signed it off."
+    look(shown, 1, 1, 0, 2)
+    assert told(sign_off) == ["began", "looked", "looked"]  # each once; slice 0 has no contour
+    edit(shown, np.s_[2, 2, 2], 0)
+    look(shown, 2)
+    assert told(sign_off)[3:] == ["looked"] * 3  # another contour, on the planes of one voxel
+    shown.close()
+    check = check_log(folder)
+    assert check.ok
+    assert check.remembered
+    assert [e.detail["index"] for e in check.entries if e.detail.get("plane") == "axial"] == [
+        1, 2, 2,
+    ]  # fmt: skip
+    assert {e.reader for e in check.entries} == {"anna"}
+    assert said == []
+
+
+def test_reviewed_changed_and_brought_back(shown, sign_off, opened):
+    look(shown, 1, 2)
+    sign_off.sign("reviewed")
+    assert sign_off.standing.stage == "reviewed"
+    assert "by anna on " in sign_off.standing.sentence
+    assert "1 axial slice not looked at" in sign_off.standing.sentence
+    edit(shown, np.s_[2, 2, 2], 0)
+    assert sign_off.standing.stage == "draft"
+    assert sign_off.standing.sentence.startswith(
+        "Draft again: the contour has changed since it was reviewed by anna on "
+    )
+    edit(shown, np.s_[2, 3, 3], 0)
+    assert told(sign_off).count("changed") == 1  # said once
+    shown.session.undo()
+    shown.session.undo()
+    shown.result._soon.fire()
+    assert sign_off.standing.stage == "reviewed"  # it is that contour again
+    sign_off.withdraw()
+    assert sign_off.standing.sentence.startswith("Draft: anna took the review back on ")
+    sign_off.read_by("Bert")
+    with pytest.raises(UserError, match="Nobody has reviewed"):
+        sign_off.sign("peer-reviewed")
+
+
+def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_path):
+    look(shown, 1, 2, 3)
+    sign_off.sign("reviewed")
+    with pytest.raises(UserError, match="anna has reviewed it already"):
+        sign_off.sign("peer-reviewed")
+    sign_off.read_by("ANNA")
+    with pytest.raises(UserError, match="somebody else"):
+        sign_off.sign("peer-reviewed")
+    sign_off.read_by(' Bert "$x$"\nvan Öst {')  # odd letters
+    look(shown, 1, 2)
+    edit(shown, np.s_[2, 2, 2:4], 0)  # takes 2 voxels away
+    edit(shown, np.s_[4, 2, 2], 1)  # adds 1 on another slice
+    sign_off.sign("peer-reviewed")
+    standing = sign_off.standing
+    assert standing.stage == "peer-reviewed"
+    detail = standing.mark.detail
+    assert detail["slices"] == 2
+    assert detail["difference"] == {
+        "Tumour": {
+            "dice": round(2 * 34 / (36 + 35), 4),
+            "added_ml": ML,
+            "removed_ml": 2 * ML,
+        }
+    }
+    assert detail["unseen"] == 1  # slice 3; 2 and 4 were edited, and so seen
+    assert 'by Bert "$x$" van Öst { (at the account anna) on ' in standing.sentence
+    assert "2 axial slices: Tumour: Dice 0.958, +0.00 −0.00 ml" in standing.sentence
+    sign_off.compare()
+    np.testing.assert_array_equal(shown.comparison.other, box())  # the first reader's
+    assert shown.comparison.kind == "reading"
+    shown.close()
+
+    case = opened.case.folder
+    stage, entries = case_stage(case)
+    assert (stage.stage, len(entries)) == ("peer-reviewed", len(check_log(case).entries))
+    numbers = compare_readers(case, tmp_path / "both.nrrd")
+    assert (numbers["first"], numbers["slices"]) == ("anna", 2)
+    for ending in ("pdf", "json"):
+        export_log(case, tmp_path / f"log.{ending}")
+    assert (tmp_path / "log.pdf").read_bytes().startswith(b"%PDF")
+    exported = tmp_path / "log.json"
+    assert read_log(exported).ok
+    values = json.loads(exported.read_text())
+    assert values["state"] == "peer-reviewed"
+    assert check_log(case, [export_end(exported)]).ok
+    values["entries"][4]["reader"] = "Carl"
+    exported.write_text(json.dumps(values))
+    assert "line 5" in read_log(exported).broken
+    values["entries"][4]["reader"] = entries[4].reader
+    values["state"] = "draft"
+    exported.write_text(json.dumps(values))
+    assert "was changed after it was exported" in read_log(exported).broken
+    exported.write_text('{"format": "cmfnet review log 1", "entries": 7}')
+    with pytest.raises(UserError, match="no review log that was exported"):
+        read_log(exported)
+    with pytest.raises(UserError, match=r"neither \.pdf nor \.json"):
+        export_log(case, tmp_path / "log.txt")
+
+
+def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(shown, sign_off, opened, said):
+    look(shown, 1, 2, 3)
+    sign_off.sign("reviewed")
+    come(shown.session, lambda: reopen(opened))
+    assert sign_off.standing.stage == "reviewed"
+    look(shown, 2)
+    assert told(sign_off).count("looked") == 3  # it was seen before
+    come(shown.session, lambda: patient(value=50))
+    assert sign_off.entries == []
+    path = opened.case.folder / LOG_FILE
+    path.write_bytes(path.read_bytes().replace(b'"unseen": 0', b'"unseen": 5'))
+    come(shown.session, lambda: reopen(opened))
+    assert sign_off.fault.startswith("The review log was changed at line 5: entry 5 is not what")
+    assert told(sign_off)[-1] == "noticed"
+    come(shown.session, lambda: patient(value=50))
+    come(shown.session, lambda: reopen(opened))
+    assert told(sign_off).count("noticed") == 1
+    assert said == []
+
+
+def test_a_log_that_was_cut_off_stays_known_as_such(shown, sign_off, opened):
+    look(shown, 1, 2, 3)
+    sign_off._disk.fire()
+    come(shown.session, lambda: patient(value=50))
+    path = opened.case.folder / LOG_FILE
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    come(shown.session, lambda: reopen(opened))
+    assert "2 of 4 entries are missing at its end" in sign_off.fault
+    look(shown, 3)
+    shown.close()
+    check = check_log(opened.case.folder)  # it has gone on; the entry tells of it for good
+    assert check.ok
+    assert "2 of 4 entries" in next(e for e in check.entries if e.what == "noticed").detail["fault"]
+
+
+def test_a_contour_that_was_kept_and_changed_is_not_compared(shown, sign_off, opened, said):
+    look(shown, 1)
+    sign_off.sign("reviewed")
+    write_run(opened.case, box(), "0009-odd")
+    kept = opened.case.folder / "readings" / "0001" / "contour.nii.gz"
+    other = opened.case.folder / "runs" / "0009-odd" / "probabilities.nii.gz"
+    edit(shown, np.s_[2, 2, 2], 0)
+    shown.result.read(write_run(opened.case, box(np.s_[1:3, 2:6, 2:5]), "0010-quick"))
+    (opened.case.folder / "runs/0010-quick/prediction.nii.gz").replace(kept)
+    assert other.exists()
+    sign_off.read_by("Bert")
+    sign_off.sign("peer-reviewed")
+    assert "is not the contour that anna signed off" in said[-1]
+    assert sign_off.standing.stage == "draft"
+    sign_off.compare()
+    assert "it was changed since" in said[-1]
+
+
+def test_a_case_of_an_earlier_version_and_one_to_look_at(bench, opened):
+    folder = opened.case.folder
+    kept = {"format": 1, "seen": {"axial": {"1": "0" * 16, "2": "1" * 16}}}
+    (folder / REVIEW_FILE).write_text(json.dumps(kept))
+    come(bench.session, lambda: opened)
+    look(bench, 3)
+    assert bench.sign_off.entries[0].detail["before"] == {"slices": {"axial": 2}, "decisions": 0}
+    bench.sign_off.sign("reviewed")
+    come(bench.session, lambda: patient(value=50))
+    other = open_case(folder, read_only=True)
+    try:
+        come(bench.session, lambda: replace(opened, case=other))
+        assert not bench.sign_off.writable
+        assert bench.sign_off.standing.stage == "reviewed"
+        before = (folder / LOG_FILE).read_bytes()
+        look(bench, 1, 2)
+        for act in (bench.sign_off.withdraw, lambda: bench.sign_off.sign("reviewed")):
+            with pytest.raises(UserError):
+                act()
+        assert (folder / LOG_FILE).read_bytes() == before
+    finally:
+        other.close()
+
+
+def test_without_an_account_a_name_is_asked_for_and_a_full_disk_is_said_once(
+    shown, sign_off, said, monkeypatch
+):
+    sign_off._account = ""
+    with pytest.raises(UserError, match="Say who reads"):
+        sign_off.sign("reviewed")
+    with pytest.raises(UserError, match="64 characters"):
+        sign_off.read_by("x" * 65)
+    monkeypatch.setattr(
+        "cmfnet_napari.core.review.review_log.append_line",
+        lambda *_: (_ for _ in ()).throw(UserError("The disk is full.")),
+    )
+    look(shown, 1, 2, 3)
+    assert said == ["What is reviewed is not logged: The disk is full."]
+    assert sign_off.entries == []
+
+
+def test_no_name_gets_into_the_programs_own_log(shown, sign_off, caplog):
+    caplog.set_level("DEBUG")
+    sign_off.read_by("Dr. Rosalind Unnamed")
+    look(shown, 1, 2)
+    sign_off.sign("reviewed")
+    shown.close()
+    assert "Unnamed" not in caplog.text
+    assert "anna" not in caplog.text
