@@ -43,7 +43,8 @@ def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
     api.save_labels(ball.scribbles, study, tmp_path / "strokes.nii.gz")
     patient = [tmp_path / "ct.nii.gz", "--mr", tmp_path / "mr.nii.gz"]
     patient += ["--scribbles", tmp_path / "strokes.nii.gz"]
-    quickly = ["steps=3", "width=2", "spacing=3", "stroke_maps=false", "minutes=null", "keep_marked=true"]
+    quickly = ["steps=3", "width=2", "spacing=3", "stroke_maps=false", "minutes=null"]
+    quickly.append("keep_marked=true")
     settings = [word for setting in quickly for word in ("--set", setting)]
     there = ["--on", HOST]
     done = run("fit", *patient, "--out", tmp_path / "run", *settings, *there)
