@@ -11,12 +11,14 @@ import typer
 
 from cmfnet_napari import api
 from cmfnet_napari.cli.options import (
+    AtOnce,
     Device,
     Image,
     Json,
     Modality,
     Mr,
     On,
+    Scheduler,
     Second,
     Settings,
     Subtract,
@@ -135,23 +137,28 @@ def study(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only list the jobs")] = False,
     job: Annotated[int | None, typer.Option(min=1, help="Only this job of the list")] = None,
+    scheduler: Scheduler = "local",
+    at_once: AtOnce = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Compare methods on the same data. Stopped or killed, the same command goes on."""
     from cmfnet_napari.cli.progress import training_progress
     from cmfnet_napari.learning.study.run_study import list_jobs, run_study
+    from cmfnet_napari.learning.tasks.cluster import Workers
 
     if list_:
         jobs = list_jobs(file, out, cohort)
         rows = {
-            str(number): f"{one.job.method}, seed {one.job.seed}{' (done)' if one.complete else ''}"
+            str(number): f"{one.job.method}, seed {one.job.seed}{', GPU' if one.job.gpu else ''}"
+            f"{' (done)' if one.complete else ''}"
             for number, one in enumerate(jobs, start=1)
         }
         print_result(rows, as_json)
         return
+    workers = Workers(scheduler, at_once)
     with training_progress() as hooks:
-        result = run_study(file, out, cohort, job, device, hooks)
+        result = run_study(file, out, cohort, job, device, hooks, workers)
     if result is None:
         raise UserError(f"Stopped; {out} keeps the state. Give the same command to go on.")
     print_result(result, as_json)

@@ -56,6 +56,13 @@ Settings = Annotated[
 ]
 On = Annotated[str | None, typer.Option(metavar="HOST", help="On another computer, as in ssh HOST")]
 Via = Annotated[str | None, typer.Option(help="Command that starts it there, as srun --gres=gpu:1")]
+Scheduler = Annotated[
+    str, typer.Option(help="Where jobs run: local, slurm, or a scheduler such as tcp://host:8786")
+]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(min=1, help="Jobs at once; else two on this machine, where memory allows"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last")]
 
 

@@ -11,9 +11,8 @@ from lightning_fabric import Fabric
 from cmfnet_napari.core.arrays import Codes, Reals
 from cmfnet_napari.core.contours.metrics import MEASURES, Scores, evaluate
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.strokes.scribbles import IGNORE, to_scribbles
-from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
-from cmfnet_napari.learning.data.prepare import Inputs, make_frame, make_inputs
+from cmfnet_napari.learning.cohort.working_case import WorkingCase
+from cmfnet_napari.learning.data.prepare import Inputs
 from cmfnet_napari.learning.data.volumes import USERS, Surroundings
 from cmfnet_napari.learning.engine.device import pick_precision, summed
 from cmfnet_napari.learning.model.losses import Batch
@@ -29,36 +28,32 @@ class Patient:
 
     Attributes
     ----------
-    case : LoadedCase
+    case : WorkingCase
         Where it comes from, with the reference.
     inputs : Inputs
-        Images on the working grid.
+        Images on the working grid, with maps of the strokes where the network sees them.
     volumes : list of Batch
         The same with targets (uint8), guide and maps, for the sampler.
     """
 
-    case: LoadedCase
+    case: WorkingCase
     inputs: Inputs
     volumes: list[Batch]
 
 
-def prepare(case: LoadedCase, config: Config, classes: int) -> Patient:
-    """Bring a case to its working grid.
+def prepare(case: WorkingCase, config: Config, classes: int) -> Patient:
+    """What a method adds to a case: guide, maps, strokes that grow.
 
     A case whose every voxel is labelled needs no guide; where others have one, its own says
     nothing (all classes alike).
     """
-    frame = make_frame(case.study.grid, None, config)
-    inputs = make_inputs(case.study, frame, config)
-    if case.dense:
-        targets = inputs.dense_targets(case.targets)
-    else:
-        targets = inputs.targets(to_scribbles(case.targets, case.targets != IGNORE))
-    around = Surroundings(case.study, inputs, config)
-    strokes = targets
+    around = Surroundings(case, case.inputs, config)
+    strokes = case.labels.targets.long()
     users = (around.part_of(strokes, user) for user in range(USERS))
     guide = around.guide(None if case.dense else strokes, classes)
-    volumes = around.volumes(targets.to(torch.uint8), classes, guide, users)
+    volumes = around.volumes(case.labels.targets, classes, guide, users)
+    if not config.stroke_maps:
+        return Patient(case, case.inputs, volumes)
     shown = around.part_of(strokes, USERS)  # fewer than were drawn, and none of those learnt from
     return Patient(case, around.with_maps(shown, classes), volumes)
 
@@ -90,7 +85,7 @@ def judge(
         labels = predict(model, patient.inputs, config, precision).labels
         keep(patient, labels)
         for code in range(1, classes):
-            scores = evaluate(labels == code, reference == code, patient.case.study.grid).mean
+            scores = evaluate(labels == code, reference == code, patient.case.grid).mean
             table[number, code - 1] = torch.tensor(_values(scores), dtype=torch.float32)
     return summed(fabric, table.to(fabric.device)).cpu().numpy()
 

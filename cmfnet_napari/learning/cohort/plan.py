@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.learning.cohort.cohort_file import TEST, TRAIN, VAL, Row, folds
-from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase
+from cmfnet_napari.learning.cohort.working_case import WorkingCase
 from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 PLAN_FILE = "plan.json"
@@ -62,7 +59,7 @@ def make_splits(rows: Sequence[Row], count: int, seed: int) -> tuple[Split, ...]
     return (Split("", train, tuple(row for row in rows if row.split != TRAIN)),)
 
 
-def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]) -> None:
+def freeze(folder: Path, config: Config, count: int, cases: Sequence[WorkingCase]) -> None:
     """Write the plan into a new folder, or check that it is the one that was begun there.
 
     Raises
@@ -74,7 +71,7 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[LoadedCase]
     plan = {
         "config": config.model_dump(mode="json"),
         "folds": count,
-        "data": [[case.row.case, case.row.split, _hash(case)] for case in cases],
+        "data": [[case.row.case, case.row.split, case.labels.data_hash] for case in cases],
     }
     if (folder / PLAN_FILE).exists():
         changes = list(_changes(read_json(folder / PLAN_FILE), plan, config))
@@ -103,12 +100,3 @@ def _changes(old: JsonObject, new: JsonObject, config: Config) -> list[str]:
         names = sorted({entry[0] for entry in mine ^ theirs}) or ["the order of the rows"]
         changes.append(f"other images, labels or splits ({', '.join(names[:5])})")
     return changes
-
-
-def _hash(case: LoadedCase) -> str:
-    """Hash of images and labels."""
-    digest = hashlib.sha256(case.study.content_hash.encode())
-    for labels in (case.targets, case.reference):
-        if labels is not None:
-            digest.update(np.ascontiguousarray(labels).data)
-    return digest.hexdigest()

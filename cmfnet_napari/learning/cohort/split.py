@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from cmfnet_napari.core.arrays import Codes, Floats, Reals
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.files import read_json, write_json, write_safely
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
@@ -45,7 +46,24 @@ from cmfnet_napari.learning.rivals.own_labels import OwnLabels
 from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 SAVE_SECONDS = 60.0  # between states on disk
+_SPEED = "speed.json"
 JUDGED_TIMES = 10  # a training looks at the patients held out so often
+
+
+class Speed(NamedTuple):
+    """How many steps took how many seconds, judging left out, on what."""
+
+    steps: int
+    seconds: float
+    device: str
+
+
+def read_speed(folder: Path) -> Speed | None:
+    """What the training of a split took; None where it does not say."""
+    try:
+        return Speed(**read_json(folder / _SPEED))
+    except (UserError, TypeError):
+        return None
 
 
 def prediction_path(folder: Path, line: int) -> Path:
@@ -112,6 +130,7 @@ class SplitTraining:
         self._began = self._saved = time.monotonic()
         self._save_seconds = save_seconds(SAVE_SECONDS)
         self._dsc = ""
+        self._timed, self._stepping = 0, 0.0  # steps, and the seconds that they took
         self._judging = 0.0  # seconds that it took the last time, as it will in the end
 
     def run(self) -> list[Result] | None:
@@ -132,6 +151,7 @@ class SplitTraining:
         return self._finish()
 
     def _step(self, progress: float, logs: Logs | None) -> None:
+        began = time.monotonic()
         trainer, rank, world = self._trainer, self._fabric.global_rank, self._fabric.world_size
         if self._labels.renew(progress, self._ask):
             self._sampler.use(self._labels.volumes)
@@ -144,6 +164,7 @@ class SplitTraining:
                 "finite gradient. Train again with a smaller learning rate than "
                 f"{self._config.learning_rate:g} (--set learning_rate=…)."
             ) from None
+        self._timed, self._stepping = self._timed + 1, self._stepping + time.monotonic() - began
         due = trainer.steps % max(1, self._config.steps // JUDGED_TIMES) == 0
         scores = means(self._judge()) if due and self._held else {}
         self._dsc = f", DSC {scores['dsc']:.3f}" if scores else self._dsc
@@ -172,9 +193,19 @@ class SplitTraining:
         if self._fabric.is_global_zero:
             if isinstance(self._trainer.averaged, CmFNet):
                 save_model(self._trainer.averaged, self._card(table), self._folder / MODEL_FILE)
+            self._write_speed()
             write_results(self._folder / RESULTS_FILE, results)
             (self._folder / STATE_FILE).unlink(missing_ok=True)
         return results
+
+    def _write_speed(self) -> None:
+        device = self._fabric.device
+        threads = torch.get_num_threads()
+        name = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
+        if device.type == "cuda":
+            name = torch.cuda.get_device_name(device)
+        speed = Speed(self._timed, round(self._stepping, 3), name)
+        write_json(self._folder / _SPEED, speed._asdict())
 
     def _keep(self, patient: Patient, labels: Codes) -> None:
         """Write what a method found, for the pictures of a comparison."""
@@ -201,8 +232,8 @@ class SplitTraining:
             classes=self._classes,
             steps=self._trainer.steps,
             seconds=round(self._elapsed, 1),
-            modalities=self._learnt[0].case.study.kinds,
-            data=tuple(sorted({p.case.study.content_hash for p in self._learnt})),
+            modalities=self._learnt[0].case.kinds,
+            data=tuple(sorted({p.case.content_hash for p in self._learnt})),
             software=software_versions(),
             metrics=means(table),
             created=date.today().isoformat(),
@@ -235,6 +266,7 @@ class SplitTraining:
                 "trainer": self._trainer.state(),
                 "labels": self._labels.state(),
                 "seconds": self._elapsed,
+                "timed": [self._timed, self._stepping],
             }
             save_state(self._folder, state)
 
@@ -248,5 +280,6 @@ class SplitTraining:
                 self._labels.restore(state["labels"])
                 self._sampler.use(self._labels.volumes)
             self._began -= state["seconds"]
+            self._timed, self._stepping = state.get("timed", (0, 0.0))  # an earlier version: none
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise damaged_state(self._folder) from error

@@ -30,11 +30,10 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.report.curves import save_training
-from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
-from cmfnet_napari.learning.cohort.loaded_cases import LoadedCase, load_cohort
 from cmfnet_napari.learning.cohort.patients import prepare
 from cmfnet_napari.learning.cohort.plan import PLAN_FILE, Split, freeze, make_splits
+from cmfnet_napari.learning.cohort.prepared_cases import prepared_cases, read_cases
 from cmfnet_napari.learning.cohort.results import (
     RESULTS_FILE,
     Result,
@@ -43,6 +42,7 @@ from cmfnet_napari.learning.cohort.results import (
     write_results,
 )
 from cmfnet_napari.learning.cohort.split import Hooks, SplitTraining
+from cmfnet_napari.learning.cohort.working_case import WorkingCase
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.rivals.settings import MethodConfig
@@ -58,6 +58,7 @@ def train(
     devices: int = 1,
     nodes: int = 1,
     hooks: Hooks | None = None,
+    prepared: Path | None = None,
 ) -> JsonObject | None:
     """Train on a cohort, or go on with a training.
 
@@ -77,6 +78,9 @@ def train(
         See `device.make_fabric`; the patches of a step are shared.
     hooks : Hooks, optional
         Progress, and the wish to stop.
+    prepared : Path, optional
+        Folder where patients on their working grids are kept, shared by trainings on the same
+        data; see `prepared_cases`.
 
     Returns
     -------
@@ -101,10 +105,16 @@ def train(
     if fabric.is_global_zero and (out / PLAN_FILE).exists():
         with alone(out):  # what is in use is said before all images are read
             pass
-    cases = load_cohort(rows, lambda n, of: hooks.show(0.0, f"reading {n} of {of}"))
+    cases = (
+        read_cases(rows, config, hooks.show)
+        if prepared is None
+        else prepared_cases(rows, config, prepared, hooks.show, hooks.stop)
+    )
+    if cases is None:
+        return None
     _check_strokes(cases, config)
     if isinstance(config, MethodConfig) and config.labels == "masks":
-        cases = tuple(_contoured(case) for case in cases)
+        cases = tuple(case.contoured() for case in cases)
     with _begun(out, config, folds, cases) if fabric.is_global_zero else nullcontext():
         fabric.barrier()
         results = _train_splits(splits, cases, out, config, fabric, hooks)
@@ -114,7 +124,7 @@ def train(
 
 
 @contextmanager
-def _begun(out: Path, config: Config, folds: int, cases: Sequence[LoadedCase]) -> Iterator[None]:
+def _begun(out: Path, config: Config, folds: int, cases: Sequence[WorkingCase]) -> Iterator[None]:
     """The folder of a training while it is this process's alone, with its plan in it."""
     if not (out / PLAN_FILE).exists():
         new_folder(out)  # what another wrote gets no lock
@@ -138,13 +148,6 @@ def _models(out: Path, splits: Sequence[Split]) -> list[Path]:
     return [out / split.name / MODEL_FILE for split in splits]
 
 
-def _contoured(case: LoadedCase) -> LoadedCase:
-    """The case learnt from its contours instead of its strokes, where it has them."""
-    if case.reference is None:  # then it is not learnt from
-        return case
-    return replace(case, targets=case.reference, dense=True)
-
-
 def _check_masks(splits: Sequence[Split]) -> None:
     """Name the rows that are learnt from and have no mask."""
     learnt = dict.fromkeys(row for split in splits for row in split.train)
@@ -155,7 +158,7 @@ def _check_masks(splits: Sequence[Split]) -> None:
         )
 
 
-def _check_strokes(cases: Sequence[LoadedCase], config: Config) -> None:
+def _check_strokes(cases: Sequence[WorkingCase], config: Config) -> None:
     """Name the cases that have no strokes for a model that reads them."""
     if bare := [case.row.place for case in cases if config.stroke_maps and case.dense]:
         raise UserError(
@@ -181,13 +184,13 @@ def _launch(config: Config, device: str, devices: int, nodes: int) -> Fabric:
 
 def _train_splits(
     splits: Sequence[Split],
-    cases: Sequence[LoadedCase],
+    cases: Sequence[WorkingCase],
     out: Path,
     config: Config,
     fabric: Fabric,
     hooks: Hooks,
 ) -> list[Result] | None:
-    classes = 1 + max(int(c.targets[c.targets != IGNORE].max(initial=1)) for c in cases)
+    classes = 1 + max(case.labels.highest for case in cases)
     patients = {case.row: prepare(case, config, classes) for case in cases}
     results: list[Result] = []
     for number, split in enumerate(splits):

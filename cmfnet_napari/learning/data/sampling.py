@@ -7,6 +7,7 @@ on from any step, or is shared by several processes, sees the patches it would h
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class Sampler:
         largest = np.max([case.ct.shape[2:] for case in cases], axis=0)
         sides = zip(self._config.patch, largest, strict=True)
         self._patch = tuple(min(p, int(n)) for p, n in sides)
-        self._cases = [_at_least(case, self._patch) for case in cases]
+        self._cases = list(cases)
         self._labelled = [_voxels_of_each_class(case.targets[0]) for case in self._cases]
 
     def prefer(self, voxels: Tensor, until: int) -> None:
@@ -80,11 +81,11 @@ class Sampler:
         middle = self._middle(step, number, size, rng)
         for at, p, n in zip(middle, self._patch, size, strict=True):
             start = at - int(rng.integers(p))  # the stroke may lie anywhere in the patch
-            start = min(max(start, 0), n - p)
+            start = min(max(start, 0), max(n - p, 0))
             index.append(slice(start, start + p))
         z, y, x = index
-        ct, mr, fov, targets, guide, maps = (part[..., z, y, x] for part in case)
-        patch = Batch(ct, mr, fov, targets.long(), guide, maps.float())
+        cut = _at_least(Batch(*(part[..., z, y, x] for part in case)), self._patch)
+        patch = replace(cut, targets=cut.targets.long(), maps=cut.maps.float())
         return _augment(patch, rng) if self._config.augment else patch
 
     def _middle(
@@ -114,7 +115,7 @@ def _voxels_of_each_class(targets: Tensor) -> list[Tensor]:
 
 
 def _at_least(case: Batch, size: tuple[int, ...]) -> Batch:
-    """Pad a case to a size: images repeat their border, nothing outside teaches anything."""
+    """Pad a patch of a small case: images repeat their border, nothing outside teaches anything."""
     missing = [max(0, p - n) for p, n in zip(size, case.ct.shape[2:], strict=True)]
     if not any(missing):
         return case

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.clues.chances import Clues, find_clues
 from cmfnet_napari.core.clues.features import Scene
 from cmfnet_napari.core.clues.race import grown
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.strokes.subsets import fewer_strokes
 from cmfnet_napari.learning.data.prepare import Inputs
 from cmfnet_napari.learning.model.guide import make_guide, make_maps
@@ -23,20 +25,32 @@ _REMEMBERED = 11  # clues: of all strokes, and two for every group that is held 
 USERS = 7  # what a network that reads maps sees of one patient: all strokes, and parts of them
 
 
+class Imaged(Protocol):
+    """Who was imaged: a Study, or what was kept of one."""
+
+    @property
+    def grid(self) -> Grid:
+        """Of the images."""
+
+    @property
+    def body(self) -> Mask:
+        """The patient without the air around, bool (z, y, x)."""
+
+
 class Surroundings:
     """What lies around the strokes of one study.
 
     Parameters
     ----------
-    study : Study
-        CT, or CT and MR.
+    study : Imaged
+        Whose images they are.
     inputs : Inputs
         Its images on the working grid.
     config : Config
         Guide and maps.
     """
 
-    def __init__(self, study: Study, inputs: Inputs, config: Config) -> None:
+    def __init__(self, study: Imaged, inputs: Inputs, config: Config) -> None:
         self._study, self._inputs, self._config = study, inputs, config
         self._spacing = inputs.frame.spacing(study.grid)
         self._last: list[tuple[Tensor, int, Clues]] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
@@ -90,6 +92,17 @@ def make_fabric(
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision="32-true" if precision == torch.float32 else "bf16-mixed",
     )
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Torch computes with one thread: trainings beside each other must not wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def summed(fabric: Fabric, values: T) -> T:

@@ -22,8 +22,13 @@ from cmfnet_napari.learning.study.study_tables import Scored
 _SHOWN = 3  # patients
 
 
-def draw_examples(cohort: Path, scored: Sequence[Scored], out: Path) -> None:
-    """Write examples.png and examples.pdf: the first patients that all methods were judged by."""
+def draw_examples(
+    cohort: Path, scored: Sequence[Scored], out: Path, folder: Path | None = None
+) -> None:
+    """Write examples.png and examples.pdf: the first patients that all methods were judged by.
+
+    `out` is the study's folder; the figures go into `folder`, if that is given.
+    """
     examples: list[Example] = []
     shown: set[str] = set()
     for row in read_cohort(cohort):
@@ -42,7 +47,7 @@ def draw_examples(cohort: Path, scored: Sequence[Scored], out: Path) -> None:
             break
     if examples:
         for ending in ("png", "pdf"):
-            save_method_pictures(examples, out / f"examples.{ending}")
+            save_method_pictures(examples, (folder or out) / f"examples.{ending}")
 
 
 def _found(row: Row, scored: Sequence[Scored], out: Path) -> Iterator[tuple[str, Codes]]:

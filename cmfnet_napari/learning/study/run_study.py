@@ -1,36 +1,48 @@
-"""The jobs of a study: done in order, or one of them; what is complete is not done again.
+"""The jobs of a study: each done once, in turn or at once; its tables and figures.
 
 ::
 
     OUT/study.json            the study, its jobs and hashes of its data, as it was begun
+    OUT/hashes.json           hashes of files by their size and time, so that each is read once
+    OUT/prepared/             patients on their working grids, until all jobs are complete
     OUT/JOB/                  one training each, as `cmfnet train` leaves it
     OUT/results.csv           scores of every method, seed, patient and class
-    OUT/table.md              mean ± SD over patients; differences with intervals
+    OUT/table.md              mean ± SD over patients; differences with intervals; speed
     OUT/curves.png, OUT/sweep-….png; OUT/examples.png, examples.pdf
+    OUT/gpu/                  the same of the part for a GPU
 """
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import torch
+
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, hash_file, new_folder, read_json, write_json
+from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import changed_settings
+from cmfnet_napari.core.fit.cost_estimate import training_memory
 from cmfnet_napari.core.folder_lock import alone
-from cmfnet_napari.learning.cohort.cohort_file import read_cohort
+from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
 from cmfnet_napari.learning.rivals.monai_nets import check_installed
+from cmfnet_napari.learning.study.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.study.examples import draw_examples
-from cmfnet_napari.learning.study.study_file import Job, StudyFile, read_study
+from cmfnet_napari.learning.study.study_file import GPU_FOLDER, Job, StudyFile, read_study
 from cmfnet_napari.learning.study.study_tables import Scored, write_tables
+from cmfnet_napari.learning.tasks.cluster import Workers
+from cmfnet_napari.learning.tasks.run_tasks import Task, run_tasks
 
-_STUDY = "study.json"
+_STUDY, _PREPARED = "study.json", "prepared"
 _PATIENCE_S = 60.0  # for other jobs of an array that begin at the same moment
+_PATIENT = Grid((64, 256, 256))  # as large as they are taken to be for the memory of a job
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ def list_jobs(path: Path, out: Path, cohort: Path | None = None) -> list[Progres
         As `read_study`.
     """
     jobs = read_study(path, cohort).jobs
-    return [Progress(job, (out / job.folder / RESULTS_FILE).exists()) for job in jobs]
+    return [Progress(job, _is_complete(out, job)) for job in jobs]
 
 
 def run_study(
@@ -60,6 +72,7 @@ def run_study(
     number: int | None = None,
     device: str = "auto",
     hooks: Hooks | None = None,
+    workers: Workers | None = None,
 ) -> JsonObject | None:
     """Do the jobs of a study that are not complete, and write its tables and figures.
 
@@ -74,87 +87,112 @@ def run_study(
     number : int, optional
         Only this job, from 1 on, as an array of jobs wants it.
     device : str
-        As in `train`.
+        As in `train`. Without a GPU the study's part for one is left out, and said to be.
     hooks : Hooks, optional
         Progress, and the wish to stop.
+    workers : Workers, optional
+        Where jobs run; in this process, in turn, when not given.
 
     Returns
     -------
     dict, or None when stopped
-        ``complete`` and ``jobs`` (how many); ``table`` once all are complete.
+        ``complete`` and ``jobs`` (how many of those that can be done here), ``table`` once all
+        are complete; ``gpu`` says what became of the part for a GPU.
 
     Raises
     ------
     UserError
-        As `read_study`, before anything runs; the folder holds another study; as `train`.
+        As `read_study`, before anything runs; the folder holds another study, or is at work;
+        what was wrong with which jobs.
     """
     study, rows, jobs = read_study(path, cohort)
-    if number is not None and not 1 <= number <= len(jobs):
-        raise UserError(f"{path.name} has jobs 1 to {len(jobs)}, no job {number}.")
-    chosen = list(jobs) if number is None else [jobs[number - 1]]
+    gpu = _has_gpu(device)
+    able = [job for job in jobs if gpu or not job.gpu]
+    chosen = able if number is None else [_numbered(path, jobs, number, gpu)]
     for job in chosen:
         check_installed(job.config)
-    _begin(out, study, jobs, hash_rows(rows))
-    hooks = hooks or Hooks()
-    for done, job in enumerate(chosen):
-        if (out / job.folder / RESULTS_FILE).exists():
-            continue
-
-        def show(share: float, note: str, done: int = done, job: Job = job) -> None:
-            hooks.show((done + share) / len(chosen), f"{job.method}, seed {job.seed}: {note}")
-
-        mine = replace(hooks, show=show)
-        folder = out / job.folder
-        if train(rows, folder, job.config, folds=study.folds, device=device, hooks=mine) is None:
+    out, rows = out.resolve(), rows.resolve()
+    _begin(out, study, jobs, rows)
+    with alone(out) if number is None else nullcontext():
+        tasks = [
+            Task(f"{job.method}, seed {job.seed}", partial(do_job, rows, out, job, study, device))
+            for job in chosen
+            if not _is_complete(out, job)
+        ]
+        where = replace(workers or Workers(at_once=1), memory=_memory(chosen), folder=out)
+        if not run_tasks(tasks, where, hooks or Hooks()):
             return None
-    complete = [job for job in jobs if (out / job.folder / RESULTS_FILE).exists()]
+        return _found(study, rows, able, len(jobs) - len(able), out)
+
+
+def do_job(rows: Path, out: Path, job: Job, study: StudyFile, device: str, hooks: Hooks) -> bool:
+    """Train and judge all models of a job; whether it was not stopped."""
+    folder, kept = out / job.folder, out / _PREPARED
+    if _is_complete(out, job):
+        return True
+    found = train(
+        rows, folder, job.config, folds=study.folds, device=device, hooks=hooks, prepared=kept
+    )
+    return found is not None
+
+
+def _is_complete(out: Path, job: Job) -> bool:
+    return (out / job.folder / RESULTS_FILE).exists()
+
+
+def _has_gpu(device: str) -> bool:
+    """Whether jobs run on a GPU; one that was asked for by name may be a worker's."""
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+
+
+def _numbered(path: Path, jobs: Sequence[Job], number: int, gpu: bool) -> Job:
+    if not 1 <= number <= len(jobs):
+        raise UserError(f"{path.name} has jobs 1 to {len(jobs)}, no job {number}.")
+    job = jobs[number - 1]
+    if job.gpu and not gpu:
+        raise UserError(f"Job {number} of {path.name} needs a CUDA GPU, and there is none here.")
+    return job
+
+
+def _memory(jobs: Sequence[Job]) -> float:
+    return max((training_memory(job.config, _PATIENT) for job in jobs), default=0.0)
+
+
+def _found(
+    study: StudyFile, rows: Path, jobs: Sequence[Job], left_out: int, out: Path
+) -> JsonObject:
+    """What is complete, with tables and figures once all is."""
+    complete = [job for job in jobs if _is_complete(out, job)]
     result: JsonObject = {"complete": len(complete), "jobs": len(jobs)}
-    if len(complete) == len(jobs):
-        scored = [Scored(job, read_results(out / job.folder / RESULTS_FILE)) for job in jobs]
-        result["table"] = str(write_tables(study, scored, out))
-        draw_examples(rows, scored, out)
+    if left_out:
+        result["gpu"] = f"{left_out} jobs of the part for a GPU were left out: there is none here"
+    if len(complete) < len(jobs):
+        return result
+    here, on_gpu = ([job for job in jobs if job.gpu is gpu] for gpu in (False, True))
+    result["table"] = str(_report(study, rows, here, out, out))
+    part = study.on_gpu()
+    if part is not None and on_gpu:
+        result["gpu"] = str(_report(part, rows, on_gpu, out, out / GPU_FOLDER))
+    shutil.rmtree(out / _PREPARED, ignore_errors=True)  # copies of patients' images
     return result
 
 
-def hash_rows(cohort: Path) -> list[dict[str, str]]:
-    """The rows of a cohort file: patient, split, kinds of images, and a hash of every file."""
-    return [
-        {
-            "case": row.case,
-            "split": row.split,
-            "modality": " ".join(row.modalities).strip(),
-            "ct": _hash(row.first),
-            "mr": _hash(row.second),
-            "scribbles": _hash(row.scribbles),
-            "mask": _hash(row.mask),
-        }
-        for row in read_cohort(cohort)
-    ]
+def _report(study: StudyFile, rows: Path, jobs: Sequence[Job], out: Path, folder: Path) -> Path:
+    """Write tables and figures of jobs into a folder; return the table's path."""
+    scored = [Scored(job, read_results(out / job.folder / RESULTS_FILE)) for job in jobs]
+    table = write_tables(study, scored, out, folder)
+    draw_examples(rows, scored, out, folder)
+    return table
 
 
-def _hash(path: Path | None) -> str:
-    """Of a file, or of the files of a folder; empty for none."""
-    if path is None:
-        return ""
-    try:
-        if not path.is_dir():
-            return hash_file(path)
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return hashlib.sha256("".join(map(hash_file, files)).encode()).hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}). Check its permissions."
-        ) from error
-
-
-def _begin(
-    out: Path, study: StudyFile, jobs: Sequence[Job], data: Sequence[Mapping[str, str]]
-) -> None:
+def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None:
     """Write what is begun, or check that it is what was begun there."""
+    known = read_hashes(out)
+    count, data = len(known), hash_rows(rows, known)
     plan: JsonObject = {
         "study": study.model_dump(mode="json"),
         "jobs": {job.folder: job.config.model_dump(mode="json") for job in jobs},
-        "data": list(data),
+        "data": data,
     }
     if not (out / _STUDY).exists():
         try:
@@ -165,15 +203,21 @@ def _begin(
         with alone(out, _PATIENCE_S):
             if not (out / _STUDY).exists():
                 write_json(out / _STUDY, plan)
-    before = read_json(out / _STUDY)
+    _check_same(read_json(out / _STUDY), plan, jobs, out.name)
+    if len(known) > count:
+        write_json(out / HASHES_FILE, known)
+
+
+def _check_same(before: JsonObject, plan: JsonObject, jobs: Sequence[Job], name: str) -> None:
+    """Name what differs from what was begun."""
     old, new = before.get("study", {}), plan["study"]
-    changed = [name for name in new if old.get(name) != new[name]]
+    changed = [field for field in new if old.get(field) != new[field]]
     what = ", ".join(changed) or _changed_jobs(before.get("jobs"), jobs)
     if not what and "data" in before:  # an earlier version kept none
-        what = _changed_data(before["data"], data)
+        what = _changed_data(before["data"], plan["data"])
     if what:
         raise UserError(
-            f"{out.name} holds the results of another study: {what} differ. Choose a new folder."
+            f"{name} holds the results of another study: {what} differ. Choose a new folder."
         )
 
 

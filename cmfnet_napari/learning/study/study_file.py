@@ -66,6 +66,22 @@ class Entry(_Part):
         return self.name or self.method
 
 
+class GpuPart(_Part):
+    """The same methods, folds and seeds in another size, where there is a GPU.
+
+    Attributes
+    ----------
+    steps, minutes : numbers
+        Budget of every model; one of them.
+    settings : dict
+        Of all methods, in place of the study's.
+    """
+
+    steps: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    settings: dict[str, Any] = {}
+
+
 class StudyFile(_Part):
     """A comparison of methods on the same data, folds, seeds and budget.
 
@@ -90,6 +106,8 @@ class StudyFile(_Part):
         Columns of the table.
     compare : list of (str, str)
         Pairs of methods by their names: the first less the second.
+    gpu : GpuPart or None
+        What is done besides, on a GPU alone.
     """
 
     title: str
@@ -102,11 +120,14 @@ class StudyFile(_Part):
     methods: tuple[Entry, ...] = Field(min_length=1)
     metrics: tuple[str, ...] = ("dsc", "asd_mm", "hd95_mm")
     compare: tuple[tuple[str, str], ...] = ()
+    gpu: GpuPart | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyFile:
         if (self.steps is None) == (self.minutes is None):
             raise ValueError("give either steps or minutes: the budget of every model")
+        if self.gpu is not None and (self.gpu.steps is None) == (self.gpu.minutes is None):
+            raise ValueError("gpu: give either steps or minutes: the budget of every model")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)}: one is there twice")
         unknown = [name for name in self.metrics if name not in _METRICS]
@@ -121,6 +142,13 @@ class StudyFile(_Part):
                 if name not in names:
                     raise ValueError(f"compare: no method is called {name} ({', '.join(names)})")
         return self
+
+    def on_gpu(self) -> StudyFile | None:
+        """The study that its part for a GPU is."""
+        if self.gpu is None:
+            return None
+        values = self.model_dump() | self.gpu.model_dump()
+        return StudyFile.model_validate(values | {"title": f"{self.title}, GPU", "gpu": None})
 
     def variants(self) -> Iterator[tuple[str, Entry]]:
         """Every method by its name, those of a sweep one by one."""
@@ -152,12 +180,15 @@ class Job(NamedTuple):
         Below the study's.
     config : MethodConfig
         Everything about its models.
+    gpu : bool
+        It is of the part for a GPU.
     """
 
     method: str
     seed: int
     folder: str
     config: MethodConfig
+    gpu: bool = False
 
 
 class Planned(NamedTuple):
@@ -190,7 +221,12 @@ def read_study(path: Path, cohort: Path | None = None) -> Planned:
     cohort = cohort or path.parent / study.cohort
     rows = read_cohort(cohort)
     splits = make_splits(rows, study.folds, study.seeds[0])
+    on_gpu = study.on_gpu()
     jobs = tuple(_jobs(study))
+    if on_gpu is not None:
+        jobs += tuple(
+            job._replace(folder=f"{GPU_FOLDER}/{job.folder}", gpu=True) for job in _jobs(on_gpu)
+        )
     problems = [*_label_problems(splits, jobs), *_stroke_problems(rows, jobs)]
     raise_problems(cohort.name, problems)
     folders = Counter(job.folder for job in jobs)
@@ -264,6 +300,7 @@ def _jobs(study: StudyFile) -> Iterator[Job]:
             yield Job(name, seed, f"{plain(name)}-{seed}", config)
 
 
+GPU_FOLDER = "gpu"  # below the study's
 MAX_STEPS = 10_000_000  # where minutes end a training
 
 

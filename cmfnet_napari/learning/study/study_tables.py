@@ -18,9 +18,11 @@ from cmfnet_napari.core.report.curves import save_sweep, save_training
 from cmfnet_napari.core.words import cell
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result
+from cmfnet_napari.learning.cohort.split import read_speed
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.study.study_file import Job, StudyFile, plain, swept
 
+SPEED_TITLE = "Steps a second, judging left out:"
 _RESAMPLED = 10_000  # times, for an interval
 _TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "path_mm", "path_share")
@@ -45,19 +47,25 @@ class Difference(NamedTuple):
     patients: int
 
 
-def write_tables(study: StudyFile, scored: Sequence[Scored], out: Path) -> Path:
-    """Write results.csv, table.md and the figures; return the table's path."""
-    _write_results(scored, out / RESULTS_FILE)
+def write_tables(
+    study: StudyFile, scored: Sequence[Scored], out: Path, folder: Path | None = None
+) -> Path:
+    """Write results.csv, table.md and the figures; return the table's path.
+
+    `out` is the study's folder, whose jobs were scored; all is written into `folder`, if given.
+    """
+    folder = folder or out
+    _write_results(scored, folder / RESULTS_FILE)
     scores = {
         metric: {name: patient_means(scored, name, metric) for name, _ in study.variants()}
         for metric in study.metrics
     }
     found = _table(study, scored, scores), _differences(study, scored)
-    text = "\n".join([f"# {study.title}", "", *found[0], *found[1]])
+    text = "\n".join([f"# {study.title}", "", *found[0], *found[1], *_speeds(scored, out)])
     table = write_safely(
-        out / "table.md", ".md", lambda part: part.write_text(text + "\n", encoding="utf-8")
+        folder / "table.md", ".md", lambda part: part.write_text(text + "\n", encoding="utf-8")
     )
-    save_training(_curves(scored, out), out / "curves.png")
+    save_training(_curves(scored, out), folder / "curves.png")
     for entry in study.methods:
         if entry.sweep is not None:
             names = [swept(entry.title, value) for value in entry.sweep.values]
@@ -65,7 +73,7 @@ def write_tables(study: StudyFile, scored: Sequence[Scored], out: Path) -> Path:
                 _TITLES[metric]: [_mean(by_name[name]) for name in names]
                 for metric, by_name in scores.items()
             }
-            picture = out / f"sweep-{plain(entry.title)}.png"
+            picture = folder / f"sweep-{plain(entry.title)}.png"
             save_sweep(entry.title, entry.sweep.values, means, picture)
     return table
 
@@ -202,6 +210,23 @@ def _differences(study: StudyFile, scored: Sequence[Scored]) -> list[str]:
             )
             lines.append(f"- {first} less {second}, {metric}: {said}")
     return lines
+
+
+def _speeds(scored: Sequence[Scored], out: Path) -> list[str]:
+    """Steps a second of every method, on what it ran on."""
+    spent: dict[tuple[str, str], tuple[int, float]] = {}
+    for job, results in scored:
+        for split in sorted({result.split for result in results}):
+            speed = read_speed(out / job.folder / split)
+            if speed is not None:
+                steps, seconds = spent.get((job.method, speed.device), (0, 0.0))
+                spent[job.method, speed.device] = steps + speed.steps, seconds + speed.seconds
+    lines = [
+        f"- {method}: {steps / seconds:.2f} on {device}"
+        for (method, device), (steps, seconds) in spent.items()
+        if seconds > 0
+    ]
+    return ["", SPEED_TITLE, "", *lines] if lines else []
 
 
 def _curves(

@@ -1,6 +1,7 @@
 """Studies: what is wrong is named before anything runs; what is done is not done again."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import yaml
 
 from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.report.method_pictures import make_example
+from cmfnet_napari.learning.cohort import prepared_cases
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import Result
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
+from cmfnet_napari.learning.study import data_hashes
 from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
@@ -55,6 +59,15 @@ def names(tmp_path):
         rows.append(",".join([f"P{number}", *files]))
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
+
+
+def count_calls(function):
+    def counted(*args, **kwargs):
+        counted.calls += 1
+        return function(*args, **kwargs)
+
+    counted.calls = 0
+    return counted
 
 
 def written(folder, text=TINY):
@@ -199,6 +212,68 @@ def test_other_data_is_refused_before_anything_runs(names, monkeypatch):
         run_study(path, out)
 
 
+def test_a_second_start_is_refused_and_a_job_of_an_array_beside_others_is_not(names, monkeypatch):
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    out, path = names / "out", written(names)
+    run_study(path, out)
+    with alone(out):
+        with pytest.raises(UserError, match="Another process is writing into out"):
+            run_study(path, out)
+        assert run_study(path, out, number=2) is None
+    monkeypatch.undo()
+    (out / "pce-0").mkdir()
+    (out / "pce-0" / "plan.json").write_text("{}")
+    with alone(out / "pce-0"), pytest.raises(UserError, match="process is writing into pce-0"):
+        run_study(path, out, number=1, device="cpu")
+
+
+def test_files_are_hashed_once_for_all_jobs(names, monkeypatch):
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    read, out, path = [], names / "out", written(names)
+    hashed = data_hashes.hash_file
+
+    def hash_file(file):
+        read.append(file.name)
+        return hashed(file)
+
+    monkeypatch.setattr(data_hashes, "hash_file", hash_file)
+    run_study(path, out, number=1)
+    run_study(path, out, number=2)
+    run_study(path, out)
+    assert len(read) == 6
+    (names / "mask2.nii.gz").write_bytes(b"corrected")
+    with pytest.raises(UserError, match="another study: mask of P2 differ"):
+        run_study(path, out)
+    assert read[6:] == ["mask2.nii.gz"]
+
+
+GPU = TINY.replace("metrics:", "gpu: {steps: 7, settings: {batch: 3}}\nmetrics:")
+
+
+def test_the_part_for_a_gpu_is_left_out_in_words_where_there_is_none(names, monkeypatch):
+    trained = []
+    monkeypatch.setattr(running, "train", lambda _, out, *__, **___: trained.append(out.name) or {})
+    monkeypatch.setattr(running.torch.cuda, "is_available", lambda: False)
+    path, out = written(names, GPU), names / "out"
+    jobs = read_study(path).jobs
+    assert [job.gpu for job in jobs] == [False] * 3 + [True] * 3
+    assert (jobs[3].method, jobs[3].folder) == ("pce", "gpu/pce-0")
+    assert (jobs[3].config.steps, jobs[3].config.batch, jobs[3].config.width) == (7, 3, 16)
+    assert run_study(path, out) == {
+        "complete": 0,
+        "jobs": 3,
+        "gpu": "3 jobs of the part for a GPU were left out: there is none here",
+    }
+    assert trained == ["pce-0", "lambda-0-0", "lambda-0.2-0"]
+    with pytest.raises(UserError, match=r"Job 4 of study\.yaml needs a CUDA GPU"):
+        run_study(path, out, number=4)
+    assert run_study(path, out, device="cuda")["jobs"] == 6
+    with pytest.raises(UserError, match="gpu: give either steps or minutes"):
+        run_study(written(names, GPU.replace("steps: 7, ", "")), names / "other")
+    with pytest.raises(UserError, match=r"Method pce, wide: .*not permitted"):
+        run_study(written(names, GPU.replace("batch: 3", "wide: 3")), names / "other")
+
+
 def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, monkeypatch):
     cohort = make_cohort(tmp_path)
     rows = table(cohort)
@@ -208,6 +283,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, mo
     path, out = written(tmp_path), tmp_path / "out"
     shown = []
     stop = Hooks(show=lambda share, note: shown.append(note), stop=lambda: len(shown) > 9)
+    monkeypatch.setattr(prepared_cases, "load_cohort", count_calls(prepared_cases.load_cohort))
     assert run_study(path, out, hooks=stop, device="cpu") is None
     assert [one.complete for one in list_jobs(path, out)] == [True, False, False]
     trained, train = [], running.train
@@ -221,6 +297,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, mo
     result = run_study(path, out, device="cpu")
     assert result == {"complete": 3, "jobs": 3, "table": str(out / "table.md")}
     assert trained == ["lambda-0-0", "lambda-0.2-0"]
+    assert prepared_cases.load_cohort.calls == 1  # all jobs share what was read
     rows = table(out / "results.csv")
     assert [row["method"] for row in rows] == ["pce"] * 4 + ["lambda 0"] * 4 + ["lambda 0.2"] * 4
     assert sorted(row["case"] for row in rows[:4]) == ["P1", "P2", "P3", "P4"]
@@ -228,6 +305,11 @@ def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, mo
     dsc = [float(row["dsc"]) for row in rows[:4]]
     assert f"{np.mean(dsc):.3f} ± {np.std(dsc, ddof=1):.3f}" in text
     assert "- pce less lambda 0, dsc: " in text
+    speed = re.search(r"- lambda 0.2: ([0-9.]+) on cpu, 1 thread\n", text)
+    spent = [json.loads(file.read_text()) for file in out.glob("lambda-0.2-0/*/speed.json")]
+    assert [each["steps"] for each in spent] == [2, 2]
+    assert float(speed[1]) == pytest.approx(4 / sum(each["seconds"] for each in spent), abs=0.01)
+    assert not (out / "prepared").exists()
     for picture in ("curves.png", "sweep-lambda.png", "examples.png", "examples.pdf"):
         assert (out / picture).stat().st_size > 1000
 
@@ -312,7 +394,9 @@ def test_the_studies_of_the_paper_are_right(path, names):
     (names / "six.csv").write_text("\n".join(rows) + "\n")
     study, _, jobs = read_study(path, names / "six.csv")
     assert study.title
-    assert len({(job.config.steps, job.config.width, job.config.batch) for job in jobs}) == 1
+    for gpu in {job.gpu for job in jobs}:
+        part = [job.config for job in jobs if job.gpu is gpu]
+        assert len({(each.steps, each.width, each.batch) for each in part}) == 1
 
 
 def test_all_rivals_are_in_the_studies(names):

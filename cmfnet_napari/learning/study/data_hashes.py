@@ -1,0 +1,75 @@
+"""Hashes of a study's data, taken once: afterwards only of files whose size or time changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject, hash_file, read_json
+from cmfnet_napari.learning.cohort.cohort_file import Row, read_cohort
+from cmfnet_napari.learning.cohort.prepared_cases import file_stamp
+
+HASHES_FILE = "hashes.json"
+
+
+def hash_rows(cohort: Path, known: JsonObject | None = None) -> list[dict[str, str]]:
+    """The rows of a cohort file: patient, split, kinds of images, and a hash of every file.
+
+    Parameters
+    ----------
+    cohort : Path
+        CSV.
+    known : dict, optional
+        From `read_hashes`; takes those that are new.
+
+    Raises
+    ------
+    UserError
+        A file cannot be read; as `read_cohort`.
+    """
+    known = {} if known is None else known
+    return [
+        {
+            "case": row.case,
+            "split": row.split,
+            "modality": " ".join(row.modalities).strip(),
+            **_hash_row(row, known),
+        }
+        for row in read_cohort(cohort)
+    ]
+
+
+def read_hashes(out: Path) -> JsonObject:
+    """Hash of every file that was read, by its size and time; a damaged list costs time alone."""
+    try:
+        return read_json(out / HASHES_FILE)
+    except UserError:
+        return {}
+
+
+def _hash_row(row: Row, known: JsonObject) -> dict[str, str]:
+    files = {"ct": row.first, "mr": row.second, "scribbles": row.scribbles, "mask": row.mask}
+    return {column: _hash(path, known) for column, path in files.items()}
+
+
+def _hash(path: Path | None, known: JsonObject) -> str:
+    """Of a file, or of the files of a folder; empty for none."""
+    if path is None:
+        return ""
+    try:
+        stamp = file_stamp(path)
+        if not isinstance(known.get(stamp), str):
+            known[stamp] = _read(path)
+        return str(known[stamp])
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}). Check its permissions."
+        ) from error
+
+
+def _read(path: Path) -> str:
+    if not path.is_dir():
+        return hash_file(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return hashlib.sha256("".join(map(hash_file, files)).encode()).hexdigest()

@@ -1,0 +1,197 @@
+"""Where jobs run: worker processes of this machine, a scheduler that is there already, or SLURM.
+
+Everybody who can reach a scheduler can run code as its user. So a scheduler that is started here
+takes only connections with certificates that are made for it alone, a local one on the loopback
+address, and no page about what it does is served.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import private_folder
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LOCAL, SLURM = "local", "slurm"
+_LOOPBACK = "127.0.0.1"
+_AT_ONCE = 2  # jobs, unless told otherwise
+_LEFT_FREE = 2**30  # bytes, for everything else on the machine
+_PATIENCE_S = 10  # for a scheduler to answer
+# No pages about tasks and workers.
+_DASK: dict[str, Any] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where jobs run, and how many at once.
+
+    Attributes
+    ----------
+    scheduler : str
+        ``local``: processes of this machine; the address of a scheduler, such as
+        ``tcp://host:8786``; ``slurm``: jobs of a cluster that this machine submits to.
+    at_once : int or None
+        None: two here where cores and memory allow; as many SLURM jobs as there is work for. A
+        scheduler that is there already has its own workers.
+    memory : float
+        Bytes that a job needs.
+    folder : Path or None
+        Shared with SLURM's machines; takes certificates and what workers print.
+    """
+
+    scheduler: str = LOCAL
+    at_once: int | None = None
+    memory: float = 0.0
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in (LOCAL, SLURM) and "://" not in self.scheduler:
+            raise UserError(
+                f"There is no scheduler {self.scheduler!r}; give local, slurm or an address such "
+                "as tcp://host:8786."
+            )
+
+    def here(self, jobs: int) -> int:
+        """How many of so many jobs run at once on this machine."""
+        if self.at_once is not None:
+            return min(self.at_once, jobs)
+        free = psutil.virtual_memory().available - _LEFT_FREE
+        allowed = int(free // self.memory) if self.memory else _AT_ONCE
+        return max(1, min(_AT_ONCE, _cores(), allowed, jobs))
+
+
+@contextmanager
+def open_client(workers: Workers, jobs: int) -> Iterator[Client]:
+    """A scheduler with workers for so many jobs; what was started ends with it.
+
+    Raises
+    ------
+    UserError
+        A package is missing; no scheduler answers; SLURM cannot be used here.
+    """
+    import dask
+    import distributed  # noqa: F401  its defaults must be there before any is changed
+
+    with dask.config.set(_DASK):
+        if workers.scheduler == LOCAL:
+            with _local(workers.here(jobs)) as client:
+                yield client
+        elif workers.scheduler == SLURM:
+            with _slurm(workers, jobs) as client:
+                yield client
+        else:
+            with _connected(workers.scheduler) as client:
+                yield client
+
+
+@contextmanager
+def _local(count: int) -> Iterator[Client]:
+    from distributed import Client, LocalCluster
+
+    from cmfnet_napari.learning.tasks.in_worker import OnThisMachine
+
+    try:
+        cluster: Any = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host=_LOOPBACK,
+            protocol="tls://",
+            security=True,
+            dashboard_address=None,
+            memory_limit=0,  # nothing of ours lies in dask's memory
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"{count} worker processes could not be started ({_said(error)}). Try --at-once 1."
+        ) from error
+    with cluster, Client(cluster, set_as_default=False) as client:
+        cluster.scheduler.http_server.stop()
+        client.register_plugin(OnThisMachine())
+        yield client
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_PATIENCE_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"No scheduler answers at {address} ({_said(error)}). Start one with dask scheduler, "
+            "or check the address."
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _slurm(workers: Workers, jobs: int) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        kind = import_module("dask_jobqueue.slurm").SLURMCluster
+    except ImportError:
+        raise UserError(
+            'SLURM needs a package more. Install it with: pip install "cmfnet-napari[slurm]"'
+        ) from None
+    count = workers.at_once or jobs
+    with _submitting(kind, workers) as cluster:
+        cluster.adapt(minimum_jobs=0, maximum_jobs=min(count, jobs))  # another for one that is lost
+        with Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@contextmanager
+def _submitting(kind: Any, workers: Workers) -> Iterator[Any]:
+    """A cluster of jobs of one core each; jobqueue.yaml of dask says queue, account and time."""
+    folder = private_folder((workers.folder or Path.cwd()) / "cluster")
+    gibibytes = max(2, -(-int(workers.memory) // 2**30))
+    routes = "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'"
+    try:
+        cluster = kind(
+            cores=1,
+            processes=1,
+            memory=f"{gibibytes}GiB",
+            python=sys.executable,
+            security=True,
+            shared_temp_directory=str(folder),
+            log_directory=str(folder),
+            scheduler_options={"dashboard_address": f"{_LOOPBACK}:0", "dashboard": False},
+            worker_extra_args=["--no-dashboard", "--memory-limit", "0"],  # SLURM has its own
+            job_script_prologue=[routes, "export OMP_NUM_THREADS=1"],
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"SLURM cannot be used here ({_said(error)}).") from error
+    with cluster:
+        cluster.scheduler.http_server.stop()
+        yield cluster
+
+
+def _cores() -> int:
+    """Of this machine that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _said(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
