@@ -51,6 +51,8 @@ def open_(
     mr: Mr = None,
     modality: Modality = "",
     scribbles: Annotated[Path | None, typer.Option(help="Scribbles drawn before")] = None,
+    on: On = None,
+    via: Via = None,
 ) -> None:
     """The window on a study, or the empty window."""
     other, kinds = second_image(second, mr, modality)
@@ -61,7 +63,8 @@ def open_(
     from cmfnet_napari.core.images.modality import parse_modalities
     from cmfnet_napari.gui.app import open_window
 
-    open_window(image, other, scribbles, modalities=parse_modalities(kinds.split(",")))
+    modalities = parse_modalities(kinds.split(","))
+    open_window(image, other, scribbles, modalities=modalities, on=on or "", via=via)
 
 
 def doctor(as_json: Json = False, on: On = None, via: Via = None) -> None:

@@ -121,3 +121,17 @@ def _called(host: Host) -> Iterator[Line]:
         raise UserError(f"The line to {host.name} was lost ({error}). Try again.") from error
     finally:
         line.close()
+
+
+def found_words(host: Host, welcome: frames.Welcome, facts: JsonObject, skew: str) -> str:
+    """What a test of a host found, in sentences."""
+    said = facts.get("sentences")
+    useful = [str(s) for s in said if "window" not in str(s)] if isinstance(said, list) else []
+    parts = [
+        f"{host.name} answers, with cmfnet-napari {welcome.version} as here.",
+        *useful,
+        f"{welcome.memory / 2**30:.0f} GiB of memory and {welcome.disk / 2**30:.0f} GiB of disk "
+        "are free there.",
+        skew,
+    ]
+    return printable(" ".join(filter(None, parts)))

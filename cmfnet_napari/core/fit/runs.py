@@ -81,6 +81,15 @@ def run_maker(folder: Path) -> str:
     return f"strokes alone, {preset}" if preset in PRESETS else "unknown"
 
 
+def begun_elsewhere(folder: Path) -> str:
+    """The computer that a run was begun on; empty: this one."""
+    try:
+        host = read_json(folder / ELSEWHERE_FILE).get("host")
+    except UserError:
+        return ""
+    return host if isinstance(host, str) else ""
+
+
 def interrupted_run(runs: Sequence[Path]) -> RunRecord | None:
     """The newest run, if it was broken off and can be gone on with; oldest run first."""
     record = read_run(runs[-1]) if runs else None
