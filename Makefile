@@ -1,7 +1,8 @@
 # Two commands on a fresh machine with Python 3.11 or newer, git and make:
 #   make demo   the main job, from scribbles to a contour (in a window when there is a display)
 #   make test   the whole test suite, style, types and import rules
-# and make docs: the documentation as a site, in site/ (tests build it too).
+# and make docs: the documentation as a site, in site/ (tests build it too);
+#     make sbom: what the product is made of, as CycloneDX, in sbom.json.
 # PYTHON=python3.12 chooses another Python; PIP_ARGS=... is handed to pip (docs/how-to/install.md, "CPU or GPU").
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -11,13 +12,15 @@ INSTALL := sh scripts/install.sh $(BIN)/python $(PIP_ARGS) --only-binary :all:
 PRODUCT := .venv/.product
 TESTS := .venv/.tests
 DOCS := .venv/.docs
+SBOM_TOOL := .venv-sbom/bin/cyclonedx-py
 
-.PHONY: help demo test docs product system test-system test-tools lowest
+.PHONY: help demo test docs sbom product system test-system test-tools lowest
 
 help:
 	@echo "make demo   the main job on a made-up patient: scribbles, training, contour"
 	@echo "make test   the whole test suite, style, types and import rules"
 	@echo "make docs   the documentation as a site, in site/"
+	@echo "make sbom   what it is made of (CycloneDX), in sbom.json"
 
 demo: $(PRODUCT)
 	@$(BIN)/cmfnet demo --out demo-output
@@ -36,6 +39,17 @@ test: $(TESTS) test-tools
 docs: $(DOCS)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "Open site/index.html"
+
+# From the lock, by a tool that lies in an environment of its own: it is no part of what it lists.
+sbom: $(SBOM_TOOL)
+	@PYTHONWARNINGS=ignore $(SBOM_TOOL) requirements --pyproject pyproject.toml --output-reproducible -o sbom.json constraints.txt
+	@echo "Written: sbom.json"
+
+$(SBOM_TOOL): scripts/sbom-tools.txt constraints.txt
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed; none was found." >&2; exit 1; fi
+	@$(PYTHON) -m venv .venv-sbom
+	@sh scripts/install.sh .venv-sbom/bin/python $(PIP_ARGS) --only-binary :all: -r scripts/sbom-tools.txt
+	@touch $@
 
 product: $(PRODUCT)
 

@@ -20,11 +20,11 @@ import torch
 import typer
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
-from strokes import STYLES, draw
 
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.images.study import load_labels, open_study
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.predictor import predict_study
 

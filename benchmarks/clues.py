@@ -31,7 +31,6 @@ from classical import BOTH, clues, race, scene
 from joblib import Parallel, delayed
 from scipy.stats import bootstrap
 from sklearn.linear_model import LogisticRegression
-from strokes import STYLES, any_style, draw
 
 from cmfnet_napari.core.clues.chances import WEIGHTS
 from cmfnet_napari.core.clues.features import (
@@ -42,6 +41,7 @@ from cmfnet_napari.core.clues.features import (
     weigh,
 )
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.learning.material.user_styles import STYLES, any_style, draw
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 FOLDS = 3

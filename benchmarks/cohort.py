@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from strokes import STYLES, draw
 
 from cmfnet_napari.core.images.study import load_labels, open_study, save_labels
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data")).resolve()
 

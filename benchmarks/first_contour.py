@@ -33,10 +33,10 @@ from one_click import _weights as weights_of_others
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
-from strokes import STYLES, draw
 
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, to_targets
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
 from cmfnet_napari.learning.material.users import correction
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.any_structure import read_strokes

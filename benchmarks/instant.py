@@ -24,7 +24,6 @@ import SimpleITK as sitk
 import typer
 from rich.console import Console
 from rich.table import Table
-from strokes import STYLES, draw
 
 from cmfnet_napari.core.clues.appearance import appearance
 from cmfnet_napari.core.clues.provisional_contour import MARGIN_MM, provisional_contour
@@ -36,6 +35,7 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, limits_of, load_labels, open_study, unit_pair
 from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 CLINICAL = (200, 512, 512)

@@ -39,7 +39,6 @@ from classical import METHODS as CLASSICAL
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
-from strokes import STYLES, draw
 
 from cmfnet_napari.cli.options import read_settings
 from cmfnet_napari.core.contours.metrics import evaluate
@@ -48,6 +47,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card, start_confi
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
 from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.predictor import predict_study
 

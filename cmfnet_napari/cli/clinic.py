@@ -1,4 +1,4 @@
-"""Commands for a department: effort over all cases."""
+"""Commands for a department: effort over all cases; a model on patients of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmfnet_napari.cli.options import Json, print_result
+from cmfnet_napari.cli.options import Device, Json, Settings, print_result, read_settings
+from cmfnet_napari.core.errors import UserError
 
 if TYPE_CHECKING:
     from cmfnet_napari.core.report.audit import Median
@@ -53,6 +54,45 @@ def audit(
         return
     _show(rows)
     print_result({"cases": len(found), "not counted": len(left_out), "written": written}, False)
+
+
+def commission(
+    folder: Annotated[Path, typer.Argument(help="Contoured patients as DICOM, ten or so")],
+    out: Annotated[Path, typer.Option(help="Folder for the page; the same one to go on")],
+    model: Annotated[str, typer.Option(help="Model: a name or a file")] = "limb-sarcoma",
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(help="Compared with the model, from strokes alone; repeat; none: no preset"),
+    ] = None,
+    users: Annotated[
+        str, typer.Option(help="Simulated users, with commas")
+    ] = "careful,hasty,sloppy",
+    structure: Annotated[
+        str, typer.Option(help="Name of the contour; else the one that begins with GTV")
+    ] = "",
+    register: Annotated[bool, typer.Option("--register", help="Register the second image")] = False,
+    settings: Settings = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Try a model on patients of your own; write the page to sign. Killed, it goes on."""
+    from cmfnet_napari.cli.progress import training_progress
+    from cmfnet_napari.learning.study.commission import Plan
+    from cmfnet_napari.learning.study.commission import commission as run
+
+    plan = Plan(
+        folder, out, model,
+        presets=tuple(name for name in preset or ["quick"] if name != "none"),
+        users=tuple(name.strip() for name in users.split(",")),
+        structure=structure, register=register, changes=read_settings(settings), device=device,
+    )  # fmt: skip
+    with training_progress() as hooks:
+        result = run(plan, hooks)
+    if result is None:
+        raise UserError(f"Stopped; {out} keeps what is done. Give the same command to go on.")
+    for sentence in result["left_out"]:
+        print(f"cmfnet: warning: {sentence}", file=sys.stderr)
+    print_result(result, as_json)
 
 
 def _show(rows: list[Median]) -> None:

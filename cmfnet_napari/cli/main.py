@@ -15,7 +15,15 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cmfnet_napari.cli import clinic, file_commands, fitting, other_computers, teaching, window
+from cmfnet_napari.cli import (
+    clinic,
+    cohorts,
+    file_commands,
+    fitting,
+    other_computers,
+    teaching,
+    window,
+)
 from cmfnet_napari.cli.pacs import pacs
 from cmfnet_napari.cli.reviews import review
 from cmfnet_napari.core.errors import DataWarning, UserError
@@ -34,8 +42,9 @@ app.add_typer(review, name="review")
 app.command()(window.demo)
 app.command("open")(window.open_)
 app.command()(fitting.fit)
-app.command()(fitting.train)
-app.command()(fitting.study)
+app.command()(cohorts.train)
+app.command()(cohorts.study)
+app.command()(cohorts.batch)
 app.command()(teaching.material)
 app.command()(teaching.pretrain)
 app.command()(fitting.describe)
@@ -45,6 +54,7 @@ app.command()(file_commands.report)
 app.command()(file_commands.scribble)
 app.command("import")(file_commands.import_)
 app.command()(file_commands.export)
+app.command()(clinic.commission)
 app.command()(clinic.audit)
 app.command()(fitting.worker)
 app.command("on")(other_computers.on)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import sys
@@ -45,6 +46,14 @@ def redact(text: str) -> str:
     text = _ANY.sub(PATH, text)
     names = _user_names()
     return names.sub(PATH, text) if names is not None else text
+
+
+def account() -> str:
+    """The name under which one has logged in; empty where the system knows none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # on Windows, ImportError
+        return ""
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _JOINERS = "\u200c\u200d"  # letters of some scripts need them
 _FORMULA = "=+-@"
 
@@ -22,6 +24,11 @@ def from_cell(text: str) -> str:
     """What `cell` was given."""
     quoted = text[:1] == "'" and text[1:2] in tuple(_FORMULA)
     return text[1:] if quoted else text
+
+
+def file_name(name: str) -> str:
+    """A name that can be a folder's or a file's anywhere: small letters, digits, dots, hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "unnamed"
 
 
 def drawn(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import keep_private
 from cmfnet_napari.core.folder_lock import lock_failure
+from cmfnet_napari.core.privacy import account
 
 LOCK_FILE, HOLDER_FILE = "case.lock", "in-use.json"
 _SAME_START_S = 1.0  # two processes of one number began at other times
@@ -109,19 +109,12 @@ def _is_at_work(path: Path) -> bool:
 
 def _me() -> dict[str, str | int | float]:
     return {
-        "user": _user(),
+        "user": account() or "somebody",
         "computer": socket.gethostname(),
         "process": os.getpid(),
         "started": psutil.Process().create_time(),
         "since": datetime.now().strftime("%Y-%m-%d %H:%M"),
     }
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (ImportError, OSError, KeyError):  # an account without a name; on Windows, ImportError
-        return "somebody"
 
 
 def _who(path: Path) -> str:

@@ -59,6 +59,9 @@ class Performance(_Part):
         95 % interval of the mean.
     patients : int
         How many.
+    users : str
+        Simulated users of `cmfnet commission` whose strokes it was measured with, such as
+        ``careful``; empty: others. All patients, not a part of them.
     """
 
     group: str = Field(min_length=1)
@@ -67,6 +70,7 @@ class Performance(_Part):
     low: float
     high: float
     patients: int = Field(ge=1)
+    users: str = ""
 
 
 class Scope(_Part):

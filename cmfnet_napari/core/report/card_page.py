@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
 from cmfnet_napari.core.files import JsonObject, write_safely
 from cmfnet_napari.core.fit.card_sections import FullCard, Performance, Scope
-from cmfnet_napari.core.report.page import A4, DISCLAIMER
+from cmfnet_napari.core.report.page import DISCLAIMER
+from cmfnet_napari.core.report.text_pages import Line, text_pages, wrapped
 from cmfnet_napari.core.words import clean
 
 _TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _NOTHING = "*The card says nothing of this.*"
 _BLANK = re.compile(r"\n{3,}")
-_LINES, _LETTERS = 58, 96  # of a page
 
 
 def card_json(full: FullCard) -> JsonObject:
@@ -104,38 +101,24 @@ def save_card(full: FullCard, path: Path) -> Path:
     UserError
         The file cannot be written.
     """
-    lines = list(_wrapped(card_markdown(full)))
+    figures = text_pages(_lines(card_markdown(full)))
     info = {"Title": f"Card of {full.name}", "Creator": "cmfnet-napari", "Author": ""}
 
     def write(part: Path) -> None:
         with PdfPages(part, metadata=info) as pages:
-            for start in range(0, len(lines), _LINES):
-                pages.savefig(_page(lines[start : start + _LINES]))
+            for figure in figures:
+                pages.savefig(figure)
 
     return write_safely(path, ".pdf", write)
 
 
-def _wrapped(text: str) -> Iterator[tuple[str, bool]]:
-    """Lines of a page, and whether each is a title; a table's row becomes a sentence."""
+def _lines(text: str) -> Iterator[Line]:
+    """Lines of the pages; a table's row becomes a sentence."""
     for line in text.splitlines():
         if line.startswith("|--") or line.startswith("| group"):
             continue
         if line.startswith("|"):
             group, measure, figures, patients = (c.strip() for c in line.strip("|").split("|"))
             line = f"- {group}: {measure} {figures}, {patients} patients"
-        title = line.startswith("#")
         plain = line.lstrip("# ").replace("**", "").strip("*")
-        indent = "  " if plain.startswith("- ") else ""
-        for part in textwrap.wrap(plain, _LETTERS, subsequent_indent=indent) or [""]:
-            yield part, title
-
-
-def _page(lines: list[tuple[str, bool]]) -> Figure:
-    figure = Figure(figsize=A4)
-    FigureCanvasAgg(figure)
-    for number, (line, title) in enumerate(lines):
-        figure.text(
-            0.08, 0.95 - number * 0.9 / _LINES, line, fontsize=11 if title else 9, va="top",
-            weight="bold" if title else "normal", parse_math=False,
-        )  # fmt: skip
-    return figure
+        yield from wrapped(plain, "title" if line.startswith("#") else "text")

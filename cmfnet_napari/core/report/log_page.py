@@ -22,12 +22,13 @@ from cmfnet_napari.core.geometry.plane import Plane
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.review.log_words import log_rows, ranges, slices_looked_at
 from cmfnet_napari.core.review.review_log import Entry
-from cmfnet_napari.core.strokes.scribbles import REFERENCE_COLOR, class_color
+from cmfnet_napari.core.strokes.scribbles import class_color
 
 _A4 = (8.27, 11.69)  # inches
 _LINES, _LETTERS = 74, 96  # of a page
 _PICTURES = 6
 _MARGIN_MM = 15.0
+_FIRST = "black"  # the first reader's contours, dashed, on white paper
 _FOOT = (
     "Research software, not a medical device. Names are as the readers typed them; a signature is "
     "that of an account on a computer, not of a person."
@@ -146,7 +147,7 @@ def _picture_page(title: str, readers: Readers) -> Figure:
             axes.text(x, y, letter, transform=axes.transAxes, ha="center", va="center")
         axes.text(0.5, 0.05, back, transform=axes.transAxes, ha="center", va="center")
     lines = [
-        Line2D([], [], color=REFERENCE_COLOR, linestyle="dashed", label=readers.first),
+        Line2D([], [], color=_FIRST, linestyle="dashed", label=readers.first),
         Line2D([], [], color=class_color(2), label=readers.second),
     ]
     legend = figure.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 0.05), ncols=2)
@@ -160,7 +161,7 @@ def _draw(axes: Axes, view: Plane, labels: Labels, style: str) -> None:
     plane, grid = view.cut(labels), view.grid
     y, x = ((np.arange(grid.shape[a]) + 0.5) * grid.spacing[a] for a in (1, 2))
     for code in np.unique(plane[plane > 0]):
-        color = REFERENCE_COLOR if style == "dashed" else class_color(int(code) + 1)
+        color = _FIRST if style == "dashed" else class_color(int(code) + 1)
         axes.contour(
             x, y, plane == code, levels=[0.5], colors=[color], linestyles=style, linewidths=1.2
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.arrays import Codes, Reals
@@ -52,12 +52,14 @@ def make_example(
     spacing: tuple[float, float, float],
     reference: Codes,
     found: Mapping[str, Codes],
+    z: int | None = None,
 ) -> Example:
-    """The slice on which the reference is largest, around all contours.
+    """An axial slice around all contours: that on which the reference is largest, or slice `z`.
 
     All arrays are (z, y, x) on one grid, spacing in mm along (z, y, x).
     """
-    z = int((reference > 0).sum(axis=(1, 2)).argmax())
+    if z is None:
+        z = int((reference > 0).sum(axis=(1, 2)).argmax())
     any_of = np.any([reference[z : z + 1] > 0, *(f[z : z + 1] > 0 for f in found.values())], axis=0)
     box = bounding_box(any_of)
     _, rows, columns = grow(box, _AROUND, any_of.shape) if box else (slice(None),) * 3
@@ -85,6 +87,14 @@ def save_method_pictures(examples: Sequence[Example], path: Path) -> Path:
     names = list(examples[0].found)
     figure = Figure(figsize=(2.2 * len(names), 2.4 * len(examples)), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
+    fill_with_examples(figure, examples)
+    kind = path.suffix.removeprefix(".")
+    return write_safely(path, path.suffix, lambda part: figure.savefig(part, format=kind))
+
+
+def fill_with_examples(figure: Figure | SubFigure, examples: Sequence[Example]) -> None:
+    """Fill a figure, or a part of one, with the pictures of `save_method_pictures`."""
+    names = list(examples[0].found)
     grid = figure.subplots(len(examples), len(names), squeeze=False)
     for row, (panels, example) in enumerate(zip(grid, examples, strict=True)):
         for axes, name in zip(panels, names, strict=True):
@@ -92,8 +102,6 @@ def save_method_pictures(examples: Sequence[Example], path: Path) -> Path:
             if not row:
                 axes.set_title(drawn(name), fontsize=9)
         panels[0].set_ylabel(drawn(example.title), fontsize=9)
-    kind = path.suffix.removeprefix(".")
-    return write_safely(path, path.suffix, lambda part: figure.savefig(part, format=kind))
 
 
 def _show(axes: Axes, example: Example, labels: Codes) -> None:

@@ -19,10 +19,10 @@ from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.report.facts import ReportFacts
 from cmfnet_napari.core.report.figures import draw_contours
+from cmfnet_napari.core.report.text_pages import A4
 from cmfnet_napari.core.review.record import State
 from cmfnet_napari.core.words import drawn
 
-A4 = (8.27, 11.69)  # inches
 _MARGIN_MM = 40.0  # around the contour in the pictures
 _MOST_CLASSES = 6  # columns of the table that fit the page
 DISCLAIMER = (

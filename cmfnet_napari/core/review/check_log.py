@@ -204,7 +204,7 @@ def _missing(entries: Sequence[Entry], end: End) -> str:
     if end.entries and entries[end.entries - 1].hash != end.hash:
         return (
             f"The review log was written anew: its entry {end.entries} is another one than was "
-            "written first."
+            "written first. Or this is a copy of the case that went on by itself."
         )
     return ""
 

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, append_line
-from cmfnet_napari.core.review.signer import End, Signer, account, own_signer, remember_end
+from cmfnet_napari.core.privacy import account
+from cmfnet_napari.core.review.signer import End, Signer, own_signer, remember_end
 from cmfnet_napari.core.words import clean
 
 LOG_FILE = "review-log.jsonl"

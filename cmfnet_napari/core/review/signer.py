@@ -8,7 +8,6 @@ on this computer, which remembers its end, and against any export.
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 from dataclasses import dataclass
@@ -50,14 +49,6 @@ class End:
 
     entries: int
     hash: str
-
-
-def account() -> str:
-    """The name under which one has logged in; empty where the system knows none."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # on Windows, ImportError
-        return ""
 
 
 def own_signer() -> Signer:

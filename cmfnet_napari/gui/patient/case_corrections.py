@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.privacy import account
 from cmfnet_napari.core.strokes.corrections import (
     Corrections,
     Words,
@@ -45,7 +44,7 @@ class CaseCorrections(QObject):
     def __init__(self, case: Case, known: Corrections) -> None:
         super().__init__()
         self._case, self._known = case, known
-        self._author = _who()
+        self._author = account()  # it stays within the case
         self.scribbles = np.zeros(case.study.grid.shape, np.uint8)
         self.teach = True
 
@@ -192,11 +191,3 @@ class CaseCorrections(QObject):
     def _take(self, number: int, correction: Correction) -> None:
         self.changed.emit(self._known.take(number, correction))
         self.recorded.emit(correction)
-
-
-def _who() -> str:
-    """The name under which one has logged in; it stays within the case."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.privacy import account
 from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.core.review.readings import (
     load_reading,
@@ -26,7 +27,6 @@ from cmfnet_napari.core.review.review_log import (
     read_entries,
     reader_name,
 )
-from cmfnet_napari.core.review.signer import account
 from cmfnet_napari.core.review.standing import Standing, first_review, standing, standing_marks
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.result import Result
@@ -134,9 +134,10 @@ class SignOff(QObject):
         def done(computed: tuple[str, JsonObject]) -> None:
             if self._log is log:
                 contour, detail = computed
-                self._write(what, detail, contour, reader)
-                self._to_disk()
-                self.changed.emit()
+                try:
+                    self._sign(what, detail, contour, reader)
+                except UserError as error:
+                    show_failure(error)
 
         run_in_background(compute, done=done, failed=show_failure)
 
@@ -149,9 +150,7 @@ class SignOff(QObject):
             The case is for looking only.
         """
         self._writing()
-        self._write("withdrawn", {}, self._review.contour, self.reader)
-        self._to_disk()
-        self.changed.emit()
+        self._sign("withdrawn", {}, self._review.contour, self.reader)
 
     def compare(self) -> None:
         """Compare the contour with what the other reader signed off, or who did so last.
@@ -182,11 +181,10 @@ class SignOff(QObject):
         case = self._session.case
         self._warned = False
         try:
-            self.entries = read_entries(case.folder)
             if self._session.writable:
                 earlier = _earlier(self._review.record)
                 self._log = ReviewLog(case.folder, case.key, earlier)
-                self.entries = self._log.entries
+            self.entries = self._log.entries if self._log else read_entries(case.folder)
         except UserError as error:
             show_failure(error)
         for entry in self.entries:
@@ -221,17 +219,25 @@ class SignOff(QObject):
             raise UserError("There is no contour to sign off yet. Train first.")
         return self._log
 
-    def _write(self, what: What, detail: JsonObject, contour: str = "", reader: str = "") -> None:
-        """Add an entry; what cannot be written is said once."""
+    def _sign(self, what: What, detail: JsonObject, contour: str, reader: str) -> None:
+        """An entry that somebody asked for: that it cannot be written is said each time."""
+        self._writing().append(what, detail, contour, reader)
+        self._to_disk()
+        self.changed.emit()
+
+    def _write(self, what: What, detail: JsonObject, contour: str = "") -> bool:
+        """Add an entry along the way; that it cannot be written is said once."""
         if self._log is None:
-            return
+            return False
         try:
-            self._log.append(what, detail, contour, reader or self.reader)
-            self._disk.start()
+            self._log.append(what, detail, contour, self.reader)
         except UserError as error:
             if not self._warned:
                 show_warning(f"What is reviewed is not logged: {error}")
             self._warned = True
+            return False
+        self._disk.start()
+        return True
 
     def _to_disk(self, now: bool = False) -> None:
         log = self._log
@@ -252,9 +258,9 @@ class SignOff(QObject):
             self._seen[entry.reader].add((plane, index, entry.contour))
 
     def _on_looked_at(self, plane: str, index: int, contour: str) -> None:
-        if self._log is not None and (plane, index, contour) not in self._seen[self.reader]:
-            self._seen[self.reader].add((plane, index, contour))
-            self._write("looked", {"plane": plane, "index": index}, contour)
+        seen, now = self._seen[self.reader], (plane, index, contour)
+        if now not in seen and self._write("looked", {"plane": plane, "index": index}, contour):
+            seen.add(now)
 
     def _on_decided(self, place: object, state: What, contour: str) -> None:
         where = {"voxel": [int(v) for v in place.voxel], "ml": round(place.volume_ml, 3)}

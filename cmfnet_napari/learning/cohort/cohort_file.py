@@ -62,7 +62,7 @@ class Row:
         return f"{self.case} (line {self.line})"
 
 
-def read_cohort(path: str | Path) -> tuple[Row, ...]:
+def read_cohort(path: str | Path, *, labels: bool = True) -> tuple[Row, ...]:
     """Read a cohort file and check all that needs no image to be read.
 
     Parameters
@@ -75,6 +75,8 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
         ``scribbles`` (scribble codes, trained from) or ``mask`` (segmentation codes: the
         reference, and trained from where there are no scribbles) or both; ``split``: train,
         val, test, a fold number, or empty for train. Relative paths start at the file's folder.
+    labels : bool
+        Every row needs scribbles or a mask, and some are to be trained on.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     path = Path(path)
     columns, lines = _read_table(path)
     header = [_ALSO.get(name, name) for name in columns]
-    raise_problems(path.name, _header_problems(header))
+    raise_problems(path.name, _header_problems(header, labels))
     rows, problems = [], []
     for line, values in lines:
         cells = dict.fromkeys(_COLUMNS, "") | dict(zip(header, values, strict=False))
@@ -101,8 +103,8 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
                 rows.append(_row(cells, line, path.parent, _said_by(columns)))
             except UserError as error:
                 problems.append(f"line {line}: {str(error).rstrip('.')}")
-    problems += [text for row in rows for text in _row_problems(row)]
-    raise_problems(path.name, [*problems, *_cohort_problems(rows)])
+    problems += [text for row in rows for text in _row_problems(row, labels)]
+    raise_problems(path.name, [*problems, *_cohort_problems(rows, labels)])
     return tuple(rows)
 
 
@@ -192,20 +194,24 @@ def _cells(values: list[str]) -> list[str]:
     return values
 
 
-def _header_problems(header: list[str]) -> list[str]:
+def _header_problems(header: list[str], labels: bool) -> list[str]:
     also = {column: f"{column} (or {name})" for name, column in _ALSO.items()}
     allowed = ", ".join(also.get(name, name) for name in _COLUMNS)
     unknown = [name or "(empty)" for name in header if name not in _COLUMNS]
     return [
-        *(f"column {name} is missing; the columns are {allowed}" for name in _missing(header)),
+        *(
+            f"column {name} is missing; the columns are {allowed}"
+            for name in _missing(header, labels)
+        ),
         *(f"column {name} is unknown; the columns are {allowed}" for name in unknown),
         *(f"column {name} is there {n} times" for name, n in Counter(header).items() if n > 1),
     ]
 
 
-def _missing(header: list[str]) -> list[str]:
+def _missing(header: list[str], labels: bool) -> list[str]:
     missing = [name for name in _NEEDED if name not in header]
-    return missing if {"scribbles", "mask"} & set(header) else [*missing, "scribbles (or mask)"]
+    enough = not labels or {"scribbles", "mask"} & set(header)
+    return missing if enough else [*missing, "scribbles (or mask)"]
 
 
 def _said_by(columns: list[str]) -> Modalities:
@@ -240,22 +246,22 @@ def _files(row: Row) -> list[tuple[str, Path | None]]:
     return list(zip(_FILES, (row.first, row.second, row.scribbles, row.mask), strict=True))
 
 
-def _row_problems(row: Row) -> Iterator[str]:
+def _row_problems(row: Row, labels: bool) -> Iterator[str]:
     for name, file in _files(row):
         if file is not None and not os.path.exists(file):  # Path.exists raises on odd names
             yield f"{row.place}: {name} {file} does not exist"
-    if row.scribbles is None and row.mask is None:
+    if labels and row.scribbles is None and row.mask is None:
         yield f"{row.place} has neither scribbles nor mask; give one of them"
     if row.split not in (TRAIN, VAL, TEST) and not _FOLD.fullmatch(row.split):
         yield f"{row.place}: split is {row.split}; use train, val, test or a fold number from 1 on"
 
 
-def _cohort_problems(rows: list[Row]) -> Iterator[str]:
+def _cohort_problems(rows: list[Row], labels: bool) -> Iterator[str]:
     yield from _two_splits(rows)
     yield from _used_twice(rows)
     without = [row.place for row in rows if row.second is None]
     with_second = [row.place for row in rows if row.second is not None]
-    if without and with_second:
+    if labels and without and with_second:
         yield (
             f"mr is given for {list_names(with_second)} but not for {list_names(without)}; "
             "train cases with and without it apart"
@@ -267,7 +273,7 @@ def _cohort_problems(rows: list[Row]) -> Iterator[str]:
             f"{numbered[0].place} is in fold {numbered[0].split}, but {plain[0].place} in "
             f"{plain[0].split}; give every row but the test rows a fold number, or none"
         )
-    if rows and all(row.split in (VAL, TEST) for row in rows):
+    if labels and rows and all(row.split in (VAL, TEST) for row in rows):
         yield f"all {len(rows)} rows are val or test; there is nothing to train on"
 
 

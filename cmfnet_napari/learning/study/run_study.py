@@ -29,11 +29,11 @@ from cmfnet_napari.core.fit.config import changed_settings
 from cmfnet_napari.core.fit.cost_estimate import training_memory
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
 from cmfnet_napari.learning.rivals.monai_nets import check_installed
-from cmfnet_napari.learning.study.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.study.examples import draw_examples
 from cmfnet_napari.learning.study.study_file import GPU_FOLDER, Job, StudyFile, read_study
 from cmfnet_napari.learning.study.study_tables import Scored, write_tables

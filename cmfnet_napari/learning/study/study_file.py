@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cmfnet_napari.core.contours.metrics import MEASURES
 from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.fit.config import setting_problem
+from cmfnet_napari.core.words import file_name
 from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_cohort
 from cmfnet_napari.learning.cohort.plan import Split, make_splits
 from cmfnet_napari.learning.rivals.settings import MethodConfig, method_config
 
-_METRICS = tuple(measure.name for measure in MEASURES)
+VOLUME_RATIO = "volume_ratio"  # of the reference: whether a method shrinks contours
+_METRICS = (*(measure.name for measure in MEASURES), VOLUME_RATIO)
 
 
 class _Part(BaseModel):
@@ -297,13 +298,8 @@ def _jobs(study: StudyFile) -> Iterator[Job]:
                 raise UserError(f"Method {name}: {taken} is the study's, the same for all.")
         for seed in study.seeds:
             config = method_config(entry.method, **{**settings, **budget, "seed": seed})
-            yield Job(name, seed, f"{plain(name)}-{seed}", config)
+            yield Job(name, seed, f"{file_name(name)}-{seed}", config)
 
 
 GPU_FOLDER = "gpu"  # below the study's
 MAX_STEPS = 10_000_000  # where minutes end a training
-
-
-def plain(name: str) -> str:
-    """A name that can be a folder's or a file's."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "method"

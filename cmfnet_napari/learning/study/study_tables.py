@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmfnet_napari.core.arrays import Doubles
+from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
-from cmfnet_napari.core.words import cell
+from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result
 from cmfnet_napari.learning.cohort.split import read_speed
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
-from cmfnet_napari.learning.study.study_file import Job, StudyFile, plain, swept
+from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
 
 SPEED_TITLE = "Steps a second, judging left out:"
-_RESAMPLED = 10_000  # times, for an interval
 _TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
+_TITLES[VOLUME_RATIO] = "Volume ÷ reference"
 _LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "path_mm", "path_share")
 
 
@@ -36,15 +36,6 @@ class Scored(NamedTuple):
 
 
 _Key = tuple[str, int, int, int]  # patient, which of its rows, seed, class
-
-
-class Difference(NamedTuple):
-    """Mean of paired differences over patients, its 95 % interval, and how many there are."""
-
-    mean: float
-    low: float
-    high: float
-    patients: int
 
 
 def write_tables(
@@ -73,7 +64,7 @@ def write_tables(
                 _TITLES[metric]: [_mean(by_name[name]) for name in names]
                 for metric, by_name in scores.items()
             }
-            picture = folder / f"sweep-{plain(entry.title)}.png"
+            picture = folder / f"sweep-{file_name(entry.title)}.png"
             save_sweep(entry.title, entry.sweep.values, means, picture)
     return table
 
@@ -99,7 +90,6 @@ def paired_means(
 
 def _values(scored: Sequence[Scored], method: str, metric: str) -> dict[_Key, float]:
     """Every score of a method, also those that are NaN."""
-    place = METRICS.index(metric)
     values: dict[_Key, float] = {}
     for job, results in scored:
         if job.method == method:
@@ -107,8 +97,15 @@ def _values(scored: Sequence[Scored], method: str, metric: str) -> dict[_Key, fl
             for result in results:
                 seen[result.case, result.label] += 1
                 row = seen[result.case, result.label]
-                values[result.case, row, job.seed, result.label] = result.values[place]
+                values[result.case, row, job.seed, result.label] = _value(result, metric)
     return values
+
+
+def _value(result: Result, metric: str) -> float:
+    if metric != VOLUME_RATIO:
+        return result.values[METRICS.index(metric)]
+    volume, reference = (result.values[METRICS.index(f"{of}_ml")] for of in ("volume", "reference"))
+    return volume / reference if reference > 0 else float("nan")
 
 
 def _by_patient(values: Mapping[_Key, float]) -> dict[str, float]:
@@ -120,7 +117,7 @@ def _by_patient(values: Mapping[_Key, float]) -> dict[str, float]:
     return {case: float(np.mean(each)) for case, each in known.items()}
 
 
-def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference | None:
+def difference(first: Mapping[str, float], second: Mapping[str, float]) -> MeanInterval | None:
     """First less second over the patients that both have; None when there are fewer than two.
 
     The interval is of the percentile bootstrap over patients.
@@ -128,10 +125,7 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
     cases = sorted(first.keys() & second.keys())
     if len(cases) < 2:
         return None
-    apart: Doubles = np.array([first[case] - second[case] for case in cases])
-    drawn = np.random.default_rng(0).integers(len(apart), size=(_RESAMPLED, len(apart)))
-    low, high = np.percentile(apart[drawn].mean(axis=1), [2.5, 97.5])
-    return Difference(float(apart.mean()), float(low), float(high), len(apart))
+    return mean_interval([first[case] - second[case] for case in cases])
 
 
 def _write_results(scored: Sequence[Scored], path: Path) -> None:
@@ -178,7 +172,7 @@ def _column(
 ) -> dict[str, str]:
     """Cells by method; none is best where the means are not of the same number of scores."""
     means = {name: _mean(of) for name, of in scores.items() if of}
-    ranked = sorted(means, key=lambda name: means[name], reverse=metric not in _LOWER_IS_BETTER)
+    ranked = sorted(means, key=lambda name: _badness(metric, means[name]))
     alike = len(set(undefined.values())) == 1
     shown = {name: "–" + _missing(undefined[name]) for name in scores}
     for name, mean in means.items():
@@ -189,6 +183,13 @@ def _column(
         text = f"**{text}**" if place == 0 else f"<u>{text}</u>" if place == 1 else text
         shown[name] = text + _missing(undefined[name])
     return shown
+
+
+def _badness(metric: str, mean: float) -> float:
+    """Smaller is better."""
+    if metric == VOLUME_RATIO:
+        return abs(mean - 1)
+    return mean if metric in _LOWER_IS_BETTER else -mean
 
 
 def _missing(count: int) -> str:

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.review import signer
+from cmfnet_napari.core.privacy import account
 from cmfnet_napari.core.review.check_log import check_lines, check_log
 from cmfnet_napari.core.review.review_log import LOG_FILE, ReviewLog, reader_name
 from cmfnet_napari.core.review.signer import End, known_end, own_signer
@@ -45,7 +45,7 @@ def test_a_log_as_written(log, lines, tmp_path):
     ]  # fmt: skip
     assert check.entries[0].detail["case"] == "0123456789abcdef"
     assert check.entries[-1].reader == ODD
-    assert check.entries[-1].account == signer.account()
+    assert check.entries[-1].account == account()
     assert check.sentences == [
         "6 entries, as written.",
         f"The key {own_signer().key[:16]} (this account's on this computer) signed 6.",

@@ -255,3 +255,36 @@ def test_layers_are_shown_deleted_and_renamed(doubtful, qtbot):
     look(doubtful, "axial", (5, 10, 8), qtbot)
     assert doubtful.workbench.result.exists  # it comes back: every figure speaks of it
     assert doubtful.workbench.result.prediction in session.viewer.layers
+
+
+def test_two_readers_sign_off_by_its_buttons(doubtful, qtbot):
+    """What is refused is said; the sentence follows the contour; the log can be saved."""
+    panel, review = doubtful.review_panel.sign_off, doubtful.workbench.review
+    assert panel.message.text() == "Draft: nobody has signed it off."
+    assert not panel.draft.isEnabled()
+    assert not panel.compare.isEnabled()
+    panel.reader.setText("Anna <b>Vogel</b>")
+    panel.reviewed.click()
+    qtbot.waitUntil(lambda: panel.message.text().startswith("Reviewed by Anna <b>Vogel</b> "))
+    panel.peer.click()
+    assert "a second reader is somebody else" in notification_manager.records[-1].message
+    panel.reader.setText("Bert")
+    panel.reader.editingFinished.emit()
+    before = review.contour
+    layer = doubtful.workbench.result.prediction
+    layer.data_setitem(np.nonzero(np.pad(np.ones((1, 2, 2), bool), ((5, 6), (9, 9), (7, 7)))), 0)
+    doubtful.session.record()
+    qtbot.waitUntil(lambda: review.contour != before)
+    assert panel.message.text().startswith("Draft again: the contour has changed since it was ")
+    panel.peer.click()
+    qtbot.waitUntil(lambda: panel.message.text().startswith("Peer-reviewed by Bert "))
+    assert "The second reader changed 1 axial slice: Tumour: Dice " in panel.message.text()
+    panel.compare.click()
+    qtbot.waitUntil(lambda: doubtful.workbench.comparison.kind == "reading")
+    assert doubtful.review_panel.slices.choice.currentText() == "What a reader signed off"
+    out = doubtful.session.case.folder / "log.pdf"
+    with qtbot.waitSignal(doubtful.workbench.result.saved):
+        doubtful.workbench.log_export.save(str(out))
+    assert out.read_bytes().startswith(b"%PDF")
+    panel.draft.click()
+    assert panel.message.text().startswith("Draft: Bert ")

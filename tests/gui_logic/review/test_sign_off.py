@@ -16,7 +16,6 @@ from cmfnet_napari.core.report.log_file import (
     export_log,
     read_log,
 )
-from cmfnet_napari.core.review import signer
 from cmfnet_napari.core.review.case_contour import case_stage
 from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.core.review.record import REVIEW_FILE
@@ -39,7 +38,7 @@ def box(where=BOX):
 @pytest.fixture(autouse=True)
 def anna(monkeypatch):
     """The system's user."""
-    monkeypatch.setattr(signer.getpass, "getuser", lambda: "anna")
+    monkeypatch.setattr("getpass.getuser", lambda: "anna")
 
 
 @pytest.fixture
@@ -153,6 +152,9 @@ def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_pat
     shown.close()
 
     case = opened.case.folder
+    log = (case / LOG_FILE).read_text("ascii")
+    assert str(tmp_path) not in log
+    assert tmp_path.name not in log
     stage, entries = case_stage(case)
     assert (stage.stage, len(entries)) == ("peer-reviewed", len(check_log(case).entries))
     numbers = compare_readers(case, tmp_path / "both.nrrd")
@@ -264,13 +266,22 @@ def test_without_an_account_a_name_is_asked_for_and_a_full_disk_is_said_once(
         sign_off.sign("reviewed")
     with pytest.raises(UserError, match="64 characters"):
         sign_off.read_by("x" * 65)
-    monkeypatch.setattr(
-        "cmfnet_napari.core.review.review_log.append_line",
-        lambda *_: (_ for _ in ()).throw(UserError("The disk is full.")),
-    )
-    look(shown, 1, 2, 3)
-    assert said == ["What is reviewed is not logged: The disk is full."]
-    assert sign_off.entries == []
+    sign_off._account = "anna"
+
+    def full(*_):
+        raise UserError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cmfnet_napari.core.review.review_log.append_line", full)
+        look(shown, 1, 2, 3)
+        assert said == ["What is reviewed is not logged: The disk is full."]
+        sign_off.sign("reviewed")
+        sign_off.sign("reviewed")
+        assert said[1:] == ["The disk is full."] * 2  # whoever signs is told each time
+        assert sign_off.entries == []
+        assert sign_off.standing.stage == "draft"
+    look(shown, 1, 2)  # once there is room
+    assert told(sign_off) == ["began", "looked", "looked"]
 
 
 def test_no_name_gets_into_the_programs_own_log(shown, sign_off, caplog):

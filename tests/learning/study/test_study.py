@@ -13,12 +13,11 @@ from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.report.method_pictures import make_example
-from cmfnet_napari.learning.cohort import prepared_cases
+from cmfnet_napari.learning.cohort import data_hashes, prepared_cases
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import Result
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
-from cmfnet_napari.learning.study import data_hashes
 from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
@@ -370,6 +369,31 @@ def test_scores_that_one_method_lacks_are_not_paired_but_counted(names):
     assert "- pce less lambda 0, dsc: +0.150" in text
     alike = write_tables(study, [known[0], known[2], known[2]], names).read_text(encoding="utf-8")
     assert "| pce | **0.550 ± 0.071** |" in alike
+
+
+def volumes(method, *pairs):
+    names = [METRICS.index(f"{of}_ml") for of in ("volume", "reference")]
+    results = []
+    for number, pair in enumerate(pairs):
+        row = np.full(len(METRICS), np.nan)
+        row[names] = pair
+        results.append(Result(f"P{number}", "", 1, tuple(row)))
+    return Scored(Job(method, 0, f"{method}-0", method_config("pce")), results)
+
+
+def test_shrunken_contours_are_seen_and_the_volume_nearest_to_the_references_is_best(names):
+    known = [
+        volumes("pce", (60, 100), (5, 10), (1, 0)),
+        volumes("lambda 0", (120, 100), (12, 10), (1, 0)),
+        volumes("lambda 0.2", (90, 100), (8, 10), (1, 0)),
+    ]
+    study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[volume_ratio]"))).study
+    text = write_tables(study, known, names).read_text(encoding="utf-8")
+    assert "| method | Volume ÷ reference |" in text
+    assert "| pce | 0.550 ± 0.071 (1 undefined) |" in text
+    assert "| lambda 0 | <u>1.200 ± 0.000</u> (1 undefined) |" in text
+    assert "| lambda 0.2 | **0.850 ± 0.071** (1 undefined) |" in text
+    assert "- pce less lambda 0, volume_ratio: -0.650" in text
 
 
 def test_an_example_is_the_largest_slice_around_all_contours():

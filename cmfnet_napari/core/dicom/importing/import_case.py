@@ -78,7 +78,7 @@ def read_patient(
             loaded = _from_files(paths, automatic, progress, modalities)
         return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
-    choice = _choose(found, first, second, structures, automatic, any_frame)
+    choice = choose(found, first, second, structures, automatic, any_frame)
     images = [image for image in (choice.first, choice.second) if image is not None]
     loaded = load(choice, found, progress)
     used: list[ImageSeries | DicomObject] = [*images, *choice.objects]
@@ -138,7 +138,7 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
     return result
 
 
-def _choose(
+def choose(
     found: Scan,
     first: str | None,
     second: str | None,
@@ -146,6 +146,15 @@ def _choose(
     automatic: bool,
     any_frame: bool,
 ) -> Choice:
+    """Which images and structures of a scan are taken, where nobody chooses in a window.
+
+    Parameters are those of `read_patient`.
+
+    Raises
+    ------
+    UserError
+        There is no image, no series of that key, or one is named twice.
+    """
     proposed, with_it = propose(found)
     one = found.image(first) if first else proposed
     if one is None:

@@ -1,8 +1,9 @@
-"""Hashes of a study's data, taken once: afterwards only of files whose size or time changed."""
+"""Hashes of a cohort's files, taken once: afterwards only of files whose size or time changed."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
@@ -13,13 +14,15 @@ from cmfnet_napari.learning.cohort.prepared_cases import file_stamp
 HASHES_FILE = "hashes.json"
 
 
-def hash_rows(cohort: Path, known: JsonObject | None = None) -> list[dict[str, str]]:
+def hash_rows(
+    cohort: Path | Sequence[Row], known: JsonObject | None = None
+) -> list[dict[str, str]]:
     """The rows of a cohort file: patient, split, kinds of images, and a hash of every file.
 
     Parameters
     ----------
-    cohort : Path
-        CSV.
+    cohort : Path, or sequence of Row
+        The file, or its rows as they were read.
     known : dict, optional
         From `read_hashes`; takes those that are new.
 
@@ -29,6 +32,7 @@ def hash_rows(cohort: Path, known: JsonObject | None = None) -> list[dict[str, s
         A file cannot be read; as `read_cohort`.
     """
     known = {} if known is None else known
+    rows = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     return [
         {
             "case": row.case,
@@ -36,7 +40,7 @@ def hash_rows(cohort: Path, known: JsonObject | None = None) -> list[dict[str, s
             "modality": " ".join(row.modalities).strip(),
             **_hash_row(row, known),
         }
-        for row in read_cohort(cohort)
+        for row in rows
     ]
 
 

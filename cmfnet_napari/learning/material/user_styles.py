@@ -1,4 +1,4 @@
-"""Strokes of simulated users, from a reference contour.
+"""Strokes of simulated users on a whole patient, from a reference contour, in millimetres.
 
 A user is a `Style`: on how many slices strokes are drawn, how far from the contour, how much of
 it is followed, how thick, how shaky. `STYLES` names some that differ a lot.
@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
+from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.erode import propose_background
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
@@ -128,7 +129,7 @@ def any_style(rng: np.random.Generator, across: int = 0) -> Style:
     )
 
 
-def draw(truth: np.ndarray, study: Study, style: Style, seed: int = 0) -> np.ndarray:
+def draw(truth: Mask, study: Study, style: Style, seed: int = 0) -> Codes:
     """Strokes of a user.
 
     Parameters
@@ -148,14 +149,15 @@ def draw(truth: np.ndarray, study: Study, style: Style, seed: int = 0) -> np.nda
         Scribble codes.
     """
     rng = np.random.default_rng(seed)
-    scribbles = np.zeros(truth.shape, dtype=np.uint8)
-    turned, mask = (np.moveaxis(array, style.across, 0) for array in (scribbles, truth))
+    scribbles: Codes = np.zeros(truth.shape, dtype=np.uint8)
+    turned: Codes = np.moveaxis(scribbles, style.across, 0)
+    mask: Mask = np.moveaxis(truth, style.across, 0)
     mm = list(study.grid.spacing)
     thickness = mm.pop(style.across)
     levels = np.flatnonzero(mask.any(axis=(1, 2)))
     inner = np.linspace(levels[0], levels[-1], min(style.slices, len(levels)) + 2)[1:-1]
     for level in np.unique(inner.round().astype(int)):
-        _draw_slice(turned[level], mask[level], tuple(mm), style, rng)
+        _draw_slice(turned[level], mask[level], (mm[0], mm[1]), style, rng)
     if style.ends:
         _mark_ends(turned, mask, levels, thickness)
     if style.automatic:
@@ -165,8 +167,8 @@ def draw(truth: np.ndarray, study: Study, style: Style, seed: int = 0) -> np.nda
 
 
 def _draw_slice(
-    plane: np.ndarray,
-    truth: np.ndarray,
+    plane: Codes,
+    truth: Mask,
     spacing: tuple[float, float],
     style: Style,
     rng: np.random.Generator,
@@ -179,7 +181,7 @@ def _draw_slice(
     signed = np.where(truth, -inside, outside)
     shake, width = (style.shake_mm, _SHAKEN), min(spacing) / 2
 
-    def put(points: np.ndarray, code: int) -> None:
+    def put(points: Wholes, code: int) -> None:
         slip = _SLIP_MM if rng.random() < style.slips else 0.0
         painted = brushed(points, signed, code == FIRST_CLASS, style.thick, slip)
         plane[painted & (plane == 0)] = code
@@ -196,9 +198,7 @@ def _draw_slice(
         put(straight_line(signed, off, _NEAR_MM, style.straight_mm, spacing, rng), BACKGROUND)
 
 
-def _mark_ends(
-    scribbles: np.ndarray, truth: np.ndarray, levels: np.ndarray, thickness: float
-) -> None:
+def _mark_ends(scribbles: Codes, truth: Mask, levels: Wholes, thickness: float) -> None:
     """Background over the tumour's middle line, half a centimetre beyond its last slices."""
     gap = max(1, round(5.0 / thickness))
     for z, end in ((levels[0] - gap, levels[0]), (levels[-1] + gap, levels[-1])):

@@ -1,0 +1,163 @@
+"""The page of a commissioning, to be read and signed: a PDF of A4 pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
+
+from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.fit.model_card import software_versions
+from cmfnet_napari.core.report.commission_facts import (
+    SHOWN,
+    TITLES,
+    Commissioning,
+    Score,
+    advice,
+    against_card,
+    card_gaps,
+)
+from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
+from cmfnet_napari.core.report.page import DISCLAIMER
+from cmfnet_napari.core.report.text_pages import A4, Line, text_pages, wrapped
+
+_DIGITS = {"dsc": 2, "surface_dsc": 2, "hd95_mm": 1, "path_mm": 0, "path_share": 2}
+_SHORT = {
+    "dsc": "DSC", "surface_dsc": "SDSC 2 mm", "hd95_mm": "HD95 mm", "path_mm": "APL mm",
+    "path_share": "APL share",
+}  # fmt: skip
+_SIGNED = (
+    "Used for: ____________________________________   Not used for: ___________________________",
+    "",
+    "Medical physicist: ___________________________   Date: ________   Signature: ______________",
+    "",
+    "Radiation oncologist: ________________________   Date: ________   Signature: ______________",
+)
+
+
+@style_context("default")  # whatever a matplotlibrc in the current folder says
+def save_commissioning(found: Commissioning, pictures: Sequence[Example], path: Path) -> Path:
+    """Write the page: what was found, what to tell the users, a place to sign; then every case.
+
+    Parameters
+    ----------
+    found : Commissioning
+        What was found; no patient is named.
+    pictures : sequence of Example
+        Worst slices, the worst first; may be empty.
+    path : Path
+        The PDF.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    figures = [*text_pages(_first_page(found)), *text_pages(_cases(found))]
+    if pictures:
+        figures.append(_pictures(pictures))
+    info = {"Title": f"Commissioning of {found.card.name}", "Creator": "cmfnet-napari"}
+
+    def write(part: Path) -> None:
+        with PdfPages(part, metadata=info) as pages:
+            for figure in figures:
+                pages.savefig(figure, dpi=150)
+
+    return write_safely(path, ".pdf", write)
+
+
+def _first_page(found: Commissioning) -> Iterator[Line]:
+    versions = software_versions()
+    yield f"Commissioning of {found.card.name}", "title"
+    yield from wrapped(
+        f"{date.today().isoformat()} · {found.structure} · {_patients(found)} · "
+        f"strokes of simulated users: {', '.join(found.users)} · cmfnet-napari "
+        f"{versions.get('cmfnet-napari', 'unknown')} · model: {found.card.sections.version}"
+    )
+    yield from wrapped(DISCLAIMER)
+    yield from _section("What was found: mean over patients (95 % interval)", ())
+    yield from _table(found)
+    yield from _section("Against the model's card", against_card(found))
+    yield from _section("What to tell the users", advice(found))
+    if gaps := card_gaps(found):
+        yield from _section("What the card does not cover", gaps)
+    if found.left_out:
+        yield from _section("Left out", found.left_out)
+    yield from _section("Decision", ())
+    yield "", "text"
+    for line in _SIGNED:
+        yield line, "table"
+
+
+def _patients(found: Commissioning) -> str:
+    count = len(found.patients)
+    return "1 patient" if count == 1 else f"{count} patients"
+
+
+def _section(title: str, sentences: Iterator[str] | Sequence[str]) -> Iterator[Line]:
+    yield "", "text"
+    yield title, "title"
+    for sentence in sentences:
+        yield from wrapped(f"- {sentence}")
+
+
+def _table(found: Commissioning) -> Iterator[Line]:
+    yield f"{'method, strokes':24}" + "".join(f"{_SHORT[m]:>17}" for m in SHOWN), "table"
+    for method in found.methods:
+        for users in found.users:
+            cells = (_cell(found, method, users, measure) for measure in SHOWN)
+            yield f"{f'{method}, {users}':24.24}" + "".join(f"{c:>17}" for c in cells), "table"
+    names = "; ".join(f"{_SHORT[name]}: {TITLES[name]}" for name in SHOWN[1:])
+    yield from wrapped(f"{names}. APL is added path length. Definitions: docs/metrics.md.")
+
+
+def _cell(found: Commissioning, method: str, users: str, measure: str) -> str:
+    mean = found.mean(method, users, measure)
+    if mean is None:
+        return "–"
+    digits = _DIGITS[measure]
+    return f"{mean.mean:.{digits}f} ({mean.low:.{digits}f}–{mean.high:.{digits}f})"
+
+
+def _cases(found: Commissioning) -> Iterator[Line]:
+    yield "Every contour", "title"
+    head = f"{'patient':8}{'method, strokes':26}{'ml':>8}{'by hand':>9}"
+    yield head + "".join(f"{_SHORT[m]:>11}" for m in SHOWN) + f"{'worst':>7}{'s':>6}", "table"
+    for one in found.scores:
+        yield _case(one), "table"
+    yield "", "text"
+    yield from wrapped(
+        "worst: the axial slice with most voxels wrong, from 1 on. Patients are named by number; "
+        "which folder each came from stands in patients.csv beside this page."
+    )
+    for patient in found.patients:
+        yield from wrapped(f"- patient {patient.number}: {patient.kinds}, {patient.key}")
+
+
+def _case(one: Score) -> str:
+    scores = one.scores
+    values = (getattr(scores, measure) for measure in SHOWN)
+    figures = "".join(
+        f"{'–' if value is None else f'{value:.{_DIGITS[measure]}f}':>11}"
+        for measure, value in zip(SHOWN, values, strict=True)
+    )
+    ml = f"{scores.volume_ml:>8.1f}{scores.reference_ml:>9.1f}"
+    what = f"{f'{one.method}, {one.users}':26.26}"
+    return f"{one.patient:<8}{what}{ml}{figures}{one.slice_ + 1:>7}{one.seconds:>6.0f}"
+
+
+def _pictures(examples: Sequence[Example]) -> Figure:
+    """Worst slices on one page; the contour by hand is dashed."""
+    high = min(A4[1], 0.6 + 3.0 * len(examples))
+    figure = Figure(figsize=(A4[0], high), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("Worst slices: by hand dashed, found solid", fontsize=11, weight="bold")
+    fill_with_examples(figure, examples)
+    for axes in figure.axes:
+        axes.yaxis.label.set_fontsize(7)
+    return figure

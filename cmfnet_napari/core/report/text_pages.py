@@ -1,0 +1,44 @@
+"""Pages of text as figures: titles, paragraphs that are wrapped, and tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from cmfnet_napari.core.words import clean
+
+A4 = (8.27, 11.69)  # inches
+Style = Literal["title", "text", "table"]
+Line = tuple[str, Style]
+_LINES = 58  # of a page
+_LETTERS = 96  # of a line of text
+_SIZES = {"title": 11.0, "text": 9.0, "table": 8.0}
+
+
+def wrapped(text: str, style: Style = "text") -> Iterator[Line]:
+    """A paragraph as lines; what goes on behind a dash is set in."""
+    indent = "  " if text.startswith("- ") else ""
+    for line in textwrap.wrap(clean(text), _LETTERS, subsequent_indent=indent) or [""]:
+        yield line, style
+
+
+def text_pages(lines: Iterable[Line]) -> list[Figure]:
+    """A4 pages that hold the lines."""
+    every = list(lines)
+    return [_page(every[start : start + _LINES]) for start in range(0, len(every), _LINES)]
+
+
+def _page(lines: list[Line]) -> Figure:
+    figure = Figure(figsize=A4)
+    FigureCanvasAgg(figure)
+    for number, (line, style) in enumerate(lines):
+        figure.text(
+            0.08, 0.95 - number * 0.9 / _LINES, line, fontsize=_SIZES[style], va="top",
+            weight="bold" if style == "title" else "normal", parse_math=False,
+            family="monospace" if style == "table" else "sans-serif",
+        )  # fmt: skip
+    return figure

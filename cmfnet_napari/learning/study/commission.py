@@ -1,0 +1,339 @@
+"""Commissioning: a model and presets on a department's own contoured patients, and the page of it.
+
+::
+
+    OUT/commission.json      what was begun: model, presets, users, structure
+    OUT/patients.csv         number, hash and folder of every patient: stays in the department
+    OUT/PATIENT/             a folder a patient: one file of scores and of labels for every user and
+                             method; what is there is not done again
+    OUT/results.csv          every score; OUT/commissioning.pdf the page that is signed
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmfnet_napari.core.arrays import Codes, Mask
+from cmfnet_napari.core.contours.metrics import Scores, evaluate
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import (
+    JsonObject,
+    new_folder,
+    private_folder,
+    read_json,
+    write_json,
+    write_safely,
+)
+from cmfnet_napari.core.fit.card_scope import outside_card
+from cmfnet_napari.core.fit.card_sections import FullCard, read_full_card
+from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.model_card import check_base, start_config
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.images.study import Study, load_labels, unit_pair
+from cmfnet_napari.core.report.commission_facts import Commissioning, PatientFacts, Score
+from cmfnet_napari.core.report.commission_page import save_commissioning
+from cmfnet_napari.core.report.method_pictures import Example, make_example
+from cmfnet_napari.core.words import cell
+from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.fit.callbacks import Hooks as FitHooks
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
+from cmfnet_napari.learning.study.contoured import find_patients, read_patient
+
+PAGE, PLAN, PATIENTS, RESULTS = (
+    "commissioning.pdf", "commission.json", "patients.csv", "results.csv",
+)  # fmt: skip
+_PICTURES = 6  # worst slices
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is commissioned.
+
+    Attributes
+    ----------
+    folder : Path
+        Contoured patients as DICOM.
+    out : Path
+        A new folder, or that of the same commissioning.
+    model : str
+        Name or file of the model.
+    presets : tuple of str
+        Compared with it, from the strokes alone.
+    users : tuple of str
+        Names of `user_styles.STYLES`.
+    structure : str
+        Its name; empty: what begins with GTV.
+    register : bool
+        Register the second image to the first.
+    changes : mapping
+        Settings of the presets that are changed, such as ``minutes``.
+    device : str
+        As in `fit`.
+    """
+
+    folder: Path
+    out: Path
+    model: str = "limb-sarcoma"
+    presets: tuple[str, ...] = ("quick",)
+    users: tuple[str, ...] = ("careful", "hasty", "sloppy")
+    structure: str = ""
+    register: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+
+
+def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
+    """Contour every patient with the strokes of every user and every method; write the page.
+
+    Stopped or killed, the same plan goes on; what is complete is not done again, and patients that
+    were added since are.
+
+    Returns
+    -------
+    dict, or None when stopped
+        ``page`` and ``results`` (files), ``patients``, ``left_out`` (sentences).
+
+    Raises
+    ------
+    UserError
+        No patient, no such user or preset, a model that knows several structures, the folder holds
+        something else, or nobody could be taken.
+    """
+    hooks = hooks or Hooks()
+    card = read_full_card(plan.model)
+    methods = _methods(plan, card)
+    if unknown := [users for users in plan.users if users not in STYLES]:
+        raise UserError(f"There is no user {unknown[0]!r}; choose from {', '.join(STYLES)}.")
+    found = find_patients(plan.folder)
+    _begin(plan, methods)
+    scores: list[Score] = []
+    patients: list[PatientFacts] = []
+    worst: list[tuple[float, Example]] = []
+    left_out: list[str] = []
+    folders: list[str] = []
+    for number, one in enumerate(found, start=1):
+        try:
+            patient = read_patient(one, plan.structure, plan.register)
+        except UserError as error:
+            left_out.append(f"Patient {number} was left out. {error}")
+            continue
+        study, truth = patient.study, patient.truth
+        jobs = _Jobs(plan, methods, study, truth, number)
+        for done, score in enumerate(jobs.scores(hooks), start=1):
+            if score is None:
+                return None
+            scores.append(score)
+            share = (number - 1 + done / jobs.count) / len(found)
+            hooks.show(share, f"patient {number} of {len(found)}: {score.method}, {score.users}")
+        facts = PatientFacts(
+            number, study.voxel_hash[:16], " and ".join(study.kinds),
+            (*_taught(card, study), *outside_card(card, study)),
+        )  # fmt: skip
+        patients.append(facts)
+        folders.append(str(one.images[0].stack.slices[0].path.parent))
+        worst.append(_worst(jobs, scores[-jobs.count :]))
+    if not patients:
+        raise UserError(f"No patient could be taken. {' '.join(left_out)}")
+    structure = plan.structure or "GTV"
+    everything = Commissioning(card, structure, tuple(patients), tuple(scores), tuple(left_out))
+    _write_patients(plan.out / PATIENTS, patients, folders)
+    _write_results(plan.out / RESULTS, scores)
+    worst.sort(key=lambda one: one[0], reverse=True)
+    pictures = [example for _, example in worst[:_PICTURES]]
+    page = save_commissioning(everything, pictures, plan.out / PAGE)
+    return {
+        "page": str(page),
+        "results": str(plan.out / RESULTS),
+        "patients": len(patients),
+        "left_out": left_out,
+    }
+
+
+def _taught(card: FullCard, study: Study) -> list[str]:
+    """That a model knows the patient it is tried on."""
+    if study.content_hash not in card.card.data:
+        return []
+    return [f"{card.name} was taught on this very patient, whose figures are no test of it."]
+
+
+def _methods(plan: Plan, card: FullCard) -> dict[str, Config]:
+    """What contours, by name: the model first, then presets from the strokes alone."""
+    check_base(card.card, 2, card.name)
+    methods = {card.name: start_config("quick", card.card)}
+    if card.card.reads_anywhere or card.card.config.stroke_maps:
+        methods[card.name] = start_config("quick", card.card, steps=0)
+    for preset in plan.presets:
+        methods[preset] = start_config(preset, None, **plan.changes)
+    return methods
+
+
+def _begin(plan: Plan, methods: Mapping[str, Config]) -> None:
+    """Write what is begun, or check that it is what was begun there."""
+    begun: JsonObject = {
+        "model": read_full_card(plan.model).model_dump(mode="json"),
+        "methods": {name: config.model_dump(mode="json") for name, config in methods.items()},
+        "users": list(plan.users),
+        "structure": plan.structure,
+        "register": plan.register,
+    }
+    file = plan.out / PLAN
+    if not file.exists():
+        new_folder(plan.out, private=True)
+        write_json(file, begun)
+        return
+    before = read_json(file)
+    if changed := [name for name, value in begun.items() if before.get(name) != value]:
+        raise UserError(
+            f"{plan.out.name} holds another commissioning: {', '.join(changed)} differ. Choose a "
+            "new folder."
+        )
+
+
+class _Jobs:
+    """The contours of one patient."""
+
+    def __init__(
+        self, plan: Plan, methods: Mapping[str, Config], study: Study, truth: Mask, number: int
+    ) -> None:
+        self.study, self.truth, self.number = study, truth, number
+        self._plan, self._methods = plan, methods
+        self.folder = private_folder(plan.out / study.voxel_hash[:16])
+        self._truth_hash = hashlib.sha256(np.packbits(truth).data).hexdigest()[:16]
+        self.count = len(methods) * len(plan.users)
+
+    def scores(self, hooks: Hooks) -> Iterator[Score | None]:
+        """Of every user and method; None when it was stopped."""
+        for users in self._plan.users:
+            for method in self._methods:
+                file = self._file(users, method, ".json")
+                if not self._is_done(file) and not self._do(users, method, hooks):
+                    yield None
+                    return
+                yield _read_score(file, self.number, users, method)
+
+    def labels(self, users: str, method: str) -> Codes:
+        """What was found, uint8 (z, y, x)."""
+        with np.load(self._file(users, method, ".npz"), allow_pickle=False) as file:
+            labels: Codes = file["labels"]
+        return labels
+
+    def _is_done(self, file: Path) -> bool:
+        """Whether there are scores against this very contour by hand."""
+        return file.exists() and read_json(file).get("truth") == self._truth_hash
+
+    def _do(self, users: str, method: str, hooks: Hooks) -> bool:
+        """Contour with one method; whether it was done."""
+        strokes = draw(self.truth, self.study, STYLES[users], seed=0)
+        run = self._file(users, method, ".run")
+        if not (run / STATE_FILE).exists():  # else it is gone on with
+            shutil.rmtree(run, ignore_errors=True)
+            private_folder(run)
+        ours = FitHooks()
+        ours.request = lambda: "quit" if hooks.stop() else ""
+        began = time.monotonic()
+        model = method == read_full_card(self._plan.model).name
+        finished = fit(
+            self.study, strokes, run, self._methods[method], device=self._plan.device,
+            base=self._plan.model if model else None, hooks=ours, began=began,
+        )  # fmt: skip
+        if finished is None:
+            return False
+        labels = load_labels(run / finished.labels, self.study.grid, self.study.names[0])
+        scores = evaluate(labels > 0, self.truth, self.study.grid).mean
+        slice_, place = worst_slice(labels > 0, self.truth)
+        packed = self._file(users, method, ".npz")
+        write_safely(packed, ".npz", lambda part: np.savez_compressed(part, labels=labels))
+        told = {
+            "scores": asdict(scores),
+            "truth": self._truth_hash,
+            "seconds": round(time.monotonic() - began, 1),
+            "slice": slice_,
+            "place": place,
+        }
+        write_json(self._file(users, method, ".json"), told)  # last: with it the job is done
+        shutil.rmtree(run, ignore_errors=True)
+        return True
+
+    def _file(self, users: str, method: str, ending: str) -> Path:
+        return self.folder / f"{users}-{method}{ending}"
+
+
+def worst_slice(found: Mask, truth: Mask) -> tuple[int, float]:
+    """The axial slice with most voxels wrong, and where it lies in the structure.
+
+    Parameters
+    ----------
+    found, truth : bool array (z, y, x)
+        The structure is not empty.
+
+    Returns
+    -------
+    int, float
+        Index of the slice; 0 at the structure's first slice, 1 at its last.
+    """
+    slice_ = int((found ^ truth).sum(axis=(1, 2)).argmax())
+    own = np.flatnonzero(truth.any(axis=(1, 2)))
+    return slice_, float((slice_ - own[0]) / max(own[-1] - own[0], 1))
+
+
+def _read_score(file: Path, patient: int, users: str, method: str) -> Score:
+    told = read_json(file)
+    try:
+        scores = Scores(**told["scores"])
+        where = int(told["slice"]), float(told["place"])
+        return Score(patient, users, method, scores, float(told["seconds"]), *where)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{file.name} in {file.parent.name} is damaged. Delete it, and give the same command "
+            "again: that contour is made anew."
+        ) from error
+
+
+def _worst(jobs: _Jobs, scores: Sequence[Score]) -> tuple[float, Example]:
+    """Of a patient, the slice on which the model does worst, and how bad the contour is."""
+    method = scores[0].method
+    one = min((s for s in scores if s.method == method), key=lambda s: s.scores.dsc)
+    config = jobs._methods[method]
+    image, _, _ = unit_pair(jobs.study, config.ct_window, config.mr_percentiles)
+    found = {name: jobs.labels(one.users, name) for name in jobs._methods}
+    title = f"patient {jobs.number}, slice {one.slice_ + 1}, {one.users}"
+    example = make_example(
+        title, image, jobs.study.grid.spacing, jobs.truth.astype(np.uint8), found, one.slice_
+    )
+    return 1 - one.scores.dsc, example
+
+
+def _write_patients(path: Path, patients: Sequence[PatientFacts], folders: Sequence[str]) -> None:
+    """Who is who: for the user alone."""
+    rows = [["patient", "hash", "folder"]]
+    for one, folder in zip(patients, folders, strict=True):
+        rows.append([str(one.number), one.key, cell(folder)])
+    _write_table(path, rows)
+
+
+def _write_results(path: Path, scores: Sequence[Score]) -> None:
+    names = [one.name for one in fields(Scores)]
+    rows = [["patient", "users", "method", *names, "seconds", "worst_slice"]]
+    for one in scores:
+        values = (getattr(one.scores, name) for name in names)
+        figures = ["" if value is None else f"{value:.4f}" for value in values]
+        first = [str(one.patient), one.users, cell(one.method)]
+        rows.append([*first, *figures, f"{one.seconds:.1f}", str(one.slice_ + 1)])
+    _write_table(path, rows)
+
+
+def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), "utf-8"))

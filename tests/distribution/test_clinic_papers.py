@@ -1,0 +1,80 @@
+"""The papers for a clinic name tests, objects and tools that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from pydicom.uid import UID
+
+PAPERS = "docs/clinic"
+NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def paper(root: Path, name: str) -> str:
+    return (root / PAPERS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_every_test_that_a_paper_names_exists(root: Path) -> None:
+    named = [
+        (path.name, *found)
+        for path in sorted((root / PAPERS).glob("*.md"))
+        for found in NAMED.findall(path.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 40
+    functions: dict[str, set[str]] = {}
+    missing = []
+    for page, file, test in named:
+        if file not in functions:
+            tree = ast.parse((root / file).read_text(encoding="utf-8"))
+            functions[file] = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+        if test and test not in functions[file]:
+            missing.append(f"{page}: {file}::{test}")
+    assert not missing
+
+
+def test_every_hazard_is_prevented_and_proved(root: Path) -> None:
+    rows = [line for line in paper(root, "hazards").splitlines() if line.startswith("| ")]
+    hazards = rows[1:]
+    assert len(hazards) >= 25
+    for row in hazards:
+        hazard, prevented, proved = (cell.strip() for cell in row.strip("|").split("|"))
+        assert hazard
+        assert prevented
+        assert any(test for _, test in NAMED.findall(proved)), hazard
+
+
+def test_classes_of_objects_are_called_as_dicom_calls_them(root: Path) -> None:
+    objects = paper(root, "conformance").partition("## 3.")[0]
+    rows = re.findall(r"^\| ([^|]+) \| (1\.2\.840[\d.]+) \|", objects, re.MULTILINE)
+    assert len(rows) >= 10
+    for name, uid in rows:
+        known = UID(uid).name.replace(" Storage", "")
+        assert known == re.sub(r" \(.*\)", "", name), uid
+
+
+def test_what_is_written_is_what_the_statement_says(root: Path) -> None:
+    written = re.findall(
+        r"^\| ([^|]+) \| 1\.2\.840[\d.]+ \| yes \| yes \|", paper(root, "conformance"), re.M
+    )
+    assert written == ["RT Structure Set", "Segmentation"]
+
+
+@pytest.mark.parametrize("page", ["index", "conformance", "security"])
+def test_the_status_is_plain(root: Path, page: str) -> None:
+    text = paper(root, page)
+    assert "no medical device" in paper(root, "index")
+    assert "research software" in text.lower() or "(index.md)" in text
+
+
+def test_tools_of_the_sbom_are_pinned_and_apart_from_what_they_list(root: Path) -> None:
+    pins = (root / "constraints.txt").read_text(encoding="utf-8")
+    tools = (root / "scripts" / "sbom-tools.txt").read_text(encoding="utf-8").splitlines()
+    named = dict(line.split("==") for line in tools if not line.startswith("#"))
+    assert "cyclonedx-bom" in named
+    assert not {name for name in named if f"\n{name}==" in pins}
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    assert "scripts/sbom-tools.txt" in makefile
+    assert "requirements --pyproject pyproject.toml" in makefile

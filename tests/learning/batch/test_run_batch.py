@@ -1,0 +1,130 @@
+"""A model over a cohort: every patient once, whatever is wrong with another."""
+
+import csv
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cmfnet_napari import api
+from cmfnet_napari.cli import main as cli
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.learning.batch import contour_row as rows
+from cmfnet_napari.learning.batch.run_batch import run_batch
+from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.cohort.train import train
+from cmfnet_napari.learning.tasks.cluster import Workers
+from tests.learning.cohort.test_train import make_cohort, small, table, write_cohort
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model, and four patients in a file: the last has no mask, none has scribbles."""
+    folder = tmp_path_factory.mktemp("batch")
+    cohort = make_cohort(folder)
+    train(cohort, folder / "model", small(steps=3, learning_rate=3e-3), device="cpu")
+    patients = [{n: cell for n, cell in row.items() if n != "scribbles"} for row in table(cohort)]
+    patients[3]["mask"] = ""
+    return folder / "model", write_cohort(folder / "batch.csv", patients), folder
+
+
+def labels_of(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_every_patient_gets_contour_picture_and_scores(trained, tmp_path):
+    model, cohort, folder = trained
+    out = tmp_path / "out"
+    result = run_batch(model, cohort, out, device="cpu")
+    assert result == {"patients": 4, "table": str(out / "table.md"), "notes": 0}
+    found = table(out / "results.csv")
+    assert [row["case"] for row in found] == ["P1", "P2", "P3", "P4"]
+    for number, row in enumerate(found, start=1):
+        mine = out / f"{number + 1}-p{number}"
+        study = api.open_study(folder / f"ct{number}.nii.gz", folder / f"mr{number}.nii.gz")
+        same = api.predict(model, study, device="cpu")
+        ours = labels_of(mine / "contour.nii.gz")
+        np.testing.assert_array_equal(ours, labels_of(_saved(same.labels, study, tmp_path)))
+        assert float(row["volume_ml"]) == pytest.approx((ours == 1).sum() * 4.5e-3, abs=1e-4)
+        truth = labels_of(folder / f"mask{number}.nii.gz")
+        dsc = 2 * (ours & truth).sum() / (ours.sum() + truth.sum())
+        assert row["dsc"] == ("" if number == 4 else f"{dsc:.4f}")
+        assert (mine / "picture.png").stat().st_size > 1000
+    text = (out / "table.md").read_text(encoding="utf-8")
+    values = [float(row["dsc"]) for row in found[:3]]
+    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} (1 undefined)" in text
+
+
+def _saved(labels, study, folder):
+    api.save_labels(labels, study, folder / "same.nii.gz")
+    return folder / "same.nii.gz"
+
+
+def test_one_bad_patient_stops_no_other_and_the_same_command_goes_on(trained, tmp_path, capsys):
+    model, cohort, folder = trained
+    patients = table(cohort)
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"no image")
+    for row in patients:
+        row.update({name: str(folder / row[name]) for name in ("ct", "mr", "mask") if row[name]})
+    patients[1]["ct"] = str(broken)
+    cohort, out = write_cohort(tmp_path / "batch.csv", patients), tmp_path / "out"
+    with pytest.raises(UserError, match=r"1 of 4 jobs .*\n  P2: P2 \(line 3\): .*broken"):
+        run_batch(model, cohort, out, device="cpu")
+    done = {path: path.stat().st_mtime_ns for path in out.rglob("contour.nii.gz")}
+    assert len(done) == 3
+    with alone(out), pytest.raises(UserError, match="Another process is writing into out"):
+        run_batch(model, cohort, out, device="cpu")
+    (out / "2-p1" / "result.json").unlink()  # as if it had been killed before
+    with pytest.raises(UserError, match=r"1 of 2 jobs "):
+        run_batch(model, cohort, out, device="cpu")
+    again = {path for path in done if path.stat().st_mtime_ns != done[path]}
+    assert again == {out / "2-p1" / "contour.nii.gz"}
+    os.utime(broken, ns=(1, 1))
+    broken.write_bytes((folder / "ct2.nii.gz").read_bytes())
+    with pytest.raises(UserError, match=r"another batch: patients or files of batch\.csv are"):
+        run_batch(model, cohort, out, device="cpu")
+
+
+def test_what_is_wrong_is_named_before_anything_runs(trained, tmp_path):
+    model, cohort, folder = trained
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"nowhere"):
+        run_batch(tmp_path / "nowhere", cohort, out)
+    patients = table(cohort)
+    patients[0]["mask"] = "nothing.nii.gz"
+    gone = write_cohort(folder / "gone.csv", patients)
+    with pytest.raises(UserError, match=r"P1 \(line 2\): mask .*nothing\.nii\.gz does not exist"):
+        run_batch(model, gone, out)
+    with pytest.raises(UserError, match=r"P1 \(line 2\) has no scribbles, which this model reads"):
+        run_batch("limb-sarcoma", cohort, out)
+    assert not out.exists()
+
+
+def test_a_stopped_batch_says_so(trained, tmp_path):
+    model, cohort, _ = trained
+    hooks = Hooks(stop=lambda: (tmp_path / "out" / "3-p2" / "result.json").exists())
+    assert run_batch(model, cohort, tmp_path / "out", device="cpu", hooks=hooks) is None
+    assert not rows.is_complete(tmp_path / "out" / "4-p3")
+
+
+@pytest.mark.slow
+def test_the_command_contours_two_at_once_as_one_after_another(
+    trained, tmp_path, monkeypatch, capsys
+):
+    model, cohort, _ = trained
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_batch(model, cohort, one, "cpu", workers=Workers(at_once=1))
+    line = ["cmfnet", "batch", str(model), str(cohort), "--out", str(two), "--at-once", "2"]
+    monkeypatch.setattr(sys, "argv", [*line, "--device", "cpu", "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["patients"] == 4
+    assert (one / "results.csv").read_bytes() == (two / "results.csv").read_bytes()
+    with open(two / "notes.csv", newline="", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == []

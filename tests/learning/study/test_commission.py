@@ -1,0 +1,228 @@
+"""A model on contoured patients of one's own: who is taken, what is done once, what is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cmfnet_napari.core.contours.metrics import evaluate
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.card_sections import Performance, Sections, read_full_card
+from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.study import save_labels
+from cmfnet_napari.core.report.commission_facts import (
+    Commissioning,
+    PatientFacts,
+    Score,
+    advice,
+    against_card,
+)
+from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.study.commission import Plan, commission, worst_slice
+from cmfnet_napari.learning.study.contoured import find_patients, read_patient
+from tests.dicom_files import rewrite, write_patient
+
+PATIENTS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three patients: of the last one the structure set is missing."""
+    root = tmp_path_factory.mktemp("patients")
+    for number in range(PATIENTS):
+        write_patient(root / f"Smith^{number}")
+        for path in sorted(p for p in (root / f"Smith^{number}").rglob("*") if p.is_file()):
+
+            def other(data, number=number):
+                data.PatientID = f"P{number}"
+                data.PatientName = "Smith^John"
+                for name in ("SeriesInstanceUID", "StudyInstanceUID", "SOPInstanceUID"):
+                    setattr(data, name, f"{getattr(data, name)}.{number + 1}")
+                data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+                if "PixelData" in data:
+                    pixels = data.pixel_array
+                    data.PixelData = (pixels + number).astype(pixels.dtype).tobytes()
+
+            rewrite(path, other)
+    for path in (root / f"Smith^{PATIENTS - 1}").glob("rs-*.dcm"):
+        path.unlink()
+    return root
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Fits that grow the strokes, noted; the test says which one is killed, and whether it asks."""
+    noted = SimpleNamespace(calls=[], killed_at=None)
+
+    def fit(study, strokes, run, config, *, base, hooks, **_):
+        if hooks.request():
+            return None
+        noted.calls.append((study.voxel_hash[:16], base, config.steps))
+        if len(noted.calls) == noted.killed_at:
+            (run / "config.json").write_text("{}")
+            raise KeyboardInterrupt
+        labels = ndimage.binary_dilation(strokes == 2, iterations=3).astype(np.uint8)
+        save_labels(labels, study, run / "prediction.nii.gz")
+        return Finished(
+            model="model.safetensors", labels="prediction.nii.gz", probabilities="p.nii.gz",
+            volumes_ml={},
+        )  # fmt: skip
+
+    monkeypatch.setattr("cmfnet_napari.learning.study.commission.fit", fit)
+    return noted
+
+
+def plan(folder, out, **changes):
+    known = {"users": ("careful", "hasty"), "structure": "gtv ct", "changes": {"steps": 7}}
+    return Plan(folder, out, **(known | changes))
+
+
+def test_who_is_taken(folder, tmp_path):
+    found = find_patients(folder)
+    assert len(found) == PATIENTS
+    one = read_patient(found[0], "gtv CT")
+    assert (one.name, one.study.kinds) == ("GTV CT", ("CT", "MR"))
+    ball = 4 / 3 * np.pi * 11.0**3 / 1000
+    assert one.truth.sum() * one.study.grid.voxel_ml == pytest.approx(ball, rel=0.1)
+    assert one.study.weightings == ("", "T1")
+    with pytest.raises(UserError, match=r"Several structures may be meant: GTV CT, GTV MR\. Say"):
+        read_patient(found[0])
+    with pytest.raises(UserError, match=r"no structure called CTV\. There are: GTV CT, GTV MR"):
+        read_patient(found[0], "CTV")
+    with pytest.raises(UserError, match=r"no structure whose name begins with GTV\. .*none"):
+        read_patient(found[2])
+    with pytest.raises(UserError, match="holds no DICOM image"):
+        find_patients(tmp_path)
+
+
+def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
+    out = tmp_path / "out"
+    fits.killed_at = 6
+    with pytest.raises(KeyboardInterrupt):
+        commission(plan(folder, out))
+    assert len(fits.calls) == 6  # four contours of the first patient, one and a half of the next
+    fits.killed_at = None
+    result = commission(plan(folder, out))
+    assert len(fits.calls) == 6 + 3
+    assert {steps for _, base, steps in fits.calls if base} == {0}  # the model reads strokes
+    assert {steps for _, base, steps in fits.calls if not base} == {7}
+    assert result["patients"] == 2
+    assert [re.sub(r"\. .*", "", said) for said in result["left_out"]] == ["Patient 3 was left out"]
+    assert commission(plan(folder, out))["patients"] == 2  # nothing is left to do
+    assert len(fits.calls) == 9
+    with open(out / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2
+    assert {row["method"] for row in rows} == {"limb-sarcoma", "quick"}
+    said = "".join(path.read_text("latin-1") for path in out.rglob("*.*") if path.is_file()
+                   and path.name != "patients.csv")  # fmt: skip
+    assert "smith" not in said.lower()
+    assert str(tmp_path) not in said
+    assert "Smith^1" in (out / "patients.csv").read_text()  # stays in the department
+    assert not list(out.rglob("*.run"))
+    with pytest.raises(UserError, match="another commissioning: users differ"):
+        commission(plan(folder, out, users=("hasty",)))
+
+
+def test_a_contour_by_hand_that_changed_is_judged_anew_and_a_damaged_score_is_said(
+    folder, tmp_path, fits
+):
+    wanted = plan(folder, tmp_path / "out", users=("careful",), presets=())
+    commission(wanted)
+    assert len(fits.calls) == 2
+    file = next((tmp_path / "out").glob("*/careful-limb-sarcoma.json"))
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {"truth": "another"}))
+    commission(wanted)
+    assert len(fits.calls) == 3
+    file.write_text(json.dumps({"truth": told["truth"], "scores": {}}))
+    with pytest.raises(UserError, match=r"careful-limb-sarcoma\.json .* is damaged. Delete it"):
+        commission(wanted)
+
+
+def test_wrong_use_and_a_wish_to_stop(folder, tmp_path, fits):
+    with pytest.raises(UserError, match="no user 'lazy'; choose from careful"):
+        commission(plan(folder, tmp_path / "a", users=("lazy",)))
+    with pytest.raises(UserError, match="no preset 'slow'"):
+        commission(plan(folder, tmp_path / "a", presets=("slow",)))
+    with pytest.raises(UserError, match=r"No patient could be taken\. Patient 1 was left out"):
+        commission(plan(folder, tmp_path / "a", structure="CTV"))
+    assert commission(plan(folder, tmp_path / "b"), Hooks(stop=lambda: True)) is None
+    assert fits.calls == []
+
+
+def test_the_slice_with_most_wrong():
+    truth, found = np.zeros((2, 9, 6, 6), bool)
+    truth[2:7, 2:5, 2:5] = True
+    found[2:7, 2:5, 2:5] = True
+    found[6, 2:4] = False
+    assert worst_slice(found, truth) == (6, 1.0)
+    found[8] = True  # beyond the end
+    assert worst_slice(found, truth) == (8, 1.5)
+
+
+def scored(dsc, place=0.5, users="careful", method="limb-sarcoma", patient=1):
+    """A contour of a box that agrees so far with another one."""
+    grid = Grid((3, 12, 102), (1.0, 1.0, 1.0))
+    ours, theirs = np.zeros((2, *grid.shape), np.uint8)
+    theirs[1, 1:11, 1:101] = 1
+    ours[1, 1:11, 1 : 1 + round(100 * dsc / (2 - dsc))] = 1
+    scores = evaluate(ours, theirs, grid).mean
+    assert scores.dsc == pytest.approx(dsc, abs=0.01)
+    return Score(patient, users, method, scores, 1.0, 1, place)
+
+
+def commissioning(scores, patients, **sections):
+    card = read_full_card("limb-sarcoma")
+    row = {"group": "all", "mean": 0.86, "low": 0.85, "high": 0.87, "patients": 24}
+    rows = (Performance(users="careful", **row),)
+    known = Sections(performance=rows) if not sections else Sections(**sections)
+    card = card.model_copy(update={"sections": known})
+    people = tuple(PatientFacts(n, "hash", "CT and MR") for n in range(1, patients + 1))
+    return Commissioning(card, "GTV", people, tuple(scores))
+
+
+def test_what_is_said_against_the_card():
+    worse = [scored(dsc, patient=n) for n, dsc in enumerate((0.6, 0.62, 0.58, 0.61, 0.6))]
+    (said,) = against_card(commissioning(worse, 5))
+    assert said.startswith("DSC, careful strokes: 0.603 (0.591 to 0.613) here, 0.86")
+    assert said.endswith("WORSE than the card says. Find out why before the model is used.")
+    (said,) = against_card(commissioning([scored(0.86, patient=n) for n in range(5)], 5))
+    assert said.endswith("they agree as far as so few patients can tell.")
+    (said,) = against_card(commissioning(worse[:2], 2))
+    assert said.endswith("too few patients to say more.")
+    (said,) = against_card(commissioning(worse, 5, intended_use="x"))
+    assert "has no figures of these users" in said
+
+
+def test_what_to_tell_the_users():
+    careful = [scored(0.8, 1.0, patient=n) for n in range(10)]
+    hasty = [scored(0.6, 0.0, "hasty", patient=n) for n in range(10)]
+    quick = [scored(0.7, 0.5, "careful", "quick", patient=n) for n in range(10)]
+    said = list(advice(commissioning([*careful, *hasty, *quick], 10)))
+    assert said[0].startswith("How one draws counts: mean DSC 0.80 with careful strokes, 0.60")
+    assert said[1].startswith("The worst slice lies at an end of the structure in 20 of 20")
+    assert said[2].startswith("Contours are smaller than those by hand: -4")
+    assert said[3].startswith("Expect to draw ")
+    assert said[4].startswith("limb-sarcoma less quick: mean DSC +0.1")
+    few = list(advice(commissioning(careful[:3], 3)))
+    assert few[0].startswith("3 of 10 patients were contoured: too few for a decision.")
+
+
+@pytest.mark.slow
+def test_the_real_patient_is_commissioned(test_data, tmp_path):
+    folder = test_data / "sts" / "dicom_STS_025"
+    result = commission(Plan(folder, tmp_path / "out", presets=(), users=("careful",)))
+    assert (result["patients"], result["left_out"]) == (1, [])
+    with open(result["results"], newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["dsc"]) > 0.8
+    assert float(row["reference_ml"]) == pytest.approx(30.1, abs=0.2)
+    assert (tmp_path / "out" / "commissioning.pdf").read_bytes().startswith(b"%PDF")
