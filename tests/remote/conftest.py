@@ -93,8 +93,9 @@ class Sshd:
         return self.folder / "there"
 
     def of_lines(self) -> list[psutil.Process]:
-        """Processes of connections, ours on this side left out."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        """Processes of connections: sshd's children, and our end. Workers outlive them."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [one for one in children if one.name() == "sshd" or "remote-serve" in one.cmdline()]
 
 
 @pytest.fixture(scope="session")

@@ -39,16 +39,19 @@ def workers(root):
     return found
 
 
-def cut(ssh, ear, how):
-    """Whether there was something to cut. A worker that has done nothing since is left alone."""
-    line = ear.relay._line
-    moving = bool(ear.said) and ear.said[-1].event in ("step", "preview", "saved")
+def cut(ssh, ear, how, chance):
+    """Whether there was something to cut.
+
+    A worker that was killed and has come no further since is left alone: it would be taken for one
+    that needs too much memory, and go on with less, to another contour.
+    """
+    line, job = ear.relay._line, ear.relay._job
     try:
         if how == "ssh" and line is not None:
             kill(psutil.Process(line.process_id))
         elif how == "sshd" and (lines := ssh.of_lines()):
-            kill(random.choice(lines))
-        elif how == "worker" and moving and (found := workers(ssh.there)):
+            kill(chance.choice(lines))
+        elif how == "worker" and job and not job.deaths and (found := workers(ssh.there)):
             kill(found[0])
         else:
             return False
@@ -74,7 +77,7 @@ def test_nothing_is_lost_and_the_contour_is_the_same(ssh, case, ball, listen, at
             drawn += 1
             how = chance.choice(list(cuts))
             if sum(cuts.values()) < CUTS:
-                cuts[how] += cut(ssh, ear, how)
+                cuts[how] += cut(ssh, ear, how, chance)
         finished = ear.until("finished")
         for part, data in files.items():
             path = case.folder / getattr(finished, part)
