@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import queue
+import sqlite3
 import subprocess
 import threading
 import time
@@ -125,8 +126,8 @@ class Agent:
                 self._take(*found)
             except UserError as error:
                 self._sender.send(frames.Refused(text=str(error)[:4000]))
-            except OSError as error:
-                what = error.strerror or type(error).__name__
+            except (OSError, sqlite3.Error) as error:
+                what = getattr(error, "strerror", None) or str(error)[:80]
                 text = f"It cannot be done there ({what}). See whether the disk there is full."
                 self._sender.send(frames.Refused(text=text))
         self._look()
@@ -335,6 +336,7 @@ class Agent:
             return
         if start is None:
             case.path(BUSY_FILE).unlink(missing_ok=True)
+        case.path(KEEPER_FILE).unlink(missing_ok=True)  # of one that was killed
         at = case.path(COMMANDS_FILE).stat().st_size if start is None else start
         command = keeper_command(self._store.root, case.folder.name, at)
         with open(case.path(LOG_FILE), "ab") as log:

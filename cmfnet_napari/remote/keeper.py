@@ -39,6 +39,7 @@ from cmfnet_napari.remote.tickets import Ticket, Turn
 
 LOCK_FILE, KEEPER_FILE = "keeper.lock", "keeper.json"
 _LOOK_S = 0.02
+_PATIENCE_S = 2.0
 _QUEUE_S = 1.0  # between looks at the queue
 _LAST_S = 20.0  # for the worker to save its state
 _LONGEST_LOG = 1 << 20
@@ -62,7 +63,7 @@ def keep(root: Path, name: str, start: int) -> int:
     case = FarStore(root).case(name)
     lock = FileLock(case.path(LOCK_FILE), timeout=0, mode=0o600)
     try:
-        lock.acquire()
+        lock.acquire(timeout=_PATIENCE_S)  # who only looks whether it is held lets go at once
     except Timeout:
         return 0  # another one is at work
     try:

@@ -145,9 +145,9 @@ class Relay:
                     self._say_away(str(error))
                     self._wait(_AGAIN_S[min(tries, len(_AGAIN_S) - 1)])
                     tries += 1
-                except UserError as error:
+                except (UserError, OSError) as error:
                     self._hang_up()
-                    if not self._stay_refused(error, tries):
+                    if not self._stay_refused(self._words(error), tries):
                         return 1
                     tries += 1
             return 0
@@ -231,20 +231,28 @@ class Relay:
         print(f"the line was lost: {why}", file=sys.stderr)
         self._state("away", text)
 
-    def _stay_refused(self, error: UserError, tries: int) -> bool:
+    def _words(self, error: UserError | OSError) -> str:
+        if isinstance(error, UserError):
+            return str(error)
+        return (
+            f"What came from {self._host.name} could not be written here ({error.strerror}). Free "
+            "some disk space, then try again: nothing is lost there."
+        )
+
+    def _stay_refused(self, why: str, tries: int) -> bool:
         """Whether to try again after a refusal: a lost line is tried for ever, a refusal is told.
 
         A window learns of it when it asks for something; then it is tried once more.
         """
-        if self._was_here and _is_passing(str(error)):
-            self._say_away(str(error))
+        if self._was_here and _is_passing(why):
+            self._say_away(why)
             self._wait(_AGAIN_S[min(tries, len(_AGAIN_S) - 1)])
             return True
         if self._job is not None or self._inbox:
-            self._job = None
+            self._job, self._unsaid = None, []
             self._inbox.clear()
-            self._emit(events.Failed(reason=str(error)))
-        self._state("refused", str(error))
+            self._emit(events.Failed(reason=why))
+        self._state("refused", why)
         while not self._inbox:
             if self._quitting.wait(0.1):
                 return False
@@ -391,6 +399,8 @@ class Relay:
                     print(message.log, file=sys.stderr)
                 if self._job is not None:
                     self._recover(self._job, message.code)
+            case frames.Refused():
+                raise UserError(f"{self._host.name}: {message.text}")
             case _:
                 pass
         return True

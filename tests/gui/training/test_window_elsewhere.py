@@ -94,5 +94,7 @@ def test_a_computer_is_added_and_trains_and_the_line_is_lost(
     far.fold(scribbles)
     far.close()
     np.testing.assert_array_equal(scribbles, session.scribbles.data)
+    worker = opened.workbench.refinement.process_id or os.getpid()
     training.where.choose("")
     assert not panel.where.test_button.isVisible()
+    qtbot.waitUntil(lambda: worker == os.getpid() or not psutil.pid_exists(worker))
