@@ -14,6 +14,7 @@ import SimpleITK as sitk
 import cmfnet_napari.learning  # noqa: F401  sets how torch's threads wait, before torch is imported
 from cmfnet_napari.core.images.grid import Grid
 
+pytest_plugins = ["napari.utils._testsupport"]  # its fixture `make_napari_viewer`
 DATA_VARIABLE = "CMFNET_TEST_DATA"
 ROOT = Path(__file__).parents[1]
 

@@ -46,7 +46,9 @@ class StepMarks(QObject):
 
     def _mark(self) -> None:
         for index, (name, missing) in enumerate(zip(STEPS, self._missing(), strict=True)):
-            self._tabs.setTabText(index, f"{index + 1 if missing else '✓'} {name}")
+            text = f"{index + 1 if missing else '✓'} {name}"
+            if self._tabs.tabText(index) != text:  # Qt would arrange all tabs anew
+                self._tabs.setTabText(index, text)
             self._tabs.setTabToolTip(index, missing or "Done")
 
     def _missing(self) -> tuple[str, str, str, str, str]:

@@ -211,8 +211,11 @@ def _bar(color: str) -> QProgressBar:
 
 def _fill_bar(bar: QProgressBar, entry: ScribbleClass, percent: float) -> None:
     paper = PAPER_COVERAGE["background" if entry.code == BACKGROUND else "tumour"]
-    bar.setValue(min(100, round(100 * percent / paper)))
-    bar.setFormat(f"{percent:.3f}")
+    value, words = min(100, round(100 * percent / paper)), f"{percent:.3f}"
+    if (bar.value(), bar.format()) == (value, words):
+        return  # Qt would draw it anew, at once: a third of what a stroke costs
+    bar.setValue(value)
+    bar.setFormat(words)
     bar.setToolTip(
         f"Strokes of {plain(entry.name)} cover {percent:.3f} % of the image; in the paper "
         f"{paper:g} % on average."
