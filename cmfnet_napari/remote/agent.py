@@ -82,6 +82,7 @@ class Agent:
         self._rest = b""
         self._preview: Codes | None = None
         self._was_kept, self._code = False, 0
+        self._ended = threading.Event()
 
     def serve(self) -> int:
         """Answer until nobody is there any more; return the exit status."""
@@ -97,6 +98,7 @@ class Agent:
                 self._sender.send(frames.Refused(text=f"It was told {error}, and ends."))
             return 1
         finally:
+            self._ended.set()
             self._let_go()
 
     def _listen(self) -> None:
@@ -110,9 +112,9 @@ class Agent:
 
     def _watch(self) -> None:
         """End when nothing was heard for long, even where a write hangs in a line that is dead."""
-        while time.monotonic() - self._heard < _SILENCE_S:
-            time.sleep(1)
-        os._exit(3)
+        while not self._ended.wait(1):
+            if time.monotonic() - self._heard > _SILENCE_S:
+                os._exit(3)
 
     def _go_on(self) -> None:
         try:
@@ -296,17 +298,17 @@ class Agent:
             raise BadFrameError("an entry of another size than it says")
         first, second, _ = message.sizes
         parts = payload[:first], payload[first : first + second], payload[first + second :]
-        kind = message.kind
-        row = (0.0, "", message.source, message.target, kind, "", *parts, message.classes)
+        source, target, kind = message.source, message.target, message.kind
         journal = self._open_journal(case)
         try:
-            entry = entry_of(*row)  # type: ignore[arg-type]
+            entry = entry_of(0.0, "", source, target, kind, "", *parts, message.classes)
             shape = self._card.source_grid.shape if self._card is not None else ()
             journal.check_inside(entry, int(np.prod(shape)))
         except (ValueError, TypeError, zlib.error) as error:
             raise BadFrameError("an entry of the journal that is none") from error
         if message.number > journal.last_id():
-            journal.restore([(message.number, *row)])
+            row = (message.number, 0.0, "", source, target, kind, "", *parts, message.classes)
+            journal.restore([row])
 
     def _note_runs(self, case: FarCase, message: frames.Runs) -> None:
         for name, numbers in message.runs.items():

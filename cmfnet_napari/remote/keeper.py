@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 from filelock import FileLock, Timeout
@@ -227,7 +226,7 @@ class Keeper:
             return True
 
     def _read(self) -> None:
-        stream: BinaryIO | None = self._worker.stdout  # type: ignore[assignment]
+        stream = self._worker.stdout
         assert stream is not None
         for line in iter(lambda: stream.readline(events.LONGEST_LINE), b""):
             event = events.decode_event(line)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
-from typing import BinaryIO, TypeVar, cast
+from typing import IO, TypeVar
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
@@ -110,7 +110,7 @@ class Line:
             )
         except OSError as error:
             raise UserError(f"ssh cannot be started ({error.strerror}).") from error
-        self._sender = Sender(cast(BinaryIO, self._process.stdin))
+        self._sender = Sender(_pipe(self._process.stdin))
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._listen_to_errors, daemon=True).start()
         try:
@@ -210,7 +210,7 @@ class Line:
         with suppress(LineLostError):
             self._sender.send(frames.Bye())
         with suppress(OSError):
-            cast(BinaryIO, self._process.stdin).close()
+            _pipe(self._process.stdin).close()
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:
@@ -275,7 +275,7 @@ class Line:
         return welcome
 
     def _listen(self) -> None:
-        stream = cast(BinaryIO, self._process.stdout)
+        stream = _pipe(self._process.stdout)
         try:
             self._skip_noise(stream)
             while True:
@@ -285,7 +285,7 @@ class Line:
         except (LineLostError, BadFrameError, OSError, ValueError) as error:
             self._inbox.put(error)
 
-    def _skip_noise(self, stream: BinaryIO) -> None:
+    def _skip_noise(self, stream: IO[bytes]) -> None:
         """Pass over what login scripts say before our end does."""
         noise = 0
         while noise < _MOST_NOISE:
@@ -301,7 +301,7 @@ class Line:
         raise BadFrameError("words that are no message")
 
     def _listen_to_errors(self) -> None:
-        stream = cast(BinaryIO, self._process.stderr)
+        stream = _pipe(self._process.stderr)
         while line := stream.readline(4096):
             if text := printable(line.decode("utf-8", "replace").strip()):
                 self._words.append(text[:300])
@@ -329,6 +329,13 @@ class Line:
             "in a terminal, then 'cmfnet doctor --on "
             f"{self.host.name}'."
         )
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    """A pipe of a process that was started with it."""
+    if stream is None:
+        raise ValueError("a process without its pipes")
+    return stream
 
 
 def _first(line: bytes) -> Message:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from typing import Annotated, BinaryIO, Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.strokes.entries import Source
 
 PROTOCOL = 1
 LONGEST_HEADER = 1 << 21  # bytes
@@ -99,7 +100,7 @@ class Entry(Message):
 
     op: Literal["entry"] = "entry"
     number: Number
-    source: Text
+    source: Source
     target: Number | None = None
     kind: Text
     classes: Annotated[str, Field(max_length=100_000)] = ""
@@ -354,7 +355,7 @@ _LARGE = ("entry", "said")  # may be as large as a stroke or an image; others as
 class Sender:
     """Writes messages; from any thread."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._lock = stream, threading.Lock()
 
     def send(self, message: Message, payload: bytes = b"") -> None:
@@ -375,7 +376,7 @@ class Sender:
 
 
 def receive(
-    stream: BinaryIO, kinds: TypeAdapter[ToThere] | TypeAdapter[FromThere]
+    stream: IO[bytes], kinds: TypeAdapter[ToThere] | TypeAdapter[FromThere]
 ) -> tuple[Message, bytes]:
     """The next message and its bytes.
 
