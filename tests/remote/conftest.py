@@ -160,7 +160,9 @@ def end_keepers(root: Path) -> None:
 
 @pytest.fixture
 def ssh(sshd: Sshd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sshd:
-    """The server, with ssh told of it as a user's own configuration would."""
+    """The server without a case, and ssh told of it as a user's own configuration would."""
+    end_keepers(sshd.there)
+    shutil.rmtree(sshd.there, ignore_errors=True)
     monkeypatch.setenv("CMFNET_SSH", f"ssh -F {sshd.folder / 'config'}")
     monkeypatch.setenv("CMFNET_HOSTS", str(tmp_path / "hosts.json"))
     return sshd

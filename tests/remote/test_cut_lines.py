@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import psutil
+import pytest
 
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.remote.journal_digest import digest_of
@@ -60,6 +61,7 @@ def cut(ssh, ear, how, chance):
     return True
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_and_the_contour_is_the_same(ssh, case, ball, listen, at_home):
     chance = random.Random(int(os.environ.get("CMFNET_SEED", "0")))
     _, files = at_home(steps=STEPS, width=2)

@@ -36,6 +36,7 @@ def run(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
     for name, image in (("ct", ball.study.first), ("mr", ball.study.second)):
         sitk.WriteImage(image.image(), str(tmp_path / f"{name}.nii.gz"))
@@ -67,6 +68,7 @@ def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
     assert left == []
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_broken_off_goes_on(ssh, ball, tmp_path):
     out = tmp_path / "run"
     config = ball.config.model_copy(update={"steps": 100_000, "width": 2})

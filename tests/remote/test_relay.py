@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import kept_previews
 from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.strokes.entries import Stroke
+from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.journal_digest import digest_of
 from tests.learning.conftest import fit_command
 
-from .conftest import PARTS
+from .conftest import HOST, PARTS
 
 
+@pytest.mark.slow
 def test_a_fit_there_is_the_fit_here(ssh, case, ball, listen, at_home):
     ear = listen(case.folder)
     ear.until("line", "here")
@@ -42,3 +45,8 @@ def test_a_fit_there_is_the_fit_here(ssh, case, ball, listen, at_home):
     assert kept_previews(run)
     (there,) = (ssh.there / "cases").glob("*/case/strokes.sqlite")
     assert digest_of(there) == digest_of(case.folder / "strokes.sqlite")
+    again = listen(case.folder, Host(name=HOST, forget=True))  # as another window, days later
+    again.until("line", "here")
+    assert [event.state for event in again.said] == ["connecting", "here"]  # nothing is sent twice
+    again.quit()
+    assert [path for path in ssh.there.rglob("*") if path.is_file()] == []
