@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -33,27 +34,36 @@ class SettingsForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._preset: Config | None = None
-        self.fields: dict[str, ValueWidget] = {}
-        rows = QFormLayout()
-        rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        for name, info in Config.model_fields.items():
-            if name not in _HIDDEN and get_origin(info.annotation) is not tuple:
-                widget = self.fields[name] = _make_widget(info)
-                widget.changed.connect(lambda _value: self.changed.emit())
-                rows.addRow(_title(name, info), widget.native)
+        self._rows = QFormLayout()
+        self._rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         reset = button("Back to the preset", self.reset, "Forget all changes")
         inside = QWidget()
-        inside.setLayout(column(reset, rows))
+        inside.setLayout(column(reset, self._rows))
         self.folded = QCollapsible("All settings")
         self.folded.setToolTip("Every number of the training, as the preset has it")
         self.folded.addWidget(inside)
+        self.folded.toggleButton().pressed.connect(lambda: self.fields)
         layout = column(self.folded)
         layout.setContentsMargins(0, 0, 0, 0)
         self.setLayout(layout)
 
+    @cached_property
+    def fields(self) -> dict[str, ValueWidget]:
+        """A widget a setting, made when they are first asked for: a third of the panel's time."""
+        fields = {}
+        for name, info in Config.model_fields.items():
+            if name not in _HIDDEN and get_origin(info.annotation) is not tuple:
+                widget = fields[name] = _make_widget(info)
+                self._rows.addRow(_title(name, info), widget.native)
+                self._fill(name, widget)
+                widget.changed.connect(lambda _value: self.changed.emit())
+        return fields
+
     @property
     def changes(self) -> dict[str, Any]:
         """Fields that differ from the preset, with their values."""
+        if not self._made:
+            return {}
         values = {name: _read(name, widget) for name, widget in self.fields.items()}
         return {n: value for n, value in values.items() if value != getattr(self._preset, n)}
 
@@ -67,13 +77,22 @@ class SettingsForm(QWidget):
 
     def reset(self) -> None:
         """Forget all changes."""
-        with QSignalBlocker(self):
-            for name, widget in self.fields.items():
-                value = getattr(self._preset, name) or 0
-                if isinstance(widget.native, QDoubleSpinBox):
-                    widget.native.setDecimals(_decimals(value))
-                widget.value = value
+        if self._made:
+            with QSignalBlocker(self):
+                for name, widget in self.fields.items():
+                    self._fill(name, widget)
         self.changed.emit()
+
+    @property
+    def _made(self) -> bool:
+        return "fields" in vars(self)
+
+    def _fill(self, name: str, widget: ValueWidget) -> None:
+        """Show the preset's value."""
+        value = getattr(self._preset, name) or 0
+        if isinstance(widget.native, QDoubleSpinBox):
+            widget.native.setDecimals(_decimals(value))
+        widget.value = value
 
 
 def _make_widget(info: FieldInfo) -> ValueWidget:

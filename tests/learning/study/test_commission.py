@@ -15,6 +15,7 @@ from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.card_sections import Performance, Sections, read_full_card
 from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.fit.model_card import model_path
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import save_labels
 from cmfnet_napari.core.report.commission_facts import (
@@ -152,6 +153,10 @@ def test_wrong_use_and_a_wish_to_stop(folder, tmp_path, fits):
         commission(plan(folder, tmp_path / "a", users=("lazy",)))
     with pytest.raises(UserError, match="no preset 'slow'"):
         commission(plan(folder, tmp_path / "a", presets=("slow",)))
+    named = tmp_path / "quick.safetensors"
+    named.write_bytes(model_path("limb-sarcoma").read_bytes())
+    with pytest.raises(UserError, match="The model is called quick, like a preset"):
+        commission(plan(folder, tmp_path / "a", model=str(named)))
     with pytest.raises(UserError, match=r"No patient could be taken\. Patient 1 was left out"):
         commission(plan(folder, tmp_path / "a", structure="CTV"))
     assert commission(plan(folder, tmp_path / "b"), Hooks(stop=lambda: True)) is None
