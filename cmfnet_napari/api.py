@@ -511,7 +511,8 @@ def export_rtstruct(
     names : sequence of str
         Name of the structure, one a class that occurs; by default GTV, or GTV1, GTV2, …
     types : sequence of str
-        GTV, CTV, PTV, ORGAN, AVOIDANCE or EXTERNAL: one a class, or one for all; by default GTV.
+        GTV, CTV, PTV, ORGAN, AVOIDANCE or EXTERNAL: one a class, or one for all; by default what
+        TG-263 has for the name, such as ORGAN for ``Bladder``, else GTV.
     model : str
         Name of the model that made it, written into the file.
     add_to : path, optional
