@@ -91,7 +91,9 @@ class CmFNetDock(QWidget):
             self.tabs.addTab(scrollable(panel), "")
         self.tabs.setCornerWidget(button("?", self._show_keys, "What every key does"))
         QShortcut(QKeySequence("?"), self, activated=self._show_keys)
-        self.steps = StepMarks(self.tabs, session, bench.result, bench.review)
+        self.steps = StepMarks(
+            self.tabs, session, bench.result, bench.review, self.export_panel.dicom_export
+        )
         self.room = Room()
         self.view_panel = ViewPanel(
             session,
