@@ -61,17 +61,17 @@ class _Detail(BaseModel):
 
     log: str = ""
     case: str = ""
-    before: _Before = _Before()
+    before: _Before | None = None
     plane: str = ""
     index: _Count = 0
-    voxel: Annotated[list[_Count], Field(min_length=3, max_length=3)] = [0, 0, 0]
+    voxel: Annotated[list[_Count], Field(min_length=3, max_length=3)] | None = None
     ml: float = 0.0
     unseen: _Count = 0
     open: _Count = 0
     reading: str = ""
     first: _Count = 0
     slices: _Count = 0
-    difference: dict[str, _Difference] = {}
+    difference: dict[str, _Difference] = Field(default_factory=dict)
     since: _Count = 0
     fault: str = ""
 

@@ -124,7 +124,7 @@ def known_ends(case: str) -> list[End]:
     for file in [] if folder is None else sorted(folder.glob("*.json")):
         with suppress(UserError, KeyError, TypeError, ValueError):
             values = read_json(file)
-            found.append(End(int(values["entries"]), str(values["hash"]), file.stem))
+            found.append(End(max(0, int(values["entries"])), str(values["hash"]), file.stem))
     return found
 
 
