@@ -161,11 +161,13 @@ class Agent:
         match message:
             case frames.Blob():
                 data = frames.unpack(payload, message.packed, frames.PART)
+                case.note(message.sha)
                 if message.offset == 0:
                     self._store.check_room(message.total)
                 have = self._store.take(message.sha, message.offset, message.total, data)
                 self._sender.send(frames.Stored(sha=message.sha, have=have))
             case frames.Want():
+                case.note(message.sha)
                 there = self._store.have(message.sha)
                 whole = there is None
                 self._sender.send(frames.Stored(sha=message.sha, have=there or 0, whole=whole))
@@ -412,6 +414,8 @@ class Agent:
                     self._let_go()
                 case.delete()
                 count += 1
+        if message.case is None:
+            self._store.drop_all()
         self._store.sweep()
         self._done(count=count)
 

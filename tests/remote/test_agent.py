@@ -167,6 +167,33 @@ def test_two_windows_cannot_have_one_case(tmp_path, case, caller):
     other.end()
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
+    """Files that were not sent to their end, and those of file systems without links, go too."""
+    if not links:
+        monkeypatch.setattr("os.link", lambda *_: os.stat("/no such file"))
+    blobs = tmp_path / "there" / "blobs"
+    other = "b" * 32
+
+    def left():
+        return sorted(path.name for path in blobs.iterdir())
+
+    caller.send_all(case)
+    images = sorted(TravellingCase(case).images)
+    caller.attach(case, other)  # has the same images, and a model that is on its way
+    begun = frames.Blob(sha="c" * 64, offset=0, total=9, packed=False)
+    assert caller.ask(begun, frames.Stored, b"part").have == 4
+    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert caller.ask(frames.Delete(case=CASE), frames.Done).count == 1
+    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert caller.ask(frames.Delete(case=other), frames.Done).count == 1
+    assert left() == []
+    (blobs / images[0]).write_bytes(b"of a case that is gone")
+    caller.attach(case)
+    assert caller.ask(frames.Delete(), frames.Done).count == 1
+    assert left() == []
+
+
 @pytest.mark.parametrize(
     "line",
     [
