@@ -30,6 +30,7 @@ from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, private_folder, read_json, write_json
+from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.core.privacy import redact
@@ -49,7 +50,7 @@ from cmfnet_napari.remote.far_store import (
 from cmfnet_napari.remote.journal_digest import digest_of
 from cmfnet_napari.remote.keeper import KEEPER_FILE, keeper_command, keeper_runs
 from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError, Message, Sender
-from cmfnet_napari.remote.run_files import base_path, files_of, travels
+from cmfnet_napari.remote.run_files import base_path, files_of, is_model, is_run, travels
 
 LINE_FILE = "line.json"
 _LOOK_S, _CHECK_S, _TOUCH_S = 0.02, 0.5, 2.0
@@ -324,6 +325,7 @@ class Agent:
         """Tell the worker, once; start it if it is not there."""
         if message.number <= (_last_said(case, self._client) or 0):
             return
+        _check_command(message.command)
         if message.command.get("command") not in ("stop", "quit"):
             case.path(BUSY_FILE).touch(0o600)
         end = case.path(COMMANDS_FILE).stat().st_size
@@ -497,6 +499,25 @@ _QUIT = {"command": "quit"}
 def _check_travels(name: str) -> None:
     if not travels(name):
         raise BadFrameError("a file that stays where it is")
+
+
+def _check_command(values: JsonObject) -> None:
+    """Refuse a command that is none, or names what lies outside of the case's runs and models."""
+    command = events.decode_command(json.dumps(values))
+    if command is None:
+        raise BadFrameError("a command that is none")
+    match command:
+        case events.Fit():
+            inside = not command.resume or is_run(command.resume)
+            inside = inside and (not command.base or is_model(command.base))
+        case events.Predict():
+            inside = is_model(command.model)
+        case events.Refine() | events.Choose():
+            inside = is_run(command.model)
+        case _:
+            inside = True
+    if not inside:
+        raise BadFrameError("a command about what is not of the case")
 
 
 def changed(before: Codes | None, after: Codes) -> tuple[list[int], bytes]:

@@ -24,7 +24,8 @@ LARGEST_FILE = 1 << 36
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-RunName = Annotated[str, Field(pattern=r"^[0-9]{4}-[A-Za-z0-9_-]{1,40}$")]
+RUN_NAME = r"[0-9]{4}-[A-Za-z0-9_-]{1,40}"
+RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
 FileName = Annotated[
     str, Field(pattern=r"^(previews/[0-9]{8}\.(npz|safetensors)|[a-z]+(\.[a-z]+){1,2})$")
 ]

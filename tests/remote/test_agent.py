@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import queue
 import threading
@@ -194,6 +195,25 @@ def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
     assert left() == []
 
 
+def say(command):
+    return b'{"op": "say", "number": 1, "command": {' + command + b"}}\n"
+
+
+@pytest.mark.parametrize(
+    "model", ["runs/0001-quick", "base/0123456789abcdef.safetensors"], ids=["run", "base"]
+)
+def test_a_command_about_what_is_of_the_case(tmp_path, case, caller, model):
+    caller.attach(case)
+    sent = frames.Say(number=1, command={"command": "predict", "model": model})
+    caller.say(sent)
+    assert isinstance(caller.ask(frames.Ping()), frames.Pong)
+    fit = {"command": "fit", "config": {}, "base": model, "resume": "runs/0002-quick"}
+    caller.say(frames.Say(number=2, command=fit))
+    assert isinstance(caller.ask(frames.Ping()), frames.Pong)
+    told = FarStore(tmp_path / "there").case(CASE).path("commands.jsonl").read_text()
+    assert [json.loads(line)["number"] for line in told.splitlines()] == [1, 2]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -208,12 +228,18 @@ def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
         b"[" * 100_000 + b"\n",
         b'{"op": "entry", "number": 9, "source": "hand", "kind": "stroke", "sizes": [0, 0, 0]}\n',
         b'{"op": "say", "number": 1}\n',
+        say(b'"command": "fit", "config": {}, "resume": "runs/../../x"'),
+        say(b'"command": "fit", "config": {}, "base": "/root/model.safetensors"'),
+        say(b'"command": "predict", "model": "base/../../../x.safetensors"'),
+        say(b'"command": "refine", "model": "/etc"'),
+        say(b'"command": "choose", "model": "base/0123456789abcdef.safetensors", "step": 1'),
+        say(b'"command": "exec"'),
     ],
 )
 def test_what_the_protocol_does_not_know_ends_it(tmp_path, case, caller, line):
     caller.attach(case)
     before = sorted(path for path in tmp_path.rglob("*") if "there" in path.parts)
-    caller.raw(line)
+    caller.raw(line + b'{"op": "ping"}\n')  # is not answered any more
     assert isinstance(caller.answer(), frames.Refused)
     assert caller.status.get(timeout=20) == 1
     caller.status.put(1)
