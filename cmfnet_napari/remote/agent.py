@@ -29,7 +29,7 @@ from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, private_folder, read_json, write_json
+from cmfnet_napari.core.files import JsonObject, append_line, private_folder, read_json, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.isolation import python_command
@@ -326,12 +326,18 @@ class Agent:
         if message.number <= (_last_said(case, self._client) or 0):
             return
         _check_command(message.command)
+        busy = case.path(BUSY_FILE)
+        was_busy = busy.exists()
         if message.command.get("command") not in ("stop", "quit"):
-            case.path(BUSY_FILE).touch(0o600)
+            busy.touch(0o600)
         end = case.path(COMMANDS_FILE).stat().st_size
         line = {"client": self._client, "number": message.number, "command": message.command}
-        with open(case.path(COMMANDS_FILE), "ab", buffering=0) as file:
-            file.write(json.dumps(line).encode() + b"\n")
+        try:
+            append_line(case.path(COMMANDS_FILE), json.dumps(line))
+        except UserError:  # nobody will be at what nobody was told
+            if not was_busy:
+                busy.unlink(missing_ok=True)
+            raise
         if message.command.get("command") != "quit":
             self._start(case, end)
 
@@ -363,8 +369,8 @@ class Agent:
         """End the worker, and whoever keeps it, its state saved."""
         if not keeper_runs(case):
             return
-        with open(case.path(COMMANDS_FILE), "ab", buffering=0) as file:
-            file.write(json.dumps({"client": "", "number": 0, "command": _QUIT}).encode() + b"\n")
+        line = {"client": "", "number": 0, "command": _QUIT}
+        append_line(case.path(COMMANDS_FILE), json.dumps(line))
         end = time.monotonic() + _DISMISS_S
         while keeper_runs(case):
             if time.monotonic() > end:
