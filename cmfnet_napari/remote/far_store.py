@@ -50,9 +50,9 @@ _ROOM = 1 << 28  # bytes that are left free besides
 
 
 def remote_folder() -> Path:
-    """Where it lies (variable ``CMFNET_REMOTE``)."""
+    """Where it lies: a folder of its own in that of the variable ``CMFNET_REMOTE``, if it is set."""
     chosen = os.environ.get(REMOTE_VARIABLE)
-    return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "remote"
+    return Path(chosen) / "cmfnet-remote" if chosen else user_data_path("cmfnet-napari", appauthor=False) / "remote"
 
 
 def free_bytes(folder: Path) -> int:

@@ -16,7 +16,7 @@ from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.agent import Agent
-from cmfnet_napari.remote.far_store import FarStore
+from cmfnet_napari.remote.far_store import FarStore, remote_folder
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
 from cmfnet_napari.remote.sending import SentJournal
 from cmfnet_napari.remote.travelling_case import TravellingCase
@@ -166,6 +166,17 @@ def test_two_windows_cannot_have_one_case(tmp_path, case, caller):
     assert other.ask(frames.Delete(), frames.Done).count == 1
     assert not list((tmp_path / "there").rglob("*.nrrd"))
     other.end()
+
+
+def test_a_folder_that_others_use_stays_theirs(tmp_path, monkeypatch):
+    shared = tmp_path / "scratch"
+    shared.mkdir(mode=0o755)
+    shared.chmod(0o755)
+    monkeypatch.setenv("CMFNET_REMOTE", str(shared))
+    there = FarStore(remote_folder()).root
+    assert shared in there.parents
+    assert shared.stat().st_mode & 0o777 == 0o755
+    assert there.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("links", [True, False])
