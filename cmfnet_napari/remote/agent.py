@@ -46,6 +46,9 @@ from cmfnet_napari.remote.far_store import (
     FarStore,
     check_card,
     free_bytes,
+    is_elsewhere,
+    process_noted,
+    this_process,
 )
 from cmfnet_napari.remote.journal_digest import digest_of
 from cmfnet_napari.remote.keeper import KEEPER_FILE, keeper_command, keeper_runs
@@ -266,13 +269,8 @@ class Agent:
                     "computer was switched off; then try again."
                 )
             self._serial = uuid.uuid4().hex
-            me = {
-                "client": self._client,
-                "serial": self._serial,
-                "process": os.getpid(),
-                "started": psutil.Process().create_time(),
-            }
-            write_json(path, me, private=True)
+            me = {"client": self._client, "serial": self._serial}
+            write_json(path, me | this_process(), private=True)
 
     def _ready(self, case: FarCase) -> None:
         if self._card is None:
@@ -370,7 +368,13 @@ class Agent:
         if not keeper_runs(case):
             return
         line = {"client": "", "number": 0, "command": _QUIT}
-        append_line(case.path(COMMANDS_FILE), json.dumps(line))
+        try:
+            append_line(case.path(COMMANDS_FILE), json.dumps(line))
+        except UserError:  # the disk is full, as it may be when somebody deletes to make room
+            keeper = _keeper(case)
+            with suppress(psutil.Error):
+                if keeper is not None:
+                    keeper.terminate()
         end = time.monotonic() + _DISMISS_S
         while keeper_runs(case):
             if time.monotonic() > end:
@@ -574,17 +578,23 @@ def _lives(holder: JsonObject, path: Path) -> bool:
     try:
         if time.time() - path.stat().st_mtime > _SILENCE_S:
             return False
-        started: float = psutil.Process(int(holder["process"])).create_time()
-        return abs(started - float(holder["started"])) < 1
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except OSError:
         return False
+    return is_elsewhere(holder) or process_noted(holder) is not None
+
+
+def _keeper(case: FarCase) -> psutil.Process | None:
+    """The process that keeps the worker, if it runs on this node."""
+    with suppress(UserError):
+        return process_noted(read_json(case.path(KEEPER_FILE)))
+    return None
 
 
 def _kill_keeper(case: FarCase) -> None:
     """End a keeper that does not, and its worker with it."""
-    with suppress(psutil.Error, UserError, KeyError, ValueError):
-        keeper = psutil.Process(int(read_json(case.path(KEEPER_FILE))["process"]))
-        for process in (*keeper.children(recursive=True), keeper):
+    keeper = _keeper(case)
+    with suppress(psutil.Error):
+        for process in (*keeper.children(recursive=True), keeper) if keeper else ():
             process.kill()
 
 

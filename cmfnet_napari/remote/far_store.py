@@ -17,12 +17,14 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from platformdirs import user_data_path
 
 from cmfnet_napari.core.case.card import CaseCard, parse_card
@@ -50,15 +52,40 @@ _ROOM = 1 << 28  # bytes that are left free besides
 
 
 def remote_folder() -> Path:
-    """Where it lies: a folder of its own in that of the variable ``CMFNET_REMOTE``, if it is set."""
+    """Where it lies: in the folder that the variable ``CMFNET_REMOTE`` names, if it is set."""
     chosen = os.environ.get(REMOTE_VARIABLE)
-    return Path(chosen) / "cmfnet-remote" if chosen else user_data_path("cmfnet-napari", appauthor=False) / "remote"
+    if chosen:
+        return Path(chosen) / "cmfnet-remote"  # that one may be others', too
+    return user_data_path("cmfnet-napari", appauthor=False) / "remote"
 
 
 def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, which need not be there."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
+
+
+def this_process() -> JsonObject:
+    """What tells this process from all others, of other nodes of a cluster too."""
+    started = psutil.Process().create_time()
+    return {"host": socket.gethostname(), "process": os.getpid(), "started": started}
+
+
+def is_elsewhere(noted: JsonObject) -> bool:
+    """Whether a process that was noted is one of another node, where nothing is known of it."""
+    return noted.get("host") != socket.gethostname()
+
+
+def process_noted(noted: JsonObject) -> psutil.Process | None:
+    """The process that was noted, if it is still there: a number alone may be another's by now."""
+    if is_elsewhere(noted):
+        return None
+    try:
+        process = psutil.Process(int(noted["process"]))
+        started: float = process.create_time()
+        return process if abs(started - float(noted["started"])) < 1 else None
+    except (psutil.Error, KeyError, ValueError, TypeError):
+        return None
 
 
 class FarStore:

@@ -34,6 +34,7 @@ from cmfnet_napari.remote.far_store import (
     SAID_FILE,
     FarCase,
     FarStore,
+    this_process,
 )
 from cmfnet_napari.remote.tickets import Ticket, Turn
 
@@ -67,8 +68,7 @@ def keep(root: Path, name: str, start: int) -> int:
     except Timeout:
         return 0  # another one is at work
     try:
-        me = {"process": os.getpid(), "started": psutil.Process().create_time()}
-        case.path(KEEPER_FILE).write_text(json.dumps(me), encoding="utf-8")
+        case.path(KEEPER_FILE).write_text(json.dumps(this_process()), encoding="utf-8")
         return Keeper(case, worker_of(case.case), start).run()
     finally:
         case.path(BUSY_FILE).unlink(missing_ok=True)
@@ -205,7 +205,7 @@ class Keeper:
         return False
 
     def _tell(self, command: events.Command) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # it was told to leave, and saves its state
             assert self._worker.stdin is not None
             self._worker.stdin.write((events.encode(command) + "\n").encode())
 

@@ -6,9 +6,13 @@ import hashlib
 import json
 import os
 import queue
+import socket
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
+import psutil
 import pytest
 
 from cmfnet_napari.core.case.folder import create_case, open_case
@@ -177,6 +181,35 @@ def test_a_folder_that_others_use_stays_theirs(tmp_path, monkeypatch):
     assert shared in there.parents
     assert shared.stat().st_mode & 0o777 == 0o755
     assert there.stat().st_mode & 0o777 == 0o700
+
+
+def test_only_the_process_that_was_noted_is_ended(tmp_path, case, caller):
+    """A number may be another process's by now, or be of another node of the cluster."""
+    from cmfnet_napari.remote import agent
+
+    caller.attach(case)
+    far = FarStore(tmp_path / "there").case(CASE)
+    line = far.path("line.json")
+    here = socket.gethostname()
+    assert read_json(line)["host"] == here
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    its = psutil.Process(stranger.pid).create_time()
+    try:
+        for host, started in ((here, its - 100), ("another-node", its)):
+            noted = {"host": host, "process": stranger.pid, "started": started}
+            write_json(far.path("keeper.json"), noted)
+            agent._kill_keeper(far)
+            with pytest.raises(subprocess.TimeoutExpired):
+                stranger.wait(0.1)
+        assert agent._lives({"host": "another-node", "process": 1, "started": 0.0}, line)
+        assert not agent._lives({"host": here, "process": 1, "started": 0.0}, line)
+        noted = {"host": here, "process": stranger.pid, "started": its}
+        write_json(far.path("keeper.json"), noted)
+        agent._kill_keeper(far)
+        assert stranger.wait(20) != 0
+    finally:
+        stranger.kill()
+        stranger.stdin.close()
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -101,6 +101,8 @@ def test_a_fit_waits_and_says_for_whom(other, case, tmp_path, monkeypatch):
     keeper._free = lambda: 1 << 40  # there is room to run beside
     until("told")
     keeper._leave()
+    tell(events.Stop())
+    keeper._hear()  # too late: the worker is on its way out, and saves its state in peace
     assert keeper._worker.wait(20) == 0
     keeper._settle()
     keeper._worker.stdout.close()
@@ -115,7 +117,7 @@ def test_a_full_disk_loses_nothing_that_was_said(case, tmp_path, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *_: None)
     far = FarStore(tmp_path / "there").case("b" * 32)
     far.begin(check_card(TravellingCase(case).card()), 7, 30)
-    talk = "input()\nfor _ in range(3): print('{\"event\":\"paused\",\"reason\":\"x\"}', flush=True)"
+    talk = 'input()\nfor _ in range(3): print(\'{"event":"paused","reason":"x"}\', flush=True)'
     keeper = Keeper(far, [sys.executable, "-c", talk], 0, free=lambda: 0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))  # "full" in the middle of a line
