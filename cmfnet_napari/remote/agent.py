@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -59,6 +60,7 @@ LINE_FILE = "line.json"
 _LOOK_S, _CHECK_S, _TOUCH_S = 0.02, 0.5, 2.0
 _SILENCE_S = 60.0  # without a word: whoever was there is not there any more
 _DISMISS_S = 25.0
+_DOCTOR_S = 180.0
 _LOG_SHOWN = 2000
 
 
@@ -128,15 +130,23 @@ class Agent:
         if isinstance(found, Exception):
             raise found
         if found is not None:
-            try:
-                self._take(*found)
-            except UserError as error:
-                self._sender.send(frames.Refused(text=str(error)[:4000]))
-            except (OSError, sqlite3.Error) as error:
-                what = getattr(error, "strerror", None) or str(error)[:80]
-                text = f"It cannot be done there ({what}). See whether the disk there is full."
-                self._sender.send(frames.Refused(text=text))
-        self._look()
+            self._try(self._take, *found)
+        if not self._try(self._look):  # and it would not the next time
+            raise SystemExit
+
+    def _try(self, work: Callable[..., None], *given: object) -> bool:
+        """Whether something could be done; else it is told why not."""
+        try:
+            work(*given)
+        except UserError as error:
+            self._sender.send(frames.Refused(text=str(error)[:4000]))
+        except (OSError, sqlite3.Error) as error:
+            what = getattr(error, "strerror", None) or str(error)[:80]
+            text = f"It cannot be done there ({what}). See whether the disk there is full."
+            self._sender.send(frames.Refused(text=text))
+        else:
+            return True
+        return False
 
     # --- what was heard
 
@@ -546,7 +556,11 @@ def changed(before: Codes | None, after: Codes) -> tuple[list[int], bytes]:
 def _facts() -> JsonObject:
     """What ``cmfnet doctor`` says here."""
     command = python_command("-m", "cmfnet_napari", "doctor", "--json")
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=180)
+    try:
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=_DOCTOR_S)
+    except subprocess.TimeoutExpired:
+        text = f"cmfnet doctor did not end there within {_DOCTOR_S:.0f} s. Try again."
+        raise UserError(text) from None
     try:
         facts = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):

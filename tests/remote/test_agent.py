@@ -45,8 +45,10 @@ class Caller:
         assert isinstance(self.answer(), frames.Welcome)
 
     def serve(self, sink):
-        self.status.put(self.agent.serve())
-        sink.close()
+        try:
+            self.status.put(self.agent.serve())
+        finally:
+            sink.close()
 
     def say(self, message, payload=b""):
         self.sender.send(message, payload)
@@ -210,6 +212,21 @@ def test_only_the_process_that_was_noted_is_ended(tmp_path, case, caller):
     finally:
         stranger.kill()
         stranger.stdin.close()
+
+
+def test_what_fails_there_is_told(tmp_path, case, caller, monkeypatch):
+    monkeypatch.setattr("cmfnet_napari.remote.agent._DOCTOR_S", 0.01, raising=False)
+    monkeypatch.setattr(
+        "cmfnet_napari.remote.agent.python_command",
+        lambda *_: [sys.executable, "-c", "import time; time.sleep(5)"],
+    )
+    assert "within 0 s" in caller.ask(frames.Doctor(), frames.Refused).text
+    caller.attach(case)
+    caller.ask(frames.Follow(position=0), frames.Done)
+    FarStore(tmp_path / "there").case(CASE).path("events.jsonl").unlink()
+    assert "No such file" in caller.answer().text
+    assert caller.status.get(timeout=20) == 0
+    caller.status.put(0)
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -101,8 +101,9 @@ def test_a_fit_waits_and_says_for_whom(other, case, tmp_path, monkeypatch):
     keeper._free = lambda: 1 << 40  # there is room to run beside
     until("told")
     keeper._leave()
-    tell(events.Stop())
-    keeper._hear()  # too late: the worker is on its way out, and saves its state in peace
+    tell(events.Refine(model="runs/0001-quick"))
+    keeper._hear()
+    keeper._go_on()  # too late: the worker is on its way out, and saves its state in peace
     assert keeper._worker.wait(20) == 0
     keeper._settle()
     keeper._worker.stdout.close()
