@@ -61,6 +61,7 @@ _LOOK_S, _CHECK_S, _TOUCH_S = 0.02, 0.5, 2.0
 _SILENCE_S = 60.0  # without a word: whoever was there is not there any more
 _DISMISS_S = 25.0
 _DOCTOR_S = 180.0
+_KEEPER_S = 30.0  # for a keeper to begin
 _LOG_SHOWN = 2000
 
 
@@ -242,6 +243,7 @@ class Agent:
         known = case.case.is_dir()
         case.begin(card, message.days, message.minutes)
         self._take_line(case)
+        _await_keeper(case)
         self._case, self._card, self._registration = case, card, message.registration
         said = _last_said(case, self._client)
         if said is None and keeper_runs(case):
@@ -368,7 +370,7 @@ class Agent:
                 start_new_session=True,
                 cwd=self._store.root,
             )
-        end = time.monotonic() + 30
+        end = time.monotonic() + _KEEPER_S
         while not case.path(KEEPER_FILE).exists() and time.monotonic() < end:
             time.sleep(_LOOK_S)
         self._was_kept = True
@@ -595,6 +597,22 @@ def _lives(holder: JsonObject, path: Path) -> bool:
     except OSError:
         return False
     return is_elsewhere(holder) or process_noted(holder) is not None
+
+
+def _await_keeper(case: FarCase) -> None:
+    """Wait for a keeper that was started before the line was cut; its command is not lost.
+
+    There is none to wait for where one was killed: it has left its file.
+    """
+    busy, end = case.path(BUSY_FILE), time.monotonic() + _KEEPER_S
+    while time.monotonic() < end and not case.path(KEEPER_FILE).exists():
+        try:
+            young = time.time() - busy.stat().st_mtime < _KEEPER_S
+        except FileNotFoundError:
+            return
+        if not young or keeper_runs(case):
+            return
+        time.sleep(_LOOK_S)
 
 
 def _keeper(case: FarCase) -> psutil.Process | None:

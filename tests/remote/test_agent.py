@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.files import read_json, write_json
@@ -92,6 +94,7 @@ class Caller:
         with suppress(OSError):
             self.out.close()
         status = self.status.get(timeout=20)
+        self.status.put(status)  # who asks again is not kept waiting
         self.source.close()
         return status
 
@@ -227,6 +230,32 @@ def test_what_fails_there_is_told(tmp_path, case, caller, monkeypatch):
     assert "No such file" in caller.answer().text
     assert caller.status.get(timeout=20) == 0
     caller.status.put(0)
+
+
+def test_a_worker_that_is_being_started_is_at_work(tmp_path, case, caller):
+    """The line is cut after a fit was told and before its keeper is there: it is not told twice."""
+    caller.attach(case)
+    fit = {"command": "fit", "config": {}}
+    caller.say(frames.Say(number=1, command=fit))
+    caller.ask(frames.Ping(), frames.Pong)
+    caller.end()
+    far = FarStore(tmp_path / "there").case(CASE)
+    lock = FileLock(far.path("keeper.lock"), mode=0o600, thread_local=False)
+    threading.Timer(0.4, lock.acquire).start()
+    again = Caller(tmp_path / "there")
+    try:
+        attached = again.attach(case)
+        assert attached.busy
+        assert attached.said == 1
+    finally:
+        again.end()
+        lock.release()
+    far.path("keeper.json").touch()  # that keeper was killed
+    later = Caller(tmp_path / "there")
+    start = time.monotonic()
+    assert not later.attach(case).busy
+    assert time.monotonic() - start < 10
+    later.end()
 
 
 @pytest.mark.parametrize("links", [True, False])
