@@ -3,6 +3,10 @@
 Everybody who can reach a scheduler can run code as its user. So a scheduler that is started here
 takes only connections with certificates that are made for it alone, a local one on the loopback
 address, and no page about what it does is served.
+
+dask puts its scratch folder first on the path of Python's modules: who can write there runs code
+too. So each run has one of its own, which only the user can enter, and not that in /tmp which
+whoever came first has made.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +40,12 @@ _DASK: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
+# One core each, no pages, and no modules from the folder that a job is submitted from.
+_PROLOGUE = [
+    "export OMP_NUM_THREADS=1",
+    "export PYTHONSAFEPATH=1",
+    "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'",
+]
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ def open_client(workers: Workers, jobs: int) -> Iterator[Client]:
 
     with dask.config.set(_DASK):
         if workers.scheduler == LOCAL:
-            with _local(workers.here(jobs)) as client:
+            with _scratch(), _local(workers.here(jobs)) as client:
                 yield client
         elif workers.scheduler == SLURM:
             with _slurm(workers, jobs) as client:
@@ -98,6 +109,19 @@ def open_client(workers: Workers, jobs: int) -> Iterator[Client]:
         else:
             with _connected(workers.scheduler) as client:
                 yield client
+
+
+@contextmanager
+def _scratch(within: Path | None = None) -> Iterator[str]:
+    """Scratch folder of dask for this run, the user's alone; gone with it, from the path too."""
+    import dask
+
+    with tempfile.TemporaryDirectory("", "dask-", within, ignore_cleanup_errors=True) as folder:
+        try:
+            with dask.config.set({"temporary-directory": folder}):
+                yield folder
+        finally:
+            sys.path[:] = [name for name in sys.path if not name.startswith(folder)]
 
 
 @contextmanager
@@ -162,27 +186,37 @@ def _slurm(workers: Workers, jobs: int) -> Iterator[Client]:
 @contextmanager
 def _submitting(kind: Any, workers: Workers) -> Iterator[Any]:
     """A cluster of jobs of one core each; jobqueue.yaml of dask says queue, account and time."""
-    folder = private_folder((workers.folder or Path.cwd()) / "cluster")
-    gibibytes = max(2, -(-int(workers.memory) // 2**30))
-    routes = "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'"
     try:
-        cluster = kind(
+        folder = private_folder((workers.folder or Path.cwd()) / "cluster")
+    except OSError as error:
+        raise UserError(
+            f"The folder cluster in {workers.folder} cannot be made ({error.strerror})."
+        ) from error
+    with _scratch(folder) as scratch:
+        cluster = _cluster(kind, workers, folder, scratch)
+        with cluster:
+            cluster.scheduler.http_server.stop()
+            yield cluster
+
+
+def _cluster(kind: Any, workers: Workers, folder: Path, scratch: str) -> Any:
+    gibibytes = max(2, -(-int(workers.memory) // 2**30))
+    try:
+        return kind(
             cores=1,
             processes=1,
             memory=f"{gibibytes}GiB",
             python=sys.executable,
             security=True,
+            local_directory=scratch,
             shared_temp_directory=str(folder),
             log_directory=str(folder),
             scheduler_options={"dashboard_address": f"{_LOOPBACK}:0", "dashboard": False},
             worker_extra_args=["--no-dashboard", "--memory-limit", "0"],  # SLURM has its own
-            job_script_prologue=[routes, "export OMP_NUM_THREADS=1"],
+            job_script_prologue=_PROLOGUE,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"SLURM cannot be used here ({_said(error)}).") from error
-    with cluster:
-        cluster.scheduler.http_server.stop()
-        yield cluster
 
 
 def _cores() -> int:

@@ -1,5 +1,6 @@
 """Tasks on real worker processes of this machine: each done once, also when one is lost."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -42,6 +44,22 @@ def refuse(hooks):
     raise UserError("Training diverged at step 3.")
 
 
+def note_scratch(file, hooks):
+    """dask's folders on this worker's path of modules, and whether others can get into them."""
+    folders = [Path(name) for name in sys.path if "dask-scratch-space" in name]
+    open_to = {str(f): all(p.stat().st_mode & 0o011 for p in (f, *f.parents)) for f in folders}
+    file.write_text(json.dumps(open_to))
+    return True
+
+
+def check_scratch(file):
+    """It was the user's alone, and is gone."""
+    open_to = json.loads(file.read_text())
+    assert set(open_to.values()) == ({False} if os.name == "posix" else set(open_to.values()))
+    assert not any(Path(folder).exists() for folder in open_to)
+    assert not any("dask-scratch-space" in name for name in sys.path)
+
+
 def steps_of(folder):
     return [
         tuple(map(int, line.split()))
@@ -61,6 +79,7 @@ def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_pat
     folders = [tmp_path / str(number) for number in range(4)]
     tasks = [Task(f"T{n}", partial(count, folder, 0.3)) for n, folder in enumerate(folders)]
     tasks.insert(1, Task("bad", refuse))
+    tasks.append(Task("scratch", partial(note_scratch, tmp_path / "scratch.json")))
     killed, notes, addresses = [], [], []
 
     def watch(share, note):
@@ -75,7 +94,7 @@ def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_pat
     with pytest.raises(UserError) as caught:
         run_tasks(tasks, Workers(at_once=2), Hooks(watch))
     assert str(caught.value) == (
-        "1 of 5 jobs could not be done; the same command tries them again:\n"
+        "1 of 6 jobs could not be done; the same command tries them again:\n"
         "  bad: Training diverged at step 3."
     )
     for folder in folders:
@@ -87,6 +106,7 @@ def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_pat
         "127.0.0.1"
     }
     assert not set(listening()) - set(before)  # all that was started has ended
+    check_scratch(tmp_path / "scratch.json")
 
 
 @pytest.mark.slow
@@ -169,12 +189,18 @@ def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, mo
         (programs / name).chmod(0o700)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    tasks = [Task("T", partial(count, tmp_path / "t", 0.0))]
+    tasks = [
+        Task("T", partial(count, tmp_path / "t", 0.0)),
+        Task("scratch", partial(note_scratch, tmp_path / "scratch.json")),
+    ]
     assert run_tasks(tasks, Workers("slurm", folder=tmp_path), Hooks())
     assert len(steps_of(tmp_path / "t")) == STEPS
     script = (tmp_path / "submitted.sh").read_text()
     assert "#SBATCH --cpus-per-task=1\n" in script
     assert re.search(r"tls://\S+ .*--tls-key ", script)
+    assert re.search(rf" --local-directory {tmp_path}/cluster/dask-", script)
+    assert "export PYTHONSAFEPATH=1\n" in script
+    check_scratch(tmp_path / "scratch.json")
     for process in (tmp_path / "started.txt").read_text().split():
         with suppress(psutil.NoSuchProcess):
             psutil.Process(int(process)).wait(30)
