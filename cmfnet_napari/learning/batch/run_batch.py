@@ -89,10 +89,10 @@ def run_batch(
             cohort.name, [f"{place} has no scribbles, which this model reads" for place in bare]
         )
     out = out.resolve()
-    _begin(out, path, cohort, rows)
+    digest = _begin(out, path, cohort, rows)
     with alone(out):
         tasks = [
-            Task(row.case, partial(contour_row, path, row, _folder(out, row), device))
+            Task(row.case, partial(contour_row, path, digest, row, _folder(out, row), device))
             for row in rows
             if not is_complete(_folder(out, row))
         ]
@@ -105,9 +105,10 @@ def _folder(out: Path, row: Row) -> Path:
     return out / f"{row.line}-{file_name(row.case)}"
 
 
-def _begin(out: Path, model: Path, cohort: Path, rows: Sequence[Row]) -> None:
-    known = read_hashes(out)
-    plan: JsonObject = {"model": hash_file(model), "data": hash_rows(rows, known)}
+def _begin(out: Path, model: Path, cohort: Path, rows: Sequence[Row]) -> str:
+    """Write what is begun, or check that it is what was begun; return the model's hash."""
+    known, digest = read_hashes(out), hash_file(model)
+    plan: JsonObject = {"model": digest, "data": hash_rows(rows, known)}
     if not (out / _BATCH).exists():
         write_json(new_folder(out) / _BATCH, plan)
     before = read_json(out / _BATCH)
@@ -119,6 +120,7 @@ def _begin(out: Path, model: Path, cohort: Path, rows: Sequence[Row]) -> None:
             "others than they were. Choose a new folder."
         )
     write_json(out / HASHES_FILE, known)
+    return digest
 
 
 def _found(rows: Sequence[Row], out: Path) -> JsonObject:

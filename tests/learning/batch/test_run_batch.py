@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
 
 from cmfnet_napari import api
 from cmfnet_napari.cli import main as cli
@@ -103,6 +105,35 @@ def test_what_is_wrong_is_named_before_anything_runs(trained, tmp_path):
     with pytest.raises(UserError, match=r"P1 \(line 2\) has no scribbles, which this model reads"):
         run_batch("limb-sarcoma", cohort, out)
     assert not out.exists()
+
+
+def test_a_model_that_is_replaced_is_read_anew_or_refused(trained, tmp_path):
+    """Also by a process that contoured with the old one, as a worker that outlives a batch."""
+    model, cohort, _ = trained
+    mine, patients = tmp_path / "model.safetensors", write_one(cohort)
+    first = (model / "model.safetensors").read_bytes()
+    mine.write_bytes(first)
+    run_batch(mine, patients, tmp_path / "one", device="cpu")
+
+    def replace(share, note):
+        tensors, header = load_file(mine), safe_open(mine, "np").metadata()
+        for name, tensor in tensors.items():
+            if name.endswith("bias"):
+                tensor[...] += np.linspace(-50, 50, tensor.size, dtype=tensor.dtype)
+        mine.write_bytes(save(tensors, header))
+
+    hooks = Hooks(show=replace)
+    mine.write_bytes(first[:-4] + b"\0\0\0\0")
+    with pytest.raises(UserError, match=r"P1 \(line 2\): the model model\.safetensors is another"):
+        run_batch(mine, patients, tmp_path / "two", device="cpu", hooks=hooks)
+    run_batch(mine, patients, tmp_path / "three", device="cpu")
+    one, three = (tmp_path / name / "2-p1" / "contour.nii.gz" for name in ("one", "three"))
+    assert (labels_of(one) != labels_of(three)).any()
+
+
+def write_one(cohort):
+    """The first patient of a cohort, in a file of its own."""
+    return write_cohort(cohort.with_name("first.csv"), table(cohort)[:1])
 
 
 def test_a_stopped_batch_says_so(trained, tmp_path):
