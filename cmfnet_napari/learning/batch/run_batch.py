@@ -89,10 +89,17 @@ def run_batch(
             cohort.name, [f"{place} has no scribbles, which this model reads" for place in bare]
         )
     out = out.resolve()
-    digest = _begin(out, path, cohort, rows)
+    known = read_hashes(out)
+    plan: JsonObject = {"model": hash_file(path), "data": hash_rows(rows, known)}
+    if not (out / _BATCH).exists():
+        new_folder(out, private=True)
     with alone(out):
+        _begin(out, plan, cohort.name)
+        write_json(out / HASHES_FILE, known)
         tasks = [
-            Task(row.case, partial(contour_row, path, digest, row, _folder(out, row), device))
+            Task(
+                row.case, partial(contour_row, path, plan["model"], row, _folder(out, row), device)
+            )
             for row in rows
             if not is_complete(_folder(out, row))
         ]
@@ -105,22 +112,18 @@ def _folder(out: Path, row: Row) -> Path:
     return out / f"{row.line}-{file_name(row.case)}"
 
 
-def _begin(out: Path, model: Path, cohort: Path, rows: Sequence[Row]) -> str:
-    """Write what is begun, or check that it is what was begun; return the model's hash."""
-    known, digest = read_hashes(out), hash_file(model)
-    plan: JsonObject = {"model": digest, "data": hash_rows(rows, known)}
+def _begin(out: Path, plan: JsonObject, cohort: str) -> None:
+    """Write what is begun, or check that it is what was begun."""
     if not (out / _BATCH).exists():
-        write_json(new_folder(out) / _BATCH, plan)
+        write_json(out / _BATCH, plan)
     before = read_json(out / _BATCH)
     changed = [name for name in plan if before.get(name) != plan[name]]
     if changed:
-        what = {"model": "the model is another", "data": f"patients or files of {cohort.name} are"}
+        what = {"model": "the model is another", "data": f"patients or files of {cohort} are"}
         raise UserError(
             f"{out.name} holds another batch: {' and '.join(what[name] for name in changed)} "
             "others than they were. Choose a new folder."
         )
-    write_json(out / HASHES_FILE, known)
-    return digest
 
 
 def _found(rows: Sequence[Row], out: Path) -> JsonObject:

@@ -196,7 +196,7 @@ def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None
     }
     if not (out / _STUDY).exists():
         try:
-            new_folder(out)
+            new_folder(out, private=True)
         except UserError:
             if not (out / _STUDY).exists():  # else another job of the same array was first
                 raise

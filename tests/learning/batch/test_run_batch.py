@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import stat
 import sys
 
 import numpy as np
@@ -56,6 +57,8 @@ def test_every_patient_gets_contour_picture_and_scores(trained, tmp_path):
         dsc = 2 * (ours & truth).sum() / (ours.sum() + truth.sum())
         assert row["dsc"] == ("" if number == 4 else f"{dsc:.4f}")
         assert (mine / "picture.png").stat().st_size > 1000
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))}
+    assert os.name != "posix" or modes == {0o700, 0o600}
     text = (out / "table.md").read_text(encoding="utf-8")
     values = [float(row["dsc"]) for row in found[:3]]
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} (1 undefined)" in text
