@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import nan
+from math import nan, prod
 from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
@@ -25,6 +25,7 @@ from cmfnet_napari.core.files import (
 )
 from cmfnet_napari.core.fit.card_scope import outside_card
 from cmfnet_napari.core.fit.card_sections import read_full_card
+from cmfnet_napari.core.fit.cost_estimate import PATIENT
 from cmfnet_napari.core.fit.model_card import Card
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study, load_values, open_study, save_labels
@@ -36,9 +37,11 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
-from cmfnet_napari.learning.predict.predictor import predict_study
+from cmfnet_napari.learning.predict.memory import whole_memory
+from cmfnet_napari.learning.predict.predictor import predict_study, usable_memory
 
 CONTOUR, PICTURE, _RESULT = "contour.nii.gz", "picture.png", "result.json"
+_RESULT_BYTES = 20  # at most, a class and voxel, see `predictor._find_room`
 
 
 def contour_row(
@@ -108,7 +111,8 @@ def _contour(
     study = open_study(row.first, row.second, row.modalities)
     reference = None if row.mask is None else _reference(row.mask, study)
     hooks.show(0.2, "contouring")
-    labels = predict_study(network, card, study, scribbles=_strokes(row, card, study)).labels
+    strokes, budget = _strokes(row, card, study), _budget(network, card, study)
+    labels = predict_study(network, card, study, budget, strokes).labels
     save_labels(labels, study, folder / CONTOUR)
     save_contours(study, labels, folder / PICTURE, reference)
     classes = [_scores(labels, reference, code, study) for code in range(1, card.classes)]
@@ -125,6 +129,16 @@ def _loaded(model: Path, digest: str, device: str) -> tuple[CmFNet, Card]:
             "back, or choose a new folder."
         )
     return loaded
+
+
+def _budget(network: CmFNet, card: Card, study: Study) -> float:
+    """For one of usual size as much as the batch plans with: others are contoured beside it."""
+    device = next(network.parameters()).device
+    free = usable_memory(device)
+    if device.type != "cpu":
+        return free
+    results = _RESULT_BYTES * (card.classes + 1) * prod(study.grid.shape)
+    return min(free, whole_memory(card.config, card.classes, PATIENT) + results)
 
 
 def _strokes(row: Row, card: Card, study: Study) -> Codes | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from cmfnet_napari.core.files import (
     write_json,
     write_safely,
 )
-from cmfnet_napari.core.fit.model_card import model_path, read_card
+from cmfnet_napari.core.fit.cost_estimate import PATIENT, idle_memory
+from cmfnet_napari.core.fit.model_card import Card, model_path, read_card
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.batch.contour_row import contour_row, is_complete, read_row
@@ -37,6 +39,7 @@ from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_
 from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result, write_results
 from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.predict.memory import whole_memory
 from cmfnet_napari.learning.tasks.cluster import Workers
 from cmfnet_napari.learning.tasks.run_tasks import Task, run_tasks
 
@@ -103,9 +106,15 @@ def run_batch(
             for row in rows
             if not is_complete(_folder(out, row))
         ]
-        if not run_tasks(tasks, workers or Workers(at_once=1), hooks or Hooks()):
+        where = replace(workers or Workers(at_once=1), memory=_memory(card), folder=out)
+        if not run_tasks(tasks, where, hooks or Hooks()):
             return None
         return _found(rows, out)
+
+
+def _memory(card: Card) -> float:
+    """Bytes that a patient takes."""
+    return idle_memory(card.config, PATIENT) + whole_memory(card.config, card.classes, PATIENT)
 
 
 def _folder(out: Path, row: Row) -> Path:

@@ -186,12 +186,11 @@ def _slurm(workers: Workers, jobs: int) -> Iterator[Client]:
 @contextmanager
 def _submitting(kind: Any, workers: Workers) -> Iterator[Any]:
     """A cluster of jobs of one core each; jobqueue.yaml of dask says queue, account and time."""
+    folder = (workers.folder or Path.cwd()) / "cluster"
     try:
-        folder = private_folder((workers.folder or Path.cwd()) / "cluster")
+        private_folder(folder)
     except OSError as error:
-        raise UserError(
-            f"The folder cluster in {workers.folder} cannot be made ({error.strerror})."
-        ) from error
+        raise UserError(f"The folder {folder} cannot be made ({error.strerror}).") from error
     with _scratch(folder) as scratch:
         cluster = _cluster(kind, workers, folder, scratch)
         with cluster:

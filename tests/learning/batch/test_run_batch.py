@@ -5,8 +5,10 @@ import json
 import os
 import stat
 import sys
+from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
 from safetensors import safe_open
@@ -17,10 +19,14 @@ from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.batch import contour_row as rows
+from cmfnet_napari.learning.batch import run_batch as running
 from cmfnet_napari.learning.batch.run_batch import run_batch
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
+from cmfnet_napari.learning.predict import predictor
+from cmfnet_napari.learning.tasks import cluster
 from cmfnet_napari.learning.tasks.cluster import Workers
+from cmfnet_napari.learning.tasks.run_tasks import run_tasks
 from tests.learning.cohort.test_train import make_cohort, small, table, write_cohort
 
 
@@ -137,6 +143,34 @@ def test_a_model_that_is_replaced_is_read_anew_or_refused(trained, tmp_path):
 def write_one(cohort):
     """The first patient of a cohort, in a file of its own."""
     return write_cohort(cohort.with_name("first.csv"), table(cohort)[:1])
+
+
+def test_two_at_once_share_the_memory_and_keys_lie_in_the_batchs_folder(
+    trained, tmp_path, monkeypatch
+):
+    model, cohort, _ = trained
+    asked, given, predict = [], [], rows.predict_study
+
+    def note(network, card, study, memory, strokes):
+        given.append(memory)
+        return predict(network, card, study, memory, strokes)
+
+    def in_turn(tasks, workers, hooks):
+        asked.append(workers)
+        return run_tasks(tasks, Workers(at_once=1), hooks)
+
+    monkeypatch.setattr(running, "run_tasks", in_turn)
+    monkeypatch.setattr(rows, "predict_study", note)
+    monkeypatch.setattr(predictor, "free_memory", lambda device: 1e13)
+    run_batch(model, write_one(cohort), tmp_path, "cpu", workers=Workers("slurm"))
+    (workers,), (budget,) = asked, given
+    assert (workers.scheduler, workers.folder) == ("slurm", tmp_path)
+    width, voxels = small().width, 64 * 256 * 256
+    assert 80 * width * voxels < budget < workers.memory < budget + 2**30
+    free = type("Memory", (), {"available": 2**30 + 1.9 * workers.memory})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(cluster, "_cores", lambda: 8)
+    assert replace(workers, scheduler="local").here(9) == 1
 
 
 def test_a_stopped_batch_says_so(trained, tmp_path):

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -206,7 +207,11 @@ def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, mo
             psutil.Process(int(process)).wait(30)
 
 
-def test_slurm_without_its_package_is_named(monkeypatch):
+def test_slurm_without_its_package_or_folder_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setitem(sys.modules, "dask_jobqueue.slurm", SimpleNamespace(SLURMCluster=None))
+    with pytest.raises(UserError, match=r"folder .*cluster cannot be made \(Not a directory"):
+        run_tasks([Task("bad", refuse)], Workers("slurm", folder=tmp_path / "file"), Hooks())
     monkeypatch.setitem(sys.modules, "dask_jobqueue.slurm", None)
     with pytest.raises(UserError, match=r"pip install \"cmfnet-napari\[slurm\]\""):
         run_tasks([Task("bad", refuse)], Workers("slurm"), Hooks())
