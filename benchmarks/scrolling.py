@@ -30,6 +30,7 @@ def measure() -> list[Row]:
     os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
     os.environ["CMFNET_CASES"] = tempfile.mkdtemp()
     os.environ["CMFNET_PREFERENCES"] = os.path.join(tempfile.mkdtemp(), "window.json")
+    os.environ["CMFNET_REVIEW"] = tempfile.mkdtemp()
     import napari
 
     from cmfnet_napari.gui.app import add_dock

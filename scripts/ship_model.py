@@ -1,4 +1,4 @@
-"""Put a trained base model among those that come with the package, at half precision.
+"""Put a trained base model, with its card, among those of the package, at half precision.
 
     python scripts/ship_model.py TRAINING/model.safetensors limb-sarcoma 0.75
 
@@ -8,11 +8,13 @@ The number is the confidence that benchmarks/calibration.py found on patients he
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import torch
 
+from cmfnet_napari.core.fit.card_sections import sections_file
 from cmfnet_napari.core.fit.model_card import BUILT_IN, ENDING
 from cmfnet_napari.learning.model.checkpoint import load_model, save_model
 
@@ -26,6 +28,8 @@ def main(model: str, name: str, confidence: str = "1") -> None:
     card = card.model_copy(update={"config": config})
     BUILT_IN.mkdir(exist_ok=True)
     path = save_model(network.half(), card, BUILT_IN / f"{name}{ENDING}")
+    if (written := sections_file(model)).is_file():
+        shutil.copyfile(written, sections_file(path))
     size = path.stat().st_size
     if size > MOST_BYTES:
         path.unlink()

@@ -75,6 +75,7 @@ def main() -> None:
     minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
     os.environ["CMFNET_CASES"] = tempfile.mkdtemp()
     os.environ["CMFNET_PREFERENCES"] = os.path.join(tempfile.mkdtemp(), "window.json")
+    os.environ["CMFNET_REVIEW"] = tempfile.mkdtemp()
     viewer = napari.Viewer(show_welcome_screen=False)
     dock = add_dock(viewer)
     dock.window().resize(1280, 800)

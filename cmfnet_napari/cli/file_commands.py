@@ -142,7 +142,8 @@ def export(
     ] = None,
     name: Annotated[list[str] | None, typer.Option(help="Structure's name; one a class")] = None,
     type_: Annotated[
-        list[str] | None, typer.Option("--type", help="GTV, CTV, PTV, ORGAN, AVOIDANCE, EXTERNAL")
+        list[str] | None,
+        typer.Option("--type", help="GTV, CTV, PTV, ORGAN, AVOIDANCE, EXTERNAL; else by its name"),
     ] = None,
     model: Annotated[str, typer.Option(help="Name of the model that made it")] = "CmFNet",
     automatic: Annotated[
@@ -161,7 +162,7 @@ def export(
 ) -> None:
     """Write contours as a structure set or DICOM SEG, once they read back as they should."""
     from cmfnet_napari.core.dicom.export.formats import FORMATS
-    from cmfnet_napari.core.dicom.export.roi import ROI_TYPES
+    from cmfnet_napari.core.dicom.export.roi import types_for
     from cmfnet_napari.core.nomenclature.propose import remark
     from cmfnet_napari.core.review.case_contour import superseded
 
@@ -186,10 +187,9 @@ def export(
         drawn_on=image,
     )
     if FORMATS[kind].dicom:
-        kinds = [one.upper() for one in type_ or ROI_TYPES[:1]]
-        kinds *= len(receipt.lines) // len(kinds)
-        for structure, roi_type in zip(receipt.lines, kinds, strict=True):
-            if said := remark(structure.name, roi_type):
+        names = [structure.name for structure in receipt.lines]
+        for written, roi_type in zip(names, types_for(names, type_ or ()), strict=True):
+            if said := remark(written, roi_type):
                 print(f"cmfnet: note: {printable(said)}", file=sys.stderr)
     print_result({"written": str(out), **receipt.as_dict()}, as_json)
 

@@ -58,6 +58,7 @@ def killed(count: int, folder: Path, seed: int) -> tuple[Rows, bool]:
         ("fits begun; gone on with after a kill", f"{outcome.fits}; {outcome.resumed}"),
         ("workers that outlived their window", outcome.orphans),
         ("models that could not be read", outcome.damaged_models),
+        ("review logs that seem changed", outcome.damaged_logs),
     ]
     return rows, outcome.good
 

@@ -29,6 +29,8 @@ from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.fit.runs import interrupted_run
+from cmfnet_napari.core.review.check_log import check_log
+from cmfnet_napari.core.review.review_log import LOG_FILE
 from cmfnet_napari.core.strokes.corrections import Corrections
 from cmfnet_napari.core.strokes.entries import Correction
 from tests.faults.checksum import checksum
@@ -55,9 +57,10 @@ class Outcome:
         Of those, not found in the journal afterwards.
     not_shown : int
         Times that the contour in the window was not the model's with the corrections.
-    unopenable, wrong_undo, orphans, damaged_models : int
+    unopenable, wrong_undo, orphans, damaged_models, damaged_logs : int
         Cases that did not open; journals whose undo does not lead back to nothing; workers that
-        outlived their window by 30 s; models that could not be read.
+        outlived their window by 30 s; models that could not be read; review logs that look as if
+        somebody had changed them.
     not_seen : int
         Kills of a window with a patient that the case does not know of afterwards.
     fits, resumed, finished, broken_off : int
@@ -77,6 +80,7 @@ class Outcome:
     orphans: int = 0
     not_seen: int = 0
     damaged_models: int = 0
+    damaged_logs: int = 0
     fits: int = 0
     resumed: int = 0
     finished: int = 0
@@ -94,6 +98,7 @@ class Outcome:
             + self.orphans
             + self.not_seen
             + self.damaged_models
+            + self.damaged_logs
         )
 
 
@@ -104,6 +109,7 @@ class Window:
         cases = {
             "CMFNET_CASES": str(folder / "cases"),
             "CMFNET_PREFERENCES": str(folder / "window.json"),
+            "CMFNET_REVIEW": str(folder / "review"),
             "CMFNET_SAVE_SECONDS": "0",
             "OMP_NUM_THREADS": "1",
         }
@@ -250,6 +256,9 @@ def _check(folder: Path, seed: int, said: list[dict], moment: float, outcome: Ou
         outcome.wrong_undo += 1
         outcome.notes.append(f"seed {seed}: undoing everything does not lead back to nothing")
     outcome.damaged_models += _damaged_models(case)
+    if (case.folder / LOG_FILE).exists() and not (check := check_log(case.folder)).ok:
+        outcome.damaged_logs += 1
+        outcome.notes.append(f"seed {seed}: {check.broken}{check.missing}")
     case.close()
 
 

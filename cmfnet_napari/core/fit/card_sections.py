@@ -9,11 +9,13 @@ model's own header tells (`model_card.Card`) fills in what the file leaves out.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmfnet_napari.core.errors import UserError, list_names
+from cmfnet_napari.core.files import write_json
 from cmfnet_napari.core.fit.model_card import LICENCE, Card, model_name, model_path, read_card
 
 SECTIONS_ENDING = ".card.json"
@@ -145,6 +147,22 @@ def sections_file(run_or_model: str | Path) -> Path:
     """Where the sections of a model lie, or would."""
     path = model_path(run_or_model)
     return path.with_name(f"{path.stem}{SECTIONS_ENDING}")
+
+
+def begin_card(run_or_model: str | Path, performance: Sequence[Performance]) -> Path:
+    """Write the sections that are known beside a new model, for people to go on with.
+
+    What lies there already stays as it is.
+
+    Raises
+    ------
+    UserError
+        The model is not there, or the file cannot be written.
+    """
+    file = sections_file(run_or_model)
+    if not file.exists():
+        write_json(file, Sections(performance=tuple(performance)).model_dump(mode="json"))
+    return file
 
 
 def read_full_card(run_or_model: str | Path) -> FullCard:

@@ -143,7 +143,7 @@ def _compared(row: Performance, here: MeanInterval) -> str:
     if here.patients < _LEAST:
         return said + "too few patients to say more."
     if here.low <= row.high and row.low <= here.high:
-        return said + "they agree as far as so few patients can tell."
+        return said + "they agree, as far as that many patients can tell."
     better = (here.mean > row.mean) == (row.measure in _HIGHER_IS_BETTER)
     if better:
         return said + "BETTER than the card says. Make sure that these patients are not easier."

@@ -81,13 +81,11 @@ def save_report(
 
 def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
     left, right = part.subfigures(1, 2, squeeze=False).ravel()
-    _write(left, "\n".join(report_lines(facts)), y=0.97, size=9, va="top")
+    _write(left, "\n".join(_contour_lines(facts)), y=0.97, size=9, va="top")
     axes = right.subplots()
     axes.set_axis_off()
     _table(axes, facts)
-    if facts.sign_off:
-        lines = ["Sign-off", *_wrapped(facts.sign_off)]
-        _write(right, "\n".join(lines), y=0.02, size=9, va="bottom")
+    _write(right, "\n".join(_making_lines(facts)), y=0.02, size=9)  # below the table
 
 
 def _table(axes: Axes, facts: ReportFacts) -> None:
@@ -105,12 +103,15 @@ def _table(axes: Axes, facts: ReportFacts) -> None:
 
 def report_lines(facts: ReportFacts) -> list[str]:
     """What the report says in words, line by line."""
+    return [*_contour_lines(facts), "", *_making_lines(facts)]
+
+
+def _contour_lines(facts: ReportFacts) -> list[str]:
+    """What the contour is, and who looked at it."""
     lines = ["Volume"]
     lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
     if facts.hand:
         lines += ["", "Changed by hand", *_wrapped(facts.hand.sentence)]
-    if facts.effort.sentences:
-        lines += ["", "Effort", *(line for one in facts.effort.sentences for line in _wrapped(one))]
     lines += ["", "Agreement with the strokes"]
     lines += [f"  all strokes: {_percent(facts.strokes)}"]
     lines += [f"  strokes while held out: {_percent(facts.held_out)}"]
@@ -118,7 +119,15 @@ def report_lines(facts: ReportFacts) -> list[str]:
     lines += [f"  {plane}: {seen} of {all_}" for plane, (seen, all_) in facts.slices.items()]
     lines += ["", "Places to look at"]
     lines += ["  " + ", ".join(f"{facts.places.get(state, 0)} {state}" for state in _STATES)]
-    lines += ["", "Model", *_wrapped(facts.model), "", "Software"]
+    return [*lines, "", "Sign-off", *_wrapped(facts.sign_off)] if facts.sign_off else lines
+
+
+def _making_lines(facts: ReportFacts) -> list[str]:
+    """How it was made."""
+    lines = []
+    if facts.effort.sentences:
+        lines += ["Effort", *(line for one in facts.effort.sentences for line in _wrapped(one)), ""]
+    lines += ["Model", *_wrapped(facts.model), "", "Software"]
     versions = ", ".join(f"{name} {version}" for name, version in facts.software.items())
     return lines + _wrapped(versions)
 

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from cmfnet_napari.core.dicom.export.anatomy_code import anatomy_code
-from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi
+from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi, types_for
 from cmfnet_napari.core.nomenclature.name_rules import judge
 from cmfnet_napari.core.nomenclature.propose import nearest
 from cmfnet_napari.core.strokes.scribbles import ScribbleClass, segmentation_code
@@ -153,7 +153,7 @@ class RoiTable(QTableWidget):
         self.setItem(index, _NAME, item)
         kinds = QComboBox()
         kinds.addItems(ROI_TYPES)
-        kinds.setCurrentText(judge(entry.name).roi_type or ROI_TYPES[0])
+        kinds.setCurrentText(types_for([entry.name])[0])
         kinds.currentTextChanged.connect(lambda _kind: self.judge_all())
         self.setCellWidget(index, _TYPE, kinds)
         button = QToolButton()

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.arrays import Floats
+from cmfnet_napari.core.contours.mean_interval import mean_interval
 from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.fit.card_sections import Performance
 from cmfnet_napari.core.words import cell, from_cell
 from cmfnet_napari.learning.cohort.patients import METRICS
 
 RESULTS_FILE = "results.csv"
+_ON_CARDS = ("dsc", "surface_dsc", "hd95_mm")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,21 @@ def means(table: Floats) -> dict[str, float]:
         values = np.nanmean(table.reshape(-1, len(METRICS)), axis=0)
     scores = zip(METRICS, values, strict=True)
     return {name: float(v) for name, v in scores if not name.endswith("_ml") and np.isfinite(v)}
+
+
+def performance(results: Sequence[Result]) -> list[Performance]:
+    """Means over patients held out, with intervals, for a model's card; none where nobody was."""
+    rows = []
+    for measure in _ON_CARDS:
+        place = METRICS.index(measure)
+        by_case: dict[str, list[float]] = {}
+        for result in results:
+            if np.isfinite(result.values[place]):
+                by_case.setdefault(result.case, []).append(result.values[place])
+        if by_case:
+            found = mean_interval([float(np.mean(values)) for values in by_case.values()])
+            rows.append(Performance(group="patients held out", measure=measure, **found._asdict()))
+    return rows
 
 
 def write_results(path: Path, results: Sequence[Result]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from cmfnet_napari.core.arrays import Codes, Floats, Reals
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json, write_safely
+from cmfnet_napari.core.fit.card_sections import begin_card
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
@@ -25,6 +26,7 @@ from cmfnet_napari.learning.cohort.results import (
     RESULTS_FILE,
     Result,
     means,
+    performance,
     tabulate,
     write_results,
 )
@@ -56,6 +58,10 @@ class Speed(NamedTuple):
     steps: int
     seconds: float
     device: str
+
+    def write(self, folder: Path) -> None:
+        """Write it into the folder of a split."""
+        write_json(folder / _SPEED, self._asdict())
 
 
 def read_speed(folder: Path) -> Speed | None:
@@ -192,7 +198,9 @@ class SplitTraining:
         results = tabulate(table, names, self._folder.name)
         if self._fabric.is_global_zero:
             if isinstance(self._trainer.averaged, CmFNet):
-                save_model(self._trainer.averaged, self._card(table), self._folder / MODEL_FILE)
+                model = self._folder / MODEL_FILE
+                save_model(self._trainer.averaged, self._card(table), model)
+                begin_card(model, performance(results))
             self._write_speed()
             write_results(self._folder / RESULTS_FILE, results)
             (self._folder / STATE_FILE).unlink(missing_ok=True)
@@ -204,8 +212,7 @@ class SplitTraining:
         name = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
         if device.type == "cuda":
             name = torch.cuda.get_device_name(device)
-        speed = Speed(self._timed, round(self._stepping, 3), name)
-        write_json(self._folder / _SPEED, speed._asdict())
+        Speed(self._timed, round(self._stepping, 3), name).write(self._folder)
 
     def _keep(self, patient: Patient, labels: Codes) -> None:
         """Write what a method found, for the pictures of a comparison."""

@@ -116,7 +116,7 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
     if unknown := [users for users in plan.users if users not in STYLES]:
         raise UserError(f"There is no user {unknown[0]!r}; choose from {', '.join(STYLES)}.")
     found = find_patients(plan.folder)
-    _begin(plan, methods)
+    _begin(plan, card, methods)
     scores: list[Score] = []
     patients: list[PatientFacts] = []
     worst: list[tuple[float, Example]] = []
@@ -170,6 +170,8 @@ def _taught(card: FullCard, study: Study) -> list[str]:
 def _methods(plan: Plan, card: FullCard) -> dict[str, Config]:
     """What contours, by name: the model first, then presets from the strokes alone."""
     check_base(card.card, 2, card.name)
+    if card.name in plan.presets:
+        raise UserError(f"The model is called {card.name}, like a preset. Rename its file first.")
     methods = {card.name: start_config("quick", card.card)}
     if card.card.reads_anywhere or card.card.config.stroke_maps:
         methods[card.name] = start_config("quick", card.card, steps=0)
@@ -178,10 +180,10 @@ def _methods(plan: Plan, card: FullCard) -> dict[str, Config]:
     return methods
 
 
-def _begin(plan: Plan, methods: Mapping[str, Config]) -> None:
+def _begin(plan: Plan, card: FullCard, methods: Mapping[str, Config]) -> None:
     """Write what is begun, or check that it is what was begun there."""
     begun: JsonObject = {
-        "model": read_full_card(plan.model).model_dump(mode="json"),
+        "model": card.card.model_dump(mode="json"),  # what people wrote may be mended meanwhile
         "methods": {name: config.model_dump(mode="json") for name, config in methods.items()},
         "users": list(plan.users),
         "structure": plan.structure,
@@ -242,10 +244,10 @@ class _Jobs:
         ours = FitHooks()
         ours.request = lambda: "quit" if hooks.stop() else ""
         began = time.monotonic()
-        model = method == read_full_card(self._plan.model).name
         finished = fit(
             self.study, strokes, run, self._methods[method], device=self._plan.device,
-            base=self._plan.model if model else None, hooks=ours, began=began,
+            base=None if method in self._plan.presets else self._plan.model, hooks=ours,
+            began=began,
         )  # fmt: skip
         if finished is None:
             return False

@@ -14,7 +14,12 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.card_scope import outside_card
-from cmfnet_napari.core.fit.card_sections import read_full_card, sections_file
+from cmfnet_napari.core.fit.card_sections import (
+    Performance,
+    begin_card,
+    read_full_card,
+    sections_file,
+)
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
 from cmfnet_napari.core.images.grid import Grid
@@ -90,6 +95,15 @@ def test_a_card_that_lacks_sections_says_which(model):
     assert card_markdown(bare).count("*The card says nothing of this.*") == 4
     write(model, limits=[])
     assert "says nothing of limits and risks. Ask" in read_full_card(model).gap
+
+
+def test_a_card_that_is_begun_writes_over_nothing(model):
+    row = Performance(group="held out", mean=0.8, low=0.7, high=0.9, patients=4)
+    begin_card(model, [row])
+    assert read_full_card(model).sections.performance == (row,)
+    write(model)
+    begin_card(model, [row])
+    assert read_full_card(model).sections.population == "Adults."
 
 
 @pytest.mark.parametrize(

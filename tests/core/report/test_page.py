@@ -98,6 +98,9 @@ def test_facts_of_a_review(study, labels):
     assert "axial: 1 of 5" in text
     assert "0 open, 0 accepted" in text
     assert "all strokes: unknown" in text
+    assert "Sign-off" not in text
+    signed = replace(facts, sign_off="Reviewed by A. on 2026-11-29.")
+    assert "  Reviewed by A. on 2026-11-29." in report_lines(signed)
 
 
 def test_a_report_of_a_run_in_a_case(case, study, tmp_path):

@@ -175,6 +175,8 @@ def test_wrong_names(label_map, reference, tmp_path, name, kind, words) -> None:
 def test_structures_are_named() -> None:
     assert [roi.name for roi in make_rois([1])] == ["GTV"]
     assert [roi.name for roi in make_rois([1, 3])] == ["GTV1", "GTV3"]
+    by_name = make_rois([1, 2, 3], ["Bladder", "CTV_High", "Lump"])
+    assert [roi.type for roi in by_name] == ["ORGAN", "CTV", "GTV"]
     assert make_rois([1, 2], ["A", "B"], ["organ"])[1] == Roi(2, "B", "ORGAN", "#0072b2")
     for names, types, words in (
         (["A"], [], "2 classes, but 1 names"),

@@ -15,6 +15,7 @@ from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.card_sections import Performance, Sections, read_full_card
 from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.fit.model_card import model_path
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import save_labels
 from cmfnet_napari.core.report.commission_facts import (
@@ -24,6 +25,7 @@ from cmfnet_napari.core.report.commission_facts import (
     advice,
     against_card,
 )
+from cmfnet_napari.core.report.text_pages import together
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.study.commission import Plan, commission, worst_slice
 from cmfnet_napari.learning.study.contoured import find_patients, read_patient
@@ -152,6 +154,10 @@ def test_wrong_use_and_a_wish_to_stop(folder, tmp_path, fits):
         commission(plan(folder, tmp_path / "a", users=("lazy",)))
     with pytest.raises(UserError, match="no preset 'slow'"):
         commission(plan(folder, tmp_path / "a", presets=("slow",)))
+    named = tmp_path / "quick.safetensors"
+    named.write_bytes(model_path("limb-sarcoma").read_bytes())
+    with pytest.raises(UserError, match="The model is called quick, like a preset"):
+        commission(plan(folder, tmp_path / "a", model=str(named)))
     with pytest.raises(UserError, match=r"No patient could be taken\. Patient 1 was left out"):
         commission(plan(folder, tmp_path / "a", structure="CTV"))
     assert commission(plan(folder, tmp_path / "b"), Hooks(stop=lambda: True)) is None
@@ -195,7 +201,7 @@ def test_what_is_said_against_the_card():
     assert said.startswith("DSC, careful strokes: 0.603 (0.591 to 0.613) here, 0.86")
     assert said.endswith("WORSE than the card says. Find out why before the model is used.")
     (said,) = against_card(commissioning([scored(0.86, patient=n) for n in range(5)], 5))
-    assert said.endswith("they agree as far as so few patients can tell.")
+    assert said.endswith("they agree, as far as that many patients can tell.")
     (said,) = against_card(commissioning(worse[:2], 2))
     assert said.endswith("too few patients to say more.")
     (said,) = against_card(commissioning(worse, 5, intended_use="x"))
@@ -214,6 +220,15 @@ def test_what_to_tell_the_users():
     assert said[4].startswith("limb-sarcoma less quick: mean DSC +0.1")
     few = list(advice(commissioning(careful[:3], 3)))
     assert few[0].startswith("3 of 10 patients were contoured: too few for a decision.")
+
+
+def test_the_place_to_sign_is_on_one_page():
+    block = [("Decision", "title"), ("sign", "table"), ("here", "table")]
+    for before in (0, 55, 56, 58, 100):
+        lines = together([("x", "text")] * before, block)
+        pages = {at // 58 for at, line in enumerate(lines) if line in block}
+        assert len(pages) == 1
+        assert len(lines) - before in (3, 3 + -before % 58)
 
 
 @pytest.mark.slow

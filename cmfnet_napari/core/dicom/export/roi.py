@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.nomenclature.name_rules import judge
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, class_color
 from cmfnet_napari.core.words import clean
 
@@ -56,7 +57,7 @@ def make_rois(
     names : sequence of str
         One a class; none: GTV, or GTV1, GTV2, … (TG-263)
     types : sequence of str
-        One a class, or one for all; none: GTV.
+        One a class, or one for all; none: as `types_for` has it.
 
     Raises
     ------
@@ -64,8 +65,7 @@ def make_rois(
         Another count, a name twice, empty or too long, or a type that there is not.
     """
     names = list(names) or (["GTV"] if len(codes) == 1 else [f"GTV{code}" for code in codes])
-    types = [kind.upper() for kind in types] or ["GTV"]
-    types = types * len(codes) if len(types) == 1 else types
+    types = types_for(names, types)
     for what, values in (("names", names), ("types", types)):
         if len(values) != len(codes):
             raise UserError(
@@ -78,6 +78,23 @@ def make_rois(
     ]
     check_rois(rois)
     return rois
+
+
+def types_for(names: Sequence[str], types: Sequence[str] = ()) -> list[str]:
+    """RT ROI Interpreted Types of structures, one a name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Theirs.
+    types : sequence of str
+        Those that were asked for: one each, or one for all; none: what TG-263 has for a name,
+        such as ORGAN for ``Bladder``, else GTV.
+    """
+    if not types:
+        return [judge(name.strip()).roi_type or ROI_TYPES[0] for name in names]
+    asked = [kind.upper() for kind in types]
+    return asked * len(names) if len(asked) == 1 else asked
 
 
 def check_rois(rois: Sequence[Roi]) -> None:
