@@ -35,7 +35,9 @@ _LOOPBACK = "127.0.0.1"
 _AT_ONCE = 2  # jobs, unless told otherwise
 _LEFT_FREE = 2**30  # bytes, for everything else on the machine
 _PATIENCE_S = 10  # for a scheduler to answer
-# No pages about tasks and workers.
+_EARLY_S = 300  # that a worker ends before SLURM ends it
+# No pages about tasks and workers. A job whose worker is lost, as by SLURM when its time is up, is
+# given up by `run_tasks`, where it gets no further; dask counts only those that never begin.
 _DASK: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -212,11 +214,42 @@ def _cluster(kind: Any, workers: Workers, folder: Path, scratch: str) -> Any:
             shared_temp_directory=str(folder),
             log_directory=str(folder),
             scheduler_options={"dashboard_address": f"{_LOOPBACK}:0", "dashboard": False},
-            worker_extra_args=["--no-dashboard", "--memory-limit", "0"],  # SLURM has its own
+            worker_extra_args=_worker_options(),
             job_script_prologue=_PROLOGUE,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"SLURM cannot be used here ({_said(error)}).") from error
+
+
+def _worker_options() -> list[str]:
+    """No page, SLURM's limit of memory alone, and an end before SLURM's, not all at once."""
+    import dask
+
+    options = ["--no-dashboard", "--memory-limit", "0"]
+    seconds = walltime_seconds(str(dask.config.get("jobqueue.slurm.walltime", "") or ""))
+    if seconds is None:
+        return options
+    early = min(_EARLY_S, seconds // 5)
+    lifetime = ["--lifetime", f"{seconds - early}s", "--lifetime-stagger", f"{early // 2}s"]
+    return options + lifetime
+
+
+def walltime_seconds(text: str) -> int | None:
+    """A time as SLURM's ``sbatch --time`` takes it; None where it says none.
+
+    ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
+    ``days-hours:minutes``, ``days-hours:minutes:seconds``.
+    """
+    days, dash, rest = text.strip().rpartition("-")
+    parts = rest.split(":")
+    if len(parts) > 3 or not all(part.isdecimal() for part in [*parts, days or "0"]):
+        return None
+    numbers = [int(part) for part in parts]
+    if dash or len(numbers) == 3:
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    else:
+        hours, (minutes, seconds) = 0, (*numbers, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds or None
 
 
 def _cores() -> int:
