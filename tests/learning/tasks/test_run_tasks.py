@@ -120,10 +120,10 @@ def answers_to_a_stranger(address):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     for secure in (False, True):
-        with suppress(OSError), socket.create_connection(address, timeout=2) as plain:
-            with context.wrap_socket(plain) if secure else plain as strange:
-                strange.sendall(b"GET /info/main/workers.html HTTP/1.1\r\nHost: a\r\n\r\n")
-                found.append(strange.recv(100))
+        plain = socket.create_connection(address, timeout=2)
+        with suppress(OSError), context.wrap_socket(plain) if secure else plain as strange:
+            strange.sendall(b"GET /info/main/workers.html HTTP/1.1\r\nHost: a\r\n\r\n")
+            found.append(strange.recv(100))
     with suppress(OSError):
         connection = distributed.Client(f"tcp://{address.ip}:{address.port}", timeout=1)
         found.append(connection.scheduler_info())
