@@ -3,7 +3,7 @@
 ::
 
     OUT/batch.json            hashes of model and data, as it was begun
-    OUT/LINE-CASE/            one row each, see `contour_row`
+    OUT/NUMBER-CASE/          one row each, counted from 1, see `contour_row`
     OUT/results.csv           volumes of every patient and class, scores where there is a mask
     OUT/notes.csv             what to check
     OUT/table.md              mean ± SD over patients
@@ -99,17 +99,16 @@ def run_batch(
     with alone(out):
         _begin(out, plan, cohort.name)
         write_json(out / HASHES_FILE, known)
+        folders = _folders(out, rows)
         tasks = [
-            Task(
-                row.case, partial(contour_row, path, plan["model"], row, _folder(out, row), device)
-            )
-            for row in rows
-            if not is_complete(_folder(out, row))
+            Task(row.case, partial(contour_row, path, plan["model"], row, folder, device))
+            for row, folder in zip(rows, folders, strict=True)
+            if not is_complete(folder)
         ]
         where = replace(workers or Workers(at_once=1), memory=_memory(card), folder=out)
         if not run_tasks(tasks, where, hooks or Hooks()):
             return None
-        return _found(rows, out)
+        return _found(rows, folders, out)
 
 
 def _memory(card: Card) -> float:
@@ -117,8 +116,9 @@ def _memory(card: Card) -> float:
     return idle_memory(card.config, PATIENT) + whole_memory(card.config, card.classes, PATIENT)
 
 
-def _folder(out: Path, row: Row) -> Path:
-    return out / f"{row.line}-{file_name(row.case)}"
+def _folders(out: Path, rows: Sequence[Row]) -> list[Path]:
+    """Of each row: by its place among all, as the plan knows them, since lines may be empty."""
+    return [out / f"{number}-{file_name(row.case)}" for number, row in enumerate(rows, start=1)]
 
 
 def _begin(out: Path, plan: JsonObject, cohort: str) -> None:
@@ -135,8 +135,8 @@ def _begin(out: Path, plan: JsonObject, cohort: str) -> None:
         )
 
 
-def _found(rows: Sequence[Row], out: Path) -> JsonObject:
-    read = {row: read_row(row, _folder(out, row)) for row in rows}
+def _found(rows: Sequence[Row], folders: Sequence[Path], out: Path) -> JsonObject:
+    read = {row: read_row(row, folder) for row, folder in zip(rows, folders, strict=True)}
     results = [result for found, _ in read.values() for result in found]
     write_results(out / RESULTS_FILE, results)
     notes = [(row, note) for row, (_, said) in read.items() for note in said]

@@ -53,7 +53,7 @@ def test_every_patient_gets_contour_picture_and_scores(trained, tmp_path):
     found = table(out / "results.csv")
     assert [row["case"] for row in found] == ["P1", "P2", "P3", "P4"]
     for number, row in enumerate(found, start=1):
-        mine = out / f"{number + 1}-p{number}"
+        mine = out / f"{number}-p{number}"
         study = api.open_study(folder / f"ct{number}.nii.gz", folder / f"mr{number}.nii.gz")
         same = api.predict(model, study, device="cpu")
         ours = labels_of(mine / "contour.nii.gz")
@@ -90,11 +90,11 @@ def test_one_bad_patient_stops_no_other_and_the_same_command_goes_on(trained, tm
     assert len(done) == 3
     with alone(out), pytest.raises(UserError, match="Another process is writing into out"):
         run_batch(model, cohort, out, device="cpu")
-    (out / "2-p1" / "result.json").unlink()  # as if it had been killed before
+    (out / "1-p1" / "result.json").unlink()  # as if it had been killed before
     with pytest.raises(UserError, match=r"1 of 2 jobs "):
         run_batch(model, cohort, out, device="cpu")
     again = {path for path in done if path.stat().st_mtime_ns != done[path]}
-    assert again == {out / "2-p1" / "contour.nii.gz"}
+    assert again == {out / "1-p1" / "contour.nii.gz"}
     os.utime(broken, ns=(1, 1))
     broken.write_bytes((folder / "ct2.nii.gz").read_bytes())
     with pytest.raises(UserError, match=r"another batch: patients or files of batch\.csv are"):
@@ -136,7 +136,7 @@ def test_a_model_that_is_replaced_is_read_anew_or_refused(trained, tmp_path):
     with pytest.raises(UserError, match=r"P1 \(line 2\): the model model\.safetensors is another"):
         run_batch(mine, patients, tmp_path / "two", device="cpu", hooks=hooks)
     run_batch(mine, patients, tmp_path / "three", device="cpu")
-    one, three = (tmp_path / name / "2-p1" / "contour.nii.gz" for name in ("one", "three"))
+    one, three = (tmp_path / name / "1-p1" / "contour.nii.gz" for name in ("one", "three"))
     assert (labels_of(one) != labels_of(three)).any()
 
 
@@ -173,11 +173,19 @@ def test_two_at_once_share_the_memory_and_keys_lie_in_the_batchs_folder(
     assert replace(workers, scheduler="local").here(9) == 1
 
 
-def test_a_stopped_batch_says_so(trained, tmp_path):
+def test_a_stopped_batch_says_so_and_goes_on_after_a_line_was_left_empty(trained, tmp_path):
     model, cohort, _ = trained
-    hooks = Hooks(stop=lambda: (tmp_path / "out" / "3-p2" / "result.json").exists())
+    hooks = Hooks(stop=lambda: (tmp_path / "out" / "2-p2" / "result.json").exists())
     assert run_batch(model, cohort, tmp_path / "out", device="cpu", hooks=hooks) is None
-    assert not rows.is_complete(tmp_path / "out" / "4-p3")
+    assert not rows.is_complete(tmp_path / "out" / "3-p3")
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("contour.nii.gz")}
+    header, *lines = cohort.read_text(encoding="utf-8").splitlines()
+    spaced = cohort.with_name("spaced.csv")
+    spaced.write_text("\n".join([header, "", *lines]), encoding="utf-8")
+    assert run_batch(model, spaced, tmp_path / "out", device="cpu")["patients"] == 4
+    assert len(done) == 2
+    assert done.items() <= {path: path.stat().st_mtime_ns for path in done}.items()
+    assert len(list((tmp_path / "out").rglob("contour.nii.gz"))) == 4
 
 
 @pytest.mark.slow
