@@ -207,7 +207,9 @@ def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_pat
         export_log(case, tmp_path / "log.txt")
 
 
-def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(shown, sign_off, opened, said):
+def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(
+    shown, sign_off, opened, said, tmp_path
+):
     look(shown, 1, 2, 3)
     sign_off.sign("reviewed")
     come(shown.session, lambda: reopen(opened))
@@ -225,7 +227,11 @@ def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(shown, sign_of
     assert case_stage(opened.case.folder)[0].stage == "draft"
     sign_off.sign("reviewed")
     assert sign_off.standing.stage == "reviewed"  # it can be signed anew
-    assert case_stage(opened.case.folder)[0].stage == "reviewed"
+    stage, log = case_stage(opened.case.folder)
+    assert stage.stage == "reviewed"
+    export_log(opened.case.folder, tmp_path / "log.json")
+    exported = read_log(tmp_path / "log.json")  # with the line that was changed
+    assert (exported.entries, exported.broken) == (log.entries, log.broken)
     come(shown.session, lambda: patient(value=50))
     come(shown.session, lambda: reopen(opened))
     assert told(sign_off).count("noticed") == 1
