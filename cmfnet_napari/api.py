@@ -256,6 +256,8 @@ def fit(
     device: str = "auto",
     on_event: Callable[[Event], None] | None = None,
     request: Callable[[], Literal["", "stop", "quit"]] | None = None,
+    on: str | None = None,
+    via: str | None = None,
 ) -> FitResult | None:
     """Train CmFNet on one patient's strokes and contour the patient.
 
@@ -283,6 +285,10 @@ def fit(
     request : callable, optional
         Asked all the time: ``""`` to go on, ``"stop"`` to keep the best so far, ``"quit"`` to save
         the state and leave.
+    on : str, optional
+        Another computer that does it, as in ``ssh NAME``.
+    via : str, optional
+        Command that starts it there, such as ``srun --gres=gpu:1``.
 
     Returns
     -------
@@ -296,13 +302,31 @@ def fit(
         device is not there, memory does not suffice, or training diverged.
     """
     began = time.monotonic()
-    from cmfnet_napari.learning.fit.callbacks import Hooks
-    from cmfnet_napari.learning.fit.start import fit as run_fit
-
     strokes = _strokes(scribbles, study)
     config = config or make_config(base=base)
     if base is not None:
         _say_outside_card(base, study)
+    if on is not None:
+        from cmfnet_napari.remote.elsewhere import fit_elsewhere
+        from cmfnet_napari.remote.hosts import host_called
+
+        where = Path(out)
+        ended = fit_elsewhere(
+            study,
+            strokes,
+            where,
+            config,
+            host_called(on, via),
+            base,
+            device=device,
+            names=names,
+            on_event=on_event,
+            request=request,
+        )
+        return None if ended is None else _fit_result(where, ended)
+    from cmfnet_napari.learning.fit.callbacks import Hooks
+    from cmfnet_napari.learning.fit.start import fit as run_fit
+
     run = run_folder(Path(out))
     hooks = Hooks()
     hooks.emit = on_event or hooks.emit
@@ -329,6 +353,9 @@ def predict(
     memory_gib: float | None = None,
     disagreement: bool = False,
     device: str = "auto",
+    on_event: Callable[[Event], None] | None = None,
+    on: str | None = None,
+    via: str | None = None,
 ) -> Prediction:
     """Contour a patient with a model that is trained already.
 
@@ -347,6 +374,11 @@ def predict(
         Compute how far the branches for both images are apart, too.
     device : str
         As in `fit`.
+    on_event : callable, optional
+        As in `fit`, of what another computer says.
+    on, via : str, optional
+        Another computer that does it, and what starts it there, as in `fit`. Memory cannot be
+        limited there, nor the branches be compared.
 
     Returns
     -------
@@ -360,6 +392,13 @@ def predict(
         No such model, a damaged one, the device is not there, the model needs strokes that are
         not given, or memory does not suffice.
     """
+    if on is not None:
+        if disagreement or memory_gib is not None:
+            raise UserError(
+                "On another computer memory is not limited, and the branches are not compared: "
+                "leave memory and disagreement out, or predict on this computer."
+            )
+        return _predict_on(model, study, scribbles, device, on_event, on, via)
     from cmfnet_napari.learning.engine.device import pick_device
     from cmfnet_napari.learning.fit.run_folder import run_scribbles
     from cmfnet_napari.learning.model.checkpoint import load_model
@@ -697,6 +736,26 @@ def _evaluate_files(
             f"{ours.grid.difference(theirs.grid)}. Export both on one image."
         )
     return judge(ours.array, theirs.array, ours.grid, names, tolerance_mm, tolerances_mm)
+
+
+def _predict_on(
+    model: str | Path,
+    study: Study,
+    scribbles: np.ndarray | str | Path | None,
+    device: str,
+    on_event: Callable[[Event], None] | None,
+    on: str,
+    via: str | None,
+) -> Prediction:
+    from cmfnet_napari.learning.predict.prediction import Prediction
+    from cmfnet_napari.remote.elsewhere import predict_elsewhere
+    from cmfnet_napari.remote.hosts import host_called
+
+    _say_outside_card(model, study)
+    strokes = None if scribbles is None else _strokes(scribbles, study)
+    host = host_called(on, via)
+    labels, probability = predict_elsewhere(model, study, strokes, host, device, on_event)
+    return Prediction(labels, probability)
 
 
 def _fit_result(run: Path, finished: Finished) -> FitResult:

@@ -16,9 +16,11 @@ from cmfnet_napari.cli.options import (
     Json,
     Modality,
     Mr,
+    On,
     Second,
     Settings,
     Subtract,
+    Via,
     open_images,
     print_result,
     read_settings,
@@ -46,6 +48,8 @@ def fit(
     seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
     settings: Settings = None,
     device: Device = "auto",
+    on: On = None,
+    via: Via = None,
     as_json: Json = False,
 ) -> None:
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
@@ -55,8 +59,9 @@ def fit(
     config = api.make_config(preset, base=base, **{**changes, **read_settings(settings)})
     study = open_images(image, second, mr, modality, subtract)
     strokes = api.load_scribbles(scribbles, study)
-    run = api.run_folder(out)
-    _warn(study, strokes, config, device)
+    run = out if on is not None else api.run_folder(out)
+    if on is None:
+        _warn(study, strokes, config, device)
     with fit_progress() as progress:
         result = api.fit(
             study,
@@ -67,6 +72,8 @@ def fit(
             base=base,
             on_event=progress.show,
             request=progress.request,
+            on=on,
+            via=via,
         )
     if result is None:
         raise UserError("Training was broken off. The same command goes on with it.")
@@ -145,21 +152,28 @@ def predict(
         float | None, typer.Option(min=0.01, help="Memory it may use; else a share of the free")
     ] = None,
     device: Device = "auto",
+    on: On = None,
+    via: Via = None,
     as_json: Json = False,
 ) -> None:
     """Contour a study with a trained model."""
+    from cmfnet_napari.cli.progress import line_progress
     from cmfnet_napari.core.contours.components import volumes_ml
     from cmfnet_napari.core.contours.doubt import to_percent
 
     study = open_images(image, second, mr, modality, subtract)
-    prediction = api.predict(
-        model,
-        study,
-        scribbles,
-        memory_gib=memory_gib,
-        disagreement=disagreement is not None,
-        device=device,
-    )
+    with line_progress(on) as show:
+        prediction = api.predict(
+            model,
+            study,
+            scribbles,
+            memory_gib=memory_gib,
+            disagreement=disagreement is not None,
+            device=device,
+            on_event=show,
+            on=on,
+            via=via,
+        )
     api.save_labels(prediction.labels, study, out)
     result = {"prediction": str(out), "volumes_ml": volumes_ml(prediction.labels, study.grid)}
     if probabilities is not None:
@@ -171,8 +185,15 @@ def predict(
     print_result(result, as_json)
 
 
-def worker(case: Annotated[Path, typer.Argument(help="Case folder")]) -> None:
+def worker(
+    case: Annotated[Path, typer.Argument(help="Case folder")], on: On = None, via: Via = None
+) -> None:
     """The background worker: JSON lines in, JSON lines out."""
+    if on is not None:
+        from cmfnet_napari.remote.hosts import host_called
+        from cmfnet_napari.remote.serving import relay
+
+        raise typer.Exit(relay(case, host_called(on, via)))
     from cmfnet_napari.learning.priority import step_back
 
     step_back()

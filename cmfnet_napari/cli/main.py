@@ -15,7 +15,15 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cmfnet_napari.cli import clinic, cohorts, file_commands, fitting, teaching, window
+from cmfnet_napari.cli import (
+    clinic,
+    cohorts,
+    file_commands,
+    fitting,
+    other_computers,
+    teaching,
+    window,
+)
 from cmfnet_napari.cli.pacs import pacs
 from cmfnet_napari.cli.reviews import review
 from cmfnet_napari.core.errors import DataWarning, UserError
@@ -49,6 +57,9 @@ app.command()(file_commands.export)
 app.command()(clinic.commission)
 app.command()(clinic.audit)
 app.command()(fitting.worker)
+app.command("on")(other_computers.on)
+app.command(hidden=True)(other_computers.remote_serve)
+app.command(hidden=True)(other_computers.remote_keep)
 app.command()(window.doctor)
 
 

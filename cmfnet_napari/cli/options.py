@@ -54,6 +54,8 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change one setting of the preset; repeat"),
 ]
+On = Annotated[str | None, typer.Option(metavar="HOST", help="On another computer, as in ssh HOST")]
+Via = Annotated[str | None, typer.Option(help="Command that starts it there, as srun --gres=gpu:1")]
 Scheduler = Annotated[
     str, typer.Option(help="Where jobs run: local, slurm, or a scheduler such as tcp://host:8786")
 ]

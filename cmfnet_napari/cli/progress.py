@@ -38,8 +38,16 @@ class FitProgress:
             self._say(event.text)
         elif isinstance(event, events.Paused):
             self._say(event.reason)
+        elif isinstance(event, events.LineChanged):
+            self._show_line(event)
         elif isinstance(event, events.Finished):
             self._bar.update(self._task, completed=1.0)
+
+    def _show_line(self, event: events.LineChanged) -> None:
+        if event.state == "sending":
+            self._bar.update(self._task, note=event.text)
+        elif event.state not in ("connecting", "refused"):
+            self._say(event.text)
 
     def _say(self, text: str) -> None:
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -62,6 +70,16 @@ def fit_progress() -> Iterator[FitProgress]:
         progress = FitProgress(bar)
         with _handled(progress.interrupted, signal.SIGINT, signal.SIGTERM):
             yield progress
+
+
+@contextmanager
+def line_progress(on: str | None) -> Iterator[Callable[[events.Event], None] | None]:
+    """What is said of the line to another computer; nothing where there is none."""
+    if on is None:
+        yield None
+        return
+    with _bar() as bar:
+        yield FitProgress(bar).show
 
 
 @contextmanager

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from cmfnet_napari.cli.options import Json, Modality, Mr, Second, print_result, second_image
+from cmfnet_napari.cli.options import (
+    Json,
+    Modality,
+    Mr,
+    On,
+    Second,
+    Via,
+    print_result,
+    second_image,
+)
 
 
 def demo(
@@ -42,6 +51,8 @@ def open_(
     mr: Mr = None,
     modality: Modality = "",
     scribbles: Annotated[Path | None, typer.Option(help="Scribbles drawn before")] = None,
+    on: On = None,
+    via: Via = None,
 ) -> None:
     """The window on a study, or the empty window."""
     other, kinds = second_image(second, mr, modality)
@@ -52,13 +63,19 @@ def open_(
     from cmfnet_napari.core.images.modality import parse_modalities
     from cmfnet_napari.gui.app import open_window
 
-    open_window(image, other, scribbles, modalities=parse_modalities(kinds.split(",")))
+    modalities = parse_modalities(kinds.split(","))
+    open_window(image, other, scribbles, modalities=modalities, on=on or "", via=via)
 
 
-def doctor(as_json: Json = False) -> None:
-    """What this machine can do: GPU, memory, Qt, OpenGL, versions."""
+def doctor(as_json: Json = False, on: On = None, via: Via = None) -> None:
+    """What this machine can do, or another one: GPU, memory, Qt, OpenGL, versions."""
     from cmfnet_napari.cli.doctor import examine, report
 
+    if on is not None:
+        from cmfnet_napari.cli.other_computers import show_doctor
+
+        show_doctor(on, via, as_json)
+        return
     if as_json:
         print_result(examine(), True)
     else:

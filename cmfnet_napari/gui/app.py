@@ -14,6 +14,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.modality import Modalities
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.gui.opengl import advice, last_words
+from cmfnet_napari.remote.hosts import host_called
 
 if TYPE_CHECKING:
     import napari
@@ -31,6 +32,8 @@ def open_window(
     *,
     modalities: Modalities = ("", ""),
     demo: bool = False,
+    on: str = "",
+    via: str | None = None,
 ) -> None:
     """Show the window and return when it is closed.
 
@@ -42,12 +45,15 @@ def open_window(
         What the images are, where the user says it.
     demo : bool
         Open the synthetic patient with its scribbles and start a quick training.
+    on, via : str
+        Another computer that trains, as in ``ssh NAME``, and what starts it there.
 
     Raises
     ------
     UserError
         napari, a Qt binding, a display or OpenGL is missing.
     """
+    host = host_called(on, via) if on else None
     check_window()
     import napari
 
@@ -55,6 +61,8 @@ def open_window(
 
     viewer = napari.Viewer(title="CmFNet", show_welcome_screen=False)
     dock = add_dock(viewer)
+    if host is not None:
+        dock.workbench.training.where.choose(on, via)
     # napari looks for garbage at every layer that goes. All that is there by now stays: looking
     # through it froze the window for 0.1 to 0.3 s each time.
     gc.collect()

@@ -10,7 +10,7 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabWidget, QWidget
 
-from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.fit.events import Finished, LineChanged
 from cmfnet_napari.gui.drawing.scribble_panel import ScribblePanel
 from cmfnet_napari.gui.export.export_panel import ExportPanel
 from cmfnet_napari.gui.key_focus import KeyFocus, swallow
@@ -19,6 +19,7 @@ from cmfnet_napari.gui.message_bar import MessageBar
 from cmfnet_napari.gui.opening.open_panel import OpenPanel
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review_panel import ReviewPanel
+from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, button, column, scrollable, text_label
 from cmfnet_napari.gui.step_marks import StepMarks
 from cmfnet_napari.gui.training.refinement import Refinement
@@ -90,7 +91,9 @@ class CmFNetDock(QWidget):
             self.tabs.addTab(scrollable(panel), "")
         self.tabs.setCornerWidget(button("?", self._show_keys, "What every key does"))
         QShortcut(QKeySequence("?"), self, activated=self._show_keys)
-        self.steps = StepMarks(self.tabs, session, bench.result, bench.review)
+        self.steps = StepMarks(
+            self.tabs, session, bench.result, bench.review, self.export_panel.dicom_export
+        )
         self.room = Room()
         self.view_panel = ViewPanel(
             session,
@@ -201,6 +204,7 @@ class _UpdateStatus(QObject):
         super().__init__(session)
         self.label = text_label()
         self.label.hide()
+        self._away = False
         refinement.state_changed.connect(self._on_state)
         refinement.finished.connect(self._on_finished)
         refinement.paused.connect(lambda reason: self._show(f"Waiting. {reason}"))
@@ -208,6 +212,7 @@ class _UpdateStatus(QObject):
             lambda reason: self._show(f"The contour was not updated. {reason}")
         )
         training.state_changed.connect(lambda _state: self._show(""))
+        training.where.line_changed.connect(self._on_line)
         session.closed.connect(lambda: self._show(""))
 
     def _on_state(self, state: str) -> None:
@@ -215,6 +220,14 @@ class _UpdateStatus(QObject):
             self._show(self._UPDATING)
         elif self.label.text() == self._UPDATING:
             self._show("")
+
+    def _on_line(self, event: LineChanged) -> None:
+        """Of a worker on another computer: who draws sees whether it hears the strokes."""
+        away, self._away = self._away, event.state == "away"
+        if self._away:
+            self._show(plain(f"Away. {event.text}"))
+        elif away:
+            self._show(plain(event.text))
 
     def _on_finished(self, event: Finished) -> None:
         share = f"{int(100 * event.agreement + 1e-6)} %"  # 100 only where it is all of them

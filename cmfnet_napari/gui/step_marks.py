@@ -5,9 +5,11 @@ from __future__ import annotations
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QTabWidget
 
+from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.export.dicom_export import DicomExport
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review import Review
 
@@ -21,26 +23,35 @@ class StepMarks(QObject):
     ----------
     tabs : QTabWidget
         One tab a step, in order.
-    session, result, review
+    session, result, review, export
         What is marked.
     """
 
-    def __init__(self, tabs: QTabWidget, session: Session, result: Result, review: Review) -> None:
+    def __init__(
+        self,
+        tabs: QTabWidget,
+        session: Session,
+        result: Result,
+        review: Review,
+        export: DicomExport,
+    ) -> None:
         super().__init__(tabs)
         self._tabs, self._saved = tabs, False
-        self._session, self._result, self._review = session, result, review
+        self._session, self._result = session, result
+        self._review, self._export = review, export
         for signal in (session.opened, session.closed, session.strokes_changed):
             signal.connect(self._mark)
         review.changed.connect(self._mark)
         result.changed.connect(self._on_result)
         result.saved.connect(self._on_saved)
+        export.exported.connect(self._on_saved)
         self._mark()
 
     def _on_result(self, _volumes: dict[str, float] | None) -> None:
         self._saved = False  # what was saved is not what is shown
         self._mark()
 
-    def _on_saved(self, _path: str) -> None:
+    def _on_saved(self, _path: str, _receipt: Receipt | None = None) -> None:
         self._saved = True
         self._mark()
 

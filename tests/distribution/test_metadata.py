@@ -44,7 +44,7 @@ def test_no_qt_binding_and_no_napari_without_an_extra(project: dict) -> None:
 
 def test_extras(project: dict) -> None:
     extras = project["optional-dependencies"]
-    assert set(extras) == {"all", "test", "dev", "docs", "rivals", "slurm"}
+    assert set(extras) == {"all", "test", "dev", "docs", "rivals", "slurm", "nnunet"}
     (napari,) = (Requirement(text) for text in extras["all"])
     assert napari.name == "napari"
     assert napari.extras <= BINDINGS

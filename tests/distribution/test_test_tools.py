@@ -1,4 +1,4 @@
-"""What fetches Orthanc and dciodvfy for the tests, with apt and dpkg played by small scripts."""
+"""What fetches Orthanc, dciodvfy and sshd for the tests, with scripts for apt and dpkg."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from cmfnet_napari.gui.patient.layers import case_layers
 from cmfnet_napari.gui.patient.opened import prepare
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.training import spare_worker
+from cmfnet_napari.gui.training.where import Where
 
 SHAPE = (4, 6, 5)  # z, y, x
 CT_SHAPE = (5, 8, 7)
@@ -184,6 +185,7 @@ class Client(QObject):
     received = Signal(object)
     ended_badly = Signal(str, bool)
     ended = Signal()
+    line_changed = Signal(object)
     process_id, details = 4711, "the end of its log"
 
     def __init__(self, command):
@@ -256,6 +258,7 @@ class StandInTraining(QObject):
     def __init__(self):
         super().__init__()
         self.running, self.follow = False, True
+        self.where = Where(self)
         self.spare = SimpleNamespace(take=lambda: spare_worker.WorkerClient(["worker"]))
 
     def command(self, folder):

@@ -17,6 +17,9 @@ class Tabs(QObject):
         super().__init__()
         self.titles, self.tips = {}, {}
 
+    def tabText(self, index):  # noqa: N802
+        return self.titles.get(index, "")
+
     def setTabText(self, index, text):  # noqa: N802 (Qt's name)
         self.titles[index] = text
 
@@ -28,6 +31,10 @@ class Result(StandInResult):
     saved = Signal(str)
 
 
+class Export(QObject):
+    exported = Signal(str, object)
+
+
 class Review(QObject):
     changed = Signal()
     complete = False
@@ -35,7 +42,7 @@ class Review(QObject):
 
 @pytest.fixture
 def marks(session):
-    marks = StepMarks(Tabs(), session, Result(), Review())
+    marks = StepMarks(Tabs(), session, Result(), Review(), Export())
     session.recorder.present = np.array([0], np.uint8)
     return marks
 
@@ -69,3 +76,5 @@ def test_steps_are_ticked_one_by_one(marks, session):
     assert done(marks) == [True] * 5
     marks._result.changed.emit({"Tumour": 2.0})  # what was saved is not what is shown
     assert done(marks) == [True, True, True, True, False]
+    marks._export.exported.emit("gtv.dcm", None)
+    assert done(marks) == [True] * 5

@@ -9,6 +9,7 @@
     registration.json    how the second image lies to the first, once that was changed
     strokes.sqlite       the journal
     case.lock            held by the window that writes; in-use.json says who that is
+    remote.json          what the case is called on other computers, where one trains it
     review.json          slices looked at, decisions about places
     review-log.jsonl     who looked at what and signed it off; readings/ the contours signed off
     runs/0001-quick/     classes.json, config.json, events.jsonl, model.safetensors, preview.npy,

@@ -195,9 +195,26 @@ class Failed(_Message):
     model: str = ""
 
 
+LineState = Literal["connecting", "waiting", "sending", "here", "away", "refused"]
+
+
+class LineChanged(_Message):
+    """Of a worker on another computer: how the line to it is, in a sentence too.
+
+    ``waiting`` is for a turn there, ``here`` all is well, ``away`` the line was lost and is tried
+    again, ``refused`` it is not tried before the next command. `share` of the images was sent.
+    """
+
+    event: Literal["line"] = "line"
+    state: LineState
+    host: str
+    text: str
+    share: Share = 0.0
+
+
 Command = Annotated[Fit | Stop | Predict | Refine | Choose | Quit, Field(discriminator="command")]
 Event = Annotated[
-    Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed,
+    Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed | LineChanged,
     Field(discriminator="event"),
 ]
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

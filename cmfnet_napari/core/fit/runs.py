@@ -14,6 +14,7 @@ from cmfnet_napari.core.fit.model_card import model_path, read_card
 
 PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
 CONFIG_FILE, EVENTS_FILE, STATE_FILE = "config.json", "events.jsonl", "state.pt"
+ELSEWHERE_FILE = "elsewhere.json"  # the run's state is on another computer, which this names
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class RunRecord:
     @property
     def interrupted(self) -> bool:
         """Whether it was broken off and can be gone on with."""
-        return self.finished is None and (self.folder / STATE_FILE).exists()
+        states = self.folder / STATE_FILE, self.folder / ELSEWHERE_FILE
+        return self.finished is None and any(path.exists() for path in states)
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -80,6 +82,15 @@ def run_maker(folder: Path) -> str:
         return base
     preset = config.get("preset") if isinstance(config, dict) else None
     return f"strokes alone, {preset}" if preset in PRESETS else "unknown"
+
+
+def begun_elsewhere(folder: Path) -> str:
+    """The computer that a run was begun on; empty: this one."""
+    try:
+        host = read_json(folder / ELSEWHERE_FILE).get("host")
+    except UserError:
+        return ""
+    return host if isinstance(host, str) else ""
 
 
 def interrupted_run(runs: Sequence[Path]) -> RunRecord | None:

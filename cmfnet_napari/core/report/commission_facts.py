@@ -152,7 +152,7 @@ def _compared(row: Performance, here: MeanInterval) -> str:
     if here.patients < _LEAST:
         return said + "too few patients to say more."
     if here.low <= row.high and row.low <= here.high:
-        return said + "they agree as far as so few patients can tell."
+        return said + "they agree, as far as that many patients can tell."
     if row.measure not in (*_HIGHER_IS_BETTER, *_LOWER_IS_BETTER):
         return said + "OTHER than the card says. Find out why before the model is used."
     better = (here.mean > row.mean) == (row.measure in _HIGHER_IS_BETTER)

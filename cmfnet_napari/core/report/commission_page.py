@@ -24,7 +24,7 @@ from cmfnet_napari.core.report.commission_facts import (
 )
 from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
 from cmfnet_napari.core.report.page import DISCLAIMER
-from cmfnet_napari.core.report.text_pages import A4, Line, text_pages, wrapped
+from cmfnet_napari.core.report.text_pages import A4, Line, text_pages, together, wrapped
 
 _DIGITS = {"dsc": 2, "surface_dsc": 2, "hd95_mm": 1, "path_mm": 0, "path_share": 2}
 _SHORT = {
@@ -37,6 +37,12 @@ _SIGNED = (
     "Medical physicist: ___________________________   Date: ________   Signature: ______________",
     "",
     "Radiation oncologist: ________________________   Date: ________   Signature: ______________",
+)
+_DECISION: tuple[Line, ...] = (
+    ("", "text"),
+    ("Decision", "title"),
+    ("", "text"),
+    *((line, "table") for line in _SIGNED),
 )
 
 
@@ -58,7 +64,8 @@ def save_commissioning(found: Commissioning, pictures: Sequence[Example], path: 
     UserError
         The file cannot be written.
     """
-    figures = [*text_pages(_first_page(found)), *text_pages(_cases(found))]
+    first = together(_first_page(found), _DECISION)
+    figures = [*text_pages(first), *text_pages(_cases(found))]
     if pictures:
         figures.append(_pictures(pictures))
     info = {"Title": f"Commissioning of {found.card.name}", "Creator": "cmfnet-napari"}
@@ -88,10 +95,6 @@ def _first_page(found: Commissioning) -> Iterator[Line]:
         yield from _section("What the card does not cover", gaps)
     if found.left_out:
         yield from _section("Left out", found.left_out)
-    yield from _section("Decision", ())
-    yield "", "text"
-    for line in _SIGNED:
-        yield line, "table"
 
 
 def _patients(found: Commissioning) -> str:
@@ -126,8 +129,8 @@ def _cell(found: Commissioning, method: str, users: str, measure: str) -> str:
 
 def _cases(found: Commissioning) -> Iterator[Line]:
     yield "Every contour", "title"
-    head = f"{'patient':8}{'method, strokes':26}{'ml':>8}{'by hand':>9}"
-    yield head + "".join(f"{_SHORT[m]:>11}" for m in SHOWN) + f"{'worst':>7}{'s':>6}", "wide table"
+    head = f"{'patient':8}{'method, strokes':24}{'ml':>8}{'by hand':>9}"
+    yield head + "".join(f"{_SHORT[m]:>10}" for m in SHOWN) + f"{'worst':>7}{'s':>6}", "wide table"
     for one in found.scores:
         yield _case(one), "wide table"
     yield "", "text"
@@ -143,11 +146,11 @@ def _case(one: Score) -> str:
     scores = one.scores
     values = (getattr(scores, measure) for measure in SHOWN)
     figures = "".join(
-        f"{'–' if value is None else f'{value:.{_DIGITS[measure]}f}':>11}"
+        f"{'–' if value is None else f'{value:.{_DIGITS[measure]}f}':>10}"
         for measure, value in zip(SHOWN, values, strict=True)
     )
     ml = f"{scores.volume_ml:>8.1f}{scores.reference_ml:>9.1f}"
-    what = f"{f'{one.method}, {one.users}':26.26}"
+    what = f"{f'{one.method}, {one.users}':24.24}"
     return f"{one.patient:<8}{what}{ml}{figures}{one.slice_ + 1:>7}{one.seconds:>6.0f}"
 
 

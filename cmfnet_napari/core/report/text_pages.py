@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,7 +15,7 @@ A4 = (8.27, 11.69)  # inches
 Style = Literal["title", "text", "table", "wide table"]
 Line = tuple[str, Style]
 _LINES = 58  # of a page
-_LETTERS = {"title": 64, "text": 96, "table": 109, "wide table": 124}  # of a line
+_LETTERS = {"title": 64, "text": 106, "table": 109, "wide table": 118}  # of a line
 _SIZES = {"title": 11.0, "text": 9.0, "table": 8.0, "wide table": 7.0}
 
 
@@ -24,6 +24,14 @@ def wrapped(text: str, style: Style = "text") -> Iterator[Line]:
     indent = "  " if text.startswith("- ") else ""
     for line in textwrap.wrap(clean(text), _LETTERS[style], subsequent_indent=indent) or [""]:
         yield line, style
+
+
+def together(lines: Iterable[Line], block: Sequence[Line]) -> list[Line]:
+    """Lines, then a block that no page's end parts: it begins a new page where it must."""
+    before = list(lines)
+    left = -len(before) % _LINES
+    room: list[Line] = [("", "text")] * left if left < len(block) else []
+    return [*before, *room, *block]
 
 
 def text_pages(lines: Iterable[Line]) -> list[Figure]:

@@ -48,7 +48,8 @@ class ExportPanel(QWidget):
         self.written = text_label()
         self._buttons = [self.save_button, self.report_button, self.table_button]
         self._files = group("Files", self.missing, *self._buttons, self.written)
-        self.dicom = DicomExportPanel(DicomExport(self._contour, session, self._counted))
+        self.dicom_export = DicomExport(self._contour, session, self._counted)
+        self.dicom = DicomExportPanel(self.dicom_export)
         layout = column(self._files, self.dicom)
         layout.addStretch()
         self.setLayout(layout)

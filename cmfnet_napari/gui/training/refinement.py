@@ -72,6 +72,7 @@ class Refinement(QObject):
         training.launching.connect(self.rest)
         training.stepped.connect(self._on_fit_goes_on)
         training.completed.connect(self.take_over)
+        training.where.changed.connect(self.rest)  # the next stroke starts one there
 
     @property
     def run(self) -> Path | None:

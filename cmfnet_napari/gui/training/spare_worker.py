@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.training.worker_client import WorkerClient
@@ -24,6 +24,8 @@ class SpareWorker(QObject):
         Program and arguments of the open case's worker.
     """
 
+    line_changed = Signal(object)  # LineChanged, of any worker that was made here
+
     def __init__(self, session: Session, command: Callable[[], list[str]]) -> None:
         super().__init__(session)
         self._session, self._command = session, command
@@ -41,7 +43,7 @@ class SpareWorker(QObject):
         """Start it, unless it is there or another one has been taken already."""
         if self._wanted and self._client is None and self._session.writable:
             self._started = self._command()
-            self._client = WorkerClient(self._started)
+            self._client = self._make(self._started)
             self._client.ended.connect(self._forget)
             self._idle.start()
 
@@ -50,18 +52,30 @@ class SpareWorker(QObject):
         command, client = self._command(), self._client
         self._wanted = False
         if client is None:
-            return WorkerClient(command)
+            return self._make(command)
         if not client.running or command != self._started:
             self._let_go()
-            return WorkerClient(command)
+            return self._make(command)
         self._forget()
         return client
+
+    def start_anew(self) -> None:
+        """Another computer was chosen: what is ready is ready in the wrong place."""
+        if self._client is not None:
+            self._let_go()
+        if self._session.patient is not None:
+            self._on_opened()
 
     def close(self) -> None:
         """The patient is left."""
         self._wanted = False
         self._timer.stop()
         self._let_go()
+
+    def _make(self, command: list[str]) -> WorkerClient:
+        client = WorkerClient(command)
+        client.line_changed.connect(self.line_changed)
+        return client
 
     def _on_opened(self) -> None:
         self._wanted = self._session.writable

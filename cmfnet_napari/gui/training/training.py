@@ -14,6 +14,7 @@ from cmfnet_napari.core.fit.events import (
     Failed,
     Finished,
     Fit,
+    LineChanged,
     Notice,
     Paused,
     Preview,
@@ -23,7 +24,7 @@ from cmfnet_napari.core.fit.events import (
     Stopping,
 )
 from cmfnet_napari.core.fit.model_card import check_base, model_name, read_card, start_config
-from cmfnet_napari.core.fit.runs import RunRecord, interrupted_run
+from cmfnet_napari.core.fit.runs import RunRecord, begun_elsewhere, interrupted_run
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
@@ -32,6 +33,7 @@ from cmfnet_napari.gui.shared.messages import show_warning
 from cmfnet_napari.gui.training.load_preview import load_preview
 from cmfnet_napari.gui.training.spare_worker import SpareWorker
 from cmfnet_napari.gui.training.watchdog import Watchdog
+from cmfnet_napari.gui.training.where import Where
 from cmfnet_napari.gui.training.worker_client import WorkerClient, worker_command
 
 TrainingState = Literal["idle", "starting", "training", "stopping"]
@@ -70,7 +72,11 @@ class Training(QObject):
         self._client: WorkerClient | None = None
         self._killed, self._device = False, "auto"
         self.command = worker_command
-        self.spare = SpareWorker(session, lambda: self.command(session.case.folder))
+        self.where = Where(self)
+        self.spare = SpareWorker(session, self._command)
+        self.spare.line_changed.connect(self.where.hear)
+        self.where.changed.connect(self.spare.start_anew)
+        self.where.line_changed.connect(self._on_line)
         self.preset = "quick"
         self.state: TrainingState = "idle"
         self.follow = True
@@ -124,6 +130,12 @@ class Training(QObject):
         if self.interrupted is None:
             raise UserError("There is no training to go on with. Train first.")
         self._check_ready()
+        begun = begun_elsewhere(self.interrupted.folder)
+        if begun != self.where.name:
+            raise UserError(
+                f"This training was begun on {begun or 'this computer'}. Choose that under Where "
+                "to go on with it, or train anew."
+            )
         run = f"{self.interrupted.folder.parent.name}/{self.interrupted.folder.name}"
         teach, lighter = self._session.corrections.teach, self._killed
         fit = Fit(config={}, device=device, resume=run, lighter=lighter, corrections=teach)
@@ -148,6 +160,14 @@ class Training(QObject):
         self.watchdog.stop()
         self._result.remove_preview()
         self._set_state("idle")
+
+    def _command(self) -> list[str]:
+        """Program and arguments of the open case's worker, where it is to work."""
+        return [*self.command(self._session.case.folder), *self.where.options]
+
+    def _on_line(self, event: LineChanged) -> None:
+        if self.running:  # who is away, sends or waits gives no other sign of life
+            self.watchdog.heard(waits=event.state != "here")
 
     def _hold(self) -> str:
         """Why the patient cannot be left now, or empty."""

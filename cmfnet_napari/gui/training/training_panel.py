@@ -30,6 +30,7 @@ from cmfnet_napari.gui.training.preview_choice_panel import PreviewChoicePanel
 from cmfnet_napari.gui.training.refinement import Refinement
 from cmfnet_napari.gui.training.start_panel import StartPanel
 from cmfnet_napari.gui.training.training import Training
+from cmfnet_napari.gui.training.where_panel import WherePanel
 from cmfnet_napari.gui.views.navigation import Navigation
 from cmfnet_napari.gui.views.planes import Planes
 
@@ -63,6 +64,7 @@ class TrainingPanel(QWidget):
         self._paused = False
         self._planned, self._minutes = 0, 0
         self._elapsed = ""
+        self.where = WherePanel(training.where)
         self.begin = StartPanel(session, training, base_models)
         preflight = Preflight(session, training, planes, navigation, lambda: self.begin.config)
         preflight.setParent(self)
@@ -95,6 +97,7 @@ class TrainingPanel(QWidget):
         self.details.setMinimumHeight(120)
         self.details_button.toggled.connect(self.details.setVisible)
         layout = column(
+            self.where,
             self.begin,
             self.train_button,
             self.update_box,
@@ -186,6 +189,7 @@ class TrainingPanel(QWidget):
         self.train_button.setEnabled(state == "idle" and not looking)
         self.train_button.setToolTip(plain(case.notice) if looking else _TRAIN_TIP)
         self.begin.setEnabled(state == "idle")
+        self.where.box.setEnabled(state == "idle")
         self.stop_button.setEnabled(state in ("starting", "training"))
         if state != "training":
             self.time.setText(self._elapsed)  # what was left is not known, or nothing is left

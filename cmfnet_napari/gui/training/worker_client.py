@@ -17,6 +17,7 @@ from cmfnet_napari.core.fit.events import (
     Failed,
     Finished,
     Fit,
+    LineChanged,
     Quit,
     Refine,
     decode_event,
@@ -59,6 +60,7 @@ class WorkerClient(QObject):
     received = Signal(object)  # an Event, `Failed` included
     ended_badly = Signal(str, bool)  # ended in the middle of a command: a sentence; killed
     ended = Signal()
+    line_changed = Signal(object)  # LineChanged: of one whose work is done on another computer
 
     def __init__(self, command: list[str]) -> None:
         super().__init__(QCoreApplication.instance())
@@ -150,6 +152,9 @@ class WorkerClient(QObject):
                 return
             if event is None:
                 self._note(line)
+            elif isinstance(event, LineChanged):
+                if self._end == math.inf:  # nobody minds the line of one that is to leave
+                    self.line_changed.emit(event)
             elif not self._settled:
                 self._settled = isinstance(event, Finished | Failed)
                 self.received.emit(event)

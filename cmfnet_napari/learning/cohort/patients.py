@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -79,15 +80,27 @@ def judge(
     table = torch.zeros(len(patients), classes - 1, len(METRICS), dtype=torch.float32)
     for number in range(fabric.global_rank, len(patients), fabric.world_size):
         patient = patients[number]
-        reference = patient.case.reference
-        if reference is None:
-            raise ValueError(f"{patient.case.row.place} has nothing to judge by")
         labels = predict(model, patient.inputs, config, precision).labels
         keep(patient, labels)
-        for code in range(1, classes):
-            scores = evaluate(labels == code, reference == code, patient.case.grid).mean
-            table[number, code - 1] = torch.tensor(_values(scores), dtype=torch.float32)
+        table[number] = torch.from_numpy(score(labels, patient.case, classes))
     return summed(fabric, table.to(fabric.device)).cpu().numpy()
+
+
+def score(labels: Codes, case: WorkingCase, classes: int) -> Reals:
+    """Compare labels (Study's Grid) with a case's reference, class by class.
+
+    Returns
+    -------
+    float32 array (classes without background, `METRICS`)
+        NaN where a score is not defined.
+    """
+    reference = case.reference
+    if reference is None:
+        raise ValueError(f"{case.row.place} has nothing to judge by")
+    found = (
+        evaluate(labels == code, reference == code, case.grid).mean for code in range(1, classes)
+    )
+    return np.array([_values(scores) for scores in found], dtype=np.float32)
 
 
 def _values(scores: Scores) -> list[float]:

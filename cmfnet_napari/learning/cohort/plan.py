@@ -10,6 +10,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.learning.cohort.cohort_file import TEST, TRAIN, VAL, Row, folds
+from cmfnet_napari.learning.cohort.results import RESULTS_FILE
 from cmfnet_napari.learning.cohort.working_case import WorkingCase
 from cmfnet_napari.learning.rivals.settings import MethodConfig
 
@@ -83,6 +84,30 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[WorkingCase
     else:
         new_folder(folder)
         write_json(folder / PLAN_FILE, plan)
+
+
+def check_begun(folder: Path, config: Config, count: int) -> None:
+    """Check what a folder was begun with, before the data are read; nothing begun is right.
+
+    Raises
+    ------
+    UserError
+        It holds results of other settings, or folds, or of nobody knows which.
+    """
+    if not (folder / PLAN_FILE).exists():
+        if (folder / RESULTS_FILE).exists():
+            raise UserError(
+                f"{folder.name} holds results, but not what they are of ({PLAN_FILE}). Move that "
+                "folder away."
+            )
+        return
+    old = read_json(folder / PLAN_FILE)
+    changes = list(_changes(old, {"folds": count, "data": old.get("data")}, config))
+    if changes:
+        raise UserError(
+            f"{folder.name} holds a training with {'; '.join(changes[:5])}. Move that folder "
+            "away, or choose a new one."
+        )
 
 
 def _changes(old: JsonObject, new: JsonObject, config: Config) -> list[str]:

@@ -59,6 +59,10 @@ class Speed(NamedTuple):
     seconds: float
     device: str
 
+    def write(self, folder: Path) -> None:
+        """Write it into the folder of a split."""
+        write_json(folder / _SPEED, self._asdict())
+
 
 def read_speed(folder: Path) -> Speed | None:
     """What the training of a split took; None where it does not say."""
@@ -208,8 +212,7 @@ class SplitTraining:
         name = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
         if device.type == "cuda":
             name = torch.cuda.get_device_name(device)
-        speed = Speed(self._timed, round(self._stepping, 3), name)
-        write_json(self._folder / _SPEED, speed._asdict())
+        Speed(self._timed, round(self._stepping, 3), name).write(self._folder)
 
     def _keep(self, patient: Patient, labels: Codes) -> None:
         """Write what a method found, for the pictures of a comparison."""

@@ -31,6 +31,7 @@ from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.report.curves import save_training
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
+from cmfnet_napari.learning.cohort.nnunet_training import train_nnunet
 from cmfnet_napari.learning.cohort.patients import prepare
 from cmfnet_napari.learning.cohort.plan import PLAN_FILE, Split, freeze, make_splits
 from cmfnet_napari.learning.cohort.prepared_cases import prepared_cases, read_cases
@@ -45,6 +46,7 @@ from cmfnet_napari.learning.cohort.split import Hooks, SplitTraining
 from cmfnet_napari.learning.cohort.working_case import WorkingCase
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
+from cmfnet_napari.learning.rivals.monai_nets import check_installed
 from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 
@@ -96,6 +98,8 @@ def train(
     """
     if not config.steps:
         raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
+    if isinstance(config, MethodConfig):
+        check_installed(config)
     rows = read_cohort(cohort)
     splits = make_splits(rows, folds, config.seed)
     if isinstance(config, MethodConfig) and config.labels == "masks":
@@ -117,7 +121,10 @@ def train(
         cases = tuple(case.contoured() for case in cases)
     with _begun(out, config, folds, cases) if fabric.is_global_zero else nullcontext():
         fabric.barrier()
-        results = _train_splits(splits, cases, out, config, fabric, hooks)
+        if isinstance(config, MethodConfig) and config.architecture == "nnunet":
+            results = train_nnunet(splits, cases, out, config, fabric.device, hooks)
+        else:
+            results = _train_splits(splits, cases, out, config, fabric, hooks)
         if results is None or not fabric.is_global_zero:
             return None
         return _written(out, splits, results)

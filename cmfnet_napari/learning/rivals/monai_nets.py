@@ -14,11 +14,20 @@ from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 def check_installed(config: MethodConfig) -> None:
     """Raise a UserError where a method needs a package that is not there."""
-    if config.architecture == "unetr" and find_spec("einops") is None:
+    if _lacks("nnunetv2", config, "nnunet"):
+        raise UserError(
+            "The method nnunet needs the package nnunetv2. Install it with: "
+            'pip install "cmfnet-napari[nnunet]"'
+        )
+    if _lacks("einops", config, "unetr"):
         raise UserError(
             "The method unetr needs the package einops. Install it with: "
             'pip install "cmfnet-napari[rivals]"'
         )
+
+
+def _lacks(package: str, config: MethodConfig, architecture: str) -> bool:
+    return config.architecture == architecture and find_spec(package) is None
 
 
 def res_unet(classes: int, width: int, dropout: float) -> nn.Module:
@@ -48,6 +57,9 @@ def unetr(classes: int, width: int, dropout: float, patch: tuple[int, int, int])
     network = UNETR(
         2, classes, patch, width, hidden, 4 * hidden, 12, proj_type="conv", dropout_rate=dropout
     )
+    for name, unused in network.named_parameters():
+        if ".norm_cross_attn." in name:  # of attention to another image, which there is none
+            unused.requires_grad_(False)  # several devices wait for all gradients
     return _Sized(network, patch)
 
 

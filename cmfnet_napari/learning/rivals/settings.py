@@ -24,6 +24,7 @@ Architecture = Literal[
     "mm-unet",
     "da-vnet",
     "m-cnn",
+    "nnunet",
 ]
 # Kim and Ye's code adds up over a batch of 12 slices of 256 × 256; here it is a mean of voxels.
 MUMFORD_SHAH = 1e-6 * 12 * 256 * 256
@@ -174,6 +175,11 @@ METHODS = {
         "fully supervised bound",
         "cross entropy and Dice on whole contours",
         _VNET | _CONTOURS,
+    ),
+    "nnunet": Method(
+        "nnU-Net with the loss on labelled voxels only, by its own code",
+        "Isensee et al., Nature Methods 2021; nnunetv2",
+        {"architecture": "nnunet"},
     ),
     "resunet": Method(
         "residual U-Net, fully supervised", "MONAI", {"architecture": "resunet"} | _MONAI

@@ -30,6 +30,7 @@ from cmfnet_napari.core.fit.cost_estimate import training_memory
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
+from cmfnet_napari.learning.cohort.plan import check_begun
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
@@ -204,6 +205,8 @@ def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None
             if not (out / _STUDY).exists():
                 write_json(out / _STUDY, plan)
     _check_same(read_json(out / _STUDY), plan, jobs, out.name)
+    for job in jobs:
+        check_begun(out / job.folder, job.config, study.folds)
     if len(known) > count:
         write_json(out / HASHES_FILE, known)
 

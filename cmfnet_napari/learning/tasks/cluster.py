@@ -34,6 +34,7 @@ _PATIENCE_S = 10  # for a scheduler to answer
 _DASK: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    "distributed.worker.daemon": False,  # nnU-Net starts processes of its own
 }
 
 

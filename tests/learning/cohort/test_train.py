@@ -25,6 +25,7 @@ from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort import patients
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
+from cmfnet_napari.learning.rivals import monai_nets
 from cmfnet_napari.learning.rivals.settings import method_config
 
 SHAPE = (16, 18, 32)
@@ -353,6 +354,33 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
     assert (tmp_path / "parts" / "results.csv").exists()
     with pytest.raises(UserError, match=r"a network (vnet|dual-vnet)"):
         train(cohort, tmp_path / "parts", cohort_config("paper", **changes), device="cpu")
+
+
+@pytest.mark.slow
+def test_nnunet_learns_from_scribbles_by_its_own_code_and_goes_on(cohort, tmp_path):
+    pytest.importorskip("nnunetv2", reason="the extra nnunet is not installed")
+    config, out, calls = method_config("nnunet", steps=60), tmp_path / "out", []
+    stop = Hooks(show=lambda share, note: calls.append(note), stop=lambda: "step 5" in str(calls))
+    assert train(cohort, out, config, folds=2, device="cpu", hooks=stop) is None
+    assert train(cohort, out, config, folds=2, device="cpu") is not None
+    rows = table(out / "results.csv")
+    assert sorted(row["case"] for row in rows) == ["P1", "P2", "P3", "P4"]
+    assert np.mean([float(row["dsc"]) for row in rows]) > 0.5
+
+
+def test_nnunet_that_is_not_installed_is_named_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(monai_nets, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install \"cmfnet-napari\[nnunet\]\""):
+        train(tmp_path / "none.csv", tmp_path / "out", method_config("nnunet"))
+
+
+def test_unetr_is_trained_and_judged_on_windows_of_its_patch(cohort, tmp_path):
+    """It knows patches of one size alone, also where a patient is larger and where it is not."""
+    config = method_config("unetr", width=2, patch=(16, 16, 16), batch=2, steps=2, micro_batch=1)
+    train(cohort, tmp_path / "out", config, folds=2, device="cpu")
+    rows = table(tmp_path / "out" / "results.csv")
+    assert sorted(row["case"] for row in rows) == ["P1", "P2", "P3", "P4"]
+    assert all(np.isfinite(float(row["dsc"])) for row in rows)
 
 
 def test_the_bound_learns_from_masks_and_asks_for_them(cohort, tmp_path):

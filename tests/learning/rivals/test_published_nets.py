@@ -1,12 +1,11 @@
 """The networks of Table III: as many parameters as published, and what each is known for."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.rivals import monai_nets
 from cmfnet_napari.learning.rivals.build_rival import make_network
 from cmfnet_napari.learning.rivals.metric_cnn import similarity_error
 from cmfnet_napari.learning.rivals.published_nets import DenseVoxNet, DualAttention, UNet3D
@@ -14,7 +13,6 @@ from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 
 SUPERVISED = [m for m, row in METHODS.items() if row.changes.get("labels") == "masks"]
 CONVOLUTIONS = (torch.nn.Conv3d, torch.nn.ConvTranspose3d)
-WITHOUT_EINOPS = find_spec("einops") is None
 
 
 def count(network):
@@ -54,8 +52,6 @@ def test_attention_is_the_definition_written_out():
 
 @pytest.mark.parametrize("method", SUPERVISED)
 def test_every_network_sees_both_images_and_learns(method):
-    if method == "unetr" and WITHOUT_EINOPS:
-        pytest.skip("the package einops is not installed")
     network = make_network(method_config(method, width=2, patch=(16, 16, 32)), 3)
     ct, mr = (torch.rand(2, 1, 13, 16, 30, requires_grad=True) for _ in range(2))
     scores, *others = network(ct, mr)
@@ -72,8 +68,6 @@ def test_every_network_sees_both_images_and_learns(method):
 @pytest.mark.parametrize("method", ["resunet", "unet++", "unetr"])
 def test_monais_networks_drop_nothing(method):
     """Their dropout is after every layer, where CmFNet's one half would be too much."""
-    if method == "unetr" and WITHOUT_EINOPS:
-        pytest.skip("the package einops is not installed")
     network = make_network(method_config(method, width=2, patch=(16, 16, 32)), 3)
     kinds = (torch.nn.Dropout, torch.nn.Dropout3d)
     assert {m.p for m in network.modules() if isinstance(m, kinds)} <= {0.0}
@@ -105,7 +99,7 @@ def test_features_of_one_place_are_to_be_alike_and_of_two_classes_apart():
     assert nothing.item() == 0
 
 
-@pytest.mark.skipif(not WITHOUT_EINOPS, reason="the package einops is installed")
-def test_what_unetr_lacks_is_said():
+def test_what_unetr_lacks_is_said(monkeypatch):
+    monkeypatch.setattr(monai_nets, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs the package einops.*cmfnet-napari\[rivals\]"):
         make_network(method_config("unetr", width=2, patch=(16, 16, 32)), 2)

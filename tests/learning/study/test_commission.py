@@ -30,6 +30,7 @@ from cmfnet_napari.core.report.commission_facts import (
     against_card,
 )
 from cmfnet_napari.core.report.commission_page import save_commissioning
+from cmfnet_napari.core.report.text_pages import together
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.study.commission import Plan, commission, worst_slice
 from cmfnet_napari.learning.study.contoured import find_patients, read_patient
@@ -230,7 +231,7 @@ def test_what_is_said_against_the_card():
     assert said.startswith("DSC, careful strokes: 0.603 (0.591 to 0.613) here, 0.86")
     assert said.endswith("WORSE than the card says. Find out why before the model is used.")
     (said,) = against_card(commissioning([scored(0.86, patient=n) for n in range(5)], 5))
-    assert said.endswith("they agree as far as so few patients can tell.")
+    assert said.endswith("they agree, as far as that many patients can tell.")
     (said,) = against_card(commissioning(worse[:2], 2))
     assert said.endswith("too few patients to say more.")
     (said,) = against_card(commissioning(worse, 5, intended_use="x"))
@@ -256,6 +257,15 @@ def test_what_to_tell_the_users():
     assert said[4].endswith("10 patients).")
     few = list(advice(commissioning(careful[:3], 3)))
     assert few[0].startswith("3 of 10 patients were contoured: too few for a decision.")
+
+
+def test_the_place_to_sign_is_on_one_page():
+    block = [("Decision", "title"), ("sign", "table"), ("here", "table")]
+    for before in (0, 55, 56, 58, 100):
+        lines = together([("x", "text")] * before, block)
+        pages = {at // 58 for at, line in enumerate(lines) if line in block}
+        assert len(pages) == 1
+        assert len(lines) - before in (3, 3 + -before % 58)
 
 
 def test_users_of_a_patient_are_no_more_patients():

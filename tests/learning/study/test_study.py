@@ -221,9 +221,35 @@ def test_a_second_start_is_refused_and_a_job_of_an_array_beside_others_is_not(na
         assert run_study(path, out, number=2) is None
     monkeypatch.undo()
     (out / "pce-0").mkdir()
-    (out / "pce-0" / "plan.json").write_text("{}")
+    config = read_study(path).jobs[0].config.model_dump(mode="json")
+    plan = {"config": config, "folds": 2, "data": []}
+    (out / "pce-0" / "plan.json").write_text(json.dumps(plan))
     with alone(out / "pce-0"), pytest.raises(UserError, match="process is writing into pce-0"):
         run_study(path, out, number=1, device="cpu")
+
+
+def test_results_of_another_configuration_in_a_jobs_folder_are_named(names, monkeypatch):
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    out, path = names / "out", written(names)
+    run_study(path, out)
+    (out / "lambda-0-0").mkdir()
+    config = read_study(path).jobs[1].config.model_dump(mode="json")
+    plan = {"config": config | {"width": 4}, "folds": 2, "data": []}
+    (out / "lambda-0-0" / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(UserError, match="lambda-0-0 holds a training with width 4 instead of 2"):
+        run_study(path, out)
+    (out / "lambda-0-0" / "plan.json").write_text(json.dumps(plan | {"config": config}))
+    assert run_study(path, out) is None
+    (out / "lambda-0-0" / "plan.json").rename(out / "lambda-0-0" / "results.csv")
+    with pytest.raises(UserError, match="lambda-0-0 holds results, but not what they are of"):
+        run_study(path, out)
+
+
+def test_a_missing_file_of_a_case_is_named_before_anything_runs(names):
+    (names / "strokes2.nii.gz").unlink()
+    with pytest.raises(UserError, match=r"P2 \(line 3\): scribbles .*strokes2\.nii\.gz does not"):
+        run_study(written(names), names / "out")
+    assert not (names / "out").exists()
 
 
 def test_files_are_hashed_once_for_all_jobs(names, monkeypatch):
@@ -425,7 +451,6 @@ def test_the_studies_of_the_paper_are_right(path, names):
 
 def test_all_rivals_are_in_the_studies(names):
     studies = [
-        yaml.safe_load(path.read_text(encoding="utf-8"))
-        for path in STUDIES.glob("small-table-*.yaml")
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in STUDIES.glob("small-*.yaml")
     ]
     assert {entry["method"] for study in studies for entry in study["methods"]} >= set(METHODS)

@@ -158,7 +158,6 @@ echo "Submitted batch job $!"
 
 @pytest.mark.slow
 def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, monkeypatch):
-    pytest.importorskip("dask_jobqueue", reason="the extra slurm is not installed")
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (

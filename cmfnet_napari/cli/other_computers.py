@@ -1,0 +1,68 @@
+"""Commands about other computers: what is put there and deleted, and what ssh starts there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cmfnet_napari.cli.options import Json, Via, print_result
+
+
+def on(
+    host: Annotated[str, typer.Argument(help="As in ssh HOST")],
+    what: Annotated[
+        Literal["install", "delete"],
+        typer.Argument(help="This version of cmfnet; all images and results of your account"),
+    ],
+    wheel: Annotated[
+        Path | None, typer.Option(help="Package to send along, where there is no registry")
+    ] = None,
+    via: Via = None,
+    as_json: Json = False,
+) -> None:
+    """Prepare another computer, or delete what lies there."""
+    from cmfnet_napari.remote.hosts import host_called
+    from cmfnet_napari.remote.installing import delete, install
+
+    there = host_called(host, via)
+    if what == "install":
+        print(f"Installing on {host}; this takes some minutes.", file=sys.stderr)
+        install(there, wheel)
+        print_result({"installed on": host}, as_json)
+    else:
+        print_result({"cases deleted": delete(there)}, as_json)
+
+
+def show_doctor(on: str, via: str | None, as_json: bool) -> None:
+    """What another computer can do."""
+    from cmfnet_napari.cli.doctor import report
+    from cmfnet_napari.remote.hosts import host_called
+    from cmfnet_napari.remote.installing import ask_doctor
+
+    welcome, facts, skew = ask_doctor(host_called(on, via))
+    room = {"disk_free_gib": welcome.disk / 2**30, "cases_there": welcome.cases}
+    sentences = [s for s in facts.get("sentences", []) if not str(s).startswith("The window")]
+    facts = {**facts, **room, "sentences": [*sentences, *([skew] if skew else [])]}
+    if as_json:
+        print_result(facts, True)
+        return
+    report(facts)
+    free = welcome.disk / 2**30
+    print(f"{free:.1f} GiB are free there for images; {welcome.cases} cases lie there.")
+
+
+def remote_serve() -> None:
+    """Our end on another computer, which ssh starts."""
+    from cmfnet_napari.remote.serving import serve_there
+
+    raise typer.Exit(serve_there())
+
+
+def remote_keep(root: Path, case: str, start: int) -> None:
+    """Keeps a worker alive while nobody is on the line."""
+    from cmfnet_napari.remote.keeper import keep
+
+    raise typer.Exit(keep(root, case, start))

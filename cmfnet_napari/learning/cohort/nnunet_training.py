@@ -1,0 +1,298 @@
+"""nnU-Net, trained by its own code on the same patients, folds and budget as the other methods.
+
+Its own planning chooses voxels, patch and network. With scribbles the loss is on labelled voxels
+only: all others have its ignore label. It is imported only when it is asked for.
+
+::
+
+    OUT/nnunet/raw, preprocessed, results     what nnU-Net reads and writes
+    OUT/nnunet/log.txt                        what it prints
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.files import private_folder, write_json, write_safely
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.volume import write_image
+from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.cohort.cohort_file import Row
+from cmfnet_napari.learning.cohort.loaded_cases import load_case
+from cmfnet_napari.learning.cohort.patients import METRICS, score
+from cmfnet_napari.learning.cohort.plan import Split
+from cmfnet_napari.learning.cohort.results import (
+    RESULTS_FILE,
+    Result,
+    read_results,
+    tabulate,
+    write_results,
+)
+from cmfnet_napari.learning.cohort.split import SAVE_SECONDS, Hooks, Speed, prediction_path
+from cmfnet_napari.learning.cohort.working_case import WorkingCase
+from cmfnet_napari.learning.engine.state import load_state, save_seconds, save_state
+from cmfnet_napari.learning.rivals.settings import MethodConfig
+
+_NUMBER, _NAME = 1, "Dataset001_Study"
+_CONFIGURATION = "3d_fullres"
+_READY = "ready.json"
+_PROCESSES = "nnUNet_n_proc_DA"
+_CPU_GB = 1.0  # what a plan for a processor may need; for a GPU it is nnU-Net's own
+_EPOCHS = 1000  # of its schedule, over the budget
+
+
+def train_nnunet(
+    splits: Sequence[Split],
+    cases: Sequence[WorkingCase],
+    out: Path,
+    config: MethodConfig,
+    device: torch.device,
+    hooks: Hooks,
+) -> list[Result] | None:
+    """Train and judge nnU-Net on every split; None when stopped.
+
+    Parameters
+    ----------
+    splits : sequence of Split
+        A model each.
+    cases : sequence of WorkingCase
+        All rows of the cohort.
+    out : Path
+        The folder of the training.
+    config : MethodConfig
+        Steps, minutes, seed, and what is learnt from.
+    device : torch.device
+        Where it trains.
+    hooks : Hooks
+        Progress, and the wish to stop.
+    """
+    work = private_folder(out / "nnunet")
+    known = {case.row: case for case in cases}
+    classes = 1 + max(case.labels.highest for case in cases)
+    results: list[Result] = []
+    log = work / "log.txt"
+    with _environment(_own(work)), open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
+        if not (work / _READY).exists():
+            hooks.show(0.0, "planning")
+            _write_data(splits, known, work, config, classes)
+            with _environment({_PROCESSES: "1"}):  # it plans with as many threads
+                _plan(device)
+            write_json(work / _READY, {"classes": classes})
+        for number, split in enumerate(splits):
+            folder = out / split.name
+            folder.mkdir(exist_ok=True)
+            if (folder / RESULTS_FILE).exists():
+                results += read_results(folder / RESULTS_FILE)
+                continue
+            training = _Training(work, folder, number, config, device)
+            if not training.run(hooks, number, len(splits)):
+                return None
+            held = [known[row] for row in split.held if known[row].reference is not None]
+            results += training.judge(held, classes, split.name)
+    return results
+
+
+def _own(work: Path) -> dict[str, str]:
+    """Where nnU-Net reads and writes, and that it starts no processes while it trains."""
+    folders = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
+    return folders | {_PROCESSES: "0", "nnUNet_compile": "false"}
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _identifier(row: Row) -> str:
+    return f"line{row.line:05}"
+
+
+def _write_data(
+    splits: Sequence[Split],
+    known: dict[Row, WorkingCase],
+    work: Path,
+    config: MethodConfig,
+    classes: int,
+) -> None:
+    """The patients that are learnt from, as nnU-Net wants them; it never sees others."""
+    raw = work / "raw" / _NAME
+    for name in ("imagesTr", "labelsTr"):
+        private_folder(raw / name)
+    learnt = list(dict.fromkeys(row for split in splits for row in split.train))
+    for row in learnt:
+        case = load_case(row)
+        for channel, volume in enumerate((case.study.first, case.study.second)):
+            if volume is not None:
+                path = raw / "imagesTr" / f"{_identifier(row)}_{channel:04}.nii.gz"
+                write_image(case.study.grid.to_image(volume.array.astype(np.float32)), path)
+        targets = case.targets if config.labels == "scribbles" else case.reference
+        if targets is None:
+            raise ValueError(f"{row.place} has nothing to learn from")
+        labels = np.where(targets == IGNORE, classes, targets).astype(np.uint8)
+        path = raw / "labelsTr" / f"{_identifier(row)}.nii.gz"
+        write_image(case.study.grid.to_image(labels), path)
+    kinds = known[learnt[0]].kinds
+    names = {"background": 0} | {f"class {code}": code for code in range(1, classes)}
+    if config.labels == "scribbles":
+        names["ignore"] = classes
+    about = {
+        "channel_names": {str(n): "CT" if kind == "CT" else "MRI" for n, kind in enumerate(kinds)},
+        "labels": names,
+        "numTraining": len(learnt),
+        "file_ending": ".nii.gz",
+    }
+    write_json(raw / "dataset.json", about)
+    folds = [[_identifier(row) for row in split.train] for split in splits]
+    private_folder(work / "preprocessed" / _NAME)
+    text = [{"train": fold, "val": fold[:1]} for fold in folds]  # nnU-Net wants one to look at
+    write_json(work / "splits.json", {"splits": text})
+
+
+def _plan(device: torch.device) -> None:
+    """Let nnU-Net look at the data, choose its network and prepare its patches."""
+    api = import_module("nnunetv2.experiment_planning.plan_and_preprocess_api")
+    api.extract_fingerprints([_NUMBER], num_processes=1, show_progress_bar=False)
+    memory = _CPU_GB if device.type == "cpu" else None
+    plans = api.plan_experiments([_NUMBER], gpu_memory_target_in_gb=memory)
+    api.preprocess([_NUMBER], plans, (_CONFIGURATION,), [1], show_progress_bar=False)
+
+
+class _Training:
+    """One model of nnU-Net; `run` goes on where the folder's state says, but not to the bit."""
+
+    def __init__(
+        self, work: Path, folder: Path, number: int, config: MethodConfig, device: torch.device
+    ) -> None:
+        files = import_module("batchgenerators.utilities.file_and_folder_operations")
+        trainer = import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer").nnUNetTrainer
+        prepared = work / "preprocessed" / _NAME
+        splits = files.load_json(str(work / "splits.json"))["splits"]
+        files.save_json(splits, str(prepared / "splits_final.json"))
+        torch.manual_seed(config.seed + number)
+        np.random.seed(config.seed + number)  # noqa: NPY002  nnU-Net draws from it
+        plans = files.load_json(str(prepared / "nnUNetPlans.json")) | {"continue_training": False}
+        about = files.load_json(str(work / "raw" / _NAME / "dataset.json"))
+        self._trainer: Any = trainer(plans, _CONFIGURATION, number, about, device)
+        self._trainer.num_epochs = _EPOCHS
+        self._trainer.initialize()
+        self._folder, self._config = folder, config
+        self._steps, self._seconds = 0, 0.0
+        if (folder / STATE_FILE).exists():
+            self._restore(load_state(folder, device))
+
+    def run(self, hooks: Hooks, number: int, of: int) -> bool:
+        """Train to the end of the budget; False when stopped before."""
+        trainer, saved = self._trainer, time.monotonic()
+        trainer.dataloader_train, _ = trainer.get_dataloaders()
+        trainer.set_deep_supervision_enabled(True)
+        trainer.network.train()
+        while (progress := self._progress) < 1:
+            if hooks.stop() or time.monotonic() - saved > save_seconds(SAVE_SECONDS):
+                saved = time.monotonic()
+                self._save()
+                if hooks.stop():
+                    return False
+            began = time.monotonic()
+            trainer.lr_scheduler.step(int(progress * _EPOCHS))
+            loss = float(trainer.train_step(next(trainer.dataloader_train))["loss"])
+            self._steps, self._seconds = self._steps + 1, self._seconds + time.monotonic() - began
+            note = f"{self._folder.name}: step {self._steps}, loss {loss:.3f}"
+            hooks.show((number + progress) / of, note)
+        self._save()
+        return True
+
+    def judge(self, held: Sequence[WorkingCase], classes: int, name: str) -> list[Result]:
+        """Contour the patients held out, compare, and write what was found."""
+        predictor = self._predictor()
+        table = np.empty((len(held), classes - 1, len(METRICS)))
+        for number, case in enumerate(held):
+            labels = _ask(predictor, case.row)
+            path = prediction_path(self._folder, case.row.line)
+            path.parent.mkdir(exist_ok=True)
+            write_safely(path, ".npz", partial(np.savez_compressed, labels=labels))
+            table[number] = score(labels, case, classes)
+        results = tabulate(table, [case.row.case for case in held], name)
+        threads = torch.get_num_threads()
+        where = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
+        speed = Speed(self._steps, round(self._seconds, 3), where)
+        speed.write(self._folder)
+        write_results(self._folder / RESULTS_FILE, results)
+        (self._folder / STATE_FILE).unlink(missing_ok=True)
+        return results
+
+    @property
+    def _progress(self) -> float:
+        share = self._steps / self._config.steps
+        if self._config.minutes is not None:
+            share = max(share, self._seconds / (60 * self._config.minutes))
+        return share
+
+    def _predictor(self) -> Any:
+        trainer = self._trainer
+        trainer.set_deep_supervision_enabled(False)
+        trainer.network.eval()
+        kind = import_module("nnunetv2.inference.predict_from_raw_data").nnUNetPredictor
+        predictor = kind(use_mirroring=False, device=trainer.device, allow_tqdm=False)
+        predictor.manual_initialization(
+            trainer.network,
+            trainer.plans_manager,
+            trainer.configuration_manager,
+            [trainer.network.state_dict()],
+            trainer.dataset_json,
+            type(trainer).__name__,
+            trainer.inference_allowed_mirroring_axes,
+        )
+        return predictor
+
+    def _save(self) -> None:
+        trainer = self._trainer
+        save_state(
+            self._folder,
+            {
+                "network": trainer.network.state_dict(),
+                "optimizer": trainer.optimizer.state_dict(),
+                "steps": self._steps,
+                "seconds": self._seconds,
+            },
+        )
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._trainer.network.load_state_dict(state["network"])
+        self._trainer.optimizer.load_state_dict(state["optimizer"])
+        self._steps, self._seconds = state["steps"], state["seconds"]
+
+
+def _ask(predictor: Any, row: Row) -> Codes:
+    """Labels of one patient, uint8 (z, y, x) on the Study's Grid."""
+    study = load_case(row).study
+    volumes = [volume for volume in (study.first, study.second) if volume is not None]
+    images = np.stack([volume.array.astype(np.float32) for volume in volumes])
+    found = predictor.predict_single_npy_array(images, {"spacing": list(_spacing(study.grid))})
+    labels: Codes = np.asarray(found, dtype=np.uint8)
+    return labels
+
+
+def _spacing(grid: Grid) -> Sequence[float]:
+    """Mm along (z, y, x), as nnU-Net's reader says it."""
+    return grid.spacing

@@ -1,0 +1,1 @@
+"""The worker on another computer, over the system's ssh: see docs/how-to/remote.md."""

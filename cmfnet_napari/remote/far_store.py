@@ -1,0 +1,278 @@
+"""What lies on the other computer: files by their hash, and cases that are made of them.
+
+::
+
+    blobs/SHA256            images and models; a case's files are links to them
+    cases/ID/line.json      who has the line, and since when nothing was heard
+             kept.json      how long it stays
+             commands.jsonl what the worker was told; events.jsonl what it said; log.txt
+             case/          a case folder as any other, without a name, a note or a date
+
+All of it is the account's alone. A case goes when it is told to, or after days without use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from cmfnet_napari.core.case.card import CaseCard, parse_card
+from cmfnet_napari.core.case.folder import CARD_FILE, JOURNAL_FILE
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject, private_folder, read_json, write_json
+from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
+from cmfnet_napari.core.registration.registrations import parse_registrations
+from cmfnet_napari.remote.line_messages import LARGEST_FILE
+
+REMOTE_VARIABLE = "CMFNET_REMOTE"
+COMMANDS_FILE, SAID_FILE, LOG_FILE, KEPT_FILE = (
+    "commands.jsonl",
+    "events.jsonl",
+    "log.txt",
+    "kept.json",
+)
+BUSY_FILE = "busy"  # the worker is at a command
+_ID = re.compile(r"[0-9a-f]{32}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_IMAGE = re.compile(r"[a-z_]{1,30}\.nrrd")
+_ROOM = 1 << 28  # bytes that are left free besides
+
+
+def remote_folder() -> Path:
+    """Where it lies (variable ``CMFNET_REMOTE``)."""
+    chosen = os.environ.get(REMOTE_VARIABLE)
+    return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "remote"
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk of a folder, which need not be there."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+class FarStore:
+    """The files of this account.
+
+    Parameters
+    ----------
+    root : Path
+        Made if it is not there, for the account alone.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("blobs", "cases"):
+            private_folder(root / name)
+        root.chmod(0o700)
+
+    def case(self, name: str) -> FarCase:
+        """The case of that name, which need not be there."""
+        if not _ID.fullmatch(name):
+            raise UserError("This is not the name of a case.")
+        return FarCase(self, self.root / "cases" / name)
+
+    def cases(self) -> list[FarCase]:
+        """All there are."""
+        folders = (self.root / "cases").iterdir()
+        return [FarCase(self, path) for path in folders if _ID.fullmatch(path.name)]
+
+    def blob(self, sha: str) -> Path:
+        """The file of that hash, which need not be there."""
+        if not _DIGEST.fullmatch(sha):
+            raise UserError("This is not the hash of a file.")
+        return self.root / "blobs" / sha
+
+    def have(self, sha: str) -> int | None:
+        """How much of a file is there; None: all of it."""
+        if self.blob(sha).exists():
+            return None
+        with suppress(OSError):
+            return self._part(sha).stat().st_size
+        return 0
+
+    def check_room(self, need: int) -> None:
+        """Raise UserError unless so many bytes can be taken."""
+        free = free_bytes(self.root)
+        if need > LARGEST_FILE or need + _ROOM > free:
+            raise UserError(
+                f"There is no room for the images there: {need / 2**30:.1f} GiB are needed, "
+                f"{max(0, free - _ROOM) / 2**30:.1f} GiB are free. Free some there ('cmfnet on "
+                f"HOST delete' removes all patients' images), or name another disk's folder in the "
+                f"variable {REMOTE_VARIABLE} there."
+            )
+
+    def take(self, sha: str, offset: int, total: int, data: bytes) -> int:
+        """Add a part of a file; return how much is there.
+
+        Raises
+        ------
+        UserError
+            It is no part of that file, which begins anew then.
+        """
+        if self.blob(sha).exists():
+            return total
+        part = self._part(sha)
+        with open(part, "ab") as file:
+            os.chmod(part, 0o600)
+            have = file.tell()
+            if offset != have or have + len(data) > total:
+                raise UserError(f"A part of a file came out of order ({offset} after {have}).")
+            file.write(data)
+            have += len(data)
+            if have == total:
+                file.flush()
+                os.fsync(file.fileno())
+        if have == total:
+            with open(part, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != sha:
+                part.unlink()
+                raise UserError("A file arrived damaged. It is sent again at the next try.")
+            os.replace(part, self.blob(sha))
+        return have
+
+    def link(self, sha: str, target: Path) -> None:
+        """Put a file where it is needed, too."""
+        source = self.blob(sha)
+        if not source.exists():
+            raise UserError("A file that is needed did not arrive. Try again.")
+        private_folder(target.parent)
+        part = target.with_name(f".{uuid.uuid4().hex}")
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+            part.chmod(0o600)
+        os.replace(part, target)
+
+    def sweep(self) -> None:
+        """Delete what is out of use: old cases, and files that no case has."""
+        for case in self.cases():
+            if case.outdated:
+                case.delete()
+        for path in (self.root / "blobs").iterdir():
+            with suppress(OSError):
+                found = path.stat()
+                if found.st_nlink == 1 and time.time() - found.st_mtime > 86_400:
+                    path.unlink()
+
+    def _part(self, sha: str) -> Path:
+        return self.blob(sha).with_suffix(".part")
+
+
+class FarCase:
+    """One case there.
+
+    Attributes
+    ----------
+    folder, case : Path
+        All that belongs to it; its case folder.
+    """
+
+    def __init__(self, store: FarStore, folder: Path) -> None:
+        self.store, self.folder, self.case = store, folder, folder / "case"
+
+    def path(self, name: str) -> Path:
+        """Of one of the files beside the case folder."""
+        return self.folder / name
+
+    def begin(self, card: CaseCard, days: int, minutes: int) -> None:
+        """Make the folder, or note that it is used; the images need not be there yet."""
+        private_folder(self.case / "runs")
+        private_folder(self.case / "study")
+        if not self.path(KEPT_FILE).exists():
+            kept = {"days": days, "minutes": minutes, "life": uuid.uuid4().hex}
+            write_json(self.path(KEPT_FILE), kept, private=True)
+        elif (self.kept["days"], self.kept["minutes"]) != (days, minutes):
+            kept = {**self.kept, "days": days, "minutes": minutes}
+            write_json(self.path(KEPT_FILE), kept, private=True)
+        for name in (COMMANDS_FILE, SAID_FILE, LOG_FILE):
+            self.path(name).touch(0o600)
+        self.touch()
+
+    @property
+    def kept(self) -> JsonObject:
+        """How long it stays, how long its worker waits, and the name of its record."""
+        return read_json(self.path(KEPT_FILE))
+
+    def touch(self) -> None:
+        """It is in use."""
+        os.utime(self.path(KEPT_FILE))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether nobody used it for as long as it stays."""
+        try:
+            age = time.time() - self.path(KEPT_FILE).stat().st_mtime
+            return age > 86_400 * int(self.kept["days"])
+        except (OSError, UserError, KeyError, ValueError, TypeError):
+            with suppress(OSError):
+                return time.time() - self.folder.stat().st_mtime > 86_400
+            return False
+
+    def write_card(self, card: CaseCard, registration: JsonObject | None) -> None:
+        """Write what the case says of itself, and link its images."""
+        for name, sha in card.images.items():
+            self.store.link(sha, self.case / "study" / name)
+        place = self.case / REGISTRATION_FILE
+        if registration is not None:
+            write_json(place, parse_registrations(registration, "sent").model_dump(mode="json"))
+        else:
+            place.unlink(missing_ok=True)
+        write_json(self.case / CARD_FILE, card.model_dump(mode="json"))
+
+    @property
+    def journal(self) -> Path:
+        """Its strokes."""
+        return self.case / JOURNAL_FILE
+
+    def run(self, name: str) -> Path:
+        """Folder of a run, which need not be there; its name was checked."""
+        return self.case / "runs" / name
+
+    def can_go_on(self, name: str, drop: bool) -> bool:
+        """Whether a run has a state to go on from; `drop`: one without goes."""
+        folder = self.run(name)
+        if (folder / STATE_FILE).is_file():
+            return True
+        if drop:
+            shutil.rmtree(folder, ignore_errors=True)
+        return False
+
+    def delete(self) -> None:
+        """Delete it, and what no other case has of its files."""
+        own = {path.stat().st_ino for path in self.case.rglob("*") if path.is_file()}
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for path in (self.store.root / "blobs").iterdir():
+            with suppress(OSError):
+                found = path.stat()
+                if found.st_nlink == 1 and found.st_ino in own:
+                    path.unlink()
+
+
+def check_card(values: JsonObject) -> CaseCard:
+    """A card that was sent; its images are called as a case's are.
+
+    Raises
+    ------
+    UserError
+        It is none.
+    """
+    card = parse_card(values, "sent")
+    if card.model_extra:
+        raise UserError("The case says more of itself than may be sent.")
+    for name, sha in card.images.items():
+        if not _IMAGE.fullmatch(name) or not _DIGEST.fullmatch(sha):
+            raise UserError("The case names an image that is none.")
+    if not 1 <= len(card.images) <= 4:
+        raise UserError("The case has no image, or too many.")
+    return card

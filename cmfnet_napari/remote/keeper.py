@@ -1,0 +1,269 @@
+"""The process that keeps a worker alive on the other computer while nobody is on the line.
+
+It tells the worker what is added to ``commands.jsonl``, and writes all that the worker says into
+``events.jsonl``. So whoever comes back reads on where he was, and nothing is said into the void.
+When nobody was on the line for as long as the case allows, the worker saves its state and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.isolation import python_command
+from cmfnet_napari.remote.far_store import (
+    BUSY_FILE,
+    COMMANDS_FILE,
+    KEPT_FILE,
+    LOG_FILE,
+    SAID_FILE,
+    FarCase,
+    FarStore,
+)
+from cmfnet_napari.remote.tickets import Ticket, Turn
+
+LOCK_FILE, KEEPER_FILE = "keeper.lock", "keeper.json"
+_LOOK_S = 0.02
+_PATIENCE_S = 2.0
+_QUEUE_S = 1.0  # between looks at the queue
+_LAST_S = 20.0  # for the worker to save its state
+_LONGEST_LOG = 1 << 20
+_ROOM_TO_RUN_BESIDE = 8 << 30  # bytes of memory, of the GPU's or else the computer's
+Work = events.Fit | events.Refine | events.Predict | events.Choose
+
+
+def keeper_command(root: Path, case: str, start: int) -> list[str]:
+    """Command of a case's keeper; it tells the worker what was added after `start` bytes."""
+    return python_command("-m", "cmfnet_napari", "remote-keep", str(root), case, str(start))
+
+
+def worker_of(case: Path) -> list[str]:
+    """Command of the worker of a case folder."""
+    return python_command("-m", "cmfnet_napari", "worker", str(case))
+
+
+def keep(root: Path, name: str, start: int) -> int:
+    """Keep the worker of a case until it ends; return the exit status."""
+    os.umask(0o077)
+    case = FarStore(root).case(name)
+    lock = FileLock(case.path(LOCK_FILE), timeout=0, mode=0o600)
+    try:
+        lock.acquire(timeout=_PATIENCE_S)  # who only looks whether it is held lets go at once
+    except Timeout:
+        return 0  # another one is at work
+    try:
+        me = {"process": os.getpid(), "started": psutil.Process().create_time()}
+        case.path(KEEPER_FILE).write_text(json.dumps(me), encoding="utf-8")
+        return Keeper(case, worker_of(case.case), start).run()
+    finally:
+        case.path(BUSY_FILE).unlink(missing_ok=True)
+        case.path(KEEPER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def keeper_runs(case: FarCase) -> bool:
+    """Whether a case's worker is kept by somebody."""
+    lock = FileLock(case.path(LOCK_FILE), timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+class Keeper:
+    """Between the files of a case and its worker.
+
+    Parameters
+    ----------
+    case : FarCase
+        Where the files are.
+    command : list of str
+        The worker's.
+    start : int
+        Bytes of commands that others were told.
+    free : callable, optional
+        Bytes of memory that are free for another fit.
+    """
+
+    def __init__(
+        self,
+        case: FarCase,
+        command: list[str],
+        start: int,
+        free: Callable[[], int] | None = None,
+    ) -> None:
+        self._case, self._at = case, start
+        self._free = free or free_memory
+        self._rest = b""
+        self._said = case.path(SAID_FILE).open("ab", buffering=0)
+        self._writing = threading.Lock()
+        self._queue: queue.Queue[Work] = queue.Queue()
+        self._ticket: Ticket | None = None
+        self._looked = 0.0
+        self._told = ""
+        with open(case.path(LOG_FILE), "ab") as log:
+            if log.tell() > _LONGEST_LOG:
+                log.truncate(0)
+            self._worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._leave())
+
+    def run(self) -> int:
+        """Work until the worker has ended."""
+        try:
+            while self._worker.poll() is None:
+                self._hear()
+                self._go_on()
+                if self._abandoned:
+                    self._leave()
+                time.sleep(_LOOK_S)
+            self._reader.join(_LAST_S)
+            code = self._worker.wait()
+            self._write({"keeper": "ended", "code": code})
+            return 0
+        finally:
+            self._settle()
+            with suppress(OSError):
+                self._worker.kill()
+            self._said.close()
+
+    def _hear(self) -> None:
+        """Take commands that were added."""
+        with open(self._case.path(COMMANDS_FILE), "rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        self._at += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):
+                self._take(events.decode_command(json.dumps(json.loads(line)["command"])))
+
+    def _take(self, command: events.Command | None) -> None:
+        match command:
+            case events.Quit():
+                self._leave()
+            case events.Stop() if not self._queue.empty():
+                self._queue.get()
+                self._settle()
+                reason = "You stopped it while it waited for its turn."
+                self._write_event(events.Failed(reason=reason))
+            case events.Stop():
+                self._tell(command)
+            case None:
+                pass
+            case _:
+                self._case.path(BUSY_FILE).touch(0o600)
+                self._queue.put(command)
+
+    def _go_on(self) -> None:
+        """Let the first command that waits go to the worker when it has the turn."""
+        if self._queue.empty():
+            return
+        first = self._queue.queue[0]
+        if isinstance(first, events.Fit) and not self._has_turn():
+            return
+        self._told = ""
+        self._tell(self._queue.get())
+
+    def _has_turn(self) -> bool:
+        if time.monotonic() - self._looked < _QUEUE_S:
+            return False
+        self._looked = time.monotonic()
+        try:
+            self._ticket = self._ticket or Ticket()
+            before = self._ticket.before()
+        except OSError:
+            return True  # where nobody can queue, nobody waits
+        if before is None or self._free() >= _ROOM_TO_RUN_BESIDE:
+            self._looked = 0.0
+            return True
+        words = turn_words(before)
+        if words != self._told:
+            self._told = words
+            self._write_event(events.Paused(reason=words))
+        return False
+
+    def _tell(self, command: events.Command) -> None:
+        with suppress(OSError):
+            assert self._worker.stdin is not None
+            self._worker.stdin.write((events.encode(command) + "\n").encode())
+
+    def _leave(self) -> None:
+        """Let the worker save its state and end, and end it if it does not."""
+        if self._worker.stdin is not None and not self._worker.stdin.closed:
+            with suppress(OSError):
+                self._worker.stdin.close()
+            timer = threading.Timer(_LAST_S, self._worker.kill)
+            timer.daemon = True
+            timer.start()
+
+    @property
+    def _abandoned(self) -> bool:
+        """Whether nobody was on the line for as long as the case allows, or the case is gone."""
+        try:
+            age = time.time() - self._case.path(KEPT_FILE).stat().st_mtime
+            return age > 60 * int(self._case.kept["minutes"])
+        except (OSError, UserError, KeyError, ValueError):
+            return True
+
+    def _read(self) -> None:
+        stream = self._worker.stdout
+        assert stream is not None
+        for line in iter(lambda: stream.readline(events.LONGEST_LINE), b""):
+            event = events.decode_event(line)
+            if event is not None:
+                if isinstance(event, events.Finished | events.Failed):
+                    self._settle()
+                self._write_event(event)
+
+    def _settle(self) -> None:
+        """A command is done: the next in the queue has its turn."""
+        self._case.path(BUSY_FILE).unlink(missing_ok=True)
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.give_back()
+
+    def _write_event(self, event: events.Event) -> None:
+        self._write(event.model_dump(mode="json"))
+
+    def _write(self, line: JsonObject) -> None:
+        with self._writing, suppress(OSError, ValueError):
+            self._said.write(json.dumps(line).encode() + b"\n")
+
+
+def turn_words(turn: Turn) -> str:
+    """Who is before, in words."""
+    since = f"for {turn.minutes:.0f} min" if turn.minutes >= 1 else "since a moment ago"
+    return (
+        f"The computer is at work for {turn.account} {since}. Your training begins by itself "
+        "when that ends."
+    )
+
+
+def free_memory() -> int:
+    """Bytes that are free: of the first GPU where there is one, else of the computer."""
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10)
+        return int(said.stdout.splitlines()[0]) << 20
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return int(psutil.virtual_memory().available)

@@ -1,0 +1,158 @@
+"""What comes back: files of a run, proved before they count, and previews."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import (
+    hash_file,
+    keep_private,
+    private_folder,
+    replace,
+    write_safely,
+)
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.remote import line_messages as frames
+from cmfnet_napari.remote.line import Line
+from cmfnet_napari.remote.line_messages import FileOf, LineLostError
+from cmfnet_napari.remote.run_files import check_arrived, has_weights, largest, travels
+
+PREVIEW_FILE = "preview.npy"
+_AT_ONCE = 1 << 23  # bytes that are asked for together
+_TRIES = 4  # the other side may write a file anew while it is read
+
+
+class Pulling:
+    """Brings files of runs into a case here.
+
+    Parameters
+    ----------
+    case : Path
+        The case folder.
+    study : Study
+        Its images.
+    meanwhile : callable
+        Called between parts, so that strokes go out while a model comes in.
+    """
+
+    def __init__(self, case: Path, study: Study, meanwhile: Callable[[], None]) -> None:
+        self._case, self._study, self._meanwhile = case, study, meanwhile
+        self.preview: Codes | None = None
+        self.models: list[Path] = []  # files here whose weights may be those of a model there
+
+    def files(self, line: Line, run: str) -> list[FileOf]:
+        """Files of a run there that may come."""
+        found = line.ask(frames.List(run=run), frames.Files).files
+        voxels = prod(self._study.grid.shape)
+        for file in found:
+            if not travels(file.name) or file.size > largest(file.name, voxels):
+                raise UserError(
+                    f"{line.host.name} offers a file that is none of a training's, or of "
+                    f"{file.size >> 20} MB ({file.name[:40]}). Nothing was taken."
+                )
+        return found
+
+    def pull(self, line: Line, run: str, file: FileOf) -> None:
+        """Bring one file, unless it is here; UserError when it is not what it is called."""
+        target = inside(self._case, f"runs/{run}/{file.name}")
+        for _ in range(_TRIES):
+            same = target.is_file() and target.stat().st_size == file.size
+            if same and hash_file(target) == file.sha:
+                return
+            private_folder(target.parent)
+            part = target.with_name(f".{file.sha[:16]}.{target.name}")
+            self._receive(line, run, file, part, target)
+            if hash_file(part) == file.sha:
+                keep_private(part)
+                check_arrived(part, file.name, self._study)
+                replace(part, target)
+                return
+            part.unlink()
+            found = [one for one in self.files(line, run) if one.name == file.name]
+            if not found:
+                return
+            file = found[0]
+        raise LineLostError(f"{file.name} changed again and again")
+
+    def _receive(self, line: Line, run: str, file: FileOf, part: Path, target: Path) -> None:
+        """Bring a file into `part`, from where that ends."""
+        at = part.stat().st_size if part.exists() else 0
+        if at > file.size:
+            part.unlink()
+            at = 0
+        source, head = self._same_weights(file, target)
+        with open(part, "ab") as out:
+            os.chmod(part, 0o600)
+            end = file.head if source is not None else file.size
+            while at < end:
+                get = frames.Get(run=run, name=file.name, offset=at, count=min(_AT_ONCE, end - at))
+                line.send(get)
+                got = self._parts(line, out.write, at)
+                if got == at:
+                    break
+                at = got
+                self._meanwhile()
+            if source is not None and at == end:
+                with open(source, "rb") as weights:
+                    weights.seek(head)
+                    shutil.copyfileobj(weights, out)
+
+    def _same_weights(self, file: FileOf, target: Path) -> tuple[Path | None, int]:
+        """A file here with the same weights and another card, and where they begin in it."""
+        for path in (target, *self.models):
+            if head := has_weights(path, file.tail):
+                return path, head
+        return None, 0
+
+    def _parts(self, line: Line, write: Callable[[bytes], object], at: int) -> int:
+        while True:
+            message, payload = line.part()
+            if isinstance(message, frames.Done):
+                return at
+            if message.offset != at:
+                raise LineLostError("a part of a file is missing")
+            data = frames.unpack(payload, message.packed, frames.PART)
+            write(data)
+            at += len(data)
+
+    def take_preview(self, message: frames.Said, payload: bytes, run: str) -> None:
+        """Write a preview here: what has changed of the last one, or all of it.
+
+        Raises
+        ------
+        UserError
+            It is none of this study.
+        """
+        if message.box is None:
+            return
+        shape = self._study.grid.shape
+        box = message.box
+        size = [box[2 * n + 1] - box[2 * n] for n in range(3)]
+        within = all(0 <= box[2 * n] <= box[2 * n + 1] <= shape[n] for n in range(3))
+        if not within or (message.whole and tuple(size) != shape):
+            raise UserError("A preview came that is of other images. It was not taken.")
+        if message.whole or self.preview is None:
+            self.preview = np.zeros(shape, np.uint8)
+        if prod(size):
+            unpacker = zlib.decompressobj()
+            try:
+                data = unpacker.decompress(payload, prod(size) + 1)
+            except zlib.error as error:
+                raise UserError("A preview arrived damaged. It was not taken.") from error
+            if len(data) != prod(size):
+                raise UserError("A preview came that has another size. It was not taken.")
+            part = np.frombuffer(data, np.uint8).reshape(size)
+            self.preview[box[0] : box[1], box[2] : box[3], box[4] : box[5]] = part
+        labels, path = self.preview, inside(self._case, f"runs/{run}/{PREVIEW_FILE}")
+        private_folder(path.parent)
+        write_safely(path, ".npy", lambda target: np.save(target, labels))

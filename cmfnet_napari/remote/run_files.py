@@ -1,0 +1,112 @@
+"""The files of a run that go over the line, and how large each may be."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import hash_file
+from cmfnet_napari.core.fit.model_card import ENDING as MODEL_ENDING
+from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.images.study import Study, load_values
+from cmfnet_napari.remote.line_messages import FileOf
+
+_KEPT = re.compile(r"previews/[0-9]{8}\.(npz|safetensors)")
+_VOXELS = {  # bytes a voxel, at most
+    "prediction.nii.gz": 2,
+    "scribbles.nii.gz": 2,
+    "disagreement.nii.gz": 2,
+    "probabilities.nii.gz": 8,
+}
+_OTHERS = {"config.json": 1 << 20, "classes.json": 1 << 20, MODEL_FILE: 1 << 32}
+_SMALL = 1 << 20
+_LONGEST_CARD = 1 << 24
+
+
+def travels(name: str) -> bool:
+    """Whether a file of a run may go over the line. A state does not: it is no array."""
+    return name in _VOXELS or name in _OTHERS or _KEPT.fullmatch(name) is not None
+
+
+def base_path(sha: str) -> str:
+    """Where a model to start from lies in a case there."""
+    return f"base/{sha[:16]}{MODEL_ENDING}"
+
+
+def is_kept_preview(name: str) -> bool:
+    """Whether a file is one of those that a run keeps to be gone back to."""
+    return _KEPT.fullmatch(name) is not None
+
+
+def largest(name: str, voxels: int) -> int:
+    """Bytes that a file may have."""
+    if name in _VOXELS:
+        return _VOXELS[name] * voxels + _SMALL
+    if name in _OTHERS:
+        return _OTHERS[name]
+    return _OTHERS[MODEL_FILE] if name.endswith(MODEL_ENDING) else voxels + _SMALL
+
+
+def files_of(run: Path) -> list[FileOf]:
+    """Files of a run that travel."""
+    found = []
+    for path in sorted((*run.glob("*"), *run.glob("previews/*"))):
+        name = path.relative_to(run).as_posix()
+        if travels(name) and path.is_file():
+            found.append(_file(run, name))
+    return found[:100]
+
+
+def _file(run: Path, name: str) -> FileOf:
+    path = run / name
+    head = weights_begin(path) if name.endswith(MODEL_ENDING) else 0
+    tail = hash_file(path) if not head else _hash_after(path, head)
+    sha = hash_file(path) if head else tail
+    return FileOf(name=name, size=path.stat().st_size, sha=sha, head=head, tail=tail * bool(head))
+
+
+def weights_begin(path: Path) -> int:
+    """Where the weights begin in a model file, after its card; 0 where that is not known."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        return 8 + length if 0 < length < min(_LONGEST_CARD, path.stat().st_size) else 0
+    except OSError:
+        return 0
+
+
+def _hash_after(path: Path, head: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(head)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_weights(path: Path, tail: str) -> int:
+    """Where the weights of that hash begin in a file that is here; 0: it has others."""
+    if not tail or not path.is_file():
+        return 0
+    head = weights_begin(path)
+    return head if head and _hash_after(path, head) == tail else 0
+
+
+def check_arrived(path: Path, name: str, study: Study) -> None:
+    """Check what came from elsewhere before it counts: weights as weights, labels on our grid.
+
+    Raises
+    ------
+    UserError
+        It is not what it is called.
+    """
+    try:
+        if name.endswith(MODEL_ENDING):
+            read_card(path)
+        elif name in _VOXELS:
+            load_values(path, study.grid, study.names[0])
+    except (SafetensorError, UserError) as error:
+        raise UserError(
+            f"What came from the other computer as {name} is not that ({error}) and was not taken."
+        ) from error

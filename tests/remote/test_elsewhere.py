@@ -1,0 +1,136 @@
+"""The command line on another computer, over a real sshd."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cmfnet_napari import api
+from cmfnet_napari.cli import main as cli
+from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.images.study import load_values
+from cmfnet_napari.remote.elsewhere import WORKING, fit_elsewhere
+from cmfnet_napari.remote.hosts import Host
+from cmfnet_napari.remote.installing import install, lines_to_type
+
+from .conftest import HOST
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command; what it prints last, as JSON, or the line of its error."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["cmfnet", *map(str, words), "--json"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        said = capsys.readouterr()
+        return said.err if end.value.code else json.loads(said.out.splitlines()[-1])
+
+    return run
+
+
+@pytest.mark.slow
+def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
+    for name, image in (("ct", ball.study.first), ("mr", ball.study.second)):
+        sitk.WriteImage(image.image(), str(tmp_path / f"{name}.nii.gz"))
+    study = api.open_study(tmp_path / "ct.nii.gz", mr=tmp_path / "mr.nii.gz")
+    api.save_labels(ball.scribbles, study, tmp_path / "strokes.nii.gz")
+    patient = [tmp_path / "ct.nii.gz", "--mr", tmp_path / "mr.nii.gz"]
+    patient += ["--scribbles", tmp_path / "strokes.nii.gz"]
+    quickly = ["steps=3", "width=2", "spacing=3", "stroke_maps=false", "minutes=null"]
+    quickly.append("keep_marked=true")
+    settings = [word for setting in quickly for word in ("--set", setting)]
+    there = ["--on", HOST]
+    done = run("fit", *patient, "--out", tmp_path / "run", *settings, *there)
+    at_home = run("fit", *patient, "--out", tmp_path / "own", *settings)
+    for name in ("prediction", "probabilities", "disagreement"):
+        path = tmp_path / "run" / f"{name}.nii.gz"
+        assert path.read_bytes() == (tmp_path / "own" / f"{name}.nii.gz").read_bytes()
+    assert done["prediction"] == str(tmp_path / "run" / "prediction.nii.gz")
+    assert done["volumes_ml"] == at_home["volumes_ml"]
+    assert not (tmp_path / "run" / WORKING).exists()
+    labels = tmp_path / "labels.nii.gz"
+    run("predict", tmp_path / "run", *patient, "--out", labels, *there)
+    run("predict", tmp_path / "run", *patient, "--out", tmp_path / "own.nii.gz")
+    same = load_values(labels, study.grid), load_values(tmp_path / "own.nii.gz", study.grid)
+    np.testing.assert_array_equal(*same)
+    limited = ["--memory-gib", "1", "--out", labels, *there]
+    assert "memory is not limited" in run("predict", tmp_path / "run", *patient, *limited)
+    assert run("on", HOST, "delete") == {"cases deleted": 2}
+    left = [path for path in ssh.there.rglob("*") if path.is_file()]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_fit_that_was_broken_off_goes_on(ssh, ball, tmp_path):
+    out = tmp_path / "run"
+    config = ball.config.model_copy(update={"steps": 100_000, "width": 2})
+    heard = []
+
+    def quit_soon():
+        return "quit" if any(isinstance(e, events.Step) for e in heard) else ""
+
+    given = ball.study, ball.scribbles, out, config, Host(name=HOST)
+    assert fit_elsewhere(*given, on_event=heard.append, request=quit_soon) is None
+    assert (out / WORKING).is_dir()
+    with pytest.raises(UserError, match="its images, strokes or settings differ"):
+        fit_elsewhere(ball.study, ball.scribbles, out, ball.config, Host(name=HOST))
+    again = []
+
+    def stop_soon():
+        return "stop" if any(isinstance(e, events.Step) for e in again) else ""
+
+    finished = fit_elsewhere(*given, on_event=again.append, request=stop_soon)
+    assert next(e for e in again if isinstance(e, events.Started)).from_step > 0
+    assert finished.stopped
+    assert (out / finished.labels).is_file()
+    assert not (out / WORKING).exists()
+
+
+def test_doctor(ssh, run):
+    facts = run("doctor", "--on", HOST)
+    assert facts["torch"]["device"]
+    assert facts["disk_free_gib"] > 0
+    assert not any(said.startswith("The window") for said in facts["sentences"])
+
+
+def test_install_there(ssh, tmp_path):
+    """A Python that only writes down what it is told stands for the one of that computer."""
+    programs, home = ssh.folder / "programs", ssh.folder / "home"
+    python = programs / "python3"
+    python.write_text(
+        '#!/bin/sh\necho "$@" >>"$0.told"\n'
+        'if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; fi\n'
+    )
+    python.chmod(0o755)
+    wheel = tmp_path / "cmfnet_napari-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"wheel\n" * 1000)
+    try:
+        install(Host(name=HOST, via="false"), wheel)  # a queue of jobs is not asked
+        assert (home / wheel.name).read_bytes() == wheel.read_bytes()
+        assert not home.stat().st_mode & 0o077
+        pip = (home / "venv" / "bin" / "python.told").read_text()
+        assert pip == f"-m pip --disable-pip-version-check install --quiet {home}/{wheel.name}\n"
+        install(Host(name=HOST))
+        assert "install --quiet cmfnet-napari==" in (home / "venv/bin/python.told").read_text()
+        (home / "venv/bin/python").unlink()
+        python.write_text('#!/bin/sh\n[ "$1" = -c ] || { echo "No space left" >&2; exit 1; }\n')
+        with pytest.raises(UserError, match="No space left") as found:
+            install(Host(name=HOST))
+        assert lines_to_type(Host(name=HOST)) in str(found.value)
+        for name in ("python3", *(f"python3.{n}" for n in range(11, 15))):
+            (programs / name).write_text("#!/bin/sh\nexit 1\n")
+            (programs / name).chmod(0o755)
+        with pytest.raises(UserError, match="no Python 3"):
+            install(Host(name=HOST))
+    finally:
+        shutil.rmtree(programs)  # other tests find cmfnet again
+        shutil.rmtree(home)
+        programs.mkdir()

@@ -1,0 +1,105 @@
+"""Who trains on a computer, and who waits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.remote.far_store import FarStore, check_card
+from cmfnet_napari.remote.keeper import Keeper, turn_words
+from cmfnet_napari.remote.tickets import Ticket, Turn
+from cmfnet_napari.remote.travelling_case import TravellingCase
+
+QUEUE = """
+import sys, time
+from pathlib import Path
+from cmfnet_napari.remote.tickets import Ticket
+ticket = Ticket(Path(sys.argv[1]))
+print("mine", flush=True)
+sys.stdin.read()
+"""
+ECHO = """
+import sys
+for line in sys.stdin:
+    print('{"event":"notice","step":0,"text":"told"}', flush=True)
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that has its turn."""
+    folder = tmp_path / "queue"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", QUEUE, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout.readline() == "mine\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_the_oldest_that_lives_has_the_turn(other, tmp_path):
+    import getpass
+
+    mine = Ticket(tmp_path / "queue")
+    before = mine.before()
+    assert before is not None
+    assert before.account == getpass.getuser()
+    assert before.minutes < 1
+    other.kill()
+    other.wait()
+    assert mine.before() is None  # a process that is gone waits for nothing
+    late = Ticket(tmp_path / "queue")
+    assert late.before() is not None
+    mine.give_back()
+    assert late.before() is None
+    late.give_back()
+    assert "for mueller for 12 min" in turn_words(Turn("mueller", 12.2))
+
+
+def test_a_fit_waits_and_says_for_whom(other, case, tmp_path, monkeypatch):
+    monkeypatch.setenv("CMFNET_QUEUE", str(tmp_path / "queue"))
+    monkeypatch.setattr("cmfnet_napari.remote.keeper._QUEUE_S", 0.05)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    far = FarStore(tmp_path / "there").case("b" * 32)
+    far.begin(check_card(TravellingCase(case).card()), 7, 30)
+    said = far.path("events.jsonl")
+
+    def until(word):
+        end = time.monotonic() + 20
+        while word not in said.read_text():
+            assert time.monotonic() < end, said.read_text()
+            keeper._hear()
+            keeper._go_on()
+            time.sleep(0.02)
+
+    def tell(command):
+        with open(far.path("commands.jsonl"), "a") as file:
+            line = '{"client": "c", "number": 1, "command": %s}\n'
+            file.write(line % events.encode(command))
+
+    keeper = Keeper(far, [sys.executable, "-c", ECHO], 0, free=lambda: 0)
+    tell(events.Fit(config={}))
+    until("paused")
+    assert f"at work for {os.environ.get('USER', '')}" in said.read_text()
+    tell(events.Stop())
+    until("You stopped it while it waited")
+    tell(events.Fit(config={}))
+    keeper._free = lambda: 1 << 40  # there is room to run beside
+    until("told")
+    keeper._leave()
+    assert keeper._worker.wait(20) == 0
+    keeper._settle()
+    keeper._said.close()
+    keeper._worker.stdout.close()
