@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def reviews(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
     """The key that tests sign reviews with is nobody's own."""
-    folder = tmp_path_factory.getbasetemp() / "reviews"
+    folder = tmp_path_factory.getbasetemp() / "reviews" / token_hex(8)  # made where it is used
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMFNET_REVIEW", str(folder))
         yield

@@ -22,13 +22,14 @@ def show(case: Folder, as_json: Json = False) -> None:
     from cmfnet_napari.core.review.case_contour import case_stage
     from cmfnet_napari.core.review.log_words import log_rows
 
-    found, entries = case_stage(case)
+    found, log = case_stage(case)
     if as_json:
-        rows = [entry.model_dump() for entry in entries]
-        print_result({"state": found.stage, "sentence": found.sentence, "entries": rows}, True)
+        rows = [entry.model_dump() for entry in log.entries]
+        said = {"state": found.stage, "sentence": found.sentence, "fault": log.fault}
+        print_result({**said, "entries": rows}, True)
         return
-    print(printable(found.sentence))
-    for when, who, what in log_rows(entries):
+    print(printable(f"{found.sentence} {log.fault}".strip()))
+    for when, who, what in log_rows(log.entries):
         print(printable(f"{when}  {who}: {what}"))
 
 
@@ -42,10 +43,10 @@ def verify(
 ) -> None:
     """Whether a review log is as it was written; exit status 1 and where, if it is not."""
     from cmfnet_napari.core.report.log_file import export_end, read_log
-    from cmfnet_napari.core.review.check_log import check_log
+    from cmfnet_napari.core.review.case_contour import case_log
 
     ends = [export_end(path) for path in against or ()]
-    found = read_log(log, ends) if log.is_file() else check_log(log, ends)
+    found = read_log(log, ends) if log.is_file() else case_log(log, ends)
     if as_json:
         print_result({"ok": found.ok, "entries": len(found.entries), "said": found.sentences}, True)
     elif found.ok:

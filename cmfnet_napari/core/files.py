@@ -124,8 +124,13 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(0.05)
 
 
-def append_line(path: Path, line: str) -> None:
+def append_line(path: Path, line: str) -> int:
     """Add a line to a text file, whole or not at all; a half one before it stays by itself.
+
+    Returns
+    -------
+    int
+        Bytes of the file, this line's end included.
 
     Raises
     ------
@@ -137,15 +142,17 @@ def append_line(path: Path, line: str) -> None:
         with open(path, "ab", buffering=0) as file:
             size = file.tell()
             rest = b"\n" * _is_cut(path) + line.encode() + b"\n"
+            whole = size + len(rest)
+            keep_private(path)
             try:
                 while rest:  # where there is room for a part, the next says why
                     rest = rest[file.write(rest) :]
             except OSError:
                 file.truncate(size)
                 raise
-        keep_private(path)
     except OSError as error:
         raise UserError(f"{path.name} could not be written: {_why_not(path, error)}") from error
+    return whole
 
 
 def _is_cut(path: Path) -> bool:

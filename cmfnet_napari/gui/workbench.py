@@ -77,9 +77,7 @@ class Workbench(QObject):
         self.review = Review(session, self.result, self.navigation, self.seen_slices)
         self.sign_off = SignOff(session, self.result, self.review, self.comparison)
         self.log_export = LogExport(session, self.result, self.review)
-        self.report_export = ReportExport(
-            session, self.result, self.review, self.comparison, self.sign_off
-        )
+        self.report_export = ReportExport(session, self.result, self.review, self.comparison)
         self.automatic_strokes = AutomaticStrokes(session)
         self.image_placement = ImagePlacement(session, self.fusion, self.training)
         self.brush = Brush(session)

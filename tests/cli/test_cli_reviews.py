@@ -10,9 +10,10 @@ import SimpleITK as sitk
 
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.review.log_entry import LOG_FILE
 from cmfnet_napari.core.review.readings import reader_difference, save_reading
 from cmfnet_napari.core.review.record import digest
-from cmfnet_napari.core.review.review_log import LOG_FILE, ReviewLog
+from cmfnet_napari.core.review.review_log import ReviewLog
 from tests.case_runs import write_run
 from tests.cli.test_cli import run
 
@@ -71,9 +72,14 @@ def test_a_changed_log_is_one_line_and_status_1(case, capsys) -> None:
     assert err.startswith("cmfnet: The review log was changed at line 6: entry 6 is not what was")
     status, out, _ = run(capsys, "review", "verify", case, "--json")
     assert (status, json.loads(out)["ok"]) == (1, False)
+    status, out, _ = run(capsys, "review", "show", case)
+    assert status == 0
+    assert out.startswith("Draft again: ")
+    assert "The review log was changed at line 6" in out.splitlines()[0]
+    assert "Bart" not in out
 
 
-def test_no_log_and_one_reader(case, capsys) -> None:
+def test_no_log_and_one_reader(case, tmp_path, capsys, monkeypatch) -> None:
     path = case / LOG_FILE
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-1]))
@@ -82,6 +88,9 @@ def test_no_log_and_one_reader(case, capsys) -> None:
         assert status == 1
         assert "not peer-reviewed" in err or "1 of 6 entries are missing" in err
     path.unlink()
+    status, _, err = run(capsys, "review", "verify", case)
+    assert (status, "which this computer has written, is not here" in err) == (1, True)
+    monkeypatch.setenv("CMFNET_REVIEW", str(tmp_path / "another computer"))
     for command in ("show", "verify", "compare"):
         status, _, err = run(capsys, "review", command, case)
         assert (status, "case has no review log" in err) == (1, True)

@@ -30,7 +30,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.fit.runs import interrupted_run
 from cmfnet_napari.core.review.check_log import check_log
-from cmfnet_napari.core.review.review_log import LOG_FILE
+from cmfnet_napari.core.review.log_entry import LOG_FILE
 from cmfnet_napari.core.strokes.corrections import Corrections
 from cmfnet_napari.core.strokes.entries import Correction
 from tests.faults.checksum import checksum
@@ -256,7 +256,7 @@ def _check(folder: Path, seed: int, said: list[dict], moment: float, outcome: Ou
         outcome.wrong_undo += 1
         outcome.notes.append(f"seed {seed}: undoing everything does not lead back to nothing")
     outcome.damaged_models += _damaged_models(case)
-    if (case.folder / LOG_FILE).exists() and not (check := check_log(case.folder)).ok:
+    if (case.folder / LOG_FILE).exists() and not (check := check_log(case.folder, case.key)).ok:
         outcome.damaged_logs += 1
         outcome.notes.append(f"seed {seed}: {check.broken}{check.missing}")
     case.close()

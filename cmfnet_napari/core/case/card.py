@@ -90,6 +90,11 @@ class CaseCard(BaseModel):
             raise ValueError("a colour")
         return classes
 
+    @property
+    def key(self) -> str:
+        """Names the case, not the patient: 16 digits of the hash that its folder is found by."""
+        return (self.voxels or self.study)[:16]
+
 
 def parse_card(values: JsonObject, case: str) -> CaseCard:
     """Check what case.json holds.

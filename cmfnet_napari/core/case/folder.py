@@ -208,8 +208,7 @@ class Case:
     @property
     def key(self) -> str:
         """Names the case, not the patient: 16 digits of the hash that its folder is found by."""
-        card = read_card(self.folder)
-        return (card.voxels or card.study)[:16]
+        return read_card(self.folder).key
 
     @property
     def class_names(self) -> list[str]:

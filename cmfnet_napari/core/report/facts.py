@@ -20,9 +20,9 @@ from cmfnet_napari.core.geometry.plane import View
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.review.case_contour import is_case
+from cmfnet_napari.core.review.check_log import LogCheck
 from cmfnet_napari.core.review.places import Place, find_places
 from cmfnet_napari.core.review.record import Record, State, digest, slice_digests
-from cmfnet_napari.core.review.review_log import Entry
 from cmfnet_napari.core.review.standing import standing
 
 
@@ -51,7 +51,8 @@ class ReportFacts:
     model : str
         The run's name and day, and what it was trained on.
     sign_off : str
-        Whether it is a draft, reviewed or peer-reviewed, in a sentence; empty without a log.
+        Whether it is a draft, reviewed or peer-reviewed, and by whom, in a sentence, with what is
+        wrong with the log; empty without one.
     software : dict
         Versions that made this report.
     """
@@ -82,7 +83,7 @@ def gather_facts(
     evaluation: Evaluation | None = None,
     hand: HandWork | None = None,
     case: str = "",
-    log: Sequence[Entry] = (),
+    log: LogCheck | None = None,
 ) -> ReportFacts:
     """Gather what a report says.
 
@@ -108,8 +109,8 @@ def gather_facts(
         What the user has changed of the model's contour.
     case : str, optional
         `Case.key`, where there is a case: a study whose second image was moved has another hash.
-    log : sequence of Entry
-        Of the case's review log.
+    log : LogCheck, optional
+        The case's review log.
     """
     record = record or Record()
     digests = slice_digests(labels)
@@ -127,7 +128,7 @@ def gather_facts(
         slices=slices,
         places=dict(states),
         model=_model(run),
-        sign_off=standing(log, digest(labels)).sentence if log else "",
+        sign_off=_sign_off(log, digest(labels)),
     )
 
 
@@ -144,6 +145,13 @@ def read_places(finished: Finished, root: Path, study: Study, labels: Wholes) ->
     if finished.disagreement:
         apart = from_percent(load_values(inside(root, finished.disagreement), study.grid))
     return find_places(labels, probability, study.grid, apart)
+
+
+def _sign_off(log: LogCheck | None, contour: str) -> str:
+    """How far it is signed off, with what is wrong with the log that says so."""
+    if log is None or log.nothing:
+        return ""
+    return f"{standing(log.entries, contour).sentence} {log.fault}".strip()
 
 
 def _effort(run: Path | None) -> Effort:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cmfnet_napari.core.case.folder import read_card
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.runs import read_run
@@ -11,9 +12,9 @@ from cmfnet_napari.core.images.study import Study, load_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.report.facts import gather_facts, read_places
 from cmfnet_napari.core.report.page import save_report
-from cmfnet_napari.core.review.case_contour import corrected_model
+from cmfnet_napari.core.review.case_contour import corrected_model, is_case
+from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.core.review.record import read_record
-from cmfnet_napari.core.review.review_log import read_entries
 
 
 def report_run(
@@ -58,6 +59,6 @@ def report_run(
         record=read_record(root),
         evaluation=None if other is None else evaluate(labels, other, study.grid, names),
         hand=found.hand,
-        log=read_entries(root),
+        log=check_log(root, read_card(root).key) if is_case(root) else None,
     )
     return save_report(study, labels, facts, path, other)

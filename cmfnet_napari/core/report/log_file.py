@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cmfnet_napari.core.case.folder import Case, open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, read_json, write_json
 from cmfnet_napari.core.images.study import save_labels
 from cmfnet_napari.core.report.log_page import Readers, save_log_page
-from cmfnet_napari.core.review.case_contour import case_stage
-from cmfnet_napari.core.review.check_log import LogCheck, check_lines, check_log
-from cmfnet_napari.core.review.readings import load_reading, reader_difference
-from cmfnet_napari.core.review.review_log import (
+from cmfnet_napari.core.review.case_contour import case_log, case_stage
+from cmfnet_napari.core.review.check_log import LogCheck, check_lines, whose
+from cmfnet_napari.core.review.log_entry import (
     NO_HASH,
     Entry,
     entry_hash,
     line_of,
     log_lines,
-    read_entries,
+    log_name,
+    no_log,
 )
-from cmfnet_napari.core.review.signer import End, is_signed, own_signer, short
+from cmfnet_napari.core.review.readings import load_reading, reader_difference
+from cmfnet_napari.core.review.signer import End, is_signed, known_ends, own_signer, short
 from cmfnet_napari.core.review.standing import standing, standing_marks
 from cmfnet_napari.core.strokes.class_order import ClassOrder
 
@@ -53,15 +56,18 @@ def save_log(case: Case, order: ClassOrder, contour: str, path: str | Path) -> P
         There is no log, another ending, or the file cannot be written.
     """
     path = Path(path)
-    check = check_log(case.folder)
+    known = known_ends(case.key)
+    lines = log_lines(case.folder)  # once: the window may go on writing meanwhile
+    check = check_lines(lines, case.key, known)
+    if check.nothing:
+        raise no_log(case.folder)
     if path.suffix.casefold() == ".json":
-        return write_json(path, _values(case, contour, check))
+        return write_json(path, _values(case, contour, lines, check))
     if path.suffix.casefold() != ".pdf":
         raise UserError(f"{path.name} is neither .pdf nor .json. Choose one of the two.")
-    entries = read_entries(case.folder)
     words = standing(check.entries, contour).sentence
     readers = two_readers(case, order, check.entries)
-    return save_log_page(case.key, entries, words, check.sentences, readers, path)
+    return save_log_page(case.key, check.entries, words, check.sentences, readers, path)
 
 
 def export_log(folder: Path, path: Path) -> Path:
@@ -93,7 +99,7 @@ def compare_readers(folder: Path, out: Path | None = None) -> JsonObject:
     """
     case = open_case(folder, read_only=True)
     try:
-        readers = two_readers(case, case.order, check_log(folder).entries)
+        readers = two_readers(case, case.order, case_log(folder).entries)
         if readers is None:
             raise UserError(f"{folder.name} was not peer-reviewed: there are no two readers.")
         one, other = readers.first_labels, readers.second_labels
@@ -126,70 +132,139 @@ def two_readers(case: Case, order: ClassOrder, entries: tuple[Entry, ...]) -> Re
 def read_log(path: Path, against: Sequence[End] = ()) -> LogCheck:
     """Check a log that was exported as JSON; `against` is as in `check_log`.
 
+    What the file says of itself is held against its entries; who signed the file is said, since
+    anybody can sign with a key of their own.
+
     Raises
     ------
     UserError
         It is none.
     """
     values = _exported(path)
-    lines = [line_of(entry).encode() for entry in values["entries"]]
-    signed = is_signed(str(values.get("key")), entry_hash(values), str(values.get("signature")))
-    check = check_lines([*lines, b""], [*against, export_end(path)], exported=True)
-    if signed or check.broken:
-        return check
-    key = short(str(values.get("key")))
-    broken = f"{path.name} was changed after it was exported: its signature is not that of {key}."
-    return LogCheck(check.entries, broken, keys=check.keys, own=check.own, remembered=True)
+    lines, end = _lines(values), _end(values)
+    known = [one for one in known_ends(values["case"]) if one.log == end.log]
+    known = [one for one in known if one.entries <= len(values["entries"])]  # it has gone on since
+    check = check_lines(lines, values["case"], known, against)
+    found = standing(check.entries, values["contour"])
+    key = str(values.get("key"))
+    notes = (
+        f"State by its entries: {found.sentence}",
+        f"The key {short(key)} ({whose(key, check.own)}) signed the file as a whole.",
+    )
+    broken = check.broken
+    if not _is_signed(values):
+        broken = broken or _not_signed(path, values)
+    elif values["state"] != found.stage or end != _end_of(check):
+        broken = broken or f"{path.name} says something else of its entries than they do."
+    return replace(check, broken=broken, notes=notes)
 
 
 def export_end(path: Path) -> End:
-    """How far a log had come when it was exported as JSON; raises as `read_log`."""
-    end = _exported(path)["end"]
-    return End(end["entries"], end["hash"])
+    """How far a log had come when it was exported as JSON; UserError where it was changed since."""
+    values = _exported(path)
+    if not _is_signed(values):
+        raise UserError(_not_signed(path, values))
+    return _end(values)
 
 
-def _values(case: Case, contour: str, check: LogCheck) -> JsonObject:
-    signer, last = own_signer(), check.entries[-1:]
+def _values(case: Case, contour: str, lines: Sequence[bytes], check: LogCheck) -> JsonObject:
+    signer, end = own_signer(), _end_of(check)
     found = standing(check.entries, contour)
     values: JsonObject = {
         "format": FORMAT,
         "case": case.key,
+        "contour": contour,
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         "state": found.stage,
         "sentence": found.sentence,
         "check": check.sentences,
-        "end": {
-            "entries": len(check.entries),
-            "hash": last[0].hash if last else NO_HASH,
-        },
-        "entries": list(_as_written(case.folder)),
+        "end": {"log": end.log, "entries": end.entries, "hash": end.hash},
+        **_parts(lines, check.entries),
         "key": signer.key,
     }
     values["signature"] = signer.sign(entry_hash(values))
     return values
 
 
-def _as_written(folder: Path) -> Iterator[JsonObject]:
-    """Entries with all that they say, also what this version does not know; no half lines."""
-    for line in log_lines(folder):
-        with suppress(ValueError):
-            values = json.loads(line)
-            if isinstance(values, dict):
-                yield values
+def _parts(lines: Sequence[bytes], entries: Sequence[Entry]) -> JsonObject:
+    """Entries as they were written; whatever else lies in the log by its line, in hex digits."""
+    written: list[JsonObject] = []
+    others = {}
+    for number, line in enumerate(lines, start=1):
+        values = _entry(line) if len(written) < len(entries) else {}
+        if values and values.get("hash") == entries[len(written)].hash:
+            written.append(values)
+        else:
+            others[str(number)] = line.hex()
+    return {"entries": written, "others": others}
+
+
+def _entry(line: bytes) -> JsonObject:
+    """What an entry's line says; nothing where it is not byte for byte what that makes."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) and line_of(values).encode() == line else {}
+
+
+def _lines(values: JsonObject) -> list[bytes]:
+    """The log's lines, as they lay in the file."""
+    others = {int(number): bytes.fromhex(line) for number, line in values["others"].items()}
+    entries = (line_of(entry).encode() for entry in values["entries"])
+    count = len(others) + len(values["entries"])
+    return [
+        others[number] if number in others else next(entries, b"") for number in range(1, count + 1)
+    ]
+
+
+def _end(values: JsonObject) -> End:
+    return End(values["end"]["entries"], values["end"]["hash"], values["end"]["log"])
+
+
+def _end_of(check: LogCheck) -> End:
+    entries = check.entries
+    return End(len(entries), entries[-1].hash if entries else NO_HASH, log_name(entries))
+
+
+def _is_signed(values: JsonObject) -> bool:
+    return is_signed(str(values.get("key")), entry_hash(values), str(values.get("signature")))
+
+
+def _not_signed(path: Path, values: JsonObject) -> str:
+    key = short(str(values.get("key")))
+    return f"{path.name} was changed after it was exported: its signature is not that of {key}."
+
+
+class _End(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    entries: int = Field(ge=0)
+    hash: str
+    log: str
+
+
+class _Export(BaseModel):
+    """What is read of an export."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Literal["cmfnet review log 1"]
+    case: str
+    contour: str
+    state: str
+    end: _End
+    entries: list[JsonObject]
+    others: dict[
+        Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")],
+        Annotated[str, Field(pattern="^([0-9a-f]{2})*$")],
+    ]
 
 
 def _exported(path: Path) -> JsonObject:
     values = read_json(path)
-    end = values.get("end")
-    entries = values.get("entries")
-    known = (
-        values.get("format") == FORMAT
-        and isinstance(end, dict)
-        and isinstance(end.get("entries"), int)
-        and isinstance(end.get("hash"), str)
-        and isinstance(entries, list)
-        and all(isinstance(entry, dict) for entry in entries)
-    )
-    if not known:
-        raise UserError(f"{path.name} is no review log that was exported as JSON.")
+    try:
+        _Export.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{path.name} is no review log that was exported as JSON.") from error
     return values

@@ -20,8 +20,8 @@ from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.geometry.boxes import bounding_box
 from cmfnet_napari.core.geometry.plane import Plane
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.review.log_entry import Entry
 from cmfnet_napari.core.review.log_words import log_rows, ranges, slices_looked_at
-from cmfnet_napari.core.review.review_log import Entry
 from cmfnet_napari.core.strokes.scribbles import class_color
 
 _A4 = (8.27, 11.69)  # inches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,8 +18,10 @@ from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, load_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review.check_log import LogCheck, check_log
+from cmfnet_napari.core.review.log_entry import no_log
 from cmfnet_napari.core.review.record import digest
-from cmfnet_napari.core.review.review_log import Entry, no_log, read_entries
+from cmfnet_napari.core.review.signer import End
 from cmfnet_napari.core.review.standing import Standing, standing
 from cmfnet_napari.core.strokes.corrections import (
     Words,
@@ -81,8 +84,22 @@ def case_contour(folder: str | Path) -> CaseContour:
         case.close()
 
 
-def case_stage(folder: str | Path) -> tuple[Standing, list[Entry]]:
-    """How far the contour of a case is signed off, and the entries of its review log.
+def case_log(folder: Path, against: Sequence[End] = ()) -> LogCheck:
+    """The review log of a case folder, checked as `check_log` does.
+
+    Raises
+    ------
+    UserError
+        No case, no log and none known to have been, or a file cannot be read.
+    """
+    check = check_log(folder, read_card(folder).key, against)
+    if check.nothing:
+        raise no_log(folder)
+    return check
+
+
+def case_stage(folder: str | Path) -> tuple[Standing, LogCheck]:
+    """How far the contour of a case is signed off, by its review log, and that log.
 
     Raises
     ------
@@ -92,12 +109,10 @@ def case_stage(folder: str | Path) -> tuple[Standing, list[Entry]]:
     folder = Path(folder)
     case = open_case(folder, read_only=True)
     try:
-        entries = read_entries(folder)
-        if not entries:
-            raise no_log(folder)
+        check = case_log(folder)
         event = newest_prediction(case.runs())
         contour = "" if event is None else digest(_contour(case, event).labels)
-        return standing(entries, contour), entries
+        return standing(check.entries, contour), check
     finally:
         case.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -13,17 +12,16 @@ from pydantic import ValidationError
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
-from cmfnet_napari.core.review.review_log import (
-    LOG_FILE,
+from cmfnet_napari.core.review.log_entry import (
     NO_HASH,
     Entry,
     entry_hash,
     line_of,
+    lines_hash,
     log_lines,
     log_name,
-    no_log,
 )
-from cmfnet_napari.core.review.signer import End, Signer, is_signed, known_end, own_signer, short
+from cmfnet_napari.core.review.signer import End, Signer, is_signed, known_ends, own_signer, short
 
 _BEGINS = b'{"account": "'  # names are sorted
 
@@ -35,7 +33,8 @@ class LogCheck:
     Attributes
     ----------
     entries : tuple of Entry
-        Those up to where the log was changed.
+        Those that are as written: up to where the log was changed, and from where it went on with
+        a line that tells of that. They alone count.
     broken : str
         Where and how it was changed, in a sentence; empty where it was not.
     missing : str
@@ -48,6 +47,10 @@ class LogCheck:
         This user's key on this computer; empty where it cannot be read.
     remembered : bool
         This computer knows how far the log had come, or an export was given that does.
+    size : int
+        Bytes up to the end of the last of the entries, without that line's end.
+    notes : tuple of str
+        Sentences about an export.
     """
 
     entries: tuple[Entry, ...]
@@ -57,100 +60,106 @@ class LogCheck:
     keys: tuple[tuple[str, int], ...] = ()
     own: str = ""
     remembered: bool = False
+    size: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing was changed, as far as can be told."""
-        return not self.broken and not self.missing
+        return not self.fault
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, in a sentence; empty where nothing is, as far as can be told."""
+        return self.broken or self.missing
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is no log, and none is known to have been."""
+        return self.ok and not self.entries
 
     @property
     def sentences(self) -> list[str]:
         """What to say of it, the worst first."""
-        said = [self.broken, self.missing]
-        if self.ok:
-            count = len(self.entries)
-            said.append(f"{count} {'entry' if count == 1 else 'entries'}, as written.")
+        said, count = [self.fault], len(self.entries)
+        entries = f"{count} {'entry' if count == 1 else 'entries'}"
+        said.append(f"{entries}, as written." if self.ok else f"What counts: {entries}.")
         if self.halves:
             lines = "1 line is a half one" if self.halves == 1 else f"{self.halves} lines are half"
             said.append(f"{lines}, as a kill or a power cut leaves it; that is no change.")
         for key, count in self.keys:
-            own = "this account's on this computer"
-            whose = own if key == self.own else "of another account or computer"
-            said.append(f"The key {short(key)} ({whose}) signed {count}.")
+            said.append(f"The key {short(key)} ({whose(key, self.own)}) signed {count}.")
         if not self.remembered:
             said.append(
-                "Whether entries are missing at the end, this computer cannot tell, since it did "
-                "not write them; an export can (--against)."
+                "Whether entries are missing at the end, this computer cannot tell; an export "
+                "that was kept elsewhere can (--against)."
             )
-        return [sentence for sentence in said if sentence]
+        return [sentence for sentence in (*said, *self.notes) if sentence]
 
 
-def check_log(folder: Path, against: Sequence[End] = ()) -> LogCheck:
-    """Check the log of a case.
+def check_log(folder: Path, case: str, against: Sequence[End] = ()) -> LogCheck:
+    """Check the log of a case; where there is none, whether there was one.
 
     Parameters
     ----------
     folder : Path
         The case folder.
+    case : str
+        `Case.key`.
     against : sequence of End
         How far it had come by exports that were kept elsewhere.
 
     Raises
     ------
     UserError
-        There is none, or it cannot be read.
+        It cannot be read.
     """
-    if not (folder / LOG_FILE).exists():
-        raise no_log(folder)
-    return check_lines(log_lines(folder), against)
+    known = known_ends(case)  # first: the window may go on writing meanwhile
+    return check_lines(log_lines(folder), case, known, against)
 
 
 def check_lines(
-    lines: Sequence[bytes], against: Sequence[End] = (), exported: bool = False
+    lines: Sequence[bytes], case: str, known: Sequence[End] = (), against: Sequence[End] = ()
 ) -> LogCheck:
     """Check a log line by line; the last one is empty in a file that ends with a line's end.
 
-    Parameters are as in `check_log`; `exported`: half lines were left out.
+    Parameters are as in `check_log`; `known`: how far logs of the case had come by this computer.
     """
     entries: list[Entry] = []
-    unread: list[bytes] = []
-    halves, broken = 0, ""
+    unread: list[bytes] = []  # since the last entry
+    faults: list[str] = []
+    halves = size = read = 0
     for number, line in enumerate(lines, start=1):
         if not line and number == len(lines):
             break
         entry, values = _read(line)
-        if entry is not None:
-            broken = _fault(entry, values, line, entries, unread, number)
-            if not broken and entry.cut and not unread and not exported:
-                broken = (
-                    f"The review log was changed at line {number}: a half line before it was "
-                    "taken out."
-                )
-            halves, unread = halves + len(unread), []
-        elif _is_half(line):
+        fault = _fault(entry, values, line, entries, unread, number, case)
+        read += len(line) + 1
+        if entry is None or fault:
             unread.append(line)
+            halves += not fault
         else:
-            broken = f"The review log was changed at line {number}: it is no entry."
-        if broken:
-            break
-        if entry is not None:
             entries.append(entry)
-    if unread and not lines[-1] and not broken:  # half lines have no end
-        broken = f"The review log was changed at line {len(lines) - 1}: it is no entry."
-    halves += len(unread)
-    own = _own_key()
-    ends = [*against, *([known] if (known := known_end(log_name(entries))) else [])]
-    keys = Counter(entry.key for entry in entries)
-    missing = "" if broken else next(filter(None, (_missing(entries, end) for end in ends)), "")
+            unread, size = [], read - 1
+        faults += [fault] if fault else []
+    if unread and not faults and not lines[-1]:  # half lines have no end
+        faults.append(f"{_changed_at(len(lines) - 1)}: it is no entry.")
     return LogCheck(
-        tuple(entries), broken, missing, halves, tuple(keys.items()), own, remembered=bool(ends)
+        tuple(entries),
+        broken=faults[0] if faults else "",
+        missing="" if faults else _missing(entries, against, known),
+        halves=halves,
+        keys=tuple(Counter(entry.key for entry in entries).items()),
+        own=_own_key(),
+        remembered=bool([*against, *known]),
+        size=size,
     )
 
 
 def _read(line: bytes) -> tuple[Entry | None, JsonObject]:
     try:
         return Entry.model_validate_json(line), json.loads(line)
-    except (ValidationError, ValueError):
+    except (ValidationError, ValueError, RecursionError):
         return None, {}
 
 
@@ -170,18 +179,21 @@ def _is_half(line: bytes) -> bool:
 
 
 def _fault(
-    entry: Entry,
+    entry: Entry | None,
     values: JsonObject,
     line: bytes,
     entries: Sequence[Entry],
     unread: Sequence[bytes],
     number: int,
+    case: str,
 ) -> str:
-    """What is wrong with an entry after those before, in a sentence; empty when it is right."""
-    where = f"The review log was changed at line {number}"
+    """What is wrong with a line after those before, in a sentence; empty when it is right."""
+    where = _changed_at(number)
+    if entry is None:
+        return "" if _is_half(line) else f"{where}: it is no entry."
+    if unread and entry.cut != lines_hash(unread):
+        return f"{_changed_at(number - len(unread))}: it is no entry."
     expected = len(entries) + 1
-    if unread and entry.cut != hashlib.sha256(b"\n".join(unread)).hexdigest():
-        return f"The review log was changed at line {number - len(unread)}: it is no entry."
     if entry.n != expected:
         return f"{where}: entry {entry.n} stands where entry {expected} belongs."
     if entry.before != (entries[-1].hash if entries else NO_HASH):
@@ -190,10 +202,37 @@ def _fault(
         return f"{where}: entry {entry.n} is not what was written on {entry.moment}."
     if not is_signed(entry.key, entry.hash, entry.signature):
         return f"{where}: the signature of entry {entry.n} is not that of its key."
+    if not entries and (entry.what != "began" or entry.detail.get("case") != case):
+        return f"{where}: it is the log of another case."
+    if entry.cut and not unread:
+        return f"{where}: a half line before it was taken out."
     return ""
 
 
-def _missing(entries: Sequence[Entry], end: End) -> str:
+def _changed_at(number: int) -> str:
+    return f"The review log was changed at line {number}"
+
+
+def _missing(entries: Sequence[Entry], against: Sequence[End], known: Sequence[End]) -> str:
+    """What a log lacks against how far it, or another one of its case, had come."""
+    name = log_name(entries)
+    if known and name not in {end.log for end in known}:
+        most = max(end.entries for end in known)
+        return (
+            f"A review log of this case with {most} entries, which this computer has written, is "
+            "not here. It was removed or replaced, or this is another case of the same images."
+        )
+    lacks = (_lack(entries, end) for end in (*against, *known) if end.log == name)
+    others = (
+        f"An export is of another review log, of {end.entries} entries: it is of another case, or "
+        "the log was replaced."
+        for end in against
+        if end.log != name
+    )
+    return next((sentence for sentence in (*others, *lacks) if sentence), "")
+
+
+def _lack(entries: Sequence[Entry], end: End) -> str:
     """What a log lacks against how far it had come."""
     if len(entries) < end.entries:
         lost = end.entries - len(entries)
@@ -209,7 +248,13 @@ def _missing(entries: Sequence[Entry], end: End) -> str:
     return ""
 
 
+def whose(key: str, own: str) -> str:
+    """Whose key it is, as far as this computer knows."""
+    return "this account's on this computer" if key == own else "of another account or computer"
+
+
 def _own_key() -> str:
+    """The user's key on this computer; empty where it cannot be read."""
     try:
         signer: Signer = own_signer()
     except UserError:

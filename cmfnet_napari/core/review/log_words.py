@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from cmfnet_napari.core.review.review_log import Entry
+from cmfnet_napari.core.review.log_entry import Entry
 from cmfnet_napari.core.review.standing import difference_sentence
 
 Row = tuple[str, str, str]  # when, who, what
@@ -87,18 +87,18 @@ def _before(entry: Entry) -> str:
     before = entry.detail.get("before")
     if not isinstance(before, dict):
         return ""
-    slices = sum(int(n) for n in dict(before.get("slices") or {}).values())
+    slices = sum(before.get("slices", {}).values())
     return (
-        f"; of before, without a log, {slices} slices looked at and {before.get('decisions')} "
+        f"; of before, without a log, {slices} slices looked at and {before.get('decisions', 0)} "
         "decisions are known"
     )
 
 
 def _without(entry: Entry) -> str:
     unseen, left = entry.detail.get("unseen") or 0, entry.detail.get("open") or 0
-    if not unseen and not left:
-        return ", all axial slices and places looked at"
-    return f", {unseen} axial slices and {left} places not looked at"
+    slices = f"{unseen} axial slices not looked at" if unseen else "all axial slices looked at"
+    places = f"{left} places not decided about" if left else "all places decided about"
+    return f", {slices}, {places}"
 
 
 def _index(entry: Entry) -> int:

@@ -14,8 +14,8 @@ from cmfnet_napari.core.files import JsonObject, private_folder
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, load_labels, save_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review.log_entry import Entry
 from cmfnet_napari.core.review.record import digest
-from cmfnet_napari.core.review.review_log import Entry
 from cmfnet_napari.core.strokes.class_order import ClassOrder
 
 READINGS = "readings"

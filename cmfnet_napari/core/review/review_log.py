@@ -2,107 +2,43 @@
 
 Every entry holds the hash of the one before and is signed, so that a line that is changed, taken
 out, put in or moved shows (`check_log`). An entry is in the file when `append` returns: killing
-the program loses none. Readers are named here and nowhere else; nothing names the patient.
+the program loses none. Readers are named here and in what is made from it; nothing names the
+patient.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from threading import Lock
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, append_line
 from cmfnet_napari.core.privacy import account
+from cmfnet_napari.core.review.check_log import check_log
+from cmfnet_napari.core.review.log_entry import (
+    LOG_FILE,
+    NO_HASH,
+    Entry,
+    What,
+    entry_hash,
+    line_of,
+    log_name,
+    unread_hash,
+)
 from cmfnet_napari.core.review.signer import End, Signer, own_signer, remember_end
 from cmfnet_napari.core.words import clean
 
-LOG_FILE = "review-log.jsonl"
-NO_HASH = "0" * 64  # before the first entry
 LONGEST_NAME = 64
-_UNSIGNED = ("hash", "signature")
-
-What = Literal[
-    "began",  # the log; detail: case, what review.json said before
-    "looked",  # at a slice: plane, index
-    "accepted",  # a place: voxel, ml
-    "corrected",
-    "dismissed",
-    "opened",  # a place is open again
-    "reviewed",  # the contour: unseen, open, reading
-    "peer-reviewed",  # besides: first (entry), difference
-    "changed",  # the contour, since it was signed off
-    "withdrawn",  # whoever signed it off takes that back
-    "noticed",  # something about this log
-]
-
-
-class Entry(BaseModel):
-    """One line.
-
-    Attributes
-    ----------
-    n : int
-        1, 2, …
-    time : str
-        ISO 8601, UTC.
-    account : str
-        The system's user; empty where the system knows none.
-    reader : str
-        Who read, as it was typed; else the account.
-    what : str
-        What happened.
-    detail : dict
-        Of what; see `What`.
-    contour : str
-        Digest of the contour, of a slice's or of a place's, that was looked at.
-    before : str
-        Hash of the entry before.
-    cut : str
-        SHA-256 of a half line before this one, which a kill or a power cut has left.
-    key, hash, signature : str
-        Public key, SHA-256 of all the rest as JSON with sorted names, and its signature.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    n: int = Field(ge=1)
-    time: str
-    account: str
-    reader: str
-    what: What
-    detail: dict[str, Any] = {}
-    contour: str = ""
-    before: str
-    cut: str = ""
-    key: str = ""
-    hash: str
-    signature: str = ""
-
-    @property
-    def moment(self) -> str:
-        """Its time on this computer's clock, for people."""
-        try:
-            return datetime.fromisoformat(self.time).astimezone().strftime("%Y-%m-%d %H:%M")
-        except ValueError:
-            return self.time
-
-    @property
-    def who(self) -> str:
-        """The reader, with the account where that is another name."""
-        if self.reader == self.account or not self.account:
-            return self.reader or "somebody"
-        return f"{self.reader} (at the account {self.account})"
 
 
 class ReviewLog:
     """The log of a case, to be written. Only who holds the case's lock may.
+
+    It goes on from the last entry that is as it was written; whatever lies behind that one stays,
+    and the next entry says so by its hash (`Entry.cut`).
 
     Parameters
     ----------
@@ -115,13 +51,15 @@ class ReviewLog:
 
     Attributes
     ----------
+    check : LogCheck
+        Whether it was as written when it was opened.
     entries : list of Entry
-        Those that can be read.
+        Those that are as written.
 
     Raises
     ------
     UserError
-        It cannot be read, or its key cannot.
+        It cannot be read.
     """
 
     def __init__(self, folder: Path, case: str, earlier: JsonObject | None = None) -> None:
@@ -129,7 +67,10 @@ class ReviewLog:
         self._case, self._earlier = case, earlier or {}
         self._account = account()
         self._signer: Signer | None = None
-        self.entries = read_entries(folder)
+        self.check = check_log(folder, case)
+        self.entries = list(self.check.entries)
+        self._noting, self._noted = Lock(), len(self.entries)
+        self._size = self.check.size
 
     @property
     def name(self) -> str:
@@ -158,20 +99,21 @@ class ReviewLog:
         UserError
             It cannot be written.
         """
-        if not self.entries:
-            return
-        last = self.entries[-1]  # another thread may go on
-        try:
-            with open(self._path, "rb+") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise UserError(f"{LOG_FILE} could not be written.") from error
-        remember_end(self.name, End(last.n, last.hash))
+        with self._noting:  # two calls that pass each other would note the older end last
+            if self._noted == len(self.entries):
+                return
+            last = self.entries[-1]  # another thread may go on
+            try:
+                with open(self._path, "rb+") as file:
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise UserError(f"{LOG_FILE} could not be written.") from error
+            remember_end(self._case, End(last.n, last.hash, self.name))
+            self._noted = last.n
 
     def _write(self, what: What, detail: JsonObject, contour: str = "", reader: str = "") -> Entry:
-        cut = ""
-        if self._signer is None:  # what others have left, this one does not leave
-            self._signer, cut = own_signer(), _half_line(self._path)
+        if self._signer is None:
+            self._signer = own_signer()
         last = self.entries[-1] if self.entries else None
         values: JsonObject = {
             "n": 1 if last is None else last.n + 1,
@@ -182,13 +124,13 @@ class ReviewLog:
             "detail": detail,
             "contour": contour,
             "before": NO_HASH if last is None else last.hash,
-            "cut": cut,
+            "cut": unread_hash(self._path, self._size),
             "key": self._signer.key,
         }
         values["hash"] = entry_hash(values)
         values["signature"] = self._signer.sign(values["hash"])
-        append_line(self._path, line_of(values))
         entry = Entry.model_validate(values)
+        self._size = append_line(self._path, line_of(values)) - 1  # of the line without its end
         self.entries.append(entry)
         return entry
 
@@ -207,79 +149,3 @@ def reader_name(typed: str) -> str:
     if len(name) > LONGEST_NAME:
         raise UserError(f"A reader's name has {LONGEST_NAME} characters at most; this has more.")
     return name
-
-
-def read_entries(folder: Path) -> list[Entry]:
-    """The entries of a case's log that can be read; empty where there is no log.
-
-    Whether the log is as it was written says `check_log`.
-
-    Raises
-    ------
-    UserError
-        The file cannot be read.
-    """
-    found = []
-    for line in log_lines(folder):
-        try:
-            found.append(Entry.model_validate_json(line))
-        except ValidationError:
-            continue
-    return found
-
-
-def no_log(folder: Path) -> UserError:
-    """What to say of a case without a log."""
-    return UserError(
-        f"{folder.name} has no review log: nobody has looked at its contour in this version. Cases "
-        "of earlier versions have none; it begins with the next look, and nothing else of the case "
-        "changes."
-    )
-
-
-def log_lines(folder: Path) -> list[bytes]:
-    """The lines of a case's log as they lie in the file, the last one perhaps a half.
-
-    Raises
-    ------
-    UserError
-        The file cannot be read.
-    """
-    try:
-        return (folder / LOG_FILE).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(f"{LOG_FILE} of {folder.name} cannot be read.") from error
-
-
-def log_name(entries: list[Entry]) -> str:
-    """The name that a log was given when it began."""
-    return str(entries[0].detail.get("log", "")) if entries else ""
-
-
-def line_of(values: JsonObject) -> str:
-    """An entry as it stands in the file."""
-    return json.dumps(values, sort_keys=True)
-
-
-def entry_hash(values: JsonObject) -> str:
-    """SHA-256 of an entry without hash and signature, as JSON with sorted names."""
-    rest = {name: value for name, value in values.items() if name not in _UNSIGNED}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _half_line(path: Path) -> str:
-    """SHA-256 of the lines after the last entry, which a kill or a power cut has left; or empty."""
-    lines = log_lines(path.parent)
-    while lines and not lines[-1]:
-        lines.pop()
-    unread: list[bytes] = []
-    for line in reversed(lines):
-        try:
-            Entry.model_validate_json(line)
-            break
-        except ValidationError:
-            unread.insert(0, line)
-    return hashlib.sha256(b"\n".join(unread)).hexdigest() if unread else ""

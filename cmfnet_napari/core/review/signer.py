@@ -2,14 +2,16 @@
 
 Both lie in the user's private folder on this computer (or ``CMFNET_REVIEW``). So a signature says:
 written by this account on this computer, or by whoever could read its files. It is no proof of a
-person, and whoever holds the key can write another log. That a log was cut off at its end shows
-on this computer, which remembers its end, and against any export.
+person, and whoever holds the key can write another log. That a log was cut off at its end, emptied
+or put in the place of another shows on this computer, which remembers the ends of a case's logs,
+and against any export.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from cmfnet_napari.core.files import private_folder, read_json, write_json, writ
 
 REVIEW_VARIABLE = "CMFNET_REVIEW"
 _KEY_FILE = "key"
+_NAME = r"[0-9a-z]{1,64}"
 _SHOWN = 16  # digits of a key that people compare
 
 
@@ -45,10 +48,11 @@ class Signer:
 
 @dataclass(frozen=True)
 class End:
-    """How far a log had come: entries, and the hash of the last one."""
+    """How far a log had come: entries, the hash of the last one, the log's own name."""
 
     entries: int
     hash: str
+    log: str
 
 
 def own_signer() -> Signer:
@@ -89,38 +93,44 @@ def short(key: str) -> str:
     return key[:_SHOWN]
 
 
-def remember_end(log: str, end: End) -> None:
-    """Keep how far a log has come, once that is on the disk.
+def remember_end(case: str, end: End) -> None:
+    """Keep how far a log of a case has come, once that is on the disk.
+
+    Parameters
+    ----------
+    case : str
+        `Case.key`.
+    end : End
+        Of its log.
 
     Raises
     ------
     UserError
         It cannot be written.
     """
-    file = _end_file(log)
-    if file is not None:
+    folder = _ends(case)
+    if folder is not None and re.fullmatch(_NAME, end.log):
         try:
-            private_folder(file.parent)
+            private_folder(folder)
         except OSError as error:
-            raise UserError(f"The folder {file.parent} cannot be made.") from error
-        write_json(file, {"entries": end.entries, "hash": end.hash}, private=True)
+            raise UserError(f"The folder {folder} cannot be made.") from error
+        values = {"entries": end.entries, "hash": end.hash}
+        write_json(folder / f"{end.log}.json", values, private=True)
 
 
-def known_end(log: str) -> End | None:
-    """How far a log had come when this computer wrote it last; None where it never did."""
-    file = _end_file(log)
-    if file is None or not file.exists():
-        return None
-    try:
-        values = read_json(file)
-        return End(int(values["entries"]), str(values["hash"]))
-    except (UserError, KeyError, TypeError, ValueError):
-        return None
+def known_ends(case: str) -> list[End]:
+    """How far each log of a case had come when this computer wrote it last."""
+    folder, found = _ends(case), []
+    for file in [] if folder is None else sorted(folder.glob("*.json")):
+        with suppress(UserError, KeyError, TypeError, ValueError):
+            values = read_json(file)
+            found.append(End(max(0, int(values["entries"])), str(values["hash"]), file.stem))
+    return found
 
 
-def _end_file(log: str) -> Path | None:
-    """A log's name comes from a file, which may say anything."""
-    return _folder() / "ends" / f"{log}.json" if re.fullmatch(r"[0-9a-f]{32}", log) else None
+def _ends(case: str) -> Path | None:
+    """Names come from files, which may say anything."""
+    return _folder() / "ends" / case if re.fullmatch(_NAME, case) else None
 
 
 def _folder() -> Path:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
-from cmfnet_napari.core.review.review_log import Entry
+from cmfnet_napari.core.review.log_entry import Entry
 
 Stage = Literal["draft", "reviewed", "peer-reviewed"]
 _MARKS = ("reviewed", "peer-reviewed")
@@ -39,7 +39,7 @@ def standing(entries: Sequence[Entry], contour: str) -> Standing:
     Parameters
     ----------
     entries : sequence of Entry
-        Of the log.
+        Of the log, as `check_log` found them written.
     contour : str
         `record.digest` of the contour as it is now.
     """
@@ -106,23 +106,22 @@ def _peer_sentence(peer: Entry, entries: Sequence[Entry]) -> str:
 
 def _by(mark: Entry) -> str:
     """Who, when, and what was not looked at."""
-    missing = []
+    said = f"by {mark.who} on {mark.moment}"
     if unseen := mark.detail.get("unseen"):
-        missing.append("1 axial slice" if unseen == 1 else f"{unseen} axial slices")
+        said += f", {'1 axial slice' if unseen == 1 else f'{unseen} axial slices'} not looked at"
     if left := mark.detail.get("open"):
-        missing.append("1 place" if left == 1 else f"{left} places")
-    without = f", {' and '.join(missing)} not looked at" if missing else ""
-    return f"by {mark.who} on {mark.moment}{without}"
+        said += f", {'1 place' if left == 1 else f'{left} places'} not decided about by anybody"
+    return said
 
 
 def difference_sentence(detail: JsonObject) -> str:
     """How two readers differ, as a mark says it."""
-    slices = int(detail.get("slices") or 0)
+    slices = detail.get("slices", 0)
     if not slices:
         return "Both readers have the same contour."
     parts = [
         f"{name}: Dice {one['dice']:.3f}, +{one['added_ml']:.2f} −{one['removed_ml']:.2f} ml"
-        for name, one in dict(detail.get("difference") or {}).items()
+        for name, one in detail.get("difference", {}).items()
     ]
     where = "1 axial slice" if slices == 1 else f"{slices} axial slices"
     return f"The second reader changed {where}: {'; '.join(parts)}."

@@ -20,8 +20,8 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.runs import newest_prediction
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.review.log_entry import Entry
 from cmfnet_napari.core.review.readings import load_reading
-from cmfnet_napari.core.review.review_log import Entry
 from cmfnet_napari.core.strokes.scribbles import check_classes
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names, reference_colors

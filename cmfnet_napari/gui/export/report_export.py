@@ -12,12 +12,12 @@ from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.contours.score_table import write_scores
 from cmfnet_napari.core.report.facts import gather_facts
 from cmfnet_napari.core.report.page import save_report
+from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review import Review
-from cmfnet_napari.gui.review.sign_off import SignOff
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 
@@ -30,10 +30,9 @@ class ReportExport(QObject):
         result: Result,
         review: Review,
         comparison: Comparison,
-        sign_off: SignOff,
     ) -> None:
         super().__init__(session)
-        self._session, self._sign_off = session, sign_off
+        self._session = session
         self._result, self._review, self._comparison = result, review, comparison
 
     @property
@@ -58,14 +57,14 @@ class ReportExport(QObject):
             "run": case.folder / result.run if result.run else None,
             "places": tuple(self._review.places),
             "record": self._review.record,
-            "log": tuple(self._sign_off.entries),
         }
 
         def write() -> Path:
             # Of these very labels: what the window has computed may be of an older contour.
             scores = None if other is None else evaluate(labels, other, grid, names)
             work = hand_work(model, labels, grid, names, times)
-            facts = gather_facts(case.study, labels, evaluation=scores, hand=work, **known)
+            log = check_log(case.folder, case.key)
+            facts = gather_facts(case.study, labels, evaluation=scores, hand=work, log=log, **known)
             return save_report(case.study, labels, facts, path, other)
 
         run_in_background(write, done=result.tell_saved, failed=show_failure)

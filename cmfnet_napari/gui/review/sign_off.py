@@ -13,6 +13,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.privacy import account
 from cmfnet_napari.core.review.check_log import check_log
+from cmfnet_napari.core.review.log_entry import Entry, What
 from cmfnet_napari.core.review.readings import (
     load_reading,
     reader_difference,
@@ -20,13 +21,7 @@ from cmfnet_napari.core.review.readings import (
     save_reading,
 )
 from cmfnet_napari.core.review.record import Record, digest, slice_digests
-from cmfnet_napari.core.review.review_log import (
-    Entry,
-    ReviewLog,
-    What,
-    read_entries,
-    reader_name,
-)
+from cmfnet_napari.core.review.review_log import ReviewLog, reader_name
 from cmfnet_napari.core.review.standing import Standing, first_review, standing, standing_marks
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.result import Result
@@ -45,7 +40,7 @@ class SignOff(QObject):
     Attributes
     ----------
     entries : list of Entry
-        Of the log.
+        Of the log, those that are as written; nothing else counts.
     fault : str
         Where the log was changed, in a sentence; empty where it was not.
     """
@@ -170,9 +165,7 @@ class SignOff(QObject):
 
     def close(self) -> None:
         """The patient is left."""
-        if self._log is not None and self._disk.isActive():
-            self._to_disk(now=True)
-        self._disk.stop()
+        self._to_disk(now=True)
         self._log, self.entries, self.fault, self._typed = None, [], "", ""
         self._seen.clear()
         self.changed.emit()
@@ -184,33 +177,24 @@ class SignOff(QObject):
             if self._session.writable:
                 earlier = _earlier(self._review.record)
                 self._log = ReviewLog(case.folder, case.key, earlier)
-            self.entries = self._log.entries if self._log else read_entries(case.folder)
+                check, self.entries = self._log.check, self._log.entries
+            else:
+                check = check_log(case.folder, case.key)
+                self.entries = list(check.entries)
         except UserError as error:
             show_failure(error)
+        else:
+            self._say(check.fault)
         for entry in self.entries:
             if entry.what == "looked":
                 self._saw(entry)
-        if self.entries:
-            self._check()
         self.changed.emit()
 
-    def _check(self) -> None:
-        """See whether the log is as it was written; what is found stands in it from then on."""
-        log, folder = self._log, self._session.case.folder
-
-        def done(fault: str) -> None:
-            if self._log is not log or not fault:
-                return
-            self.fault = fault
-            if log is not None and not any(e.detail.get("fault") == fault for e in self.entries):
-                self._write("noticed", {"fault": fault})
-            self.changed.emit()
-
-        def check() -> str:
-            found = check_log(folder)
-            return found.broken or found.missing
-
-        run_in_background(check, done=done, failed=show_failure)
+    def _say(self, fault: str) -> None:
+        """Say what is wrong with the log; from then on it stands in the log, too."""
+        self.fault = fault
+        if fault and not any(entry.detail.get("fault") == fault for entry in self.entries):
+            self._write("noticed", {"fault": fault})
 
     def _writing(self) -> ReviewLog:
         if self._log is None:

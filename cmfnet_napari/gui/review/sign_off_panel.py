@@ -24,7 +24,7 @@ class SignOffPanel(QGroupBox):
         self.reader = QLineEdit()
         self.reader.setMaxLength(LONGEST_NAME)
         self.reader.setToolTip(
-            "Who looks at the contour now. It is written into the log of this review, nowhere else"
+            "Who looks at the contour now. It is written into the log of this review and the report"
         )
         self.reader.editingFinished.connect(said(self._read_by))
         self.reviewed = button(

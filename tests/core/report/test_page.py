@@ -19,6 +19,7 @@ from cmfnet_napari.core.images.study import save_labels, study_from_images
 from cmfnet_napari.core.report.facts import gather_facts
 from cmfnet_napari.core.report.from_run import report_run
 from cmfnet_napari.core.report.page import report_lines, save_report
+from cmfnet_napari.core.review.log_entry import LOG_FILE
 from cmfnet_napari.core.review.places import find_places
 from cmfnet_napari.core.review.record import Record, digest, slice_digests, write_record
 from cmfnet_napari.core.review.review_log import ReviewLog
@@ -132,6 +133,14 @@ def test_what_a_run_report_says(case, study, labels, tmp_path, monkeypatch):
     assert facts.model == "unknown"  # it left no model
     assert facts.sign_off.startswith("Reviewed by Anna")
     assert facts.sign_off.endswith("2 axial slices not looked at.")
+    log = case.folder / LOG_FILE
+    forged = log.read_bytes().splitlines()[-1].replace(b'"n": 2', b'"n": 3')
+    log.write_bytes(log.read_bytes() + forged.replace(b"Anna", b"Fake") + b"\n")
+    report_run(case.runs()[0], study, tmp_path / "r.pdf", reference)
+    assert said["facts"].sign_off == (
+        f"{facts.sign_off} The review log was changed at line 3: entry 3 does not follow the one "
+        "before it."
+    )
     np.testing.assert_array_equal(said["other"], labels)
 
 

@@ -16,10 +16,10 @@ from cmfnet_napari.core.report.log_file import (
     export_log,
     read_log,
 )
-from cmfnet_napari.core.review.case_contour import case_stage
-from cmfnet_napari.core.review.check_log import check_log
+from cmfnet_napari.core.review.case_contour import case_log, case_stage
+from cmfnet_napari.core.review.log_entry import LOG_FILE, entry_hash
 from cmfnet_napari.core.review.record import REVIEW_FILE
-from cmfnet_napari.core.review.review_log import LOG_FILE
+from cmfnet_napari.core.review.signer import own_signer
 from cmfnet_napari.gui.patient.opened import reopen
 from tests.case_runs import write_run
 from tests.gui_logic.stand_ins import CT_SHAPE, come, patient
@@ -85,7 +85,7 @@ def test_working_alone_asks_for_nothing(shown, sign_off, opened, said):
     look(shown, 2)
     assert told(sign_off)[3:] == ["looked"] * 3  # another contour, on the planes of one voxel
     shown.close()
-    check = check_log(folder)
+    check = case_log(folder)
     assert check.ok
     assert check.remembered
     assert [e.detail["index"] for e in check.entries if e.detail.get("plane") == "axial"] == [
@@ -119,7 +119,7 @@ def test_reviewed_changed_and_brought_back(shown, sign_off, opened):
         sign_off.sign("peer-reviewed")
 
 
-def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_path):
+def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_path, monkeypatch):
     look(shown, 1, 2, 3)
     sign_off.sign("reviewed")
     with pytest.raises(UserError, match="anna has reviewed it already"):
@@ -155,25 +155,51 @@ def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_pat
     log = (case / LOG_FILE).read_text("ascii")
     assert str(tmp_path) not in log
     assert tmp_path.name not in log
-    stage, entries = case_stage(case)
-    assert (stage.stage, len(entries)) == ("peer-reviewed", len(check_log(case).entries))
+    stage, log = case_stage(case)
+    assert (stage.stage, log.fault) == ("peer-reviewed", "")
     numbers = compare_readers(case, tmp_path / "both.nrrd")
     assert (numbers["first"], numbers["slices"]) == ("anna", 2)
     for ending in ("pdf", "json"):
         export_log(case, tmp_path / f"log.{ending}")
     assert (tmp_path / "log.pdf").read_bytes().startswith(b"%PDF")
     exported = tmp_path / "log.json"
-    assert read_log(exported).ok
+    found = read_log(exported)
+    assert found.ok
+    assert found.remembered  # by this computer
+    assert found.sentences[-2].startswith("State by its entries: Peer-reviewed by Bert")
+    assert "(this account's on this computer) signed the file as a whole." in found.sentences[-1]
+    with monkeypatch.context() as patch:
+        patch.setenv("CMFNET_REVIEW", str(tmp_path / "another computer"))
+        found = read_log(exported)
+        assert not found.remembered  # by its own word nothing is
+        assert "of another account or computer) signed the file" in found.sentences[-1]
     values = json.loads(exported.read_text())
     assert values["state"] == "peer-reviewed"
-    assert check_log(case, [export_end(exported)]).ok
+    assert case_log(case, [export_end(exported)]).ok
     values["entries"][4]["reader"] = "Carl"
     exported.write_text(json.dumps(values))
     assert "line 5" in read_log(exported).broken
-    values["entries"][4]["reader"] = entries[4].reader
+    values["entries"][4]["reader"] = log.entries[4].reader
     values["state"] = "draft"
     exported.write_text(json.dumps(values))
     assert "was changed after it was exported" in read_log(exported).broken
+    values["state"] = "peer-reviewed"
+    forger = {  # each signed as a whole by a key that is right, which anybody has
+        "says something else of its entries": {"state": "reviewed"},
+        "is the log of another case": {"case": "0" * 16},
+        "says something else of its": {"end": values["end"] | {"entries": 3}},
+        "no review log that was exported": {"end": values["end"] | {"entries": -100}},
+    }
+    for found, change in forger.items():
+        other = values | change
+        other["signature"] = own_signer().sign(entry_hash(other))
+        exported.write_text(json.dumps(other))
+        if "exported" in found:
+            for read in (read_log, export_end):
+                with pytest.raises(UserError, match=found):
+                    read(exported)
+        else:
+            assert found in read_log(exported).broken
     exported.write_text('{"format": "cmfnet review log 1", "entries": 7}')
     with pytest.raises(UserError, match="no review log that was exported"):
         read_log(exported)
@@ -195,6 +221,11 @@ def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(shown, sign_of
     come(shown.session, lambda: reopen(opened))
     assert sign_off.fault.startswith("The review log was changed at line 5: entry 5 is not what")
     assert told(sign_off)[-1] == "noticed"
+    assert sign_off.standing.stage == "draft"  # what is not as it was written does not count
+    assert case_stage(opened.case.folder)[0].stage == "draft"
+    sign_off.sign("reviewed")
+    assert sign_off.standing.stage == "reviewed"  # it can be signed anew
+    assert case_stage(opened.case.folder)[0].stage == "reviewed"
     come(shown.session, lambda: patient(value=50))
     come(shown.session, lambda: reopen(opened))
     assert told(sign_off).count("noticed") == 1
@@ -211,9 +242,27 @@ def test_a_log_that_was_cut_off_stays_known_as_such(shown, sign_off, opened):
     assert "2 of 4 entries are missing at its end" in sign_off.fault
     look(shown, 3)
     shown.close()
-    check = check_log(opened.case.folder)  # it has gone on; the entry tells of it for good
+    check = case_log(opened.case.folder)  # it has gone on; the entry tells of it for good
     assert check.ok
     assert "2 of 4 entries" in next(e for e in check.entries if e.what == "noticed").detail["fault"]
+
+
+def test_a_log_that_is_gone_is_missed_and_that_stays_known(shown, sign_off, opened):
+    look(shown, 1, 2, 3)
+    sign_off.sign("reviewed")
+    come(shown.session, lambda: patient(value=50))
+    assert sign_off.fault == ""  # of another patient
+    (opened.case.folder / LOG_FILE).unlink()
+    come(shown.session, lambda: reopen(opened))
+    assert "with 5 entries, which this computer has written, is not here" in sign_off.fault
+    assert told(sign_off) == ["began", "noticed"]
+    other = open_case(opened.case.folder, read_only=True)
+    try:
+        come(shown.session, lambda: replace(opened, case=other))
+        assert sign_off.fault == ""
+        come(shown.session, lambda: patient(value=51))
+    finally:
+        other.close()
 
 
 def test_a_contour_that_was_kept_and_changed_is_not_compared(shown, sign_off, opened, said):
