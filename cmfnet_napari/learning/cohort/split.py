@@ -143,18 +143,24 @@ class SplitTraining:
         """Train to the end and judge; None when stopped before."""
         self._restore()
         logs = Logs(self._folder, self._trainer.steps) if self._fabric.is_global_zero else None
+        try:
+            complete = self._train(logs)
+        finally:  # else its thread complains when the process ends
+            if logs is not None:
+                logs.close()
+        return self._finish() if complete else None
+
+    def _train(self, logs: Logs | None) -> bool:
+        """Steps until the budget is spent; False when stopped before."""
         while True:
             progress, stop = self._shared((self._progress, self._hooks.stop()))
             if stop or time.monotonic() - self._saved > self._save_seconds:
                 self._save()
             if stop:
-                return None
+                return False
             if progress >= 1:
-                break
+                return True
             self._step(progress, logs)
-        if logs is not None:
-            logs.close()
-        return self._finish()
 
     def _step(self, progress: float, logs: Logs | None) -> None:
         began = time.monotonic()

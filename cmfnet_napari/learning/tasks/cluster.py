@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,16 +109,17 @@ def _local(count: int) -> Iterator[Client]:
     from cmfnet_napari.learning.tasks.in_worker import OnThisMachine
 
     try:
-        cluster: Any = LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            host=_LOOPBACK,
-            protocol="tls://",
-            security=True,
-            dashboard_address=None,
-            memory_limit=0,  # nothing of ours lies in dask's memory
-            silence_logs=logging.CRITICAL,
-        )
+        with _interrupts_wait():
+            cluster: Any = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                host=_LOOPBACK,
+                protocol="tls://",
+                security=True,
+                dashboard_address=None,
+                memory_limit=0,  # nothing of ours lies in dask's memory
+                silence_logs=logging.CRITICAL,
+            )
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"{count} worker processes could not be started ({_said(error)}). Try --at-once 1."
@@ -126,6 +128,22 @@ def _local(count: int) -> Iterator[Client]:
         cluster.scheduler.http_server.stop()
         client.register_plugin(OnThisMachine())
         yield client
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C waits, and for processes that are started meanwhile, or by their threads, for good.
+
+    It goes to all processes of a terminal; workers wait to be told to stop.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows; there the plugin sees to it
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager
