@@ -39,7 +39,9 @@ _TARGET = re.compile(r"(igtv|ictv|gtv|ctv|itv|ptv!?)[\s_\-]*(.*)", re.IGNORECASE
 _PRV = re.compile(r"[\s_]*prv[\s_]*(\d{1,2})?(?:\s*mm)?", re.IGNORECASE)
 # L1 and T05 are words of their own, and no side; in FemurHeadL capitals begin words.
 _WORD = re.compile(r"(?<![^\W\d_])[A-Za-z]\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
-_DOSE = re.compile(r"(\d{1,2}(?:[.,]\d{1,2})?)\s*gy$")
+# A number that others hang on, as in 60/30, is no dose to be sure of.
+_DOSE = re.compile(r"(?<![\d.,/])(?:(\d{1,3}(?:[.,]\d{1,2})?)\s*gy|(\d{3,5})\s*cgy)$")
+_UNSURE = re.compile(r"\d\s*[.,/]\s*\d|(?<![a-z])(?:mm|c?gy)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,15 @@ def _tumours(said: _Said) -> list[str]:
 
 
 def _canonical(kind: str, rest: str) -> list[str]:
-    """A target as the rules write it, from its type and what follows."""
+    """A target as the rules write it, from its type and what follows; none that may mislead."""
     of = number = dose = ""
     left: list[str] = []
     gray = _DOSE.search(rest.casefold())
     if gray is not None:
         rest = rest[: gray.start()]
-        value = float(gray[1].replace(",", "."))
-        dose = f"_{round(100 * value)}"
+        dose = f"_{gray[2] or round(100 * float(gray[1].replace(',', '.')))}"
+    if _UNSURE.search(rest.casefold()):  # a dose, fractions or a margin: a guess may be wrong
+        return []
     for written in _written(rest):
         word = written.casefold()
         if word in _CLASSIFIER_WORDS and not of and not left:
