@@ -162,14 +162,13 @@ def _interrupts_wait() -> Iterator[None]:
 
     It goes to all processes of a terminal; workers wait to be told to stop.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows; there the plugin sees to it
-        yield
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows; there the plugin sees to it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager
