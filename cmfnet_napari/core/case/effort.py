@@ -7,7 +7,6 @@ and a computer that sleeps adds nothing. No name stands in it.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from cmfnet_napari.core.strokes.time_spent import PAUSE_S, time_spent
 
 OPEN_TIMES = "open-times.txt"
 BEAT_S = 30.0
+_FIRST, _END = 946_684_800.0, 4_102_444_800.0  # 2000 and 2100: no moment lies outside of them
 BY_HAND: tuple[Source, ...] = ("hand", "interpolation", "tool")
 
 
@@ -123,10 +123,12 @@ class _Count:
         self.undone, self.last = 0, 0.0
 
     def take(self, entry: Stroke) -> None:
-        gap, edits = entry.time - self.last, isinstance(entry, Correction)
-        if 0 < gap <= PAUSE_S:
-            self.seconds[edits] += gap
-        self.last = max(self.last, entry.time)
+        edits = isinstance(entry, Correction)
+        if _FIRST <= entry.time < _END:
+            gap = entry.time - self.last
+            if 0 < gap <= PAUSE_S:
+                self.seconds[edits] += gap
+            self.last = max(self.last, entry.time)
         self.undone += entry.source == "undo"
         if isinstance(entry, ClassChange):
             self._numbers = self._after(entry.step, entry.source == "undo")
@@ -166,7 +168,7 @@ def _open_moments(folder: Path) -> list[float]:
             moments.append(float(line))
         except ValueError:
             continue
-    return [moment for moment in moments if math.isfinite(moment)]
+    return [moment for moment in moments if _FIRST <= moment < _END]
 
 
 def _minutes(seconds: float) -> str:

@@ -31,6 +31,8 @@ class RunRecord:
         How it ended, when it did.
     previews : tuple of Preview
         What was told of the fit's previews, oldest first.
+    elapsed_s : float
+        What it had taken by the last step that was told of, s.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class RunRecord:
     steps: int = 0
     finished: events.Finished | None = None
     previews: tuple[events.Preview, ...] = ()
+    elapsed_s: float = 0.0
 
     @property
     def interrupted(self) -> bool:
@@ -48,7 +51,7 @@ class RunRecord:
 
 def read_run(folder: Path) -> RunRecord:
     """Read a run's events; lines that are cut or foreign are passed over."""
-    step = steps = 0
+    step, steps, elapsed = 0, 0, 0.0
     finished = None
     previews: dict[int, events.Preview] = {}
     try:
@@ -60,12 +63,12 @@ def read_run(folder: Path) -> RunRecord:
             case events.Started() as event:
                 step, steps, finished = event.from_step, event.steps, None
             case events.Step() as event:
-                step = event.step
+                step, elapsed = event.step, event.elapsed_s
             case events.Preview() as event:
                 previews.setdefault(event.step, event)  # a refine may tell of the same step again
             case events.Finished() as event:
                 finished = event
-    return RunRecord(folder, step, steps, finished, tuple(previews.values()))
+    return RunRecord(folder, step, steps, finished, tuple(previews.values()), elapsed)
 
 
 def run_maker(folder: Path) -> str:

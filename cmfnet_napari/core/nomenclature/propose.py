@@ -39,7 +39,9 @@ _TARGET = re.compile(r"(igtv|ictv|gtv|ctv|itv|ptv!?)[\s_\-]*(.*)", re.IGNORECASE
 _PRV = re.compile(r"[\s_]*prv[\s_]*(\d{1,2})?(?:\s*mm)?", re.IGNORECASE)
 # L1 and T05 are words of their own, and no side; in FemurHeadL capitals begin words.
 _WORD = re.compile(r"(?<![^\W\d_])[A-Za-z]\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
-_DOSE = re.compile(r"(\d{1,2}(?:[.,]\d{1,2})?)\s*gy$")
+# A number that others hang on, as in 60/30, is no dose to be sure of.
+_DOSE = re.compile(r"(?<![\d.,/])(?:(\d{1,3}(?:[.,]\d{1,2})?)\s*gy|(\d{3,5})\s*cgy)$")
+_UNSURE = re.compile(r"\d\s*[.,/]\s*\d|(?<![a-z])(?:mm|c?gy)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def nearest(name: str, most: int = MOST) -> list[str]:
         found = _canonical(target[1].upper(), target[2].strip())
     else:
         said, margin = _said(name), _margin(name)
-        found = [*_tumours(said), *(_with_margin(one, margin) for one in _anatomy(said))]
+        found = [*_tumours(said, name), *(_with_margin(one, margin) for one in _anatomy(said))]
     return list(dict.fromkeys(one for one in found if judge(one).allowed))[:most]
 
 
@@ -93,10 +95,12 @@ def remark(name: str, roi_type: str) -> str:
     return ""
 
 
-def _tumours(said: _Said) -> list[str]:
+def _tumours(said: _Said, name: str) -> list[str]:
     """Targets that a word for a tumour or a lymph node may mean."""
     words = set(said.words)
     number = next((w.lstrip("0") for w in said.words if w.isdigit() and len(w) < 3), "")
+    if _UNSURE.search(name.casefold()):  # of a dose, fractions or a margin
+        number = ""
     if words & _NODES and not words & _CHAINS:
         return [f"GTVn{number}", f"CTVn{number}"]
     if words & _TUMOURS:
@@ -105,14 +109,15 @@ def _tumours(said: _Said) -> list[str]:
 
 
 def _canonical(kind: str, rest: str) -> list[str]:
-    """A target as the rules write it, from its type and what follows."""
+    """A target as the rules write it, from its type and what follows; none that may mislead."""
     of = number = dose = ""
     left: list[str] = []
     gray = _DOSE.search(rest.casefold())
     if gray is not None:
         rest = rest[: gray.start()]
-        value = float(gray[1].replace(",", "."))
-        dose = f"_{round(100 * value)}"
+        dose = f"_{gray[2] or round(100 * float(gray[1].replace(',', '.')))}"
+    if _UNSURE.search(rest.casefold()):  # a dose, fractions or a margin: a guess may be wrong
+        return []
     for written in _written(rest):
         word = written.casefold()
         if word in _CLASSIFIER_WORDS and not of and not left:

@@ -62,6 +62,11 @@ class CaseEffort:
     volumes_ml: dict[str, float] = field(default_factory=dict)
 
     @property
+    def has_contour(self) -> bool:
+        """Whether there is one, so that it can be said what of it was changed."""
+        return bool(self.volumes_ml)
+
+    @property
     def changed_ml(self) -> float:
         """Volume added and removed by hand, ml."""
         return sum(self.hand.added_ml.values()) + sum(self.hand.removed_ml.values())
@@ -69,12 +74,17 @@ class CaseEffort:
 
 @dataclass(frozen=True)
 class Figure:
-    """How a measure of a case is called, and found; its digits."""
+    """How a measure of a case is called, and found; its digits; whether it is of the contour."""
 
     name: str
     title: str
     of: Callable[[CaseEffort], float]
     digits: int = 1
+    of_contour: bool = False
+
+    def among(self, cases: Sequence[CaseEffort]) -> list[CaseEffort]:
+        """Cases that have the measure."""
+        return [one for one in cases if one.has_contour or not self.of_contour]
 
 
 FIGURES = (
@@ -83,8 +93,8 @@ FIGURES = (
     Figure("editing_min", "correcting, min", lambda one: one.effort.editing_s / 60),
     Figure("strokes", "strokes", lambda one: sum(one.effort.strokes.values()), 0),
     Figure("corrections", "corrections", lambda one: sum(one.effort.corrections.values()), 0),
-    Figure("path_mm", "added path, mm", lambda one: one.hand.path_mm, 0),
-    Figure("changed_ml", "volume changed, ml", lambda one: one.changed_ml),
+    Figure("path_mm", "added path, mm", lambda one: one.hand.path_mm, 0, True),
+    Figure("changed_ml", "volume changed, ml", lambda one: one.changed_ml, 1, True),
 )
 
 
@@ -150,14 +160,22 @@ def case_effort(folder: Path) -> CaseEffort:
 def medians(cases: Sequence[CaseEffort]) -> list[Median]:
     """Of every measure, over the cases of each model, and over all where there are several.
 
+    A case without a contour has no added path and no volume, and does not count among all.
+
     A case stands out when it lies more than one and a half times the distance between the quartiles
     above the upper one (Tukey), of `LEAST` cases at least.
     """
     models = list(dict.fromkeys(one.model for one in cases))
     groups = {model: [one for one in cases if one.model == model] for model in models}
-    if len(groups) > 1:
-        groups[ALL] = list(cases)
-    return [_median(model, figure, of) for model, of in groups.items() for figure in FIGURES]
+    contoured = [one for one in cases if one.has_contour]
+    if len({one.model for one in contoured}) > 1:
+        groups[ALL] = contoured
+    return [
+        _median(model, figure, having)
+        for model, of in groups.items()
+        for figure in FIGURES
+        if (having := figure.among(of))
+    ]
 
 
 def _median(model: str, figure: Figure, cases: Sequence[CaseEffort]) -> Median:
@@ -180,14 +198,13 @@ def write_audit(cases: Sequence[CaseEffort], out: Path) -> list[Path]:
         new_folder(out, private=True)
     tables = {"cases.csv": list(_case_rows(cases)), "medians.csv": _median_rows(cases)}
     written = [_write_table(out / name, rows) for name, rows in tables.items()]
-    models = list(dict.fromkeys(one.model for one in cases))
     panels = {
         figure.title: {
-            model: [(one.month, figure.of(one)) for one in cases if one.model == model]
-            for model in models
+            model: [(one.month, figure.of(one)) for one in having if one.model == model]
+            for model in dict.fromkeys(one.model for one in having)
         }
         for figure in FIGURES
-        if figure.name in _DRAWN
+        if figure.name in _DRAWN and (having := figure.among(cases))
     }
     return [*written, save_audit(panels, out / "audit.png")]
 
@@ -199,16 +216,19 @@ def _case_rows(cases: Sequence[CaseEffort]) -> Iterator[list[object]]:
     for one in cases:
         first = [one.case, one.month, cell(one.model)]
         hand, effort = one.hand, one.effort
-        figures = [round(figure.of(one), 2) for figure in FIGURES]
+        having = [figure for figure in FIGURES if figure.among([one])]
+        figures = [round(figure.of(one), 2) if figure in having else "" for figure in FIGURES]
         added, removed = sum(hand.added_ml.values()), sum(hand.removed_ml.values())
-        whole = [_rounded(added), _rounded(removed), hand.slices]
-        yield [*first, ALL, *figures, *whole, _rounded(sum(one.volumes_ml.values()))]
+        volume = sum(one.volumes_ml.values())
+        whole = [_rounded(added), _rounded(removed), hand.slices, _rounded(volume)]
+        yield [*first, ALL, *figures, *(whole if one.has_contour else [""] * len(whole))]
         for name in dict.fromkeys([*effort.strokes, *effort.corrections, *one.volumes_ml]):
             more, less = (ml.get(name, 0.0) for ml in (hand.added_ml, hand.removed_ml))
             counts = [effort.strokes.get(name, 0), effort.corrections.get(name, 0)]
-            path = round(hand.paths_mm.get(name, 0.0), 2)
-            ml = [_rounded(more), _rounded(less), "", _rounded(one.volumes_ml.get(name, 0.0))]
-            yield [*first, cell(name), "", "", "", *counts, path, _rounded(more + less), *ml]
+            path, volume = round(hand.paths_mm.get(name, 0.0), 2), one.volumes_ml.get(name, 0.0)
+            ml = [path, *map(_rounded, (more + less, more, less)), "", _rounded(volume)]
+            shown = ml if one.has_contour else [""] * len(ml)
+            yield [*first, cell(name), "", "", "", *counts, *shown]
 
 
 def _median_rows(cases: Sequence[CaseEffort]) -> list[list[object]]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM, Scores
+from cmfnet_napari.core.errors import list_names
 from cmfnet_napari.core.fit.card_sections import FullCard, Performance
 
 PATIENTS = 10  # a commissioning is of so many
 SHOWN = ("dsc", "surface_dsc", "hd95_mm", "path_mm", "path_share")
 TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _HIGHER_IS_BETTER = ("dsc", "surface_dsc")
+_LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "hd_mm", "path_mm", "path_share")
 _LEAST = 5  # patients, for an interval that says something
 _END = 0.15  # of a structure's slices, at each end
 _BIAS, _BETWEEN = 0.05, 0.03  # of a volume; of DSC: less is not worth a sentence
@@ -129,7 +131,14 @@ def against_card(found: Commissioning) -> Iterator[str]:
             "compared with it."
         )
         return
+    known = {one.name for one in fields(Scores)}
     for row in rows:
+        if row.measure not in known:
+            yield (
+                f"The card of {found.card.name} has {row.measure} of {row.users} strokes, which is "
+                f"not measured here. Measured are {list_names(sorted(known), len(known))}."
+            )
+            continue
         here = found.mean(found.card.name, row.users, row.measure)
         if here is not None:
             yield _compared(row, here)
@@ -144,6 +153,8 @@ def _compared(row: Performance, here: MeanInterval) -> str:
         return said + "too few patients to say more."
     if here.low <= row.high and row.low <= here.high:
         return said + "they agree, as far as that many patients can tell."
+    if row.measure not in (*_HIGHER_IS_BETTER, *_LOWER_IS_BETTER):
+        return said + "OTHER than the card says. Find out why before the model is used."
     better = (here.mean > row.mean) == (row.measure in _HIGHER_IS_BETTER)
     if better:
         return said + "BETTER than the card says. Make sure that these patients are not easier."
@@ -223,14 +234,16 @@ def _others(found: Commissioning, model: str) -> Iterator[str]:
             continue
         theirs = {(one.patient, one.users): one.scores.dsc for one in found.scores
                   if one.method == method}  # fmt: skip
-        ours = [(one.scores.dsc, theirs.get((one.patient, one.users))) for one in found.scores
-                if one.method == model]  # fmt: skip
-        gains = [ours_ - other for ours_, other in ours if other is not None]
+        gains: dict[int, list[float]] = {}  # users of one patient say the same of it: one value
+        for one in found.scores:
+            other = theirs.get((one.patient, one.users))
+            if one.method == model and other is not None:
+                gains.setdefault(one.patient, []).append(one.scores.dsc - other)
         if gains:
-            here = mean_interval(gains)
+            here = mean_interval([float(np.mean(of)) for of in gains.values()])
             yield (
                 f"{model} less {method}: mean DSC {here.mean:+.3f} ({here.low:+.3f} to "
-                f"{here.high:+.3f}, {here.patients} contours)."
+                f"{here.high:+.3f}, {here.patients} patients)."
             )
 
 

@@ -80,7 +80,7 @@ def save_commissioning(found: Commissioning, pictures: Sequence[Example], path: 
 
 def _first_page(found: Commissioning) -> Iterator[Line]:
     versions = software_versions()
-    yield f"Commissioning of {found.card.name}", "title"
+    yield from wrapped(f"Commissioning of {found.card.name}", "title")
     yield from wrapped(
         f"{date.today().isoformat()} · {found.structure} · {_patients(found)} · "
         f"strokes of simulated users: {', '.join(found.users)} · cmfnet-napari "
@@ -130,9 +130,9 @@ def _cell(found: Commissioning, method: str, users: str, measure: str) -> str:
 def _cases(found: Commissioning) -> Iterator[Line]:
     yield "Every contour", "title"
     head = f"{'patient':8}{'method, strokes':24}{'ml':>8}{'by hand':>9}"
-    yield head + "".join(f"{_SHORT[m]:>10}" for m in SHOWN) + f"{'worst':>7}{'s':>6}", "table"
+    yield head + "".join(f"{_SHORT[m]:>10}" for m in SHOWN) + f"{'worst':>7}{'s':>6}", "wide table"
     for one in found.scores:
-        yield _case(one), "table"
+        yield _case(one), "wide table"
     yield "", "text"
     yield from wrapped(
         "worst: the axial slice with most voxels wrong, from 1 on. Patients are named by number; "

@@ -12,17 +12,17 @@ from matplotlib.figure import Figure
 from cmfnet_napari.core.words import clean
 
 A4 = (8.27, 11.69)  # inches
-Style = Literal["title", "text", "table"]
+Style = Literal["title", "text", "table", "wide table"]
 Line = tuple[str, Style]
 _LINES = 58  # of a page
-_LETTERS = 106  # of a line of text
-_SIZES = {"title": 11.0, "text": 9.0, "table": 8.0}
+_LETTERS = {"title": 64, "text": 106, "table": 109, "wide table": 118}  # of a line
+_SIZES = {"title": 11.0, "text": 9.0, "table": 8.0, "wide table": 7.0}
 
 
 def wrapped(text: str, style: Style = "text") -> Iterator[Line]:
     """A paragraph as lines; what goes on behind a dash is set in."""
     indent = "  " if text.startswith("- ") else ""
-    for line in textwrap.wrap(clean(text), _LETTERS, subsequent_indent=indent) or [""]:
+    for line in textwrap.wrap(clean(text), _LETTERS[style], subsequent_indent=indent) or [""]:
         yield line, style
 
 
@@ -47,6 +47,6 @@ def _page(lines: list[Line]) -> Figure:
         figure.text(
             0.08, 0.95 - number * 0.9 / _LINES, line, fontsize=_SIZES[style], va="top",
             weight="bold" if style == "title" else "normal", parse_math=False,
-            family="monospace" if style == "table" else "sans-serif",
+            family="monospace" if style.endswith("table") else "sans-serif",
         )  # fmt: skip
     return figure

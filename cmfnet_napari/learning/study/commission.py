@@ -16,10 +16,12 @@ import hashlib
 import io
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -38,7 +40,9 @@ from cmfnet_napari.core.fit.card_scope import outside_card
 from cmfnet_napari.core.fit.card_sections import FullCard, read_full_card
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import check_base, start_config
-from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.fit.runs import STATE_FILE, read_run
+from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import Study, load_labels, unit_pair
 from cmfnet_napari.core.report.commission_facts import Commissioning, PatientFacts, Score
 from cmfnet_napari.core.report.commission_page import save_commissioning
@@ -108,7 +112,7 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
     ------
     UserError
         No patient, no such user or preset, a model that knows several structures, the folder holds
-        something else, or nobody could be taken.
+        something else or is at work, or nobody could be taken.
     """
     hooks = hooks or Hooks()
     card = read_full_card(plan.model)
@@ -116,48 +120,82 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
     if unknown := [users for users in plan.users if users not in STYLES]:
         raise UserError(f"There is no user {unknown[0]!r}; choose from {', '.join(STYLES)}.")
     found = find_patients(plan.folder)
-    _begin(plan, card, methods)
-    scores: list[Score] = []
-    patients: list[PatientFacts] = []
-    worst: list[tuple[float, Example]] = []
+    if not (plan.out / PLAN).exists():
+        new_folder(plan.out, private=True)
+    with alone(plan.out):
+        _begin(plan, card, methods)
+        return _contour_all(plan, card, methods, found, hooks)
+
+
+def _contour_all(
+    plan: Plan, card: FullCard, methods: Mapping[str, Config], found: Sequence[Scan], hooks: Hooks
+) -> JsonObject | None:
+    """Every patient in turn, then page and tables; one that fails is left out and named."""
+    done: list[_Done] = []
     left_out: list[str] = []
-    folders: list[str] = []
     for number, one in enumerate(found, start=1):
+
+        def show(share: float, what: str, number: int = number) -> None:
+            hooks.show(
+                (number - 1 + share) / len(found), f"patient {number} of {len(found)}: {what}"
+            )
+
         try:
-            patient = read_patient(one, plan.structure, plan.register)
+            patient = _contour(plan, card, methods, one, number, replace(hooks, show=show))
         except UserError as error:
             left_out.append(f"Patient {number} was left out. {error}")
             continue
-        study, truth = patient.study, patient.truth
-        jobs = _Jobs(plan, methods, study, truth, number)
-        for done, score in enumerate(jobs.scores(hooks), start=1):
-            if score is None:
-                return None
-            scores.append(score)
-            share = (number - 1 + done / jobs.count) / len(found)
-            hooks.show(share, f"patient {number} of {len(found)}: {score.method}, {score.users}")
-        facts = PatientFacts(
-            number, study.voxel_hash[:16], " and ".join(study.kinds),
-            (*_taught(card, study), *outside_card(card, study)),
-        )  # fmt: skip
-        patients.append(facts)
-        folders.append(str(one.images[0].stack.slices[0].path.parent))
-        worst.append(_worst(jobs, scores[-jobs.count :]))
-    if not patients:
+        if patient is None:
+            return None
+        done.append(patient)
+    if not done:
         raise UserError(f"No patient could be taken. {' '.join(left_out)}")
+    scores = [score for one in done for score in one.scores]
+    facts = [one.facts for one in done]
     structure = plan.structure or "GTV"
-    everything = Commissioning(card, structure, tuple(patients), tuple(scores), tuple(left_out))
-    _write_patients(plan.out / PATIENTS, patients, folders)
+    everything = Commissioning(card, structure, tuple(facts), tuple(scores), tuple(left_out))
+    _write_patients(plan.out / PATIENTS, facts, [one.folder for one in done])
     _write_results(plan.out / RESULTS, scores)
-    worst.sort(key=lambda one: one[0], reverse=True)
+    worst = sorted((one.worst for one in done), key=lambda one: one[0], reverse=True)
     pictures = [example for _, example in worst[:_PICTURES]]
     page = save_commissioning(everything, pictures, plan.out / PAGE)
     return {
         "page": str(page),
         "results": str(plan.out / RESULTS),
-        "patients": len(patients),
+        "patients": len(done),
         "left_out": left_out,
     }
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """All contours of a patient, scored; the worst slice, and how bad it is."""
+
+    facts: PatientFacts
+    folder: str
+    scores: list[Score]
+    worst: tuple[float, Example]
+
+
+def _contour(
+    plan: Plan, card: FullCard, methods: Mapping[str, Config], one: Scan, number: int, hooks: Hooks
+) -> _Done | None:
+    """Contour a patient with every user and method; None when it was stopped."""
+    patient = read_patient(one, plan.structure, plan.register)
+    study = patient.study
+    jobs = _Jobs(plan, methods, study, patient.truth, number)
+    scores: list[Score] = []
+    for score in jobs.scores(hooks):
+        if score is None:
+            return None
+        scores.append(score)
+        hooks.show(len(scores) / jobs.count, f"{score.method}, {score.users}")
+    facts = PatientFacts(
+        number, study.voxel_hash[:16], " and ".join(study.kinds),
+        (*_taught(card, study), *outside_card(card, study)),
+    )  # fmt: skip
+    folder = str(one.images[0].stack.slices[0].path.parent)
+    return _Done(facts, folder, scores, _worst(jobs, scores))
 
 
 def _taught(card: FullCard, study: Study) -> list[str]:
@@ -191,7 +229,6 @@ def _begin(plan: Plan, card: FullCard, methods: Mapping[str, Config]) -> None:
     }
     file = plan.out / PLAN
     if not file.exists():
-        new_folder(plan.out, private=True)
         write_json(file, begun)
         return
     before = read_json(file)
@@ -218,11 +255,12 @@ class _Jobs:
         """Of every user and method; None when it was stopped."""
         for users in self._plan.users:
             for method in self._methods:
-                file = self._file(users, method, ".json")
-                if not self._is_done(file) and not self._do(users, method, hooks):
-                    yield None
+                score = self._read(users, method)
+                if score is None:
+                    score = self._do(users, method, hooks)
+                yield score
+                if score is None:
                     return
-                yield _read_score(file, self.number, users, method)
 
     def labels(self, users: str, method: str) -> Codes:
         """What was found, uint8 (z, y, x)."""
@@ -230,12 +268,25 @@ class _Jobs:
             labels: Codes = file["labels"]
         return labels
 
-    def _is_done(self, file: Path) -> bool:
-        """Whether there are scores against this very contour by hand."""
-        return file.exists() and read_json(file).get("truth") == self._truth_hash
+    def _read(self, users: str, method: str) -> Score | None:
+        """The score against this very contour by hand; None: not yet, or it is damaged."""
+        try:
+            told = read_json(self._file(users, method, ".json"))
+            whole = self.labels(users, method).shape == self.truth.shape
+            return self._score(users, method, told) if whole else None
+        except (UserError, OSError, EOFError, BadZipFile, zlib.error, KeyError, TypeError,
+                ValueError):  # fmt: skip
+            return None
 
-    def _do(self, users: str, method: str, hooks: Hooks) -> bool:
-        """Contour with one method; whether it was done."""
+    def _score(self, users: str, method: str, told: JsonObject) -> Score | None:
+        if told["truth"] != self._truth_hash:
+            return None
+        scores = Scores(**told["scores"])
+        where = int(told["slice"]), float(told["place"])
+        return Score(self.number, users, method, scores, float(told["seconds"]), *where)
+
+    def _do(self, users: str, method: str, hooks: Hooks) -> Score | None:
+        """Contour with one method; None when it was stopped."""
         strokes = draw(self.truth, self.study, STYLES[users], seed=0)
         run = self._file(users, method, ".run")
         if not (run / STATE_FILE).exists():  # else it is gone on with
@@ -243,29 +294,29 @@ class _Jobs:
             private_folder(run)
         ours = FitHooks()
         ours.request = lambda: "quit" if hooks.stop() else ""
-        began = time.monotonic()
+        earlier, began = read_run(run).elapsed_s, time.monotonic()  # before it was broken off
         finished = fit(
             self.study, strokes, run, self._methods[method], device=self._plan.device,
             base=None if method in self._plan.presets else self._plan.model, hooks=ours,
             began=began,
         )  # fmt: skip
         if finished is None:
-            return False
+            return None
         labels = load_labels(run / finished.labels, self.study.grid, self.study.names[0])
         scores = evaluate(labels > 0, self.truth, self.study.grid).mean
         slice_, place = worst_slice(labels > 0, self.truth)
         packed = self._file(users, method, ".npz")
         write_safely(packed, ".npz", lambda part: np.savez_compressed(part, labels=labels))
-        told = {
+        told: JsonObject = {
             "scores": asdict(scores),
             "truth": self._truth_hash,
-            "seconds": round(time.monotonic() - began, 1),
+            "seconds": round(earlier + time.monotonic() - began, 1),
             "slice": slice_,
             "place": place,
         }
         write_json(self._file(users, method, ".json"), told)  # last: with it the job is done
         shutil.rmtree(run, ignore_errors=True)
-        return True
+        return self._score(users, method, told)
 
     def _file(self, users: str, method: str, ending: str) -> Path:
         return self.folder / f"{users}-{method}{ending}"
@@ -287,19 +338,6 @@ def worst_slice(found: Mask, truth: Mask) -> tuple[int, float]:
     slice_ = int((found ^ truth).sum(axis=(1, 2)).argmax())
     own = np.flatnonzero(truth.any(axis=(1, 2)))
     return slice_, float((slice_ - own[0]) / max(own[-1] - own[0], 1))
-
-
-def _read_score(file: Path, patient: int, users: str, method: str) -> Score:
-    told = read_json(file)
-    try:
-        scores = Scores(**told["scores"])
-        where = int(told["slice"]), float(told["place"])
-        return Score(patient, users, method, scores, float(told["seconds"]), *where)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{file.name} in {file.parent.name} is damaged. Delete it, and give the same command "
-            "again: that contour is made anew."
-        ) from error
 
 
 def _worst(jobs: _Jobs, scores: Sequence[Score]) -> tuple[float, Example]:

@@ -17,7 +17,13 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.files import write_json
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.report.audit import CaseEffort, audit_cases, medians, write_audit
+from cmfnet_napari.core.report.audit import (
+    CaseEffort,
+    audit_cases,
+    case_effort,
+    medians,
+    write_audit,
+)
 from cmfnet_napari.core.report.facts import gather_facts
 from cmfnet_napari.core.report.page import report_lines
 from cmfnet_napari.core.strokes.entries import Correction, Stroke, class_change
@@ -100,9 +106,11 @@ def test_classes_that_went_keep_their_strokes_and_what_was_undone_counts(case):
 
 def test_lines_that_a_crash_or_a_hand_left_are_passed_over(case):
     with open(case.folder / OPEN_TIMES, "a", encoding="utf-8") as file:
-        file.write("17640\nnan\nwas ist das?\n\n1e999\n176400")
+        file.write("17640\nnan\nwas ist das?\n\n1e999\n1e20\n-1e20\n176400")
     note_open(case.folder, NOON + 1060)
     assert read_effort(case.folder).open_s == 90 + 60
+    case.journal.append(stroke(62, 2, 1e20))
+    assert case_effort(case.folder).month == "2025-11"
     lines = (case.folder / OPEN_TIMES).read_text().splitlines()
     assert lines[-2:] == ["176400", f"{NOON + 1060:.0f}"]  # a half line stays by itself
 
@@ -159,7 +167,21 @@ def test_medians_and_what_stands_out(case, tmp_path):
     assert found["quick", "open_min"].outliers == ()  # one case alone stands out of nothing
     assert found["all", "open_min"].cases == 6
     nothing = CaseEffort("hash", "no contour yet", "", replace(one.effort, last=0.0))
+    unknown = CaseEffort("hash", "unknown", "", one.effort)
+    found = {(m.model, m.figure.name): m for m in medians([*many, *few, *[nothing] * 9, unknown])}
+    assert found["no contour yet", "strokes"].cases == 9
+    for name in ("strokes", "path_mm", "changed_ml"):  # what has no contour has no path of 0
+        assert found["all", name].cases == 6
+        assert found["all", name].median > 0
+    assert not {("unknown", "path_mm"), ("no contour yet", "changed_ml")} & set(found)
+    assert ("all", "strokes") not in {(m.model, m.figure.name) for m in medians([*many, nothing])}
     assert len(write_audit([*many, nothing], tmp_path / "out")) == 3
+    with open(tmp_path / "out" / "cases.csv", newline="") as file:
+        bare = [row for row in csv.DictReader(file) if row["case"] == "hash"]
+    assert bare
+    for row in bare:
+        assert {row[n] for n in ("path_mm", "changed_ml", "added_ml", "slices", "ml")} == {""}
+    assert len(write_audit([nothing], tmp_path / "none")) == 3
 
 
 def test_a_report_says_what_the_case_has_cost(case, study):

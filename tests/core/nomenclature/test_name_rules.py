@@ -78,11 +78,16 @@ def test_what_a_name_means(name: str, kind: str, fma: str | None, whole: bool) -
     [
         ("Tumour", "GTV"),
         ("tumor 2", "GTV2"),
+        ("tumor 60 Gy", "GTV"),
+        ("Lymph node 3 mm", "GTVn"),
         ("Lymph node", "GTVn"),
         ("GTV 1", "GTV1"),
         ("gtv primary", "GTVp"),
         ("CTV high", "CTV_High"),
         ("PTV 50 Gy", "PTV_5000"),
+        ("PTV 145 Gy", "PTV_14500"),
+        ("PTV1 50,4Gy", "PTV1_5040"),
+        ("PTV 5040 cGy", "PTV_5040"),
         ("GTV_MRT", "GTV^MRT"),
         ("heart", "Heart"),
         ("left lung", "Lung_L"),
@@ -104,8 +109,12 @@ def test_the_nearest_allowed_name_comes_first(written: str, first: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "xyz", "腫瘍", "Größe 2", "\N{BOMB}" * 300, "$x^2$", "((["]
-)
+    "written",
+    [
+        "", "xyz", "腫瘍", "Größe 2", "\N{BOMB}" * 300, "$x^2$", "(([", "PTV 50.4", "PTV 60/30",
+        "PTV 60/30 Gy", "PTV 1145 Gy", "PTV 3 mm", "PTV 3mm 50 Gy", "PTV 54 Gy in 30",
+    ],
+)  # fmt: skip
 def test_nothing_near_is_no_proposal(written: str) -> None:
     assert nearest(written) == []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -195,10 +197,55 @@ def test_structures_of_another_patient_are_refused(tmp_path):
     rewrite(tmp_path / "a" / "rs-ct.dcm", lambda data: setattr(data, "PatientID", "P9"))
     found = scan([tmp_path])
     ct, mr = propose(found)
+    other = replace(mr, origin=replace(mr.origin, patient="P9||"))
+    with pytest.raises(UserError, match="CT and MR are of two patients"):
+        load(Choice(ct, other), found)
     with pytest.raises(UserError, match="of another patient than the CT"):
         load(Choice(ct, mr, tuple(found.of_kind(STRUCTURES))), found)
     loaded, _ = read_patient([tmp_path], structures=True)  # takes the patient's own only
     assert [s.name for s in loaded.structures] == ["GTV MR"]
+
+
+def nobody(_number, data, name=""):
+    data.PatientID, data.PatientName = name, name
+
+
+@pytest.mark.parametrize("name", ["", "Anonymized"])
+def test_images_that_say_not_whose_they_are(tmp_path, monkeypatch, name):
+    """Two people: CT and MR of one share a study, of the other a frame, that a REG relates."""
+    edit = partial(nobody, name=name)
+    voxels = np.arange(np.prod(CT_GRID.shape), dtype=np.int16).reshape(CT_GRID.shape)
+    for series, modality, study, frame in (
+        ("ct 1", "CT", "1", "frame 1"), ("mr 1", "MR", "1", "frame 2"),
+        ("ct 2", "CT", "2", "frame 3"), ("mr 2", "MR", "3", "frame 4"),
+    ):  # fmt: skip
+        write_slices(tmp_path / series, voxels, CT_GRID, modality, edit, patient=study, frame=frame)
+    own = {"name": "GTV", "contours": circles(CT_GRID, CENTRE)}
+    rewrite(
+        write_structures(tmp_path / "rs.dcm", [own], patient="4", frame="frame 3"),
+        lambda data: edit(0, data),
+    )
+    found = scan([tmp_path])
+    assert len({image.origin.patient for image in found.images}) == 3  # mr 2 hangs on nothing yet
+    ct, mr = found.image(uid("series", "ct 1")), found.image(uid("series", "mr 2"))
+    with pytest.raises(UserError, match="do not share a frame"):  # chosen by a person: not refused
+        load(Choice(ct, mr), found)
+    where = "cmfnet_napari.core.dicom.importing.patient.register"
+    monkeypatch.setattr(where, lambda *_: np.eye(4))
+    notes = load(Choice(ct, mr, register=True), found).notes
+    assert sum("neither Patient ID nor name" in note for note in notes) == 1
+    reg = write_registration(tmp_path / "reg.dcm", [("frame 4", [np.eye(4)])], to="frame 3")
+    rewrite(reg, lambda data: edit(0, data))
+    found = scan([tmp_path])
+    pairs = {}
+    for image in found.images:
+        pairs.setdefault(image.origin.patient, []).append(image.origin.description)
+    assert sorted(map(sorted, pairs.values())) == [["ct 1", "mr 1"], ["ct 2", "mr 2"]]
+    (structures,) = found.of_kind(STRUCTURES)
+    assert structures.origin.patient == found.image(uid("series", "ct 2")).origin.patient
+    assert propose(found)[0].origin.patient == propose(found)[1].origin.patient
+    loaded, _ = read_patient([tmp_path], uid("series", "ct 1"), "none")
+    assert any("of another patient, or of nobody named: " in note for note in loaded.notes)
 
 
 def test_only_the_structures_that_were_chosen_and_what_could_not_be_placed_is_said(tmp_path):

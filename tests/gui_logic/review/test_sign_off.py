@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +80,7 @@ def told(sign_off):
 def test_working_alone_asks_for_nothing(shown, sign_off, opened, said):
     folder = opened.case.folder
     assert not (folder / LOG_FILE).exists()  # nothing was looked at yet
+    assert not Path(os.environ["CMFNET_REVIEW"]).exists()  # nor is there a key to sign with
     assert sign_off.standing.sentence == "Draft: nobody has signed it off."
     look(shown, 1, 1, 0, 2)
     assert told(sign_off) == ["began", "looked", "looked"]  # each once; slice 0 has no contour
@@ -207,7 +210,9 @@ def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_pat
         export_log(case, tmp_path / "log.txt")
 
 
-def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(shown, sign_off, opened, said):
+def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(
+    shown, sign_off, opened, said, tmp_path
+):
     look(shown, 1, 2, 3)
     sign_off.sign("reviewed")
     come(shown.session, lambda: reopen(opened))
@@ -225,7 +230,11 @@ def test_it_comes_back_with_the_patient_and_a_changed_log_is_said(shown, sign_of
     assert case_stage(opened.case.folder)[0].stage == "draft"
     sign_off.sign("reviewed")
     assert sign_off.standing.stage == "reviewed"  # it can be signed anew
-    assert case_stage(opened.case.folder)[0].stage == "reviewed"
+    stage, log = case_stage(opened.case.folder)
+    assert stage.stage == "reviewed"
+    export_log(opened.case.folder, tmp_path / "log.json")
+    exported = read_log(tmp_path / "log.json")  # with the line that was changed
+    assert (exported.entries, exported.broken) == (log.entries, log.broken)
     come(shown.session, lambda: patient(value=50))
     come(shown.session, lambda: reopen(opened))
     assert told(sign_off).count("noticed") == 1

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_pdf import PdfPages
 from scipy import ndimage
 
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.card_sections import Performance, Sections, read_full_card
-from cmfnet_napari.core.fit.events import Finished
+from cmfnet_napari.core.fit.events import Finished, Step, encode
 from cmfnet_napari.core.fit.model_card import model_path
+from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import save_labels
+from cmfnet_napari.core.report import commission_page
 from cmfnet_napari.core.report.commission_facts import (
     Commissioning,
     PatientFacts,
@@ -25,6 +29,7 @@ from cmfnet_napari.core.report.commission_facts import (
     advice,
     against_card,
 )
+from cmfnet_napari.core.report.commission_page import save_commissioning
 from cmfnet_napari.core.report.text_pages import together
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.study.commission import Plan, commission, worst_slice
@@ -60,15 +65,19 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Fits that grow the strokes, noted; the test says which one is killed, and whether it asks."""
-    noted = SimpleNamespace(calls=[], killed_at=None)
+    """Fits that grow the strokes, noted; the test says which one is killed, and which fails."""
+    noted = SimpleNamespace(calls=[], killed_at=None, failing="")
 
     def fit(study, strokes, run, config, *, base, hooks, **_):
         if hooks.request():
             return None
         noted.calls.append((study.voxel_hash[:16], base, config.steps))
+        if noted.failing and noted.failing == study.voxel_hash[:16]:
+            raise UserError("The fit has no memory.")
         if len(noted.calls) == noted.killed_at:
-            (run / "config.json").write_text("{}")
+            told = Step(step=3, progress=0.5, elapsed_s=500, remaining_s=500, losses={})
+            (run / "events.jsonl").write_text(encode(told) + "\n")
+            (run / "state.pt").write_text("")
             raise KeyboardInterrupt
         labels = ndimage.binary_dilation(strokes == 2, iterations=3).astype(np.uint8)
         save_labels(labels, study, run / "prediction.nii.gz")
@@ -123,6 +132,8 @@ def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 2
     assert {row["method"] for row in rows} == {"limb-sarcoma", "quick"}
+    took = [float(row["seconds"]) >= 500 for row in rows]
+    assert took == [False] * 5 + [True] + [False] * 2  # what it had taken before the kill counts
     said = "".join(path.read_text("latin-1") for path in out.rglob("*.*") if path.is_file()
                    and path.name != "patients.csv")  # fmt: skip
     assert "smith" not in said.lower()
@@ -133,19 +144,38 @@ def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
         commission(plan(folder, out, users=("hasty",)))
 
 
-def test_a_contour_by_hand_that_changed_is_judged_anew_and_a_damaged_score_is_said(
-    folder, tmp_path, fits
-):
+def test_what_changed_is_damaged_or_lost_is_made_anew(folder, tmp_path, fits):
     wanted = plan(folder, tmp_path / "out", users=("careful",), presets=())
     commission(wanted)
     assert len(fits.calls) == 2
     file = next((tmp_path / "out").glob("*/careful-limb-sarcoma.json"))
-    told = json.loads(file.read_text())
+    labels = file.with_suffix(".npz")
+    told, packed = json.loads(file.read_text()), labels.read_bytes()
     file.write_text(json.dumps(told | {"truth": "another"}))
     commission(wanted)
     assert len(fits.calls) == 3
-    file.write_text(json.dumps({"truth": told["truth"], "scores": {}}))
-    with pytest.raises(UserError, match=r"careful-limb-sarcoma\.json .* is damaged. Delete it"):
+    damages = (
+        lambda: file.write_text(json.dumps({"truth": told["truth"], "scores": {}})),
+        lambda: file.write_text("{"),
+        labels.unlink,
+        lambda: labels.write_bytes(packed[: len(packed) // 2]),
+        lambda: labels.write_bytes(packed[:-90] + b"\0" * 90),
+    )
+    for number, damage in enumerate(damages, start=4):
+        damage()
+        assert commission(wanted)["left_out"][1:] == []  # the third has no structure set
+        assert len(fits.calls) == number
+
+
+def test_a_patient_whose_fit_fails_is_left_out_and_named(folder, tmp_path, fits):
+    wanted = plan(folder, tmp_path / "out", users=("careful",))
+    fits.failing = read_patient(find_patients(folder)[0], "gtv ct").study.voxel_hash[:16]
+    result = commission(wanted)
+    assert result["patients"] == 1
+    assert result["left_out"][0] == "Patient 1 was left out. The fit has no memory."
+    with open(result["results"], newline="") as file:
+        assert {row["patient"] for row in csv.DictReader(file)} == {"2"}
+    with alone(wanted.out), pytest.raises(UserError, match="Another process is writing into out"):
         commission(wanted)
 
 
@@ -206,6 +236,12 @@ def test_what_is_said_against_the_card():
     assert said.endswith("too few patients to say more.")
     (said,) = against_card(commissioning(worse, 5, intended_use="x"))
     assert "has no figures of these users" in said
+    row = {"group": "all", "users": "careful", "patients": 24, "low": 1.0, "high": 1.2, "mean": 1}
+    rows = tuple(Performance(measure=name, **row) for name in ("dice", "mean", "volume_ml"))
+    said = list(against_card(commissioning(worse, 5, performance=rows)))
+    assert "has dice of careful strokes, which is not measured here. Measured are asd_" in said[0]
+    assert "has mean of careful strokes" in said[1]
+    assert said[2].endswith("OTHER than the card says. Find out why before the model is used.")
 
 
 def test_what_to_tell_the_users():
@@ -218,6 +254,7 @@ def test_what_to_tell_the_users():
     assert said[2].startswith("Contours are smaller than those by hand: -4")
     assert said[3].startswith("Expect to draw ")
     assert said[4].startswith("limb-sarcoma less quick: mean DSC +0.1")
+    assert said[4].endswith("10 patients).")
     few = list(advice(commissioning(careful[:3], 3)))
     assert few[0].startswith("3 of 10 patients were contoured: too few for a decision.")
 
@@ -229,6 +266,36 @@ def test_the_place_to_sign_is_on_one_page():
         pages = {at // 58 for at, line in enumerate(lines) if line in block}
         assert len(pages) == 1
         assert len(lines) - before in (3, 3 + -before % 58)
+
+
+def test_users_of_a_patient_are_no_more_patients():
+    """Gains of 0.1 and 0.3, each said by three users: of two values the interval ends at these."""
+    scores = []
+    for patient, dsc in ((1, 0.5), (2, 0.3)):
+        for users in ("careful", "hasty", "sloppy"):
+            scores += [scored(0.6, users=users, patient=patient)]
+            scores += [scored(dsc, users=users, patient=patient, method="quick")]
+    said = next(said for said in advice(commissioning(scores, 2)) if "less quick" in said)
+    mean, low, high = map(float, re.findall(r"[+-][\d.]+", said))
+    assert said.endswith("2 patients).")
+    assert (mean, low, high) == pytest.approx((0.2, 0.1, 0.3), abs=0.02)
+
+
+def test_no_line_of_the_page_leaves_the_paper(tmp_path, monkeypatch):
+    found = commissioning([scored(0.6, patient=n) for n in (1, 1234)], 2)
+    wide = "Several structures may be meant: GTV CT, GTV MRI, CTV MRI, PTV MRI WARM, GTVn, ITV. "
+    card = found.card.model_copy(update={"name": "long-name-" * 12})
+    found = replace(found, card=card, left_out=(wide * 3, wide[20:] * 3))
+    pages = []
+    monkeypatch.setattr(PdfPages, "savefig", lambda _, figure, **__: pages.append(figure))
+    monkeypatch.setattr(commission_page, "write_safely", lambda path, _, write: write(path))
+    save_commissioning(found, [], tmp_path / "page.pdf")
+    assert len(pages) >= 2
+    for page in pages:
+        page.set_dpi(720)  # widths as in the file, not rounded to pixels
+        for text in page.texts:
+            room = page.bbox.x1 - text.get_window_extent().x1
+            assert room > 0.2 * page.dpi, text.get_text()  # inches; printers leave out 5 mm
 
 
 @pytest.mark.slow

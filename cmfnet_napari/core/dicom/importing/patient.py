@@ -106,6 +106,7 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
     notes = [f"{image.name}: {note}" for image in images for note in image.stack.notes]
     notes += [note for image in images for note in missing_slices(image, found)]
     notes += left_out_notes(found.left_out)
+    notes += _whose(images)
     first = _read(choice.first, progress)
     second, registration = None, None
     if choice.second is not None:
@@ -115,6 +116,15 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
     study = study_from_images(first, second, matrix)
     structures, more = place_structures(choice, found, study, matrix, progress)
     return Loaded(study, registration, structures, notes + more)
+
+
+def _whose(images: Sequence[ImageSeries]) -> Iterator[str]:
+    """That only the user knows whether two images are of one patient."""
+    if len({image.origin.patient for image in images}) > 1:
+        yield (
+            f"{both(*images)} have neither Patient ID nor name, and share neither a study nor a "
+            "frame of reference. Make sure that they are of one patient."
+        )
 
 
 def place_structures(
@@ -258,12 +268,12 @@ def check_objects(choice: Choice, found: Scan) -> None:
     UserError
         Says which.
     """
-    own = choice.first.origin.patient
-    if choice.second is not None and choice.second.origin.patient != own:
+    own = choice.first.origin
+    if choice.second is not None and not own.may_be_of(choice.second.origin):
         names = both(choice.first, choice.second)
         raise UserError(f"{names} are of two patients. Choose both of one patient.")
     for entry in choice.objects:
-        if entry.origin.patient != own:
+        if not own.may_be_of(entry.origin):
             raise UserError(
                 f"The structure set {entry.label or entry.path.name} is of another patient than "
                 f"the {choice.first.origin.modality}. Choose one of this patient."

@@ -89,7 +89,8 @@ def not_used(chosen: Iterable[ImageSeries | DicomObject], found: Scan) -> list[s
     if here:
         notes.append(f"Not used: {_some(here)}.")
     if elsewhere:
-        notes.append(f"Not used, of another patient: {_some(elsewhere)}.")
+        or_nobody = "" if used[0].origin.is_named else ", or of nobody named"
+        notes.append(f"Not used, of another patient{or_nobody}: {_some(elsewhere)}.")
     if others:
         notes.append(f"Not used, of no use here: {_some(others)}.")
     return notes

@@ -9,7 +9,7 @@ import filecmp
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from pydicom.tag import Tag
 from cmfnet_napari.core.errors import CancelledError, UserError, list_names
 from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.series.headers import IMAGES, Slice, read_header, slices_of, words
+from cmfnet_napari.core.images.series.nobody import referred_series, says_who, tied, ties
 from cmfnet_napari.core.images.series.read_stack import Progress
 from cmfnet_napari.core.images.series.scan_result import (
+    NOBODY,
     REGISTRATION,
     SEGMENTATION,
     STRUCTURES,
@@ -67,13 +69,20 @@ def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
             raise CancelledError
         if why := _sort_in(path, finds):
             finds.left_out.append(LeftOut(path, why))
-    images = [image for origin, own in finds.slices.items() for image in _images(origin, own)]
+    whose = tied(finds.ties)
+    images = [
+        image
+        for origin, own in finds.slices.items()
+        for image in _images(_told_by_ties(origin, whose), own)
+    ]
     if not images and not finds.objects:
         raise UserError(_nothing(paths, finds.left_out))
     images.sort(key=lambda i: (i.origin.patient, i.origin.date, i.origin.study_uid, i.key))
     with_images = {one.path.parent for image in images for one in image.stack.slices}
     left_out = [e for e in finds.left_out if e.why != Why.OTHER or e.path.parent in with_images]
-    objects = _told_apart(finds.objects)
+    objects = _told_apart(
+        [replace(entry, origin=_told_by_ties(entry.origin, whose)) for entry in finds.objects]
+    )
     return Scan(tuple(images), objects, tuple(left_out), finds.others, len(files))
 
 
@@ -86,6 +95,7 @@ class _Finds:
     objects: list[DicomObject] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     left_out: list[LeftOut] = field(default_factory=list)
+    ties: set[frozenset[str]] = field(default_factory=set)  # of what says not whose it is
 
 
 def _files(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterator[Path]:
@@ -138,6 +148,8 @@ def _sort_header(header: FileDataset, path: Path, finds: _Finds) -> Why | None:
     names = "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Modality"
     key = tuple(" ".join(words(header, name)) for name in names)
     origin = finds.origins.get(key) or finds.origins.setdefault(key, _origin(header))
+    if not origin.is_named:
+        finds.ties.add(ties(header))
     if origin.modality in IMAGES:
         found = slices_of(header, path)
         if not found:
@@ -173,6 +185,9 @@ def _origin(header: Dataset) -> Origin:
     date = str(header.get("StudyDate") or header.get("SeriesDate") or "")
     born = str(header.get("PatientBirthDate") or "")
     number, name = str(header.get("PatientID") or ""), str(header.get("PatientName") or "")
+    known, called = says_who(number), says_who(name)
+    born = "" if known else born
+    patient = "|".join((known, "" if known else called, born)) if known or called else NOBODY
     return Origin(
         uid=str(header.SeriesInstanceUID),
         study_uid=str(header.get("StudyInstanceUID") or ""),
@@ -181,9 +196,14 @@ def _origin(header: Dataset) -> Origin:
         description=clean(str(header.get("SeriesDescription") or "")),
         study=clean(str(header.get("StudyDescription") or "")),
         date=f"{date[:4]}-{date[4:6]}-{date[6:8]}" if len(date) >= 8 else "",
-        patient="|".join((number, "" if number else name, "" if number else born)),
+        patient=patient,
         patient_name=_shown(name, number),
     )
+
+
+def _told_by_ties(origin: Origin, whose: Mapping[str, str]) -> Origin:
+    """Nobodies are told apart by what their headers tie together."""
+    return origin if origin.is_named else replace(origin, patient=NOBODY + whose[origin.uid])
 
 
 def _shown(name: str, number: str) -> str:
@@ -227,7 +247,7 @@ def _object(header: Dataset, path: Path, origin: Origin) -> DicomObject:
         origin,
         label,
         tuple(names),
-        tuple(sorted(set(_series(header)))),
+        tuple(sorted(set(referred_series(header)))),
         tuple(frame or origin.frame_uid for frame in frames),
         frozenset(_slices(header)),
         frozenset(empty),
@@ -257,16 +277,6 @@ def _slices(header: Dataset) -> Iterator[tuple[str, str]]:
                 uid = str(series.get("SeriesInstanceUID") or "")
                 for image in series.get("ContourImageSequence") or []:
                     yield uid, str(image.get("ReferencedSOPInstanceUID") or "")
-
-
-def _series(header: Dataset) -> Iterator[str]:
-    """Series that a structure set or a segmentation refers to."""
-    for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            for series in study.get("RTReferencedSeriesSequence") or []:
-                yield str(series.get("SeriesInstanceUID") or "")
-    for series in header.get("ReferencedSeriesSequence") or []:
-        yield str(series.get("SeriesInstanceUID") or "")
 
 
 def _nothing(paths: Sequence[str | Path], left_out: Sequence[LeftOut]) -> str:

@@ -12,7 +12,7 @@ from cmfnet_napari.core.images.dicom_file import MOST_UNPACKED
 from cmfnet_napari.core.images.series.stacks import Stack
 
 STRUCTURES, SEGMENTATION, REGISTRATION = "RTSTRUCT", "SEG", "REG"
-
+NOBODY = "||"  # begins `Origin.patient` of those of whom no number and no name is known
 
 _NAMED = 3  # names in a sentence; of more, the count
 
@@ -64,6 +64,15 @@ class Origin:
     date: str
     patient: str = field(repr=False)
     patient_name: str = field(repr=False)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the header says whose it is."""
+        return not self.patient.startswith(NOBODY)
+
+    def may_be_of(self, other: Origin) -> bool:
+        """Whether both are of one patient, or of nobody, so that only a person can tell."""
+        return self.patient == other.patient or not (self.is_named or other.is_named)
 
 
 @dataclass(frozen=True)
