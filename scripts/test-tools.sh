@@ -1,8 +1,8 @@
 #!/bin/sh
 # Debian and Ubuntu: what some tests need and a user does not: Orthanc, a PACS to test with,
-# dciodvfy, which knows the rules of DICOM, and sshd, another computer on this one. They are downloaded and unpacked into .venv, not
-# installed: that needs no root, and no PACS is left running as a service. Where that cannot be
-# done, those tests are skipped.
+# dciodvfy, which knows the rules of DICOM, and sshd, another computer on this one. They are
+# downloaded and unpacked into .venv, not installed: that needs no root, and no PACS is left
+# running as a service. Where that cannot be done, those tests are skipped.
 # Usage: test-tools.sh VENV
 set -eu
 

@@ -35,9 +35,9 @@ _DOCTOR_S = 240.0
 
 def lines_to_type(host: Host) -> str:
     """What a user can type on the host in place of `install`."""
-    folder = "~/.local/share/cmfnet-napari/venv"
-    ours = version("cmfnet-napari")
-    return f"python3 -m venv {folder}\n{folder}/bin/python -m pip install cmfnet-napari=={ours}"
+    make = "python3 -m venv ~/.local/share/cmfnet-napari/venv"
+    fill = "~/.local/share/cmfnet-napari/venv/bin/python -m pip install cmfnet-napari=="
+    return f"{make}\n{fill}{version('cmfnet-napari')}"
 
 
 def install(host: Host, wheel: Path | None = None) -> None:
