@@ -7,6 +7,7 @@ says what none says end the conversation.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import zlib
 from typing import IO, Annotated, Literal
@@ -24,7 +25,8 @@ LARGEST_FILE = 1 << 36
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-RunName = Annotated[str, Field(pattern=r"^[0-9]{4}-[A-Za-z0-9_-]{1,40}$")]
+_RUN = r"^[0-9]{4}-[A-Za-z0-9_-]{1,40}$"
+RunName = Annotated[str, Field(pattern=_RUN)]
 FileName = Annotated[
     str, Field(pattern=r"^(previews/[0-9]{8}\.(npz|safetensors)|[a-z]+(\.[a-z]+){1,2})$")
 ]
@@ -373,6 +375,11 @@ class Sender:
                 self._stream.flush()
         except (OSError, ValueError) as error:
             raise LineLostError(str(error)) from error
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run may be called that."""
+    return re.fullmatch(_RUN, name) is not None
 
 
 def receive(
