@@ -71,7 +71,7 @@ def nearest(name: str, most: int = MOST) -> list[str]:
         found = _canonical(target[1].upper(), target[2].strip())
     else:
         said, margin = _said(name), _margin(name)
-        found = [*_tumours(said), *(_with_margin(one, margin) for one in _anatomy(said))]
+        found = [*_tumours(said, name), *(_with_margin(one, margin) for one in _anatomy(said))]
     return list(dict.fromkeys(one for one in found if judge(one).allowed))[:most]
 
 
@@ -95,10 +95,12 @@ def remark(name: str, roi_type: str) -> str:
     return ""
 
 
-def _tumours(said: _Said) -> list[str]:
+def _tumours(said: _Said, name: str) -> list[str]:
     """Targets that a word for a tumour or a lymph node may mean."""
     words = set(said.words)
     number = next((w.lstrip("0") for w in said.words if w.isdigit() and len(w) < 3), "")
+    if _UNSURE.search(name.casefold()):  # of a dose, fractions or a margin
+        number = ""
     if words & _NODES and not words & _CHAINS:
         return [f"GTVn{number}", f"CTVn{number}"]
     if words & _TUMOURS:

@@ -150,7 +150,7 @@ def check_lines(
         missing="" if faults else _missing(entries, against, known),
         halves=halves,
         keys=tuple(Counter(entry.key for entry in entries).items()),
-        own=_own_key(),
+        own=_own_key() if entries else "",  # asking for it makes one
         remembered=bool([*against, *known]),
         size=size,
     )

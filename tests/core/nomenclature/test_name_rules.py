@@ -78,6 +78,8 @@ def test_what_a_name_means(name: str, kind: str, fma: str | None, whole: bool) -
     [
         ("Tumour", "GTV"),
         ("tumor 2", "GTV2"),
+        ("tumor 60 Gy", "GTV"),
+        ("Lymph node 3 mm", "GTVn"),
         ("Lymph node", "GTVn"),
         ("GTV 1", "GTV1"),
         ("gtv primary", "GTVp"),

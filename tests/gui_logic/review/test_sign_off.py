@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +80,7 @@ def told(sign_off):
 def test_working_alone_asks_for_nothing(shown, sign_off, opened, said):
     folder = opened.case.folder
     assert not (folder / LOG_FILE).exists()  # nothing was looked at yet
+    assert not Path(os.environ["CMFNET_REVIEW"]).exists()  # nor is there a key to sign with
     assert sign_off.standing.sentence == "Draft: nobody has signed it off."
     look(shown, 1, 1, 0, 2)
     assert told(sign_off) == ["began", "looked", "looked"]  # each once; slice 0 has no contour

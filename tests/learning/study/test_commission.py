@@ -283,7 +283,9 @@ def test_users_of_a_patient_are_no_more_patients():
 
 def test_no_line_of_the_page_leaves_the_paper(tmp_path, monkeypatch):
     found = commissioning([scored(0.6, patient=n) for n in (1, 1234)], 2)
-    found = replace(found, card=found.card.model_copy(update={"name": "long-name-" * 12}))
+    wide = "Several structures may be meant: GTV CT, GTV MRI, CTV MRI, PTV MRI WARM, GTVn, ITV. "
+    card = found.card.model_copy(update={"name": "long-name-" * 12})
+    found = replace(found, card=card, left_out=(wide * 3, wide[20:] * 3))
     pages = []
     monkeypatch.setattr(PdfPages, "savefig", lambda _, figure, **__: pages.append(figure))
     monkeypatch.setattr(commission_page, "write_safely", lambda path, _, write: write(path))
@@ -292,7 +294,8 @@ def test_no_line_of_the_page_leaves_the_paper(tmp_path, monkeypatch):
     for page in pages:
         page.set_dpi(720)  # widths as in the file, not rounded to pixels
         for text in page.texts:
-            assert text.get_window_extent().x1 < 0.99 * page.bbox.x1, text.get_text()
+            room = page.bbox.x1 - text.get_window_extent().x1
+            assert room > 0.2 * page.dpi, text.get_text()  # inches; printers leave out 5 mm
 
 
 @pytest.mark.slow
