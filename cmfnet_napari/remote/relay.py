@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from cmfnet_napari.core.case.case_classes import RUN_CLASSES, note_classes
 from cmfnet_napari.core.case.folder import open_case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, append_line, private_folder, write_json
+from cmfnet_napari.core.files import append_line, private_folder, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import forget_previews
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
@@ -33,7 +33,7 @@ from cmfnet_napari.core.fit.runs import (
     begun_elsewhere,
     read_run,
 )
-from cmfnet_napari.core.privacy import inside, printable
+from cmfnet_napari.core.privacy import inside, printable, printable_values
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
@@ -475,7 +475,7 @@ class Relay:
             raise
 
     def _take_said(self, message: frames.Said, payload: bytes) -> None:
-        event = events.decode_event(json.dumps(_printable(message.line)))
+        event = events.decode_event(json.dumps(printable_values(message.line)))
         if event is None or isinstance(event, events.LineChanged):
             self._remembered.position = message.position
             return
@@ -701,19 +701,3 @@ def _is_passing(sentence: str) -> bool:
 def _is_held_there(sentence: str) -> bool:
     """Whether another line has the case; it may be the one that this window had before."""
     return "Another window trains this case there" in sentence
-
-
-def _printable(value: JsonObject) -> JsonObject:
-    """What was said, without what steers a terminal."""
-    return {key: _shown(entry) for key, entry in value.items()}
-
-
-def _shown(value: object) -> object:
-    match value:
-        case str():
-            return printable(value)
-        case dict():
-            return {str(key): _shown(entry) for key, entry in value.items()}
-        case list():
-            return [_shown(entry) for entry in value]
-    return value

@@ -57,7 +57,7 @@ class StandInLine:
 
     def ask(self, message, kind, payload=b"", patience=None):
         self.send(message)
-        answer = self.answers.get(type(message), kind())
+        answer = self.answers[type(message)] if type(message) in self.answers else kind()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -240,7 +240,7 @@ def test_images_are_hashed_once(case, monkeypatch):
     monkeypatch.setattr(travelling_case, "hash_file", lambda path: read.append(path) or real(path))
     first, second = TravellingCase(case), TravellingCase(case)
     assert first.images == second.images
-    assert len(read) == len(first.images)
+    assert len(read) == len(set(read)) > 0
 
 
 def test_a_call_can_be_given_up():
