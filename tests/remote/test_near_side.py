@@ -176,10 +176,10 @@ def test_previews_that_are_still_to_come_come_before_the_line_is_left(relay, mon
 def test_a_line_that_is_not_let_go_yet_is_waited_for(relay, said, monkeypatch):
     why = "box: Another window trains this case there. Close it, or wait a minute."
     monkeypatch.setattr(relay, "_wait", lambda seconds: None)
+    relay._quitting.set()  # else a refusal waits for what is asked next
     assert relay._stay_refused(why, 0)
     assert said[-1].state == "connecting"
     monkeypatch.setattr(relay_module, "_HELD_S", 0.0)
-    relay._quitting.set()
     assert not relay._stay_refused(why, 1)
     assert said[-1].state == "refused"
 
