@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -19,6 +20,7 @@ from cmfnet_napari.core.errors import UserError
 JsonObject = dict[str, Any]  # as it was read: whoever uses it checks it first
 
 LOCK_FILE = "fit.lock"  # of whoever writes into a folder, see `folder_lock.alone`
+_PART = re.compile(r"\.[0-9a-f]{32}(\..+)?")  # a file before it is renamed, see `write_safely`
 _PATIENCE_SECONDS = 2.0  # for others to read a file and close it
 
 
@@ -197,6 +199,8 @@ def write_json(path: Path, value: JsonObject, private: bool = False) -> Path:
 def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> Path:
     """Make a folder for a run or a training; what an earlier one wrote is never overwritten.
 
+    Files that `write_safely` is at, or was at when its process was killed, do not count.
+
     Parameters
     ----------
     path : Path
@@ -213,7 +217,9 @@ def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> 
     """
     check_name(path)
     allowed = {*but, LOCK_FILE}
-    if path.exists() and (not path.is_dir() or any(p.name not in allowed for p in path.iterdir())):
+    if path.exists() and (
+        not path.is_dir() or any(_counts(p.name, allowed) for p in path.iterdir())
+    ):
         raise UserError(f"{path} already holds something. Choose a new folder.")
     try:
         if private:
@@ -222,6 +228,10 @@ def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> 
     except OSError as error:
         raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error
     return path
+
+
+def _counts(name: str, allowed: Collection[str]) -> bool:
+    return name not in allowed and not _PART.fullmatch(name)
 
 
 def _reason(error: Exception) -> str:

@@ -101,14 +101,15 @@ def _held(path: Path) -> bool:
             return True
         probe.release()
         return False
-    import fcntl
+    else:
+        import fcntl
 
-    with open(path, "rb") as file:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        return False
+        with open(path, "rb") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+            return False
 
 
 def _account(number: int) -> str:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from cmfnet_napari.core import files
+from cmfnet_napari.core.errors import UserError
 
 
 def test_a_line_is_added_whole_and_a_half_one_stays_by_itself(tmp_path):
@@ -19,6 +20,23 @@ def test_a_line_is_added_whole_and_a_half_one_stays_by_itself(tmp_path):
         '{"event": "fini',
         "Tumour α",
     ]
+
+
+def test_a_folder_is_new_where_a_process_was_killed_before_it_wrote_anything(tmp_path):
+    def killed(part):
+        assert files.new_folder(tmp_path) == tmp_path  # one that starts beside it
+        part.write_text("{")
+        kept.extend([part.with_name("plan.json"), *tmp_path.iterdir()])
+        raise KeyboardInterrupt
+
+    kept = []
+    with pytest.raises(KeyboardInterrupt):
+        files.write_safely(tmp_path / "plan.json", ".json", killed)
+    kept[1].write_text("{")  # as a kill leaves it
+    assert files.new_folder(tmp_path) == tmp_path
+    (tmp_path / ".0123456789abcdef.json").write_text("{}")
+    with pytest.raises(UserError, match="already holds something"):
+        files.new_folder(tmp_path)
 
 
 _LIMITED = """

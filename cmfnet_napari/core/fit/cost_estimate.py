@@ -26,6 +26,7 @@ _UNFOLDED_TIMES = 5.5  # forward and backward, of weights and images, on two thr
 # PyTorch gives a single float32 image to oneDNN only if channels times z times y exceed this. Below
 # it unfolds the image: 27 floats a voxel and channel.
 _ONEDNN_FROM = 20480
+PATIENT = Grid((64, 256, 256))  # what one is taken to be where none was read yet
 _TAIL = 2**16  # bytes of events that are read: hours of training write megabytes
 _SAME_SPEED = (
     "patch", "batch", "micro_batch", "width", "checkpointing", "precision", "fusion",
@@ -90,6 +91,11 @@ def training_memory(config: Config, grid: Grid) -> float:
     images = _IMAGES_OF_ALL if config.region_margin is None else _IMAGES_OF_PART
     step = a_voxel * together * prod(config.patch)
     return _PROGRAM + weights + step + images * prod(grid.shape)
+
+
+def idle_memory(config: Config, grid: Grid) -> float:
+    """Bytes of a process that predicts, before anything goes through the network."""
+    return _PROGRAM + 4 * _PARAMETERS * config.width**2 + _IMAGES_OF_ALL * prod(grid.shape)
 
 
 def unfolded_bytes(width: int, size: tuple[int, int, int]) -> float:

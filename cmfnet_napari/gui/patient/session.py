@@ -29,7 +29,7 @@ from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info, show_warning
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
-_NONE_OPEN = "No patient is open. Open an image first."
+NONE_OPEN = "No patient is open. Open an image first."
 
 
 class Session(QObject):
@@ -91,7 +91,7 @@ class Session(QObject):
             None is.
         """
         if self.patient is None:
-            raise UserError(_NONE_OPEN)
+            raise UserError(NONE_OPEN)
         return self.patient.case
 
     @property
@@ -103,14 +103,14 @@ class Session(QObject):
     def recorder(self) -> StrokeRecorder:
         """The strokes of the open case; raises as `case` does."""
         if self._recorder is None:
-            raise UserError(_NONE_OPEN)
+            raise UserError(NONE_OPEN)
         return self._recorder
 
     @property
     def corrections(self) -> CaseCorrections:
         """The corrections of the open case; raises as `case` does."""
         if self._corrections is None:
-            raise UserError(_NONE_OPEN)
+            raise UserError(NONE_OPEN)
         return self._corrections
 
     @property

@@ -9,8 +9,9 @@ from __future__ import annotations
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.patient.session import NONE_OPEN, Session
 
 HEAD_AXIS = 0
 PLANES = {"axial": (0, 1, 2), "sagittal": (2, 0, 1), "coronal": (1, 0, 2)}
@@ -71,6 +72,8 @@ class Planes(QObject):
         UserError
             No patient is open.
         """
+        if self._session.patient is None:
+            raise UserError(NONE_OPEN)
         self.plane = plane
         with self._viewer.dims.events.order.blocker(self._follow):  # else all is done twice
             self._viewer.dims.order = PLANES[plane]

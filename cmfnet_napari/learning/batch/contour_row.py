@@ -10,15 +10,22 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import nan
+from math import nan, prod
 from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.contours.metrics import MEASURES, evaluate
 from cmfnet_napari.core.errors import UserError, hear
-from cmfnet_napari.core.files import JsonObject, private_folder, read_json, write_json
+from cmfnet_napari.core.files import (
+    JsonObject,
+    hash_file,
+    private_folder,
+    read_json,
+    write_json,
+)
 from cmfnet_napari.core.fit.card_scope import outside_card
 from cmfnet_napari.core.fit.card_sections import read_full_card
+from cmfnet_napari.core.fit.cost_estimate import PATIENT
 from cmfnet_napari.core.fit.model_card import Card
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study, load_values, open_study, save_labels
@@ -30,13 +37,19 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
-from cmfnet_napari.learning.predict.predictor import predict_study
+from cmfnet_napari.learning.predict.memory import whole_memory
+from cmfnet_napari.learning.predict.predictor import predict_study, usable_memory
 
 CONTOUR, PICTURE, _RESULT = "contour.nii.gz", "picture.png", "result.json"
+_RESULT_BYTES = 20  # at most, a class and voxel, see `predictor._find_room`
 
 
-def contour_row(model: Path, row: Row, folder: Path, device: str, hooks: Hooks) -> bool:
+def contour_row(
+    model: Path, digest: str, row: Row, folder: Path, device: str, hooks: Hooks
+) -> bool:
     """Contour a row and write its folder; what is complete is not done again.
+
+    `digest` is the SHA-256 of the model's file when the batch was begun.
 
     Returns
     -------
@@ -46,7 +59,7 @@ def contour_row(model: Path, row: Row, folder: Path, device: str, hooks: Hooks) 
     Raises
     ------
     UserError
-        As `study.open_study`, `predictor.predict_study`; names the row.
+        The model is another now; as `study.open_study`, `predictor.predict_study`; names the row.
     """
     if is_complete(folder):
         return True
@@ -59,7 +72,7 @@ def contour_row(model: Path, row: Row, folder: Path, device: str, hooks: Hooks) 
         hooks.show(0.0, "reading")
         try:
             with hear() as notes:
-                _contour(model, row, folder, device, hooks, notes)
+                _contour(model, digest, row, folder, device, hooks, notes)
         except UserError as error:
             raise UserError(f"{row.place}: {error}") from error
     return True
@@ -86,13 +99,20 @@ def _value(scores: JsonObject, name: str) -> float:
 
 
 def _contour(
-    model: Path, row: Row, folder: Path, device: str, hooks: Hooks, notes: list[str]
+    model: Path,
+    digest: str,
+    row: Row,
+    folder: Path,
+    device: str,
+    hooks: Hooks,
+    notes: list[str],
 ) -> None:
-    network, card = _loaded(model, device)
+    network, card = _loaded(model, digest, device)
     study = open_study(row.first, row.second, row.modalities)
     reference = None if row.mask is None else _reference(row.mask, study)
     hooks.show(0.2, "contouring")
-    labels = predict_study(network, card, study, scribbles=_strokes(row, card, study)).labels
+    strokes, budget = _strokes(row, card, study), _budget(network, card, study)
+    labels = predict_study(network, card, study, budget, strokes).labels
     save_labels(labels, study, folder / CONTOUR)
     save_contours(study, labels, folder / PICTURE, reference)
     classes = [_scores(labels, reference, code, study) for code in range(1, card.classes)]
@@ -100,9 +120,25 @@ def _contour(
     write_json(folder / _RESULT, {"classes": classes, "notes": [*outside, *notes]}, private=True)
 
 
-@lru_cache(maxsize=1)  # a process contours many
-def _loaded(model: Path, device: str) -> tuple[CmFNet, Card]:
-    return load_model(model, pick_device(device))
+@lru_cache(maxsize=1)  # a process contours many; a worker outlives the batch, and the model
+def _loaded(model: Path, digest: str, device: str) -> tuple[CmFNet, Card]:
+    loaded = load_model(model, pick_device(device))
+    if hash_file(model) != digest:
+        raise UserError(
+            f"the model {model.name} is another than when the batch was begun. Put the first one "
+            "back, or choose a new folder."
+        )
+    return loaded
+
+
+def _budget(network: CmFNet, card: Card, study: Study) -> float:
+    """For one of usual size as much as the batch plans with: others are contoured beside it."""
+    device = next(network.parameters()).device
+    free = usable_memory(device)
+    if device.type != "cpu":
+        return free
+    results = _RESULT_BYTES * (card.classes + 1) * prod(study.grid.shape)
+    return min(free, whole_memory(card.config, card.classes, PATIENT) + results)
 
 
 def _strokes(row: Row, card: Card, study: Study) -> Codes | None:

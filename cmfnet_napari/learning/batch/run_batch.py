@@ -3,7 +3,7 @@
 ::
 
     OUT/batch.json            hashes of model and data, as it was begun
-    OUT/LINE-CASE/            one row each, see `contour_row`
+    OUT/NUMBER-CASE/          one row each, counted from 1, see `contour_row`
     OUT/results.csv           volumes of every patient and class, scores where there is a mask
     OUT/notes.csv             what to check
     OUT/table.md              mean ± SD over patients
@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from cmfnet_napari.core.files import (
     write_json,
     write_safely,
 )
-from cmfnet_napari.core.fit.model_card import model_path, read_card
+from cmfnet_napari.core.fit.cost_estimate import PATIENT, idle_memory
+from cmfnet_napari.core.fit.model_card import Card, model_path, read_card
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.batch.contour_row import contour_row, is_complete, read_row
@@ -37,6 +39,7 @@ from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_
 from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result, write_results
 from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.predict.memory import whole_memory
 from cmfnet_napari.learning.tasks.cluster import Workers
 from cmfnet_napari.learning.tasks.run_tasks import Task, run_tasks
 
@@ -89,40 +92,51 @@ def run_batch(
             cohort.name, [f"{place} has no scribbles, which this model reads" for place in bare]
         )
     out = out.resolve()
-    _begin(out, path, cohort, rows)
-    with alone(out):
-        tasks = [
-            Task(row.case, partial(contour_row, path, row, _folder(out, row), device))
-            for row in rows
-            if not is_complete(_folder(out, row))
-        ]
-        if not run_tasks(tasks, workers or Workers(at_once=1), hooks or Hooks()):
-            return None
-        return _found(rows, out)
-
-
-def _folder(out: Path, row: Row) -> Path:
-    return out / f"{row.line}-{file_name(row.case)}"
-
-
-def _begin(out: Path, model: Path, cohort: Path, rows: Sequence[Row]) -> None:
     known = read_hashes(out)
-    plan: JsonObject = {"model": hash_file(model), "data": hash_rows(rows, known)}
+    plan: JsonObject = {"model": hash_file(path), "data": hash_rows(rows, known)}
     if not (out / _BATCH).exists():
-        write_json(new_folder(out) / _BATCH, plan)
+        new_folder(out, private=True)
+    with alone(out):
+        _begin(out, plan, cohort.name)
+        write_json(out / HASHES_FILE, known)
+        folders = _folders(out, rows)
+        tasks = [
+            Task(row.case, partial(contour_row, path, plan["model"], row, folder, device))
+            for row, folder in zip(rows, folders, strict=True)
+            if not is_complete(folder)
+        ]
+        where = replace(workers or Workers(at_once=1), memory=_memory(card), folder=out)
+        if not run_tasks(tasks, where, hooks or Hooks()):
+            return None
+        return _found(rows, folders, out)
+
+
+def _memory(card: Card) -> float:
+    """Bytes that a patient takes."""
+    return idle_memory(card.config, PATIENT) + whole_memory(card.config, card.classes, PATIENT)
+
+
+def _folders(out: Path, rows: Sequence[Row]) -> list[Path]:
+    """Of each row: by its place among all, as the plan knows them, since lines may be empty."""
+    return [out / f"{number}-{file_name(row.case)}" for number, row in enumerate(rows, start=1)]
+
+
+def _begin(out: Path, plan: JsonObject, cohort: str) -> None:
+    """Write what is begun, or check that it is what was begun."""
+    if not (out / _BATCH).exists():
+        write_json(out / _BATCH, plan)
     before = read_json(out / _BATCH)
     changed = [name for name in plan if before.get(name) != plan[name]]
     if changed:
-        what = {"model": "the model is another", "data": f"patients or files of {cohort.name} are"}
+        what = {"model": "the model is another", "data": f"patients or files of {cohort} are"}
         raise UserError(
             f"{out.name} holds another batch: {' and '.join(what[name] for name in changed)} "
             "others than they were. Choose a new folder."
         )
-    write_json(out / HASHES_FILE, known)
 
 
-def _found(rows: Sequence[Row], out: Path) -> JsonObject:
-    read = {row: read_row(row, _folder(out, row)) for row in rows}
+def _found(rows: Sequence[Row], folders: Sequence[Path], out: Path) -> JsonObject:
+    read = {row: read_row(row, folder) for row, folder in zip(rows, folders, strict=True)}
     results = [result for found, _ in read.values() for result in found]
     write_results(out / RESULTS_FILE, results)
     notes = [(row, note) for row, (_, said) in read.items() for note in said]

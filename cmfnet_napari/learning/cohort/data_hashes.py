@@ -9,7 +9,7 @@ from pathlib import Path
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, hash_file, read_json
 from cmfnet_napari.learning.cohort.cohort_file import Row, read_cohort
-from cmfnet_napari.learning.cohort.prepared_cases import file_stamp
+from cmfnet_napari.learning.cohort.prepared_cases import file_stamp, image_files
 
 HASHES_FILE = "hashes.json"
 
@@ -58,7 +58,7 @@ def _hash_row(row: Row, known: JsonObject) -> dict[str, str]:
 
 
 def _hash(path: Path | None, known: JsonObject) -> str:
-    """Of a file, or of the files of a folder; empty for none."""
+    """Of all files that an image is read from; empty for none."""
     if path is None:
         return ""
     try:
@@ -73,7 +73,7 @@ def _hash(path: Path | None, known: JsonObject) -> str:
 
 
 def _read(path: Path) -> str:
-    if not path.is_dir():
+    files = image_files(path)
+    if files == [path]:
         return hash_file(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
     return hashlib.sha256("".join(map(hash_file, files)).encode()).hexdigest()

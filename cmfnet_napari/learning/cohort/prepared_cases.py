@@ -22,9 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, private_folder, read_json, write_json, write_safely
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.folder_lock import InUseError, alone
+from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.learning.cohort.cohort_file import Row
 from cmfnet_napari.learning.cohort.loaded_cases import load_cohort
@@ -93,13 +95,22 @@ def prepared_cases(
     return _read(rows, config, mine)
 
 
+def image_files(path: Path) -> list[Path]:
+    """All that an image is read from: a file and those with its voxels, or a folder's."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    try:
+        return [path, *detached_files(path)]
+    except UserError:  # whoever reads it says so
+        return [path]
+
+
 def file_stamp(path: Path | None) -> str:
-    """Changes with the size or the time of a file, or of any file of a folder; no voxel is read."""
+    """Changes with the size or the time of any file that an image is read from; reads no voxel."""
     if path is None:
         return ""
-    files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
-    for file in files:
+    for file in image_files(path):
         stat = file.stat()
         digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns};".encode())
     return digest.hexdigest()

@@ -7,8 +7,11 @@ from math import prod
 
 import torch
 
+from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.cost_estimate import unfolded_bytes
+from cmfnet_napari.core.images.grid import Grid
 
 Size = tuple[int, int, int]
 
@@ -65,3 +68,8 @@ class Room:
                 f"use {max(self.budget, 0) / 2**20:.0f} MiB. Close other programs, allow more, or "
                 "use a model of larger voxels or smaller width."
             )
+
+
+def whole_memory(config: Config, classes: int, grid: Grid) -> float:
+    """Bytes that an image on this Grid takes in one go through the network on the CPU, float32."""
+    return Room(0, 0, config.width, classes, torch.float32).need(three(grid.shape))

@@ -170,7 +170,7 @@ def _find_room(
     """What is left for the network beside the results, which lie in the processor's memory."""
     device, classes = next(model.parameters()).device, model.classes
     if memory is None:
-        memory = _SHARE * free_memory(device)
+        memory = usable_memory(device)
     kept = 0
     if device.type == "cpu":
         coarse, fine = inputs.ct.numel(), prod(inputs.frame.shape)
@@ -179,6 +179,11 @@ def _find_room(
         if config.normalisation == "instance":
             kept += 4 * (2 * answers + 3) * coarse  # blended scores, weights, both images
     return Room(memory, kept, config.width, classes, precision)
+
+
+def usable_memory(device: torch.device) -> float:
+    """Of what is free, the part that prediction takes where it is given no budget, bytes."""
+    return _SHARE * free_memory(device)
 
 
 def free_memory(device: torch.device) -> int:

@@ -26,9 +26,8 @@ import torch
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
 from cmfnet_napari.core.fit.config import changed_settings
-from cmfnet_napari.core.fit.cost_estimate import training_memory
+from cmfnet_napari.core.fit.cost_estimate import PATIENT, training_memory
 from cmfnet_napari.core.folder_lock import alone
-from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.cohort.plan import check_begun
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
@@ -43,7 +42,6 @@ from cmfnet_napari.learning.tasks.run_tasks import Task, run_tasks
 
 _STUDY, _PREPARED = "study.json", "prepared"
 _PATIENCE_S = 60.0  # for other jobs of an array that begin at the same moment
-_PATIENT = Grid((64, 256, 256))  # as large as they are taken to be for the memory of a job
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def _numbered(path: Path, jobs: Sequence[Job], number: int, gpu: bool) -> Job:
 
 
 def _memory(jobs: Sequence[Job]) -> float:
-    return max((training_memory(job.config, _PATIENT) for job in jobs), default=0.0)
+    return max((training_memory(job.config, PATIENT) for job in jobs), default=0.0)
 
 
 def _found(
@@ -197,7 +195,7 @@ def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None
     }
     if not (out / _STUDY).exists():
         try:
-            new_folder(out)
+            new_folder(out, private=True)
         except UserError:
             if not (out / _STUDY).exists():  # else another job of the same array was first
                 raise

@@ -3,6 +3,10 @@
 Everybody who can reach a scheduler can run code as its user. So a scheduler that is started here
 takes only connections with certificates that are made for it alone, a local one on the loopback
 address, and no page about what it does is served.
+
+dask puts its scratch folder first on the path of Python's modules: who can write there runs code
+too. So each run has one of its own, which only the user can enter, and not that in /tmp which
+whoever came first has made.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,12 +36,20 @@ _LOOPBACK = "127.0.0.1"
 _AT_ONCE = 2  # jobs, unless told otherwise
 _LEFT_FREE = 2**30  # bytes, for everything else on the machine
 _PATIENCE_S = 10  # for a scheduler to answer
-# No pages about tasks and workers.
+_EARLY_S = 300  # that a worker ends before SLURM ends it
+# No pages about tasks and workers. A job whose worker is lost, as by SLURM when its time is up, is
+# given up by `run_tasks`, where it gets no further; dask counts only those that never begin.
 _DASK: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.daemon": False,  # nnU-Net starts processes of its own
 }
+# One core each, no pages, and no modules from the folder that a job is submitted from.
+_PROLOGUE = [
+    "export OMP_NUM_THREADS=1",
+    "export PYTHONSAFEPATH=1",
+    "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'",
+]
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ def open_client(workers: Workers, jobs: int) -> Iterator[Client]:
 
     with dask.config.set(_DASK):
         if workers.scheduler == LOCAL:
-            with _local(workers.here(jobs)) as client:
+            with _scratch(), _local(workers.here(jobs)) as client:
                 yield client
         elif workers.scheduler == SLURM:
             with _slurm(workers, jobs) as client:
@@ -100,6 +113,19 @@ def open_client(workers: Workers, jobs: int) -> Iterator[Client]:
         else:
             with _connected(workers.scheduler) as client:
                 yield client
+
+
+@contextmanager
+def _scratch(within: Path | None = None) -> Iterator[str]:
+    """Scratch folder of dask for this run, the user's alone; gone with it, from the path too."""
+    import dask
+
+    with tempfile.TemporaryDirectory("", "dask-", within, ignore_cleanup_errors=True) as folder:
+        try:
+            with dask.config.set({"temporary-directory": folder}):
+                yield folder
+        finally:
+            sys.path[:] = [name for name in sys.path if not name.startswith(folder)]
 
 
 @contextmanager
@@ -136,14 +162,13 @@ def _interrupts_wait() -> Iterator[None]:
 
     It goes to all processes of a terminal; workers wait to be told to stop.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows; there the plugin sees to it
-        yield
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows; there the plugin sees to it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager
@@ -181,27 +206,67 @@ def _slurm(workers: Workers, jobs: int) -> Iterator[Client]:
 @contextmanager
 def _submitting(kind: Any, workers: Workers) -> Iterator[Any]:
     """A cluster of jobs of one core each; jobqueue.yaml of dask says queue, account and time."""
-    folder = private_folder((workers.folder or Path.cwd()) / "cluster")
-    gibibytes = max(2, -(-int(workers.memory) // 2**30))
-    routes = "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'"
+    folder = (workers.folder or Path.cwd()) / "cluster"
     try:
-        cluster = kind(
+        private_folder(folder)
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be made ({error.strerror}).") from error
+    with _scratch(folder) as scratch:
+        cluster = _cluster(kind, workers, folder, scratch)
+        with cluster:
+            cluster.scheduler.http_server.stop()
+            yield cluster
+
+
+def _cluster(kind: Any, workers: Workers, folder: Path, scratch: str) -> Any:
+    gibibytes = max(2, -(-int(workers.memory) // 2**30))
+    try:
+        return kind(
             cores=1,
             processes=1,
             memory=f"{gibibytes}GiB",
             python=sys.executable,
             security=True,
+            local_directory=scratch,
             shared_temp_directory=str(folder),
             log_directory=str(folder),
             scheduler_options={"dashboard_address": f"{_LOOPBACK}:0", "dashboard": False},
-            worker_extra_args=["--no-dashboard", "--memory-limit", "0"],  # SLURM has its own
-            job_script_prologue=[routes, "export OMP_NUM_THREADS=1"],
+            worker_extra_args=_worker_options(),
+            job_script_prologue=_PROLOGUE,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"SLURM cannot be used here ({_said(error)}).") from error
-    with cluster:
-        cluster.scheduler.http_server.stop()
-        yield cluster
+
+
+def _worker_options() -> list[str]:
+    """No page, SLURM's limit of memory alone, and an end before SLURM's, not all at once."""
+    import dask
+
+    options = ["--no-dashboard", "--memory-limit", "0"]
+    seconds = walltime_seconds(str(dask.config.get("jobqueue.slurm.walltime", "") or ""))
+    if seconds is None:
+        return options
+    early = min(_EARLY_S, seconds // 5)
+    lifetime = ["--lifetime", f"{seconds - early}s", "--lifetime-stagger", f"{early // 2}s"]
+    return options + lifetime
+
+
+def walltime_seconds(text: str) -> int | None:
+    """A time as SLURM's ``sbatch --time`` takes it; None where it says none.
+
+    ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
+    ``days-hours:minutes``, ``days-hours:minutes:seconds``.
+    """
+    days, dash, rest = text.strip().rpartition("-")
+    parts = rest.split(":")
+    if len(parts) > 3 or not all(part.isdecimal() for part in [*parts, days or "0"]):
+        return None
+    numbers = [int(part) for part in parts]
+    if dash or len(numbers) == 3:
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    else:
+        hours, (minutes, seconds) = 0, (*numbers, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds or None
 
 
 def _cores() -> int:

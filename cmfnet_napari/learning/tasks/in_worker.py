@@ -42,7 +42,7 @@ def work(do: Callable[[Hooks], bool], number: int, run: str) -> Outcome:
         Topic of what is told, and name of the wish to stop.
     """
     line = _Line(get_worker(), number, run)
-    line.tell(0.0, "begins")
+    line.begin()
     with one_core():
         while not line.stop():
             try:
@@ -64,12 +64,18 @@ class _Line:
         self._told = self._asked = float("-inf")
         self._wished = False
 
+    def begin(self) -> None:
+        self._send(0.0, "begins", begins=True)
+
     def tell(self, share: float, note: str) -> None:
         now = time.monotonic()
         if now - self._told > _TOLD_EVERY_S:
             self._told = now
-            message = {"number": self._number, "share": share, "note": note}
-            self._worker.log_event(self._run, message)
+            self._send(share, note)
+
+    def _send(self, share: float, note: str, begins: bool = False) -> None:
+        message = {"number": self._number, "share": share, "note": note, "begins": begins}
+        self._worker.log_event(self._run, message)
 
     def stop(self) -> bool:
         now = time.monotonic()

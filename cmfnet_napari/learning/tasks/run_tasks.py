@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.folder_lock import InUseError
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.engine.device import one_core
 from cmfnet_napari.learning.tasks.cluster import LOCAL, Workers, open_client
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
     Futures = Sequence[Future[Any]]
 
 _LOOKED_EVERY_S = 0.2
+_ASKED_EVERY_S = 1.0  # whether another process has ended
 _SHOWN = 10  # problems
+_TRIES = 4  # of a task whose worker is lost each time before it gets any further
+_LOST = "its process was lost several times, as when memory runs out."
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,19 +85,40 @@ def _raise(problems: _Problems, of: int) -> None:
 
 
 def _in_turn(tasks: Sequence[Task], hooks: Hooks) -> tuple[bool, _Problems]:
-    problems: _Problems = []
-    for number, task in enumerate(tasks):
+    """One after another; those that another process is at come last, and are waited for.
 
-        def show(share: float, note: str, done: int = number, name: str = task.name) -> None:
+    A single one is not waited for: that it is in use is its problem.
+    """
+    problems: _Problems = []
+    left, in_use = deque(enumerate(tasks)), 0
+    while left:
+        number, task = left.popleft()
+        done = len(tasks) - 1 - len(left)
+
+        def show(share: float, note: str, done: int = done, name: str = task.name) -> None:
             hooks.show((done + share) / len(tasks), f"{name}: {note}")
 
         try:
             with one_core():
                 if not task.do(replace(hooks, show=show)):
                     return False, problems
+            in_use = 0
         except UserError as error:
-            problems.append((task.name, str(error)))
+            if isinstance(error, InUseError) and len(tasks) > 1:
+                left.append((number, task))
+                in_use += 1
+                if in_use >= len(left) and not _waited(show, hooks):
+                    return False, problems
+            else:
+                problems.append((task.name, str(error)))
     return not problems, problems
+
+
+def _waited(show: Callable[[float, str], None], hooks: Hooks) -> bool:
+    """For another process, a while; False: it is to stop."""
+    show(0.0, "another process is at it")
+    time.sleep(_ASKED_EVERY_S)
+    return not hooks.stop()
 
 
 @dataclass
@@ -104,6 +131,8 @@ class _Run:
     name: str = field(default_factory=lambda: f"cmfnet-{uuid.uuid4().hex}")
     shares: dict[int, float] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)  # since a task got further than before
+    furthest: dict[int, float] = field(default_factory=dict)
 
     def wait(self) -> tuple[bool, _Problems]:
         """Until all are complete, or have stopped after the wish to."""
@@ -117,27 +146,39 @@ class _Run:
             self.client.submit(work, task.do, number, self.name, key=f"{self.name}-{number}")
             for number, task in enumerate(self.tasks)
         ]
-        stopping = False
+        stopping, given_up = False, set[int]()
         while not all(future.done() for future in futures):
             if not stopping and self.hooks.stop():
                 stopping = True
-                stop.set()  # those that run save their state
-                waiting = [f for n, f in enumerate(futures) if n not in self.notes]
-                self.client.cancel([future for future in waiting if not future.done()])
+                _ask(stop.set)  # those that run save their state
+            lost = {n for n, tries in list(self.tries.items()) if tries > _TRIES}
+            given_up |= {n for n in lost if not futures[n].done()}
+            unwanted = [futures[n] for n in given_up] + (self._idle(futures) if stopping else [])
+            if unwanted:
+                _ask(self.client.cancel, [future for future in unwanted if not future.done()])
             self._show(futures)
             time.sleep(_LOOKED_EVERY_S)
-        ended = [
-            (task.name, *_outcome(future))
-            for task, future in zip(self.tasks, futures, strict=True)
-            if not future.cancelled()
-        ]
-        complete = len(ended) == len(futures) and all(done for _, done, _ in ended)
-        return complete, [(name, problem) for name, _, problem in ended if problem]
+        if not stopping and any(f.cancelled() for n, f in enumerate(futures) if n not in given_up):
+            raise _unreachable()
+        ended = {n: _outcome(f) for n, f in enumerate(futures) if not f.cancelled()}
+        ended |= dict.fromkeys(given_up, (False, _LOST))
+        complete = len(ended) == len(futures) and all(done for done, _ in ended.values())
+        problems = [(self.tasks[n].name, said) for n, (_, said) in sorted(ended.items()) if said]
+        return complete, problems
+
+    def _idle(self, futures: Futures) -> list[Future[Any]]:
+        """Those that no worker has, those that were begun and lost their worker too."""
+        had = {key for keys in _ask(self.client.processing).values() for key in keys}
+        return [future for future in futures if future.key not in had]
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
-        self.shares[message["number"]] = float(message["share"])
-        self.notes[message["number"]] = str(message["note"])
+        number, share = message["number"], float(message["share"])
+        if message["begins"]:
+            self.tries[number] = self.tries.get(number, 0) + 1
+        elif share > self.furthest.get(number, 0.0):
+            self.tries[number], self.furthest[number] = 1, share
+        self.shares[number], self.notes[number] = share, str(message["note"])
 
     def _show(self, futures: Futures) -> None:
         going = {n: note for n, note in sorted(self.notes.items()) if not futures[n].done()}
@@ -145,6 +186,21 @@ class _Run:
         share = done + sum(self.shares.get(number, 0.0) for number in going)
         notes = "; ".join(f"{self.tasks[number].name}: {note}" for number, note in going.items())
         self.hooks.show(share / len(self.tasks), notes or "waiting for workers")
+
+
+def _ask(do: Callable[..., T], *arguments: Any) -> T:
+    """Ask the scheduler something."""
+    try:
+        return do(*arguments)
+    except OSError as error:  # dask's own are
+        raise _unreachable() from error
+
+
+def _unreachable() -> UserError:
+    return UserError(
+        "The connection to the scheduler was lost; what its workers have begun may go on there. "
+        "Once it can be reached, the same command goes on."
+    )
 
 
 def _outcome(future: Future[Any]) -> tuple[bool, str]:
@@ -156,7 +212,7 @@ def _outcome(future: Future[Any]) -> tuple[bool, str]:
         return outcome.complete, outcome.problem
     error = future.exception()
     if isinstance(error, KilledWorker):
-        return False, "its process was lost several times, as when memory runs out."
+        return False, _LOST
     if isinstance(error, ImportError):
         return False, f"its worker has another version of cmfnet-napari, or none ({error})."
     return False, f"unexpected {type(error).__name__}: {error}."

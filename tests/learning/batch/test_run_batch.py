@@ -3,21 +3,30 @@
 import csv
 import json
 import os
+import stat
 import sys
+from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
 
 from cmfnet_napari import api
 from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.batch import contour_row as rows
+from cmfnet_napari.learning.batch import run_batch as running
 from cmfnet_napari.learning.batch.run_batch import run_batch
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
+from cmfnet_napari.learning.predict import predictor
+from cmfnet_napari.learning.tasks import cluster
 from cmfnet_napari.learning.tasks.cluster import Workers
+from cmfnet_napari.learning.tasks.run_tasks import run_tasks
 from tests.learning.cohort.test_train import make_cohort, small, table, write_cohort
 
 
@@ -44,7 +53,7 @@ def test_every_patient_gets_contour_picture_and_scores(trained, tmp_path):
     found = table(out / "results.csv")
     assert [row["case"] for row in found] == ["P1", "P2", "P3", "P4"]
     for number, row in enumerate(found, start=1):
-        mine = out / f"{number + 1}-p{number}"
+        mine = out / f"{number}-p{number}"
         study = api.open_study(folder / f"ct{number}.nii.gz", folder / f"mr{number}.nii.gz")
         same = api.predict(model, study, device="cpu")
         ours = labels_of(mine / "contour.nii.gz")
@@ -54,6 +63,8 @@ def test_every_patient_gets_contour_picture_and_scores(trained, tmp_path):
         dsc = 2 * (ours & truth).sum() / (ours.sum() + truth.sum())
         assert row["dsc"] == ("" if number == 4 else f"{dsc:.4f}")
         assert (mine / "picture.png").stat().st_size > 1000
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))}
+    assert os.name != "posix" or modes == {0o700, 0o600}
     text = (out / "table.md").read_text(encoding="utf-8")
     values = [float(row["dsc"]) for row in found[:3]]
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} (1 undefined)" in text
@@ -79,11 +90,11 @@ def test_one_bad_patient_stops_no_other_and_the_same_command_goes_on(trained, tm
     assert len(done) == 3
     with alone(out), pytest.raises(UserError, match="Another process is writing into out"):
         run_batch(model, cohort, out, device="cpu")
-    (out / "2-p1" / "result.json").unlink()  # as if it had been killed before
+    (out / "1-p1" / "result.json").unlink()  # as if it had been killed before
     with pytest.raises(UserError, match=r"1 of 2 jobs "):
         run_batch(model, cohort, out, device="cpu")
     again = {path for path in done if path.stat().st_mtime_ns != done[path]}
-    assert again == {out / "2-p1" / "contour.nii.gz"}
+    assert again == {out / "1-p1" / "contour.nii.gz"}
     os.utime(broken, ns=(1, 1))
     broken.write_bytes((folder / "ct2.nii.gz").read_bytes())
     with pytest.raises(UserError, match=r"another batch: patients or files of batch\.csv are"):
@@ -105,11 +116,76 @@ def test_what_is_wrong_is_named_before_anything_runs(trained, tmp_path):
     assert not out.exists()
 
 
-def test_a_stopped_batch_says_so(trained, tmp_path):
+def test_a_model_that_is_replaced_is_read_anew_or_refused(trained, tmp_path):
+    """Also by a process that contoured with the old one, as a worker that outlives a batch."""
     model, cohort, _ = trained
-    hooks = Hooks(stop=lambda: (tmp_path / "out" / "3-p2" / "result.json").exists())
+    mine, patients = tmp_path / "model.safetensors", write_one(cohort)
+    first = (model / "model.safetensors").read_bytes()
+    mine.write_bytes(first)
+    run_batch(mine, patients, tmp_path / "one", device="cpu")
+
+    def replace(share, note):
+        tensors, header = load_file(mine), safe_open(mine, "np").metadata()
+        for name, tensor in tensors.items():
+            if name.endswith("bias"):
+                tensor[...] += np.linspace(-50, 50, tensor.size, dtype=tensor.dtype)
+        mine.write_bytes(save(tensors, header))
+
+    hooks = Hooks(show=replace)
+    mine.write_bytes(first[:-4] + b"\0\0\0\0")
+    with pytest.raises(UserError, match=r"P1 \(line 2\): the model model\.safetensors is another"):
+        run_batch(mine, patients, tmp_path / "two", device="cpu", hooks=hooks)
+    run_batch(mine, patients, tmp_path / "three", device="cpu")
+    one, three = (tmp_path / name / "1-p1" / "contour.nii.gz" for name in ("one", "three"))
+    assert (labels_of(one) != labels_of(three)).any()
+
+
+def write_one(cohort):
+    """The first patient of a cohort, in a file of its own."""
+    return write_cohort(cohort.with_name("first.csv"), table(cohort)[:1])
+
+
+def test_two_at_once_share_the_memory_and_keys_lie_in_the_batchs_folder(
+    trained, tmp_path, monkeypatch
+):
+    model, cohort, _ = trained
+    asked, given, predict = [], [], rows.predict_study
+
+    def note(network, card, study, memory, strokes):
+        given.append(memory)
+        return predict(network, card, study, memory, strokes)
+
+    def in_turn(tasks, workers, hooks):
+        asked.append(workers)
+        return run_tasks(tasks, Workers(at_once=1), hooks)
+
+    monkeypatch.setattr(running, "run_tasks", in_turn)
+    monkeypatch.setattr(rows, "predict_study", note)
+    monkeypatch.setattr(predictor, "free_memory", lambda device: 1e13)
+    run_batch(model, write_one(cohort), tmp_path, "cpu", workers=Workers("slurm"))
+    (workers,), (budget,) = asked, given
+    assert (workers.scheduler, workers.folder) == ("slurm", tmp_path)
+    width, voxels = small().width, 64 * 256 * 256
+    assert 80 * width * voxels < budget < workers.memory < budget + 2**30
+    free = type("Memory", (), {"available": 2**30 + 1.9 * workers.memory})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(cluster, "_cores", lambda: 8)
+    assert replace(workers, scheduler="local").here(9) == 1
+
+
+def test_a_stopped_batch_says_so_and_goes_on_after_a_line_was_left_empty(trained, tmp_path):
+    model, cohort, _ = trained
+    hooks = Hooks(stop=lambda: (tmp_path / "out" / "2-p2" / "result.json").exists())
     assert run_batch(model, cohort, tmp_path / "out", device="cpu", hooks=hooks) is None
-    assert not rows.is_complete(tmp_path / "out" / "4-p3")
+    assert not rows.is_complete(tmp_path / "out" / "3-p3")
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("contour.nii.gz")}
+    header, *lines = cohort.read_text(encoding="utf-8").splitlines()
+    spaced = cohort.with_name("spaced.csv")
+    spaced.write_text("\n".join([header, "", *lines]), encoding="utf-8")
+    assert run_batch(model, spaced, tmp_path / "out", device="cpu")["patients"] == 4
+    assert len(done) == 2
+    assert done.items() <= {path: path.stat().st_mtime_ns for path in done}.items()
+    assert len(list((tmp_path / "out").rglob("contour.nii.gz"))) == 4
 
 
 @pytest.mark.slow

@@ -5,11 +5,14 @@ import stat
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.learning.cohort import prepared_cases as store
-from cmfnet_napari.learning.cohort.cohort_file import read_cohort
+from cmfnet_napari.learning.cohort.cohort_file import Row, read_cohort
+from cmfnet_napari.learning.cohort.data_hashes import hash_rows
 from cmfnet_napari.learning.cohort.patients import prepare
 from cmfnet_napari.learning.cohort.prepared_cases import prepared_cases, read_cases
 from cmfnet_napari.learning.cohort.train import train
@@ -81,6 +84,24 @@ def test_other_voxels_windows_or_files_are_read_anew(cohort, tmp_path):  # noqa:
     assert [count(ct_low=-100.0), count(mr_percentiles=(2.0, 98.0))] == [3, 4]
     os.utime(tmp_path / "mask2.nii.gz", ns=(0, 0))
     assert count() == 5
+
+
+def test_voxels_beside_their_header_count_as_the_image(tmp_path):
+    """Their size and time ask for reading anew, and their bytes for another hash."""
+    for ending in ("mhd", "nhdr"):
+        image = tmp_path / f"ct.{ending}"
+        sitk.WriteImage(sitk.Image(4, 3, 2, sitk.sitkInt16), str(image))
+        (voxels,) = detached_files(image)
+        row = Row("P1", image, None, None, None, "", 2)
+        before, keys, known = hash_rows([row]), {store._key([row], small())}, {}
+        assert hash_rows([row], known) == before
+        voxels.write_bytes(bytes([7]) + voxels.read_bytes()[1:])
+        os.utime(voxels, ns=(1, 1))
+        keys.add(store._key([row], small()))
+        assert len(keys) == 2
+        assert hash_rows([row], known) != before
+        voxels.unlink()  # stops no other patient before anything runs
+        assert hash_rows([row], known) != before
 
 
 def test_who_waits_for_another_that_reads_can_stop(cohort, tmp_path, monkeypatch):  # noqa: F811

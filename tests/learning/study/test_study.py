@@ -1,6 +1,7 @@
 """Studies: what is wrong is named before anything runs; what is done is not done again."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -215,6 +216,7 @@ def test_a_second_start_is_refused_and_a_job_of_an_array_beside_others_is_not(na
     monkeypatch.setattr(running, "train", lambda *_, **__: None)
     out, path = names / "out", written(names)
     run_study(path, out)
+    assert os.name != "posix" or not out.stat().st_mode & 0o077  # names and slices of patients
     with alone(out):
         with pytest.raises(UserError, match="Another process is writing into out"):
             run_study(path, out)

@@ -1,14 +1,19 @@
 """Tasks on real worker processes of this machine: each done once, also when one is lost."""
 
+import json
 import os
 import re
 import signal
 import socket
+import ssl
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
+import distributed
 import psutil
 import pytest
 
@@ -16,8 +21,10 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.tasks import cluster
+from cmfnet_napari.learning.tasks import run_tasks as running
 from cmfnet_napari.learning.tasks.cluster import Workers
-from cmfnet_napari.learning.tasks.run_tasks import Task, run_tasks
+from cmfnet_napari.learning.tasks.in_worker import Outcome
+from cmfnet_napari.learning.tasks.run_tasks import Task, _Run, run_tasks
 
 STEPS = 10
 
@@ -42,6 +49,22 @@ def refuse(hooks):
     raise UserError("Training diverged at step 3.")
 
 
+def note_scratch(file, hooks):
+    """dask's folders on this worker's path of modules, and whether others can get into them."""
+    folders = [Path(name) for name in sys.path if "dask-scratch-space" in name]
+    open_to = {str(f): all(p.stat().st_mode & 0o011 for p in (f, *f.parents)) for f in folders}
+    file.write_text(json.dumps(open_to))
+    return True
+
+
+def check_scratch(file):
+    """It was the user's alone, and is gone."""
+    open_to = json.loads(file.read_text())
+    assert set(open_to.values()) == ({False} if os.name == "posix" else set(open_to.values()))
+    assert not any(Path(folder).exists() for folder in open_to)
+    assert not any("dask-scratch-space" in name for name in sys.path)
+
+
 def steps_of(folder):
     return [
         tuple(map(int, line.split()))
@@ -61,6 +84,7 @@ def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_pat
     folders = [tmp_path / str(number) for number in range(4)]
     tasks = [Task(f"T{n}", partial(count, folder, 0.3)) for n, folder in enumerate(folders)]
     tasks.insert(1, Task("bad", refuse))
+    tasks.append(Task("scratch", partial(note_scratch, tmp_path / "scratch.json")))
     killed, notes, addresses = [], [], []
 
     def watch(share, note):
@@ -75,7 +99,7 @@ def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_pat
     with pytest.raises(UserError) as caught:
         run_tasks(tasks, Workers(at_once=2), Hooks(watch))
     assert str(caught.value) == (
-        "1 of 5 jobs could not be done; the same command tries them again:\n"
+        "1 of 6 jobs could not be done; the same command tries them again:\n"
         "  bad: Training diverged at step 3."
     )
     for folder in folders:
@@ -87,6 +111,24 @@ def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_pat
         "127.0.0.1"
     }
     assert not set(listening()) - set(before)  # all that was started has ended
+    check_scratch(tmp_path / "scratch.json")
+
+
+def answers_to_a_stranger(address):
+    """What somebody without the run's certificates is told: by HTTP, TLS, and a client of dask."""
+    found = []
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for secure in (False, True):
+        plain = socket.create_connection(address, timeout=2)
+        with suppress(OSError), context.wrap_socket(plain) if secure else plain as strange:
+            strange.sendall(b"GET /info/main/workers.html HTTP/1.1\r\nHost: a\r\n\r\n")
+            found.append(strange.recv(100))
+    with suppress(OSError):
+        connection = distributed.Client(f"tcp://{address.ip}:{address.port}", timeout=1)
+        found.append(connection.scheduler_info())
+        connection.close()
+    return [answer for answer in found if answer]
 
 
 @pytest.mark.slow
@@ -95,24 +137,27 @@ def test_a_stranger_on_this_machine_cannot_talk_to_the_scheduler_and_a_wish_to_s
 ):
     folders = [tmp_path / str(number) for number in range(3)]
     tasks = [Task(f"T{n}", partial(count, folder, 0.5)) for n, folder in enumerate(folders)]
-    answers, wishes = [], []
+    before, addresses, wishes = listening(), [], []
 
     def watch(share, note):
         if "step" in note and not wishes:
             wishes.append(note)
-            for address in listening():
-                with socket.create_connection(address, timeout=2) as strange:
-                    strange.sendall(b"GET /info/main/workers.html HTTP/1.1\r\nHost: a\r\n\r\n")
-                    strange.settimeout(2)
-                    try:
-                        answers.append(strange.recv(100))
-                    except (TimeoutError, ConnectionError):
-                        answers.append(b"")
+            addresses.extend(set(listening()) - set(before))
 
-    assert not run_tasks(tasks, Workers(at_once=2), Hooks(watch, lambda: bool(wishes)))
-    assert not any(b"HTTP" in answer or b"workers" in answer for answer in answers)
+    stop = partial(heard, addresses, answers := {})
+    assert not run_tasks(tasks, Workers(at_once=2), Hooks(watch, stop))
+    assert len(answers) >= 3  # a scheduler and two workers
+    assert not any(answers.values())
     assert len(steps_of(folders[0])) < STEPS
     assert not (folders[2] / "steps.txt").exists()
+
+
+def heard(addresses, answers):
+    """The wish to stop, once all addresses were tried."""
+    for address in addresses:
+        if address not in answers:
+            answers[address] = answers_to_a_stranger(address)
+    return bool(answers)
 
 
 def test_in_turn_one_that_fails_stops_no_other(tmp_path):
@@ -124,6 +169,128 @@ def test_in_turn_one_that_fails_stops_no_other(tmp_path):
     assert shown[-1] == (pytest.approx((1 + 0.9) / 2), "good: step 9")
     with pytest.raises(UserError, match=r"^Training diverged at step 3\.$"):
         run_tasks(tasks[:1], Workers(at_once=1), Hooks())
+
+
+def test_in_turn_what_another_process_is_at_comes_last_and_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "_ASKED_EVERY_S", 0.0)
+    folders, notes, held = [tmp_path / "busy", tmp_path / "free"], [], ExitStack()
+    folders[0].mkdir()
+    held.enter_context(alone(folders[0]))
+
+    def show(share, note):
+        notes.append(note)
+        if note.count("another process"):
+            held.close()
+
+    tasks = [Task(f.name, partial(count, f, 0.0)) for f in folders]
+    assert run_tasks(tasks, Workers(at_once=1), Hooks(show))
+    assert [note for note in dict.fromkeys(notes) if "step" not in note or "step 0" in note] == [
+        "free: step 0",
+        "busy: another process is at it",
+        "busy: step 0",
+    ]
+    with alone(folders[0]):
+        assert not run_tasks(tasks, Workers(at_once=1), Hooks(stop=lambda: True))
+        with pytest.raises(UserError, match="Another process is writing into busy"):
+            run_tasks(tasks[:1], Workers(at_once=1), Hooks())
+
+
+class Scheduler:
+    """Stands in for dask's client and its scheduler: futures that only a test moves on."""
+
+    def __init__(self):
+        self.futures, self.running, self.lost = {}, set(), False
+
+    def submit(self, work, do, number, run, key):
+        self.futures[number] = future = SimpleNamespace(key=key, status="pending", result=None)
+        future.done = lambda: future.status != "pending"
+        future.cancelled = lambda: future.status == "cancelled"
+        return future
+
+    def subscribe_topic(self, name, hear):
+        self.hear = hear
+
+    def tell(self, number, share, begins=False):
+        note = {"number": number, "share": share, "note": "a step", "begins": begins}
+        self.hear((0.0, note))
+
+    def processing(self):
+        if self.lost:
+            raise OSError("Timed out")
+        return {"worker": tuple(self.futures[number].key for number in self.running)}
+
+    def cancel(self, futures):
+        for future in futures:
+            future.status = "cancelled"
+
+    def complete(self, number):
+        self.futures[number].result = lambda: Outcome(True)
+        self.futures[number].status = "finished"
+
+    def drop(self):
+        """The connection."""
+        self.lost = True
+        self.cancel(self.futures.values())
+
+
+@pytest.fixture
+def scheduled(monkeypatch):
+    """Waits for two tasks: each look at them is one step of a script."""
+    monkeypatch.setattr(running, "_LOOKED_EVERY_S", 0.0)
+    monkeypatch.setattr(distributed, "Event", lambda *_, **__: SimpleNamespace(set=lambda: None))
+    scheduler = Scheduler()
+
+    def run(*script, stop=lambda: False):
+        steps = iter(script)
+
+        def show(share, note):
+            next(steps)()  # StopIteration: it waits for ever
+
+        tasks = [Task(name, refuse) for name in "ab"]
+        return _Run(scheduler, tasks, Hooks(show, stop)).wait()
+
+    return scheduler, run
+
+
+def test_a_lost_connection_is_not_taken_for_a_wish_to_stop(scheduled):
+    scheduler, run = scheduled
+    with pytest.raises(UserError, match="The connection to the scheduler was lost"):
+        run(scheduler.drop)
+
+
+def test_a_wish_to_stop_does_not_wait_for_what_lost_its_worker(scheduled):
+    """Also where that happens after the wish, and it may never get another."""
+    scheduler, run = scheduled
+    wishes = []
+
+    def begin():
+        scheduler.running = {0, 1}
+        scheduler.tell(0, 0.5, begins=True)
+        scheduler.tell(1, 0.5, begins=True)
+
+    def lose(number):
+        scheduler.running.discard(number)
+        wishes.append(number)
+
+    found = run(begin, partial(lose, 0), partial(lose, 1), lambda: None, stop=lambda: bool(wishes))
+    assert found == (False, [])
+
+
+def test_a_task_is_given_up_where_lost_workers_got_it_no_further(scheduled):
+    """As dask's own count does: but a job of days may lose any number, as when its time is up."""
+    scheduler, run = scheduled
+
+    def lose_many():
+        for share in range(1, 20):  # each gets a little further
+            scheduler.tell(0, 0.0, begins=True)
+            scheduler.tell(0, share / 20)
+        for _ in range(5):
+            scheduler.tell(1, 0.0, begins=True)
+            scheduler.tell(1, 0.2)
+
+    complete, problems = run(lose_many, lambda: None, partial(scheduler.complete, 0))
+    assert not complete
+    assert problems == [("b", "its process was lost several times, as when memory runs out.")]
 
 
 def test_two_run_at_once_where_cores_and_memory_allow(monkeypatch):
@@ -168,18 +335,47 @@ def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, mo
         (programs / name).chmod(0o700)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    tasks = [Task("T", partial(count, tmp_path / "t", 0.0))]
+    tasks = [
+        Task("T", partial(count, tmp_path / "t", 0.0)),
+        Task("scratch", partial(note_scratch, tmp_path / "scratch.json")),
+    ]
     assert run_tasks(tasks, Workers("slurm", folder=tmp_path), Hooks())
     assert len(steps_of(tmp_path / "t")) == STEPS
     script = (tmp_path / "submitted.sh").read_text()
     assert "#SBATCH --cpus-per-task=1\n" in script
     assert re.search(r"tls://\S+ .*--tls-key ", script)
+    assert re.search(rf" --local-directory {tmp_path}/cluster/dask-", script)
+    assert " --lifetime 1500s --lifetime-stagger 150s" in script  # of dask's half an hour
+    assert "export PYTHONSAFEPATH=1\n" in script
+    check_scratch(tmp_path / "scratch.json")
     for process in (tmp_path / "started.txt").read_text().split():
         with suppress(psutil.NoSuchProcess):
             psutil.Process(int(process)).wait(30)
 
 
-def test_slurm_without_its_package_is_named(monkeypatch):
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("00:30:00", 1800),
+        ("90", 5400),
+        ("10:30", 630),
+        ("2-0", 172800),
+        ("1-06:30", 109800),
+        ("1-00:00:05", 86405),
+        ("", None),
+        ("UNLIMITED", None),
+        ("0", None),
+    ],
+)
+def test_times_are_read_as_slurm_reads_them(text, seconds):
+    assert cluster.walltime_seconds(text) == seconds
+
+
+def test_slurm_without_its_package_or_folder_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setitem(sys.modules, "dask_jobqueue.slurm", SimpleNamespace(SLURMCluster=None))
+    with pytest.raises(UserError, match=r"folder .*cluster cannot be made \("):
+        run_tasks([Task("bad", refuse)], Workers("slurm", folder=tmp_path / "file"), Hooks())
     monkeypatch.setitem(sys.modules, "dask_jobqueue.slurm", None)
     with pytest.raises(UserError, match=r"pip install \"cmfnet-napari\[slurm\]\""):
         run_tasks([Task("bad", refuse)], Workers("slurm"), Hooks())
