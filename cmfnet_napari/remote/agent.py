@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +30,8 @@ from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.card import CaseCard
 from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, private_folder, read_json, write_json
+from cmfnet_napari.core.files import JsonObject, append_line, private_folder, read_json, write_json
+from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.core.privacy import redact
@@ -45,16 +47,21 @@ from cmfnet_napari.remote.far_store import (
     FarStore,
     check_card,
     free_bytes,
+    is_elsewhere,
+    process_noted,
+    this_process,
 )
 from cmfnet_napari.remote.journal_digest import digest_of
 from cmfnet_napari.remote.keeper import KEEPER_FILE, keeper_command, keeper_runs
 from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError, Message, Sender
-from cmfnet_napari.remote.run_files import base_path, files_of, travels
+from cmfnet_napari.remote.run_files import base_path, files_of, is_model, is_run, travels
 
 LINE_FILE = "line.json"
 _LOOK_S, _CHECK_S, _TOUCH_S = 0.02, 0.5, 2.0
 _SILENCE_S = 60.0  # without a word: whoever was there is not there any more
 _DISMISS_S = 25.0
+_DOCTOR_S = 180.0
+_KEEPER_S = 30.0  # for a keeper to begin
 _LOG_SHOWN = 2000
 
 
@@ -124,15 +131,23 @@ class Agent:
         if isinstance(found, Exception):
             raise found
         if found is not None:
-            try:
-                self._take(*found)
-            except UserError as error:
-                self._sender.send(frames.Refused(text=str(error)[:4000]))
-            except (OSError, sqlite3.Error) as error:
-                what = getattr(error, "strerror", None) or str(error)[:80]
-                text = f"It cannot be done there ({what}). See whether the disk there is full."
-                self._sender.send(frames.Refused(text=text))
-        self._look()
+            self._try(self._take, *found)
+        if not self._try(self._look):  # and it would not the next time
+            raise SystemExit
+
+    def _try(self, work: Callable[..., None], *given: object) -> bool:
+        """Whether something could be done; else it is told why not."""
+        try:
+            work(*given)
+        except UserError as error:
+            self._sender.send(frames.Refused(text=str(error)[:4000]))
+        except (OSError, sqlite3.Error) as error:
+            what = getattr(error, "strerror", None) or str(error)[:80]
+            text = f"It cannot be done there ({what}). See whether the disk there is full."
+            self._sender.send(frames.Refused(text=text))
+        else:
+            return True
+        return False
 
     # --- what was heard
 
@@ -161,11 +176,13 @@ class Agent:
         match message:
             case frames.Blob():
                 data = frames.unpack(payload, message.packed, frames.PART)
+                case.note(message.sha)
                 if message.offset == 0:
                     self._store.check_room(message.total)
                 have = self._store.take(message.sha, message.offset, message.total, data)
                 self._sender.send(frames.Stored(sha=message.sha, have=have))
             case frames.Want():
+                case.note(message.sha)
                 there = self._store.have(message.sha)
                 whole = there is None
                 self._sender.send(frames.Stored(sha=message.sha, have=there or 0, whole=whole))
@@ -226,6 +243,7 @@ class Agent:
         known = case.case.is_dir()
         case.begin(card, message.days, message.minutes)
         self._take_line(case)
+        _await_keeper(case)
         self._case, self._card, self._registration = case, card, message.registration
         said = _last_said(case, self._client)
         if said is None and keeper_runs(case):
@@ -263,13 +281,8 @@ class Agent:
                     "computer was switched off; then try again."
                 )
             self._serial = uuid.uuid4().hex
-            me = {
-                "client": self._client,
-                "serial": self._serial,
-                "process": os.getpid(),
-                "started": psutil.Process().create_time(),
-            }
-            write_json(path, me, private=True)
+            me = {"client": self._client, "serial": self._serial}
+            write_json(path, me | this_process(), private=True)
 
     def _ready(self, case: FarCase) -> None:
         if self._card is None:
@@ -322,12 +335,19 @@ class Agent:
         """Tell the worker, once; start it if it is not there."""
         if message.number <= (_last_said(case, self._client) or 0):
             return
+        _check_command(message.command)
+        busy = case.path(BUSY_FILE)
+        was_busy = busy.exists()
         if message.command.get("command") not in ("stop", "quit"):
-            case.path(BUSY_FILE).touch(0o600)
+            busy.touch(0o600)
         end = case.path(COMMANDS_FILE).stat().st_size
         line = {"client": self._client, "number": message.number, "command": message.command}
-        with open(case.path(COMMANDS_FILE), "ab", buffering=0) as file:
-            file.write(json.dumps(line).encode() + b"\n")
+        try:
+            append_line(case.path(COMMANDS_FILE), json.dumps(line))
+        except UserError:  # nobody will be at what nobody was told
+            if not was_busy:
+                busy.unlink(missing_ok=True)
+            raise
         if message.command.get("command") != "quit":
             self._start(case, end)
 
@@ -350,7 +370,7 @@ class Agent:
                 start_new_session=True,
                 cwd=self._store.root,
             )
-        end = time.monotonic() + 30
+        end = time.monotonic() + _KEEPER_S
         while not case.path(KEEPER_FILE).exists() and time.monotonic() < end:
             time.sleep(_LOOK_S)
         self._was_kept = True
@@ -359,8 +379,14 @@ class Agent:
         """End the worker, and whoever keeps it, its state saved."""
         if not keeper_runs(case):
             return
-        with open(case.path(COMMANDS_FILE), "ab", buffering=0) as file:
-            file.write(json.dumps({"client": "", "number": 0, "command": _QUIT}).encode() + b"\n")
+        line = {"client": "", "number": 0, "command": _QUIT}
+        try:
+            append_line(case.path(COMMANDS_FILE), json.dumps(line))
+        except UserError:  # the disk is full, as it may be when somebody deletes to make room
+            keeper = _keeper(case)
+            with suppress(psutil.Error):
+                if keeper is not None:
+                    keeper.terminate()
         end = time.monotonic() + _DISMISS_S
         while keeper_runs(case):
             if time.monotonic() > end:
@@ -412,6 +438,8 @@ class Agent:
                     self._let_go()
                 case.delete()
                 count += 1
+        if message.case is None:
+            self._store.drop_all()
         self._store.sweep()
         self._done(count=count)
 
@@ -495,6 +523,25 @@ def _check_travels(name: str) -> None:
         raise BadFrameError("a file that stays where it is")
 
 
+def _check_command(values: JsonObject) -> None:
+    """Refuse a command that is none, or names what lies outside of the case's runs and models."""
+    command = events.decode_command(json.dumps(values))
+    if command is None:
+        raise BadFrameError("a command that is none")
+    match command:
+        case events.Fit():
+            inside = not command.resume or is_run(command.resume)
+            inside = inside and (not command.base or is_model(command.base))
+        case events.Predict():
+            inside = is_model(command.model)
+        case events.Refine() | events.Choose():
+            inside = is_run(command.model)
+        case _:
+            inside = True
+    if not inside:
+        raise BadFrameError("a command about what is not of the case")
+
+
 def changed(before: Codes | None, after: Codes) -> tuple[list[int], bytes]:
     """Where labels (uint8, z y x) have changed: the box's starts and stops, and what is in it."""
     if before is None or before.shape != after.shape:
@@ -511,7 +558,11 @@ def changed(before: Codes | None, after: Codes) -> tuple[list[int], bytes]:
 def _facts() -> JsonObject:
     """What ``cmfnet doctor`` says here."""
     command = python_command("-m", "cmfnet_napari", "doctor", "--json")
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=180)
+    try:
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=_DOCTOR_S)
+    except subprocess.TimeoutExpired:
+        text = f"cmfnet doctor did not end there within {_DOCTOR_S:.0f} s. Try again."
+        raise UserError(text) from None
     try:
         facts = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -543,17 +594,39 @@ def _lives(holder: JsonObject, path: Path) -> bool:
     try:
         if time.time() - path.stat().st_mtime > _SILENCE_S:
             return False
-        started: float = psutil.Process(int(holder["process"])).create_time()
-        return abs(started - float(holder["started"])) < 1
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except OSError:
         return False
+    return is_elsewhere(holder) or process_noted(holder) is not None
+
+
+def _await_keeper(case: FarCase) -> None:
+    """Wait for a keeper that was started before the line was cut; its command is not lost.
+
+    There is none to wait for where one was killed: it has left its file.
+    """
+    busy, end = case.path(BUSY_FILE), time.monotonic() + _KEEPER_S
+    while time.monotonic() < end and not case.path(KEEPER_FILE).exists():
+        try:
+            young = time.time() - busy.stat().st_mtime < _KEEPER_S
+        except FileNotFoundError:
+            return
+        if not young or keeper_runs(case):
+            return
+        time.sleep(_LOOK_S)
+
+
+def _keeper(case: FarCase) -> psutil.Process | None:
+    """The process that keeps the worker, if it runs on this node."""
+    with suppress(UserError):
+        return process_noted(read_json(case.path(KEEPER_FILE)))
+    return None
 
 
 def _kill_keeper(case: FarCase) -> None:
     """End a keeper that does not, and its worker with it."""
-    with suppress(psutil.Error, UserError, KeyError, ValueError):
-        keeper = psutil.Process(int(read_json(case.path(KEEPER_FILE))["process"]))
-        for process in (*keeper.children(recursive=True), keeper):
+    keeper = _keeper(case)
+    with suppress(psutil.Error):
+        for process in (*keeper.children(recursive=True), keeper) if keeper else ():
             process.kill()
 
 

@@ -2,9 +2,9 @@
 
 ::
 
-    blobs/SHA256            images and models; a case's files are links to them
+    blobs/SHA256            images and models; a case's files are links to them, or copies
     cases/ID/line.json      who has the line, and since when nothing was heard
-             kept.json      how long it stays
+             kept.json      how long it stays; blobs.txt which of the files above came for it
              commands.jsonl what the worker was told; events.jsonl what it said; log.txt
              case/          a case folder as any other, without a name, a note or a date
 
@@ -17,17 +17,20 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from platformdirs import user_data_path
 
 from cmfnet_napari.core.case.card import CaseCard, parse_card
 from cmfnet_napari.core.case.folder import CARD_FILE, JOURNAL_FILE
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, private_folder, read_json, write_json
+from cmfnet_napari.core.files import JsonObject, append_line, private_folder, read_json, write_json
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
 from cmfnet_napari.core.registration.registrations import parse_registrations
@@ -40,6 +43,7 @@ COMMANDS_FILE, SAID_FILE, LOG_FILE, KEPT_FILE = (
     "log.txt",
     "kept.json",
 )
+BLOBS_FILE = "blobs.txt"
 BUSY_FILE = "busy"  # the worker is at a command
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -48,15 +52,40 @@ _ROOM = 1 << 28  # bytes that are left free besides
 
 
 def remote_folder() -> Path:
-    """Where it lies (variable ``CMFNET_REMOTE``)."""
+    """Where it lies: in the folder that the variable ``CMFNET_REMOTE`` names, if it is set."""
     chosen = os.environ.get(REMOTE_VARIABLE)
-    return Path(chosen) if chosen else user_data_path("cmfnet-napari", appauthor=False) / "remote"
+    if chosen:
+        return Path(chosen) / "cmfnet-remote"  # that one may be others', too
+    return user_data_path("cmfnet-napari", appauthor=False) / "remote"
 
 
 def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, which need not be there."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
+
+
+def this_process() -> JsonObject:
+    """What tells this process from all others, of other nodes of a cluster too."""
+    started = psutil.Process().create_time()
+    return {"host": socket.gethostname(), "process": os.getpid(), "started": started}
+
+
+def is_elsewhere(noted: JsonObject) -> bool:
+    """Whether a process that was noted is one of another node, where nothing is known of it."""
+    return noted.get("host") != socket.gethostname()
+
+
+def process_noted(noted: JsonObject) -> psutil.Process | None:
+    """The process that was noted, if it is still there: a number alone may be another's by now."""
+    if is_elsewhere(noted):
+        return None
+    try:
+        process = psutil.Process(int(noted["process"]))
+        started: float = process.create_time()
+        return process if abs(started - float(noted["started"])) < 1 else None
+    except (psutil.Error, KeyError, ValueError, TypeError):
+        return None
 
 
 class FarStore:
@@ -154,11 +183,24 @@ class FarStore:
             part.chmod(0o600)
         os.replace(part, target)
 
+    def drop(self, shas: Iterable[str]) -> None:
+        """Delete files, and what came of them so far."""
+        for sha in shas:
+            self.blob(sha).unlink(missing_ok=True)
+            self._part(sha).unlink(missing_ok=True)
+
+    def drop_all(self) -> None:
+        """Delete all files once there is no case that could need one."""
+        if not self.cases():
+            for path in (self.root / "blobs").iterdir():
+                path.unlink(missing_ok=True)
+
     def sweep(self) -> None:
         """Delete what is out of use: old cases, and files that no case has."""
         for case in self.cases():
             if case.outdated:
-                case.delete()
+                with suppress(OSError, UserError):  # tried again at the next call
+                    case.delete()
         for path in (self.root / "blobs").iterdir():
             with suppress(OSError):
                 found = path.stat()
@@ -197,6 +239,7 @@ class FarCase:
             write_json(self.path(KEPT_FILE), kept, private=True)
         for name in (COMMANDS_FILE, SAID_FILE, LOG_FILE):
             self.path(name).touch(0o600)
+        self.note(*card.images.values())
         self.touch()
 
     @property
@@ -248,15 +291,41 @@ class FarCase:
             shutil.rmtree(folder, ignore_errors=True)
         return False
 
+    def note(self, *shas: str) -> None:
+        """Remember that files are there for its sake, before they are."""
+        known = self.blobs
+        for sha in shas:
+            if sha not in known:
+                append_line(self.path(BLOBS_FILE), sha)
+
+    @property
+    def blobs(self) -> set[str]:
+        """Hashes of the files that came for it, in whole or in part."""
+        try:
+            lines = self.path(BLOBS_FILE).read_text(encoding="ascii").splitlines()
+        except FileNotFoundError:
+            return set()
+        return {line for line in lines if _DIGEST.fullmatch(line)}
+
     def delete(self) -> None:
-        """Delete it, and what no other case has of its files."""
-        own = {path.stat().st_ino for path in self.case.rglob("*") if path.is_file()}
+        """Delete it, and what no other case has of its files.
+
+        Links tell nothing of who needs a file: some file systems have none, and what was not sent
+        to its end is not linked yet.
+
+        Raises
+        ------
+        OSError, UserError
+            Something of it is still there.
+        """
+        others = (case.blobs for case in self.store.cases() if case.folder != self.folder)
+        self.store.drop(self.blobs.difference(*others))  # first: the folder knows which they are
         shutil.rmtree(self.folder, ignore_errors=True)
-        for path in (self.store.root / "blobs").iterdir():
-            with suppress(OSError):
-                found = path.stat()
-                if found.st_nlink == 1 and found.st_ino in own:
-                    path.unlink()
+        if self.folder.exists():
+            raise UserError(
+                "Something of a case could not be deleted there. See that no other program uses "
+                "it, and delete it again."
+            )
 
 
 def check_card(values: JsonObject) -> CaseCard:

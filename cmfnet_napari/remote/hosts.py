@@ -115,7 +115,8 @@ def there(host: Host, script: str, via: bool = True) -> list[str]:
     host : Host
         Where.
     script : str
-        For ``sh``, without a single quote: whatever the login shell there is, it takes it whole.
+        For ``sh``, without a single quote and in one line: whatever the login shell there is
+        (csh ends a quote with the line), it takes it whole.
     via : bool
         Whether the host's command prefix starts it.
     """

@@ -21,17 +21,15 @@ from cmfnet_napari.remote.line_messages import LineLostError
 _WHEEL = re.compile(r"[A-Za-z0-9_.+-]{1,120}\.whl")
 _NO_PYTHON = "cmfnet: no Python there"
 _MINUTES = 60
-# A shell's script without a single quote, see `hosts.there`.
-_SCRIPT = f"""
-for python in python3 python3.14 python3.13 python3.12 python3.11; do
-  if "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then break; fi
-  python=
-done
-if [ -z "$python" ]; then echo "{_NO_PYTHON}" >&2; exit 3; fi
-umask 077
-mkdir -p "{THERE}" && {{SEND}}"$python" -m venv "{THERE}/venv" &&
-"{THERE}/venv/bin/python" -m pip --disable-pip-version-check install --quiet {{WHAT}}
-"""
+# A shell's script without a single quote and in one line, see `hosts.there`.
+_SCRIPT = (
+    "for python in python3 python3.14 python3.13 python3.12 python3.11; do "
+    'if "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; '
+    "then break; fi; python=; done; "
+    f'if [ -z "$python" ]; then echo "{_NO_PYTHON}" >&2; exit 3; fi; umask 077; '
+    f'mkdir -p "{THERE}" && {{SEND}}"$python" -m venv "{THERE}/venv" && '
+    f'"{THERE}/venv/bin/python" -m pip --disable-pip-version-check install --quiet {{WHAT}}'
+)
 _DOCTOR_S = 240.0
 
 

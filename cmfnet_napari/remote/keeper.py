@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, append_line
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.remote.far_store import (
@@ -33,6 +34,7 @@ from cmfnet_napari.remote.far_store import (
     SAID_FILE,
     FarCase,
     FarStore,
+    this_process,
 )
 from cmfnet_napari.remote.tickets import Ticket, Turn
 
@@ -66,8 +68,7 @@ def keep(root: Path, name: str, start: int) -> int:
     except Timeout:
         return 0  # another one is at work
     try:
-        me = {"process": os.getpid(), "started": psutil.Process().create_time()}
-        case.path(KEEPER_FILE).write_text(json.dumps(me), encoding="utf-8")
+        case.path(KEEPER_FILE).write_text(json.dumps(this_process()), encoding="utf-8")
         return Keeper(case, worker_of(case.case), start).run()
     finally:
         case.path(BUSY_FILE).unlink(missing_ok=True)
@@ -110,8 +111,7 @@ class Keeper:
     ) -> None:
         self._case, self._at = case, start
         self._free = free or free_memory
-        self._rest = b""
-        self._said = case.path(SAID_FILE).open("ab", buffering=0)
+        self._unwritten: deque[str] = deque()
         self._writing = threading.Lock()
         self._queue: queue.Queue[Work] = queue.Queue()
         self._ticket: Ticket | None = None
@@ -133,26 +133,28 @@ class Keeper:
             while self._worker.poll() is None:
                 self._hear()
                 self._go_on()
+                self._write_on()
                 if self._abandoned:
                     self._leave()
                 time.sleep(_LOOK_S)
             self._reader.join(_LAST_S)
             code = self._worker.wait()
             self._write({"keeper": "ended", "code": code})
+            while not self._write_on() and not self._abandoned:  # it waits for room on the disk
+                time.sleep(_PATIENCE_S)
             return 0
         finally:
             self._settle()
             with suppress(OSError):
                 self._worker.kill()
-            self._said.close()
 
     def _hear(self) -> None:
         """Take commands that were added."""
         with open(self._case.path(COMMANDS_FILE), "rb") as file:
             file.seek(self._at)
             data = file.read()
-        self._at += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
+        self._at += len(data) - len(rest)  # what is half there may be taken back, see `append_line`
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):
                 self._take(events.decode_command(json.dumps(json.loads(line)["command"])))
@@ -203,7 +205,7 @@ class Keeper:
         return False
 
     def _tell(self, command: events.Command) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # it was told to leave, and saves its state
             assert self._worker.stdin is not None
             self._worker.stdin.write((events.encode(command) + "\n").encode())
 
@@ -246,8 +248,16 @@ class Keeper:
         self._write(event.model_dump(mode="json"))
 
     def _write(self, line: JsonObject) -> None:
-        with self._writing, suppress(OSError, ValueError):
-            self._said.write(json.dumps(line).encode() + b"\n")
+        self._unwritten.append(json.dumps(line))
+        self._write_on()
+
+    def _write_on(self) -> bool:
+        """Write what was said, in order; on a full disk it is tried again. Whether all of it is."""
+        with self._writing, suppress(UserError):
+            while self._unwritten:
+                append_line(self._case.path(SAID_FILE), self._unwritten[0])
+                self._unwritten.popleft()
+        return not self._unwritten
 
 
 def turn_words(turn: Turn) -> str:

@@ -25,8 +25,8 @@ LARGEST_FILE = 1 << 36
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-_RUN = r"^[0-9]{4}-[A-Za-z0-9_-]{1,40}$"
-RunName = Annotated[str, Field(pattern=_RUN)]
+RUN_NAME = r"[0-9]{4}-[A-Za-z0-9_-]{1,40}"
+RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
 FileName = Annotated[
     str, Field(pattern=r"^(previews/[0-9]{8}\.(npz|safetensors)|[a-z]+(\.[a-z]+){1,2})$")
 ]
@@ -379,7 +379,7 @@ class Sender:
 
 def is_run_name(name: str) -> bool:
     """Whether a run may be called that."""
-    return re.fullmatch(_RUN, name) is not None
+    return re.fullmatch(RUN_NAME, name) is not None
 
 
 def receive(

@@ -17,9 +17,11 @@ from cmfnet_napari.core.fit.kept_previews import read_kept
 from cmfnet_napari.core.fit.model_card import ENDING as MODEL_ENDING
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.images.study import Study, load_values
-from cmfnet_napari.remote.line_messages import FileOf
+from cmfnet_napari.remote.line_messages import RUN_NAME, FileOf
 
 _KEPT = re.compile(r"previews/[0-9]{8}\.(npz|safetensors)")
+_RUN = re.compile(f"runs/{RUN_NAME}")
+_BASE = re.compile(r"base/[0-9a-f]{16}" + re.escape(MODEL_ENDING))
 _VOXELS = {  # bytes a voxel, at most
     "prediction.nii.gz": 2,
     "scribbles.nii.gz": 2,
@@ -39,6 +41,16 @@ def travels(name: str) -> bool:
 def base_path(sha: str) -> str:
     """Where a model to start from lies in a case there."""
     return f"base/{sha[:16]}{MODEL_ENDING}"
+
+
+def is_run(path: str) -> bool:
+    """Whether a path is that of a run of the case there."""
+    return _RUN.fullmatch(path) is not None
+
+
+def is_model(path: str) -> bool:
+    """Whether a path is that of a model to start from, or of a run, which has one."""
+    return is_run(path) or _BASE.fullmatch(path) is not None
 
 
 def is_kept_preview(name: str) -> bool:

@@ -207,7 +207,7 @@ def test_open_without_a_file_is_the_empty_window(monkeypatch, words, status, ope
     seen = []
     monkeypatch.setattr(
         "cmfnet_napari.gui.app.open_window",
-        lambda *paths, modalities, on: seen.append((*paths, modalities)),
+        lambda *paths, modalities, on, via: seen.append((*paths, modalities)),
     )
     assert CliRunner().invoke(cli.app, ["open", *words]).exit_code == status
     assert seen == ([] if opened is None else [opened])

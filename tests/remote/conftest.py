@@ -90,7 +90,7 @@ class Sshd:
 
     @property
     def there(self) -> Path:
-        return self.folder / "there"
+        return self.folder / "there" / "cmfnet-remote"
 
     def of_lines(self) -> list[psutil.Process]:
         """Processes of connections: sshd's children, and our end. Workers outlive them."""
@@ -146,7 +146,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     yield Sshd(folder, process)
     process.terminate()
     process.wait()
-    end_keepers(folder / "there")
+    end_keepers(folder / "there" / "cmfnet-remote")
 
 
 def end_keepers(root: Path) -> None:

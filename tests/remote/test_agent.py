@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import queue
+import socket
+import subprocess
+import sys
 import threading
+import time
 from contextlib import suppress
 
+import psutil
 import pytest
+from filelock import FileLock
 
 from cmfnet_napari.core.case.folder import create_case, open_case
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.agent import Agent
-from cmfnet_napari.remote.far_store import FarStore
+from cmfnet_napari.remote.far_store import FarStore, remote_folder
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
 from cmfnet_napari.remote.sending import SentJournal
 from cmfnet_napari.remote.travelling_case import TravellingCase
@@ -40,8 +47,10 @@ class Caller:
         assert isinstance(self.answer(), frames.Welcome)
 
     def serve(self, sink):
-        self.status.put(self.agent.serve())
-        sink.close()
+        try:
+            self.status.put(self.agent.serve())
+        finally:
+            sink.close()
 
     def say(self, message, payload=b""):
         self.sender.send(message, payload)
@@ -85,6 +94,7 @@ class Caller:
         with suppress(OSError):
             self.out.close()
         status = self.status.get(timeout=20)
+        self.status.put(status)  # who asks again is not kept waiting
         self.source.close()
         return status
 
@@ -167,6 +177,133 @@ def test_two_windows_cannot_have_one_case(tmp_path, case, caller):
     other.end()
 
 
+def test_a_folder_that_others_use_stays_theirs(tmp_path, monkeypatch):
+    shared = tmp_path / "scratch"
+    shared.mkdir(mode=0o755)
+    shared.chmod(0o755)
+    monkeypatch.setenv("CMFNET_REMOTE", str(shared))
+    there = FarStore(remote_folder()).root
+    assert shared in there.parents
+    assert shared.stat().st_mode & 0o777 == 0o755
+    assert there.stat().st_mode & 0o777 == 0o700
+
+
+def test_only_the_process_that_was_noted_is_ended(tmp_path, case, caller):
+    """A number may be another process's by now, or be of another node of the cluster."""
+    from cmfnet_napari.remote import agent
+
+    caller.attach(case)
+    far = FarStore(tmp_path / "there").case(CASE)
+    line = far.path("line.json")
+    here = socket.gethostname()
+    assert read_json(line)["host"] == here
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    its = psutil.Process(stranger.pid).create_time()
+    try:
+        for host, started in ((here, its - 100), ("another-node", its)):
+            noted = {"host": host, "process": stranger.pid, "started": started}
+            write_json(far.path("keeper.json"), noted)
+            agent._kill_keeper(far)
+            with pytest.raises(subprocess.TimeoutExpired):
+                stranger.wait(0.1)
+        assert agent._lives({"host": "another-node", "process": 1, "started": 0.0}, line)
+        assert not agent._lives({"host": here, "process": 1, "started": 0.0}, line)
+        noted = {"host": here, "process": stranger.pid, "started": its}
+        write_json(far.path("keeper.json"), noted)
+        agent._kill_keeper(far)
+        assert stranger.wait(20) != 0
+    finally:
+        stranger.kill()
+        stranger.stdin.close()
+
+
+def test_what_fails_there_is_told(tmp_path, case, caller, monkeypatch):
+    monkeypatch.setattr("cmfnet_napari.remote.agent._DOCTOR_S", 0.01, raising=False)
+    monkeypatch.setattr(
+        "cmfnet_napari.remote.agent.python_command",
+        lambda *_: [sys.executable, "-c", "import time; time.sleep(5)"],
+    )
+    assert "within 0 s" in caller.ask(frames.Doctor(), frames.Refused).text
+    caller.attach(case)
+    caller.ask(frames.Follow(position=0), frames.Done)
+    FarStore(tmp_path / "there").case(CASE).path("events.jsonl").unlink()
+    assert "No such file" in caller.answer().text
+    assert caller.status.get(timeout=20) == 0
+    caller.status.put(0)
+
+
+def test_a_worker_that_is_being_started_is_at_work(tmp_path, case, caller):
+    """The line is cut after a fit was told and before its keeper is there: it is not told twice."""
+    caller.attach(case)
+    fit = {"command": "fit", "config": {}}
+    caller.say(frames.Say(number=1, command=fit))
+    caller.ask(frames.Ping(), frames.Pong)
+    caller.end()
+    far = FarStore(tmp_path / "there").case(CASE)
+    lock = FileLock(far.path("keeper.lock"), mode=0o600, thread_local=False)
+    threading.Timer(0.4, lock.acquire).start()
+    again = Caller(tmp_path / "there")
+    try:
+        attached = again.attach(case)
+        assert attached.busy
+        assert attached.said == 1
+    finally:
+        again.end()
+        lock.release()
+    far.path("keeper.json").touch()  # that keeper was killed
+    later = Caller(tmp_path / "there")
+    start = time.monotonic()
+    assert not later.attach(case).busy
+    assert time.monotonic() - start < 10
+    later.end()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
+    """Files that were not sent to their end, and those of file systems without links, go too."""
+    if not links:
+        monkeypatch.setattr("os.link", lambda *_: os.stat("/no such file"))
+    blobs = tmp_path / "there" / "blobs"
+    other = "b" * 32
+
+    def left():
+        return sorted(path.name for path in blobs.iterdir())
+
+    caller.send_all(case)
+    images = sorted(TravellingCase(case).images)
+    caller.attach(case, other)  # has the same images, and a model that is on its way
+    begun = frames.Blob(sha="c" * 64, offset=0, total=9, packed=False)
+    assert caller.ask(begun, frames.Stored, b"part").have == 4
+    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert caller.ask(frames.Delete(case=CASE), frames.Done).count == 1
+    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert caller.ask(frames.Delete(case=other), frames.Done).count == 1
+    assert left() == []
+    (blobs / images[0]).write_bytes(b"of a case that is gone")
+    caller.attach(case)
+    assert caller.ask(frames.Delete(), frames.Done).count == 1
+    assert left() == []
+
+
+def say(command):
+    return b'{"op": "say", "number": 1, "command": {' + command + b"}}\n"
+
+
+@pytest.mark.parametrize(
+    "model", ["runs/0001-quick", "base/0123456789abcdef.safetensors"], ids=["run", "base"]
+)
+def test_a_command_about_what_is_of_the_case(tmp_path, case, caller, model):
+    caller.attach(case)
+    sent = frames.Say(number=1, command={"command": "predict", "model": model})
+    caller.say(sent)
+    assert isinstance(caller.ask(frames.Ping()), frames.Pong)
+    fit = {"command": "fit", "config": {}, "base": model, "resume": "runs/0002-quick"}
+    caller.say(frames.Say(number=2, command=fit))
+    assert isinstance(caller.ask(frames.Ping()), frames.Pong)
+    told = FarStore(tmp_path / "there").case(CASE).path("commands.jsonl").read_text()
+    assert [json.loads(line)["number"] for line in told.splitlines()] == [1, 2]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -181,12 +318,18 @@ def test_two_windows_cannot_have_one_case(tmp_path, case, caller):
         b"[" * 100_000 + b"\n",
         b'{"op": "entry", "number": 9, "source": "hand", "kind": "stroke", "sizes": [0, 0, 0]}\n',
         b'{"op": "say", "number": 1}\n',
+        say(b'"command": "fit", "config": {}, "resume": "runs/../../x"'),
+        say(b'"command": "fit", "config": {}, "base": "/root/model.safetensors"'),
+        say(b'"command": "predict", "model": "base/../../../x.safetensors"'),
+        say(b'"command": "refine", "model": "/etc"'),
+        say(b'"command": "choose", "model": "base/0123456789abcdef.safetensors", "step": 1'),
+        say(b'"command": "exec"'),
     ],
 )
 def test_what_the_protocol_does_not_know_ends_it(tmp_path, case, caller, line):
     caller.attach(case)
     before = sorted(path for path in tmp_path.rglob("*") if "there" in path.parts)
-    caller.raw(line)
+    caller.raw(line + b'{"op": "ping"}\n')  # is not answered any more
     assert isinstance(caller.answer(), frames.Refused)
     assert caller.status.get(timeout=20) == 1
     caller.status.put(1)

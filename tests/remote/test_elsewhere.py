@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -16,7 +17,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.images.study import load_values
 from cmfnet_napari.remote.elsewhere import WORKING, fit_elsewhere
-from cmfnet_napari.remote.hosts import Host
+from cmfnet_napari.remote.hosts import Host, serve_command
 from cmfnet_napari.remote.installing import install, lines_to_type
 
 from .conftest import HOST
@@ -99,6 +100,23 @@ def test_doctor(ssh, run):
     assert facts["torch"]["device"]
     assert facts["disk_free_gib"] > 0
     assert not any(said.startswith("The window") for said in facts["sentences"])
+
+
+def test_a_login_shell_as_csh_takes_what_is_typed(monkeypatch):
+    """It knows no quote over several lines."""
+    typed = []
+
+    def run(command, **_):
+        typed.append(command[-1])
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setenv("CMFNET_SSH", "ssh")
+    monkeypatch.setattr("subprocess.run", run)
+    install(Host(name=HOST))
+    typed.append(serve_command(Host(name=HOST))[-1])
+    for line in typed:
+        assert line.splitlines() == [line]
+        assert line.count("'") == 2
 
 
 def test_install_there(ssh, tmp_path):

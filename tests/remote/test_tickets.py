@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -99,7 +101,38 @@ def test_a_fit_waits_and_says_for_whom(other, case, tmp_path, monkeypatch):
     keeper._free = lambda: 1 << 40  # there is room to run beside
     until("told")
     keeper._leave()
+    tell(events.Refine(model="runs/0001-quick"))
+    keeper._hear()
+    keeper._go_on()  # too late: the worker is on its way out, and saves its state in peace
     assert keeper._worker.wait(20) == 0
     keeper._settle()
-    keeper._said.close()
     keeper._worker.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+def test_a_full_disk_loses_nothing_that_was_said(case, tmp_path, monkeypatch):
+    """What did not fit is written when there is room, by a worker that has ended too."""
+    import resource
+
+    monkeypatch.setattr("cmfnet_napari.remote.keeper._PATIENCE_S", 0.02)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    far = FarStore(tmp_path / "there").case("b" * 32)
+    far.begin(check_card(TravellingCase(case).card()), 7, 30)
+    talk = 'input()\nfor _ in range(3): print(\'{"event":"paused","reason":"x"}\', flush=True)'
+    keeper = Keeper(far, [sys.executable, "-c", talk], 0, free=lambda: 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))  # "full" in the middle of a line
+    try:
+        running = threading.Thread(target=keeper.run, daemon=True)
+        running.start()
+        keeper._tell(events.Stop())
+        assert keeper._worker.wait(20) == 0
+        running.join(0.3)
+        assert running.is_alive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    running.join(20)
+    said = [json.loads(line) for line in far.path("events.jsonl").read_text().splitlines()]
+    assert [line.get("event", "ended") for line in said] == ["paused"] * 3 + ["ended"]
+    keeper._worker.stdout.close()
+    keeper._worker.stdin.close()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -27,6 +28,7 @@ import psutil
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import private_folder
+from cmfnet_napari.core.isolation import python_command
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -225,7 +227,7 @@ def _cluster(kind: Any, workers: Workers, folder: Path, scratch: str) -> Any:
             cores=1,
             processes=1,
             memory=f"{gibibytes}GiB",
-            python=sys.executable,
+            python=shlex.join(python_command()),
             security=True,
             local_directory=scratch,
             shared_temp_directory=str(folder),
