@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from cmfnet_napari.cli.options import Json, Via, print_result
+from cmfnet_napari.core.errors import UserError
 
 
 def on(
@@ -44,12 +45,20 @@ def show_doctor(on: str, via: str | None, as_json: bool) -> None:
 
     welcome, facts, skew = ask_doctor(host_called(on, via))
     room = {"disk_free_gib": welcome.disk / 2**30, "cases_there": welcome.cases}
-    sentences = [s for s in facts.get("sentences", []) if not str(s).startswith("The window")]
+    said = facts.get("sentences")
+    told = [str(s) for s in said] if isinstance(said, list) else []
+    sentences = [s for s in told if not s.startswith("The window")]
     facts = {**facts, **room, "sentences": [*sentences, *([skew] if skew else [])]}
     if as_json:
         print_result(facts, True)
         return
-    report(facts)
+    try:
+        report(facts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"What cmfnet doctor says on {on} cannot be read. Install it there again: 'cmfnet on "
+            f"{on} install'."
+        ) from error
     free = welcome.disk / 2**30
     print(f"{free:.1f} GiB are free there for images; {welcome.cases} cases lie there.")
 

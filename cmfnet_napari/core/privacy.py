@@ -9,6 +9,7 @@ import sys
 import traceback
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cmfnet_napari.core.errors import UserError
 
@@ -59,6 +60,18 @@ def account() -> str:
 def printable(text: str) -> str:
     """Text without what steers a terminal, such as escape codes in a file's name."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def printable_values(value: Any) -> Any:
+    """A value of JSON, all texts in it as `printable`."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {printable(str(key)): printable_values(entry) for key, entry in value.items()}
+        case list():
+            return [printable_values(entry) for entry in value]
+    return value
 
 
 def redacted_traceback(error: BaseException) -> str:

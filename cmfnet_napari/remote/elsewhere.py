@@ -21,7 +21,7 @@ from cmfnet_napari.core.files import JsonObject, hash_file, new_folder, read_jso
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import model_path, read_card
-from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE
+from cmfnet_napari.core.fit.runs import begun_elsewhere
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, class_color
@@ -32,6 +32,7 @@ WORKING = "remote-case"  # in the folder of a run, until it is complete
 _ASKED = "asked.json"  # in that case: what it is for
 Request = Callable[[], Literal["", "stop", "quit"]]
 _LOOK_S = 0.1
+_LEAVE_S = 90.0  # for a worker that saves its state; a line that is dead is not waited for
 
 
 def _nothing() -> Literal["", "stop", "quit"]:
@@ -72,7 +73,7 @@ def work_on(
     relay.take(command)
     thread = threading.Thread(target=relay.run, daemon=True)
     thread.start()
-    stopped = False
+    stopped = done = False
     try:
         while True:
             wish = request()
@@ -92,10 +93,11 @@ def work_on(
             if on_event is not None:
                 on_event(event)
             if isinstance(event, events.Finished):
+                done = True
                 return event
     finally:
-        relay.take(events.Quit())
-        thread.join()
+        relay.take(events.Quit(left=done))  # what was broken off goes on
+        thread.join(_LEAVE_S)
 
 
 def fit_elsewhere(
@@ -142,7 +144,7 @@ def fit_elsewhere(
         write_json(folder / _ASKED, asked)
     try:
         finished = work_on(
-            folder, host, _command(case, config, base, device), on_event, request or _nothing
+            folder, host, _command(case, config, base, device, host), on_event, request or _nothing
         )
     finally:
         case.close()
@@ -210,10 +212,12 @@ def _make_case(folder: Path, study: Study, scribbles: Codes, names: Sequence[str
     return case
 
 
-def _command(case: Case, config: Config, base: Path | str | None, device: str) -> events.Fit:
+def _command(
+    case: Case, config: Config, base: Path | str | None, device: str, host: Host
+) -> events.Fit:
     """The fit, or the one that was broken off."""
     runs = case.runs()
-    if runs and (runs[-1] / ELSEWHERE_FILE).exists():
+    if runs and begun_elsewhere(runs[-1]) == host.name:
         return events.Fit(config={}, device=device, resume=f"runs/{runs[-1].name}")
     path = "" if base is None else str(model_path(base).absolute())
     return events.Fit(config=config.model_dump(mode="json"), device=device, base=path)

@@ -20,7 +20,7 @@ from cmfnet_napari.core.isolation import find_program
 
 HOSTS_VARIABLE, SSH_VARIABLE = "CMFNET_HOSTS", "CMFNET_SSH"
 THERE = "${CMFNET_HOME:-$HOME/.local/share/cmfnet-napari}"  # what is installed there
-_OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15")
+_OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ConnectTimeout=15")
 _NAME = re.compile(r"[A-Za-z0-9_.:@\[\]%-]{1,255}")
 NOT_THERE = "cmfnet: not installed there"  # what `_SERVE` says, for `Line` to hear
 _SERVE = (

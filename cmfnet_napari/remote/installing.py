@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
-from cmfnet_napari.core.privacy import printable
+from cmfnet_napari.core.privacy import printable, printable_values
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import THERE, Host, there
 from cmfnet_napari.remote.line import Line
@@ -106,7 +106,7 @@ def ask_doctor(host: Host) -> tuple[frames.Welcome, JsonObject, str]:
     """
     with _called(host) as line:
         facts = line.ask(frames.Doctor(), frames.Facts, patience=_DOCTOR_S).facts
-        return line.welcome, facts, line.skew
+        return line.welcome, printable_values(facts), line.skew
 
 
 @contextmanager

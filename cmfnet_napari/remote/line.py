@@ -74,6 +74,8 @@ class Line:
         What starts the other end, in place of ssh.
     waiting : callable, optional
         Takes what is said before the other end is there, as of a queue of jobs.
+    check : callable, optional
+        Called until the other end is there; what it raises ends the call.
 
     Attributes
     ----------
@@ -92,8 +94,10 @@ class Line:
         client: str,
         command: list[str] | None = None,
         waiting: Callable[[str], None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self.host = host
+        self._check = check
         self._words: deque[str] = deque(maxlen=50)
         self._waiting = waiting
         self._inbox: queue.Queue[tuple[Message, bytes] | Exception] = queue.Queue(256)
@@ -161,17 +165,27 @@ class Line:
         self.send(message, payload)
         return self.answer(kind, patience)[0]
 
-    def answer(self, kind: type[T], patience: float | None = None) -> tuple[T, bytes]:
-        """The next message of a kind, or of a refusal, with its bytes; as `ask`."""
+    def answer(
+        self,
+        kind: type[T],
+        patience: float | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> tuple[T, bytes]:
+        """The next message of a kind, or of a refusal, with its bytes; as `ask`.
+
+        `check` is called while it is awaited.
+        """
         while True:
-            message, payload = self._next(patience)
+            message, payload = self._next(patience, check)
             if isinstance(message, frames.Refused):
                 raise UserError(f"{self.host.name}: {printable(message.text)}")
             if isinstance(message, kind):
                 return message, payload
             if isinstance(message, frames.Said | frames.Lost):
                 self._later.append((message, payload))
-            elif not isinstance(message, frames.Pong):
+            elif not isinstance(
+                message, frames.Pong | frames.Stored
+            ):  # of a file that was left off
                 raise LineLostError("an answer to another question")
 
     def part(self) -> tuple[frames.Part | frames.Done, bytes]:
@@ -217,9 +231,13 @@ class Line:
             self._process.kill()
             self._process.wait()
 
-    def _next(self, patience: float | None) -> tuple[Message, bytes]:
+    def _next(
+        self, patience: float | None, check: Callable[[], None] | None = None
+    ) -> tuple[Message, bytes]:
         """The next of what the other side says."""
         while True:
+            if check is not None:
+                check()
             self._ping()
             try:
                 found = self._inbox.get(timeout=0.5)
@@ -252,6 +270,8 @@ class Line:
             try:
                 found = self._inbox.get(timeout=0.2)
             except queue.Empty:
+                if self._check is not None:
+                    self._check()
                 if self._waiting is not None and self.host.via and self._words:
                     self._waiting(self._words[-1])
                 if not self.host.via and time.monotonic() > end:

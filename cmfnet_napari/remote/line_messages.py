@@ -7,6 +7,7 @@ says what none says end the conversation.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import zlib
 from typing import IO, Annotated, Literal
@@ -374,6 +375,11 @@ class Sender:
                 self._stream.flush()
         except (OSError, ValueError) as error:
             raise LineLostError(str(error)) from error
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run may be called that."""
+    return re.fullmatch(RUN_NAME, name) is not None
 
 
 def receive(

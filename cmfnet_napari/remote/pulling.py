@@ -24,12 +24,16 @@ from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.line_messages import FileOf, LineLostError
+from cmfnet_napari.remote.line_messages import BadFrameError, FileOf, LineLostError
 from cmfnet_napari.remote.run_files import check_arrived, has_weights, largest, travels
 
 PREVIEW_FILE = "preview.npy"
 _AT_ONCE = 1 << 23  # bytes that are asked for together
 _TRIES = 4  # the other side may write a file anew while it is read
+
+
+class NotTakenError(UserError):
+    """What came is not what it is called: it would not be at another try."""
 
 
 class Pulling:
@@ -56,14 +60,14 @@ class Pulling:
         voxels = prod(self._study.grid.shape)
         for file in found:
             if not travels(file.name) or file.size > largest(file.name, voxels):
-                raise UserError(
+                raise NotTakenError(
                     f"{line.host.name} offers a file that is none of a training's, or of "
                     f"{file.size >> 20} MB ({file.name[:40]}). Nothing was taken."
                 )
         return found
 
     def pull(self, line: Line, run: str, file: FileOf) -> None:
-        """Bring one file, unless it is here; UserError when it is not what it is called."""
+        """Bring one file, unless it is here; NotTakenError when it is not what it is called."""
         target = inside(self._case, f"runs/{run}/{file.name}")
         for _ in range(_TRIES):
             same = target.is_file() and target.stat().st_size == file.size
@@ -74,7 +78,11 @@ class Pulling:
             self._receive(line, run, file, part, target)
             if hash_file(part) == file.sha:
                 keep_private(part)
-                check_arrived(part, file.name, self._study)
+                try:
+                    check_arrived(part, file.name, self._study)
+                except UserError as error:
+                    part.unlink()
+                    raise NotTakenError(str(error)) from error
                 replace(part, target)
                 return
             part.unlink()
@@ -97,7 +105,7 @@ class Pulling:
             while at < end:
                 get = frames.Get(run=run, name=file.name, offset=at, count=min(_AT_ONCE, end - at))
                 line.send(get)
-                got = self._parts(line, out.write, at)
+                got = self._parts(line, out.write, at, at + get.count)
                 if got == at:
                     break
                 at = got
@@ -114,23 +122,29 @@ class Pulling:
                 return path, head
         return None, 0
 
-    def _parts(self, line: Line, write: Callable[[bytes], object], at: int) -> int:
+    def _parts(self, line: Line, write: Callable[[bytes], object], at: int, end: int) -> int:
+        """Take parts from `at` on, up to `end` and no further."""
         while True:
             message, payload = line.part()
             if isinstance(message, frames.Done):
                 return at
             if message.offset != at:
                 raise LineLostError("a part of a file is missing")
-            data = frames.unpack(payload, message.packed, frames.PART)
+            try:
+                data = frames.unpack(payload, message.packed, min(frames.PART, end - at))
+            except BadFrameError as error:
+                raise LineLostError(str(error)) from error
             write(data)
             at += len(data)
 
     def take_preview(self, message: frames.Said, payload: bytes, run: str) -> None:
         """Write a preview here: what has changed of the last one, or all of it.
 
+        Without a run it is only noted, for the next one to build on.
+
         Raises
         ------
-        UserError
+        NotTakenError
             It is none of this study.
         """
         if message.box is None:
@@ -140,7 +154,7 @@ class Pulling:
         size = [box[2 * n + 1] - box[2 * n] for n in range(3)]
         within = all(0 <= box[2 * n] <= box[2 * n + 1] <= shape[n] for n in range(3))
         if not within or (message.whole and tuple(size) != shape):
-            raise UserError("A preview came that is of other images. It was not taken.")
+            raise NotTakenError("A preview came that is of other images. It was not taken.")
         if message.whole or self.preview is None:
             self.preview = np.zeros(shape, np.uint8)
         if prod(size):
@@ -148,11 +162,13 @@ class Pulling:
             try:
                 data = unpacker.decompress(payload, prod(size) + 1)
             except zlib.error as error:
-                raise UserError("A preview arrived damaged. It was not taken.") from error
+                raise NotTakenError("A preview arrived damaged. It was not taken.") from error
             if len(data) != prod(size):
-                raise UserError("A preview came that has another size. It was not taken.")
+                raise NotTakenError("A preview came that has another size. It was not taken.")
             part = np.frombuffer(data, np.uint8).reshape(size)
             self.preview[box[0] : box[1], box[2] : box[3], box[4] : box[5]] = part
+        if not run:
+            return
         labels, path = self.preview, inside(self._case, f"runs/{run}/{PREVIEW_FILE}")
         private_folder(path.parent)
         write_safely(path, ".npy", lambda target: np.save(target, labels))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -16,20 +17,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cmfnet_napari.core.case.case_classes import note_classes
+from pydantic import ValidationError
+
+from cmfnet_napari.core.case.case_classes import RUN_CLASSES, note_classes
 from cmfnet_napari.core.case.folder import open_case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import append_line, private_folder, write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.kept_previews import forget_previews
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
-from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE, EVENTS_FILE, STATE_FILE, read_run
-from cmfnet_napari.core.privacy import inside
+from cmfnet_napari.core.fit.runs import (
+    ELSEWHERE_FILE,
+    EVENTS_FILE,
+    STATE_FILE,
+    begun_elsewhere,
+    read_run,
+)
+from cmfnet_napari.core.privacy import inside, printable, printable_values
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.line_messages import LineLostError
-from cmfnet_napari.remote.pulling import PREVIEW_FILE, Pulling
+from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError
+from cmfnet_napari.remote.pulling import PREVIEW_FILE, NotTakenError, Pulling
 from cmfnet_napari.remote.run_files import is_kept_preview, travels
 from cmfnet_napari.remote.sending import (
     SentJournal,
@@ -45,6 +54,8 @@ _LOOK_S = 0.02
 _AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _MOST_DEATHS = 3
 _DISMISS_S = 30.0
+_LAST_PREVIEWS_S = 5.0  # the window waits so long for more than that
+_HELD_S = 75.0  # a window that was closed is let go there by then
 Work = events.Fit | events.Refine | events.Predict | events.Choose
 _KILLED = -9
 _PATHS = "model", "labels", "probabilities", "disagreement"
@@ -66,6 +77,8 @@ class Job:
         The run it works on, once that is known.
     step, deaths : int
         How far it came; how often the worker was lost since.
+    stopped : bool
+        It was told to stop.
     """
 
     asked: Work
@@ -74,6 +87,7 @@ class Job:
     run: str = ""
     step: int = 0
     deaths: int = 0
+    stopped: bool = False
 
 
 class Relay:
@@ -115,12 +129,17 @@ class Relay:
         self._sent_card: tuple[object, object] | None = None
         self._later: deque[tuple[str, frames.FileOf]] = deque()
         self._was_here = False
+        self._is_left = False
+        self._leave_by: float | None = None  # nothing more is brought then
+        self._held_since: float | None = None
+        self._replayed: str | None = None  # run of events that nobody here has asked for
 
     # --- what the window says
 
     def take(self, command: events.Command) -> None:
         """Take a command; from any thread."""
         if isinstance(command, events.Quit):
+            self._is_left = self._is_left or command.left
             self._quitting.set()
         else:
             self._inbox.append(command)
@@ -142,10 +161,12 @@ class Relay:
                     self._hang_up()
                 except LineLostError as error:
                     self._hang_up()
+                    if self._quitting.is_set():
+                        break
                     self._say_away(str(error))
                     self._wait(_AGAIN_S[min(tries, len(_AGAIN_S) - 1)])
                     tries += 1
-                except (UserError, OSError) as error:
+                except (UserError, OSError, BadFrameError, ValidationError) as error:
                     self._hang_up()
                     if not self._stay_refused(self._words(error), tries):
                         return 1
@@ -153,16 +174,30 @@ class Relay:
             return 0
         finally:
             self._hang_up()
+            self._note_forget()
             self._case.close()
 
     def _call(self, client: str) -> Line:
-        return Line(self._host, client, waiting=lambda said: self._state("waiting", said))
+        return Line(
+            self._host,
+            client,
+            waiting=lambda said: self._state("waiting", said),
+            check=self._check_quit,
+        )
+
+    def _check_quit(self) -> None:
+        leaving = self._leave_by is not None and time.monotonic() < self._leave_by
+        if self._quitting.is_set() and not leaving:
+            raise _QuitError
 
     def _attach(self) -> None:
         """Call, and bring the case there up to date."""
         if not self._was_here:
             self._state("connecting", f"Calling {self._host.name} …")
         line = self._line = self._connect(self._client)
+        if self._remembered.forget:
+            with suppress(UserError):  # where another line has it, when that is left
+                self._delete(line)
         copy = TravellingCase(self._case)
         card, place = copy.card(), copy.registration()
         attached = line.ask(
@@ -188,6 +223,7 @@ class Relay:
         self._pulling.preview = None
         line.ask(frames.Follow(position=self._remembered.position), frames.Done)
         self._catch_up(attached)
+        self._held_since = None
         again = self._was_here
         self._was_here = True
         words = f"Back on {self._host.name}." if again else f"{self._host.name} is ready."
@@ -203,7 +239,7 @@ class Relay:
                 words = f"Sending images to {self._host.name} … {100 * share:.0f} %"
                 self._state("sending", words, share)
 
-            send_file(line, copy.images[sha], sha, missing[sha], show)
+            send_file(line, copy.images[sha], sha, missing[sha], show, self._check_quit)
             sent += sizes[sha]
 
     def _catch_up(self, attached: frames.Attached) -> None:
@@ -231,9 +267,16 @@ class Relay:
         print(f"the line was lost: {why}", file=sys.stderr)
         self._state("away", text)
 
-    def _words(self, error: UserError | OSError) -> str:
+    def _words(self, error: UserError | OSError | BadFrameError | ValidationError) -> str:
         if isinstance(error, UserError):
             return str(error)
+        if not isinstance(error, OSError):
+            print(f"not understood: {type(error).__name__}", file=sys.stderr)
+            return (
+                f"{self._host.name} and this computer do not understand each other. Nothing was "
+                "taken, and nothing is lost. See whether both have the same version of "
+                "cmfnet-napari, then try again."
+            )
         return (
             f"What came from {self._host.name} could not be written here ({error.strerror}). Free "
             "some disk space, then try again: nothing is lost there."
@@ -244,6 +287,10 @@ class Relay:
 
         A window learns of it when it asks for something; then it is tried once more.
         """
+        if self._is_held(why):
+            self._state("connecting", f"{self._host.name} lets an earlier line of this case go …")
+            self._wait(_AGAIN_S[min(tries, 2)])
+            return True
         if self._was_here and _is_passing(why):
             self._say_away(why)
             self._wait(_AGAIN_S[min(tries, len(_AGAIN_S) - 1)])
@@ -257,6 +304,14 @@ class Relay:
             if self._quitting.wait(0.1):
                 return False
         return True
+
+    def _is_held(self, why: str) -> bool:
+        """Whether it may be an earlier line of this window that is not let go there yet."""
+        if not _is_held_there(why):
+            self._held_since = None
+            return False
+        self._held_since = self._held_since or time.monotonic()
+        return time.monotonic() - self._held_since < _HELD_S
 
     def _wait(self, seconds: float) -> None:
         """Wait, unless told to quit."""
@@ -276,18 +331,16 @@ class Relay:
                 self._bring_later()
 
     def _send_strokes(self) -> None:
-        if self._quitting.is_set():
-            raise _QuitError
+        self._check_quit()
         if self._line is not None:
             self._journal.send(self._line)
 
     def _begin(self, command: events.Command) -> None:
         """Tell the worker there, in words that are right there."""
         if isinstance(command, events.Stop | events.Quit):
-            self._number += 1
-            said = self._said(command)
-            self._unsaid.append(said)
-            self._tell(said)
+            if self._job is not None:
+                self._job.stopped = True
+            self._say_more(command)
             return
         job = self._job = Job(command)
         try:
@@ -344,7 +397,8 @@ class Relay:
         return True
 
     def _check_goes_on(self, line: Line, run: str) -> None:
-        if line.ask(frames.Recover(run=run, drop=False), frames.Done).yes:
+        here = begun_elsewhere(self._case.folder / "runs" / run) == self._host.name
+        if here and line.ask(frames.Recover(run=run, drop=False), frames.Done).yes:
             return
         own = (self._case.folder / "runs" / run / STATE_FILE).exists()
         raise UserError(
@@ -365,9 +419,16 @@ class Relay:
 
     def _say(self, job: Job, command: Work) -> None:
         self._number += 1
-        job.sent, job.number = command, self._number
+        job.sent, job.number, self._replayed = command, self._number, None
         said = self._said(command)
         self._unsaid = [said]
+        self._tell(said)
+
+    def _say_more(self, command: events.Command) -> None:
+        """Say something besides the command that is worked on."""
+        self._number += 1
+        said = self._said(command)
+        self._unsaid.append(said)
         self._tell(said)
 
     def _said(self, command: events.Command) -> frames.Say:
@@ -396,22 +457,35 @@ class Relay:
                 self._on_said(message, payload)
             case frames.Lost():
                 if message.log:
-                    print(message.log, file=sys.stderr)
+                    print(printable(message.log), file=sys.stderr)
                 if self._job is not None:
                     self._recover(self._job, message.code)
             case frames.Refused():
-                raise UserError(f"{self._host.name}: {message.text}")
+                raise UserError(f"{self._host.name}: {printable(message.text)}")
             case _:
                 pass
         return True
 
     def _on_said(self, message: frames.Said, payload: bytes) -> None:
-        event = events.decode_event(json.dumps(message.line))
+        try:
+            self._take_said(message, payload)
+        except NotTakenError:  # told once: else it would come, and be refused, at every call
+            self._remembered.position = message.position
+            self._remembered.write()
+            raise
+
+    def _take_said(self, message: frames.Said, payload: bytes) -> None:
+        event = events.decode_event(json.dumps(printable_values(message.line)))
         if event is None or isinstance(event, events.LineChanged):
             self._remembered.position = message.position
             return
         job = self._job
         run = self._run_of(event, job)
+        if job is None and not self._is_awaited(event, run):
+            if isinstance(event, events.Preview):
+                self._pulling.take_preview(message, payload, "")  # the next may build on it
+            self._remembered.position = message.position
+            return
         match event:
             case events.Started():
                 self._begin_run(run)
@@ -443,12 +517,14 @@ class Relay:
             case events.Preview() | events.Finished():
                 named = str(PurePosixPath(event.labels).parent)
             case _:
-                return self._open_run if job is None else job.run
+                if job is not None:
+                    return job.run
+                return self._open_run if self._replayed is None else self._replayed
         run = run_named(named or "")
         try:
             frames.Recover(run=run or "", drop=False)
         except ValueError:
-            raise UserError(
+            raise NotTakenError(
                 f"{self._host.name} names a run that is none. Nothing of it was taken."
             ) from None
         return run or ""
@@ -456,11 +532,29 @@ class Relay:
     @property
     def _open_run(self) -> str:
         """The run that went on when this window was not here."""
-        runs = [run for run in self._case.runs() if (run / ELSEWHERE_FILE).exists()]
+        runs = [run for run in self._case.runs() if begun_elsewhere(run) == self._host.name]
         return runs[-1].name if runs else ""
+
+    def _is_awaited(self, event: events.Event, run: str) -> bool:
+        """Whether what nobody here has asked for is of a run that goes on there.
+
+        What was begun before this window was there, and of which nobody heard, may be called as a
+        run that was made here since; what changed a contour there is older than a contour here.
+        """
+        folder = self._case.folder / "runs" / run
+        of_there = begun_elsewhere(folder) == self._host.name
+        if isinstance(event, events.Started):
+            of_there = of_there or not folder.exists()
+            self._replayed = run if of_there else ""
+        return bool(run) and of_there
 
     def _begin_run(self, run: str) -> None:
         folder = inside(self._case.folder, f"runs/{run}")
+        if folder.exists() and begun_elsewhere(folder) != self._host.name:
+            raise NotTakenError(
+                f"{self._host.name} began a run that is called {run}, as one here is that was made "
+                "on another computer. Nothing of it was taken. Train again."
+            )
         private_folder(folder)
         note_classes(folder, self._case.order)
         write_json(folder / ELSEWHERE_FILE, {"host": self._host.name})
@@ -472,7 +566,10 @@ class Relay:
         line = self._the_line
         files = self._pulling.files(line, run)
         for file in files:
-            if not is_kept_preview(file.name):
+            own = (
+                file.name == RUN_CLASSES and (self._case.folder / "runs" / run / file.name).exists()
+            )
+            if not is_kept_preview(file.name) and not own:
                 self._pulling.pull(line, run, file)
         self._later = deque((run, file) for file in files if is_kept_preview(file.name))
         self._same.add(run)
@@ -540,29 +637,48 @@ class Relay:
             again = {"resume": f"runs/{job.run}", "base": "", "lighter": lighter}
             command = command.model_copy(update=again)
         self._say(job, command)
+        if job.stopped:
+            self._say_more(events.Stop())
 
     def _has_state(self, run: str) -> bool:
         """Whether a run there can be gone on with; else nothing is left of it there."""
         return self._the_line.ask(frames.Recover(run=run, drop=True), frames.Done).yes
 
     def _leave(self) -> int:
-        """The patient is left: the worker saves its state and ends; what lies there may go."""
+        """The window lets go: the worker saves its state and ends; what lies there may go."""
         line = self._line
         if line is None:
             return 0
+        self._leave_by = time.monotonic() + _LAST_PREVIEWS_S
+        with suppress(LineLostError, UserError, OSError, BadFrameError, _QuitError):
+            while self._later and self._job is None:
+                self._check_quit()
+                self._bring_later()
         with suppress(LineLostError, UserError):
             line.send(frames.Dismiss())
-            if self._host.forget:
-                line.send(frames.Delete(case=self._remembered.case))
             line.answer(frames.Done, _DISMISS_S)
-            if self._host.forget:
-                line.answer(frames.Done, _DISMISS_S)
-        if self._host.forget:
-            for run in self._case.runs():
-                (run / ELSEWHERE_FILE).unlink(missing_ok=True)
+            if self._is_left and self._host.forget:
+                self._delete(line)
+                self._is_left = False
         with suppress(UserError):
             self._remembered.write()
         return 0
+
+    def _delete(self, line: Line) -> None:
+        """Delete the case there; only then a training there cannot be gone on with any more."""
+        line.ask(frames.Delete(case=self._remembered.case), frames.Done, patience=_DISMISS_S)
+        self._remembered.forget = False
+        for run in self._case.runs():
+            if begun_elsewhere(run) == self._host.name:
+                (run / ELSEWHERE_FILE).unlink(missing_ok=True)
+        self._remembered.write()
+
+    def _note_forget(self) -> None:
+        """What was to be deleted there, and could not be, is deleted at the next call."""
+        if self._is_left and self._host.forget:
+            self._remembered.forget = True
+            with suppress(UserError):
+                self._remembered.write()
 
 
 class _QuitError(Exception):
@@ -580,3 +696,8 @@ def _is_passing(sentence: str) -> bool:
         or "There is no conversation" in sentence
         or ("is not known here" in sentence)
     )
+
+
+def _is_held_there(sentence: str) -> bool:
+    """Whether another line has the case; it may be the one that this window had before."""
+    return "Another window trains this case there" in sentence

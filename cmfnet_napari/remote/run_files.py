@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
+from math import prod
 from pathlib import Path
 
+import SimpleITK as sitk
 from safetensors import SafetensorError
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import hash_file
+from cmfnet_napari.core.files import hash_file, read_json
+from cmfnet_napari.core.fit.kept_previews import read_kept
 from cmfnet_napari.core.fit.model_card import ENDING as MODEL_ENDING
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.images.study import Study, load_values
@@ -117,8 +121,38 @@ def check_arrived(path: Path, name: str, study: Study) -> None:
         if name.endswith(MODEL_ENDING):
             read_card(path)
         elif name in _VOXELS:
+            _check_header(path, study)
             load_values(path, study.grid, study.names[0])
+        elif name.endswith(".json"):
+            read_json(path)
+        elif name.endswith(".npz"):
+            _check_header_of_archive(path, study)
+            read_kept(path, study.grid.shape)
     except (SafetensorError, UserError) as error:
         raise UserError(
             f"What came from the other computer as {name} is not that ({error}) and was not taken."
         ) from error
+
+
+def _check_header(path: Path, study: Study) -> None:
+    """Refuse an image that is larger than ours before it is unpacked."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise UserError("no image") from error
+    size, components = reader.GetSize(), reader.GetNumberOfComponents()
+    if components != 1 or prod(size) != prod(study.grid.shape):
+        raise UserError(f"an image of {size}, {components} values a voxel")
+
+
+def _check_header_of_archive(path: Path, study: Study) -> None:
+    """Refuse an archive that unpacks to more than labels of ours."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            size = sum(entry.file_size for entry in file.infolist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError("no archive") from error
+    if size > prod(study.grid.shape) + _SMALL:
+        raise UserError(f"an archive of {size >> 20} MB")

@@ -22,9 +22,16 @@ _OF_A_RUN = (MODEL_FILE, "scribbles.nii.gz", "classes.json", "config.json")
 
 
 def send_file(
-    line: Line, path: Path, sha: str, have: int, show: Callable[[int], None] | None = None
+    line: Line,
+    path: Path,
+    sha: str,
+    have: int,
+    show: Callable[[int], None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> None:
     """Send a file from its byte `have` on; `show` is told how much is there.
+
+    `check` is called while an answer is awaited; what it raises ends that.
 
     Raises
     ------
@@ -36,7 +43,7 @@ def send_file(
     total, awaited = path.stat().st_size, 0
 
     def hear() -> None:
-        stored, _ = line.answer(frames.Stored)
+        stored, _ = line.answer(frames.Stored, check=check)
         if show is not None:
             show(stored.have)
 
@@ -109,7 +116,11 @@ class SentJournal:
 
 def send_runs(line: Line, case: Case) -> None:
     """Tell which runs there are, so that the next one has the same number on both sides."""
-    runs = {run.name: list(case.run_numbers(run)) for run in case.runs()}
+    runs = {
+        run.name: list(case.run_numbers(run))
+        for run in case.runs()
+        if frames.is_run_name(run.name)  # a user's copy of one is none
+    }
     if runs:
         line.ask(frames.Runs(runs=runs), frames.Done)
 

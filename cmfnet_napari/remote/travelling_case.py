@@ -7,6 +7,7 @@ that came with the patient, and whatever a newer version keeps with a case.
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 from pathlib import Path
 
 from cmfnet_napari.core.case.card import CaseCard
@@ -36,7 +37,7 @@ class TravellingCase:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._names = {path.name: hash_file(path) for path in _images(case.folder)}
+        self._names = {path.name: _hash(path) for path in _images(case.folder)}
         self.images = {sha: case.folder / "study" / name for name, sha in self._names.items()}
 
     def card(self) -> JsonObject:
@@ -82,6 +83,8 @@ class Remembered:
         What it is called there: chance, so that it tells nothing of the patient.
     life, position : str, int
         Which record of the worker was heard, and how far.
+    forget : bool
+        It was to be deleted there, and could not be.
     """
 
     def __init__(self, folder: Path, host: str) -> None:
@@ -101,13 +104,28 @@ class Remembered:
         own = own if isinstance(own, dict) else {}
         self.life = str(own.get("life", ""))
         self.position = own["position"] if isinstance(own.get("position"), int) else 0
+        self.forget = own.get("forget") is True
         if not is_known:
             self.write()
 
     def write(self) -> None:
         """Keep it with the case."""
-        hosts = {**self._hosts, self._host: {"life": self.life, "position": self.position}}
+        own: JsonObject = {"life": self.life, "position": self.position}
+        if self.forget:
+            own["forget"] = True
+        hosts = {**self._hosts, self._host: own}
         write_json(self._path, {"case": self.case, "hosts": hosts}, private=True)
+
+
+def _hash(path: Path) -> str:
+    found = path.stat()
+    return _hash_as_it_is(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _hash_as_it_is(path: Path, size: int, time_ns: int) -> str:
+    """Hash of a file, which is read once as long as its size and time are the same."""
+    return hash_file(path)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -191,13 +191,13 @@ class Client(QObject):
     def __init__(self, command):
         super().__init__()
         self.command, self.sent, self.closed, self.killed = command, [], False, False
-        self.running = True
+        self.running, self.left = True, False
 
     def send(self, command):
         self.sent.append(command)
 
-    def close(self):
-        self.closed = True
+    def close(self, left=False):
+        self.closed, self.left = True, left
 
     def kill(self):
         self.killed = True

@@ -85,7 +85,8 @@ def test_names_that_are_none(name):
 def test_what_ssh_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("CMFNET_SSH", "ssh -F file")
     command = serve_command(make_host("me@box", "srun --comment 'two words'"))
-    options = ["-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "--"]
+    options = ["-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15"]
+    options += ["-o", "ConnectTimeout=15", "--"]
     assert command[:-1] == ["ssh", "-F", "file", *options, "me@box"]
     assert command[-1].startswith("exec srun --comment 'two words' sh -c '")
     assert not any("StrictHostKeyChecking" in word for word in command)

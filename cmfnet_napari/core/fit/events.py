@@ -89,9 +89,10 @@ class Choose(_Message):
 
 
 class Quit(_Message):
-    """Stop, write a checkpoint and leave."""
+    """Stop, write a checkpoint and leave; `left`: the patient is left, not only the worker."""
 
     command: Literal["quit"] = "quit"
+    left: bool = False
 
 
 class Started(_Message):

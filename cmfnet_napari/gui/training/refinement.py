@@ -129,6 +129,7 @@ class Refinement(QObject):
 
     def close(self) -> None:
         """The patient is left."""
+        self._let_go(left=True)
         self.rest()
         self._run, self._last = "", None
         self._set_state("off")
@@ -214,14 +215,14 @@ class Refinement(QObject):
         client.ended.connect(self._on_end)
         self.idle.start()
 
-    def _let_go(self) -> None:
+    def _let_go(self, left: bool = False) -> None:
         self.idle.stop()
         client, self._client = self._client, None
         if client is not None:
             client.received.disconnect(self._on_event)
             client.ended_badly.disconnect(self._on_bad_end)
             client.ended.disconnect(self._on_end)
-            client.close()
+            client.close(left)
 
     def _set_state(self, state: RefinementState) -> None:
         if state != self.state:

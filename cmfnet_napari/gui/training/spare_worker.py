@@ -70,7 +70,7 @@ class SpareWorker(QObject):
         """The patient is left."""
         self._wanted = False
         self._timer.stop()
-        self._let_go()
+        self._let_go(left=True)
 
     def _make(self, command: list[str]) -> WorkerClient:
         client = WorkerClient(command)
@@ -94,8 +94,8 @@ class SpareWorker(QObject):
         if client is not None:
             client.ended.disconnect(self._forget)
 
-    def _let_go(self) -> None:
+    def _let_go(self, left: bool = False) -> None:
         client = self._client
         self._forget()
         if client is not None:
-            client.close()
+            client.close(left)

@@ -154,8 +154,8 @@ class Training(QObject):
             self._client.kill()
 
     def close(self) -> None:
-        """End the worker without waiting; remove the preview."""
-        self._let_go()
+        """The patient is left: end the worker without waiting; remove the preview."""
+        self._let_go(left=True)
         self.spare.close()
         self.watchdog.stop()
         self._result.remove_preview()
@@ -222,10 +222,10 @@ class Training(QObject):
             client.ended_badly.disconnect(self._on_bad_end)
         return client
 
-    def _let_go(self) -> None:
+    def _let_go(self, left: bool = False) -> None:
         client = self._release()
         if client is not None:
-            client.close()
+            client.close(left)
 
     def _set_state(self, state: TrainingState) -> None:
         if state != self.state:

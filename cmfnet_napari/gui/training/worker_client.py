@@ -101,13 +101,16 @@ class WorkerClient(QObject):
         if self.running:
             self._process.write((encode(command) + "\n").encode())
 
-    def close(self) -> None:
-        """Ask the worker to leave, and kill it when it does not, or cannot; returns at once."""
+    def close(self, left: bool = False) -> None:
+        """Ask the worker to leave, and kill it when it does not, or cannot; returns at once.
+
+        `left` says that the patient is left: what lies on another computer may be deleted then.
+        """
         self._settled = True
         if not self.running:
             self.deleteLater()
             return
-        self.send(Quit())
+        self.send(Quit(left=left))
         self._process.closeWriteChannel()
         self._end = time.monotonic() + _GRACE_S
         self._looking.start()

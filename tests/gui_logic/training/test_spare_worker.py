@@ -40,6 +40,7 @@ def test_a_worker_that_has_ended_or_is_another_s_is_not_taken(training, session,
     assert len(clients) == 2
     training.close()
     assert clients[1].closed
+    assert clients[1].left  # what lies on another computer may go with the patient
 
     session.open()
     training.spare._timer.fire()
@@ -56,11 +57,13 @@ def test_it_goes_with_the_patient_and_after_a_while_and_comes_back_with_a_stroke
     training.spare._timer.fire()
     training.spare._idle.fire()
     assert clients[0].closed
+    assert not clients[0].left  # it only rests: a training there can be gone on with
     session.strokes_changed.emit()
     training.spare._timer.fire()
     assert not clients[1].closed
     training.close()
     assert clients[1].closed
+    assert clients[1].left
     session.strokes_changed.emit()
     training.spare._timer.fire()
     assert len(clients) == 2
