@@ -54,6 +54,8 @@ def test_evaluate_shows_a_table(predicted, patient, qtbot):
         "ASD, mm": "0.00",
         "HD95, mm": "0.0",
         "Surface DSC at 2 mm": "1.000",
+        "Added path, mm": "0",
+        "Added path, share": "0.000",
         "Volume, ml": "0.4",
         "Reference, ml": "0.4",
     }
