@@ -133,11 +133,12 @@ def _check_qt() -> None:
 
 
 def _train_when_open(dock: CmFNetDock) -> None:
-    """Press Train on the first patient that opens, not on later ones."""
+    """Train on the first patient that opens, which is made up: no card has to be read for it."""
+    from cmfnet_napari.gui.shared.widgets import said
 
     def train() -> None:
         dock.session.opened.disconnect(train)
         dock.tabs.setCurrentIndex(2)
-        dock.training_panel.train_button.click()
+        said(dock.training_panel.start_at_once)()
 
     dock.session.opened.connect(train)

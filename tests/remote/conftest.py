@@ -232,8 +232,8 @@ class Ear:
             if event.event == kind and (not state or event.state == state):
                 return event
 
-    def quit(self) -> None:
-        self.relay.take(events.Quit())
+    def quit(self, left: bool = False) -> None:
+        self.relay.take(events.Quit(left=left))
         self.thread.join(60)
         assert not self.thread.is_alive()
 

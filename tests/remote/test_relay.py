@@ -48,5 +48,5 @@ def test_a_fit_there_is_the_fit_here(ssh, case, ball, listen, at_home):
     again = listen(case.folder, Host(name=HOST, forget=True))  # as another window, days later
     again.until("line", "here")
     assert [event.state for event in again.said] == ["connecting", "here"]  # nothing is sent twice
-    again.quit()
+    again.quit(left=True)
     assert [path for path in ssh.there.rglob("*") if path.is_file()] == []

@@ -142,19 +142,20 @@ class TrainingPanel(QWidget):
         """Start, once the card of the model was read."""
         model = self.begin.model
         if model is None or self._session.patient is None:
-            self._go()
+            self.start_at_once()
         elif self._card_check.unread(model):
             dialog = ModelCardDialog(self, card_text(model), said(partial(self._use, model)))
             dialog.open()
         else:
-            self._go()
+            self.start_at_once()
 
     def _use(self, model: BaseModel) -> None:
         self._card_check.note_read(model)
         if self.begin.model == model and self._session.patient is not None:
-            self._go()
+            self.start_at_once()
 
-    def _go(self) -> None:
+    def start_at_once(self) -> None:
+        """Start, whether the card of the model was read or not."""
         begin = self.begin
         self._training.start(
             begin.preset.currentData(), base=begin.base_path, **begin.settings.changes
