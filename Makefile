@@ -25,9 +25,9 @@ help:
 demo: $(PRODUCT)
 	@$(BIN)/cmfnet demo --out demo-output
 
-# Three tests at once, of different files, each with one thread for torch: on two cores, since
-# tests wait for workers and windows. They step back as far as
-# the worker does (learning/priority.py): else the workers of tests get no processor.
+# Three tests at once, of different files, each with one thread for torch; on two cores, since tests
+# wait for workers and windows. They step back as far as the worker does (learning/priority.py):
+# else the workers of tests get no processor.
 test: $(TESTS) test-tools
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .

@@ -87,3 +87,14 @@ def write_series() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As with OMP_NUM_THREADS=1: sums are added up in the same order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

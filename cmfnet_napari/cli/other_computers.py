@@ -41,14 +41,12 @@ def show_doctor(on: str, via: str | None, as_json: bool) -> None:
     """What another computer can do."""
     from cmfnet_napari.cli.doctor import report
     from cmfnet_napari.remote.hosts import host_called
-    from cmfnet_napari.remote.installing import ask_doctor
+    from cmfnet_napari.remote.installing import ask_doctor, useful_sentences
 
     welcome, facts, skew = ask_doctor(host_called(on, via))
     room = {"disk_free_gib": welcome.disk / 2**30, "cases_there": welcome.cases}
-    said = facts.get("sentences")
-    told = [str(s) for s in said] if isinstance(said, list) else []
-    sentences = [s for s in told if not s.startswith("The window")]
-    facts = {**facts, **room, "sentences": [*sentences, *([skew] if skew else [])]}
+    sentences = [*useful_sentences(facts), *([skew] if skew else [])]
+    facts = {**facts, **room, "sentences": sentences}
     if as_json:
         print_result(facts, True)
         return

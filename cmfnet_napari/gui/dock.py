@@ -213,13 +213,19 @@ class _UpdateStatus(QObject):
         )
         training.state_changed.connect(lambda _state: self._show(""))
         training.where.line_changed.connect(self._on_line)
-        session.closed.connect(lambda: self._show(""))
+        for signal in (training.where.changed, session.closed):
+            signal.connect(self._forget)
 
     def _on_state(self, state: str) -> None:
         if state == "updating":
             self._show(self._UPDATING)
         elif self.label.text() == self._UPDATING:
             self._show("")
+
+    def _forget(self) -> None:
+        """Another patient, or another computer: nothing that was said is true of it."""
+        self._away = False
+        self._show("")
 
     def _on_line(self, event: LineChanged) -> None:
         """Of a worker on another computer: who draws sees whether it hears the strokes."""

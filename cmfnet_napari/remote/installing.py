@@ -121,13 +121,18 @@ def _called(host: Host) -> Iterator[Line]:
         line.close()
 
 
+def useful_sentences(facts: JsonObject) -> list[str]:
+    """What its doctor said, but for the window, which nobody opens there."""
+    said = facts.get("sentences")
+    told = [str(sentence) for sentence in said] if isinstance(said, list) else []
+    return [sentence for sentence in told if not sentence.startswith("The window")]
+
+
 def found_words(host: Host, welcome: frames.Welcome, facts: JsonObject, skew: str) -> str:
     """What a test of a host found, in sentences."""
-    said = facts.get("sentences")
-    useful = [str(s) for s in said if "window" not in str(s)] if isinstance(said, list) else []
     parts = [
         f"{host.name} answers, with cmfnet-napari {welcome.version} as here.",
-        *useful,
+        *useful_sentences(facts),
         f"{welcome.memory / 2**30:.0f} GiB of memory and {welcome.disk / 2**30:.0f} GiB of disk "
         "are free there.",
         skew,

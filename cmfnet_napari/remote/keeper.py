@@ -40,6 +40,7 @@ from cmfnet_napari.remote.tickets import Ticket, Turn
 
 LOCK_FILE, KEEPER_FILE = "keeper.lock", "keeper.json"
 _LOOK_S = 0.02
+_ABANDONED_S = 1.0  # how often it is asked whether anybody still comes
 _PATIENCE_S = 2.0
 _QUEUE_S = 1.0  # between looks at the queue
 _LAST_S = 20.0  # for the worker to save its state
@@ -115,6 +116,7 @@ class Keeper:
         self._writing = threading.Lock()
         self._queue: queue.Queue[Work] = queue.Queue()
         self._ticket: Ticket | None = None
+        self._asked = 0.0
         self._looked = 0.0
         self._told = ""
         with open(case.path(LOG_FILE), "ab") as log:
@@ -134,8 +136,10 @@ class Keeper:
                 self._hear()
                 self._go_on()
                 self._write_on()
-                if self._abandoned:
-                    self._leave()
+                if time.monotonic() - self._asked > _ABANDONED_S:
+                    self._asked = time.monotonic()
+                    if self._abandoned:
+                        self._leave()
                 time.sleep(_LOOK_S)
             self._reader.join(_LAST_S)
             code = self._worker.wait()

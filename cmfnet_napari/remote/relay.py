@@ -521,13 +521,11 @@ class Relay:
                     return job.run
                 return self._open_run if self._replayed is None else self._replayed
         run = run_named(named or "")
-        try:
-            frames.Recover(run=run or "", drop=False)
-        except ValueError:
+        if run is None or not frames.is_run_name(run):
             raise NotTakenError(
                 f"{self._host.name} names a run that is none. Nothing of it was taken."
-            ) from None
-        return run or ""
+            )
+        return run
 
     @property
     def _open_run(self) -> str:
@@ -649,6 +647,7 @@ class Relay:
         line = self._line
         if line is None:
             return 0
+        self._note_forget()  # first: who waits for us may lose patience
         self._leave_by = time.monotonic() + _LAST_PREVIEWS_S
         with suppress(LineLostError, UserError, OSError, BadFrameError, _QuitError):
             while self._later and self._job is None:

@@ -116,6 +116,24 @@ class Remembered:
         hosts = {**self._hosts, self._host: own}
         write_json(self._path, {"case": self.case, "hosts": hosts}, private=True)
 
+    @property
+    def sent(self) -> bool:
+        """Whether anything of the case was ever on that computer."""
+        return self._host in self._hosts
+
+
+def note_forget(folder: Path, host: str) -> None:
+    """Have what lies there of a case deleted at the next call, if anything does.
+
+    Raises
+    ------
+    UserError
+        It cannot be noted.
+    """
+    if (folder / REMOTE_FILE).exists() and (remembered := Remembered(folder, host)).sent:
+        remembered.forget = True
+        remembered.write()
+
 
 def _hash(path: Path) -> str:
     found = path.stat()

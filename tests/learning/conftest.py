@@ -12,7 +12,6 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
-import torch
 
 from cmfnet_napari.core.case.folder import Case, create_case
 from cmfnet_napari.core.fit import events
@@ -132,11 +131,17 @@ class Worker:
         return self.process.wait(timeout=60)
 
 
+def case_of(ball: Ball, folder: Path) -> Case:
+    """A new case of the ball, with its strokes."""
+    case = create_case(folder, ball.study)
+    case.journal.append(difference(case.scribbles(), ball.scribbles))
+    return case
+
+
 @pytest.fixture
 def case(ball: Ball, tmp_path: Path) -> Iterator[Case]:
     """A case folder of the ball, with its strokes."""
-    case = create_case(tmp_path / "case", ball.study)
-    case.journal.append(difference(case.scribbles(), ball.scribbles))
+    case = case_of(ball, tmp_path / "case")
     yield case
     case.close()
 
@@ -155,12 +160,3 @@ def worker(case: Case) -> Iterator[Worker]:
 def fit_command(config: Config, base: str | Path = "", **changes: object) -> events.Fit:
     config = config.model_copy(update=changes)
     return events.Fit(config=config.model_dump(mode="json"), base=str(base))
-
-
-@pytest.fixture
-def one_thread():
-    """As with OMP_NUM_THREADS=1: sums are added up in the same order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

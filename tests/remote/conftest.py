@@ -20,12 +20,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cmfnet_napari.core.case.folder import Case, create_case
+from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.relay import Relay
-from tests.learning.conftest import Ball, Worker, coarse_ball, fit_command
+from tests.learning.conftest import Ball, Worker, case_of, coarse_ball, fit_command
 
 HOST = "gpu-box"
 PARTS = "labels", "probabilities", "disagreement"
@@ -175,17 +174,15 @@ def ball() -> Ball:
 
 @pytest.fixture
 def case(ball: Ball, tmp_path: Path) -> Iterator[Case]:
-    case = create_case(tmp_path / "case", ball.study)
-    case.journal.append(difference(case.scribbles(), ball.scribbles))
+    case = case_of(ball, tmp_path / "case")
     yield case
     case.close()
 
 
 @pytest.fixture
-def at_home(ball, tmp_path):
+def at_home(ball, tmp_path, one_thread):
     """The same fit by a worker here: its contour, as bytes of its files."""
-    case = create_case(tmp_path / "at home", ball.study)
-    case.journal.append(difference(case.scribbles(), ball.scribbles))
+    case = case_of(ball, tmp_path / "at home")
 
     def fit(**changes):
         worker = Worker(case.folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -100,8 +100,9 @@ class DicomExportPanel(QWidget):
             self._classes = classes
             self.structures.show_classes(classes)
             self._empty = frozenset()
-        for index in range(self.structures.rowCount()):
-            self._tick(self.structures.item(index, 0), empty)
+        with QSignalBlocker(self.structures):  # a tick is no name that would have to be judged
+            for index in range(self.structures.rowCount()):
+                self._tick(self.structures.item(index, 0), empty)
         self._empty = empty
         self.outdate()
 

@@ -182,6 +182,7 @@ class SignOff(QObject):
                 check = check_log(case.folder, case.key)
                 self.entries = list(check.entries)
         except UserError as error:
+            self.fault = str(error)
             show_failure(error)
         else:
             self._say(check.fault)
@@ -198,7 +199,9 @@ class SignOff(QObject):
 
     def _writing(self) -> ReviewLog:
         if self._log is None:
-            raise UserError(self._session.case.notice or "This case can only be looked at.")
+            raise UserError(
+                self._session.case.notice or self.fault or "This case can only be looked at."
+            )
         if not self._result.exists:
             raise UserError("There is no contour to sign off yet. Train first.")
         return self._log

@@ -155,6 +155,8 @@ class Training(QObject):
 
     def close(self) -> None:
         """The patient is left: end the worker without waiting; remove the preview."""
+        if self._session.patient is not None:
+            self.where.leave(self._session.case.folder)
         self._let_go(left=True)
         self.spare.close()
         self.watchdog.stop()

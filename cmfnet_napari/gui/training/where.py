@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.errors import UserError
@@ -9,6 +11,7 @@ from cmfnet_napari.core.fit.events import LineChanged
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.remote.hosts import Host, forget_host, host_called, known_hosts, save_host
 from cmfnet_napari.remote.installing import ask_doctor, found_words
+from cmfnet_napari.remote.travelling_case import note_forget
 
 
 class Where(QObject):
@@ -88,6 +91,14 @@ class Where(QObject):
         if self.name == name:
             self.host, self.line = None, None
         self.changed.emit()
+
+    def leave(self, folder: Path) -> None:
+        """A patient is left: what lies there goes, if that is wanted; without a line later."""
+        if self.host is not None and self.host.forget:
+            try:
+                note_forget(folder, self.host.name)
+            except UserError as error:
+                show_failure(error)
 
     def test(self, host: Host) -> None:
         """Ask a computer what it can do; the answer comes later."""

@@ -16,6 +16,7 @@ _TIP = (
     "once, without any name; strokes and the case stay here."
 )
 _TEST_TIP = "Ask the computer what it can do: GPU, memory, disk, version"
+_REMOVE_TIP = "Take the computer from this list; what lies there is left alone"
 _NOTICED = "away", "refused"  # what must not be overlooked
 
 
@@ -29,13 +30,14 @@ class WherePanel(QWidget):
         self.box.setToolTip(_TIP)
         self.box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.test_button = button("Test", self._test, _TEST_TIP)
+        self.remove_button = button("Remove", self._remove, _REMOVE_TIP)
         self.state = text_label()
         self.sent = QProgressBar()
         self.sent.setRange(0, 1000)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Where", row(self.box, self.test_button, stretch=0))
+        form.addRow("Where", row(self.box, self.test_button, self.remove_button, stretch=0))
         form.addRow(self.state)
         form.addRow(self.sent)
         self.box.activated.connect(said(self._choose))
@@ -45,7 +47,9 @@ class WherePanel(QWidget):
         where.failed.connect(lambda text: self._say(text, True))
         self._offer()
 
-    def _offer(self) -> None:
+    def _offer(self, _how: object = None) -> None:
+        self._say("", False)
+        self.sent.hide()
         self.box.blockSignals(True)
         self.box.clear()
         self.box.addItem(_HERE, "")
@@ -55,9 +59,8 @@ class WherePanel(QWidget):
         self.box.addItem(_ADD, None)
         self.box.setCurrentIndex(self.box.findData(self._where.name))
         self.box.blockSignals(False)
-        self.test_button.setVisible(self._where.host is not None)
-        self._say("", False)
-        self.sent.hide()
+        for widget in (self.test_button, self.remove_button):
+            widget.setVisible(self._where.host is not None)
         if self._where.line is not None:
             self._show(self._where.line)
 
@@ -65,7 +68,9 @@ class WherePanel(QWidget):
         name = self.box.currentData()
         if name is None:
             self.box.setCurrentIndex(self.box.findData(self._where.name))
-            ComputerForm(self._where, self).open()
+            form = ComputerForm(self._where, self)
+            form.finished.connect(self._offer)  # what a test in it found is not of the chosen one
+            form.open()
         else:
             self._where.choose(name)
 
@@ -73,6 +78,9 @@ class WherePanel(QWidget):
         if self._where.host is not None:
             self._say(f"Asking {self._where.host.name} …", False)
             self._where.test(self._where.host)
+
+    def _remove(self) -> None:
+        self._where.forget(self._where.name)
 
     def _show(self, event: LineChanged) -> None:
         self.sent.setVisible(event.state == "sending" and event.share < 1)

@@ -11,6 +11,7 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE, RunRecord, read_run
 from cmfnet_napari.gui.training.training import Training
 from cmfnet_napari.remote.hosts import Host, known_hosts
+from cmfnet_napari.remote.travelling_case import Remembered
 from tests.gui_logic.stand_ins import StandInResult
 
 AWAY = events.LineChanged(state="away", host="gpu", text="The line to gpu was lost.")
@@ -44,6 +45,25 @@ def test_another_computer_is_part_of_the_command(training, session, clients):
     assert training.where.hosts == [Host(name="gpu", via="srun")] == known_hosts()
     training.where.forget("gpu")
     assert training.where.hosts == []
+
+
+def test_what_was_sent_is_to_be_deleted_when_the_patient_is_left(training, session, clients):
+    """Also where no worker runs any more that could be told."""
+    session.folder.mkdir(exist_ok=True)
+    kept = Remembered(session.folder, "gpu")
+    kept.write()
+    training.where.add(Host(name="gpu"))
+    training.close()
+    assert not Remembered(session.folder, "gpu").forget
+    training.where.add(Host(name="cpu", forget=True))
+    training.close()
+    assert not Remembered(session.folder, "cpu").sent  # nothing ever went there
+    training.where.add(Host(name="gpu", forget=True))
+    training.close()
+    assert Remembered(session.folder, "gpu").forget
+
+
+def test_a_name_that_ssh_would_take_for_an_option(training):
     with pytest.raises(UserError, match="name of a computer"):
         training.where.choose("-oProxyCommand=x")
 
