@@ -17,7 +17,7 @@ from threading import Lock
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, append_line
 from cmfnet_napari.core.privacy import account
-from cmfnet_napari.core.review.check_log import check_log
+from cmfnet_napari.core.review.check_log import LogCheck, check_log
 from cmfnet_napari.core.review.log_entry import (
     LOG_FILE,
     NO_HASH,
@@ -48,6 +48,9 @@ class ReviewLog:
         `Case.key`.
     earlier : dict, optional
         What the first entry says of a review without a log.
+    check : LogCheck, optional
+        What `check_log` found before, which takes long for a long log; found anew where the log
+        has grown since.
 
     Attributes
     ----------
@@ -62,15 +65,27 @@ class ReviewLog:
         It cannot be read.
     """
 
-    def __init__(self, folder: Path, case: str, earlier: JsonObject | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        case: str,
+        earlier: JsonObject | None = None,
+        check: LogCheck | None = None,
+    ) -> None:
         self._path = folder / LOG_FILE
         self._case, self._earlier = case, earlier or {}
         self._account = account()
         self._signer: Signer | None = None
-        self.check = check_log(folder, case)
+        if check is None or check.size + bool(check.entries) != self._bytes:  # with its line's end
+            check = check_log(folder, case)
+        self.check = check
         self.entries = list(self.check.entries)
         self._noting, self._noted = Lock(), len(self.entries)
         self._size = self.check.size
+
+    @property
+    def _bytes(self) -> int:
+        return self._path.stat().st_size if self._path.exists() else 0
 
     @property
     def name(self) -> str:

@@ -31,6 +31,7 @@ from cmfnet_napari.core.images.study import (
     turn,
 )
 from cmfnet_napari.core.images.volume import Volume, from_image
+from cmfnet_napari.core.review.check_log import LogCheck, check_log
 from cmfnet_napari.core.strokes.corrections import Corrections
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes, count_codes
@@ -58,6 +59,8 @@ class Opened:
         What was corrected of its contours, as far as that entry.
     limits : tuple of (float, float)
         Values of each image shown black and white at first.
+    review : LogCheck or UserError
+        Its review log as it is written, or why it cannot be read.
     title : str
         What the window calls it; no patient name.
     credit : str
@@ -86,6 +89,7 @@ class Opened:
     entries: int
     corrections: Corrections
     limits: tuple[Limits, ...]
+    review: LogCheck | UserError
     title: str = "Patient"
     credit: str = ""
     notice: str = ""
@@ -274,7 +278,16 @@ def prepare_case(case: Case, title: str = "Patient", credit: str = "") -> Opened
             structures=structures,
             seen_share=None if case.study.seen is None else float(case.study.seen.mean()),
             lacks_offset=check_offset(case.study),
+            review=_review(case),
         )
+
+
+def _review(case: Case) -> LogCheck | UserError:
+    """Every signature is checked, which takes a second for a long log."""
+    try:
+        return check_log(case.folder, case.key)
+    except UserError as error:
+        return error
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.privacy import account
-from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.core.review.log_entry import Entry, What
 from cmfnet_napari.core.review.readings import (
     load_reading,
@@ -171,15 +170,16 @@ class SignOff(QObject):
         self.changed.emit()
 
     def _open(self) -> None:
-        case = self._session.case
+        case, check = self._session.case, self._session.patient.review
         self._warned = False
         try:
+            if isinstance(check, UserError):
+                raise check
             if self._session.writable:
                 earlier = _earlier(self._review.record)
-                self._log = ReviewLog(case.folder, case.key, earlier)
+                self._log = ReviewLog(case.folder, case.key, earlier, check)
                 check, self.entries = self._log.check, self._log.entries
             else:
-                check = check_log(case.folder, case.key)
                 self.entries = list(check.entries)
         except UserError as error:
             self.fault = str(error)

@@ -285,3 +285,22 @@ def test_a_time_that_the_system_does_not_know_is_shown_as_it_stands(log, monkeyp
     monkeypatch.setattr("cmfnet_napari.core.review.log_entry.datetime", Moment)
     entry = log.entries[0]
     assert entry.moment == entry.time
+
+
+def test_what_was_found_before_is_not_found_anew_while_the_log_is_the_same(tmp_path, monkeypatch):
+    log = ReviewLog(tmp_path, CASE)
+    log.append("looked", {"axial": [3]})
+    before = check_log(tmp_path, CASE)
+    asked = []
+    monkeypatch.setattr(
+        "cmfnet_napari.core.review.review_log.check_log",
+        lambda *given: asked.append(given) or check_log(*given),
+    )
+    assert ReviewLog(tmp_path, CASE, check=before).entries == log.entries
+    assert not asked
+    log.append("looked", {"axial": [4]})  # as by a window that still had the case
+    again = ReviewLog(tmp_path, CASE, check=before)
+    assert len(asked) == 1
+    assert again.entries == log.entries
+    again.append("looked", {"axial": [5]})
+    assert not check_log(tmp_path, CASE).fault

@@ -22,7 +22,7 @@ from cmfnet_napari.core.review.case_contour import case_log, case_stage
 from cmfnet_napari.core.review.log_entry import LOG_FILE, entry_hash
 from cmfnet_napari.core.review.record import REVIEW_FILE
 from cmfnet_napari.core.review.signer import own_signer
-from cmfnet_napari.gui.patient.opened import reopen
+from cmfnet_napari.gui.patient.opened import prepare_case, reopen
 from tests.case_runs import write_run
 from tests.gui_logic.stand_ins import CT_SHAPE, come, patient
 
@@ -303,7 +303,7 @@ def test_a_case_of_an_earlier_version_and_one_to_look_at(bench, opened):
     come(bench.session, lambda: patient(value=50))
     other = open_case(folder, read_only=True)
     try:
-        come(bench.session, lambda: replace(opened, case=other))
+        come(bench.session, lambda: prepare_case(other))
         assert not bench.sign_off.writable
         assert bench.sign_off.standing.stage == "reviewed"
         before = (folder / LOG_FILE).read_bytes()
