@@ -6,8 +6,6 @@ which cases stand out. Cases are named by digits of a hash; class names are thos
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,12 +18,13 @@ from cmfnet_napari.core.case.folder import CARD_FILE, read_card
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.hand_work import HandWork
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import new_folder, write_safely
+from cmfnet_napari.core.files import new_folder
 from cmfnet_napari.core.fit.runs import newest_prediction, run_maker
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.report.audit_plots import save_audit
 from cmfnet_napari.core.review.case_contour import corrected_model
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell
 
 ALL = "all"  # classes of a case, or models
@@ -197,7 +196,7 @@ def write_audit(cases: Sequence[CaseEffort], out: Path) -> list[Path]:
     if not out.is_dir():
         new_folder(out, private=True)
     tables = {"cases.csv": list(_case_rows(cases)), "medians.csv": _median_rows(cases)}
-    written = [_write_table(out / name, rows) for name, rows in tables.items()]
+    written = [write_table(out / name, rows) for name, rows in tables.items()]
     panels = {
         figure.title: {
             model: [(one.month, figure.of(one)) for one in having if one.model == model]
@@ -239,12 +238,6 @@ def _median_rows(cases: Sequence[CaseEffort]) -> list[list[object]]:
         numbers = [_rounded(value) for value in (one.median, one.low, one.high)]
         rows.append([cell(one.model), one.figure.name, one.cases, *numbers, " ".join(one.outliers)])
     return rows
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[object]]) -> Path:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), "utf-8"))
 
 
 def _rounded(value: float) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +13,15 @@ from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interva
 from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.cohort.patients import METRICS
-from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result
+from cmfnet_napari.learning.cohort.results import (
+    RESULT_COLUMNS,
+    RESULTS_FILE,
+    Result,
+    result_row,
+)
 from cmfnet_napari.learning.cohort.split import read_speed
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
@@ -129,16 +133,10 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> MeanI
 
 
 def _write_results(scored: Sequence[Scored], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "seed", "case", "split", "class", *METRICS])
-    for job, results in scored:
-        for r in results:
-            values = ("" if np.isnan(v) else f"{v:.4f}" for v in r.values)
-            writer.writerow(
-                [cell(job.method), job.seed, cell(r.case), cell(r.split), r.label, *values]
-            )
-    write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+    rows = (
+        [cell(job.method), job.seed, *result_row(one)] for job, results in scored for one in results
+    )
+    write_table(path, [["method", "seed", *RESULT_COLUMNS], *rows])
 
 
 def _mean(scores: Mapping[str, float]) -> float:
