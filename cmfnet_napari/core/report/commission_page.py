@@ -10,10 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 
+from cmfnet_napari.core.contours.metrics import TITLES
 from cmfnet_napari.core.fit.model_card import software_versions
 from cmfnet_napari.core.report.commission_facts import (
     SHOWN,
-    TITLES,
     Commissioning,
     Score,
     advice,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
+from cmfnet_napari.core.contours.metrics import MEASURES, TITLES
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import (
     JsonObject,
@@ -158,7 +158,7 @@ def _table(results: Sequence[Result]) -> list[str]:
         for number, _ in enumerate(MEASURES)
         if any(np.isfinite(of[:, number]).any() for of in values.values())
     ]
-    titles = [MEASURES[number].title.format(tolerance_mm=TOLERANCE_MM) for number in shown]
+    titles = [TITLES[MEASURES[number].name] for number in shown]
     lines = ["| class | " + " | ".join(titles) + " |", "|---" * (1 + len(shown)) + "|"]
     for label, of in values.items():
         cells = [_mean(of[:, number], MEASURES[number].digits) for number in shown]

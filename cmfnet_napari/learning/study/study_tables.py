@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
-from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
+from cmfnet_napari.core.contours.metrics import LOWER_IS_BETTER, TITLES
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
 from cmfnet_napari.core.tables import write_table
@@ -27,9 +27,7 @@ from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_cu
 from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
 
 SPEED_TITLE = "Steps a second, judging left out:"
-_TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
-_TITLES[VOLUME_RATIO] = "Volume ÷ reference"
-_LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "path_mm", "path_share")
+_TITLES = TITLES | {VOLUME_RATIO: "Volume ÷ reference"}
 
 
 class Scored(NamedTuple):
@@ -187,7 +185,7 @@ def _badness(metric: str, mean: float) -> float:
     """Smaller is better."""
     if metric == VOLUME_RATIO:
         return abs(mean - 1)
-    return mean if metric in _LOWER_IS_BETTER else -mean
+    return mean if metric in LOWER_IS_BETTER else -mean
 
 
 def _missing(count: int) -> str:
