@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cmfnet_napari.core.case.effort import Effort, read_effort
-from cmfnet_napari.core.case.folder import CARD_FILE, read_card
+from cmfnet_napari.core.case.folder import CARD_FILE, read_card, run_folders
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.hand_work import HandWork
 from cmfnet_napari.core.errors import UserError
@@ -144,16 +144,14 @@ def case_effort(folder: Path) -> CaseEffort:
     """Effort of one case; UserError when it is of another version, or damaged."""
     card, effort = read_card(folder), read_effort(folder)
     month = datetime.fromtimestamp(effort.last, UTC).strftime("%Y-%m") if effort.last else ""
-    key = (card.voxels or card.study)[:16]
-    runs = sorted(path for path in (folder / "runs").glob("[0-9]" * 4 + "-*") if path.is_dir())
-    event = newest_prediction(runs)
+    event = newest_prediction(run_folders(folder))
     if event is None or card.grid is None:  # cases of before 2026-11 say no grid
-        return CaseEffort(key, _NO_MODEL if event is None else "unknown", month, effort)
+        return CaseEffort(card.key, _NO_MODEL if event is None else "unknown", month, effort)
     run = inside(folder, PurePosixPath(event.labels).parent.as_posix())
     model = load_labels(inside(folder, event.labels), card.grid)
     corrected = corrected_model(folder, run, model, card.grid, list(event.volumes_ml) or None)
     volumes = volumes_ml(corrected.labels, card.grid, corrected.names)
-    return CaseEffort(key, run_maker(run), month, effort, corrected.hand, volumes)
+    return CaseEffort(card.key, run_maker(run), month, effort, corrected.hand, volumes)
 
 
 def medians(cases: Sequence[CaseEffort]) -> list[Median]:
