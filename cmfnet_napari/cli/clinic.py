@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmfnet_napari.cli.options import Device, Json, Settings, print_result, read_settings
+from cmfnet_napari.cli.options import Device, Json, Settings, print_result, read_settings, warn
 from cmfnet_napari.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def audit(
             cases or cases_folder(), lambda share: show("Reading the cases", share)
         )
     for sentence in left_out:
-        print(f"cmfnet: warning: {sentence}", file=sys.stderr)
+        warn(sentence)
     written = [str(path) for path in write_audit(found, out)] if found else []
     rows = medians(found) if found else []
     if as_json:
@@ -91,7 +90,7 @@ def commission(
     if result is None:
         raise UserError(f"Stopped; {out} keeps what is done. Give the same command to go on.")
     for sentence in result["left_out"]:
-        print(f"cmfnet: warning: {sentence}", file=sys.stderr)
+        warn(sentence)
     print_result(result, as_json)
 
 

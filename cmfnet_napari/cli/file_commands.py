@@ -19,6 +19,7 @@ from cmfnet_napari.cli.options import (
     Subtract,
     open_images,
     print_result,
+    warn,
 )
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.privacy import printable
@@ -126,7 +127,7 @@ def import_(
         )
     result = {"series": series, **import_patient(loaded, case, subtract)}
     for warning in result.get("registration", {}).get("warnings", []):
-        print(f"cmfnet: warning: {warning}", file=sys.stderr)
+        warn(warning)
     print_result(result, as_json)
 
 
@@ -167,10 +168,9 @@ def export(
     from cmfnet_napari.core.review.case_contour import superseded
 
     if superseded(segmentation):
-        print(
-            "cmfnet: warning: this is the model's own contour, which was corrected by hand since, "
-            "or lost a class. Give the case folder to export the contour of record.",
-            file=sys.stderr,
+        warn(
+            "this is the model's own contour, which was corrected by hand since, or lost a class. "
+            "Give the case folder to export the contour of record."
         )
     receipt = api.export_as(
         kind,

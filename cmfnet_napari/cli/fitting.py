@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +23,7 @@ from cmfnet_napari.cli.options import (
     open_images,
     print_result,
     read_settings,
+    warn,
 )
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
@@ -61,7 +61,7 @@ def fit(
     strokes = api.load_scribbles(scribbles, study)
     run = out if on is not None else api.run_folder(out)
     if on is None:
-        _warn(study, strokes, config, device)
+        _warn_before(study, strokes, config, device)
     with fit_progress() as progress:
         result = api.fit(
             study,
@@ -120,7 +120,7 @@ def _write_card(model: Path | None, kind: str, out: Path | None) -> None:
         raise typer.BadParameter("give a model and --card md, json or pdf")
     full = read_full_card(model)
     if full.gap:
-        print(f"cmfnet: warning: {full.gap}", file=sys.stderr)
+        warn(full.gap)
     if kind == "pdf":
         save_card(full, out or Path(f"{full.name}.card.pdf"))
         return
@@ -202,7 +202,7 @@ def worker(
     raise typer.Exit(serve(case))
 
 
-def _warn(study: Study, scribbles: Codes, config: Config, device: str) -> None:
+def _warn_before(study: Study, scribbles: Codes, config: Config, device: str) -> None:
     """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
     from cmfnet_napari.core.fit.cost_estimate import expect
     from cmfnet_napari.core.fit.preflight_checks import preflight
@@ -213,4 +213,4 @@ def _warn(study: Study, scribbles: Codes, config: Config, device: str) -> None:
     findings = preflight(study, scribbles, expected=expected)
     if all(finding.severity == "warning" for finding in findings):
         for finding in findings:
-            print(f"cmfnet: warning: {finding.text}", file=sys.stderr)
+            warn(finding.text)

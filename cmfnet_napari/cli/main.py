@@ -24,6 +24,7 @@ from cmfnet_napari.cli import (
     teaching,
     window,
 )
+from cmfnet_napari.cli.options import warn
 from cmfnet_napari.cli.pacs import pacs
 from cmfnet_napari.cli.reviews import review
 from cmfnet_napari.core.errors import DataWarning, UserError
@@ -93,7 +94,7 @@ def _show_warning(
 ) -> None:
     """What is to be checked in a file is one line; warnings of libraries stay as they were."""
     if issubclass(category, DataWarning):
-        print(f"cmfnet: warning: {printable(str(message))}", file=sys.stderr)
+        warn(str(message))
     else:
         print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import typer
 from cmfnet_napari import api
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.privacy import printable
 
 if TYPE_CHECKING:
     from cmfnet_napari.core.images.study import Study
@@ -108,6 +110,11 @@ def read_settings(settings: list[str] | None) -> JsonObject:
         except ValueError:
             changes[field.strip()] = value
     return changes
+
+
+def warn(sentence: str) -> None:
+    """Print what is to be checked, on a line by itself beside the result."""
+    print(f"cmfnet: warning: {printable(sentence)}", file=sys.stderr)
 
 
 def print_result(result: Mapping[str, object], as_json: bool) -> None:

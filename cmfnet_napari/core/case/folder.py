@@ -295,7 +295,7 @@ class Case:
 
     def runs(self) -> list[Path]:
         """Folders of the runs, oldest first."""
-        return sorted(p for p in (self.folder / "runs").glob("[0-9]" * 4 + "-*") if p.is_dir())
+        return run_folders(self.folder)
 
     def close(self) -> None:
         """Release the journal and the case. Twice is once."""
@@ -304,6 +304,11 @@ class Case:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Folders of the runs in a case's folder, oldest first."""
+    return sorted(p for p in (folder / "runs").glob("[0-9]" * 4 + "-*") if p.is_dir())
 
 
 def create_case(folder: str | Path, study: Study, registration: Registration | None = None) -> Case:

@@ -89,19 +89,19 @@ def hand_work(
         return HandWork(seconds=seconds)
     theirs, ours = model[box], record[box]
     differs = theirs != ours
-    names = [class_name(code, names) for code in range(1, _classes(model, record, names) + 1)]
+    names = [class_name(code, names) for code in range(1, class_count(model, record, names) + 1)]
     return HandWork(
         added_ml=volumes_ml(np.where(differs, ours, 0), grid, names),
         removed_ml=volumes_ml(np.where(differs, theirs, 0), grid, names),
         slices=int(np.count_nonzero(differs.any(axis=(1, 2)))),
-        paths_mm=_paths_mm(model, record, grid, names),
+        paths_mm=_paths_mm(model[box[0]], record[box[0]], grid, names),
         seconds=seconds,
     )
 
 
-def _classes(model: Labels, record: Labels, names: Sequence[str] | None) -> int:
-    """How many there are; those that nobody named are numbered."""
-    return max(len(names or ()), int(max(model.max(), record.max())))
+def class_count(one: Labels, other: Labels, names: Sequence[str] | None) -> int:
+    """How many classes two contours have; those that nobody named are numbered."""
+    return max(len(names or ()), int(max(one.max(), other.max())))
 
 
 def _paths_mm(model: Labels, record: Labels, grid: Grid, names: Sequence[str]) -> dict[str, float]:

@@ -86,6 +86,8 @@ class Measure:
 
 
 MEASURES = tuple(Measure(one.name, **one.metadata) for one in fields(Scores) if one.metadata)
+TITLES = {one.name: one.title.format(tolerance_mm=TOLERANCE_MM) for one in MEASURES}
+LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "hd_mm", "path_mm", "path_share")
 
 
 @dataclass(frozen=True)

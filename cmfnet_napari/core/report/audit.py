@@ -6,8 +6,6 @@ which cases stand out. Cases are named by digits of a hash; class names are thos
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,16 +14,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cmfnet_napari.core.case.effort import Effort, read_effort
-from cmfnet_napari.core.case.folder import CARD_FILE, read_card
+from cmfnet_napari.core.case.folder import CARD_FILE, read_card, run_folders
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.contours.hand_work import HandWork
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import new_folder, write_safely
+from cmfnet_napari.core.files import new_folder
 from cmfnet_napari.core.fit.runs import newest_prediction, run_maker
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.report.audit_plots import save_audit
 from cmfnet_napari.core.review.case_contour import corrected_model
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell
 
 ALL = "all"  # classes of a case, or models
@@ -145,16 +144,14 @@ def case_effort(folder: Path) -> CaseEffort:
     """Effort of one case; UserError when it is of another version, or damaged."""
     card, effort = read_card(folder), read_effort(folder)
     month = datetime.fromtimestamp(effort.last, UTC).strftime("%Y-%m") if effort.last else ""
-    key = (card.voxels or card.study)[:16]
-    runs = sorted(path for path in (folder / "runs").glob("[0-9]" * 4 + "-*") if path.is_dir())
-    event = newest_prediction(runs)
+    event = newest_prediction(run_folders(folder))
     if event is None or card.grid is None:  # cases of before 2026-11 say no grid
-        return CaseEffort(key, _NO_MODEL if event is None else "unknown", month, effort)
+        return CaseEffort(card.key, _NO_MODEL if event is None else "unknown", month, effort)
     run = inside(folder, PurePosixPath(event.labels).parent.as_posix())
     model = load_labels(inside(folder, event.labels), card.grid)
     corrected = corrected_model(folder, run, model, card.grid, list(event.volumes_ml) or None)
     volumes = volumes_ml(corrected.labels, card.grid, corrected.names)
-    return CaseEffort(key, run_maker(run), month, effort, corrected.hand, volumes)
+    return CaseEffort(card.key, run_maker(run), month, effort, corrected.hand, volumes)
 
 
 def medians(cases: Sequence[CaseEffort]) -> list[Median]:
@@ -197,7 +194,7 @@ def write_audit(cases: Sequence[CaseEffort], out: Path) -> list[Path]:
     if not out.is_dir():
         new_folder(out, private=True)
     tables = {"cases.csv": list(_case_rows(cases)), "medians.csv": _median_rows(cases)}
-    written = [_write_table(out / name, rows) for name, rows in tables.items()]
+    written = [write_table(out / name, rows) for name, rows in tables.items()]
     panels = {
         figure.title: {
             model: [(one.month, figure.of(one)) for one in having if one.model == model]
@@ -239,12 +236,6 @@ def _median_rows(cases: Sequence[CaseEffort]) -> list[list[object]]:
         numbers = [_rounded(value) for value in (one.median, one.low, one.high)]
         rows.append([cell(one.model), one.figure.name, one.cases, *numbers, " ".join(one.outliers)])
     return rows
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[object]]) -> Path:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), "utf-8"))
 
 
 def _rounded(value: float) -> float:

@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.style import context as style_context
 
-from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
-from cmfnet_napari.core.files import JsonObject, write_safely
+from cmfnet_napari.core.contours.metrics import TITLES
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.fit.card_sections import FullCard, Performance, Scope
 from cmfnet_napari.core.report.page import DISCLAIMER
-from cmfnet_napari.core.report.text_pages import Line, text_pages, wrapped
+from cmfnet_napari.core.report.text_pages import Line, save_pages, text_pages, wrapped
 from cmfnet_napari.core.words import clean
 
-_TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _NOTHING = "*The card says nothing of this.*"
 _BLANK = re.compile(r"\n{3,}")
 
@@ -87,7 +85,7 @@ def _performance(rows: tuple[Performance, ...]) -> list[str]:
     table = ["| group | measure | mean (95 % interval) | patients |", "|---|---|---|---|"]
     for row in rows:
         figures = f"{row.mean:.3g} ({row.low:.3g} to {row.high:.3g})"
-        measure = _TITLES.get(row.measure, row.measure)
+        measure = TITLES.get(row.measure, row.measure)
         table.append(f"| {clean(row.group)} | {clean(measure)} | {figures} | {row.patients} |")
     return table
 
@@ -103,13 +101,7 @@ def save_card(full: FullCard, path: Path) -> Path:
     """
     figures = text_pages(_lines(card_markdown(full)))
     info = {"Title": f"Card of {full.name}", "Creator": "cmfnet-napari", "Author": ""}
-
-    def write(part: Path) -> None:
-        with PdfPages(part, metadata=info) as pages:
-            for figure in figures:
-                pages.savefig(figure)
-
-    return write_safely(path, ".pdf", write)
+    return save_pages(figures, info, path)
 
 
 def _lines(text: str) -> Iterator[Line]:

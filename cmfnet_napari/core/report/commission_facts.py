@@ -9,15 +9,13 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
-from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM, Scores
+from cmfnet_napari.core.contours.metrics import LOWER_IS_BETTER, TITLES, Scores
 from cmfnet_napari.core.errors import list_names
 from cmfnet_napari.core.fit.card_sections import FullCard, Performance
 
 PATIENTS = 10  # a commissioning is of so many
 SHOWN = ("dsc", "surface_dsc", "hd95_mm", "path_mm", "path_share")
-TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
 _HIGHER_IS_BETTER = ("dsc", "surface_dsc")
-_LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "hd_mm", "path_mm", "path_share")
 _LEAST = 5  # patients, for an interval that says something
 _END = 0.15  # of a structure's slices, at each end
 _BIAS, _BETWEEN = 0.05, 0.03  # of a volume; of DSC: less is not worth a sentence
@@ -153,7 +151,7 @@ def _compared(row: Performance, here: MeanInterval) -> str:
         return said + "too few patients to say more."
     if here.low <= row.high and row.low <= here.high:
         return said + "they agree, as far as that many patients can tell."
-    if row.measure not in (*_HIGHER_IS_BETTER, *_LOWER_IS_BETTER):
+    if row.measure not in (*_HIGHER_IS_BETTER, *LOWER_IS_BETTER):
         return said + "OTHER than the card says. Find out why before the model is used."
     better = (here.mean > row.mean) == (row.measure in _HIGHER_IS_BETTER)
     if better:

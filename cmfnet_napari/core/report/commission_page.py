@@ -7,15 +7,13 @@ from datetime import date
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 
-from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.contours.metrics import TITLES
 from cmfnet_napari.core.fit.model_card import software_versions
 from cmfnet_napari.core.report.commission_facts import (
     SHOWN,
-    TITLES,
     Commissioning,
     Score,
     advice,
@@ -24,7 +22,14 @@ from cmfnet_napari.core.report.commission_facts import (
 )
 from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
 from cmfnet_napari.core.report.page import DISCLAIMER
-from cmfnet_napari.core.report.text_pages import A4, Line, text_pages, together, wrapped
+from cmfnet_napari.core.report.text_pages import (
+    A4,
+    Line,
+    save_pages,
+    text_pages,
+    together,
+    wrapped,
+)
 
 _DIGITS = {"dsc": 2, "surface_dsc": 2, "hd95_mm": 1, "path_mm": 0, "path_share": 2}
 _SHORT = {
@@ -69,13 +74,7 @@ def save_commissioning(found: Commissioning, pictures: Sequence[Example], path: 
     if pictures:
         figures.append(_pictures(pictures))
     info = {"Title": f"Commissioning of {found.card.name}", "Creator": "cmfnet-napari"}
-
-    def write(part: Path) -> None:
-        with PdfPages(part, metadata=info) as pages:
-            for figure in figures:
-                pages.savefig(figure, dpi=150)
-
-    return write_safely(path, ".pdf", write)
+    return save_pages(figures, info, path, dpi=150)
 
 
 def _first_page(found: Commissioning) -> Iterator[Line]:

@@ -10,21 +10,19 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.arrays import Labels
-from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.geometry.boxes import bounding_box
 from cmfnet_napari.core.geometry.plane import Plane
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.report.text_pages import A4, save_pages
 from cmfnet_napari.core.review.log_entry import Entry
 from cmfnet_napari.core.review.log_words import log_rows, ranges, slices_looked_at
 from cmfnet_napari.core.strokes.scribbles import class_color
 
-_A4 = (8.27, 11.69)  # inches
 _LINES, _LETTERS = 74, 96  # of a page
 _PICTURES = 6
 _MARGIN_MM = 15.0
@@ -78,15 +76,14 @@ def save_log_page(
     title = f"Review of case {case}"
     lines = list(_lines(entries, standing, check))
     info = {"Title": title, "Creator": "cmfnet-napari", "Author": ""}
+    return save_pages(_pages(title, lines, readers), info, path)
 
-    def write(part: Path) -> None:
-        with PdfPages(part, metadata=info) as pages:
-            for number, start in enumerate(range(0, len(lines), _LINES), start=1):
-                pages.savefig(_text_page(title, number, lines[start : start + _LINES]))
-            if readers is not None:
-                pages.savefig(_picture_page(title, readers))
 
-    return write_safely(path, ".pdf", write)
+def _pages(title: str, lines: Sequence[str], readers: Readers | None) -> Iterator[Figure]:
+    for number, start in enumerate(range(0, len(lines), _LINES), start=1):
+        yield _text_page(title, number, lines[start : start + _LINES])
+    if readers is not None:
+        yield _picture_page(title, readers)
 
 
 def _lines(entries: Sequence[Entry], standing: str, check: Sequence[str]) -> Iterator[str]:
@@ -173,7 +170,7 @@ def _middle(labels: Labels) -> list[int]:
 
 
 def _page(title: str, subtitle: str) -> Figure:
-    figure = Figure(figsize=_A4)
+    figure = Figure(figsize=A4)
     figure.text(0.07, 0.96, title, fontsize=14, weight="bold", parse_math=False)
     figure.text(0.07, 0.943, f"{subtitle} · without the patient's name", fontsize=9)
     figure.text(0.07, 0.025, textwrap.fill(_FOOT, 120), fontsize=7, parse_math=False)

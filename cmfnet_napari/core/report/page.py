@@ -15,11 +15,10 @@ from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.arrays import Labels
 from cmfnet_napari.core.contours.score_table import score_rows
-from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.report.facts import ReportFacts
 from cmfnet_napari.core.report.figures import draw_contours
-from cmfnet_napari.core.report.text_pages import A4
+from cmfnet_napari.core.report.text_pages import A4, save_pages
 from cmfnet_napari.core.review.record import State
 from cmfnet_napari.core.words import drawn
 
@@ -72,11 +71,7 @@ def save_report(
     _write_facts(words, facts)
     _write(foot, DISCLAIMER, y=0.6, size=8)
     info = {"Title": f"Contour of case {facts.case}", "Creator": "cmfnet-napari", "Author": ""}
-
-    def write(part: Path) -> None:
-        figure.savefig(part, format="pdf", metadata=info, dpi=150)
-
-    return write_safely(Path(path), ".pdf", write)
+    return save_pages([figure], info, Path(path), dpi=150)
 
 
 def _write_facts(part: SubFigure, facts: ReportFacts) -> None:

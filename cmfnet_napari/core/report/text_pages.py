@@ -1,14 +1,16 @@
-"""Pages of text as figures: titles, paragraphs that are wrapped, and tables."""
+"""Pages of text as figures, titles, paragraphs that are wrapped, and tables; PDFs of them."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.words import clean
 
 A4 = (8.27, 11.69)  # inches
@@ -38,6 +40,37 @@ def text_pages(lines: Iterable[Line]) -> list[Figure]:
     """A4 pages that hold the lines."""
     every = list(lines)
     return [_page(every[start : start + _LINES]) for start in range(0, len(every), _LINES)]
+
+
+def save_pages(
+    figures: Iterable[Figure], info: Mapping[str, str], path: Path, dpi: float | None = None
+) -> Path:
+    """Write figures as the pages of a PDF; whoever calls chooses the style.
+
+    Parameters
+    ----------
+    figures : iterable of Figure
+        A page each.
+    info : mapping of str to str
+        What the PDF says of itself, such as ``Title``.
+    path : Path
+        The PDF.
+    dpi : float, optional
+        Of images in it.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    from matplotlib.backends.backend_pdf import PdfPages  # the window starts without it
+
+    def write(part: Path) -> None:
+        with PdfPages(part, metadata=dict(info)) as pages:
+            for figure in figures:
+                pages.savefig(figure, dpi=dpi)
+
+    return write_safely(path, ".pdf", write)
 
 
 def _page(lines: list[Line]) -> Figure:

@@ -8,7 +8,8 @@ from pathlib import Path
 from cmfnet_napari.core.arrays import Codes, Labels
 from cmfnet_napari.core.case.case_classes import note_classes, translated
 from cmfnet_napari.core.case.folder import Case
-from cmfnet_napari.core.contours.components import class_name, volumes_ml
+from cmfnet_napari.core.contours.components import class_name
+from cmfnet_napari.core.contours.hand_work import class_count, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, private_folder
 from cmfnet_napari.core.images.grid import Grid
@@ -117,18 +118,16 @@ def reader_difference(
         ``slices``: axial ones on which they differ; ``difference``: by class Dice, ml added and
         ml removed by the second reader.
     """
-    differs = first != second
-    added = volumes_ml(second * differs, grid, names)
-    removed = volumes_ml(first * differs, grid, names)
+    work = hand_work(first, second, grid, names)
     found: JsonObject = {}
-    for code in range(1, 1 + max(len(names), int(max(first.max(), second.max())))):
+    for code in range(1, 1 + class_count(first, second, names)):
         one, other = first == code, second == code
         size = int(one.sum()) + int(other.sum())
         if size:
             name = class_name(code, names)
             found[name] = {
                 "dice": round(2 * int((one & other).sum()) / size, 4),
-                "added_ml": round(added.get(name, 0.0), 3),
-                "removed_ml": round(removed.get(name, 0.0), 3),
+                "added_ml": round(work.added_ml.get(name, 0.0), 3),
+                "removed_ml": round(work.removed_ml.get(name, 0.0), 3),
             }
-    return {"slices": int(differs.any(axis=(1, 2)).sum()), "difference": found}
+    return {"slices": work.slices, "difference": found}

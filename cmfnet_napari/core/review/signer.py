@@ -14,13 +14,15 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from platformdirs import user_data_path
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import private_folder, read_json, write_json, write_safely
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 REVIEW_VARIABLE = "CMFNET_REVIEW"
 _KEY_FILE = "key"
@@ -63,6 +65,8 @@ def own_signer() -> Signer:
     UserError
         The key cannot be read or written.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # slow
+
     file = _folder() / _KEY_FILE
     try:
         if not file.exists():
@@ -80,6 +84,9 @@ def own_signer() -> Signer:
 
 def is_signed(key: str, digest: str, signature: str) -> bool:
     """Whether a signature of a hash is that of a key."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # slow to import
+
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
         public.verify(bytes.fromhex(signature), digest.encode())

@@ -10,7 +10,6 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import LineChanged
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.remote.hosts import Host, forget_host, host_called, known_hosts, save_host
-from cmfnet_napari.remote.installing import ask_doctor, found_words
 from cmfnet_napari.remote.travelling_case import note_forget
 
 
@@ -118,4 +117,6 @@ class Where(QObject):
 
 
 def _ask(host: Host) -> str:
+    from cmfnet_napari.remote.installing import ask_doctor, found_words  # slow to import
+
     return found_words(host, *ask_doctor(host))

@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
+from cmfnet_napari.core.contours.metrics import MEASURES, TITLES
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import (
     JsonObject,
@@ -33,6 +31,7 @@ from cmfnet_napari.core.files import (
 from cmfnet_napari.core.fit.cost_estimate import PATIENT, idle_memory
 from cmfnet_napari.core.fit.model_card import Card, model_path, read_card
 from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.batch.contour_row import contour_row, is_complete, read_row
 from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_cohort
@@ -140,19 +139,12 @@ def _found(rows: Sequence[Row], folders: Sequence[Path], out: Path) -> JsonObjec
     results = [result for found, _ in read.values() for result in found]
     write_results(out / RESULTS_FILE, results)
     notes = [(row, note) for row, (_, said) in read.items() for note in said]
-    _write_notes(notes, out / "notes.csv")
+    said = ([cell(row.case), row.line, cell(note)] for row, note in notes)
+    write_table(out / "notes.csv", [["case", "line", "note"], *said])
     table = out / "table.md"
     text = "\n".join(_table(results)) + "\n"
     write_safely(table, ".md", lambda part: part.write_text(text, encoding="utf-8"))
     return {"patients": len(rows), "table": str(table), "notes": len(notes)}
-
-
-def _write_notes(notes: Sequence[tuple[Row, str]], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "line", "note"])
-    writer.writerows([cell(row.case), row.line, cell(note)] for row, note in notes)
-    write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
 
 
 def _table(results: Sequence[Result]) -> list[str]:
@@ -166,7 +158,7 @@ def _table(results: Sequence[Result]) -> list[str]:
         for number, _ in enumerate(MEASURES)
         if any(np.isfinite(of[:, number]).any() for of in values.values())
     ]
-    titles = [MEASURES[number].title.format(tolerance_mm=TOLERANCE_MM) for number in shown]
+    titles = [TITLES[MEASURES[number].name] for number in shown]
     lines = ["| class | " + " | ".join(titles) + " |", "|---" * (1 + len(shown)) + "|"]
     for label, of in values.items():
         cells = [_mean(of[:, number], MEASURES[number].digits) for number in shown]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ import numpy as np
 
 from cmfnet_napari.core.arrays import Floats
 from cmfnet_napari.core.contours.mean_interval import mean_interval
-from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.fit.card_sections import Performance
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell, from_cell
 from cmfnet_napari.learning.cohort.patients import METRICS
 
 RESULTS_FILE = "results.csv"
+RESULT_COLUMNS: list[object] = ["case", "split", "class", *METRICS]
 _ON_CARDS = ("dsc", "surface_dsc", "hd95_mm")
 
 
@@ -67,13 +67,13 @@ def performance(results: Sequence[Result]) -> list[Performance]:
 
 def write_results(path: Path, results: Sequence[Result]) -> None:
     """Write one row a patient and class; an empty cell is a score that is not defined."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "split", "class", *METRICS])
-    for r in results:
-        values = ("" if np.isnan(v) else f"{v:.4f}" for v in r.values)
-        writer.writerow([cell(r.case), cell(r.split), r.label, *values])
-    write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+    write_table(path, [RESULT_COLUMNS, *map(result_row, results)])
+
+
+def result_row(result: Result) -> list[object]:
+    """A result's cells, below `RESULT_COLUMNS`."""
+    values = ("" if np.isnan(value) else f"{value:.4f}" for value in result.values)
+    return [cell(result.case), cell(result.split), result.label, *values]
 
 
 def read_results(path: Path) -> list[Result]:

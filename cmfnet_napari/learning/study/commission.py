@@ -11,9 +11,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import shutil
 import time
 import zlib
@@ -47,6 +45,7 @@ from cmfnet_napari.core.images.study import Study, load_labels, unit_pair
 from cmfnet_napari.core.report.commission_facts import Commissioning, PatientFacts, Score
 from cmfnet_napari.core.report.commission_page import save_commissioning
 from cmfnet_napari.core.report.method_pictures import Example, make_example
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.fit.callbacks import Hooks as FitHooks
@@ -359,7 +358,7 @@ def _write_patients(path: Path, patients: Sequence[PatientFacts], folders: Seque
     rows = [["patient", "hash", "folder"]]
     for one, folder in zip(patients, folders, strict=True):
         rows.append([str(one.number), one.key, cell(folder)])
-    _write_table(path, rows)
+    write_table(path, rows)
 
 
 def _write_results(path: Path, scores: Sequence[Score]) -> None:
@@ -370,10 +369,4 @@ def _write_results(path: Path, scores: Sequence[Score]) -> None:
         figures = ["" if value is None else f"{value:.4f}" for value in values]
         first = [str(one.patient), one.users, cell(one.method)]
         rows.append([*first, *figures, f"{one.seconds:.1f}", str(one.slice_ + 1)])
-    _write_table(path, rows)
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), "utf-8"))
+    write_table(path, rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,20 +10,24 @@ from typing import NamedTuple
 import numpy as np
 
 from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
-from cmfnet_napari.core.contours.metrics import MEASURES, TOLERANCE_MM
+from cmfnet_napari.core.contours.metrics import LOWER_IS_BETTER, TITLES
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import save_sweep, save_training
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.cohort.patients import METRICS
-from cmfnet_napari.learning.cohort.results import RESULTS_FILE, Result
+from cmfnet_napari.learning.cohort.results import (
+    RESULT_COLUMNS,
+    RESULTS_FILE,
+    Result,
+    result_row,
+)
 from cmfnet_napari.learning.cohort.split import read_speed
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
 
 SPEED_TITLE = "Steps a second, judging left out:"
-_TITLES = {m.name: m.title.format(tolerance_mm=TOLERANCE_MM) for m in MEASURES}
-_TITLES[VOLUME_RATIO] = "Volume ÷ reference"
-_LOWER_IS_BETTER = ("asd_mm", "hd95_mm", "path_mm", "path_share")
+_TITLES = TITLES | {VOLUME_RATIO: "Volume ÷ reference"}
 
 
 class Scored(NamedTuple):
@@ -129,16 +131,10 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> MeanI
 
 
 def _write_results(scored: Sequence[Scored], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "seed", "case", "split", "class", *METRICS])
-    for job, results in scored:
-        for r in results:
-            values = ("" if np.isnan(v) else f"{v:.4f}" for v in r.values)
-            writer.writerow(
-                [cell(job.method), job.seed, cell(r.case), cell(r.split), r.label, *values]
-            )
-    write_safely(path, ".csv", lambda part: part.write_text(text.getvalue(), encoding="utf-8"))
+    rows = (
+        [cell(job.method), job.seed, *result_row(one)] for job, results in scored for one in results
+    )
+    write_table(path, [["method", "seed", *RESULT_COLUMNS], *rows])
 
 
 def _mean(scores: Mapping[str, float]) -> float:
@@ -189,7 +185,7 @@ def _badness(metric: str, mean: float) -> float:
     """Smaller is better."""
     if metric == VOLUME_RATIO:
         return abs(mean - 1)
-    return mean if metric in _LOWER_IS_BETTER else -mean
+    return mean if metric in LOWER_IS_BETTER else -mean
 
 
 def _missing(count: int) -> str:
