@@ -42,6 +42,7 @@ from cmfnet_napari.learning.cohort.results import (
 )
 from cmfnet_napari.learning.cohort.split import SAVE_SECONDS, Hooks, Speed, prediction_path
 from cmfnet_napari.learning.cohort.working_case import WorkingCase
+from cmfnet_napari.learning.engine.device import device_name
 from cmfnet_napari.learning.engine.state import load_state, save_seconds, save_state
 from cmfnet_napari.learning.rivals.settings import MethodConfig
 
@@ -233,10 +234,8 @@ class _Training:
             write_safely(path, ".npz", partial(np.savez_compressed, labels=labels))
             table[number] = score(labels, case, classes)
         results = tabulate(table, [case.row.case for case in held], name)
-        threads = torch.get_num_threads()
-        where = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
-        speed = Speed(self._steps, round(self._seconds, 3), where)
-        speed.write(self._folder)
+        where = device_name(self._trainer.device)
+        Speed(self._steps, round(self._seconds, 3), where).write(self._folder)
         write_results(self._folder / RESULTS_FILE, results)
         (self._folder / STATE_FILE).unlink(missing_ok=True)
         return results

@@ -31,7 +31,7 @@ from cmfnet_napari.learning.cohort.results import (
     write_results,
 )
 from cmfnet_napari.learning.data.sampling import Sampler
-from cmfnet_napari.learning.engine.device import pick_precision
+from cmfnet_napari.learning.engine.device import device_name, pick_precision
 from cmfnet_napari.learning.engine.logs import Logs
 from cmfnet_napari.learning.engine.state import (
     damaged_state,
@@ -207,18 +207,11 @@ class SplitTraining:
                 model = self._folder / MODEL_FILE
                 save_model(self._trainer.averaged, self._card(table), model)
                 begin_card(model, performance(results))
-            self._write_speed()
+            where = device_name(self._fabric.device)
+            Speed(self._timed, round(self._stepping, 3), where).write(self._folder)
             write_results(self._folder / RESULTS_FILE, results)
             (self._folder / STATE_FILE).unlink(missing_ok=True)
         return results
-
-    def _write_speed(self) -> None:
-        device = self._fabric.device
-        threads = torch.get_num_threads()
-        name = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
-        if device.type == "cuda":
-            name = torch.cuda.get_device_name(device)
-        Speed(self._timed, round(self._stepping, 3), name).write(self._folder)
 
     def _keep(self, patient: Patient, labels: Codes) -> None:
         """Write what a method found, for the pictures of a comparison."""
