@@ -77,6 +77,13 @@ def prediction_path(folder: Path, line: int) -> Path:
     return folder / "predictions" / f"line-{line}.npz"
 
 
+def keep_labels(folder: Path, line: int, labels: Codes) -> None:
+    """Write what a method found in a line of the cohort file, for the pictures of a comparison."""
+    path = prediction_path(folder, line)
+    path.parent.mkdir(exist_ok=True)
+    write_safely(path, ".npz", lambda part: np.savez_compressed(part, labels=labels))
+
+
 @dataclass
 class Hooks:
     """What a training tells and asks the world around it.
@@ -214,10 +221,7 @@ class SplitTraining:
         return results
 
     def _keep(self, patient: Patient, labels: Codes) -> None:
-        """Write what a method found, for the pictures of a comparison."""
-        path = prediction_path(self._folder, patient.case.row.line)
-        path.parent.mkdir(exist_ok=True)
-        write_safely(path, ".npz", lambda part: np.savez_compressed(part, labels=labels))
+        keep_labels(self._folder, patient.case.row.line, labels)
 
     def _judge(self, keep: Callable[[Patient, Codes], None] | None = None) -> Reals:
         began = time.monotonic()
