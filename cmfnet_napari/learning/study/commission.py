@@ -51,7 +51,7 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.fit.callbacks import Hooks as FitHooks
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.material.user_styles import STYLES, draw
-from cmfnet_napari.learning.study.contoured import find_patients, read_patient
+from cmfnet_napari.learning.study.contoured import USUAL_NAME, find_patients, read_patient
 
 PAGE, PLAN, PATIENTS, RESULTS = (
     "commissioning.pdf", "commission.json", "patients.csv", "results.csv",
@@ -149,7 +149,7 @@ def _contour_all(
         raise UserError(f"No patient could be taken. {' '.join(left_out)}")
     scores = [score for one in done for score in one.scores]
     facts = [one.facts for one in done]
-    structure = plan.structure or "GTV"
+    structure = plan.structure or USUAL_NAME
     everything = Commissioning(card, structure, tuple(facts), tuple(scores), tuple(left_out))
     _write_patients(plan.out / PATIENTS, facts, [one.folder for one in done])
     _write_results(plan.out / RESULTS, scores)
