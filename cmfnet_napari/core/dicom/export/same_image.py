@@ -142,7 +142,7 @@ def _enough(shares: list[float]) -> bool:
 
 
 def _voxels(reference: Reference) -> np.ndarray:
-    """Of the series, (z, y, x) as its files have them."""
+    """What the series holds, (z, y, x), as its files lie."""
     modality = str(reference.first.get("Modality", ""))
     return sitk.GetArrayFromImage(read_stack(reference.stack, modality, "The DICOM series"))
 
