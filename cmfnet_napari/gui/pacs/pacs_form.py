@@ -25,6 +25,7 @@ from cmfnet_napari.gui.shared.widgets import (
     button,
     column,
     large_button,
+    make_room,
     row,
     text_label,
 )
@@ -106,6 +107,7 @@ class PacsForm(QDialog):
         except UserError as error:
             self.said.setText(str(error))
             self.said.show()
+            make_room(self)
         else:
             self.accept()
 

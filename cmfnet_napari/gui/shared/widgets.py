@@ -8,6 +8,7 @@ from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QDialog,
     QGroupBox,
     QHBoxLayout,
     QHeaderView,
@@ -79,6 +80,14 @@ def text_label(text: str = "", rich: bool = False) -> QLabel:
     widget.setWordWrap(True)
     widget.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return widget
+
+
+def make_room(dialog: QDialog) -> None:
+    """Give a dialog the height that its words need by now: Qt would squeeze its fields instead."""
+    layout = dialog.layout()
+    layout.activate()
+    needed = layout.totalHeightForWidth(dialog.width())
+    dialog.resize(dialog.width(), max(dialog.height(), needed))
 
 
 def row(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:

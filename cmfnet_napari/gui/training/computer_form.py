@@ -14,6 +14,7 @@ from cmfnet_napari.gui.shared.widgets import (
     button,
     column,
     large_button,
+    make_room,
     row,
     text_label,
 )
@@ -101,3 +102,4 @@ class ComputerForm(QDialog):
         self.said.setStyleSheet(style)
         self.said.setText(plain(text))
         self.said.show()
+        make_room(self)

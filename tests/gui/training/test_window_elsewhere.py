@@ -58,6 +58,8 @@ def test_a_computer_is_added_and_trains_and_the_line_is_lost(
     form.name.setText(f"{HOST}-off")
     form.test_button.click()
     qtbot.waitUntil(lambda: "does not answer" in form.said.text())
+    fields = form.name, form.via, form.days, form.minutes  # the words have room of their own
+    assert all(field.height() >= field.sizeHint().height() for field in fields)
     form.name.setText(HOST)
     picture(form, "computer-form")
     form.add_button.click()
