@@ -41,7 +41,7 @@ from cmfnet_napari.core.clues.features import (
     weigh,
 )
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
-from cmfnet_napari.learning.material.user_styles import STYLES, any_style, draw
+from cmfnet_napari.learning.material.user_styles import STYLES, Style, draw
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 FOLDS = 3
@@ -110,10 +110,31 @@ def _users(folder: Path, study: Study, truth: np.ndarray) -> Iterator[User]:
             yield name, draw(truth, study, style, seed)
     for number, (name, axes) in enumerate(OTHERS.items()):
         rng = np.random.default_rng([int(folder.name[-3:]), number])
-        one, *more = (draw(truth, study, any_style(rng, axis), number) for axis in axes)
+        one, *more = (draw(truth, study, _any_style(rng, axis), number) for axis in axes)
         for other in more:
             one = np.where(one > 0, one, other)
         yield name, one
+
+
+def _any_style(rng: np.random.Generator, across: int) -> Style:
+    """A user who draws like none of those with a name, on slices across an axis."""
+    along = rng.random() < 0.5  # the outline; else only straight strokes
+    return Style(
+        slices=int(rng.integers(1, 10)),
+        tumour=rng.uniform(0.15, 1),
+        inside=rng.uniform(0.2, 0.9) if rng.random() < 0.3 else 0.0,
+        inside_mm=rng.uniform(2, 8),
+        rim=rng.uniform(0.3, 1) if along else 0.0,
+        rim_mm=rng.uniform(4, 20),
+        straight=int(rng.integers(0, 3) if along else rng.integers(1, 6)),
+        straight_mm=rng.uniform(10, 50),
+        straight_reach_mm=rng.uniform(0, 25) if rng.random() < 0.5 else 0.0,
+        shake_mm=rng.uniform(0, 6),
+        slips=0.2 if rng.random() < 0.3 else 0.0,
+        thick=int(rng.integers(0, 4)),
+        ends=rng.random() < 0.8,
+        across=across,
+    )
 
 
 def _rows(folder: Path, firsts: list[Weights | None], images: slice) -> list[list[Table]]:

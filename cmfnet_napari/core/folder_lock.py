@@ -9,7 +9,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import LOCK_FILE, keep_private
+from cmfnet_napari.core.files import (
+    LOCK_FILE,
+    JsonObject,
+    keep_private,
+    new_folder,
+    read_json,
+    write_json,
+)
 
 
 class InUseError(UserError):
@@ -51,6 +58,45 @@ def alone(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def begun(folder: Path, marker: str, private: bool = False) -> Iterator[None]:
+    """As `alone`, of a folder that this process makes, or that was begun before.
+
+    Parameters
+    ----------
+    folder : Path
+        A new one, unless the marker lies in it; what another wrote gets no lock.
+    marker : str
+        Name of the file that says what was begun there.
+    private : bool
+        As in `files.new_folder`.
+
+    Raises
+    ------
+    UserError
+        As `files.new_folder` and `alone`.
+    """
+    if not (folder / marker).exists():
+        new_folder(folder, private=private)
+    with alone(folder):
+        yield
+
+
+def changed_since(file: Path, plan: JsonObject) -> list[str]:
+    """Write what is begun; where that was done before, the names whose values were others.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written, or not read.
+    """
+    if not file.exists():
+        write_json(file, plan)
+        return []
+    before = read_json(file)
+    return [name for name, value in plan.items() if before.get(name) != value]
 
 
 def lock_failure(error: OSError | NotImplementedError) -> str:

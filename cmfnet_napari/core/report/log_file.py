@@ -17,7 +17,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, read_json, write_json
 from cmfnet_napari.core.images.study import save_labels
 from cmfnet_napari.core.report.log_page import Readers, save_log_page
-from cmfnet_napari.core.review.case_contour import case_log, case_stage
+from cmfnet_napari.core.review.case_contour import case_log, stage_of
 from cmfnet_napari.core.review.check_log import LogCheck, check_lines, whose
 from cmfnet_napari.core.review.log_entry import (
     NO_HASH,
@@ -72,9 +72,9 @@ def save_log(case: Case, order: ClassOrder, contour: str, path: str | Path) -> P
 
 def export_log(folder: Path, path: Path) -> Path:
     """Write the review log of a case folder, without a window; raises as `save_log`."""
-    found, _ = case_stage(folder)
     case = open_case(folder, read_only=True)
     try:
+        found, _ = stage_of(case)
         contour = "" if found.mark is None else found.mark.contour
         return save_log(case, case.order, contour, path)
     finally:

@@ -76,11 +76,11 @@ def save_report(
 
 def _write_facts(part: SubFigure, facts: ReportFacts) -> None:
     left, right = part.subfigures(1, 2, squeeze=False).ravel()
-    _write(left, "\n".join(_contour_lines(facts)), y=0.97, size=9, va="top")
+    _write(left, "\n".join(contour_words(facts)), y=0.97, size=9, va="top")
     axes = right.subplots()
     axes.set_axis_off()
     _table(axes, facts)
-    _write(right, "\n".join(_making_lines(facts)), y=0.02, size=9)  # below the table
+    _write(right, "\n".join(making_words(facts)), y=0.02, size=9)  # below the table
 
 
 def _table(axes: Axes, facts: ReportFacts) -> None:
@@ -96,12 +96,7 @@ def _table(axes: Axes, facts: ReportFacts) -> None:
     table.set_fontsize(8)
 
 
-def report_lines(facts: ReportFacts) -> list[str]:
-    """What the report says in words, line by line."""
-    return [*_contour_lines(facts), "", *_making_lines(facts)]
-
-
-def _contour_lines(facts: ReportFacts) -> list[str]:
+def contour_words(facts: ReportFacts) -> list[str]:
     """What the contour is, and who looked at it."""
     lines = ["Volume"]
     lines += [f"  {_short(name)}: {ml:.1f} ml" for name, ml in facts.volumes_ml.items()]
@@ -117,7 +112,7 @@ def _contour_lines(facts: ReportFacts) -> list[str]:
     return [*lines, "", "Sign-off", *_wrapped(facts.sign_off)] if facts.sign_off else lines
 
 
-def _making_lines(facts: ReportFacts) -> list[str]:
+def making_words(facts: ReportFacts) -> list[str]:
     """How it was made."""
     lines = []
     if facts.effort.sentences:

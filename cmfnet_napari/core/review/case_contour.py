@@ -106,15 +106,19 @@ def case_stage(folder: str | Path) -> tuple[Standing, LogCheck]:
     UserError
         No case, no log, or a file is damaged.
     """
-    folder = Path(folder)
     case = open_case(folder, read_only=True)
     try:
-        check = case_log(folder)
-        event = newest_prediction(case.runs())
-        contour = "" if event is None else digest(_contour(case, event).labels)
-        return standing(check.entries, contour), check
+        return stage_of(case)
     finally:
         case.close()
+
+
+def stage_of(case: Case) -> tuple[Standing, LogCheck]:
+    """The same of a case that is open; any thread may ask."""
+    check = case_log(case.folder)
+    event = newest_prediction(case.runs())
+    contour = "" if event is None else digest(_contour(case, event).labels)
+    return standing(check.entries, contour), check
 
 
 def is_case(folder: str | Path) -> bool:

@@ -23,14 +23,12 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import (
     JsonObject,
     hash_file,
-    new_folder,
-    read_json,
     write_json,
     write_safely,
 )
 from cmfnet_napari.core.fit.cost_estimate import PATIENT, idle_memory
 from cmfnet_napari.core.fit.model_card import Card, model_path, read_card
-from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.folder_lock import begun, changed_since
 from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.batch.contour_row import contour_row, is_complete, read_row
@@ -93,9 +91,7 @@ def run_batch(
     out = out.resolve()
     known = read_hashes(out)
     plan: JsonObject = {"model": hash_file(path), "data": hash_rows(rows, known)}
-    if not (out / _BATCH).exists():
-        new_folder(out, private=True)
-    with alone(out):
+    with begun(out, _BATCH, private=True):
         _begin(out, plan, cohort.name)
         write_json(out / HASHES_FILE, known)
         folders = _folders(out, rows)
@@ -122,11 +118,7 @@ def _folders(out: Path, rows: Sequence[Row]) -> list[Path]:
 
 def _begin(out: Path, plan: JsonObject, cohort: str) -> None:
     """Write what is begun, or check that it is what was begun."""
-    if not (out / _BATCH).exists():
-        write_json(out / _BATCH, plan)
-    before = read_json(out / _BATCH)
-    changed = [name for name in plan if before.get(name) != plan[name]]
-    if changed:
+    if changed := changed_since(out / _BATCH, plan):
         what = {"model": "the model is another", "data": f"patients or files of {cohort} are"}
         raise UserError(
             f"{out.name} holds another batch: {' and '.join(what[name] for name in changed)} "

@@ -8,31 +8,27 @@ from pathlib import Path
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, hash_file, read_json
-from cmfnet_napari.learning.cohort.cohort_file import Row, read_cohort
+from cmfnet_napari.learning.cohort.cohort_file import Row
 from cmfnet_napari.learning.cohort.prepared_cases import file_stamp, image_files
 
 HASHES_FILE = "hashes.json"
 
 
-def hash_rows(
-    cohort: Path | Sequence[Row], known: JsonObject | None = None
-) -> list[dict[str, str]]:
+def hash_rows(rows: Sequence[Row], known: JsonObject) -> list[dict[str, str]]:
     """The rows of a cohort file: patient, split, kinds of images, and a hash of every file.
 
     Parameters
     ----------
-    cohort : Path, or sequence of Row
-        The file, or its rows as they were read.
-    known : dict, optional
+    rows : sequence of Row
+        As they were read.
+    known : dict
         From `read_hashes`; takes those that are new.
 
     Raises
     ------
     UserError
-        A file cannot be read; as `read_cohort`.
+        A file cannot be read.
     """
-    known = {} if known is None else known
-    rows = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     return [
         {
             "case": row.case,

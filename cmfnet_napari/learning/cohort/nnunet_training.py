@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,8 @@ import numpy as np
 import torch
 
 from cmfnet_napari.core.arrays import Codes
-from cmfnet_napari.core.files import private_folder, write_json, write_safely
+from cmfnet_napari.core.files import private_folder, write_json
 from cmfnet_napari.core.fit.runs import STATE_FILE
-from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.volume import write_image
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.cohort.cohort_file import Row
@@ -40,8 +38,9 @@ from cmfnet_napari.learning.cohort.results import (
     tabulate,
     write_results,
 )
-from cmfnet_napari.learning.cohort.split import SAVE_SECONDS, Hooks, Speed, prediction_path
+from cmfnet_napari.learning.cohort.split import SAVE_SECONDS, Hooks, Speed, keep_labels
 from cmfnet_napari.learning.cohort.working_case import WorkingCase
+from cmfnet_napari.learning.engine.device import device_name
 from cmfnet_napari.learning.engine.state import load_state, save_seconds, save_state
 from cmfnet_napari.learning.rivals.settings import MethodConfig
 
@@ -228,15 +227,11 @@ class _Training:
         table = np.empty((len(held), classes - 1, len(METRICS)))
         for number, case in enumerate(held):
             labels = _ask(predictor, case.row)
-            path = prediction_path(self._folder, case.row.line)
-            path.parent.mkdir(exist_ok=True)
-            write_safely(path, ".npz", partial(np.savez_compressed, labels=labels))
+            keep_labels(self._folder, case.row.line, labels)
             table[number] = score(labels, case, classes)
         results = tabulate(table, [case.row.case for case in held], name)
-        threads = torch.get_num_threads()
-        where = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
-        speed = Speed(self._steps, round(self._seconds, 3), where)
-        speed.write(self._folder)
+        where = device_name(self._trainer.device)
+        Speed(self._steps, round(self._seconds, 3), where).write(self._folder)
         write_results(self._folder / RESULTS_FILE, results)
         (self._folder / STATE_FILE).unlink(missing_ok=True)
         return results
@@ -288,11 +283,7 @@ def _ask(predictor: Any, row: Row) -> Codes:
     study = load_case(row).study
     volumes = [volume for volume in (study.first, study.second) if volume is not None]
     images = np.stack([volume.array.astype(np.float32) for volume in volumes])
-    found = predictor.predict_single_npy_array(images, {"spacing": list(_spacing(study.grid))})
+    spacing = list(study.grid.spacing)  # mm along (z, y, x), as nnU-Net's reader says it
+    found = predictor.predict_single_npy_array(images, {"spacing": spacing})
     labels: Codes = np.asarray(found, dtype=np.uint8)
     return labels
-
-
-def _spacing(grid: Grid) -> Sequence[float]:
-    """Mm along (z, y, x), as nnU-Net's reader says it."""
-    return grid.spacing

@@ -31,7 +31,7 @@ from cmfnet_napari.learning.cohort.results import (
     write_results,
 )
 from cmfnet_napari.learning.data.sampling import Sampler
-from cmfnet_napari.learning.engine.device import pick_precision
+from cmfnet_napari.learning.engine.device import device_name, pick_precision
 from cmfnet_napari.learning.engine.logs import Logs
 from cmfnet_napari.learning.engine.state import (
     damaged_state,
@@ -75,6 +75,13 @@ def read_speed(folder: Path) -> Speed | None:
 def prediction_path(folder: Path, line: int) -> Path:
     """Where the training of a method keeps its labels for a line of the cohort file."""
     return folder / "predictions" / f"line-{line}.npz"
+
+
+def keep_labels(folder: Path, line: int, labels: Codes) -> None:
+    """Write what a method found in a line of the cohort file, for the pictures of a comparison."""
+    path = prediction_path(folder, line)
+    path.parent.mkdir(exist_ok=True)
+    write_safely(path, ".npz", lambda part: np.savez_compressed(part, labels=labels))
 
 
 @dataclass
@@ -207,24 +214,14 @@ class SplitTraining:
                 model = self._folder / MODEL_FILE
                 save_model(self._trainer.averaged, self._card(table), model)
                 begin_card(model, performance(results))
-            self._write_speed()
+            where = device_name(self._fabric.device)
+            Speed(self._timed, round(self._stepping, 3), where).write(self._folder)
             write_results(self._folder / RESULTS_FILE, results)
             (self._folder / STATE_FILE).unlink(missing_ok=True)
         return results
 
-    def _write_speed(self) -> None:
-        device = self._fabric.device
-        threads = torch.get_num_threads()
-        name = f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
-        if device.type == "cuda":
-            name = torch.cuda.get_device_name(device)
-        Speed(self._timed, round(self._stepping, 3), name).write(self._folder)
-
     def _keep(self, patient: Patient, labels: Codes) -> None:
-        """Write what a method found, for the pictures of a comparison."""
-        path = prediction_path(self._folder, patient.case.row.line)
-        path.parent.mkdir(exist_ok=True)
-        write_safely(path, ".npz", lambda part: np.savez_compressed(part, labels=labels))
+        keep_labels(self._folder, patient.case.row.line, labels)
 
     def _judge(self, keep: Callable[[Patient, Codes], None] | None = None) -> Reals:
         began = time.monotonic()

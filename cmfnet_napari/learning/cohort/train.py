@@ -24,11 +24,11 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from cmfnet_napari.core.errors import UserError, list_names
-from cmfnet_napari.core.files import JsonObject, new_folder
+from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.fit.runs import STATE_FILE
-from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.folder_lock import alone, begun
 from cmfnet_napari.core.report.curves import save_training
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.nnunet_training import train_nnunet
@@ -119,7 +119,7 @@ def train(
     _check_strokes(cases, config)
     if isinstance(config, MethodConfig) and config.labels == "masks":
         cases = tuple(case.contoured() for case in cases)
-    with _begun(out, config, folds, cases) if fabric.is_global_zero else nullcontext():
+    with _frozen(out, config, folds, cases) if fabric.is_global_zero else nullcontext():
         fabric.barrier()
         if isinstance(config, MethodConfig) and config.architecture == "nnunet":
             results = train_nnunet(splits, cases, out, config, fabric.device, hooks)
@@ -131,11 +131,9 @@ def train(
 
 
 @contextmanager
-def _begun(out: Path, config: Config, folds: int, cases: Sequence[WorkingCase]) -> Iterator[None]:
+def _frozen(out: Path, config: Config, folds: int, cases: Sequence[WorkingCase]) -> Iterator[None]:
     """The folder of a training while it is this process's alone, with its plan in it."""
-    if not (out / PLAN_FILE).exists():
-        new_folder(out)  # what another wrote gets no lock
-    with alone(out):
+    with begun(out, PLAN_FILE):
         freeze(out, config, folds, cases)
         yield
 

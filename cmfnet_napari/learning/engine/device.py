@@ -94,6 +94,16 @@ def make_fabric(
     )
 
 
+def device_name(device: torch.device) -> str:
+    """What a training ran on, in words: a GPU by its own name, a processor with its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
+
+
 @contextmanager
 def one_core() -> Iterator[None]:
     """Torch computes with one thread: trainings beside each other must not wait for each other."""

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_json
-from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.files import JsonObject, read_json, write_json
+from cmfnet_napari.core.folder_lock import begun
 from cmfnet_napari.learning.material.found_objects import find_object
 from cmfnet_napari.learning.material.made_up import make_up
 from cmfnet_napari.learning.material.patient_cubes import Source, around_contour
@@ -82,9 +82,7 @@ def make_material(
         "patients": len(sources),
         "side": SIDE,
     }
-    if not (out / _PLAN).exists():
-        new_folder(out)
-    with alone(out):
+    with begun(out, _PLAN):
         made = _begin(out, plan)
         file = np.load(out / _SAMPLES, mmap_mode="r+", allow_pickle=False)
         while made < samples and show(made):

@@ -108,27 +108,6 @@ STYLES: dict[str, Style] = {
 }
 
 
-def any_style(rng: np.random.Generator, across: int = 0) -> Style:
-    """A user who draws like none of those with a name, on slices across an axis."""
-    along = rng.random() < 0.5  # the outline; else only straight strokes
-    return Style(
-        slices=int(rng.integers(1, 10)),
-        tumour=rng.uniform(0.15, 1),
-        inside=rng.uniform(0.2, 0.9) if rng.random() < 0.3 else 0.0,
-        inside_mm=rng.uniform(2, 8),
-        rim=rng.uniform(0.3, 1) if along else 0.0,
-        rim_mm=rng.uniform(4, 20),
-        straight=int(rng.integers(0, 3) if along else rng.integers(1, 6)),
-        straight_mm=rng.uniform(10, 50),
-        straight_reach_mm=rng.uniform(0, 25) if rng.random() < 0.5 else 0.0,
-        shake_mm=rng.uniform(0, 6),
-        slips=0.2 if rng.random() < 0.3 else 0.0,
-        thick=int(rng.integers(0, 4)),
-        ends=rng.random() < 0.8,
-        across=across,
-    )
-
-
 def draw(truth: Mask, study: Study, style: Style, seed: int = 0) -> Codes:
     """Strokes of a user.
 

@@ -23,11 +23,11 @@ import torch
 
 from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import new_folder, read_json, write_json
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit.config import Config, changed_settings, parse_config
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, software_versions
 from cmfnet_napari.core.fit.runs import STATE_FILE
-from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.folder_lock import begun
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.engine.logs import Logs
 from cmfnet_napari.learning.engine.state import load_state, save_seconds, save_state
@@ -128,9 +128,7 @@ def pretrain(
         No material; the folder holds something else, or a training that runs.
     """
     samples, others = Material(material), Material(held) if held else None
-    if not (out / _PLAN).exists():
-        new_folder(out)
-    with alone(out):
+    with begun(out, _PLAN):
         _begin(out, config)
         return _Training(out, samples, others, config, device, compiled).run(watch or Watch())
 

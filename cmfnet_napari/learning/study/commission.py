@@ -28,7 +28,6 @@ from cmfnet_napari.core.contours.metrics import Scores, evaluate
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import (
     JsonObject,
-    new_folder,
     private_folder,
     read_json,
     write_json,
@@ -39,7 +38,7 @@ from cmfnet_napari.core.fit.card_sections import FullCard, read_full_card
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import check_base, start_config
 from cmfnet_napari.core.fit.runs import STATE_FILE, read_run
-from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.folder_lock import begun, changed_since
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.images.study import Study, load_labels, unit_pair
 from cmfnet_napari.core.report.commission_facts import Commissioning, PatientFacts, Score
@@ -51,7 +50,7 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.fit.callbacks import Hooks as FitHooks
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.material.user_styles import STYLES, draw
-from cmfnet_napari.learning.study.contoured import find_patients, read_patient
+from cmfnet_napari.learning.study.contoured import USUAL_NAME, find_patients, read_patient
 
 PAGE, PLAN, PATIENTS, RESULTS = (
     "commissioning.pdf", "commission.json", "patients.csv", "results.csv",
@@ -119,9 +118,7 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
     if unknown := [users for users in plan.users if users not in STYLES]:
         raise UserError(f"There is no user {unknown[0]!r}; choose from {', '.join(STYLES)}.")
     found = find_patients(plan.folder)
-    if not (plan.out / PLAN).exists():
-        new_folder(plan.out, private=True)
-    with alone(plan.out):
+    with begun(plan.out, PLAN, private=True):
         _begin(plan, card, methods)
         return _contour_all(plan, card, methods, found, hooks)
 
@@ -151,7 +148,7 @@ def _contour_all(
         raise UserError(f"No patient could be taken. {' '.join(left_out)}")
     scores = [score for one in done for score in one.scores]
     facts = [one.facts for one in done]
-    structure = plan.structure or "GTV"
+    structure = plan.structure or USUAL_NAME
     everything = Commissioning(card, structure, tuple(facts), tuple(scores), tuple(left_out))
     _write_patients(plan.out / PATIENTS, facts, [one.folder for one in done])
     _write_results(plan.out / RESULTS, scores)
@@ -219,19 +216,14 @@ def _methods(plan: Plan, card: FullCard) -> dict[str, Config]:
 
 def _begin(plan: Plan, card: FullCard, methods: Mapping[str, Config]) -> None:
     """Write what is begun, or check that it is what was begun there."""
-    begun: JsonObject = {
+    wanted: JsonObject = {
         "model": card.card.model_dump(mode="json"),  # what people wrote may be mended meanwhile
         "methods": {name: config.model_dump(mode="json") for name, config in methods.items()},
         "users": list(plan.users),
         "structure": plan.structure,
         "register": plan.register,
     }
-    file = plan.out / PLAN
-    if not file.exists():
-        write_json(file, begun)
-        return
-    before = read_json(file)
-    if changed := [name for name, value in begun.items() if before.get(name) != value]:
+    if changed := changed_since(plan.out / PLAN, wanted):
         raise UserError(
             f"{plan.out.name} holds another commissioning: {', '.join(changed)} differ. Choose a "
             "new folder."

@@ -28,6 +28,7 @@ from cmfnet_napari.core.files import JsonObject, new_folder, read_json, write_js
 from cmfnet_napari.core.fit.config import changed_settings
 from cmfnet_napari.core.fit.cost_estimate import PATIENT, training_memory
 from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.cohort.plan import check_begun
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
@@ -187,7 +188,7 @@ def _report(study: StudyFile, rows: Path, jobs: Sequence[Job], out: Path, folder
 def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None:
     """Write what is begun, or check that it is what was begun there."""
     known = read_hashes(out)
-    count, data = len(known), hash_rows(rows, known)
+    count, data = len(known), hash_rows(read_cohort(rows), known)
     plan: JsonObject = {
         "study": study.model_dump(mode="json"),
         "jobs": {job.folder: job.config.model_dump(mode="json") for job in jobs},

@@ -25,7 +25,7 @@ from cmfnet_napari.core.report.audit import (
     write_audit,
 )
 from cmfnet_napari.core.report.facts import gather_facts
-from cmfnet_napari.core.report.page import report_lines
+from cmfnet_napari.core.report.page import making_words
 from cmfnet_napari.core.strokes.entries import Correction, Stroke, class_change
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 from tests.case_runs import write_run
@@ -187,6 +187,6 @@ def test_medians_and_what_stands_out(case, tmp_path):
 def test_a_report_says_what_the_case_has_cost(case, study):
     labels = np.ones(GRID.shape, np.uint8)
     run = case.folder / "runs" / "0001-quick"
-    lines = report_lines(gather_facts(study, labels, names=["Tumour"], run=run))
+    lines = making_words(gather_facts(study, labels, names=["Tumour"], run=run))
     assert "  2:00 min open, 1:15 min drawing, 0:31 min correcting" in lines
-    assert "Effort" not in report_lines(gather_facts(study, labels, names=["Tumour"]))
+    assert "Effort" not in making_words(gather_facts(study, labels, names=["Tumour"]))

@@ -18,7 +18,7 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import save_labels, study_from_images
 from cmfnet_napari.core.report.facts import gather_facts
 from cmfnet_napari.core.report.from_run import report_run
-from cmfnet_napari.core.report.page import report_lines, save_report
+from cmfnet_napari.core.report.page import contour_words, save_report
 from cmfnet_napari.core.review.log_entry import LOG_FILE
 from cmfnet_napari.core.review.places import find_places
 from cmfnet_napari.core.review.record import Record, digest, slice_digests, write_record
@@ -95,13 +95,13 @@ def test_facts_of_a_review(study, labels):
     assert facts.slices == {"axial": (1, 5), "coronal": (0, 10), "sagittal": (0, 10)}
     assert facts.volumes_ml == pytest.approx({"Tumour": 5 * 10 * 10 * 6.0 / 1000})
     assert facts.case == study.content_hash[:16]
-    text = "\n".join(report_lines(facts))
+    text = "\n".join(contour_words(facts))
     assert "axial: 1 of 5" in text
     assert "0 open, 0 accepted" in text
     assert "all strokes: unknown" in text
     assert "Sign-off" not in text
     signed = replace(facts, sign_off="Reviewed by A. on 2026-11-29.")
-    assert "  Reviewed by A. on 2026-11-29." in report_lines(signed)
+    assert "  Reviewed by A. on 2026-11-29." in contour_words(signed)
 
 
 def test_a_report_of_a_run_in_a_case(case, study, tmp_path):

@@ -376,7 +376,7 @@ def test_report_table_and_files_say_the_same(shown, tmp_path, monkeypatch):
     rows = page.score_rows(fact.volumes_ml, fact.evaluation)
     assert fact.volumes_ml["Tumour"] == fact.evaluation.classes["Tumour"].volume_ml == ML
     assert rows[1]["Volume, ml"] == ["0.0"]
-    assert "  Tumour +0.00 −0.07 ml on 4 axial slices" in "\n".join(page.report_lines(fact))
+    assert "  Tumour +0.00 −0.07 ml on 4 axial slices" in "\n".join(page.contour_words(fact))
     with open(tmp_path / "t.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert float(row["volume_ml"]) == float(row["added_by_hand_ml"]) == ML

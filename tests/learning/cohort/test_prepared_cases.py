@@ -93,7 +93,7 @@ def test_voxels_beside_their_header_count_as_the_image(tmp_path):
         sitk.WriteImage(sitk.Image(4, 3, 2, sitk.sitkInt16), str(image))
         (voxels,) = detached_files(image)
         row = Row("P1", image, None, None, None, "", 2)
-        before, keys, known = hash_rows([row]), {store._key([row], small())}, {}
+        before, keys, known = hash_rows([row], {}), {store._key([row], small())}, {}
         assert hash_rows([row], known) == before
         voxels.write_bytes(bytes([7]) + voxels.read_bytes()[1:])
         os.utime(voxels, ns=(1, 1))

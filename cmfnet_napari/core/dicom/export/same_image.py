@@ -5,8 +5,9 @@ Two patients who were scanned with one protocol have the same grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def check_same_image(reference: Reference, study: Study) -> None:
     """
     first = to_source_image(study.first.array, study)
     second = None if study.second_source is None else study.second_source.image()
-    _check_pair(reference, first, second, second is not None and _second_moved(study))
+    _check_pair(reference, first, second, partial(_second_moved, study))
 
 
 def check_drawn_on(
@@ -57,13 +58,14 @@ def check_drawn_on(
     path = labels if isinstance(labels, str | Path) else None
     case = None if path is None else _case_of(Path(path))
     if image is not None:
-        _check(reference, [read_image(image)])
+        _check(_shares(reference, _voxels(reference), read_image(image)))
     elif study is not None:
         check_same_image(reference, study)
     elif case is not None:
         placed = read_registrations(case).current.array
         moved = not np.allclose(placed, np.eye(4), atol=_NOT_MOVED)
-        _check_pair(reference, _read(case, SOURCES[::2]), _read(case, SOURCES[1::2]), moved)
+        first, second = _read(case, SOURCES[::2]), _read(case, SOURCES[1::2])
+        _check_pair(reference, first, second, lambda: moved)
     else:
         say(
             "Only the grid was compared with the DICOM series, which another patient's scan may "
@@ -95,34 +97,39 @@ def _second_moved(study: Study) -> bool:
 
 
 def _check_pair(
-    reference: Reference, first: sitk.Image | None, second: sitk.Image | None, moved: bool
+    reference: Reference,
+    first: sitk.Image | None,
+    second: sitk.Image | None,
+    moved: Callable[[], bool],
 ) -> None:
-    """Of the second image's series a contour is only where that image was never moved."""
-    firsts, seconds = ([] if image is None else [image] for image in (first, second))
-    if not moved:
-        _check(reference, [*firsts, *seconds])
+    """Of the second image's series a contour is only where that image was never moved.
+
+    That is asked only where the first image does not do: it places the second one anew.
+    """
+    voxels = _voxels(reference)
+    firsts = _shares(reference, voxels, first)
+    if _enough(firsts):
         return
-    try:
-        _check(reference, firsts)
-    except UserError as error:
-        if max(_shares(reference, seconds), default=0.0) >= _SAME:
-            raise UserError(
-                "The DICOM series is the second image, which was moved to lie on the first: the "
-                "contour would lie elsewhere in it. Choose the series of the image that was drawn "
-                "on."
-            ) from error
-        raise
+    seconds = _shares(reference, voxels, second)
+    if not moved():
+        _check(firsts + seconds)
+    elif _enough(seconds):
+        raise UserError(
+            "The DICOM series is the second image, which was moved to lie on the first: the "
+            "contour would lie elsewhere in it. Choose the series of the image that was drawn on."
+        )
+    else:
+        _check(firsts)
 
 
-def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
-    """Refuse a series that is none of these images."""
-    shares = _shares(reference, drawn_on)
+def _check(shares: list[float]) -> None:
+    """Refuse a series that is none of the images whose shares these are."""
     if not shares:
         raise UserError(
             "The image that was contoured is on another grid than the DICOM series. Choose the "
             "series that was contoured."
         )
-    if max(shares) < _SAME:
+    if not _enough(shares):
         raise UserError(
             f"The DICOM series has the grid of the image that was contoured, but other voxels: "
             f"{100 * (1 - max(shares)):.0f} % of them differ. It may be of another patient, phase "
@@ -130,16 +137,23 @@ def _check(reference: Reference, drawn_on: list[sitk.Image]) -> None:
         )
 
 
-def _shares(reference: Reference, drawn_on: Sequence[sitk.Image]) -> list[float]:
-    """Share of the series' voxels that each image has, of those that lie on its grid."""
+def _enough(shares: list[float]) -> bool:
+    return max(shares, default=0.0) >= _SAME
+
+
+def _voxels(reference: Reference) -> np.ndarray:
+    """What the series holds, (z, y, x), as its files lie."""
     modality = str(reference.first.get("Modality", ""))
-    voxels = sitk.GetArrayFromImage(read_stack(reference.stack, modality, "The DICOM series"))
-    shares: list[float] = []
-    for image in drawn_on:
+    return sitk.GetArrayFromImage(read_stack(reference.stack, modality, "The DICOM series"))
+
+
+def _shares(reference: Reference, voxels: np.ndarray, image: sitk.Image | None) -> list[float]:
+    """Share of the series' voxels that an image has; nothing where it is not on their grid."""
+    if image is not None:
         with suppress(UserError):  # on another grid
             placed = sitk.GetArrayFromImage(reference.place(image, "The image"))
-            shares.append(_share(voxels, placed))
-    return shares
+            return [_share(voxels, placed)]
+    return []
 
 
 def _share(one: np.ndarray, other: np.ndarray) -> float:
