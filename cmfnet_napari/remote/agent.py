@@ -53,7 +53,13 @@ from cmfnet_napari.remote.far_store import (
 )
 from cmfnet_napari.remote.journal_digest import digest_of
 from cmfnet_napari.remote.keeper import KEEPER_FILE, keeper_command, keeper_runs
-from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError, Message, Sender
+from cmfnet_napari.remote.line_messages import (
+    BadFrameError,
+    HeldError,
+    LineLostError,
+    Message,
+    Sender,
+)
 from cmfnet_napari.remote.run_files import base_path, files_of, is_model, is_run, travels
 
 LINE_FILE = "line.json"
@@ -140,7 +146,8 @@ class Agent:
         try:
             work(*given)
         except UserError as error:
-            self._sender.send(frames.Refused(text=str(error)[:4000]))
+            held = isinstance(error, HeldError)
+            self._sender.send(frames.Refused(text=str(error)[:4000], held=held))
         except (OSError, sqlite3.Error) as error:
             what = getattr(error, "strerror", None) or str(error)[:80]
             text = f"It cannot be done there ({what}). See whether the disk there is full."
@@ -269,14 +276,14 @@ class Agent:
 
         Raises
         ------
-        UserError
+        HeldError
             Another window does.
         """
         path = case.path(LINE_FILE)
         with FileLock(case.path("line.lock"), timeout=10, mode=0o600):
             holder = _read_line(path)
             if holder is not None and holder.get("client") != self._client and _lives(holder, path):
-                raise UserError(
+                raise HeldError(
                     "Another window trains this case there. Close it, or wait a minute if its "
                     "computer was switched off; then try again."
                 )

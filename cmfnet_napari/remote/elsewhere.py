@@ -26,7 +26,7 @@ from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, class_color
 from cmfnet_napari.remote.hosts import Host
-from cmfnet_napari.remote.relay import Relay, Work
+from cmfnet_napari.remote.relay import Relay
 
 WORKING = "remote-case"  # in the folder of a run, until it is complete
 _ASKED = "asked.json"  # in that case: what it is for
@@ -42,7 +42,7 @@ def _nothing() -> Literal["", "stop", "quit"]:
 def work_on(
     folder: Path,
     host: Host,
-    command: Work,
+    command: events.Work,
     on_event: Callable[[events.Event], None] | None = None,
     request: Request = _nothing,
 ) -> events.Finished | None:

@@ -122,10 +122,9 @@ def _called(host: Host) -> Iterator[Line]:
 
 
 def useful_sentences(facts: JsonObject) -> list[str]:
-    """What its doctor said, but for the window, which nobody opens there."""
+    """What its doctor said, but for the first: of the window, which nobody opens there."""
     said = facts.get("sentences")
-    told = [str(sentence) for sentence in said] if isinstance(said, list) else []
-    return [sentence for sentence in told if not sentence.startswith("The window")]
+    return [str(sentence) for sentence in said[1:]] if isinstance(said, list) else []
 
 
 def found_words(host: Host, welcome: frames.Welcome, facts: JsonObject, skew: str) -> str:

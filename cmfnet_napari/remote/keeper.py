@@ -46,7 +46,6 @@ _QUEUE_S = 1.0  # between looks at the queue
 _LAST_S = 20.0  # for the worker to save its state
 _LONGEST_LOG = 1 << 20
 _ROOM_TO_RUN_BESIDE = 8 << 30  # bytes of memory, of the GPU's or else the computer's
-Work = events.Fit | events.Refine | events.Predict | events.Choose
 
 
 def keeper_command(root: Path, case: str, start: int) -> list[str]:
@@ -114,7 +113,7 @@ class Keeper:
         self._free = free or free_memory
         self._unwritten: deque[str] = deque()
         self._writing = threading.Lock()
-        self._queue: queue.Queue[Work] = queue.Queue()
+        self._queue: queue.Queue[events.Work] = queue.Queue()
         self._ticket: Ticket | None = None
         self._asked = 0.0
         self._looked = 0.0

@@ -14,6 +14,7 @@ from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.strokes.entries import Source
 
@@ -41,6 +42,10 @@ class LineLostError(Exception):
 
 class BadFrameError(Exception):
     """The other side says what this protocol does not know."""
+
+
+class HeldError(UserError):
+    """Another line has the case there; it may be the one that this window had before."""
 
 
 class Message(BaseModel):
@@ -310,10 +315,11 @@ class Facts(Message):
 
 
 class Refused(Message):
-    """That was not done, and why."""
+    """That was not done, and why; `held`: as another line has the case."""
 
     op: Literal["refused"] = "refused"
     text: Text
+    held: bool = False
 
 
 class Pong(Message):

@@ -20,6 +20,7 @@ from cmfnet_napari.core.files import (
     replace,
     write_safely,
 )
+from cmfnet_napari.core.fit.runs import PREVIEW_FILE
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.remote import line_messages as frames
@@ -27,7 +28,6 @@ from cmfnet_napari.remote.line import Line
 from cmfnet_napari.remote.line_messages import BadFrameError, FileOf, LineLostError
 from cmfnet_napari.remote.run_files import check_arrived, has_weights, largest, travels
 
-PREVIEW_FILE = "preview.npy"
 _AT_ONCE = 1 << 23  # bytes that are asked for together
 _TRIES = 4  # the other side may write a file anew while it is read
 

@@ -29,6 +29,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.fit.runs import (
     ELSEWHERE_FILE,
     EVENTS_FILE,
+    PREVIEW_FILE,
     STATE_FILE,
     begun_elsewhere,
     read_run,
@@ -36,9 +37,9 @@ from cmfnet_napari.core.fit.runs import (
 from cmfnet_napari.core.privacy import inside, printable, printable_values
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import Host
-from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError
-from cmfnet_napari.remote.pulling import PREVIEW_FILE, NotTakenError, Pulling
+from cmfnet_napari.remote.line import Line, UnreachableError, refusal
+from cmfnet_napari.remote.line_messages import BadFrameError, HeldError, LineLostError
+from cmfnet_napari.remote.pulling import NotTakenError, Pulling
 from cmfnet_napari.remote.run_files import is_kept_preview, travels
 from cmfnet_napari.remote.sending import (
     SentJournal,
@@ -56,8 +57,8 @@ _MOST_DEATHS = 3
 _DISMISS_S = 30.0
 _LAST_PREVIEWS_S = 5.0  # the window waits so long for more than that
 _HELD_S = 75.0  # a window that was closed is let go there by then
-Work = events.Fit | events.Refine | events.Predict | events.Choose
 _KILLED = -9
+_Refusal = UserError | OSError | BadFrameError | ValidationError
 _PATHS = "model", "labels", "probabilities", "disagreement"
 
 
@@ -81,8 +82,8 @@ class Job:
         It was told to stop.
     """
 
-    asked: Work
-    sent: Work | None = None
+    asked: events.Work
+    sent: events.Work | None = None
     number: int = 0
     run: str = ""
     step: int = 0
@@ -117,7 +118,7 @@ class Relay:
         self._client = uuid.uuid4().hex
         self._connect = connect or self._call
         self._remembered = Remembered(folder, host.name)
-        self._inbox: deque[events.Command] = deque()
+        self._inbox: deque[events.Work | events.Stop] = deque()
         self._quitting = threading.Event()
         self._unsaid: list[frames.Say] = []
         self._number = 0
@@ -168,7 +169,7 @@ class Relay:
                     tries += 1
                 except (UserError, OSError, BadFrameError, ValidationError) as error:
                     self._hang_up()
-                    if not self._stay_refused(self._words(error), tries):
+                    if not self._stay_refused(error, tries):
                         return 1
                     tries += 1
             return 0
@@ -267,7 +268,7 @@ class Relay:
         print(f"the line was lost: {why}", file=sys.stderr)
         self._state("away", text)
 
-    def _words(self, error: UserError | OSError | BadFrameError | ValidationError) -> str:
+    def _words(self, error: _Refusal) -> str:
         if isinstance(error, UserError):
             return str(error)
         if not isinstance(error, OSError):
@@ -282,16 +283,17 @@ class Relay:
             "some disk space, then try again: nothing is lost there."
         )
 
-    def _stay_refused(self, why: str, tries: int) -> bool:
+    def _stay_refused(self, error: _Refusal, tries: int) -> bool:
         """Whether to try again after a refusal: a lost line is tried for ever, a refusal is told.
 
         A window learns of it when it asks for something; then it is tried once more.
         """
-        if self._is_held(why):
+        why = self._words(error)
+        if self._is_held(error):
             self._state("connecting", f"{self._host.name} lets an earlier line of this case go …")
             self._wait(_AGAIN_S[min(tries, 2)])
             return True
-        if self._was_here and _is_passing(why):
+        if self._was_here and isinstance(error, UnreachableError):
             self._say_away(why)
             self._wait(_AGAIN_S[min(tries, len(_AGAIN_S) - 1)])
             return True
@@ -305,9 +307,9 @@ class Relay:
                 return False
         return True
 
-    def _is_held(self, why: str) -> bool:
+    def _is_held(self, error: _Refusal) -> bool:
         """Whether it may be an earlier line of this window that is not let go there yet."""
-        if not _is_held_there(why):
+        if not isinstance(error, HeldError):
             self._held_since = None
             return False
         self._held_since = self._held_since or time.monotonic()
@@ -335,9 +337,9 @@ class Relay:
         if self._line is not None:
             self._journal.send(self._line)
 
-    def _begin(self, command: events.Command) -> None:
+    def _begin(self, command: events.Work | events.Stop) -> None:
         """Tell the worker there, in words that are right there."""
-        if isinstance(command, events.Stop | events.Quit):
+        if isinstance(command, events.Stop):
             if self._job is not None:
                 self._job.stopped = True
             self._say_more(command)
@@ -365,7 +367,7 @@ class Relay:
                     return
                 self._check_goes_on(line, job.run)
                 send_runs(line, self._case)
-                sent: Work = command
+                sent: events.Work = command
             case events.Fit():
                 send_runs(line, self._case)
                 sent = command
@@ -417,7 +419,7 @@ class Relay:
         line.ask(frames.Dismiss(), frames.Done, patience=60)
         raise _AnewError
 
-    def _say(self, job: Job, command: Work) -> None:
+    def _say(self, job: Job, command: events.Work) -> None:
         self._number += 1
         job.sent, job.number, self._replayed = command, self._number, None
         said = self._said(command)
@@ -461,7 +463,7 @@ class Relay:
                 if self._job is not None:
                     self._recover(self._job, message.code)
             case frames.Refused():
-                raise UserError(f"{self._host.name}: {printable(message.text)}")
+                raise refusal(self._host, message)
             case _:
                 pass
         return True
@@ -686,17 +688,3 @@ class _QuitError(Exception):
 
 class _AnewError(Exception):
     """The case has changed in what only a new worker sees."""
-
-
-def _is_passing(sentence: str) -> bool:
-    """Whether a refusal is one of the network, which comes back."""
-    return (
-        "does not answer" in sentence
-        or "There is no conversation" in sentence
-        or ("is not known here" in sentence)
-    )
-
-
-def _is_held_there(sentence: str) -> bool:
-    """Whether another line has the case; it may be the one that this window had before."""
-    return "Another window trains this case there" in sentence

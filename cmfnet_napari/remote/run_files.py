@@ -11,11 +11,13 @@ from pathlib import Path
 import SimpleITK as sitk
 from safetensors import SafetensorError
 
+from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import hash_file, read_json
 from cmfnet_napari.core.fit.kept_previews import read_kept
 from cmfnet_napari.core.fit.model_card import ENDING as MODEL_ENDING
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
+from cmfnet_napari.core.fit.runs import CONFIG_FILE
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.remote.line_messages import RUN_NAME, FileOf
 
@@ -28,7 +30,7 @@ _VOXELS = {  # bytes a voxel, at most
     "disagreement.nii.gz": 2,
     "probabilities.nii.gz": 8,
 }
-_OTHERS = {"config.json": 1 << 20, "classes.json": 1 << 20, MODEL_FILE: 1 << 32}
+_OTHERS = {CONFIG_FILE: 1 << 20, RUN_CLASSES: 1 << 20, MODEL_FILE: 1 << 32}
 _SMALL = 1 << 20
 _LONGEST_CARD = 1 << 24
 

@@ -18,7 +18,7 @@ from cmfnet_napari.remote import relay as relay_module
 from cmfnet_napari.remote import travelling_case
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.line_messages import LineLostError
+from cmfnet_napari.remote.line_messages import HeldError, LineLostError
 from cmfnet_napari.remote.pulling import NotTakenError, Pulling
 from cmfnet_napari.remote.relay import Job, Relay
 from cmfnet_napari.remote.run_files import check_arrived
@@ -174,7 +174,7 @@ def test_previews_that_are_still_to_come_come_before_the_line_is_left(relay, mon
 
 
 def test_a_line_that_is_not_let_go_yet_is_waited_for(relay, said, monkeypatch):
-    why = "box: Another window trains this case there. Close it, or wait a minute."
+    why = HeldError("box: it is another window's")
     monkeypatch.setattr(relay, "_wait", lambda seconds: None)
     relay._quitting.set()  # else a refusal waits for what is asked next
     assert relay._stay_refused(why, 0)

@@ -213,6 +213,7 @@ class LineChanged(_Message):
     share: Share = 0.0
 
 
+Work = Fit | Refine | Predict | Choose  # what ends with `Finished` or `Failed`
 Command = Annotated[Fit | Stop | Predict | Refine | Choose | Quit, Field(discriminator="command")]
 Event = Annotated[
     Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed | LineChanged,
