@@ -245,6 +245,8 @@ class Desk:
                 self._refine(command)
             case events.Choose():
                 self._choose(command)
+            case events.Train():
+                raise UserError("A cohort is trained on with 'cmfnet train', not in a case.")
 
     def _fit(self, command: events.Fit) -> None:
         case, self._learnt, self._reading = self._case, None, None  # what was kept makes room

@@ -27,6 +27,7 @@ from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, class_color
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.relay import Relay
+from cmfnet_napari.remote.run_files import MADE_FILE
 
 WORKING = "remote-case"  # in the folder of a run, until it is complete
 _ASKED = "asked.json"  # in that case: what it is for
@@ -152,7 +153,7 @@ def fit_elsewhere(
         return None
     run = folder / Path(finished.labels).parent
     for path in run.iterdir():
-        if path.name != "previews":
+        if path.name not in ("previews", MADE_FILE):
             shutil.move(path, out / path.name)
     shutil.rmtree(folder)
     paths = {n: Path(getattr(finished, n)).name for n in ("model", "labels", "probabilities")}

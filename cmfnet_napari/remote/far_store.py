@@ -6,7 +6,8 @@
     cases/ID/line.json      who has the line, and since when nothing was heard
              kept.json      how long it stays; blobs.txt which of the files above came for it
              commands.jsonl what the worker was told; events.jsonl what it said; log.txt
-             case/          a case folder as any other, without a name, a note or a date
+             case/          a case folder as any other, without a name, a note or a date; or a
+                            cohort: cohort.csv, images/, runs/
 
 All of it is the account's alone. A case goes when it is told to, or after days without use.
 """
@@ -44,6 +45,7 @@ COMMANDS_FILE, SAID_FILE, LOG_FILE, KEPT_FILE = (
     "kept.json",
 )
 BLOBS_FILE = "blobs.txt"
+COHORT_FILE = "cohort.csv"  # in place of a card
 BUSY_FILE = "busy"  # the worker is at a command
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -227,10 +229,9 @@ class FarCase:
         """Of one of the files beside the case folder."""
         return self.folder / name
 
-    def begin(self, card: CaseCard, days: int, minutes: int) -> None:
-        """Make the folder, or note that it is used; the images need not be there yet."""
+    def begin(self, files: Iterable[str], days: int, minutes: int) -> None:
+        """Make the folder, or note that it is used; its files need not be there yet."""
         private_folder(self.case / "runs")
-        private_folder(self.case / "study")
         if not self.path(KEPT_FILE).exists():
             kept = {"days": days, "minutes": minutes, "life": uuid.uuid4().hex}
             write_json(self.path(KEPT_FILE), kept, private=True)
@@ -239,8 +240,13 @@ class FarCase:
             write_json(self.path(KEPT_FILE), kept, private=True)
         for name in (COMMANDS_FILE, SAID_FILE, LOG_FILE):
             self.path(name).touch(0o600)
-        self.note(*card.images.values())
+        self.note(*files)
         self.touch()
+
+    @property
+    def is_cohort(self) -> bool:
+        """Whether it is a cohort, which is trained on, and no patient's case."""
+        return (self.case / COHORT_FILE).exists()
 
     @property
     def kept(self) -> JsonObject:

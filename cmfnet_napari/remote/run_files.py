@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import hash_file, read_json
+from cmfnet_napari.core.files import hash_file, read_json, write_json
 from cmfnet_napari.core.fit.kept_previews import read_kept
 from cmfnet_napari.core.fit.model_card import ENDING as MODEL_ENDING
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
@@ -31,6 +31,18 @@ _VOXELS = {  # bytes a voxel, at most
     "probabilities.nii.gz": 8,
 }
 _OTHERS = {CONFIG_FILE: 1 << 20, RUN_CLASSES: 1 << 20, MODEL_FILE: 1 << 32}
+TRAINING = "0001-training"  # the run of a cohort
+_TRAINED = {  # bytes, at most
+    MODEL_FILE: 1 << 32,
+    "model.card.json": 1 << 20,
+    "plan.json": 1 << 24,
+    "results.csv": 1 << 26,
+    "losses.csv": 1 << 30,
+    "scores.csv": 1 << 26,
+    "speed.json": 1 << 16,
+}
+_TRAINED_NAME = re.compile(rf"(fold-[0-9]{{1,4}}/)?({'|'.join(map(re.escape, _TRAINED))})")
+MADE_FILE = "made.json"  # which command elsewhere made a run, on both sides
 _SMALL = 1 << 20
 _LONGEST_CARD = 1 << 24
 
@@ -55,6 +67,21 @@ def is_model(path: str) -> bool:
     return is_run(path) or _BASE.fullmatch(path) is not None
 
 
+def maker_of(run: Path) -> str:
+    """The command elsewhere that made a run; empty: none did, or nobody knows."""
+    try:
+        found = read_json(run / MADE_FILE).get("command")
+    except UserError:
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def note_maker(run: Path, command: str) -> None:
+    """Note which command made a run, unless another one did."""
+    if command and not (run / MADE_FILE).exists():
+        write_json(run / MADE_FILE, {"command": command}, private=True)
+
+
 def is_kept_preview(name: str) -> bool:
     """Whether a file is one of those that a run keeps to be gone back to."""
     return _KEPT.fullmatch(name) is not None
@@ -67,6 +94,18 @@ def largest(name: str, voxels: int) -> int:
     if name in _OTHERS:
         return _OTHERS[name]
     return _OTHERS[MODEL_FILE] if name.endswith(MODEL_ENDING) else voxels + _SMALL
+
+
+def comes_back(name: str) -> bool:
+    """Whether a file of a training on a cohort may come back."""
+    return _TRAINED_NAME.fullmatch(name) is not None
+
+
+def trained_files(run: Path) -> list[FileOf]:
+    """Files of a training on a cohort that come back."""
+    paths = sorted((*run.glob("*"), *run.glob("fold-*/*")))
+    names = [path.relative_to(run).as_posix() for path in paths if path.is_file()]
+    return [_file(run, name) for name in names if comes_back(name)][:1000]
 
 
 def files_of(run: Path) -> list[FileOf]:

@@ -17,7 +17,7 @@ from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
 from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.run_files import base_path
+from cmfnet_napari.remote.run_files import base_path, maker_of
 
 _AHEAD = 8  # parts that are on their way before an answer is awaited
 _OF_A_RUN = (MODEL_FILE, "scribbles.nii.gz", RUN_CLASSES, CONFIG_FILE)
@@ -117,7 +117,7 @@ class SentJournal:
 def send_runs(line: Line, case: Case) -> None:
     """Tell which runs there are, so that the next one has the same number on both sides."""
     runs = {
-        run.name: list(case.run_numbers(run))
+        run.name: frames.RunOf(numbers=list(case.run_numbers(run)), made=maker_of(run))
         for run in case.runs()
         if frames.is_run_name(run.name)  # a user's copy of one is none
     }

@@ -23,11 +23,14 @@ from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.agent import Agent
 from cmfnet_napari.remote.far_store import FarStore, remote_folder
+from cmfnet_napari.remote.far_worker import FarWorker, kill_keeper
+from cmfnet_napari.remote.holder import lives
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
+from cmfnet_napari.remote.run_files import note_maker
 from cmfnet_napari.remote.sending import SentJournal
 from cmfnet_napari.remote.travelling_case import TravellingCase
 
-CLIENT, CASE = "1" * 32, "a" * 32
+CLIENT, CASE, ID = "1" * 32, "a" * 32, "e" * 32
 
 
 class Caller:
@@ -39,7 +42,6 @@ class Caller:
         self.source = os.fdopen(here[0], "rb")
         ends = os.fdopen(there[0], "rb"), os.fdopen(here[1], "wb")
         self.agent = Agent(root, *ends)
-        self.agent._start = lambda *_: None
         self.sender = frames.Sender(self.out)
         self.status = queue.Queue()
         threading.Thread(target=self.serve, args=(ends[1],), daemon=True).start()
@@ -97,6 +99,11 @@ class Caller:
         self.status.put(status)  # who asks again is not kept waiting
         self.source.close()
         return status
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch):
+    monkeypatch.setattr(FarWorker, "start", lambda *_: None)
 
 
 @pytest.fixture
@@ -177,6 +184,39 @@ def test_two_windows_cannot_have_one_case(tmp_path, case, caller):
     other.end()
 
 
+def test_what_an_earlier_line_still_has_to_say_comes_too_late(tmp_path, case, caller):
+    """The line was cut with a command on its way, and another one has begun since."""
+    caller.attach(case)
+    mine = Caller(tmp_path / "there")
+    mine.attach(case)
+    refine = {"command": "refine", "model": "runs/0001-quick"}
+    caller.say(frames.Say(number=1, id=ID, command=refine))
+    assert caller.status.get(timeout=20) == 0
+    caller.status.put(0)
+    far = FarStore(tmp_path / "there").case(CASE)
+    assert far.path("commands.jsonl").read_text() == ""
+    mine.end()
+
+
+def test_a_run_that_is_only_called_the_same_makes_room(tmp_path, case, caller):
+    """It was made there when the line was lost; here, another one was made since."""
+    caller.attach(case)
+    run = FarStore(tmp_path / "there").case(CASE).run("0001-quick")
+    (run / "previews").mkdir(parents=True)
+    (run / "previews/00000001.npz").write_bytes(b"of another run")
+    (run / "state.pt").touch()
+    note_maker(run, ID)
+
+    def offered(made):
+        told = frames.RunOf(numbers=[1, 2], made=made)
+        caller.ask(frames.Runs(runs={run.name: told}), frames.Done)
+        return [file.name for file in caller.ask(frames.List(run=run.name), frames.Files).files]
+
+    assert offered(ID) == ["previews/00000001.npz"]
+    assert offered("") == ["classes.json"]
+    assert not (run / "state.pt").exists()
+
+
 def test_a_folder_that_others_use_stays_theirs(tmp_path, monkeypatch):
     shared = tmp_path / "scratch"
     shared.mkdir(mode=0o755)
@@ -190,8 +230,6 @@ def test_a_folder_that_others_use_stays_theirs(tmp_path, monkeypatch):
 
 def test_only_the_process_that_was_noted_is_ended(tmp_path, case, caller):
     """A number may be another process's by now, or be of another node of the cluster."""
-    from cmfnet_napari.remote import agent
-
     caller.attach(case)
     far = FarStore(tmp_path / "there").case(CASE)
     line = far.path("line.json")
@@ -203,14 +241,14 @@ def test_only_the_process_that_was_noted_is_ended(tmp_path, case, caller):
         for host, started in ((here, its - 100), ("another-node", its)):
             noted = {"host": host, "process": stranger.pid, "started": started}
             write_json(far.path("keeper.json"), noted)
-            agent._kill_keeper(far)
+            kill_keeper(far)
             with pytest.raises(subprocess.TimeoutExpired):
                 stranger.wait(0.1)
-        assert agent._lives({"host": "another-node", "process": 1, "started": 0.0}, line)
-        assert not agent._lives({"host": here, "process": 1, "started": 0.0}, line)
+        assert lives({"host": "another-node", "process": 1, "started": 0.0}, far)
+        assert not lives({"host": here, "process": 1, "started": 0.0}, far)
         noted = {"host": here, "process": stranger.pid, "started": its}
         write_json(far.path("keeper.json"), noted)
-        agent._kill_keeper(far)
+        kill_keeper(far)
         assert stranger.wait(20) != 0
     finally:
         stranger.kill()
@@ -236,7 +274,7 @@ def test_a_worker_that_is_being_started_is_at_work(tmp_path, case, caller):
     """The line is cut after a fit was told and before its keeper is there: it is not told twice."""
     caller.attach(case)
     fit = {"command": "fit", "config": {}}
-    caller.say(frames.Say(number=1, command=fit))
+    caller.say(frames.Say(number=1, id=ID, command=fit))
     caller.ask(frames.Ping(), frames.Pong)
     caller.end()
     far = FarStore(tmp_path / "there").case(CASE)
@@ -286,7 +324,8 @@ def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
 
 
 def say(command):
-    return b'{"op": "say", "number": 1, "command": {' + command + b"}}\n"
+    head = f'{{"op": "say", "number": 1, "id": "{ID}", "command": '
+    return head.encode() + b"{" + command + b"}}\n"
 
 
 @pytest.mark.parametrize(
@@ -294,11 +333,11 @@ def say(command):
 )
 def test_a_command_about_what_is_of_the_case(tmp_path, case, caller, model):
     caller.attach(case)
-    sent = frames.Say(number=1, command={"command": "predict", "model": model})
+    sent = frames.Say(number=1, id=ID, command={"command": "predict", "model": model})
     caller.say(sent)
     assert isinstance(caller.ask(frames.Ping()), frames.Pong)
     fit = {"command": "fit", "config": {}, "base": model, "resume": "runs/0002-quick"}
-    caller.say(frames.Say(number=2, command=fit))
+    caller.say(frames.Say(number=2, id=ID, command=fit))
     assert isinstance(caller.ask(frames.Ping()), frames.Pong)
     told = FarStore(tmp_path / "there").case(CASE).path("commands.jsonl").read_text()
     assert [json.loads(line)["number"] for line in told.splitlines()] == [1, 2]

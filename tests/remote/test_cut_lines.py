@@ -46,7 +46,7 @@ def cut(ssh, ear, how, chance):
     A worker that was killed and has come no further since is left alone: it would be taken for one
     that needs too much memory, and go on with less, to another contour.
     """
-    line, job = ear.relay._line, ear.relay._job
+    line, job = ear.relay._line, ear.relay._told.job
     try:
         if how == "ssh" and line is not None:
             kill(psutil.Process(line.process_id))
