@@ -202,6 +202,13 @@ def worker(
     raise typer.Exit(serve(case))
 
 
+def train_worker(folder: Path) -> None:
+    """The worker of a cohort on another computer, which `remote-keep` starts."""
+    from cmfnet_napari.learning.train_worker import serve_training
+
+    raise typer.Exit(serve_training(folder))
+
+
 def _warn_before(study: Study, scribbles: Codes, config: Config, device: str) -> None:
     """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
     from cmfnet_napari.core.fit.cost_estimate import expect

@@ -20,8 +20,9 @@ from cmfnet_napari.core.privacy import inside, printable_values
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
+from cmfnet_napari.remote.previews import Previews
 from cmfnet_napari.remote.pulling import NotTakenError, Pulling
-from cmfnet_napari.remote.run_files import is_kept_preview, note_maker, travels
+from cmfnet_napari.remote.run_files import CaseFiles, is_kept_preview, note_maker, travels
 from cmfnet_napari.remote.sending import run_named
 from cmfnet_napari.remote.told import Told
 from cmfnet_napari.remote.travelling_case import Remembered
@@ -49,8 +50,8 @@ class Arrivals:
 
     Attributes
     ----------
-    pulling : Pulling
-        Brings files.
+    pulling, previews : Pulling, Previews
+        Bring files; write previews.
     same : set of str
         Runs whose model is the same on both sides.
     later : deque
@@ -70,7 +71,8 @@ class Arrivals:
     ) -> None:
         self._case, self._host, self._remembered = case, host, remembered
         self._told, self._emit = told, emit
-        self.pulling = Pulling(case.folder, case.study, meanwhile)
+        self.pulling = Pulling(case.folder, CaseFiles(case.study), meanwhile)
+        self.previews = Previews(case.folder, case.study.grid.shape)
         self.same: set[str] = set()
         self.later: deque[tuple[str, frames.FileOf]] = deque()
         self.replayed: str | None = None
@@ -108,7 +110,7 @@ class Arrivals:
         run = self._run_of(event, job is not None)
         if job is None and not self._is_awaited(event, run):
             if isinstance(event, events.Preview):
-                self.pulling.take_preview(message, payload, "")  # the next may build on it
+                self.previews.take(message, payload, "")  # the next may build on it
             self._remembered.position = message.position
             return
         match event:
@@ -121,7 +123,7 @@ class Arrivals:
             case events.Saved():
                 event = event.model_copy(update={"model": f"runs/{run}/{MODEL_FILE}"})
             case events.Preview() if run:
-                self.pulling.take_preview(message, payload, run)
+                self.previews.take(message, payload, run)
                 event = event.model_copy(update={"labels": f"runs/{run}/{PREVIEW_FILE}"})
             case events.Finished() if run:
                 event = self._bring(line, event, run, None if job is None else job.asked)

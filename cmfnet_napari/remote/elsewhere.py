@@ -27,9 +27,9 @@ from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, class_color
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.relay import Relay
-from cmfnet_napari.remote.run_files import MADE_FILE
+from cmfnet_napari.remote.run_files import MADE_FILE, WORKING
+from cmfnet_napari.remote.session import Session
 
-WORKING = "remote-case"  # in the folder of a run, until it is complete
 _ASKED = "asked.json"  # in that case: what it is for
 Request = Callable[[], Literal["", "stop", "quit"]]
 _LOOK_S = 0.1
@@ -70,7 +70,20 @@ def work_on(
         The host cannot be reached, or it did not work there.
     """
     heard: queue.Queue[events.Event] = queue.Queue()
-    relay = Relay(folder, host, heard.put)
+    found = follow(Relay(folder, host, heard.put), host, command, heard, on_event, request)
+    assert found is None or isinstance(found, events.Finished)
+    return found
+
+
+def follow(
+    relay: Session,
+    host: Host,
+    command: events.Work,
+    heard: queue.Queue[events.Event],
+    on_event: Callable[[events.Event], None] | None = None,
+    request: Request = _nothing,
+) -> events.End | None:
+    """Have a command worked on by a session that speaks into `heard`; as `work_on`."""
     relay.take(command)
     thread = threading.Thread(target=relay.run, daemon=True)
     thread.start()
@@ -93,7 +106,7 @@ def work_on(
                 raise UserError(event.reason)
             if on_event is not None:
                 on_event(event)
-            if isinstance(event, events.Finished):
+            if isinstance(event, events.End):
                 done = True
                 return event
     finally:

@@ -30,7 +30,7 @@ _SCRIPT = (
     f'mkdir -p "{THERE}" && {{SEND}}"$python" -m venv "{THERE}/venv" && '
     f'"{THERE}/venv/bin/python" -m pip --disable-pip-version-check install --quiet {{WHAT}}'
 )
-_DOCTOR_S = 240.0
+_DOCTOR_S, _STOP_S = 240.0, 120.0
 
 
 def lines_to_type(host: Host) -> str:
@@ -94,6 +94,18 @@ def delete(host: Host) -> int:
     """
     with _called(host) as line:
         return line.ask(frames.Delete(), frames.Done).count
+
+
+def stop(host: Host) -> int:
+    """End all trainings of this account on a host that nobody follows; return how many.
+
+    Raises
+    ------
+    UserError
+        The host cannot be reached.
+    """
+    with _called(host) as line:
+        return line.ask(frames.Rest(), frames.Done, patience=_STOP_S).count
 
 
 def ask_doctor(host: Host) -> tuple[frames.Welcome, JsonObject, str]:

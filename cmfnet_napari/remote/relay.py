@@ -93,7 +93,7 @@ class Relay(Session):
         self._send_new()
         send_runs(line, self._case)
         line.ask(frames.Ready(), frames.Done, patience=120)
-        self._arrivals.pulling.preview = None
+        self._arrivals.previews.begin_anew()
         return attached
 
     def _is_new_there(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 import zipfile
@@ -31,6 +32,7 @@ _VOXELS = {  # bytes a voxel, at most
     "probabilities.nii.gz": 8,
 }
 _OTHERS = {CONFIG_FILE: 1 << 20, RUN_CLASSES: 1 << 20, MODEL_FILE: 1 << 32}
+WORKING = "remote-case"  # in the folder of a run or a training, until it is complete
 TRAINING = "0001-training"  # the run of a cohort
 _TRAINED = {  # bytes, at most
     MODEL_FILE: 1 << 32,
@@ -87,13 +89,43 @@ def is_kept_preview(name: str) -> bool:
     return _KEPT.fullmatch(name) is not None
 
 
-def largest(name: str, voxels: int) -> int:
-    """Bytes that a file may have."""
-    if name in _VOXELS:
-        return _VOXELS[name] * voxels + _SMALL
-    if name in _OTHERS:
-        return _OTHERS[name]
-    return _OTHERS[MODEL_FILE] if name.endswith(MODEL_ENDING) else voxels + _SMALL
+class CaseFiles:
+    """The files of a case's runs: weights as weights, labels on our grid.
+
+    Parameters
+    ----------
+    study : Study
+        The case's images.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study, self._voxels = study, prod(study.grid.shape)
+
+    def largest(self, name: str) -> int:
+        """Bytes that a file may have; -1: it may not come."""
+        if not travels(name):
+            return -1
+        if name in _VOXELS:
+            return _VOXELS[name] * self._voxels + _SMALL
+        if name in _OTHERS:
+            return _OTHERS[name]
+        return _OTHERS[MODEL_FILE] if name.endswith(MODEL_ENDING) else self._voxels + _SMALL
+
+    def check(self, path: Path, name: str) -> None:
+        """Check what came before it counts; UserError when it is not what it is called."""
+        check_arrived(path, name, self._study)
+
+
+class CohortFiles:
+    """The files of a training on a cohort: weights, tables, and what is said of them."""
+
+    def largest(self, name: str) -> int:
+        """Bytes that a file may have; -1: it may not come."""
+        return _TRAINED[name.rpartition("/")[2]] if comes_back(name) else -1
+
+    def check(self, path: Path, name: str) -> None:
+        """Check what came before it counts; UserError when it is not what it is called."""
+        check_arrived(path, name, None)
 
 
 def comes_back(name: str) -> bool:
@@ -150,8 +182,10 @@ def has_weights(path: Path, tail: str) -> int:
     return head if head and _hash_after(path, head) == tail else 0
 
 
-def check_arrived(path: Path, name: str, study: Study) -> None:
+def check_arrived(path: Path, name: str, study: Study | None) -> None:
     """Check what came from elsewhere before it counts: weights as weights, labels on our grid.
+
+    Without a study it is of a cohort.
 
     Raises
     ------
@@ -161,18 +195,30 @@ def check_arrived(path: Path, name: str, study: Study) -> None:
     try:
         if name.endswith(MODEL_ENDING):
             read_card(path)
-        elif name in _VOXELS:
+        elif name in _VOXELS and study is not None:
             _check_header(path, study)
             load_values(path, study.grid, study.names[0])
         elif name.endswith(".json"):
             read_json(path)
-        elif name.endswith(".npz"):
+        elif name.endswith(".csv"):
+            _check_table(path)
+        elif name.endswith(".npz") and study is not None:
             _check_header_of_archive(path, study)
             read_kept(path, study.grid.shape)
     except (SafetensorError, UserError) as error:
         raise UserError(
             f"What came from the other computer as {name} is not that ({error}) and was not taken."
         ) from error
+
+
+def _check_table(path: Path) -> None:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            columns = [len(row) for row in csv.reader(file, strict=True)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"no table: {error}") from error
+    if len(set(columns)) > 1:
+        raise UserError("a table of rows that differ")
 
 
 def _check_header(path: Path, study: Study) -> None:

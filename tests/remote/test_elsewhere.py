@@ -16,9 +16,10 @@ from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.images.study import load_values
-from cmfnet_napari.remote.elsewhere import WORKING, fit_elsewhere
+from cmfnet_napari.remote.elsewhere import fit_elsewhere
 from cmfnet_napari.remote.hosts import Host, serve_command
 from cmfnet_napari.remote.installing import install, lines_to_type
+from cmfnet_napari.remote.run_files import WORKING
 
 from .conftest import HOST
 

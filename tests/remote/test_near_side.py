@@ -20,7 +20,7 @@ from cmfnet_napari.remote.line import Line
 from cmfnet_napari.remote.line_messages import HeldError, LineLostError
 from cmfnet_napari.remote.pulling import NotTakenError, Pulling
 from cmfnet_napari.remote.relay import Relay
-from cmfnet_napari.remote.run_files import check_arrived
+from cmfnet_napari.remote.run_files import CaseFiles, check_arrived
 from cmfnet_napari.remote.sending import send_runs
 from cmfnet_napari.remote.told import Job
 from cmfnet_napari.remote.travelling_case import Remembered, TravellingCase
@@ -254,7 +254,7 @@ def test_parts_that_are_none_end_the_line(case, payload, packed):
     line, written = StandInLine(), []
     line.parts.append((frames.Part(offset=0, packed=packed), payload))
     with pytest.raises(LineLostError):
-        Pulling(case.folder, case.study, lambda: None)._parts(line, written.append, 0, 4)
+        Pulling(case.folder, CaseFiles(case.study), lambda: None)._parts(line, written.append, 0, 4)
     assert written == []  # never more than was asked for
 
 

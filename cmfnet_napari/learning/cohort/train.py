@@ -48,6 +48,7 @@ from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.rivals.monai_nets import check_installed
 from cmfnet_napari.learning.rivals.settings import MethodConfig
+from cmfnet_napari.remote.run_files import WORKING
 
 
 def train(
@@ -96,6 +97,11 @@ def train(
         Anything wrong with the cohort, before training starts; the folder holds another
         training, or one that runs; the training diverged.
     """
+    if (out / WORKING).exists():
+        raise UserError(
+            f"{out.name} holds a training that was begun on another computer. Give --on again to "
+            "go on with it, or choose a new folder."
+        )
     if not config.steps:
         raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
     if isinstance(config, MethodConfig):

@@ -1,0 +1,146 @@
+"""A training on a cohort that works elsewhere: files once, a command, results.
+
+Who follows it may leave and come back: the training goes on meanwhile, and is found again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.privacy import printable_values
+from cmfnet_napari.remote import line_messages as frames
+from cmfnet_napari.remote.hosts import Host
+from cmfnet_napari.remote.line import Line
+from cmfnet_napari.remote.pulling import Pulling
+from cmfnet_napari.remote.run_files import TRAINING, CohortFiles
+from cmfnet_napari.remote.session import Session
+from cmfnet_napari.remote.told import Job
+from cmfnet_napari.remote.travelling_case import Remembered
+
+_NOTED_EVERY_S = 5.0
+
+
+class CohortRelay(Session):
+    """Serves one training.
+
+    Parameters
+    ----------
+    folder : Path
+        What is remembered of it here; takes what comes back, in ``runs/0001-training``.
+    host : Host
+        Where the worker is.
+    emit : callable
+        Takes every event.
+    rows : sequence of CohortRow
+        The cohort, under codes.
+    files : dict of str to Path
+        Its files here, by their hash.
+    connect : callable, optional
+        Makes a line for a client, in place of ssh.
+    """
+
+    _meanwhile = "The training goes on there, and is followed again when the line is back."
+
+    def __init__(
+        self,
+        folder: Path,
+        host: Host,
+        emit: Callable[[events.Event], None],
+        rows: Sequence[frames.CohortRow],
+        files: Mapping[str, Path],
+        connect: Callable[[str], Line] | None = None,
+    ) -> None:
+        remembered = Remembered(folder, host.name)
+        # Always the same who calls: what works there is not taken for that of somebody else.
+        super().__init__(host, emit, remembered.case, connect, remembered)
+        self._rows, self._files = list(rows), files
+        self._pulling = Pulling(folder, CohortFiles(), self._check_quit)
+        self._busy = False
+        self._trained: events.Trained | None = None  # before anybody here asked
+        self._noted = 0.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it was begun there, and is not done: it goes on without this line."""
+        job = self._told.job
+        return self._busy or (job is not None and job.sent is not None)
+
+    def _bring_up_to_date(self, line: Line) -> frames.Attached:
+        attached = line.ask(
+            frames.Cohort(
+                case=self._remembered.case,
+                rows=self._rows,
+                files={sha: path.stat().st_size for sha, path in self._files.items()},
+                days=self._host.days,
+                minutes=self._host.minutes,
+            ),
+            frames.Attached,
+            patience=120,
+        )
+        self._send_images(line, self._files, attached.missing)
+        line.ask(frames.Ready(), frames.Done, patience=120)
+        self._busy = attached.busy
+        return attached
+
+    def _begin(self, job: Job) -> None:
+        """Begin the training, unless it was begun before, and goes on or is done."""
+        if self._trained is not None:
+            self._end(self._trained)
+        elif self._busy:
+            job.sent, job.id = job.asked, ""  # whatever it was called by who asked for it
+        else:
+            self._told.say(job.asked)
+
+    def _again(self, command: events.Work, job: Job, code: int) -> events.Work:
+        job.id = job.id or uuid.uuid4().hex
+        return command
+
+    def _on_said(self, message: frames.Said, payload: bytes) -> None:
+        event = events.decode_event(json.dumps(printable_values(message.line)))
+        job = self._told.job
+        mine = job is not None and job.id in ("", message.of)
+        match event:
+            case events.Trained():
+                self._bring()
+                if mine:
+                    self._end(event)
+                else:
+                    self._trained, self._busy = event, False
+            case events.Failed():
+                self._busy = False
+                if mine:
+                    self._end(event)
+            case None | events.LineChanged():
+                pass
+            case _ if mine:
+                if isinstance(event, events.Progress) and job is not None:
+                    done = int(event.share * 1e6)
+                    job.step, job.deaths = max(job.step, done), job.deaths * (done <= job.step)
+                self._emit(event)
+            case _:
+                pass
+        self._remembered.position = message.position
+        if isinstance(event, events.End) or time.monotonic() - self._noted > _NOTED_EVERY_S:
+            self._noted = time.monotonic()
+            self._remembered.write()
+
+    def _bring(self) -> None:
+        """Bring what the training has made."""
+        line = self._the_line
+        for file in self._pulling.files(line, TRAINING):
+            self._pulling.pull(line, TRAINING, file)
+
+    def _end(self, event: events.Trained | events.Failed) -> None:
+        self._told.settle()
+        self._busy = False
+        self._emit(event)
+
+    def _let_go(self, line: Line) -> None:
+        """What is done needs no worker any more; what is not goes on."""
+        if not self.goes_on:
+            self._dismiss(line)
