@@ -17,7 +17,6 @@ from scipy import ndimage
 from scipy.special import expit
 
 from cmfnet_napari.core.arrays import Codes, Doubles, Floats, Mask, Reals
-from cmfnet_napari.core.strokes.scribbles import IGNORE
 
 WEIGHTS = Path(__file__).with_name("first_chance.json")
 _AROUND, _WIDE = 1.5, 4.0  # voxels over which looks are averaged
