@@ -15,6 +15,7 @@ from cmfnet_napari.cli.options import (
     Scheduler,
     Settings,
     Via,
+    check_via,
     print_result,
     read_settings,
 )
@@ -61,8 +62,7 @@ def train(
             "--on trains on one device of that computer. Leave --devices and --nodes out, or copy "
             "the cohort there and train there."
         )
-    if via and on is None:
-        raise UserError("--via says what starts the training on another computer: give --on HOST.")
+    check_via(on, via)
     given = {"seed": seed, "steps": steps, "minutes": minutes}
     changes = {name: value for name, value in given.items() if value is not None}
     changes |= read_settings(settings)

@@ -11,6 +11,7 @@ from pathlib import Path
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.privacy import printable
+from cmfnet_napari.remote import forgotten
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.kept_line import AnewError, KeptLine
@@ -90,9 +91,9 @@ class Session(KeptLine):
         if not self._was_here:
             self._state("connecting", f"Calling {self._host.name} …")
         line = self._line = self._connect(self._client)
-        if self._remembered.forget:
+        for case in forgotten.noted(self._host.name):
             with suppress(UserError):  # where another line has it, when that is left
-                self._delete(line)
+                self._delete(line, case)
         attached = self._bring_up_to_date(line)
         is_another = self._is_another(attached)
         line.ask(frames.Follow(position=self._remembered.position), frames.Done)
@@ -231,7 +232,7 @@ class Session(KeptLine):
         with suppress(LineLostError, UserError):
             self._let_go(self._the_line)
             if self._is_left and self._host.forget:
-                self._delete(self._the_line)
+                self._delete(self._the_line, self._remembered.case)
                 self._is_left = False
         with suppress(UserError):
             self._remembered.write()
@@ -249,16 +250,15 @@ class Session(KeptLine):
         line.send(frames.Dismiss())
         line.answer(frames.Done, _DISMISS_S)
 
-    def _delete(self, line: Line) -> None:
-        """Delete what lies there."""
-        line.ask(frames.Delete(case=self._remembered.case), frames.Done, patience=_DISMISS_S)
-        self._remembered.forget = False
-        self._deleted()
-        self._remembered.write()
+    def _delete(self, line: Line, case: str) -> None:
+        """Delete a case there."""
+        line.ask(frames.Delete(case=case), frames.Done, patience=_DISMISS_S)
+        forgotten.settle(case)
+        if case == self._remembered.case:
+            self._deleted()
 
     def _note_forget(self) -> None:
         """What was to be deleted there, and could not be, is deleted at the next call."""
         if self._is_left and self._host.forget:
-            self._remembered.forget = True
             with suppress(UserError):
-                self._remembered.write()
+                forgotten.note(self._host.name, self._remembered.case)

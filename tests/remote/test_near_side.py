@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE
-from cmfnet_napari.remote import kept_line, travelling_case
+from cmfnet_napari.remote import forgotten, kept_line, travelling_case
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
@@ -23,7 +23,7 @@ from cmfnet_napari.remote.relay import Relay
 from cmfnet_napari.remote.run_files import CaseFiles, check_arrived
 from cmfnet_napari.remote.sending import send_runs
 from cmfnet_napari.remote.told import Job
-from cmfnet_napari.remote.travelling_case import Remembered, TravellingCase
+from cmfnet_napari.remote.travelling_case import Remembered, TravellingCase, note_forget
 from tests.learning.conftest import fit_command
 
 STARTED = {
@@ -78,7 +78,8 @@ def said():
 
 
 @pytest.fixture
-def relay(case, said):
+def relay(case, said, monkeypatch, tmp_path):
+    monkeypatch.setenv("CMFNET_HOSTS", str(tmp_path / "user" / "hosts.json"))
     relay = Relay(case.folder, Host(name="box", forget=True), said.append)
     relay._line = StandInLine({frames.List: frames.Files(files=[])})
     yield relay
@@ -173,12 +174,31 @@ def test_only_a_patient_that_is_left_is_deleted_there(relay, case):
     relay._leave()
     relay._note_forget()
     assert (mine / ELSEWHERE_FILE).exists()
-    assert Remembered(case.folder, "box").forget  # to be done at the next call
+    assert forgotten.noted("box") == [relay._remembered.case]  # to be done at the next call
     del relay._line.answers[frames.Delete]
     relay._leave()
     assert not (mine / ELSEWHERE_FILE).exists()
     assert (other / ELSEWHERE_FILE).exists()
-    assert not Remembered(case.folder, "box").forget
+    assert forgotten.noted("box") == []
+
+
+def test_a_patient_that_was_left_is_deleted_at_the_next_call_for_whomever(relay, case, said):
+    """Its worker had rested, or the line was away: nobody calls there for it again."""
+    for name, host in (("1" * 32, "box"), ("2" * 32, "another")):
+        forgotten.note(host, name)
+    line = relay._line
+    line.answers[frames.Attach] = UserError("enough of it")
+    relay._connect = lambda _client: line
+    with pytest.raises(UserError, match="enough"):
+        relay._attach()
+    assert [m.case for m in line.told if isinstance(m, frames.Delete)] == ["1" * 32]
+    assert forgotten.noted("box") == []
+    assert forgotten.noted("another") == ["2" * 32]
+    note_forget(case.folder, "box")  # as a window does; nothing of it was ever there
+    assert forgotten.noted("box") == []
+    relay._remembered.write()
+    note_forget(case.folder, "box")
+    assert forgotten.noted("box") == [relay._remembered.case]
 
 
 def test_what_cannot_be_taken_is_told_once(relay, case):
