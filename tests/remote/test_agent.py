@@ -296,6 +296,45 @@ def test_a_worker_that_is_being_started_is_at_work(tmp_path, case, caller):
     later.end()
 
 
+def test_a_cohort_lies_there_under_codes(tmp_path, caller):
+    data = {hashlib.sha256(text).hexdigest(): text for text in (b"ct", b"mask", b"other")}
+    first, mask, other = data
+    row = frames.CohortRow(
+        patient="patient-0002", line=2, split="train", modalities=["CT"], first=first, mask=mask
+    )
+    rows = [row, row.model_copy(update={"patient": "patient-0001", "line": 5, "first": other})]
+    sizes = {sha: len(text) for sha, text in data.items()}
+    cohort = frames.Cohort(case=CASE, rows=rows, files=sizes, days=7, minutes=30)
+    assert caller.ask(cohort, frames.Attached).missing == dict.fromkeys(data, 0)
+    for sha, text in data.items():
+        blob = frames.Blob(sha=sha, offset=0, total=len(text), packed=False)
+        assert caller.ask(blob, frames.Stored, text).have == len(text)
+    caller.ask(frames.Ready(), frames.Done)
+    far = FarStore(tmp_path / "there").case(CASE)
+    lines = (far.case / "cohort.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "case",
+        "patient-0002",
+        "",
+        "",
+        "patient-0001",
+    ]
+    assert (far.case / "images/5-first.nrrd").read_bytes() == b"other"
+    assert (far.case / "images/5-mask.nrrd").read_bytes() == b"mask"
+    huge = cohort.model_copy(update={"files": dict.fromkeys(data, 1 << 36), "case": "b" * 32})
+    (tmp_path / "there/blobs" / first).unlink()
+    assert "no room for the images there: 64.0 GiB" in caller.ask(huge, frames.Refused).text
+    caller.ask(cohort, frames.Attached)
+    caller.say(frames.Say(number=1, id=ID, command={"command": "train", "config": {}}))
+    caller.say(frames.Say(number=2, id=ID, command={"command": "refine", "model": "runs/0001-x"}))
+    assert "not of the case" in caller.answer().text
+    told = far.path("commands.jsonl").read_text().splitlines()
+    assert [json.loads(line)["command"]["command"] for line in told] == ["train"]
+    again = Caller(tmp_path / "there")
+    lacking = cohort.model_copy(update={"files": {first: 2}})
+    assert "other files than it says" in again.ask(lacking, frames.Refused).text
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
     """Files that were not sent to their end, and those of file systems without links, go too."""

@@ -9,6 +9,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file
 
+from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -107,6 +108,25 @@ def test_a_cohort_travels_without_names_and_comes_back_with_them(cohort, tmp_pat
     )
     shutil.copy(rows[1].mask, rows[0].mask)
     assert TravellingCohort(rows, tmp_path / "working").stamps != travelling.stamps
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--on", "box", "--method", "ustm"], "--on trains base models of CmFNet. Leave --method"),
+        (["--on", "box", "--devices", "2"], "one device of that computer. Leave --devices"),
+        (["--on", "box", "--nodes", "2"], "one device of that computer. Leave --devices"),
+        (["--via", "srun"], "give --on HOST, too"),
+    ],
+)
+def test_what_does_not_go_together(cohort, tmp_path, monkeypatch, capsys, words, says):
+    command = ["cmfnet", "train", str(cohort), "--out", str(tmp_path / "out"), *words]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_trained_on_is_said_before_anything_is_sent(cohort, tmp_path, monkeypatch):

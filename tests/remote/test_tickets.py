@@ -106,6 +106,12 @@ def test_a_fit_waits_and_says_for_whom(other, case, tmp_path, monkeypatch):
     until("told")
     keeper._hear()
     keeper._go_on()
+    os.utime(far.path("kept.json"), (0, 0))
+    assert keeper._abandoned
+    (far.case / "cohort.csv").touch()
+    far.path("busy").touch()
+    keeper._look_after()  # a cohort is trained on to the end, whoever is on the line
+    assert not keeper._abandoned
     keeper._leave()
     tell(events.Refine(model="runs/0001-quick"), "three")
     keeper._hear()
