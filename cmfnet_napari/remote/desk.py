@@ -53,7 +53,7 @@ class Desk(ABC):
         self._days, self._minutes = message.days, message.minutes
         self.case = store.case(message.case)
         self.worker = FarWorker(self.case)
-        self._shape: tuple[int, ...] | None = None  # of labels, z y x
+        self._shape: tuple[int, int, int] | None = None  # of labels, z y x
         self._telling: Telling | None = None
         self._next_touch = self._next_check = time.monotonic()
 

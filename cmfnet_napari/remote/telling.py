@@ -39,7 +39,7 @@ class Telling:
     """
 
     def __init__(
-        self, case: FarCase, shape: tuple[int, ...] | None, sender: Sender, position: int
+        self, case: FarCase, shape: tuple[int, int, int] | None, sender: Sender, position: int
     ) -> None:
         self._case, self._shape, self._sender = case, shape, sender
         self._position = min(position, self.length)

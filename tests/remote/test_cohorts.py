@@ -62,7 +62,7 @@ def test_a_training_there_is_the_training_here(ssh, cohort, tmp_path, one_thread
     with pytest.raises(UserError, match=r"begun on another computer\. Give --on"):
         train(cohort, out, CONFIG, folds=2)
     other = CONFIG.model_copy(update={"steps": 7})
-    with pytest.raises(UserError, match="settings, images, labels or splits differ"):
+    with pytest.raises(UserError, match="computer, settings, images, labels or splits differ"):
         train_elsewhere(cohort, out, other, host, folds=2)
     assert stop(host) <= 1  # it may have ended by itself
     travelled = [path.read_bytes().lower() for path in ssh.there.rglob("*") if path.is_file()]

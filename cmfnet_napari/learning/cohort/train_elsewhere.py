@@ -74,7 +74,7 @@ def train_elsewhere(
     with begun(out, WORKING):
         folder = out / WORKING
         travelling = TravellingCohort(rows, folder)
-        _check_asked(folder, out, config, folds, travelling)
+        _check_asked(folder, out, config, folds, host, travelling)
         if not travelling.prepare(hooks.show, hooks.stop):
             return None
         ended = _follow(folder, host, config, folds, device, cohort, travelling, hooks)
@@ -95,12 +95,13 @@ def train_elsewhere(
 
 
 def _check_asked(
-    folder: Path, out: Path, config: Config, folds: int, travelling: TravellingCohort
+    folder: Path, out: Path, config: Config, folds: int, host: Host, travelling: TravellingCohort
 ) -> None:
     """Write down what was begun, or see that it is what is asked for again."""
     asked: JsonObject = {
         "config": config.model_dump(mode="json"),
         "folds": folds,
+        "host": host.name,
         "data": travelling.stamps,
     }
     path = folder / _ASKED
@@ -108,8 +109,9 @@ def _check_asked(
         write_json(path, asked, private=True)
     elif read_json(path) != asked:
         raise UserError(
-            f"{out.name} holds another training that was begun elsewhere: its settings, images, "
-            "labels or splits differ. Give the same again to go on with it, or choose a new folder."
+            f"{out.name} holds another training that was begun elsewhere: its computer, settings, "
+            "images, labels or splits differ. Give the same again to go on with it, or choose a "
+            "new folder."
         )
 
 

@@ -131,8 +131,10 @@ class TravellingCohort:
             table = list(csv.reader(file))
         text = io.StringIO()
         writer = csv.writer(text)
-        for row in table:
-            if row and row[0] in self._names:
+        for number, row in enumerate(table):
+            if number:
+                if len(row) < 2 or row[0] not in self._names:
+                    raise UserError("The table of results that came back names no patient of ours.")
                 row[0] = str(cell(self._names[row[0]]))
                 row[1] = str(cell(split)) if row[1] == TRAINING else row[1]
             writer.writerow(row)
