@@ -14,18 +14,18 @@ from pathlib import Path
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.privacy import printable_values
 from cmfnet_napari.remote import line_messages as frames
+from cmfnet_napari.remote.errand import Errand
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
 from cmfnet_napari.remote.pulling import Pulling
 from cmfnet_napari.remote.run_files import TRAINING, CohortFiles
-from cmfnet_napari.remote.session import Session
 from cmfnet_napari.remote.told import Job
 from cmfnet_napari.remote.travelling_case import Remembered
 
 _NOTED_EVERY_S = 5.0
 
 
-class CohortRelay(Session):
+class CohortRelay(Errand):
     """Serves one training.
 
     Parameters

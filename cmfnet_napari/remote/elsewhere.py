@@ -25,10 +25,10 @@ from cmfnet_napari.core.fit.runs import begun_elsewhere
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, class_color
+from cmfnet_napari.remote.errand import Errand
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.relay import Relay
 from cmfnet_napari.remote.run_files import MADE_FILE, WORKING
-from cmfnet_napari.remote.session import Session
 
 _ASKED = "asked.json"  # in that case: what it is for
 Request = Callable[[], Literal["", "stop", "quit"]]
@@ -76,7 +76,7 @@ def work_on(
 
 
 def follow(
-    relay: Session,
+    relay: Errand,
     host: Host,
     command: events.Work,
     heard: queue.Queue[events.Event],

@@ -18,6 +18,7 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE, STATE_FILE, begun_elsewhere, read_run
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.arrivals import Arrivals
+from cmfnet_napari.remote.errand import Errand
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.kept_line import AnewError, QuitError
 from cmfnet_napari.remote.line import Line
@@ -29,7 +30,6 @@ from cmfnet_napari.remote.sending import (
     send_run,
     send_runs,
 )
-from cmfnet_napari.remote.session import Session
 from cmfnet_napari.remote.told import Job
 from cmfnet_napari.remote.travelling_case import Remembered, TravellingCase
 
@@ -37,7 +37,7 @@ _LAST_PREVIEWS_S = 5.0  # the window waits so long for more than that
 _KILLED = -9
 
 
-class Relay(Session):
+class Relay(Errand):
     """Serves one case.
 
     Parameters

@@ -26,7 +26,7 @@ _MOST_DEATHS = 3
 _DISMISS_S = 30.0
 
 
-class Session(KeptLine):
+class Errand(KeptLine):
     """Has commands of one case or cohort worked on elsewhere.
 
     Parameters
