@@ -76,16 +76,16 @@ def work_on(
 
 
 def follow(
-    relay: Errand,
+    errand: Errand,
     host: Host,
     command: events.Work,
     heard: queue.Queue[events.Event],
     on_event: Callable[[events.Event], None] | None = None,
     request: Request = _nothing,
 ) -> events.End | None:
-    """Have a command worked on by a session that speaks into `heard`; as `work_on`."""
-    relay.take(command)
-    thread = threading.Thread(target=relay.run, daemon=True)
+    """Have a command worked on by an errand that speaks into `heard`; as `work_on`."""
+    errand.take(command)
+    thread = threading.Thread(target=errand.run, daemon=True)
     thread.start()
     stopped = done = False
     try:
@@ -95,7 +95,7 @@ def follow(
                 return None
             if wish == "stop" and not stopped:
                 stopped = True
-                relay.take(events.Stop())
+                errand.take(events.Stop())
             try:
                 event = heard.get(timeout=_LOOK_S)
             except queue.Empty:
@@ -110,7 +110,7 @@ def follow(
                 done = True
                 return event
     finally:
-        relay.take(events.Quit(left=done))  # what was broken off goes on
+        errand.take(events.Quit(left=done))  # what was broken off goes on
         thread.join(_LEAVE_S)
 
 
