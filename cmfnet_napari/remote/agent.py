@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -148,7 +149,7 @@ class Agent:
 
     def _hello(self, message: frames.Hello) -> None:
         self._client = message.client
-        self._store.sweep()
+        self._store.sweep(message.client)
         self._sender.send(
             frames.Welcome(
                 version=version("cmfnet-napari"),
@@ -169,7 +170,11 @@ class Agent:
         else:
             desk = CohortDesk(*with_whom, message)
         self._let_go()
-        attached = desk.open()
+        try:
+            attached = desk.open()
+        except (UserError, OSError):  # as when there is no room: others may have the case
+            desk.close()
+            raise
         self._desk = desk
         self._sender.send(attached)
 
@@ -200,12 +205,14 @@ class Agent:
 
     def _rest(self) -> None:
         """End the workers that nobody is on the line of."""
-        count = 0
-        for case in self._store.cases():
-            if not self._holder.is_held(case) and FarWorker(case).runs:
-                self._end_worker(case)
-                count += 1
-        self._sender.send(frames.Done(count=count))
+        cases = [
+            case
+            for case in self._store.cases()
+            if not self._holder.is_held(case) and FarWorker(case).runs
+        ]
+        with ThreadPoolExecutor(max(1, len(cases))) as pool:  # each takes a while to save its state
+            list(pool.map(self._end_worker, cases))
+        self._sender.send(frames.Done(count=len(cases)))
 
     def _end_worker(self, case: FarCase) -> None:
         mine = self._desk is not None and case.folder == self._desk.case.folder

@@ -39,7 +39,9 @@ class CaseDesk(Desk):
     def _journal_known(self) -> tuple[int, str]:
         return digest_of(self.case.journal) if self.case.journal.exists() else (0, "")
 
-    def _offered(self, run: str) -> list[FileOf]:
+    def _offered(self, run: str, part: str) -> list[FileOf]:
+        if part:
+            raise BadFrameError("a part of a run that has none")
         return files_of(self.case.run(run))
 
     def _may_go(self, name: str) -> bool:

@@ -35,8 +35,8 @@ class CohortDesk(Desk):
     def _files(self) -> Mapping[str, int]:
         return self._sizes
 
-    def _offered(self, run: str) -> list[FileOf]:
-        return trained_files(self.case.run(run))
+    def _offered(self, run: str, part: str) -> list[FileOf]:
+        return trained_files(self.case.run(run), part)
 
     def _may_go(self, name: str) -> bool:
         return comes_back(name)
@@ -55,21 +55,26 @@ class CohortDesk(Desk):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["case", "split", "modality", *_COLUMNS])
-        at = 1
+        at, names = 1, set[str]()
         for row in sorted(self._rows, key=lambda row: row.line):
             text.write("\n" * (row.line - at - 1))
             at = max(at + 1, row.line)
             cells = dict.fromkeys(_COLUMNS, "")
             for column, sha in _files_of(row).items():
-                cells[column] = f"images/{row.line}-{column}.nrrd"
-                if not (folder / cells[column]).exists():
-                    self._store.link(sha, images / f"{row.line}-{column}.nrrd")
+                name = f"{row.line}-{column}-{sha[:16]}.nrrd"  # another file, another name
+                cells[column] = f"images/{name}"
+                names.add(name)
+                if not (images / name).exists():
+                    self._store.link(sha, images / name)
             writer.writerow([row.patient, row.split, " ".join(row.modalities), *cells.values()])
 
         written = text.getvalue()
         write_safely(
             folder / COHORT_FILE, ".csv", lambda part: part.write_text(written, encoding="utf-8")
         )
+        for path in images.iterdir():
+            if path.name not in names:  # it was corrected, or taken out, before it was trained on
+                path.unlink()
 
 
 def _files_of(row: frames.CohortRow) -> dict[str, str]:

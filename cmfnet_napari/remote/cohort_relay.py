@@ -11,14 +11,16 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.privacy import printable_values
 from cmfnet_napari.remote import line_messages as frames
+from cmfnet_napari.remote.begun_training import BegunTraining
 from cmfnet_napari.remote.errand import Errand
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.pulling import Pulling
-from cmfnet_napari.remote.run_files import TRAINING, CohortFiles
+from cmfnet_napari.remote.pulling import NotTakenError, Pulling
+from cmfnet_napari.remote.run_files import OF_A_MODEL, OF_A_TRAINING, TRAINING, CohortFiles
 from cmfnet_napari.remote.told import Job
 from cmfnet_napari.remote.travelling_case import Remembered
 
@@ -40,11 +42,13 @@ class CohortRelay(Errand):
         The cohort, under codes.
     files : dict of str to Path
         Its files here, by their hash.
+    record : BegunTraining
+        What was begun there.
+    models : sequence of str
+        The folders that it makes one each in; empty for a training of one model.
     connect : callable, optional
         Makes a line for a client, in place of ssh.
     """
-
-    _meanwhile = "The training goes on there, and is followed again when the line is back."
 
     def __init__(
         self,
@@ -53,19 +57,30 @@ class CohortRelay(Errand):
         emit: Callable[[events.Event], None],
         rows: Sequence[frames.CohortRow],
         files: Mapping[str, Path],
+        record: BegunTraining,
+        models: Sequence[str],
         connect: Callable[[str], Line] | None = None,
     ) -> None:
         remembered = Remembered(folder, host.name)
         # Always the same who calls: what works there is not taken for that of somebody else.
         super().__init__(host, emit, remembered.case, connect, remembered)
         self._rows, self._files = list(rows), files
-        self._pulling = Pulling(folder, CohortFiles(), self._check_quit)
+        self._record, self._models = record, models
+        self._made = folder / "runs" / TRAINING
+        kind = CohortFiles({row.patient for row in rows})
+        self._pulling = Pulling(folder, kind, self._check_quit)
         self._busy = False
         self._trained: events.Trained | None = None  # before anybody here asked
         self._noted = 0.0
 
     @property
-    def goes_on(self) -> bool:
+    def _meanwhile(self) -> str:
+        if self._host.via:
+            return "The training ends with it, its state kept, and goes on when the line is back."
+        return "The training goes on there, and is followed again when the line is back."
+
+    @property
+    def _goes_on(self) -> bool:
         """Whether it was begun there, and is not done: it goes on without this line."""
         job = self._told.job
         return self._busy or (job is not None and job.sent is not None)
@@ -82,6 +97,13 @@ class CohortRelay(Errand):
             frames.Attached,
             patience=120,
         )
+        if self._record.known is not None and attached.life != self._remembered.life:
+            self._record.forget()
+            raise UserError(
+                f"What was begun on {self._host.name} is not there any more: it was deleted, by "
+                f"'cmfnet on {self._host.name} delete' or after {self._host.days} days without "
+                "use. The same command sends the cohort again, and trains anew."
+            )
         self._send_images(line, self._files, attached.missing)
         line.ask(frames.Ready(), frames.Done, patience=120)
         self._busy = attached.busy
@@ -94,6 +116,8 @@ class CohortRelay(Errand):
         elif self._busy:
             job.sent, job.id = job.asked, ""  # whatever it was called by who asked for it
         else:
+            self._remembered.write()  # which record of the worker it will be in
+            self._record.begin()
             self._told.say(job.asked)
 
     def _again(self, command: events.Work, job: Job, code: int) -> events.Work:
@@ -107,12 +131,14 @@ class CohortRelay(Errand):
         match event:
             case events.Trained():
                 self._bring()
+                self._record.settle(event.metrics)  # before it is passed over for ever
                 if mine:
                     self._end(event)
                 else:
                     self._trained, self._busy = event, False
             case events.Failed():
                 self._busy = False
+                self._record.forget()  # what it has of a plan there, that side knows
                 if mine:
                     self._end(event)
             case None | events.LineChanged():
@@ -130,10 +156,27 @@ class CohortRelay(Errand):
             self._remembered.write()
 
     def _bring(self) -> None:
-        """Bring what the training has made."""
-        line = self._the_line
-        for file in self._pulling.files(line, TRAINING):
-            self._pulling.pull(line, TRAINING, file)
+        """Bring all that the training has made."""
+        line, where = self._the_line, self._host.name
+        offered = set()
+        try:
+            for part in dict.fromkeys(("", *self._models)):
+                for file in self._pulling.files(line, TRAINING, part):
+                    self._pulling.pull(line, TRAINING, file)
+                    offered.add(file.name)
+        except NotTakenError as error:
+            raise UserError(
+                f"{error} It is still on {where}. Try again; if that says the same, train anew "
+                "into a new folder."
+            ) from error
+        needed = [*OF_A_TRAINING]
+        needed += [f"{model}/{name}".lstrip("/") for model in self._models for name in OF_A_MODEL]
+        lacking = [n for n in needed if n not in offered or not (self._made / n).is_file()]
+        if lacking:
+            raise UserError(
+                f"The training on {where} is done, but {list_names(lacking)} did not come. Nothing "
+                "was deleted there. Try again; if that says the same, train anew into a new folder."
+            )
 
     def _end(self, event: events.Trained | events.Failed) -> None:
         self._told.settle()
@@ -142,5 +185,5 @@ class CohortRelay(Errand):
 
     def _let_go(self, line: Line) -> None:
         """What is done needs no worker any more; what is not goes on."""
-        if not self.goes_on:
+        if not self._goes_on:
             self._dismiss(line)

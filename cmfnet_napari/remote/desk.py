@@ -67,8 +67,8 @@ class Desk(ABC):
         """Do what only one kind of case knows."""
 
     @abstractmethod
-    def _offered(self, run: str) -> list[FileOf]:
-        """Files of a run that may come back."""
+    def _offered(self, run: str, part: str) -> list[FileOf]:
+        """Files of a run, or of a part of it, that may come back."""
 
     @abstractmethod
     def _may_go(self, name: str) -> bool:
@@ -89,17 +89,17 @@ class Desk(ABC):
             There is no room for it.
         """
         case, worker = self.case, self.worker
-        known = case.case.is_dir()
         case.begin(self._files, self._days, self._minutes)
         self._holder.take(case, self._client)
         worker.wait_for_keeper()
         said = worker.last_said(self._client)
         if said is None:
             worker.dismiss()  # it works for a window that is gone
-        there = {sha: self._store.have(sha) for sha in self._files}
+        there = {sha: case.have(sha) for sha in self._files}
         missing = {sha: have for sha, have in there.items() if have is not None}
-        if missing and not known:
-            self._store.check_room(sum(self._files[sha] - missing[sha] for sha in missing))
+        if missing:
+            need = sum(max(0, self._files[sha] - have) for sha, have in missing.items())
+            self._store.check_room(need)
         last, digest = self._journal_known()
         return frames.Attached(
             missing=missing,
@@ -126,7 +126,7 @@ class Desk(ABC):
                 self._store_part(message, payload)
             case frames.Want():
                 self.case.note(message.sha)
-                there = self._store.have(message.sha)
+                there = self.case.have(message.sha)
                 whole = there is None
                 self._sender.send(frames.Stored(sha=message.sha, have=there or 0, whole=whole))
             case frames.Say():
@@ -136,7 +136,7 @@ class Desk(ABC):
                 self._telling.tell_all()  # before the answer, so that whoever asks has it all
                 self._done()
             case frames.List():
-                self._sender.send(frames.Files(files=self._offered(message.run)))
+                self._sender.send(frames.Files(files=self._offered(message.run, message.part)))
             case frames.Get():
                 self._get(message)
             case frames.Dismiss():
@@ -153,7 +153,7 @@ class Desk(ABC):
         self.case.note(message.sha)
         if message.offset == 0:
             self._store.check_room(message.total)
-        have = self._store.take(message.sha, message.offset, message.total, data)
+        have = self.case.take(message.sha, message.offset, message.total, data)
         self._sender.send(frames.Stored(sha=message.sha, have=have))
 
     def _say(self, message: frames.Say) -> None:

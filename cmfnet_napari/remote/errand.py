@@ -23,7 +23,7 @@ from cmfnet_napari.remote.travelling_case import Remembered
 
 _LOOK_S = 0.02
 _MOST_DEATHS = 3
-_DISMISS_S = 30.0
+_DISMISS_S, _DELETE_S = 30.0, 300.0
 
 
 class Errand(KeptLine):
@@ -252,7 +252,7 @@ class Errand(KeptLine):
 
     def _delete(self, line: Line, case: str) -> None:
         """Delete a case there."""
-        line.ask(frames.Delete(case=case), frames.Done, patience=_DISMISS_S)
+        line.ask(frames.Delete(case=case), frames.Done, patience=_DELETE_S)
         forgotten.settle(case)
         if case == self._remembered.case:
             self._deleted()

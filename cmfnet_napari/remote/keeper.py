@@ -118,6 +118,8 @@ class Keeper:
         self._queue: queue.Queue[tuple[str, events.Work]] = queue.Queue()
         self._known = ended_commands(case)  # and those that it was told here
         self._at_work = ""  # the command that the worker was told last
+        self._is_at_work = False
+        self._marking = threading.Lock()
         self._ticket: Ticket | None = None
         self._asked = 0.0
         self._looked = 0.0
@@ -174,17 +176,18 @@ class Keeper:
             case None:
                 pass
             case _ if name in self._known:
-                pass
+                self._mark()
             case events.Stop() if not self._queue.empty():
                 stopped, _ = self._queue.get()
-                self._settle()
                 reason = "You stopped it while it waited for its turn."
                 self._write_event(events.Failed(reason=reason), stopped)
+                self._give_back()
+                self._mark()
             case events.Stop():
                 self._tell(command)
             case _:
-                self._case.path(BUSY_FILE).touch(0o600)
                 self._queue.put((name, command))
+                self._mark()
         self._known.add(name)
 
     def _go_on(self) -> None:
@@ -192,13 +195,15 @@ class Keeper:
         if self._queue.empty():
             return
         name, first = self._queue.queue[0]
-        if isinstance(first, events.Fit | events.Train) and not self._has_turn(name):
+        is_long = isinstance(first, events.Fit | events.Train)
+        # A cohort is read into the computer's memory whole: two of them may be too much for it.
+        if is_long and not self._has_turn(name, beside=isinstance(first, events.Fit)):
             return
-        self._told = ""
+        self._told, self._is_at_work = "", True
         self._at_work, command = self._queue.get()
         self._tell(command)
 
-    def _has_turn(self, name: str) -> bool:
+    def _has_turn(self, name: str, beside: bool) -> bool:
         if time.monotonic() - self._looked < _QUEUE_S:
             return False
         self._looked = time.monotonic()
@@ -207,7 +212,7 @@ class Keeper:
             before = self._ticket.before()
         except OSError:
             return True  # where nobody can queue, nobody waits
-        if before is None or self._free() >= _ROOM_TO_RUN_BESIDE:
+        if before is None or (beside and self._free() >= _ROOM_TO_RUN_BESIDE):
             self._looked = 0.0
             return True
         words = turn_words(before)
@@ -255,9 +260,9 @@ class Keeper:
             if event is not None:
                 name = self._at_work
                 self._note_maker(event, name)
+                self._write_event(event, name)  # first: who sees it at rest knows how it ended
                 if isinstance(event, events.End):
                     self._settle()
-                self._write_event(event, name)
 
     def _note_maker(self, event: events.Event, name: str) -> None:
         """Note what made a run, so that one that is only called the same is told from it."""
@@ -268,7 +273,19 @@ class Keeper:
 
     def _settle(self) -> None:
         """A command is done: the next in the queue has its turn."""
-        self._case.path(BUSY_FILE).unlink(missing_ok=True)
+        self._is_at_work = False
+        self._give_back()
+        self._mark()
+
+    def _mark(self) -> None:
+        """Mark whether there is anything to do."""
+        with self._marking:
+            if self._is_at_work or not self._queue.empty():
+                self._case.path(BUSY_FILE).touch(0o600)
+            else:
+                self._case.path(BUSY_FILE).unlink(missing_ok=True)
+
+    def _give_back(self) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.give_back()

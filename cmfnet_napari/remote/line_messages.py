@@ -32,6 +32,7 @@ RUN_NAME = r"[0-9]{4}-[A-Za-z0-9_-]{1,40}"
 RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
 _PREVIEW, _FILE = r"previews/[0-9]{8}\.(npz|safetensors)", r"[a-z]+(\.[a-z]+){1,2}"
 FileName = Annotated[str, Field(pattern=rf"^({_PREVIEW}|(fold-[0-9]{{1,4}}/)?{_FILE})$")]
+PartName = Annotated[str, Field(pattern=r"^(fold-[0-9]{1,4})?$")]
 Size = Annotated[int, Field(ge=0, le=LARGEST_FILE)]
 Number = Annotated[int, Field(ge=0, lt=1 << 53)]
 Text = Annotated[str, Field(max_length=4000)]
@@ -196,10 +197,11 @@ class Follow(Message):
 
 
 class List(Message):
-    """Tell what files a run has."""
+    """Tell what files a run has, or one of its folds alone."""
 
     op: Literal["list"] = "list"
     run: RunName
+    part: PartName = ""
 
 
 class Get(Message):

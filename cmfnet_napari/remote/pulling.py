@@ -21,6 +21,7 @@ from cmfnet_napari.remote.line_messages import BadFrameError, FileOf, LineLostEr
 from cmfnet_napari.remote.run_files import CaseFiles, CohortFiles, has_weights
 
 _AT_ONCE = 1 << 23  # bytes that are asked for together
+_LIST_S = 300.0  # for files to be hashed there
 _TRIES = 4  # the other side may write a file anew while it is read
 
 
@@ -47,9 +48,9 @@ class Pulling:
         self._case, self._kind, self._meanwhile = case, kind, meanwhile
         self.models: list[Path] = []  # files here whose weights may be those of a model there
 
-    def files(self, line: Line, run: str) -> list[FileOf]:
-        """Files of a run there that may come."""
-        found = line.ask(frames.List(run=run), frames.Files).files
+    def files(self, line: Line, run: str, part: str = "") -> list[FileOf]:
+        """Files of a run there, or of a part of it, that may come."""
+        found = line.ask(frames.List(run=run, part=part), frames.Files, _LIST_S).files
         for file in found:
             if file.size > self._kind.largest(file.name):
                 raise NotTakenError(
@@ -78,7 +79,8 @@ class Pulling:
                 replace(part, target)
                 return
             part.unlink()
-            found = [one for one in self.files(line, run) if one.name == file.name]
+            offered = self.files(line, run, self._kind.part_of(file.name))
+            found = [one for one in offered if one.name == file.name]
             if not found:
                 return
             file = found[0]

@@ -146,6 +146,7 @@ class Relay(Errand):
                 step = command.step if isinstance(command, events.Choose) else None
                 if job.run not in self._arrivals.same or step is not None:
                     send_run(line, folder, job.run, step)
+                    self._arrivals.same.add(job.run)
                 sent = command
         self._arrivals.replayed = None
         self._told.say(sent)

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import re
 import zipfile
+from collections.abc import Collection
 from math import prod
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.fit.runs import CONFIG_FILE
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.remote.line_messages import RUN_NAME, FileOf
+from cmfnet_napari.remote.trained_tables import check_curve, check_plan, check_results
 
 _KEPT = re.compile(r"previews/[0-9]{8}\.(npz|safetensors)")
 _RUN = re.compile(f"runs/{RUN_NAME}")
@@ -34,6 +36,8 @@ _VOXELS = {  # bytes a voxel, at most
 _OTHERS = {CONFIG_FILE: 1 << 20, RUN_CLASSES: 1 << 20, MODEL_FILE: 1 << 32}
 WORKING = "remote-case"  # in the folder of a run or a training, until it is complete
 TRAINING = "0001-training"  # the run of a cohort
+OF_A_TRAINING = "plan.json", "results.csv"
+OF_A_MODEL = MODEL_FILE, "model.card.json", "losses.csv", "results.csv"
 _TRAINED = {  # bytes, at most
     MODEL_FILE: 1 << 32,
     "model.card.json": 1 << 20,
@@ -111,21 +115,49 @@ class CaseFiles:
             return _OTHERS[name]
         return _OTHERS[MODEL_FILE] if name.endswith(MODEL_ENDING) else self._voxels + _SMALL
 
+    def part_of(self, name: str) -> str:
+        """What to ask for to hear of a file again: the whole run."""
+        del name
+        return ""
+
     def check(self, path: Path, name: str) -> None:
         """Check what came before it counts; UserError when it is not what it is called."""
         check_arrived(path, name, self._study)
 
 
 class CohortFiles:
-    """The files of a training on a cohort: weights, tables, and what is said of them."""
+    """The files of a training on a cohort: weights, tables, and what is said of them.
+
+    Parameters
+    ----------
+    patients : collection of str
+        The codes of its patients.
+    """
+
+    def __init__(self, patients: Collection[str]) -> None:
+        self._patients = patients
 
     def largest(self, name: str) -> int:
         """Bytes that a file may have; -1: it may not come."""
         return _TRAINED[name.rpartition("/")[2]] if comes_back(name) else -1
 
+    def part_of(self, name: str) -> str:
+        """What to ask for to hear of a file again: its fold."""
+        return name.rpartition("/")[0]
+
     def check(self, path: Path, name: str) -> None:
         """Check what came before it counts; UserError when it is not what it is called."""
         check_arrived(path, name, None)
+        what = name.rpartition("/")[2]
+        try:
+            if what == "plan.json":
+                check_plan(read_json(path), self._patients)
+            elif what == "results.csv":
+                check_results(path, self._patients)
+            elif what.endswith(".csv"):
+                check_curve(path)
+        except (UserError, ValueError) as error:
+            raise UserError(f"What came as {name} is not that ({error}).") from error
 
 
 def comes_back(name: str) -> bool:
@@ -133,11 +165,11 @@ def comes_back(name: str) -> bool:
     return _TRAINED_NAME.fullmatch(name) is not None
 
 
-def trained_files(run: Path) -> list[FileOf]:
-    """Files of a training on a cohort that come back."""
-    paths = sorted((*run.glob("*"), *run.glob("fold-*/*")))
+def trained_files(run: Path, part: str) -> list[FileOf]:
+    """Files of a training on a cohort, or of one of its folds, that come back."""
+    paths = sorted((run / part).glob("*"))
     names = [path.relative_to(run).as_posix() for path in paths if path.is_file()]
-    return [_file(run, name) for name in names if comes_back(name)][:1000]
+    return [_file(run, name) for name in names if comes_back(name)]
 
 
 def files_of(run: Path) -> list[FileOf]:

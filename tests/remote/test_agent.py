@@ -26,7 +26,7 @@ from cmfnet_napari.remote.far_store import FarStore, remote_folder
 from cmfnet_napari.remote.far_worker import FarWorker, kill_keeper
 from cmfnet_napari.remote.holder import lives
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
-from cmfnet_napari.remote.run_files import note_maker
+from cmfnet_napari.remote.run_files import note_maker, trained_files
 from cmfnet_napari.remote.sending import SentJournal
 from cmfnet_napari.remote.travelling_case import TravellingCase
 
@@ -319,12 +319,24 @@ def test_a_cohort_lies_there_under_codes(tmp_path, caller):
         "",
         "patient-0001",
     ]
-    assert (far.case / "images/5-first.nrrd").read_bytes() == b"other"
-    assert (far.case / "images/5-mask.nrrd").read_bytes() == b"mask"
-    huge = cohort.model_copy(update={"files": dict.fromkeys(data, 1 << 36), "case": "b" * 32})
-    (tmp_path / "there/blobs" / first).unlink()
-    assert "no room for the images there: 64.0 GiB" in caller.ask(huge, frames.Refused).text
-    caller.ask(cohort, frames.Attached)
+    images = far.case / "images"
+    assert {path.name[:-22]: path.read_bytes() for path in images.iterdir()} == {
+        "2-first": b"ct",
+        "2-mask": b"mask",
+        "5-first": b"other",
+        "5-mask": b"mask",
+    }
+    # A corrected mask, before anything was begun: what lay there before is not trained on.
+    mended = hashlib.sha256(b"mended").hexdigest()
+    rows = [row, rows[1].model_copy(update={"mask": mended})]
+    cohort = cohort.model_copy(update={"rows": rows, "files": {**sizes, mended: 6}})
+    assert caller.ask(cohort, frames.Attached).missing == {mended: 0}
+    blob = frames.Blob(sha=mended, offset=0, total=6, packed=False)
+    caller.ask(blob, frames.Stored, b"mended")
+    caller.ask(frames.Ready(), frames.Done)
+    assert [path.read_bytes() for path in images.glob("5-mask*")] == [b"mended"]
+    (there,) = (far.case / "cohort.csv").read_text().splitlines()[-1:]
+    assert (far.case / there.split(",")[-1]).read_bytes() == b"mended"
     caller.say(frames.Say(number=1, id=ID, command={"command": "train", "config": {}}))
     caller.say(frames.Say(number=2, id=ID, command={"command": "refine", "model": "runs/0001-x"}))
     assert "not of the case" in caller.answer().text
@@ -333,6 +345,106 @@ def test_a_cohort_lies_there_under_codes(tmp_path, caller):
     again = Caller(tmp_path / "there")
     lacking = cohort.model_copy(update={"files": {first: 2}})
     assert "other files than it says" in again.ask(lacking, frames.Refused).text
+
+
+def cohort_of(files, case=CASE):
+    """A row for each file, which is given by its hash and its bytes."""
+    rows = [
+        frames.CohortRow(
+            patient=f"patient-{n:04d}", line=n + 1, split="train", modalities=["CT"], first=sha
+        )
+        for n, sha in enumerate(files, start=1)
+    ]
+    return frames.Cohort(case=case, rows=rows, files=files, days=7, minutes=30)
+
+
+def test_the_room_for_a_cohort_is_asked_each_time(tmp_path, caller, monkeypatch):
+    """More than one file may have is no reason; no room is one at the second try, too."""
+    free = {"bytes": 900 << 30}
+    monkeypatch.setattr("cmfnet_napari.remote.far_store.free_bytes", lambda _: free["bytes"])
+    cohort = cohort_of({"1" * 64: 40 << 30, "2" * 64: 40 << 30})
+    assert len(caller.ask(cohort, frames.Attached).missing) == 2
+    free["bytes"] = 70 << 30
+    for _ in range(2):
+        assert "80.0 GiB are needed" in caller.ask(cohort, frames.Refused).text
+        assert not FarStore(tmp_path / "there").case(CASE).path("line.json").exists()
+    other = Caller(tmp_path / "there", client="2" * 32)  # nobody has it
+    free["bytes"] = 900 << 30
+    assert isinstance(other.ask(cohort), frames.Attached)
+    other.end()
+
+
+def test_two_cohorts_send_the_same_file_at_once(tmp_path, caller):
+    data = b"0123456789"
+    sha = hashlib.sha256(data).hexdigest()
+    other = Caller(tmp_path / "there", client="2" * 32)
+    caller.ask(cohort_of({sha: 10}), frames.Attached)
+    other.ask(cohort_of({sha: 10}, "b" * 32), frames.Attached)
+    for begin, end in ((0, 4), (4, 8), (8, 10)):
+        blob = frames.Blob(sha=sha, offset=begin, total=10, packed=False)
+        for one in (caller, other):
+            assert one.ask(blob, frames.Stored, data[begin:end]).have in (end, 10)
+    for one in (caller, other):
+        one.ask(frames.Ready(), frames.Done)
+    store = FarStore(tmp_path / "there")
+    for name in (CASE, "b" * 32):
+        (image,) = (store.case(name).case / "images").iterdir()
+        assert image.read_bytes() == data
+    assert not list((tmp_path / "there").glob("cases/*/parts/*"))
+    other.end()
+
+
+def test_what_is_gathered_for_days_or_fetched_late_stays(tmp_path, caller):
+    data = b"of a cohort that is still being sent"
+    sha = hashlib.sha256(data).hexdigest()
+    caller.ask(cohort_of({sha: len(data), "2" * 64: 5}), frames.Attached)
+    blob = frames.Blob(sha=sha, offset=0, total=len(data), packed=False)
+    caller.ask(blob, frames.Stored, data)
+    caller.end()
+    store = FarStore(tmp_path / "there")
+    stray = store.blob("9" * 64)
+    stray.write_bytes(b"of nobody")
+    for path in (stray, store.blob(sha)):
+        os.utime(path, (0, 0))
+    os.utime(store.case(CASE).path("kept.json"), (0, 0))
+    own = Caller(tmp_path / "there", client=CASE)  # who comes for a cohort calls by its name
+    assert own.ask(cohort_of({sha: len(data), "2" * 64: 5}), frames.Attached).missing == {
+        "2" * 64: 0
+    }
+    assert not stray.exists()
+    own.end()
+    os.utime(store.case(CASE).path("kept.json"), (0, 0))
+    Caller(tmp_path / "there").end()  # anybody else
+    assert not store.case(CASE).folder.exists()
+
+
+def test_all_files_of_a_large_training_are_told(tmp_path):
+    """Leave one out: each fold by itself, none left out in silence."""
+    for fold in range(1, 4):
+        folder = tmp_path / f"fold-{fold}"
+        folder.mkdir()
+        for name in ("losses.csv", "results.csv", "state.pt"):
+            (folder / name).write_text(f"{fold}")
+    (tmp_path / "plan.json").write_text("{}")
+    assert [file.name for file in trained_files(tmp_path, "")] == ["plan.json"]
+    found = [file.name for file in trained_files(tmp_path, "fold-3")]
+    assert found == ["fold-3/losses.csv", "fold-3/results.csv"]
+    assert frames.List(run="0001-training", part="fold-1999").part
+    with pytest.raises(ValueError, match="pattern"):
+        frames.List(run="0001-training", part="..")
+
+
+def test_workers_rest_all_at_once(tmp_path, case, caller, monkeypatch):
+    """Each may take half a minute: one after another, who asked would take the line for lost."""
+    for number in range(5):
+        caller.attach(case, f"{number}" * 32)
+    caller.end()
+    together = threading.Barrier(5)
+    monkeypatch.setattr(FarWorker, "runs", True)
+    monkeypatch.setattr(FarWorker, "dismiss", lambda _: together.wait(20))
+    other = Caller(tmp_path / "there", client="2" * 32)
+    assert other.ask(frames.Rest(), frames.Done).count == 5
+    other.end()
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -344,16 +456,17 @@ def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
     other = "b" * 32
 
     def left():
-        return sorted(path.name for path in blobs.iterdir())
+        parts = (tmp_path / "there" / "cases").glob("*/parts/*")
+        return sorted(path.name for path in (*blobs.iterdir(), *parts))
 
     caller.send_all(case)
     images = sorted(TravellingCase(case).images)
     caller.attach(case, other)  # has the same images, and a model that is on its way
     begun = frames.Blob(sha="c" * 64, offset=0, total=9, packed=False)
     assert caller.ask(begun, frames.Stored, b"part").have == 4
-    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert left() == sorted([*images, "c" * 64])
     assert caller.ask(frames.Delete(case=CASE), frames.Done).count == 1
-    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert left() == sorted([*images, "c" * 64])
     assert caller.ask(frames.Delete(case=other), frames.Done).count == 1
     assert left() == []
     (blobs / images[0]).write_bytes(b"of a case that is gone")

@@ -126,6 +126,52 @@ def test_a_fit_waits_and_says_for_whom(other, case, tmp_path, monkeypatch):
     keeper._worker.stdout.close()
 
 
+def test_a_cohort_runs_beside_nobody_and_leaves_no_mark(other, case, tmp_path, monkeypatch):
+    """It is read into memory whole. What is told again once it is done marks nobody as at work."""
+    monkeypatch.setenv("CMFNET_QUEUE", str(tmp_path / "queue"))
+    monkeypatch.setattr("cmfnet_napari.remote.keeper._QUEUE_S", 0.0)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    far = FarStore(tmp_path / "there").case("b" * 32)
+    far.begin(TravellingCase(case).images, 7, 30)
+    busy, said = far.path("busy"), far.path("events.jsonl")
+    keeper = Keeper(far, [sys.executable, "-c", ECHO.replace("told", "x")], 0, lambda: 1 << 40)
+    marked = []
+    write = keeper._write_event
+
+    def note(event, name):
+        marked.append((event.event, busy.exists()))
+        write(event, name)
+
+    monkeypatch.setattr(keeper, "_write_event", note)
+    monkeypatch.setattr(events, "End", events.Notice)  # as ECHO says no other
+
+    def tell():
+        busy.touch()  # as our end there does
+        with open(far.path("commands.jsonl"), "a") as file:
+            line = '{"client": "c", "number": 1, "id": "one", "command": %s}\n'
+            file.write(line % events.encode(events.Train(config={})))
+        keeper._hear()
+        keeper._go_on()
+
+    tell()
+    assert "paused" in said.read_text()
+    other.kill()
+    other.wait()
+    end = time.monotonic() + 20
+    while "notice" not in said.read_text() or busy.exists():
+        assert time.monotonic() < end, said.read_text()
+        keeper._go_on()
+        time.sleep(0.02)
+    assert marked == [("paused", True), ("notice", True)]  # told before the mark is gone
+    tell()
+    assert not busy.exists()
+    keeper._leave()
+    assert keeper._worker.wait(20) == 0
+    keeper._reader.join(20)
+    keeper._settle()
+    keeper._worker.stdout.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
 def test_a_full_disk_loses_nothing_that_was_said(case, tmp_path, monkeypatch):
     """What did not fit is written when there is room, by a worker that has ended too."""

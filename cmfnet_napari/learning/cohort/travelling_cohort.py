@@ -24,20 +24,32 @@ from cmfnet_napari.core.files import (
     write_json,
     write_safely,
 )
+from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.volume import read_image, write_image
 from cmfnet_napari.core.words import cell
 from cmfnet_napari.learning.cohort.cohort_file import Row
-from cmfnet_napari.learning.cohort.loaded_cases import load_case
-from cmfnet_napari.learning.cohort.prepared_cases import file_stamp
-from cmfnet_napari.remote.far_store import COHORT_FILE
+from cmfnet_napari.learning.cohort.loaded_cases import (
+    CaseFacts,
+    check_cohort,
+    facts_of,
+    load_case,
+)
+from cmfnet_napari.learning.cohort.prepared_cases import file_stamp, image_files
+from cmfnet_napari.learning.cohort.train import check_strokes
+from cmfnet_napari.remote.far_store import COHORT_FILE, free_bytes
 from cmfnet_napari.remote.line_messages import CohortRow
 from cmfnet_napari.remote.run_files import TRAINING
 
 _MADE_FILE = "travelling.json"  # what was prepared: hashes by the files' sizes and times
 _COLUMNS = "first", "second", "scribbles", "mask"
 _CODE = re.compile(r"patient-[0-9]{4,6}\b")
-_SENT = re.compile(r"\b([0-9]+)-(first|second|scribbles|mask)\.nrrd")
+_SENT = re.compile(r"\b([0-9]+)-(first|second|scribbles|mask)-[0-9a-f]{16}\.nrrd")
+_FACTS = "kinds", "image", "codes", "judged", "dense"
+
+
+class CaseError(UserError):
+    """A row of the cohort cannot be used."""
 
 
 class TravellingCohort:
@@ -52,8 +64,6 @@ class TravellingCohort:
 
     Attributes
     ----------
-    stamps : list of list of str
-        What it is made of: another cohort, or other files, has others.
     rows : list of CohortRow
         Once it is prepared.
     files : dict of str to Path
@@ -65,33 +75,74 @@ class TravellingCohort:
         names = sorted({row.case for row in rows})
         self._codes = {name: f"patient-{n:04d}" for n, name in enumerate(names, start=1)}
         self._names = {code: name for name, code in self._codes.items()}
-        self.stamps = [_stamp(row) for row in rows]
         self.rows: list[CohortRow] = []
         self.files: dict[str, Path] = {}
 
-    def prepare(self, show: Callable[[float, str], None], stop: Callable[[], bool]) -> bool:
-        """Read every row and write its files; what was written is kept. False when stopped.
+    @property
+    def data(self) -> list[list[str]]:
+        """What is trained on, a row each: patient, line and split, kinds and hashes of images."""
+        return [
+            [*said, " ".join(row.modalities), *(getattr(row, column) or "" for column in _COLUMNS)]
+            for said, row in zip(self.said, self.rows, strict=True)
+        ]
+
+    @property
+    def said(self) -> list[list[str]]:
+        """What the cohort file alone says of each row: patient, line and split."""
+        return [[row.case, str(row.line), row.split] for row in self._rows]
+
+    def prepare(
+        self, config: Config, show: Callable[[float, str], None], stop: Callable[[], bool]
+    ) -> bool:
+        """Read and check every row, write its files; what was written is kept. False when stopped.
 
         Raises
         ------
         UserError
-            As `loaded_cases.load_case`, or the disk is full.
+            As `train.train` for these data; there is no room for a second copy.
         """
-        made = self._made()
+        made, problems, facts = self._made(), list[str](), list[CaseFacts]()
         self.rows, self.files = [], {}
-        for number, (row, stamp) in enumerate(zip(self._rows, self.stamps, strict=True), start=1):
+        keys = [_stamp(row) for row in self._rows]
+        self._check_room(
+            [row for row, key in zip(self._rows, keys, strict=True) if key not in made]
+        )
+        for number, (row, key) in enumerate(zip(self._rows, keys, strict=True), start=1):
             if stop():
                 return False
             show(0.0, f"preparing {number} of {len(self._rows)}")
-            key = "|".join(stamp)
-            entry = made.get(key)
-            if not isinstance(entry, dict) or not self._has(entry):
-                entry = made[key] = self._write(row)
-                write_json(self._folder / _MADE_FILE, made, private=True)
-            self.rows.append(CohortRow.model_validate(entry))
-            for sha in (entry[column] for column in _COLUMNS if entry.get(column)):
-                self.files[sha] = self._path(sha)
+            try:
+                if not self._has(made.get(key)):
+                    made[key] = self._write(row)
+                    write_json(self._folder / _MADE_FILE, made, private=True)
+            except CaseError as error:
+                problems.append(str(error).rstrip("."))
+                continue
+            facts.append(_facts(row, made[key]["facts"]))
+            self.rows.append(self._row(row, made[key]))
+            self.files |= {sha: self._path(sha) for sha in made[key]["sizes"]}
+        check_cohort(facts, problems)
+        check_strokes([one.row for one in facts if one.dense], config)
+        for path in self._folder.glob("*.nrrd"):
+            if path not in self.files.values():  # of a row that was corrected, or taken out
+                path.unlink()
         return True
+
+    def _row(self, row: Row, entry: JsonObject) -> CohortRow:
+        said = {"patient": self._codes[row.case], "line": row.line, "split": row.split}
+        kinds = list(entry["facts"]["kinds"])
+        return CohortRow.model_validate({**said, "modalities": kinds, **entry["files"]})
+
+    def _check_room(self, rows: Sequence[Row]) -> None:
+        """Raise UserError where the copies will not fit; packed, they may be half of the files."""
+        files = {f for row in rows for path in _images(row) for f in image_files(path)}
+        need, free = sum(f.stat().st_size for f in files) // 2, free_bytes(self._folder)
+        if need > free:
+            raise UserError(
+                f"There is no room for the cohort's voxels beside the models: about "
+                f"{need / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free. Free some "
+                "disk space, or choose a folder on another disk."
+            )
 
     def named(self, text: str, cohort: str) -> str:
         """A text from there with the names of patients and files that it is about."""
@@ -106,7 +157,10 @@ class TravellingCohort:
         return _SENT.sub(here, text).replace(COHORT_FILE, cohort)
 
     def bring_home(self, run: Path, out: Path) -> None:
-        """Move what a training has made there into its folder here, under the patients' names."""
+        """Move what a training has made there into its folder here, under the patients' names.
+
+        What was checked when it came. It can be broken off, and done again.
+        """
         for path in sorted(run.rglob("*")):
             if not path.is_file() or path.name.startswith("."):
                 continue
@@ -120,9 +174,8 @@ class TravellingCohort:
                 os.replace(path, target)
 
     def _plan(self, plan: JsonObject) -> JsonObject:
-        data = plan.get("data")
-        rows = data if isinstance(data, list) else []
-        named = [[self._names.get(str(row[0]), str(row[0])), *row[1:]] for row in rows if row]
+        rows = plan["data"]
+        named = [[self._names[row[0]], *row[1:]] for row in rows]
         return {**plan, "data": named}
 
     def _write_table(self, path: Path, target: Path, split: str) -> None:
@@ -133,8 +186,6 @@ class TravellingCohort:
         writer = csv.writer(text)
         for number, row in enumerate(table):
             if number:
-                if len(row) < 2 or row[0] not in self._names:
-                    raise UserError("The table of results that came back names no patient of ours.")
                 row[0] = str(cell(self._names[row[0]]))
                 row[1] = str(cell(split)) if row[1] == TRAINING else row[1]
             writer.writerow(row)
@@ -148,26 +199,30 @@ class TravellingCohort:
         except UserError:  # it costs time alone
             return {}
 
-    def _has(self, entry: JsonObject) -> bool:
-        return all(self._path(entry[c]).is_file() for c in _COLUMNS if entry.get(c))
+    def _has(self, entry: object) -> bool:
+        """Whether the files of a row are there, as large as they were written."""
+        if not isinstance(entry, dict) or not {"files", "facts", "sizes"} <= entry.keys():
+            return False
+        paths = {self._path(sha): size for sha, size in entry["sizes"].items()}
+        return all(path.is_file() and path.stat().st_size == n for path, n in paths.items())
 
     def _path(self, sha: str) -> Path:
         return self._folder / f"{sha}.nrrd"
 
     def _write(self, row: Row) -> JsonObject:
-        """Check a row as a training would, and write its voxels."""
-        kinds = load_case(row).study.kinds
-        entry: JsonObject = {
-            "patient": self._codes[row.case],
-            "line": row.line,
-            "split": row.split,
-            "modalities": list(kinds),
+        """Check a row as a training would, and write its voxels; what is known of it."""
+        try:
+            found = facts_of(load_case(row))
+        except UserError as error:
+            raise CaseError(str(error)) from error
+        files = {
+            column: self._write_voxels(path)
+            for column in _COLUMNS
+            if (path := getattr(row, column)) is not None
         }
-        for column in _COLUMNS:
-            path = getattr(row, column)
-            if path is not None:
-                entry[column] = self._write_voxels(path)
-        return entry
+        sizes = {sha: self._path(sha).stat().st_size for sha in files.values()}
+        facts = {name: getattr(found, name) for name in _FACTS}
+        return {"files": files, "sizes": sizes, "facts": facts}
 
     def _write_voxels(self, path: Path) -> str:
         """Write an image without what its header says, but for where it lies; its hash."""
@@ -180,7 +235,18 @@ class TravellingCohort:
         return sha
 
 
-def _stamp(row: Row) -> list[str]:
+def _images(row: Row) -> list[Path]:
+    paths = (getattr(row, column) for column in _COLUMNS)
+    return [path for path in paths if path is not None]
+
+
+def _stamp(row: Row) -> str:
+    """Changes with the files of a row, wherever the command is given."""
     files = (getattr(row, column) for column in _COLUMNS)
-    said = [row.case, str(row.line), row.split, " ".join(row.modalities)]
-    return said + [file_stamp(path) for path in files]
+    stamps = [file_stamp(None if path is None else path.absolute()) for path in files]
+    return "|".join([row.case, str(row.line), " ".join(row.modalities), *stamps])
+
+
+def _facts(row: Row, known: JsonObject) -> CaseFacts:
+    kinds, codes = tuple(known["kinds"]), tuple(known["codes"])
+    return CaseFacts(row, kinds, known["image"], codes, known["judged"], known["dense"])
