@@ -185,7 +185,6 @@ def test_done_is_proved(go, there, tmp_path):
     (tmp_path / "lost").rename(there.run / "fold-2" / "model.safetensors")
     assert len(go()["models"]) == 2
     assert there.deleted
-    assert there.count(frames.List) == 5  # the first time it ended with what is lacking
 
 
 @pytest.mark.parametrize(
