@@ -46,6 +46,7 @@ from cmfnet_napari.learning.predict.any_structure import read_strokes
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 USERS = {**STYLES, "coronal": replace(STYLES["careful"], across=1)}
+_OTHERS = ("race", "begin", "clues", "mean")
 _BINS = 10  # of chances, for the calibration
 _LEFT_OUT = {"": "", "first": "ct", "second": "mr"}  # both lie on one grid
 
@@ -170,14 +171,12 @@ def _write(path: Path, rows: list[Row]) -> None:
 
 
 def _show(rows: list[Row]) -> None:
-    columns = "user size strokes patients DSC least race begin clues mean".split()
-    shown = Table(*columns, "to clues (95 %)", "obeyed", "ECE", "s")
+    shown = Table("user", "size", "strokes", "patients", "DSC", "least", *_OTHERS)
+    for title in ("to clues (95 %)", "obeyed", "ECE", "s"):
+        shown.add_column(title)
     for user, size, strokes in dict.fromkeys((r.user, r.size, r.strokes) for r in rows):
         here = [r for r in rows if (r.user, r.size, r.strokes) == (user, size, strokes)]
-        mean = {
-            name: np.mean([getattr(r, name) for r in here])
-            for name in ("dsc", "race", "begin", "clues", "mean")
-        }
+        mean = {name: np.mean([getattr(r, name) for r in here]) for name in ("dsc", *_OTHERS)}
         shown.add_row(
             user,
             f"{size:g}",
@@ -185,10 +184,7 @@ def _show(rows: list[Row]) -> None:
             str(len(here)),
             f"{mean['dsc']:.3f}",
             f"{min(r.dsc for r in here):.3f}",
-            f"{mean['race']:.3f}",
-            f"{mean['begin']:.3f}",
-            f"{mean['clues']:.3f}",
-            f"{mean['mean']:.3f}",
+            *(f"{mean[name]:.3f}" for name in _OTHERS),
             _interval(np.array([r.dsc - r.clues for r in here])),
             f"{100 * np.mean([r.obeyed for r in here]):.1f} %",
             f"{np.mean([r.calibration for r in here]):.3f}",
