@@ -25,7 +25,7 @@ from cmfnet_napari.remote.run_files import WORKING
 from .conftest import HOST
 
 QUICKLY = {
-    "steps": 12,
+    "steps": 8,
     "width": 2,
     "spacing": 3,
     "stroke_maps": False,
