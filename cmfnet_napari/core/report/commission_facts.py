@@ -35,12 +35,15 @@ class PatientFacts:
         What the images are.
     outside : tuple of str
         Where the patient is outside of the model's card, in sentences.
+    known : bool
+        The model was made with this patient, whose figures are no test of it.
     """
 
     number: int
     key: str
     kinds: str
     outside: tuple[str, ...] = ()
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,48 @@ class Commissioning:
         """In the order they drew."""
         return list(dict.fromkeys(one.users for one in self.scores))
 
+    @property
+    def known(self) -> list[int]:
+        """Numbers of the patients that the model was made with."""
+        return [one.number for one in self.patients if one.known]
+
+    @property
+    def tested(self) -> list[PatientFacts]:
+        """Patients that the model does not know; all, where it knows every one."""
+        return [one for one in self.patients if not one.known] or list(self.patients)
+
+    @property
+    def test_scores(self) -> list[Score]:
+        """Of the patients that are `tested`: means, comparison and advice are of these."""
+        left_out = set(self.known) if len(self.known) < len(self.patients) else set()
+        return [one for one in self.scores if one.patient not in left_out]
+
     def of(self, method: str, users: str) -> list[Score]:
-        """Scores of a method with the strokes of a user, by patient."""
-        return [one for one in self.scores if (one.method, one.users) == (method, users)]
+        """Scores of a method with the strokes of a user, by patient that is tested."""
+        return [one for one in self.test_scores if (one.method, one.users) == (method, users)]
 
     def mean(self, method: str, users: str, measure: str) -> MeanInterval | None:
-        """A measure over the patients that have it; None: none has."""
+        """A measure over the tested patients that have it; None: none has."""
         values = (getattr(one.scores, measure) for one in self.of(method, users))
         known = [value for value in values if value is not None]
         return mean_interval(known) if known else None
+
+
+def known_patients(found: Commissioning) -> Iterator[str]:
+    """Which patients the model was made with, and what that means for the figures."""
+    if not found.known:
+        return
+    model, numbers = found.card.name, list_names(map(str, found.known), 20)
+    if len(found.known) == len(found.patients):
+        yield (
+            f"{model} was made with every one of these patients: all figures flatter, and are no "
+            "test of it. Take patients that it does not know."
+        )
+        return
+    yield (
+        f"{model} was made with {len(found.known)} of these patients ({numbers}): their figures "
+        "flatter, are marked * under Every contour, and count for nothing else on this page."
+    )
 
 
 def against_card(found: Commissioning) -> Iterator[str]:
@@ -162,10 +198,12 @@ def _compared(row: Performance, here: MeanInterval) -> str:
 def advice(found: Commissioning) -> Iterator[str]:
     """What to tell the users, from what was found."""
     model = found.card.name
-    if len(found.patients) < PATIENTS:
+    count = 0 if len(found.known) == len(found.patients) else len(found.tested)
+    if count < PATIENTS:
+        unknown = " that the model does not know" if found.known else ""
         yield (
-            f"{len(found.patients)} of {PATIENTS} patients were contoured: too few for a decision. "
-            "Add patients and give the same command again."
+            f"{count} of {PATIENTS} patients{unknown} were contoured: too few for a decision. Add "
+            "patients and give the same command again."
         )
     yield from _users(found, model)
     yield from _worst_places(found, model)
@@ -191,7 +229,7 @@ def _users(found: Commissioning, model: str) -> Iterator[str]:
 
 
 def _worst_places(found: Commissioning, model: str) -> Iterator[str]:
-    places = [one.place for one in found.scores if one.method == model]
+    places = [one.place for one in found.test_scores if one.method == model]
     ends = sum(place <= _END or place >= 1 - _END for place in places)
     if places and ends > len(places) / 2:
         yield (
@@ -208,7 +246,7 @@ def _worst_places(found: Commissioning, model: str) -> Iterator[str]:
 def _volumes(found: Commissioning, model: str) -> Iterator[str]:
     apart = [
         one.scores.volume_difference
-        for one in found.scores
+        for one in found.test_scores
         if one.method == model and one.scores.volume_difference is not None
     ]
     if apart and abs(median := float(np.median(apart))) > _BIAS:
@@ -217,7 +255,7 @@ def _volumes(found: Commissioning, model: str) -> Iterator[str]:
 
 
 def _paths(found: Commissioning, model: str) -> Iterator[str]:
-    lengths = [one.scores.path_mm / 10 for one in found.scores if one.method == model]
+    lengths = [one.scores.path_mm / 10 for one in found.test_scores if one.method == model]
     if lengths:
         low, median, high = np.percentile(lengths, [25, 50, 75])
         yield (
@@ -230,10 +268,10 @@ def _others(found: Commissioning, model: str) -> Iterator[str]:
     for method in found.methods:
         if method == model:
             continue
-        theirs = {(one.patient, one.users): one.scores.dsc for one in found.scores
+        theirs = {(one.patient, one.users): one.scores.dsc for one in found.test_scores
                   if one.method == method}  # fmt: skip
         gains: dict[int, list[float]] = {}  # users of one patient say the same of it: one value
-        for one in found.scores:
+        for one in found.test_scores:
             other = theirs.get((one.patient, one.users))
             if one.method == model and other is not None:
                 gains.setdefault(one.patient, []).append(one.scores.dsc - other)

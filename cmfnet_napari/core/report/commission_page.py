@@ -19,6 +19,7 @@ from cmfnet_napari.core.report.commission_facts import (
     advice,
     against_card,
     card_gaps,
+    known_patients,
 )
 from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
 from cmfnet_napari.core.report.page import DISCLAIMER
@@ -81,12 +82,16 @@ def _first_page(found: Commissioning) -> Iterator[Line]:
     versions = software_versions()
     yield from wrapped(f"Commissioning of {found.card.name}", "title")
     yield from wrapped(
-        f"{date.today().isoformat()} · {found.structure} · {_patients(found)} · "
+        f"{date.today().isoformat()} · {found.structure} · {_patients(len(found.patients))} · "
         f"strokes of simulated users: {', '.join(found.users)} · cmfnet-napari "
         f"{versions.get('cmfnet-napari', 'unknown')} · model: {found.card.sections.version}"
     )
     yield from wrapped(DISCLAIMER)
-    yield from _section("What was found: mean over patients (95 % interval)", ())
+    if known := list(known_patients(found)):
+        yield from _section("Patients that the model knows", known)
+    unknown = " that the model does not know" if 0 < len(found.known) < len(found.patients) else ""
+    title = f"What was found: mean over {_patients(len(found.tested))}{unknown} (95 % interval)"
+    yield from _section(title, ())
     yield from _table(found)
     yield from _section("Against the model's card", against_card(found))
     yield from _section("What to tell the users", advice(found))
@@ -96,8 +101,7 @@ def _first_page(found: Commissioning) -> Iterator[Line]:
         yield from _section("Left out", found.left_out)
 
 
-def _patients(found: Commissioning) -> str:
-    count = len(found.patients)
+def _patients(count: int) -> str:
     return "1 patient" if count == 1 else f"{count} patients"
 
 
@@ -131,17 +135,19 @@ def _cases(found: Commissioning) -> Iterator[Line]:
     head = f"{'patient':8}{'method, strokes':24}{'ml':>8}{'by hand':>9}"
     yield head + "".join(f"{_SHORT[m]:>10}" for m in SHOWN) + f"{'worst':>7}{'s':>6}", "wide table"
     for one in found.scores:
-        yield _case(one), "wide table"
+        yield _case(one, one.patient in found.known), "wide table"
     yield "", "text"
     yield from wrapped(
         "worst: the axial slice with most voxels wrong, from 1 on. Patients are named by number; "
         "which folder each came from stands in patients.csv beside this page."
     )
+    if found.known:
+        yield from wrapped(f"*: {found.card.name} was made with this patient.")
     for patient in found.patients:
         yield from wrapped(f"- patient {patient.number}: {patient.kinds}, {patient.key}")
 
 
-def _case(one: Score) -> str:
+def _case(one: Score, known: bool) -> str:
     scores = one.scores
     values = (getattr(scores, measure) for measure in SHOWN)
     figures = "".join(
@@ -150,7 +156,8 @@ def _case(one: Score) -> str:
     )
     ml = f"{scores.volume_ml:>8.1f}{scores.reference_ml:>9.1f}"
     what = f"{f'{one.method}, {one.users}':24.24}"
-    return f"{one.patient:<8}{what}{ml}{figures}{one.slice_ + 1:>7}{one.seconds:>6.0f}"
+    number = f"{one.patient}{'*' if known else ''}"
+    return f"{number:<8}{what}{ml}{figures}{one.slice_ + 1:>7}{one.seconds:>6.0f}"
 
 
 def _pictures(examples: Sequence[Example]) -> Figure:
