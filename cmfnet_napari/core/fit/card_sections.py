@@ -38,8 +38,9 @@ class TrainingData(_Part):
         Kinds and sequences; machines; which part of the body; who drew the contours; whence the
         data.
     patient_digests : tuple of str
-        `patient_digest` of those of a **public** collection, whose numbers everybody may know. A
-        hospital's numbers can be guessed from their digests: leave this empty for them.
+        How the patients are known again: 16 digits of `Study.voxel_hash`, which is the same
+        whatever format the images come in; and, of a **public** collection alone, `patient_digest`,
+        for images that were prepared otherwise. A hospital's numbers can be guessed from theirs.
     """
 
     patients: int = Field(0, ge=0)

@@ -12,13 +12,14 @@ from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.contours.metrics import TITLES
 from cmfnet_napari.core.fit.model_card import software_versions
+from cmfnet_napari.core.report.commission_advice import advice
 from cmfnet_napari.core.report.commission_facts import (
     SHOWN,
     Commissioning,
     Score,
-    advice,
     against_card,
     card_gaps,
+    count_patients,
     known_patients,
 )
 from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
@@ -82,27 +83,27 @@ def _first_page(found: Commissioning) -> Iterator[Line]:
     versions = software_versions()
     yield from wrapped(f"Commissioning of {found.card.name}", "title")
     yield from wrapped(
-        f"{date.today().isoformat()} · {found.structure} · {_patients(len(found.patients))} · "
+        f"{date.today().isoformat()} · {found.structure} · {count_patients(len(found.patients))} · "
         f"strokes of simulated users: {', '.join(found.users)} · cmfnet-napari "
-        f"{versions.get('cmfnet-napari', 'unknown')} · model: {found.card.sections.version}"
+        f"{versions.get('cmfnet-napari', 'unknown')} · model: {found.card.sections.version}, "
+        f"file's SHA-256 {found.model_hash[:16] or 'unknown'}…"
     )
     yield from wrapped(DISCLAIMER)
     if known := list(known_patients(found)):
         yield from _section("Patients that the model knows", known)
     unknown = " that the model does not know" if 0 < len(found.known) < len(found.patients) else ""
-    title = f"What was found: mean over {_patients(len(found.tested))}{unknown} (95 % interval)"
+    title = (
+        f"What was found: mean over {count_patients(len(found.tested))}{unknown} (95 % interval)"
+    )
     yield from _section(title, ())
     yield from _table(found)
-    yield from _section("Against the model's card", against_card(found))
+    title = "Against the model's card (alike: as far as so many patients can tell)"
+    yield from _section(title, against_card(found))
     yield from _section("What to tell the users", advice(found))
     if gaps := card_gaps(found):
         yield from _section("What the card does not cover", gaps)
     if found.left_out:
         yield from _section("Left out", found.left_out)
-
-
-def _patients(count: int) -> str:
-    return "1 patient" if count == 1 else f"{count} patients"
 
 
 def _section(title: str, sentences: Iterator[str] | Sequence[str]) -> Iterator[Line]:
@@ -127,6 +128,8 @@ def _cell(found: Commissioning, method: str, users: str, measure: str) -> str:
     if mean is None:
         return "–"
     digits = _DIGITS[measure]
+    if mean.patients == 1:  # of one there is no interval
+        return f"{mean.mean:.{digits}f}"
     return f"{mean.mean:.{digits}f} ({mean.low:.{digits}f}–{mean.high:.{digits}f})"
 
 

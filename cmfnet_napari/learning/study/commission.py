@@ -18,10 +18,11 @@ from pathlib import Path
 
 from cmfnet_napari.core.contours.metrics import Scores
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, hash_file
 from cmfnet_napari.core.fit.card_scope import outside_card
 from cmfnet_napari.core.fit.card_sections import FullCard, patient_digest, read_full_card
 from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.model_card import model_path
 from cmfnet_napari.core.folder_lock import begun
 from cmfnet_napari.core.images.series.scan_result import Scan
 from cmfnet_napari.core.report.commission_facts import Commissioning, PatientFacts, Score
@@ -95,7 +96,9 @@ def _contour_all(
     scores = [score for one in done for score in one.scores]
     structure = " or ".join(plan.structures or (USUAL_NAME,))
     facts = tuple(one.facts for one in done)
-    everything = Commissioning(card, structure, facts, tuple(scores), tuple(said))
+    everything = Commissioning(
+        card, structure, facts, tuple(scores), tuple(said), hash_file(model_path(plan.model))
+    )
     _write_results(plan.out / RESULTS, scores)
     worst = sorted((one.worst for one in done), key=lambda one: one[0], reverse=True)
     pictures = [example for _, example in worst[:_PICTURES]]
@@ -130,13 +133,13 @@ def _contour(
             return None
         scores.append(score)
         hooks.show(len(scores) / jobs.count, f"{score.method}, {score.users}")
-    known = study.content_hash in card.card.data or (
-        patient_digest(one.images[0].origin.number) in card.sections.training.patient_digests
+    key = study.voxel_hash[:16]
+    told = {key, patient_digest(one.images[0].origin.number)}
+    known = study.content_hash in card.card.data or bool(
+        told & set(card.sections.training.patient_digests)
     )
-    facts = PatientFacts(
-        number, study.voxel_hash[:16], " and ".join(study.kinds),
-        tuple(outside_card(card, study)), known,
-    )  # fmt: skip
+    outside = tuple(outside_card(card, study))
+    facts = PatientFacts(number, key, " and ".join(study.kinds), outside, known)
     return _Done(facts, scores, jobs.worst(scores))
 
 

@@ -27,11 +27,11 @@ from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import save_labels
 from cmfnet_napari.core.report import commission_page, text_pages
+from cmfnet_napari.core.report.commission_advice import advice
 from cmfnet_napari.core.report.commission_facts import (
     Commissioning,
     PatientFacts,
     Score,
-    advice,
     against_card,
     known_patients,
 )
@@ -258,9 +258,9 @@ def test_what_is_said_against_the_card():
     assert said.startswith("DSC, careful strokes: 0.603 (0.591 to 0.613) here, 0.86")
     assert said.endswith("WORSE than the card says. Find out why before the model is used.")
     (said,) = against_card(commissioning([scored(0.86, patient=n) for n in range(5)], 5))
-    assert said.endswith("they agree, as far as that many patients can tell.")
+    assert said.endswith("alike.")
     (said,) = against_card(commissioning(worse[:2], 2))
-    assert said.endswith("too few patients to say more.")
+    assert said == "2 patients: too few to be compared with the card; 5 at least are needed."
     (said,) = against_card(commissioning(worse, 5, intended_use="x"))
     assert "has no figures of these users" in said
     row = {"group": "all", "users": "careful", "patients": 24, "low": 1.0, "high": 1.2, "mean": 1}
@@ -281,7 +281,7 @@ def test_patients_that_the_model_knows_count_for_nothing(tmp_path, monkeypatch):
     assert "made with 2 of these patients (1, 2): their figures flatter" in next(
         known_patients(some)
     )
-    assert next(advice(some)).startswith("3 of 10 patients that the model does not know were")
+    assert next(advice(some)).startswith("Contoured were 3 of 10 patients that the model does not")
     pages = []
     monkeypatch.setattr(
         commission_page, "text_pages", lambda lines: pages.append(list(lines)) or []
@@ -295,8 +295,14 @@ def test_patients_that_the_model_knows_count_for_nothing(tmp_path, monkeypatch):
     every = replace(found, patients=tuple(replace(one, known=True) for one in people))
     assert every.mean("limb-sarcoma", "careful", "dsc").mean == pytest.approx(0.706, abs=0.01)
     assert "all figures flatter" in next(known_patients(every))
-    assert next(advice(every)).startswith("0 of 10 patients that the model does not know were")
+    assert next(advice(every)).startswith("Contoured were 0 of 10 patients that the model does not")
     assert list(known_patients(found)) == []
+    one = replace(some, patients=tuple(replace(p, known=p.number < 5) for p in people))
+    pages.clear()
+    save_commissioning(one, [], tmp_path / "page.pdf")
+    rows = [text for text, _ in pages[0] if text.startswith("limb-sarcoma, careful")]
+    assert [re.findall(r"[\d.]+", row)[0] for row in rows] == ["0.54"]
+    assert "–" not in rows[0].replace(" ", "")[:30]  # of one patient there is no interval
 
 
 def test_what_to_tell_the_users():
@@ -311,7 +317,7 @@ def test_what_to_tell_the_users():
     assert said[4].startswith("limb-sarcoma less quick: mean DSC +0.1")
     assert said[4].endswith("10 patients).")
     few = list(advice(commissioning(careful[:3], 3)))
-    assert few[0].startswith("3 of 10 patients were contoured: too few for a decision.")
+    assert few[0].startswith("Contoured were 3 of 10 patients: too few for a decision.")
 
 
 def test_the_place_to_sign_is_on_one_page():
