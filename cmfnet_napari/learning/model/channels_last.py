@@ -13,10 +13,11 @@ channel goes through it a few numbers at a time; here they are the same sums wit
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 _LAYOUT = torch.channels_last_3d
@@ -45,12 +46,12 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return functional.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
 
 
-def doubled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """2×2×2 transposed convolution of stride 2."""
     inputs, outputs = weight.shape[:2]
     each = weight.permute(2, 3, 4, 1, 0).reshape(8 * outputs, inputs)
     batch, _, z, y, x_ = x.shape
-    found = functional.linear(x.movedim(1, -1), each, bias.repeat(8))
+    found = functional.linear(x.movedim(1, -1), each, None if bias is None else bias.repeat(8))
     blocks = found.view(batch, z, y, x_, 2, 2, 2, outputs).permute(0, 1, 4, 2, 5, 3, 6, 7)
     return blocks.reshape(batch, 2 * z, 2 * y, 2 * x_, outputs).movedim(-1, 1)
 
@@ -68,14 +69,13 @@ def prelu(x: Tensor, slopes: Tensor) -> Tensor:
     last = x.movedim(1, -1)
     together = math.gcd(x.numel() // len(slopes), max(1, _AT_ONCE // len(slopes)))
     rows = last.reshape(-1, together * len(slopes))  # of many voxels, all their channels
-    return functional.prelu(rows, slopes.repeat(together)).view(last.shape).movedim(-1, 1)
+    found: Tensor = _PReLU.apply(rows, slopes.repeat(together))
+    return found.view(last.shape).movedim(-1, 1)
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: BackwardCFunction, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
         x = x.contiguous(memory_format=_LAYOUT)
         weight = weight.contiguous(memory_format=_LAYOUT)
         ctx.save_for_backward(x, weight)
@@ -84,7 +84,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: BackwardCFunction, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         upstream = upstream.contiguous(memory_format=_LAYOUT)
         wanted = list(ctx.needs_input_grad[:3])
@@ -97,8 +97,10 @@ class _Convolution(torch.autograd.Function):
             upstreams, images, weight, ctx.stride, 0, [wanted[0] and not turned, *wanted[1:]]
         )
         gradient: Tensor | None = None
-        if wanted[0]:
-            gradient = _turned(upstream, weight) if turned else _joined(of_images, x, ctx.stride)
+        if of_images is not None:
+            gradient = _joined(of_images, x, ctx.stride)
+        elif wanted[0]:
+            gradient = _turned(upstream, weight)
         return gradient, *others, None
 
 
@@ -108,7 +110,8 @@ def _halves(x: Tensor, stride: int, half: int) -> Tensor:
     Slices of zeros before the first and after the last are part of them.
     """
     rows = stride * (half - 1) + 3
-    images = x.new_empty(2, x.shape[1], rows, *x.shape[3:]).to(memory_format=_LAYOUT)
+    size = (2, x.shape[1], rows, *x.shape[3:])
+    images = torch.empty(size, dtype=x.dtype, memory_format=_LAYOUT)
     images[0, :, 0] = 0
     images[0, :, 1:] = x[0, :, : rows - 1]
     within = x[0, :, stride * half - 1 :][:, :rows]
@@ -161,3 +164,20 @@ def _gradients(
         wanted,
     )
     return found
+
+
+class _PReLU(torch.autograd.Function):
+    """Of rows (n, m), one slope a column. PyTorch's gradient waits at every change of sign."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, slopes)
+        return functional.prelu(rows, slopes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
+        rows, slopes = ctx.saved_tensors
+        above = torch.ops.aten.threshold_backward(upstream, rows, 0)
+        below = upstream - above
+        return torch.addcmul(above, below, slopes), below.mul_(rows).sum(dim=0)
