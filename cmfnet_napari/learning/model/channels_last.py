@@ -80,7 +80,7 @@ class _Convolution(torch.autograd.Function):
         weight = weight.contiguous(memory_format=_LAYOUT)
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
-        return torch.ops.aten.mkldnn_convolution(x, weight, bias, [1] * 3, [stride] * 3, [1] * 3, 1)
+        return _convolved(x, weight, bias, stride)
 
     @staticmethod
     @once_differentiable
@@ -140,8 +140,12 @@ def _joined(of_halves: Tensor, x: Tensor, stride: int) -> Tensor:
 def _turned(upstream: Tensor, weight: Tensor) -> Tensor:
     """The gradient of the images of a convolution of stride 1: one with the weights turned."""
     mirrored = weight.flip(2, 3, 4).transpose(0, 1).contiguous(memory_format=_LAYOUT)
+    return _convolved(upstream, mirrored, None, 1)
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     found: Tensor = torch.ops.aten.mkldnn_convolution(
-        upstream, mirrored, None, [1] * 3, [1] * 3, [1] * 3, 1
+        x, weight, bias, [1] * 3, [stride] * 3, [1] * 3, 1
     )
     return found
 
