@@ -86,6 +86,7 @@ def test_no_torch_in_the_window(demo):
     assert "learning set()\n" in demo.stdout
 
 
+@pytest.mark.slow
 def test_demo_opens_and_trains(demo):
     done = demo
     assert "names ['CT', 'MR', 'Contour', 'Scribbles']" in done.stdout, done.stderr

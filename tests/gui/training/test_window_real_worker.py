@@ -11,7 +11,7 @@ import pytest
 
 from tests.gui.event_loop import Lateness
 
-FIT_SECONDS = 40  # enough to draw in, where the worker starts slowly
+FIT_SECONDS = 20  # enough to draw in, where the worker starts slowly
 
 
 def ended(number: int) -> bool:
