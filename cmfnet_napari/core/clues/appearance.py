@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from cmfnet_napari.core.arrays import Reals, Wholes
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 
-_TREES = 60
+TREES = 60
 _LEAST_LEAF = 5  # voxels; strokes are lines of neighbours that look alike
 _SIGMAS = (1, 4)  # finest and coarsest scale, voxels
 
@@ -37,10 +37,29 @@ def appearance(images: Sequence[Reals], targets: Wholes, classes: int) -> Reals:
     float32 array (classes, z, y, x)
         Sums to 1; 0 for a class without a stroke.
     """
-    features = np.concatenate([_features(image) for image in images], axis=-1)
+    return looks_from(look_features(images), targets, classes)
+
+
+def looks_from(features: Reals, targets: Wholes, classes: int, trees: int = TREES) -> Reals:
+    """`appearance` from features that are at hand, with fewer trees where it has to be quick.
+
+    Parameters
+    ----------
+    features : float32 array (z, y, x, features)
+        `look_features`.
+    targets, classes
+        As in `appearance`.
+    trees : int
+        Of the forest.
+
+    Returns
+    -------
+    float32 array (classes, z, y, x)
+        As `appearance`.
+    """
     drawn = targets != IGNORE
     forest = RandomForestClassifier(
-        _TREES, class_weight="balanced", min_samples_leaf=_LEAST_LEAF, n_jobs=1, random_state=0
+        trees, class_weight="balanced", min_samples_leaf=_LEAST_LEAF, n_jobs=1, random_state=0
     ).fit(features[drawn], targets[drawn])
     found = forest.predict_proba(features.reshape(-1, features.shape[-1]))
     result = np.zeros((classes, *targets.shape), dtype=np.float32)
@@ -48,8 +67,13 @@ def appearance(images: Sequence[Reals], targets: Wholes, classes: int) -> Reals:
     return result
 
 
+def look_features(images: Sequence[Reals]) -> Reals:
+    """Intensity and gradient of every image at every scale, float32 (z, y, x, features)."""
+    return np.concatenate([_features(image) for image in images], axis=-1)
+
+
 def _features(image: Reals) -> Reals:
-    """Intensity and gradient at every scale, float32 (z, y, x, features)."""
+    """Of one image."""
     least, most = _SIGMAS
     features: Reals = multiscale_basic_features(
         image.astype(np.float32), texture=False, sigma_min=least, sigma_max=most, workers=1

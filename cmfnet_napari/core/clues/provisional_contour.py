@@ -31,7 +31,7 @@ from cmfnet_napari.core.images.normalise import Limits, to_unit
 from cmfnet_napari.core.images.study import Study, limits_of
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
 
-MARGIN_MM = 30.0  # around the strokes of the classes
+MARGIN_MM = 30.0  # around the strokes of the classes; more where no background lies so near
 VOXEL_MM = 2.0  # at least; coarser where there would be too many
 MOST_VOXELS = 120_000  # each class marches through all of them; what the second allows
 
@@ -74,19 +74,23 @@ def provisional_contour(
     Returns
     -------
     Provisional or None
-        None where there is no stroke of a class, or no background around: neither strokes nor air.
+        None where there is no stroke of a class, or no background: neither strokes nor air.
     """
     found = bounding_box(scribbles >= FIRST_CLASS)
     if found is None:
         return None
-    grid = study.grid
-    region = grow(found, tuple(round(MARGIN_MM / s) for s in grid.spacing), grid.shape)
-    cut = np.array(scribbles[region])
-    steps = _steps(cut.shape, grid.spacing, most_voxels)
-    strokes = _coarse_targets(cut, steps)
-    targets = with_air(strokes, _coarse(study.body[region], steps) >= 0.5)
-    if not (targets == 0).any():
-        return None
+    grid, margin = study.grid, MARGIN_MM
+    while True:
+        region = grow(found, tuple(round(margin / s) for s in grid.spacing), grid.shape)
+        cut = np.array(scribbles[region])
+        steps = _steps(cut.shape, grid.spacing, most_voxels)
+        strokes = _coarse_targets(cut, steps)
+        targets = with_air(strokes, _coarse(study.body[region], steps) >= 0.5)
+        if (targets == 0).any():
+            break
+        if cut.shape == scribbles.shape:
+            return None
+        margin *= 2  # around something large, background is drawn further out
     spacing = three(s * n for s, n in zip(grid.spacing, steps, strict=True))
     images = [_coarse(image, steps) for image in _images(study, region, limits)]
     best, labels = np.full(cut.shape, np.inf, np.float32), np.zeros(cut.shape, np.uint8)

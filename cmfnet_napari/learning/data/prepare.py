@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes, three
 from cmfnet_napari.core.fit.config import AROUND_STROKES_MM, Config
-from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow
+from cmfnet_napari.core.geometry.boxes import Box, bounding_box, box_around, grow
 from cmfnet_napari.core.images.grid import Grid, Triple
 from cmfnet_napari.core.images.study import Study, unit_pair
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, IGNORE, to_targets
 
 _AIR_MM = 10.0
 
@@ -172,13 +172,14 @@ def _body_box(study: Study) -> Box:
 
 
 def _region(grid: Grid, scribbles: Codes | None, margin: float | None) -> Box:
+    """Around the strokes of classes, as far out as background is drawn at all."""
     if margin is None or scribbles is None:
         return three(slice(0, n) for n in grid.shape)
-    marked = np.argwhere(scribbles >= FIRST_CLASS)
-    steps = [int(np.ceil(margin / s)) for s in grid.spacing]
-    return three(
-        slice(max(0, int(low) - step), min(size, int(high) + 1 + step))
-        for low, high, step, size in zip(
-            marked.min(axis=0), marked.max(axis=0), steps, grid.shape, strict=True
-        )
-    )
+    marked = box_around(scribbles >= FIRST_CLASS)
+    while True:
+        steps = tuple(int(np.ceil(margin / s)) for s in grid.spacing)
+        region = grow(marked, steps, grid.shape)
+        cut = scribbles[region]
+        if (cut == BACKGROUND).any() or cut.shape == scribbles.shape:
+            return region
+        margin *= 2

@@ -1,8 +1,9 @@
 """Maps of the strokes for a network that works on voxels of any size (`Config.drawn_voxels`).
 
 Where the second image has data; strokes of either side, and those that are newest; how near
-either side is along both images; and the chance that the nearer side gives, which is also where
-the scores begin. Voxels count as `VOXEL_MM`, whatever they are in the patient.
+either side is along both images; the chance by look; and the chance by all of these
+(first_chance.py), which is also where the scores begin. Voxels count as `VOXEL_MM`, whatever they
+are in the patient.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
 
-from cmfnet_napari.core.arrays import Codes, Doubles, Mask, Reals
+from cmfnet_napari.core.arrays import Codes, Doubles, Floats, Mask, Reals
+from cmfnet_napari.core.clues.appearance import look_features, looks_from
 from cmfnet_napari.core.clues.race import EDGE_MM, costs_from, edge_strength
+from cmfnet_napari.learning.model.first_chance import first_chance, stroke_features
 
 VOXEL_MM = 2.0  # so that an object of 27 voxels is of the size that the race is used to
-MAPS = 8
+MAPS = 9
 _SPACING = (VOXEL_MM,) * 3
 _HALF_MM = 30.0  # cost at which a map is one half
-_SOFT_MM = 15.0  # difference of costs at which one side is e times as likely as the other; 5 mm
-# are sure of themselves where they are wrong (cross entropy 0.35 for 0.23, docs/measurements.md)
+_TREES = 16  # of the looks
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +30,28 @@ class Strokes:
 
     Attributes
     ----------
+    first, second : float32 arrays (z, y, x)
+        Images in [0, 1].
     codes : uint8 array (z, y, x)
         1 the class, 0 others and background, `IGNORE` elsewhere.
     newest : bool array (z, y, x)
         What was drawn last.
     seen : bool array (z, y, x)
         Where the second image has data.
+    texture : float32 array (z, y, x, features)
+        What looks are learnt from (appearance.py).
     cost : float array (z, y, x)
         What a mm costs (race.py).
     own, other : float array (z, y, x)
         Cost from the strokes of the class and of the others, mm.
     """
 
+    first: Reals
+    second: Reals
     codes: Codes
     newest: Mask
     seen: Mask
+    texture: Reals
     cost: Doubles
     own: Doubles
     other: Doubles
@@ -55,7 +63,9 @@ class Strokes:
         edges = edge_strength((first, second), _SPACING, (everywhere, seen))
         cost = 1 + EDGE_MM * edges
         other, own = (costs_from(codes == side, cost, _SPACING) for side in (0, 1))
-        return cls(codes, newest, seen, cost, own, other)
+        images = [first] if np.array_equal(first, second) else [first, second]
+        texture = look_features(images)
+        return cls(first, second, codes, newest, seen, texture, cost, own, other)
 
     def with_stroke(self, stroke: Mask, code: int) -> Strokes:
         """One more stroke, which is the newest now; it wins where others lie."""
@@ -72,6 +82,20 @@ class Strokes:
         """Maps for the network, float32 (`MAPS`, z, y, x), in [0, 1]."""
         own, other = self.codes == 1, self.codes == 0
         near = [1 / (1 + cost / _HALF_MM) for cost in (self.own, self.other)]
-        chance = expit((self.other - self.own) / _SOFT_MM)
-        found = (self.seen, own, other, own & self.newest, other & self.newest, *near, chance)
+        look = self._look()
+        chance = first_chance(self.features(look))
+        found = (self.seen, own, other, own & self.newest, other & self.newest, *near, look, chance)
         return np.stack([part.astype(np.float32) for part in found])
+
+    def features(self, look: Reals | None = None) -> dict[str, Floats]:
+        """What `first_chance` sees."""
+        everywhere = np.ones(self.seen.shape, dtype=bool)
+        images = ((self.first, everywhere), (self.second, self.seen))
+        look = self._look() if look is None else look
+        return stroke_features(images, self.codes, self.own, self.other, look)
+
+    def _look(self) -> Reals:
+        """Chance of the class by look; one half where one side has no stroke."""
+        if not ((self.codes == 0).any() and (self.codes == 1).any()):
+            return np.full(self.codes.shape, 0.5, dtype=np.float32)
+        return looks_from(self.texture, self.codes, 2, _TREES)[1]

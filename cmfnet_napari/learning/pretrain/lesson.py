@@ -41,6 +41,8 @@ class Lesson:
     ----------
     left : int
         Corrections that it still has.
+    strokes : Strokes
+        What is drawn.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Lesson:
         drawn = 0 if alone else int(rng.integers(1, MOST_STROKES + 1))
         self.left = drawn if corrections is None else corrections
         codes = first_strokes(self._sample.object, rng)
-        self._strokes = Strokes.on(
+        self.strokes = Strokes.on(
             self._sample.first, self._sample.second, self._sample.seen, codes, codes != codes
         )
 
@@ -72,7 +74,7 @@ class Lesson:
                 self._sample.object,
             )
         )
-        maps = torch.from_numpy(self._strokes.maps())[None]
+        maps = torch.from_numpy(self.strokes.maps())[None]
         return Batch(first, second, seen, inside[0].long(), first[:, :0], maps)
 
     def correct(self, found: Mask) -> bool:
@@ -80,10 +82,10 @@ class Lesson:
         if not self.left:
             return False
         self.left -= 1
-        stroke, code = correction(found ^ self.object, self.object, self._strokes.codes, self._rng)
+        stroke, code = correction(found ^ self.object, self.object, self.strokes.codes, self._rng)
         if not stroke.any():
             return False
-        self._strokes = self._strokes.with_stroke(stroke, code)
+        self.strokes = self.strokes.with_stroke(stroke, code)
         return True
 
 

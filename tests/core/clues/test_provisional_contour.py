@@ -87,6 +87,22 @@ def test_ct_alone_and_air_as_the_only_background(study, scribbles):
     assert not labels[~study.body].any()
 
 
+def test_background_may_be_drawn_far_from_something_large():
+    grid = Grid((20, 60, 64), (10.0, 3.0, 3.0))
+    rng = np.random.default_rng(0)
+    organ = np.zeros(grid.shape, bool)
+    organ[4:16, 15:45, 15:50] = True
+    ct = Volume(np.where(organ, 90, 10) + rng.normal(0, 4, grid.shape), grid, "CT")
+    strokes = np.zeros(grid.shape, np.uint8)
+    strokes[10, 28:32, 30:34] = 2
+    strokes[10, 5, 10:54] = strokes[10, 54, 10:54] = strokes[1, 28, 20:44] = 1  # 60 mm and more
+    strokes[18, 28, 20:44] = strokes[10, 10:50, 5] = strokes[10, 10:50, 59] = 1
+    found = provisional_contour(Study(ct, None, None, grid), strokes)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[found.region] = found.labels
+    assert dsc(labels == 1, organ) > 0.85
+
+
 def test_nothing_to_tell(study, scribbles):
     assert provisional_contour(study, np.zeros(SHAPE, np.uint8)) is None
     assert provisional_contour(study, np.where(scribbles == 1, 1, 0).astype(np.uint8)) is None

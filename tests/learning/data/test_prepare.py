@@ -27,10 +27,13 @@ def test_coarse_voxels_are_block_means_and_come_back_to_their_place():
 def test_region_is_the_tumour_strokes_and_a_margin_in_millimetres():
     scribbles = np.zeros((20, 40, 50), dtype=np.uint8)
     scribbles[10, 20:23, 5] = 2
-    scribbles[0, 0, 0] = 1
+    scribbles[9, 16, 14] = 1
     grid = Grid(scribbles.shape, spacing=(5.0, 2.0, 1.0))
-    frame = make_frame(grid, scribbles, make_config("paper", region_margin=10.0))
-    assert frame.region == (slice(8, 13), slice(15, 28), slice(0, 16))
+    config = make_config("paper", region_margin=10.0)
+    assert make_frame(grid, scribbles, config).region == (slice(8, 13), slice(15, 28), slice(0, 16))
+    # Background drawn further out belongs to it: something large is marked in its middle alone.
+    scribbles[9, 16, 14], scribbles[9, 16, 20] = 0, 1  # 15 mm away
+    assert make_frame(grid, scribbles, config).region == (slice(6, 15), slice(10, 33), slice(0, 26))
 
 
 def test_paste_puts_the_region_back_in_the_whole():

@@ -17,7 +17,7 @@ from cmfnet_napari.learning.predict.any_structure import Scale, read_strokes
 from cmfnet_napari.learning.predict.predictor import predict_study
 from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
 
-CONFIG = pretrain_config(1, width=2, precision="float32", drawn_voxels=16)
+CONFIG = pretrain_config(1, width=2, precision="float32")
 
 
 def dsc(a, b):
