@@ -56,7 +56,7 @@ _UNREADABLE = (
     "Try again; if it happens again, close napari and open it again."
 )
 # What takes seconds to import and a contour by a network that reads strokes does not need.
-_FOR_TRAINING = "lightning_fabric", "monai.inferers.utils"
+_FOR_TRAINING = ("lightning_fabric",)
 
 
 class Inbox:
