@@ -62,7 +62,8 @@ class There:
         plan = {"config": {}, "folds": 2, "data": [["patient-0001", "train", "x"]]}
         (self.run / "plan.json").write_text(json.dumps(plan))
 
-    def ask(self, message, kind, patience=None):
+    def ask(self, message, kind, payload=b"", patience=None):
+        assert payload == b""
         self.told.append(message)
         match message:
             case frames.Cohort():
