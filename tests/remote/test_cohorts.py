@@ -73,7 +73,7 @@ def test_a_training_there_is_the_training_here(ssh, cohort, tmp_path, one_thread
     assert stop(host) == 0  # nobody is there any more
     travelled = [path.read_bytes().lower() for path in ssh.there.rglob("*") if path.is_file()]
     assert len(travelled) > 12
-    assert not [data for data in travelled if b"mueller" in data or b"zoe" in data]
+    assert not [data for data in travelled if b"mueller" in data or b"=zoe" in data]
     heard.clear()
     found = train_elsewhere(cohort, out, CONFIG, host, folds=2, hooks=follow("never said"))
     assert not any("Sending images" in note for note in heard)  # they were there
