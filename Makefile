@@ -27,13 +27,13 @@ demo: $(PRODUCT)
 
 # Three tests at once, of different files, each with one thread for torch; on two cores, since tests
 # wait for workers and windows. They step back as far as the worker does (learning/priority.py):
-# else the workers of tests get no processor.
+# else the workers of tests get no processor. Files with slow tests come first (tests/conftest.py).
 test: $(TESTS) test-tools
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache --no-logo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m pytest -n 3 --dist loadfile
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # A link, an anchor or a name that does not exist is an error (mkdocs.yml).
 docs: $(DOCS)

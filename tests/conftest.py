@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from secrets import token_hex
@@ -18,6 +19,12 @@ from cmfnet_napari.core.images.grid import Grid
 pytest_plugins = ["napari.utils._testsupport"]  # its fixture `make_napari_viewer`
 DATA_VARIABLE = "CMFNET_TEST_DATA"
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, those with the most of them before: none begins at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -114,9 +114,9 @@ class Window:
             "OMP_NUM_THREADS": "1",
         }
         self.process = Forked(
-            "tests.faults.window_session",
-            "main",
-            str(folder),
+            "window",
+            "tests.faults.window_session:main",
+            folder,
             seed,
             int(fit),
             stderr=False,

@@ -12,7 +12,6 @@ import os
 import queue
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,6 +24,7 @@ import psutil
 
 from tests.faults.mutate import Mutator
 from tests.faults.mutate_samples import opened, write_samples
+from tests.forked import Forked
 
 SECONDS = 10  # of computing, for one file
 PATIENCE = 4  # times as long, for one that computes nothing or is kept from it
@@ -93,7 +93,7 @@ class Reader:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Forked | None = None
 
     def read(self, kind: str, path: Path) -> tuple[str, str]:
         """Outcome of one file and why."""
@@ -110,7 +110,7 @@ class Reader:
             said = json.loads(answer)
             return said["outcome"], said["why"]
         code = self.process.wait()
-        self.process = None
+        self.close()
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         return "crash", name
 
@@ -123,29 +123,29 @@ class Reader:
         return None
 
     def _computed(self) -> float:
-        times = psutil.Process(self.process.pid).cpu_times()
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
         return times.user + times.system
 
     def close(self) -> None:
         """End the process."""
         if self.process is not None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+            self.process.close()
             self.process = None
 
     def _start(self) -> None:
-        root = str(Path(__file__).parents[2])
         home = str(self._home)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.mutate_reader"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-            cwd=self._home,
-            env={
+        self.process = Forked(
+            "training",
+            "tests.faults.mutate_reader:main",
+            stderr=False,
+            folder=self._home,
+            environment={
                 **os.environ,
-                "PYTHONPATH": root,
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "OMP_NUM_THREADS": "1",
                 "HOME": home,
@@ -211,7 +211,7 @@ def _snapshot(folders: tuple[Path, ...]) -> Counter:
     return found
 
 
-def _forward(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+def _forward(process: Forked, lines: queue.Queue[str]) -> None:
     for line in process.stdout:
         lines.put(line)
     lines.put("")

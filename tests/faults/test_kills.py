@@ -36,11 +36,12 @@ def kill_writers(folder, count, seed=0):
     """Kill a program that writes one journal, again and again; return entries told, and lost."""
     path, chance, told, lost = folder / "strokes.sqlite", random.Random(seed), 0, 0
     for number in range(count):
-        writer = Forked("tests.faults.journal_session", "main", path, seed * 1000 + number)
+        writer = Forked("core", "tests.faults.journal_session:main", path, seed * 1000 + number)
         lines = [writer.stdout.readline()]
         threading.Timer(chance.uniform(0, 0.3), writer.kill).start()
         lines += list(writer.stdout)
         writer.wait()
+        writer.close()
         whole = [line.split() for line in lines if line.endswith("\n") and line.count(" ") == 2]
         journal, scribbles = Journal(path), np.zeros(journal_session.SHAPE, np.uint8)
         corrections, states = Corrections(scribbles.shape), {}
@@ -59,6 +60,7 @@ def test_a_journal_of_strokes_and_corrections_whose_writer_is_killed_loses_none(
     assert lost == 0
 
 
+@pytest.mark.slow
 @pytest.mark.window
 @needs_display
 def test_kills_lose_nothing(tmp_path):

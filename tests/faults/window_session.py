@@ -26,6 +26,7 @@ from cmfnet_napari.gui.app import add_dock
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.case_runs import write_run
 from tests.faults.checksum import checksum
+from tests.forked import CAN_FORK, command
 
 PAUSE_MS = (5, 60)
 RECORDED_MS = 20  # an edit is recorded with the next event
@@ -39,6 +40,8 @@ class User:
         self.random, self.fit, self.pause = random.Random(seed), fit, 0
         dock = add_dock(napari.Viewer(show=True))
         self.session, self.workbench = dock.session, dock.workbench
+        if CAN_FORK:
+            self.workbench.training.command = worker
         self.session.opened.connect(self.begin)
         self.workbench.training.failed.connect(
             lambda reason, _details: say("failed", reason=reason)
@@ -145,6 +148,11 @@ class User:
 
     def tell_worker(self, started: object) -> None:
         say("fit", worker=self.workbench.training.process_id, step=started.from_step)
+
+
+def worker(case: Path) -> list[str]:
+    """Command line of the real worker, which need not import anything."""
+    return command("training", "tests.learning.programs:cmfnet", "worker", str(case))
 
 
 def say(what: str, **values: object) -> None:

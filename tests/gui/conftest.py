@@ -6,18 +6,21 @@ import atexit
 import contextlib
 import gc
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
+from tests import forked
 
 HERE = Path(__file__).parent
 SHAPE = (12, 20, 16)  # z, y, x on the Study's Grid
@@ -44,6 +47,7 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if shutil.which("Xvfb") is None:
         pytest.skip("no display and no Xvfb: apt-get install xvfb")
     os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # it draws itself: two threads wait for each other
     read, write = os.pipe()
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x950x24", "-nolisten", "tcp"],
@@ -75,6 +79,16 @@ def manifests() -> Iterator[None]:
     PluginManifest.discover = remember
     yield
     PluginManifest.discover = discover
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shaders() -> Iterator[None]:
+    """Comments are cut out of each shader's code once, by an expression that takes its time."""
+    from vispy.gloo import program
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "re", SimpleNamespace(**{**vars(re), "sub": cache(re.sub)}))
+        yield
 
 
 @pytest.fixture
@@ -249,6 +263,18 @@ def as_new(viewer: object) -> None:
     get_settings().reset()
 
 
+def as_opened(dock: object) -> None:
+    """No strokes, in the axial plane, with the brush that is there at first."""
+    session, tools = dock.session, dock.scribble_panel.tools
+    while session.scribbles.data.any():
+        session.undo()
+    tools.protect.setChecked(False)
+    dock.workbench.drawing.choose("free")
+    dock.workbench.planes.show("axial")
+    session.scribbles.n_edit_dimensions = 2
+    session.scribbles.mode = "pan_zoom"
+
+
 def dock_alone() -> object:
     """The dock with napari's model of a viewer: all but what napari draws, in a tenth of the time.
 
@@ -285,10 +311,28 @@ def fake(opened: object) -> Callable[[str], None]:
     """Use the fake worker in one of its modes."""
 
     def use(mode: str) -> None:
-        script = str(HERE / "fake_worker.py")
-        opened.workbench.training.command = lambda case: [sys.executable, script, mode, str(case)]
+        opened.workbench.training.command = partial(fake_command, mode)
 
     return use
+
+
+def fake_command(mode: str, case: Path) -> list[str]:
+    """Command line of the fake worker in one of its modes."""
+    if not forked.CAN_FORK:
+        return [sys.executable, str(HERE / "fake_worker.py"), mode, str(case)]
+    return forked.command("core", "tests.gui.fake_worker:main", mode, str(case))
+
+
+def real_command(case: Path) -> list[str]:
+    """Command line of the real worker, which need not import anything.
+
+    As the window starts it, it is in training/test_window_real_worker.py.
+    """
+    if not forked.CAN_FORK:
+        from cmfnet_napari.gui.training.worker_client import worker_command
+
+        return worker_command(case)
+    return forked.command("training", "tests.learning.programs:cmfnet", "worker", str(case))
 
 
 @pytest.fixture

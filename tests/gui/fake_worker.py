@@ -1,4 +1,4 @@
-"""A worker that speaks the protocol and learns nothing: ``fake_worker.py MODE CASE``.
+"""A worker that speaks the protocol and learns nothing, in one of its modes:
 
 good      five steps, a preview, a prediction: a box, and a second box without a stroke
 endless   steps until ``stop`` (then as good) or until stdin closes
@@ -33,7 +33,7 @@ from cmfnet_napari.core.fit.kept_previews import kept_path
 from cmfnet_napari.core.fit.runs import EVENTS_FILE
 from cmfnet_napari.core.images.volume import write_image
 
-MODE, CASE = sys.argv[1], Path(sys.argv[2])
+MODE, CASE = "", Path()
 RUN = "runs/0001-quick"
 DOUBTFUL = np.s_[4:7, 8:13, 6:10], np.s_[8:11, 2:6, 11:15]
 stopped = threading.Event()
@@ -166,7 +166,9 @@ def finish(labels: np.ndarray, steps: int, **facts: object) -> None:
     )
 
 
-def main() -> None:
+def main(mode: str, case: str) -> None:
+    global MODE, CASE
+    MODE, CASE = mode, Path(case)
     first = events.decode_command(sys.stdin.readline())
     assert isinstance(first, events.Fit | events.Refine | events.Choose), first
     if MODE == "dies":
@@ -184,4 +186,5 @@ def main() -> None:
         command = commands.get(timeout=60)
 
 
-main()
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -11,6 +11,8 @@ from qtpy.QtGui import QEnterEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from tests.gui.conftest import as_opened
+
 
 @pytest.fixture
 def active(opened, qtbot):
@@ -35,7 +37,18 @@ def come(canvas):
     QApplication.sendEvent(canvas, QEnterEvent(at, at, QPointF(canvas.mapToGlobal(at.toPoint()))))
 
 
-def test_keys_are_the_image_s_after_opening_a_click_and_a_number(active, hand, qtbot):
+def test_keys_and_clicks_one_after_another(active, hand, scribble, qtbot, monkeypatch):
+    """On one patient: to open one takes longer than all of these."""
+    keys_are_the_image_s_after_opening_a_click_and_a_number(active, hand, qtbot)
+    active.session.scribbles.mode = "pan_zoom"
+    the_focus_follows_the_mouse_but_takes_no_field_that_is_being_typed_in(active, hand, qtbot)
+    a_click_that_brings_the_focus_back_paints_nothing(active, hand, qtbot)
+    as_opened(active)
+    scribble()
+    undo_does_not_leave_paint_once_z_was_pressed(active, hand, monkeypatch)
+
+
+def keys_are_the_image_s_after_opening_a_click_and_a_number(active, hand, qtbot):
     session, tools = active.session, active.scribble_panel.tools
     assert hand.canvas.hasFocus()
     key("Q")
@@ -58,7 +71,7 @@ def test_keys_are_the_image_s_after_opening_a_click_and_a_number(active, hand, q
     assert session.scribbles.selected_label == 1
 
 
-def test_the_focus_follows_the_mouse_but_takes_no_field_that_is_being_typed_in(active, hand):
+def the_focus_follows_the_mouse_but_takes_no_field_that_is_being_typed_in(active, hand, qtbot):
     field = active.open_panel.first._line
     active.tabs.setCurrentIndex(0)
     field.setFocus()
@@ -73,7 +86,7 @@ def test_the_focus_follows_the_mouse_but_takes_no_field_that_is_being_typed_in(a
     field.clear()
 
 
-def test_a_click_that_brings_the_focus_back_paints_nothing(active, hand, qtbot):
+def a_click_that_brings_the_focus_back_paints_nothing(active, hand, qtbot):
     session = active.session
     session.select_class(2)
     field = active.open_panel.first._line
@@ -90,9 +103,8 @@ def test_a_click_that_brings_the_focus_back_paints_nothing(active, hand, qtbot):
     field.clear()
 
 
-def test_undo_does_not_leave_paint_once_z_was_pressed(opened, hand, scribble, monkeypatch):
-    scribble()
-    session = opened.session
+def undo_does_not_leave_paint_once_z_was_pressed(active, hand, monkeypatch):
+    session = active.session
     hand.press("Z")
     assert session.scribbles.mode == "pan_zoom"
     session.scribbles.mode = "paint"

@@ -33,7 +33,17 @@ def changed():
     settings.shortcuts = before
 
 
-def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot):
+def test_keys_one_after_another(opened, hand, changed, scribble, qtbot, monkeypatch):
+    """On one patient: to open one takes longer than all of these."""
+    a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot)
+    a_key_that_was_changed_in_napari_counts(opened, hand, changed)
+    scribble()
+    with monkeypatch.context() as patch:
+        what_a_key_cannot_do_is_said(opened, hand, patch)
+    without_a_patient_keys_do_nothing(opened, hand, qtbot)
+
+
+def a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot):
     for key in ("?", "Shift+H"):
         opened.window().activateWindow()
         QTest.qWaitForWindowActive(opened.window(), 2000)
@@ -50,7 +60,7 @@ def test_a_question_mark_and_another_key_show_all_keys(opened, hand, qtbot):
         qtbot.waitUntil(lambda: opened.findChild(KeySheet) is None)
 
 
-def test_a_key_that_was_changed_in_napari_counts(opened, hand, changed, qtbot):
+def a_key_that_was_changed_in_napari_counts(opened, hand, changed):
     session = opened.session
     hand.press(DRAW_BACKGROUND.key)
     assert session.scribbles.selected_label == 1
@@ -62,7 +72,7 @@ def test_a_key_that_was_changed_in_napari_counts(opened, hand, changed, qtbot):
     assert session.scribbles.selected_label == 2
 
 
-def test_without_a_patient_keys_do_nothing(opened, hand, qtbot):
+def without_a_patient_keys_do_nothing(opened, hand, qtbot):
     session = opened.session
     session.viewer.layers.remove(session.scribbles)
     qtbot.wait(50)
@@ -79,9 +89,7 @@ def test_a_key_also_finds_its_session_by_a_proxy_of_the_viewer(opened):
     assert session.scribbles.selected_label == 1
 
 
-def test_what_a_key_cannot_do_is_said(opened, hand, scribble, monkeypatch):
-    scribble()
-
+def what_a_key_cannot_do_is_said(opened, hand, monkeypatch):
     def full(*_):
         raise UserError("The stroke could not be saved (disk full).")
 

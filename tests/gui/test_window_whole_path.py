@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 
 from cmfnet_napari.core.geometry.boxes import box_around
-from tests.gui.conftest import Hand
+from tests.gui.conftest import Hand, real_command
 
 LEFT = Qt.MouseButton.LeftButton
 STEPS, SPACING = 12, 4.0  # of a training that only has to run
@@ -59,6 +59,7 @@ def line(mask: np.ndarray, axis: int) -> tuple[tuple[int, int, int], tuple[int, 
 def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, tmp_path):
     camera, session = Camera(qtbot), dock.session
     dock.window().move(0, 0)
+    dock.workbench.training.command = real_command
 
     # Open: the folder of an export, CT and MR and the contour that came with them
     folder = test_data / "sts" / "dicom_STS_025"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,16 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.core.case.folder import Case, create_case
+from cmfnet_napari.core.clues.chances import Clues, find_clues
+from cmfnet_napari.core.clues.features import Scene
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, make_config
 from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.strokes.entries import difference
-from tests.forked import CAN_FORK, Forked
+from cmfnet_napari.learning.data import volumes
+from tests.forked import Forked
+
+COMMAND = "tests.learning.programs:cmfnet"
 
 
 @dataclass
@@ -27,6 +34,25 @@ class Ball:
     truth: np.ndarray
     scribbles: np.ndarray
     config: Config
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clues() -> Iterator[None]:
+    """Clues of the same strokes are found once: many tests fit the same patient."""
+    known: dict[bytes, Clues] = {}
+
+    def find(scene: Scene, classes: int) -> Clues:
+        parts = (*scene.images, scene.strokes, scene.body, np.array([*scene.spacing, classes]))
+        digest = sha256()
+        for part in parts:
+            digest.update(f"{part.dtype} {part.shape}".encode() + part.tobytes())
+        if (key := digest.digest()) not in known:
+            known[key] = find_clues(scene, classes)
+        return deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(volumes, "find_clues", find)
+        yield
 
 
 @pytest.fixture
@@ -95,8 +121,8 @@ class Worker:
     """
 
     def __init__(self, folder: Path, anew: bool = False) -> None:
-        if CAN_FORK and not anew:
-            self.process = Forked("cmfnet_napari.learning.worker", "serve", folder)
+        if not anew:
+            self.process = Forked("training", COMMAND, "worker", folder)
             return
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cmfnet_napari", "worker", str(folder)],
@@ -130,6 +156,15 @@ class Worker:
         self.process.stdin.close()
         return self.process.wait(timeout=60)
 
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.close()
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            pipe.close()
+
 
 def case_of(ball: Ball, folder: Path) -> Case:
     """A new case of the ball, with its strokes."""
@@ -151,10 +186,7 @@ def worker(case: Case) -> Iterator[Worker]:
     """A worker process on it."""
     worker = Worker(case.folder)
     yield worker
-    worker.process.kill()
-    worker.process.wait()
-    for pipe in (worker.process.stdin, worker.process.stdout, worker.process.stderr):
-        pipe.close()
+    worker.kill()
 
 
 def fit_command(config: Config, base: str | Path = "", **changes: object) -> events.Fit:

@@ -44,8 +44,7 @@ def test_fit_predict_and_leave(ball, case):
     kept = load_labels(case.folder / again.labels, ball.study.grid)
     assert ((first > 0) <= (kept > 0)).all()  # the fit dropped parts without a stroke
     assert worker.end() == 0
-    worker.process.stdout.close()
-    worker.process.stderr.close()
+    worker.close()
 
 
 def test_stop_ends_within_a_second_and_keeps_a_prediction(ball, case, worker):
@@ -86,19 +85,14 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
     run = case.folder / killed.until("started")[-1].run
     while not (run / STATE_FILE).exists():
         time.sleep(0.02)
-    killed.process.kill()
-    killed.process.wait()
-    killed.process.stdin.close()
-    killed.process.stdout.close()
-    killed.process.stderr.close()
+    killed.kill()
 
     again = Worker(case.folder)
     again.say(events.Fit(config={}, resume=f"runs/{run.name}"))
     assert again.until("started")[-1].from_step > 0
     finished = again.until("finished")[-1]
     assert again.end() == 0
-    again.process.stdout.close()
-    again.process.stderr.close()
+    again.close()
     assert (finished.steps, finished.agreement) == (whole.steps, whole.agreement)
     for part in ("labels", "probabilities", "disagreement"):
         one, other = (case.folder / getattr(event, part) for event in (whole, finished))
@@ -182,8 +176,7 @@ def test_two_workers_make_two_runs(ball, case, worker):
     runs = {one.until("finished")[-1].model.split("/")[1] for one in (worker, other)}
     assert runs == {"0001-quick", "0002-quick"}
     other.end()
-    other.process.stdout.close()
-    other.process.stderr.close()
+    other.close()
 
 
 def test_closing_stdin_writes_a_checkpoint_and_ends(ball, case, worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from html import escape
 
 import napari
@@ -30,34 +31,44 @@ class ThemedPlot(QWidget):
     def __init__(self, viewer: napari.Viewer, across: str, up: str, height: int) -> None:
         super().__init__()
         self._viewer = viewer
-        self.plot = pg.PlotWidget()
-        self.plot.setFixedHeight(height)
-        self.plot.setLabel("bottom", across)
-        self.plot.setLabel("left", up)
-        self.plot.getPlotItem().layout.setContentsMargins(1, 1, 1, _BELOW)
-        self.plot.setMenuEnabled(False)
-        self.plot.hideButtons()
+        self._across, self._up, self._height = across, up, height
         self.legend = QLabel()  # beside the plot, so that it never covers a curve
         self.legend.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        layout.addWidget(self.plot)
         layout.addWidget(self.legend)
         viewer.events.theme.connect(self._follow_theme)
-        self._follow_theme()
+
+    @cached_property
+    def plot(self) -> pg.PlotWidget:
+        """The plot itself, made when there is something to draw: the window opens sooner."""
+        plot = pg.PlotWidget()
+        plot.setFixedHeight(self._height)
+        plot.setLabel("bottom", self._across)
+        plot.setLabel("left", self._up)
+        plot.getPlotItem().layout.setContentsMargins(1, 1, 1, _BELOW)
+        plot.setMenuEnabled(False)
+        plot.hideButtons()
+        self.layout().insertWidget(0, plot)
+        self._paint(plot)
+        return plot
 
     def close_plot(self) -> None:
         """Let go of the viewer."""
         self._viewer.events.theme.disconnect(self._follow_theme)
 
     def _follow_theme(self) -> None:
+        if "plot" in self.__dict__:
+            self._paint(self.plot)
+
+    def _paint(self, plot: pg.PlotWidget) -> None:
         theme = get_theme(self._viewer.theme)
         text = theme.text.as_hex()
-        self.plot.setBackground(theme.background.as_hex())
+        plot.setBackground(theme.background.as_hex())
         for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(text)
-            self.plot.getAxis(side).setTextPen(text)
+            plot.getAxis(side).setPen(text)
+            plot.getAxis(side).setTextPen(text)
 
 
 class CurvePlot(ThemedPlot):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import napari
+import pyqtgraph as pg
 
 from cmfnet_napari.core.fit.events import Preview, Step
 from cmfnet_napari.gui.shared.plots import CurvePlot
@@ -23,9 +26,15 @@ class LossPlot(CurvePlot):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__(viewer, "step", "loss", height=170)
-        self.plot.setLogMode(y=True)
         self.terms: dict[str, tuple[list[int], list[float]]] = {}  # steps and values
         self.hide()
+
+    @cached_property
+    def plot(self) -> pg.PlotWidget:
+        """Its axis is logarithmic."""
+        plot = super().plot
+        plot.setLogMode(y=True)
+        return plot
 
     def clear(self) -> None:
         """Forget all lines."""
@@ -59,9 +68,15 @@ class AgreementPlot(CurvePlot):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__(viewer, "step", "agreement, %", height=120)
-        self.plot.setYRange(0, 100)
         self.points: dict[str, tuple[list[int], list[float]]] = {}
         self.hide()
+
+    @cached_property
+    def plot(self) -> pg.PlotWidget:
+        """Its axis is per cent."""
+        plot = super().plot
+        plot.setYRange(0, 100)
+        return plot
 
     def clear(self) -> None:
         """Forget both curves."""

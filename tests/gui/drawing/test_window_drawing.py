@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from wrapt import ObjectProxy
 
-from tests.gui.conftest import SHAPE, SPACING
+from tests.gui.conftest import SHAPE, SPACING, as_opened
 
 
 @pytest.fixture
@@ -43,7 +43,23 @@ def slowly(*corners):
     return [corner for corner in corners for _ in range(2)]
 
 
-def test_the_brush_is_round_in_millimetres_in_every_plane(opened, hand, draw):
+def test_tools_one_after_another(opened, hand, draw):
+    """On one patient: to open one takes longer than to draw with any of them."""
+    for part in (
+        the_brush_is_round_in_millimetres_in_every_plane,
+        straight_line_follows_the_mouse_until_it_is_let_go,
+        ctrl_joins_to_where_the_last_stroke_ended,
+        filling_between_slices_and_stepping,
+        lasso_fills_and_erases,
+        the_lasso_keeps_other_classes,
+        a_ball,
+    ):
+        part(opened, hand, draw)
+        as_opened(opened)
+        hand.press("D")
+
+
+def the_brush_is_round_in_millimetres_in_every_plane(opened, hand, draw):
     opened.scribble_panel.tools.brush.setValue(6.5)
     opened.session.select_class(2)
     slack = 0.2  # mm; a pixel of the screen
@@ -64,7 +80,7 @@ def test_the_brush_is_round_in_millimetres_in_every_plane(opened, hand, draw):
         assert not data(opened).any()
 
 
-def test_a_ball(opened, hand, draw):
+def a_ball(opened, hand, draw):
     hand.look_at("axial", (5, 10, 8))
     opened.session.select_class(2)
     opened.scribble_panel.tools.ball.click()
@@ -90,7 +106,7 @@ def test_brush_panel_and_naparis_slider_follow_each_other(opened):
     assert session.scribbles.cursor_size == pytest.approx(1.8)
 
 
-def test_straight_line_follows_the_mouse_until_it_is_let_go(opened, hand, draw):
+def straight_line_follows_the_mouse_until_it_is_let_go(opened, hand, draw):
     hand.look_at("axial", (5, 10, 8))
     opened.session.scribbles.brush_size = 1
     hand.press("S")
@@ -102,7 +118,7 @@ def test_straight_line_follows_the_mouse_until_it_is_let_go(opened, hand, draw):
     assert set(stroke.new) == {2}
 
 
-def test_ctrl_joins_to_where_the_last_stroke_ended(opened, hand, draw):
+def ctrl_joins_to_where_the_last_stroke_ended(opened, hand, draw):
     hand.look_at("axial", (5, 10, 8))
     opened.session.scribbles.brush_size = 1
     hand.press("D")
@@ -115,7 +131,7 @@ def test_ctrl_joins_to_where_the_last_stroke_ended(opened, hand, draw):
     assert (data(opened)[6] > 0).sum() == 1
 
 
-def test_lasso_fills_and_erases(opened, hand, draw):
+def lasso_fills_and_erases(opened, hand, draw):
     hand.look_at("coronal", (5, 10, 8))
     hand.press("O")
     draw(*slowly((2, 10, 3), (2, 10, 11), (8, 10, 11), (8, 10, 3)))
@@ -132,7 +148,7 @@ def test_lasso_fills_and_erases(opened, hand, draw):
     assert (data(opened)[3:8, 10, 4:11] == 2).all()
 
 
-def test_the_lasso_keeps_other_classes(opened, hand, draw):
+def the_lasso_keeps_other_classes(opened, hand, draw):
     strokes = np.zeros(SHAPE, np.uint8)
     strokes[5, 9, 5:9] = 1
     opened.session.recorder.add(strokes, "import")
@@ -145,7 +161,7 @@ def test_the_lasso_keeps_other_classes(opened, hand, draw):
     assert (data(opened)[5, 8, 4:10] == 2).all()
 
 
-def test_filling_between_slices_and_stepping(opened, hand, qtbot, draw):
+def filling_between_slices_and_stepping(opened, hand, draw):
     """Two slices drawn, the key fills those between, over nothing that is there; one undo."""
     session = opened.session
     session.select_class(2)

@@ -12,7 +12,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, as_opened
 from tests.gui.event_loop import own_time
 
 
@@ -36,7 +36,21 @@ def agrees(opened):
     np.testing.assert_array_equal(opened.session.case.scribbles(), opened.session.scribbles.data)
 
 
-def test_a_line_in_every_plane(opened, hand, journal, qtbot):
+def test_strokes_of_the_mouse_one_after_another(opened, hand, journal, qtbot):
+    """On one patient: to open one takes longer than to draw."""
+    for part in (
+        a_line_in_every_plane,
+        overpaint_erase_undo_redo_are_strokes,
+        fill_is_a_stroke,
+        coverage_is_counted,
+        three_dimensional_brush_and_looking_elsewhere,
+        keys_choose_classes,
+    ):
+        part(opened, hand, journal, qtbot)
+        as_opened(opened)
+
+
+def a_line_in_every_plane(opened, hand, journal, qtbot):
     opened.session.select_class(2)
     opened.session.scribbles.brush_size = 1
     for plane, start, end, painted in (
@@ -58,59 +72,62 @@ def test_a_line_in_every_plane(opened, hand, journal, qtbot):
         wait_for(qtbot, journal, before + 2)
 
 
-def test_overpaint_erase_undo_redo_are_strokes(opened, hand, journal, qtbot):
+def overpaint_erase_undo_redo_are_strokes(opened, hand, journal, qtbot):
+    begun = journal.last_id()
     hand.look_at("axial", (5, 8, 6))
     layer = opened.session.scribbles
     layer.brush_size = 1
     opened.session.select_class(2)
     hand.drag((5, 8, 6), (5, 8, 10))
-    wait_for(qtbot, journal, 1)
+    wait_for(qtbot, journal, begun + 1)
     hand.press("Q")
     hand.drag((5, 8, 9), (5, 8, 12))
-    wait_for(qtbot, journal, 2)
+    wait_for(qtbot, journal, begun + 2)
     assert (
         sorted(zip(last(journal).old, last(journal).new, strict=True))
         == [(0, 1)] * 2 + [(2, 1)] * 2
     )
     hand.press("E")
     hand.drag((5, 8, 6), (5, 8, 7))
-    wait_for(qtbot, journal, 3)
+    wait_for(qtbot, journal, begun + 3)
     assert list(last(journal).new) == [0, 0]
     hand.press("Ctrl+Z")
-    wait_for(qtbot, journal, 4)
+    wait_for(qtbot, journal, begun + 4)
     assert (list(last(journal).old), list(last(journal).new)) == ([0, 0], [2, 2])
     hand.press("Ctrl+Shift+Z")
-    wait_for(qtbot, journal, 5)
+    wait_for(qtbot, journal, begun + 5)
     agrees(opened)
     np.testing.assert_array_equal(layer.data[5, 8, 5:14], [0, 0, 0, 2, 1, 1, 1, 1, 0])
 
 
-def test_fill_is_a_stroke(opened, hand, journal, qtbot):
+def fill_is_a_stroke(opened, hand, journal, qtbot):
+    begun = journal.last_id()
     hand.look_at("axial", (5, 8, 6))
     opened.session.scribbles.mode = "fill"
     opened.session.scribbles.selected_label = 1
     hand.drag((5, 8, 6))
-    wait_for(qtbot, journal, 1)
+    wait_for(qtbot, journal, begun + 1)
     assert len(last(journal).voxels) == SHAPE[1] * SHAPE[2]
     agrees(opened)
 
 
-def test_three_dimensional_brush_and_looking_elsewhere(opened, hand, journal, qtbot):
+def three_dimensional_brush_and_looking_elsewhere(opened, hand, journal, qtbot):
+    begun = journal.last_id()
     hand.look_at("axial", (5, 10, 8))
     layer = opened.session.scribbles
     opened.session.select_class(2)
     layer.n_edit_dimensions, layer.brush_size = 3, 9
     hand.drag((5, 10, 8))
-    wait_for(qtbot, journal, 1)
+    wait_for(qtbot, journal, begun + 1)
     assert set(np.nonzero(layer.data)[0]) == {4, 5, 6}  # 4.05 mm reach one slice of 3 mm
     opened.session.viewer.dims.current_step = (0, 0, 0)  # undo what is out of sight
     hand.press("Ctrl+Z")
-    wait_for(qtbot, journal, 2)
+    wait_for(qtbot, journal, begun + 2)
     assert not layer.data.any()
     agrees(opened)
 
 
-def test_keys_choose_classes(opened, hand):
+def keys_choose_classes(opened, hand, journal, qtbot):
     layer = opened.session.scribbles
     opened.scribble_panel.classes.add_button.click()
     opened.session.viewer.layers.selection.active = opened.session.viewer.layers["CT"]
@@ -130,12 +147,13 @@ def test_classes_are_kept_with_the_case(opened):
     assert opened.scribble_panel.auto.kind.itemText(2) == "Oedema, inside"
 
 
-def test_coverage_is_counted(opened, hand, qtbot, journal):
+def coverage_is_counted(opened, hand, journal, qtbot):
+    begun = journal.last_id()
     hand.look_at("axial", (5, 8, 6))
     opened.session.select_class(2)
     opened.session.scribbles.brush_size = 1
     hand.drag((5, 8, 6), (5, 8, 10))
-    wait_for(qtbot, journal, 1)
+    wait_for(qtbot, journal, begun + 1)
     table = opened.scribble_panel.classes.table
     assert table.item(1, 3).text() == "5"
     bar = table.cellWidget(1, 4)

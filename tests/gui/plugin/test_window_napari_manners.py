@@ -17,8 +17,14 @@ from cmfnet_napari.core.images.volume import from_image
 from cmfnet_napari.gui.plugin.layers_menu import background_from_layer, export, review
 from cmfnet_napari.gui.plugin.reader import read
 from cmfnet_napari.gui.plugin.writer import write_layer
-from tests.gui.conftest import SHAPE, image_of
+from tests.gui.conftest import SHAPE, as_new, image_of
 from tests.gui.training.test_window_training import train
+
+
+@pytest.fixture
+def viewer(napari_viewer):
+    yield napari_viewer
+    as_new(napari_viewer)
 
 
 def saved(layer, path):
@@ -62,9 +68,10 @@ def test_another_layer_is_placed_by_its_scale(tmp_path):
     assert [path.name for path in tmp_path.glob("*.mha")] == ["own.mha"]
 
 
+@pytest.mark.canvas
 @pytest.mark.parametrize("names", [("oblique",), ("oblique", "straight"), ("oblique", "other")])
 def test_new_labels_are_placed_by_the_image_they_were_made_over(
-    make_napari_viewer, tmp_path, oblique_grid, monkeypatch, names
+    viewer, tmp_path, oblique_grid, monkeypatch, names
 ):
     """napari copies scale and translation of an image, which lies along its own planes."""
     grids = {
@@ -74,7 +81,6 @@ def test_new_labels_are_placed_by_the_image_they_were_made_over(
             oblique_grid.shape, oblique_grid.spacing, oblique_grid.translate[::-1]
         ),
     }
-    viewer = make_napari_viewer()
     for name in names:
         values = np.random.default_rng(0).normal(size=oblique_grid.shape).astype(np.float32)
         sitk.WriteImage(grids[name].to_image(values), str(tmp_path / f"{name}.nrrd"))

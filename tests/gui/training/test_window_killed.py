@@ -5,6 +5,8 @@ from __future__ import annotations
 import psutil
 import pytest
 
+from tests.gui.conftest import real_command
+
 TINY = {"width": 4, "steps": 12, "precision": "float32", "device": "cpu"}
 
 
@@ -14,6 +16,7 @@ def test_a_killed_worker_is_gone_on_with(opened, scribble, qtbot, monkeypatch):
     scribble()
     opened.tabs.setCurrentIndex(2)
     training, panel = opened.workbench.training, opened.training_panel.goes_on
+    training.command = real_command
     begun, told = [], []
     training.started.connect(begun.append)
     training.noticed.connect(told.append)

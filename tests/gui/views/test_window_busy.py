@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
 import numpy as np
@@ -11,9 +10,8 @@ from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
-from tests.gui.conftest import HERE, SHAPE, canvases
+from tests.gui.conftest import SHAPE, canvases, fake_command
 
-FAKE = HERE / "fake_worker.py"
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 
 
@@ -80,7 +78,7 @@ def test_a_window_that_is_closed_while_it_trains_says_nothing(
     strokes = np.zeros(SHAPE, np.uint8)
     strokes[5, 10, 7:10], strokes[5, 16, 6:10] = 2, 1
     session.recorder.add(strokes, "import")
-    training.command = lambda case: [sys.executable, str(FAKE), "endless", str(case)]
+    training.command = partial(fake_command, "endless")
     dock.workbench.layouts.show("planes")
     with qtbot.waitSignal(training.stepped):
         training.start("quick")

@@ -42,17 +42,24 @@ def test_marker_is_on_the_right_side(marked, qtbot):
         assert columns.mean() < picture.shape[1] / 2, plane
 
 
-@pytest.mark.canvas
-def test_letters_at_the_borders(opened):
+def test_letters_and_keys_one_after_another(opened, hand):
+    """On one patient, which is gone in the end."""
+    letters_at_the_borders(opened)
+    keys_and_buttons_follow_each_other(opened, hand)
+    keys_and_letters_go_when_the_patient_does(opened)
+
+
+def letters_at_the_borders(opened):
     words = opened.view_grid._overlay.words
     for plane, letters in (("axial", "APRL"), ("sagittal", "SIAP"), ("coronal", "SIRL")):
         opened.workbench.planes.show(plane)
         assert "".join(words.text(b) for b in ("top", "bottom", "left", "right")) == letters
     opened.session.viewer.dims.ndisplay = 3
     assert words.text("top") == ""
+    opened.session.viewer.dims.ndisplay = 2
 
 
-def test_keys_and_buttons_follow_each_other(opened, hand):
+def keys_and_buttons_follow_each_other(opened, hand):
     for key, plane in (("Shift+S", "sagittal"), ("Shift+C", "coronal"), ("Shift+A", "axial")):
         hand.press(key)
         assert opened.workbench.planes.plane == plane
@@ -91,8 +98,7 @@ def test_three_dimensions_are_not_mirrored(opened, plane):
     assert opened.workbench.planes.plane == plane
 
 
-@pytest.mark.canvas
-def test_keys_and_letters_go_when_the_patient_does(opened):
+def keys_and_letters_go_when_the_patient_does(opened):
     viewer, words = opened.session.viewer, opened.view_grid._overlay.words
     assert words._boxes.parent is not None
     viewer.layers.remove(opened.session.scribbles)

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import stat
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,6 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from cmfnet_napari import api
-from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.batch import contour_row as rows
@@ -27,7 +25,9 @@ from cmfnet_napari.learning.predict import predictor
 from cmfnet_napari.learning.tasks import cluster
 from cmfnet_napari.learning.tasks.cluster import Workers
 from cmfnet_napari.learning.tasks.run_tasks import run_tasks
+from tests.forked import Forked
 from tests.learning.cohort.test_train import make_cohort, small, table, write_cohort
+from tests.learning.conftest import COMMAND
 
 
 @pytest.fixture(scope="module")
@@ -189,18 +189,16 @@ def test_a_stopped_batch_says_so_and_goes_on_after_a_line_was_left_empty(trained
 
 
 @pytest.mark.slow
-def test_the_command_contours_two_at_once_as_one_after_another(
-    trained, tmp_path, monkeypatch, capsys
-):
+def test_the_command_contours_two_at_once_as_one_after_another(trained, tmp_path):
     model, cohort, _ = trained
     one, two = tmp_path / "one", tmp_path / "two"
     run_batch(model, cohort, one, "cpu", workers=Workers(at_once=1))
-    line = ["cmfnet", "batch", str(model), str(cohort), "--out", str(two), "--at-once", "2"]
-    monkeypatch.setattr(sys, "argv", [*line, "--device", "cpu", "--json"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert not end.value.code
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["patients"] == 4
+    line = ["batch", model, cohort, "--out", two, "--at-once", 2, "--device", "cpu", "--json"]
+    command = Forked("training", COMMAND, *map(str, line), stderr=False)
+    said = command.stdout.read().splitlines()
+    assert command.wait() == 0
+    command.close()
+    assert json.loads(said[-1])["patients"] == 4
     assert (one / "results.csv").read_bytes() == (two / "results.csv").read_bytes()
     with open(two / "notes.csv", newline="", encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == []

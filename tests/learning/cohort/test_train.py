@@ -2,7 +2,6 @@
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -27,6 +26,8 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
 from cmfnet_napari.learning.rivals import monai_nets
 from cmfnet_napari.learning.rivals.settings import method_config
+from tests.forked import Forked
+from tests.learning.conftest import COMMAND
 
 SHAPE = (16, 18, 32)
 
@@ -271,18 +272,19 @@ def test_patients_without_mr_train_on_the_ct_in_both_branches(cohort, tmp_path):
 @pytest.mark.slow
 def test_killed_without_warning_the_same_command_goes_on(cohort, tmp_path, one_thread, monkeypatch):
     out = tmp_path / "out"
-    line = [*command(cohort, out), "--steps", "12"]
+    line = [*command(cohort, out)[3:], "--steps", "12"]
     patched = {**environment(), "CMFNET_SAVE_SECONDS": "0"}
-    process = subprocess.Popen(line, env=patched, stderr=subprocess.PIPE)
+    process = Forked("training", COMMAND, *line, environment=patched)
     deadline = time.monotonic() + 300
     while not steps_logged(out) >= 3 and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
+    process.close()
     done = torch.load(out / "state.pt", weights_only=True)["trainer"]["steps"]
     assert 2 <= done < 12
-    monkeypatch.setattr(sys, "argv", ["cmfnet", *line[3:]])  # the same, in this process
+    monkeypatch.setattr(sys, "argv", ["cmfnet", *line])  # the same, in this process
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert not end.value.code

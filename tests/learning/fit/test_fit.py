@@ -32,7 +32,7 @@ def weights(run):
 
 
 def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
-    changes = {"learning_rate": 3e-3, "preview_seconds": 0.1, "steps": 20}
+    changes = {"learning_rate": 3e-3, "preview_seconds": 0.5, "steps": 20}
     seen, config = [], ball.config.model_copy(update=changes)
     finished = fit(
         ball.study, ball.scribbles, tmp_path, config, names=["Ball"], hooks=Hooks(seen.append)

@@ -3,9 +3,6 @@
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 
 import psutil
@@ -15,9 +12,11 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.study.run_study import run_study
 from cmfnet_napari.learning.study.study_tables import SPEED_TITLE
 from cmfnet_napari.learning.tasks.cluster import Workers
+from tests.forked import Forked
 from tests.learning.cohort.test_train import make_cohort, steps_logged, table, write_cohort
+from tests.learning.conftest import COMMAND
 
-DASK = [sys.executable, "-m"]
+DASK = "tests.learning.programs:dask_command"
 STEPS, FOLDS, JOBS = 6, ("fold-1", "fold-2"), ("pce-0", "cmfnet-0")
 STUDY = f"""
 title: Killed
@@ -52,17 +51,21 @@ def complete(out):
     return {file: file.stat().st_mtime_ns for file in results if file.exists()}
 
 
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CMFNET_SAVE_SECONDS": "0"}
+
+
 def kill_at(line, out, steps):
     """Start the command, and kill it once so many steps were done."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CMFNET_SAVE_SECONDS": "0"}
-    process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE)
+    process = Forked("training", COMMAND, *line, environment=environment())
     deadline = time.monotonic() + 300
     while sum(map(steps_logged, folds_of(out))) < steps and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     workers = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait()
+    process.close()
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert workers
     assert not alive
@@ -94,12 +97,12 @@ def check_alike(out, straight, said):
 def test_killed_twice_and_continued_every_job_is_done_once(tmp_path, straight):
     """By two workers, as the command does it; a kill leaves none of them behind."""
     (path, undisturbed), out = straight, tmp_path / "out"
-    line = [sys.executable, "-m", "cmfnet_napari", "study", str(path), "--out", str(out)]
+    line = ["study", str(path), "--out", str(out), "--device", "cpu", "--at-once", "2"]
     whole = STEPS * len(FOLDS) * len(JOBS)
     first, second = sorted(random.sample(range(1, whole - 1), 2))
     kept = {}
     for moment in (first, second):
-        kill_at([*line, "--device", "cpu", "--at-once", "2"], out, moment)
+        kill_at(line, out, moment)
         kept |= complete(out)
     assert run_study(path, out, device="cpu")["complete"] == len(JOBS)
     said = f"killed at steps {first} and {second} of {whole}"
@@ -109,18 +112,12 @@ def test_killed_twice_and_continued_every_job_is_done_once(tmp_path, straight):
 
 def start_scheduler(folder, count):
     """A scheduler with workers, as `dask scheduler` and `dask worker` start them."""
-    environment = {
-        **os.environ,
-        "CMFNET_SAVE_SECONDS": "0",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
     where = folder / "scheduler.json"
     common = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(where)]
-    scheduler = [*DASK, "distributed.cli.dask_scheduler", "--port", "0", *common]
-    worker = [*DASK, "distributed.cli.dask_worker", "--no-nanny", "--nthreads", "1", *common]
-    lines = [scheduler] + [[*worker, "--memory-limit", "0"]] * count
+    worker = ["worker", "--no-nanny", "--nthreads", "1", "--memory-limit", "0", *common]
+    lines = [["scheduler", "--port", "0", *common]] + [worker] * count
     return [
-        subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL) for line in lines
+        Forked("training", DASK, *line, stderr=False, environment=environment()) for line in lines
     ], where
 
 
@@ -145,6 +142,7 @@ def test_a_scheduler_with_two_workers_of_which_one_is_killed(tmp_path, straight)
         for process in reversed(processes):
             process.kill()
             process.wait()
+            process.close()
     assert result["complete"] == len(JOBS)
     assert killed
     check_alike(out, undisturbed, f"killed at step {moment}")

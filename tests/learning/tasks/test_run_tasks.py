@@ -82,7 +82,8 @@ def listening():
 @pytest.mark.slow
 def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_path):
     folders = [tmp_path / str(number) for number in range(4)]
-    tasks = [Task(f"T{n}", partial(count, folder, 0.3)) for n, folder in enumerate(folders)]
+    pauses = (0.3, 0.05, 0.05, 0.05)  # the first is looked at while it runs
+    tasks = [Task(f"T{n}", partial(count, folders[n], pause)) for n, pause in enumerate(pauses)]
     tasks.insert(1, Task("bad", refuse))
     tasks.append(Task("scratch", partial(note_scratch, tmp_path / "scratch.json")))
     killed, notes, addresses = [], [], []
