@@ -46,9 +46,20 @@ def clues(
     images: slice = BOTH,
 ) -> np.ndarray:
     """Where the guide of the presets says tumour, on the voxels of `quick` (core/clues)."""
+    score = clue_score(study, scribbles, weights, images)
+    return drop_unmarked((score > 0).astype(np.uint8), scribbles) > 0
+
+
+def clue_score(
+    study: Study,
+    scribbles: np.ndarray,
+    weights: tuple[Weights, Weights] | None = None,
+    images: slice = BOTH,
+) -> np.ndarray:
+    """Chance of tumour less that of background, -1 … 1, on the Study's Grid."""
     inputs, seen = scene(study, scribbles, images=images)
     found = find_clues(seen, 2, weights).chances
-    return _finish(inputs, scribbles, found[1] - found[0])
+    return inputs.frame.paste(_fine(inputs, found[1] - found[0]), -1)
 
 
 def scene(
@@ -129,7 +140,12 @@ def _body(inputs: Inputs, study: Study) -> np.ndarray:
 
 def _finish(inputs: Inputs, scribbles: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Tumour where the score is above 0, on all voxels, parts without a stroke dropped."""
+    labels = inputs.frame.paste((_fine(inputs, score) > 0).astype(np.uint8))
+    return drop_unmarked(labels, scribbles) > 0
+
+
+def _fine(inputs: Inputs, score: np.ndarray) -> np.ndarray:
+    """On all voxels of the region."""
     fine = ndimage.zoom(score, inputs.frame.factors, order=1, grid_mode=True, mode="nearest")
     size = tuple(s.stop - s.start for s in inputs.frame.region)
-    labels = inputs.frame.paste((fine[: size[0], : size[1], : size[2]] > 0).astype(np.uint8))
-    return drop_unmarked(labels, scribbles) > 0
+    return fine[: size[0], : size[1], : size[2]]

@@ -39,9 +39,9 @@ def main(
     """Teach, write, show."""
     rng, samples = np.random.default_rng(seed), Material(material)
     seen, inside, names = [], [], []
-    for number in rng.integers(0, len(samples), lessons):
+    for at, number in enumerate(rng.integers(0, len(samples), lessons)):
         some = int(rng.integers(1, _MOST_CORRECTIONS + 1)) if rng.random() < 0.5 else 0
-        lesson = Lesson(samples[int(number)], np.random.default_rng([seed, int(number)]), some)
+        lesson = Lesson(samples[int(number)], np.random.default_rng([seed, at]), some)
         while lesson.correct(lesson.strokes.own < lesson.strokes.other):
             pass
         features = lesson.strokes.features()
@@ -76,7 +76,8 @@ def _show(held: Material, weights: dict[str, float], judged: int) -> None:
 def _judge(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     found = score > 0
     chance = np.where(truth, expit(score), expit(-score)).clip(min=1e-6)
-    return 2 * (found & truth).sum() / (found.sum() + truth.sum()), -np.log(chance).mean()
+    dsc = 2 * (found & truth).sum() / max(found.sum() + truth.sum(), 1)
+    return dsc, -np.log(chance).mean()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
         [--sizes 1] [--corrections 0] [--without second|first] [--blind FILE]
 
 Every so-many-th development patient is contoured from simulated strokes (`strokes.py`, other users
-than those the model was taught by) by the race, by the clues and by the model: DSC, seconds of the
+than those the model was taught by) by the race, by the clues, by the network before any training
+(begin), by the model, and by the mean of the model's chances and the clues': DSC, seconds of the
 model on one thread, and how well its chances are calibrated. --sizes 0.5,1,2 calls the same voxels
 so many times as large: a model that follows what is drawn contours all alike. --corrections draws
 so many strokes, one after another, into the largest errors of the model's contour. --without shows
@@ -28,28 +29,31 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from classical import clues, race
+from classical import clue_score, race
 from one_click import _weights as weights_of_others
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
 
+from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, to_targets
 from cmfnet_napari.learning.material.user_styles import STYLES, draw
 from cmfnet_napari.learning.material.users import correction
 from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.predict.any_structure import read_strokes
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 USERS = {**STYLES, "coronal": replace(STYLES["careful"], across=1)}
+_OTHERS = ("race", "begin", "clues", "mean")
 _BINS = 10  # of chances, for the calibration
 _LEFT_OUT = {"": "", "first": "ct", "second": "mr"}  # both lie on one grid
 
 
 @dataclass(frozen=True)
 class Row:
-    """One contour; DSC of race and clues only where nothing was corrected."""
+    """One contour; race, clues and begin are from the first strokes."""
 
     case: str
     user: str
@@ -58,6 +62,8 @@ class Row:
     dsc: float
     race: float
     clues: float
+    begin: float
+    mean: float
     obeyed: float
     calibration: float
     seconds: float
@@ -111,7 +117,10 @@ def _judge(
     model, card = load_model(path, torch.device("cpu"))
     larger = _resized(study, size)
     scribbles = draw(truth, study, USERS[user])
-    known = [_dsc(method(study, scribbles), truth) for method in (race, clues)]
+    told = clue_score(study, scribbles)
+    begin = read_strokes(build(card.config, 2), card.config, larger, scribbles)
+    first = race(study, scribbles), _marked(told > 0, scribbles), begin.labels > 0
+    known = [_dsc(mask, truth) for mask in first]
     rng, newest = np.random.default_rng(0), None
     for strokes in range(corrections + 1):
         began = time.process_time()
@@ -120,8 +129,10 @@ def _judge(
         inside, drawn = found.labels > 0, scribbles > 0
         obeyed = float((found.labels[drawn] == to_targets(scribbles[drawn])).mean())
         apart = _calibration(found.probability, truth)
-        score = _dsc(inside, truth)
-        yield Row(case, user, size, strokes, score, *known, obeyed, apart, seconds)
+        told = clue_score(study, scribbles) if strokes else told
+        both = _marked(2 * found.probability - 1 + told > 0, scribbles)
+        scores = _dsc(inside, truth), *known, _dsc(both, truth)
+        yield Row(case, user, size, strokes, *scores, obeyed, apart, seconds)
         newest, code = correction(inside ^ truth, truth, to_targets(scribbles), rng)
         scribbles = np.where(newest, FIRST_CLASS if code else BACKGROUND, scribbles)
         scribbles = scribbles.astype(np.uint8)
@@ -131,6 +142,11 @@ def _resized(study: Study, size: float) -> Study:
     """The same voxels, so many times as large."""
     grid = replace(study.grid, spacing=tuple(size * mm for mm in study.grid.spacing))
     return replace(study, first=replace(study.first, grid=grid), second_source=None)
+
+
+def _marked(mask: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
+    """Its parts that hold a stroke."""
+    return drop_unmarked(mask.astype(np.uint8), scribbles) > 0
 
 
 def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -155,13 +171,12 @@ def _write(path: Path, rows: list[Row]) -> None:
 
 
 def _show(rows: list[Row]) -> None:
-    columns = ("user", "size", "strokes", "patients", "DSC", "least", "race", "clues")
-    shown = Table(*columns, "to clues (95 %)", "obeyed", "ECE", "s")
+    shown = Table("user", "size", "strokes", "patients", "DSC", "least", *_OTHERS)
+    for title in ("to clues (95 %)", "obeyed", "ECE", "s"):
+        shown.add_column(title)
     for user, size, strokes in dict.fromkeys((r.user, r.size, r.strokes) for r in rows):
         here = [r for r in rows if (r.user, r.size, r.strokes) == (user, size, strokes)]
-        mean = {
-            name: np.mean([getattr(r, name) for r in here]) for name in ("dsc", "race", "clues")
-        }
+        mean = {name: np.mean([getattr(r, name) for r in here]) for name in ("dsc", *_OTHERS)}
         shown.add_row(
             user,
             f"{size:g}",
@@ -169,8 +184,7 @@ def _show(rows: list[Row]) -> None:
             str(len(here)),
             f"{mean['dsc']:.3f}",
             f"{min(r.dsc for r in here):.3f}",
-            f"{mean['race']:.3f}",
-            f"{mean['clues']:.3f}",
+            *(f"{mean[name]:.3f}" for name in _OTHERS),
             _interval(np.array([r.dsc - r.clues for r in here])),
             f"{100 * np.mean([r.obeyed for r in here]):.1f} %",
             f"{np.mean([r.calibration for r in here]):.3f}",

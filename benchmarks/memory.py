@@ -7,6 +7,7 @@ random images. No more than a few minutes; other programs do not disturb it.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import psutil
@@ -66,16 +67,18 @@ def train(preset: str, changes: dict[str, Any]) -> int:
     from cmfnet_napari.learning.engine.device import make_fabric, pick_precision
     from cmfnet_napari.learning.engine.trainer import Trainer
     from cmfnet_napari.learning.model.cmfnet import build
+    from cmfnet_napari.learning.model.guide import map_count
     from cmfnet_napari.learning.model.losses import Batch
 
     config, device = make_config(preset, **changes), torch.device("cpu")
-    fabric = make_fabric(device, pick_precision(config.precision, device))
-    trainer = Trainer(build(config, 2), 2, config, fabric)
+    fabric = partial(make_fabric, device, pick_precision(config.precision, device))
+    trainer = Trainer(build(config, 2), 2, config, device, fabric)
     size = (config.batch, 1, *config.patch)
     ct, mr, fov = torch.rand(size), torch.rand(size), torch.ones(size)
     guide = torch.rand(config.batch, 2 if config.guide else 0, *config.patch)
     targets = torch.randint(0, 2, (config.batch, *config.patch))
-    batch = Batch(ct, mr, fov, targets, guide, ct[:, :0])
+    maps = torch.rand(config.batch, map_count(2) if config.stroke_maps else 0, *config.patch)
+    batch = Batch(ct, mr, fov, targets, guide, maps)
     for progress in (0.6, 0.7):
         trainer.step(batch, progress)
     return held

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from report import Row, run_alone
@@ -54,8 +55,8 @@ def measure() -> list[Row]:
 def seconds(config: Config, classes: int = 2, repeats: int = REPEATS) -> float:
     """Median time of a step, after one to warm up."""
     device = pick_device("auto")
-    fabric = make_fabric(device, pick_precision(config.precision, device))
-    trainer = Trainer(build(config, classes), classes, config, fabric)
+    fabric = partial(make_fabric, device, pick_precision(config.precision, device))
+    trainer = Trainer(build(config, classes), classes, config, device, fabric)
     batch = _batch(config, classes)
     return _median(lambda: trainer.step(batch, 0.5), repeats)
 

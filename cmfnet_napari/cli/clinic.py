@@ -67,8 +67,11 @@ def commission(
         str, typer.Option(help="Simulated users, with commas")
     ] = "careful,hasty,sloppy",
     structure: Annotated[
-        str, typer.Option(help="Name of the contour; else the one that begins with GTV")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="Name of the contour; repeat where patients have others; else what begins with GTV"
+        ),
+    ] = None,
     register: Annotated[bool, typer.Option("--register", help="Register the second image")] = False,
     settings: Settings = None,
     device: Device = "auto",
@@ -76,14 +79,15 @@ def commission(
 ) -> None:
     """Try a model on patients of your own; write the page to sign. Killed, it goes on."""
     from cmfnet_napari.cli.progress import training_progress
-    from cmfnet_napari.learning.study.commission import Plan
     from cmfnet_napari.learning.study.commission import commission as run
+    from cmfnet_napari.learning.study.commission_plan import Plan
 
     plan = Plan(
         folder, out, model,
         presets=tuple(name for name in preset or ["quick"] if name != "none"),
         users=tuple(name.strip() for name in users.split(",")),
-        structure=structure, register=register, changes=read_settings(settings), device=device,
+        structures=tuple(structure or ()), register=register, changes=read_settings(settings),
+        device=device,
     )  # fmt: skip
     with training_progress() as hooks:
         result = run(plan, hooks)

@@ -11,8 +11,11 @@ from cmfnet_napari.cli.options import (
     AtOnce,
     Device,
     Json,
+    On,
     Scheduler,
     Settings,
+    Via,
+    check_via,
     print_result,
     read_settings,
 )
@@ -37,29 +40,50 @@ def train(
     device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices of each node")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes, as torchrun or SLURM start them")] = 1,
+    on: On = None,
+    via: Via = None,
     as_json: Json = False,
 ) -> None:
     """Train base models on a cohort. Stopped or killed, the same command goes on."""
     from cmfnet_napari.cli.progress import training_progress
     from cmfnet_napari.core.fit.config import cohort_config
     from cmfnet_napari.learning.cohort.train import train as run_training
+    from cmfnet_napari.learning.cohort.train_elsewhere import train_elsewhere
     from cmfnet_napari.learning.rivals.settings import method_config
+    from cmfnet_napari.remote.hosts import host_called
 
+    if on is not None and method:
+        raise UserError(
+            "--on trains base models of CmFNet. Leave --method out, or compare methods on that "
+            "computer itself."
+        )
+    if on is not None and devices * nodes > 1:
+        raise UserError(
+            "--on trains on one device of that computer. Leave --devices and --nodes out, or copy "
+            "the cohort there and train there."
+        )
+    check_via(on, via)
     given = {"seed": seed, "steps": steps, "minutes": minutes}
     changes = {name: value for name, value in given.items() if value is not None}
     changes |= read_settings(settings)
     config = method_config(method, **changes) if method else cohort_config(preset, **changes)
     with training_progress() as hooks:
-        result = run_training(
-            cohort,
-            out,
-            config,
-            folds=folds,
-            device=device,
-            devices=devices,
-            nodes=nodes,
-            hooks=hooks,
-        )
+        if on is not None:
+            there = host_called(on, via)
+            result = train_elsewhere(
+                cohort, out, config, there, folds=folds, device=device, hooks=hooks
+            )
+        else:
+            result = run_training(
+                cohort,
+                out,
+                config,
+                folds=folds,
+                device=device,
+                devices=devices,
+                nodes=nodes,
+                hooks=hooks,
+            )
     if result is not None:
         print_result(result, as_json)
     elif hooks.stop():

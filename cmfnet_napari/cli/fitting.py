@@ -20,6 +20,7 @@ from cmfnet_napari.cli.options import (
     Settings,
     Subtract,
     Via,
+    check_via,
     open_images,
     print_result,
     read_settings,
@@ -55,6 +56,7 @@ def fit(
     """Train CmFNet on a patient's scribbles and predict the contour. Ctrl-C keeps the best."""
     from cmfnet_napari.cli.progress import fit_progress
 
+    check_via(on, via)
     changes: JsonObject = {"seed": seed} | ({"minutes": minutes} if minutes else {})
     config = api.make_config(preset, base=base, **{**changes, **read_settings(settings)})
     study = open_images(image, second, mr, modality, subtract)
@@ -161,6 +163,7 @@ def predict(
     from cmfnet_napari.core.contours.components import volumes_ml
     from cmfnet_napari.core.contours.doubt import to_percent
 
+    check_via(on, via)
     study = open_images(image, second, mr, modality, subtract)
     with line_progress(on) as show:
         prediction = api.predict(
@@ -200,6 +203,13 @@ def worker(
     from cmfnet_napari.learning.worker import serve
 
     raise typer.Exit(serve(case))
+
+
+def train_worker(folder: Path) -> None:
+    """The worker of a cohort on another computer, which `remote-keep` starts."""
+    from cmfnet_napari.learning.train_worker import serve_training
+
+    raise typer.Exit(serve_training(folder))
 
 
 def _warn_before(study: Study, scribbles: Codes, config: Config, device: str) -> None:

@@ -92,6 +92,18 @@ def open_images(
     return api.open_study(first, other, modalities=kinds.split(","), subtract=subtract)
 
 
+def check_via(on: str | None, via: str | None) -> None:
+    """Refuse a way to start something elsewhere where nothing is started elsewhere.
+
+    Raises
+    ------
+    UserError
+        There is one, and no host.
+    """
+    if via and on is None:
+        raise UserError("--via says what starts it on another computer: give --on HOST, too.")
+
+
 def read_settings(settings: list[str] | None) -> JsonObject:
     """``["width=8", "fusion=none"]`` → {"width": 8, "fusion": "none"}; values are JSON or text.
 

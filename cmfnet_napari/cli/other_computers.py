@@ -15,8 +15,11 @@ from cmfnet_napari.core.errors import UserError
 def on(
     host: Annotated[str, typer.Argument(help="As in ssh HOST")],
     what: Annotated[
-        Literal["install", "delete"],
-        typer.Argument(help="This version of cmfnet; all images and results of your account"),
+        Literal["install", "delete", "stop"],
+        typer.Argument(
+            help="This version of cmfnet; all images and results of your account; its trainings "
+            "that nobody follows, their states kept"
+        ),
     ],
     wheel: Annotated[
         Path | None, typer.Option(help="Package to send along, where there is no registry")
@@ -24,15 +27,17 @@ def on(
     via: Via = None,
     as_json: Json = False,
 ) -> None:
-    """Prepare another computer, or delete what lies there."""
+    """Prepare another computer, or end or delete what is there."""
     from cmfnet_napari.remote.hosts import host_called
-    from cmfnet_napari.remote.installing import delete, install
+    from cmfnet_napari.remote.installing import delete, install, stop
 
     there = host_called(host, via)
     if what == "install":
         print(f"Installing on {host}; this takes some minutes.", file=sys.stderr)
         install(there, wheel)
         print_result({"installed on": host}, as_json)
+    elif what == "stop":
+        print_result({"trainings stopped": stop(there)}, as_json)
     else:
         print_result({"cases deleted": delete(there)}, as_json)
 

@@ -14,6 +14,7 @@ from cmfnet_napari.cli.options import (
     On,
     Second,
     Via,
+    check_via,
     print_result,
     second_image,
 )
@@ -55,6 +56,7 @@ def open_(
     via: Via = None,
 ) -> None:
     """The window on a study, or the empty window."""
+    check_via(on, via)
     other, kinds = second_image(second, mr, modality)
     if image is None and (other is not None or scribbles is not None):
         raise typer.BadParameter(
@@ -71,6 +73,7 @@ def doctor(as_json: Json = False, on: On = None, via: Via = None) -> None:
     """What this machine can do, or another one: GPU, memory, Qt, OpenGL, versions."""
     from cmfnet_napari.cli.doctor import examine, report
 
+    check_via(on, via)
     if on is not None:
         from cmfnet_napari.cli.other_computers import show_doctor
 

@@ -56,7 +56,7 @@ _UNREADABLE = (
     "Try again; if it happens again, close napari and open it again."
 )
 # What takes seconds to import and a contour by a network that reads strokes does not need.
-_FOR_TRAINING = "lightning_fabric", "monai.inferers.utils"
+_FOR_TRAINING = ("lightning_fabric",)
 
 
 class Inbox:
@@ -176,7 +176,7 @@ def serve(folder: Path) -> int:
 
     Who starts it has called `priority.step_back` before all that is imported here.
     """
-    out = _claim_stdout()
+    out = claim_stdout()
     os.umask(0o077)  # it writes into the case alone, which is the user's alone
     # Not `sys.stdin` itself: Python closes it at the end, and where another thread waits for a line
     # of it, calls that a fatal error; the window would say that the worker died.
@@ -185,7 +185,7 @@ def serve(folder: Path) -> int:
     try:
         case = open_case(folder, read_only=True)
     except UserError as error:
-        _say(out, events.Failed(reason=str(error)))
+        say(out, events.Failed(reason=str(error)))
         return 1
     _prepare(inbox)
     desk = Desk(case, inbox, out)
@@ -199,7 +199,7 @@ def serve(folder: Path) -> int:
         except Exception as error:
             with suppress(OSError):
                 print(redacted_traceback(error), file=sys.stderr)
-            desk.tell(events.Failed(reason=_reason(error)))
+            desk.tell(events.Failed(reason=reason(error)))
 
 
 def _prepare(inbox: Inbox) -> None:
@@ -230,7 +230,7 @@ class Desk:
     def tell(self, event: events.Event) -> None:
         """Say something; when nobody listens any more, what is done is saved and the work ends."""
         try:
-            _say(self._out, event)
+            say(self._out, event)
         except OSError:
             self._inbox.quit()
 
@@ -245,6 +245,8 @@ class Desk:
                 self._refine(command)
             case events.Choose():
                 self._choose(command)
+            case events.Train():
+                raise UserError("A cohort is trained on with 'cmfnet train', not in a case.")
 
     def _fit(self, command: events.Fit) -> None:
         case, self._learnt, self._reading = self._case, None, None  # what was kept makes room
@@ -357,8 +359,8 @@ class Desk:
         self._learnt = keep_learnt(run, model, card, material, prediction)
 
 
-def _reason(error: Exception) -> str:
-    """One sentence a clinician can act on."""
+def reason(error: Exception) -> str:
+    """What went wrong: one sentence a clinician can act on."""
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
@@ -372,7 +374,7 @@ def _reason(error: Exception) -> str:
     )
 
 
-def _claim_stdout() -> TextIO:
+def claim_stdout() -> TextIO:
     """Keep stdout for events alone: whatever a library prints goes to stderr."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -380,6 +382,7 @@ def _claim_stdout() -> TextIO:
     return out
 
 
-def _say(out: TextIO, event: events.Event) -> None:
+def say(out: TextIO, event: events.Event) -> None:
+    """Say an event; OSError where nobody listens any more."""
     out.write(events.encode(event) + "\n")
     out.flush()

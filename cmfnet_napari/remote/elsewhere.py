@@ -25,10 +25,11 @@ from cmfnet_napari.core.fit.runs import begun_elsewhere
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, class_color
+from cmfnet_napari.remote.errand import Errand
 from cmfnet_napari.remote.hosts import Host
-from cmfnet_napari.remote.relay import Relay, Work
+from cmfnet_napari.remote.relay import Relay
+from cmfnet_napari.remote.run_files import MADE_FILE, WORKING
 
-WORKING = "remote-case"  # in the folder of a run, until it is complete
 _ASKED = "asked.json"  # in that case: what it is for
 Request = Callable[[], Literal["", "stop", "quit"]]
 _LOOK_S = 0.1
@@ -42,7 +43,7 @@ def _nothing() -> Literal["", "stop", "quit"]:
 def work_on(
     folder: Path,
     host: Host,
-    command: Work,
+    command: events.Work,
     on_event: Callable[[events.Event], None] | None = None,
     request: Request = _nothing,
 ) -> events.Finished | None:
@@ -69,9 +70,22 @@ def work_on(
         The host cannot be reached, or it did not work there.
     """
     heard: queue.Queue[events.Event] = queue.Queue()
-    relay = Relay(folder, host, heard.put)
-    relay.take(command)
-    thread = threading.Thread(target=relay.run, daemon=True)
+    found = follow(Relay(folder, host, heard.put), host, command, heard, on_event, request)
+    assert found is None or isinstance(found, events.Finished)
+    return found
+
+
+def follow(
+    errand: Errand,
+    host: Host,
+    command: events.Work,
+    heard: queue.Queue[events.Event],
+    on_event: Callable[[events.Event], None] | None = None,
+    request: Request = _nothing,
+) -> events.End | None:
+    """Have a command worked on by an errand that speaks into `heard`; as `work_on`."""
+    errand.take(command)
+    thread = threading.Thread(target=errand.run, daemon=True)
     thread.start()
     stopped = done = False
     try:
@@ -81,7 +95,7 @@ def work_on(
                 return None
             if wish == "stop" and not stopped:
                 stopped = True
-                relay.take(events.Stop())
+                errand.take(events.Stop())
             try:
                 event = heard.get(timeout=_LOOK_S)
             except queue.Empty:
@@ -92,11 +106,11 @@ def work_on(
                 raise UserError(event.reason)
             if on_event is not None:
                 on_event(event)
-            if isinstance(event, events.Finished):
+            if isinstance(event, events.End):
                 done = True
                 return event
     finally:
-        relay.take(events.Quit(left=done))  # what was broken off goes on
+        errand.take(events.Quit(left=done))  # what was broken off goes on
         thread.join(_LEAVE_S)
 
 
@@ -152,7 +166,7 @@ def fit_elsewhere(
         return None
     run = folder / Path(finished.labels).parent
     for path in run.iterdir():
-        if path.name != "previews":
+        if path.name not in ("previews", MADE_FILE):
             shutil.move(path, out / path.name)
     shutil.rmtree(folder)
     paths = {n: Path(getattr(finished, n)).name for n in ("model", "labels", "probabilities")}

@@ -3,10 +3,12 @@
 ::
 
     blobs/SHA256            images and models; a case's files are links to them, or copies
+    cases/ID/parts/SHA256   those that are on their way; two that send the same do not mix
     cases/ID/line.json      who has the line, and since when nothing was heard
              kept.json      how long it stays; blobs.txt which of the files above came for it
              commands.jsonl what the worker was told; events.jsonl what it said; log.txt
-             case/          a case folder as any other, without a name, a note or a date
+             case/          a case folder as any other, without a name, a note or a date; or a
+                            cohort: cohort.csv, images/, runs/
 
 All of it is the account's alone. A case goes when it is told to, or after days without use.
 """
@@ -34,7 +36,6 @@ from cmfnet_napari.core.files import JsonObject, append_line, private_folder, re
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
 from cmfnet_napari.core.registration.registrations import parse_registrations
-from cmfnet_napari.remote.line_messages import LARGEST_FILE
 
 REMOTE_VARIABLE = "CMFNET_REMOTE"
 COMMANDS_FILE, SAID_FILE, LOG_FILE, KEPT_FILE = (
@@ -44,6 +45,7 @@ COMMANDS_FILE, SAID_FILE, LOG_FILE, KEPT_FILE = (
     "kept.json",
 )
 BLOBS_FILE = "blobs.txt"
+COHORT_FILE = "cohort.csv"  # in place of a card
 BUSY_FILE = "busy"  # the worker is at a command
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -120,54 +122,16 @@ class FarStore:
             raise UserError("This is not the hash of a file.")
         return self.root / "blobs" / sha
 
-    def have(self, sha: str) -> int | None:
-        """How much of a file is there; None: all of it."""
-        if self.blob(sha).exists():
-            return None
-        with suppress(OSError):
-            return self._part(sha).stat().st_size
-        return 0
-
     def check_room(self, need: int) -> None:
         """Raise UserError unless so many bytes can be taken."""
         free = free_bytes(self.root)
-        if need > LARGEST_FILE or need + _ROOM > free:
+        if need + _ROOM > free:
             raise UserError(
                 f"There is no room for the images there: {need / 2**30:.1f} GiB are needed, "
                 f"{max(0, free - _ROOM) / 2**30:.1f} GiB are free. Free some there ('cmfnet on "
                 f"HOST delete' removes all patients' images), or name another disk's folder in the "
                 f"variable {REMOTE_VARIABLE} there."
             )
-
-    def take(self, sha: str, offset: int, total: int, data: bytes) -> int:
-        """Add a part of a file; return how much is there.
-
-        Raises
-        ------
-        UserError
-            It is no part of that file, which begins anew then.
-        """
-        if self.blob(sha).exists():
-            return total
-        part = self._part(sha)
-        with open(part, "ab") as file:
-            os.chmod(part, 0o600)
-            have = file.tell()
-            if offset != have or have + len(data) > total:
-                raise UserError(f"A part of a file came out of order ({offset} after {have}).")
-            file.write(data)
-            have += len(data)
-            if have == total:
-                file.flush()
-                os.fsync(file.fileno())
-        if have == total:
-            with open(part, "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha:
-                part.unlink()
-                raise UserError("A file arrived damaged. It is sent again at the next try.")
-            os.replace(part, self.blob(sha))
-        return have
 
     def link(self, sha: str, target: Path) -> None:
         """Put a file where it is needed, too."""
@@ -184,10 +148,9 @@ class FarStore:
         os.replace(part, target)
 
     def drop(self, shas: Iterable[str]) -> None:
-        """Delete files, and what came of them so far."""
+        """Delete files."""
         for sha in shas:
             self.blob(sha).unlink(missing_ok=True)
-            self._part(sha).unlink(missing_ok=True)
 
     def drop_all(self) -> None:
         """Delete all files once there is no case that could need one."""
@@ -195,20 +158,23 @@ class FarStore:
             for path in (self.root / "blobs").iterdir():
                 path.unlink(missing_ok=True)
 
-    def sweep(self) -> None:
-        """Delete what is out of use: old cases, and files that no case has."""
+    def sweep(self, caller: str = "") -> None:
+        """Delete what is out of use: old cases, and files that no case has.
+
+        Who comes for a cohort calls by its name: what lies there for him is not out of use.
+        """
         for case in self.cases():
-            if case.outdated:
+            if case.outdated and case.folder.name != caller:
                 with suppress(OSError, UserError):  # tried again at the next call
                     case.delete()
+        # What is gathered for days is linked at the end alone, and on some disks never.
+        needed = set().union(*(case.blobs for case in self.cases()))
         for path in (self.root / "blobs").iterdir():
             with suppress(OSError):
                 found = path.stat()
-                if found.st_nlink == 1 and time.time() - found.st_mtime > 86_400:
+                old = time.time() - found.st_mtime > 86_400
+                if old and found.st_nlink == 1 and path.name not in needed:
                     path.unlink()
-
-    def _part(self, sha: str) -> Path:
-        return self.blob(sha).with_suffix(".part")
 
 
 class FarCase:
@@ -227,10 +193,9 @@ class FarCase:
         """Of one of the files beside the case folder."""
         return self.folder / name
 
-    def begin(self, card: CaseCard, days: int, minutes: int) -> None:
-        """Make the folder, or note that it is used; the images need not be there yet."""
+    def begin(self, files: Iterable[str], days: int, minutes: int) -> None:
+        """Make the folder, or note that it is used; its files need not be there yet."""
         private_folder(self.case / "runs")
-        private_folder(self.case / "study")
         if not self.path(KEPT_FILE).exists():
             kept = {"days": days, "minutes": minutes, "life": uuid.uuid4().hex}
             write_json(self.path(KEPT_FILE), kept, private=True)
@@ -239,8 +204,13 @@ class FarCase:
             write_json(self.path(KEPT_FILE), kept, private=True)
         for name in (COMMANDS_FILE, SAID_FILE, LOG_FILE):
             self.path(name).touch(0o600)
-        self.note(*card.images.values())
+        self.note(*files)
         self.touch()
+
+    @property
+    def is_cohort(self) -> bool:
+        """Whether it is a cohort, which is trained on, and no patient's case."""
+        return (self.case / COHORT_FILE).exists()
 
     @property
     def kept(self) -> JsonObject:
@@ -272,6 +242,49 @@ class FarCase:
         else:
             place.unlink(missing_ok=True)
         write_json(self.case / CARD_FILE, card.model_dump(mode="json"))
+
+    def have(self, sha: str) -> int | None:
+        """How much of a file is there; None: all of it."""
+        if self.store.blob(sha).exists():
+            return None
+        with suppress(OSError):
+            return self._part(sha).stat().st_size
+        return 0
+
+    def take(self, sha: str, offset: int, total: int, data: bytes) -> int:
+        """Add a part of a file; return how much is there.
+
+        Raises
+        ------
+        UserError
+            It is no part of that file, which begins anew then.
+        """
+        part = self._part(sha)
+        if self.store.blob(sha).exists():  # it came for another case, too
+            part.unlink(missing_ok=True)
+            return total
+        private_folder(part.parent)
+        with open(part, "ab") as file:
+            os.chmod(part, 0o600)
+            have = file.tell()
+            if offset != have or have + len(data) > total:
+                raise UserError(f"A part of a file came out of order ({offset} after {have}).")
+            file.write(data)
+            have += len(data)
+            if have == total:
+                file.flush()
+                os.fsync(file.fileno())
+        if have == total:
+            with open(part, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != sha:
+                part.unlink()
+                raise UserError("A file arrived damaged. It is sent again at the next try.")
+            os.replace(part, self.store.blob(sha))
+        return have
+
+    def _part(self, sha: str) -> Path:
+        return self.folder / "parts" / self.store.blob(sha).name
 
     @property
     def journal(self) -> Path:

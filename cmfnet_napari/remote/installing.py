@@ -30,7 +30,7 @@ _SCRIPT = (
     f'mkdir -p "{THERE}" && {{SEND}}"$python" -m venv "{THERE}/venv" && '
     f'"{THERE}/venv/bin/python" -m pip --disable-pip-version-check install --quiet {{WHAT}}'
 )
-_DOCTOR_S = 240.0
+_DOCTOR_S, _STOP_S = 240.0, 120.0
 
 
 def lines_to_type(host: Host) -> str:
@@ -96,6 +96,18 @@ def delete(host: Host) -> int:
         return line.ask(frames.Delete(), frames.Done).count
 
 
+def stop(host: Host) -> int:
+    """End all trainings of this account on a host that nobody follows; return how many.
+
+    Raises
+    ------
+    UserError
+        The host cannot be reached.
+    """
+    with _called(host) as line:
+        return line.ask(frames.Rest(), frames.Done, patience=_STOP_S).count
+
+
 def ask_doctor(host: Host) -> tuple[frames.Welcome, JsonObject, str]:
     """What a host says of itself, what ``cmfnet doctor`` says there, and of its clock.
 
@@ -122,10 +134,9 @@ def _called(host: Host) -> Iterator[Line]:
 
 
 def useful_sentences(facts: JsonObject) -> list[str]:
-    """What its doctor said, but for the window, which nobody opens there."""
+    """What its doctor said, but for the first: of the window, which nobody opens there."""
     said = facts.get("sentences")
-    told = [str(sentence) for sentence in said] if isinstance(said, list) else []
-    return [sentence for sentence in told if not sentence.startswith("The window")]
+    return [str(sentence) for sentence in said[1:]] if isinstance(said, list) else []
 
 
 def found_words(host: Host, welcome: frames.Welcome, facts: JsonObject, skew: str) -> str:

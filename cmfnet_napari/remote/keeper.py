@@ -36,6 +36,7 @@ from cmfnet_napari.remote.far_store import (
     FarStore,
     this_process,
 )
+from cmfnet_napari.remote.run_files import is_run, note_maker
 from cmfnet_napari.remote.tickets import Ticket, Turn
 
 LOCK_FILE, KEEPER_FILE = "keeper.lock", "keeper.json"
@@ -46,7 +47,6 @@ _QUEUE_S = 1.0  # between looks at the queue
 _LAST_S = 20.0  # for the worker to save its state
 _LONGEST_LOG = 1 << 20
 _ROOM_TO_RUN_BESIDE = 8 << 30  # bytes of memory, of the GPU's or else the computer's
-Work = events.Fit | events.Refine | events.Predict | events.Choose
 
 
 def keeper_command(root: Path, case: str, start: int) -> list[str]:
@@ -54,9 +54,10 @@ def keeper_command(root: Path, case: str, start: int) -> list[str]:
     return python_command("-m", "cmfnet_napari", "remote-keep", str(root), case, str(start))
 
 
-def worker_of(case: Path) -> list[str]:
-    """Command of the worker of a case folder."""
-    return python_command("-m", "cmfnet_napari", "worker", str(case))
+def worker_of(case: FarCase) -> list[str]:
+    """Command of the worker of a case, or of a cohort."""
+    name = "train-worker" if case.is_cohort else "worker"
+    return python_command("-m", "cmfnet_napari", name, str(case.case))
 
 
 def keep(root: Path, name: str, start: int) -> int:
@@ -70,7 +71,7 @@ def keep(root: Path, name: str, start: int) -> int:
         return 0  # another one is at work
     try:
         case.path(KEEPER_FILE).write_text(json.dumps(this_process()), encoding="utf-8")
-        return Keeper(case, worker_of(case.case), start).run()
+        return Keeper(case, worker_of(case), start).run()
     finally:
         case.path(BUSY_FILE).unlink(missing_ok=True)
         case.path(KEEPER_FILE).unlink(missing_ok=True)
@@ -114,7 +115,11 @@ class Keeper:
         self._free = free or free_memory
         self._unwritten: deque[str] = deque()
         self._writing = threading.Lock()
-        self._queue: queue.Queue[Work] = queue.Queue()
+        self._queue: queue.Queue[tuple[str, events.Work]] = queue.Queue()
+        self._known = ended_commands(case)  # and those that it was told here
+        self._at_work = ""  # the command that the worker was told last
+        self._is_at_work = False
+        self._marking = threading.Lock()
         self._ticket: Ticket | None = None
         self._asked = 0.0
         self._looked = 0.0
@@ -138,8 +143,7 @@ class Keeper:
                 self._write_on()
                 if time.monotonic() - self._asked > _ABANDONED_S:
                     self._asked = time.monotonic()
-                    if self._abandoned:
-                        self._leave()
+                    self._look_after()
                 time.sleep(_LOOK_S)
             self._reader.join(_LAST_S)
             code = self._worker.wait()
@@ -161,36 +165,45 @@ class Keeper:
         self._at += len(data) - len(rest)  # what is half there may be taken back, see `append_line`
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):
-                self._take(events.decode_command(json.dumps(json.loads(line)["command"])))
+                said = json.loads(line)
+                self._take(str(said["id"]), events.decode_command(json.dumps(said["command"])))
 
-    def _take(self, command: events.Command | None) -> None:
+    def _take(self, name: str, command: events.Command | None) -> None:
+        """Take a command, unless it was told before: one that was said twice is done once."""
         match command:
             case events.Quit():
                 self._leave()
-            case events.Stop() if not self._queue.empty():
-                self._queue.get()
-                self._settle()
-                reason = "You stopped it while it waited for its turn."
-                self._write_event(events.Failed(reason=reason))
-            case events.Stop():
-                self._tell(command)
             case None:
                 pass
+            case _ if name in self._known:
+                self._mark()
+            case events.Stop() if not self._queue.empty():
+                stopped, _ = self._queue.get()
+                reason = "You stopped it while it waited for its turn."
+                self._write_event(events.Failed(reason=reason), stopped)
+                self._give_back()
+                self._mark()
+            case events.Stop():
+                self._tell(command)
             case _:
-                self._case.path(BUSY_FILE).touch(0o600)
-                self._queue.put(command)
+                self._queue.put((name, command))
+                self._mark()
+        self._known.add(name)
 
     def _go_on(self) -> None:
         """Let the first command that waits go to the worker when it has the turn."""
         if self._queue.empty():
             return
-        first = self._queue.queue[0]
-        if isinstance(first, events.Fit) and not self._has_turn():
+        name, first = self._queue.queue[0]
+        is_long = isinstance(first, events.Fit | events.Train)
+        # A cohort is read into the computer's memory whole: two of them may be too much for it.
+        if is_long and not self._has_turn(name, beside=isinstance(first, events.Fit)):
             return
-        self._told = ""
-        self._tell(self._queue.get())
+        self._told, self._is_at_work = "", True
+        self._at_work, command = self._queue.get()
+        self._tell(command)
 
-    def _has_turn(self) -> bool:
+    def _has_turn(self, name: str, beside: bool) -> bool:
         if time.monotonic() - self._looked < _QUEUE_S:
             return False
         self._looked = time.monotonic()
@@ -199,13 +212,13 @@ class Keeper:
             before = self._ticket.before()
         except OSError:
             return True  # where nobody can queue, nobody waits
-        if before is None or self._free() >= _ROOM_TO_RUN_BESIDE:
+        if before is None or (beside and self._free() >= _ROOM_TO_RUN_BESIDE):
             self._looked = 0.0
             return True
         words = turn_words(before)
         if words != self._told:
             self._told = words
-            self._write_event(events.Paused(reason=words))
+            self._write_event(events.Paused(reason=words), name)
         return False
 
     def _tell(self, command: events.Command) -> None:
@@ -222,6 +235,14 @@ class Keeper:
             timer.daemon = True
             timer.start()
 
+    def _look_after(self) -> None:
+        """Let the worker end when nobody comes any more; a cohort is trained on to the end."""
+        if self._case.is_cohort and self._case.path(BUSY_FILE).exists():
+            with suppress(OSError):
+                self._case.touch()
+        if self._abandoned:
+            self._leave()
+
     @property
     def _abandoned(self) -> bool:
         """Whether nobody was on the line for as long as the case allows, or the case is gone."""
@@ -237,19 +258,40 @@ class Keeper:
         for line in iter(lambda: stream.readline(events.LONGEST_LINE), b""):
             event = events.decode_event(line)
             if event is not None:
-                if isinstance(event, events.Finished | events.Failed):
+                name = self._at_work
+                self._note_maker(event, name)
+                self._write_event(event, name)  # first: who sees it at rest knows how it ended
+                if isinstance(event, events.End):
                     self._settle()
-                self._write_event(event)
+
+    def _note_maker(self, event: events.Event, name: str) -> None:
+        """Note what made a run, so that one that is only called the same is told from it."""
+        is_new = isinstance(event, events.Started) and not event.from_step
+        if isinstance(event, events.Started) and is_new and is_run(event.run):
+            with suppress(UserError):
+                note_maker(self._case.case / event.run, name)
 
     def _settle(self) -> None:
         """A command is done: the next in the queue has its turn."""
-        self._case.path(BUSY_FILE).unlink(missing_ok=True)
+        self._is_at_work = False
+        self._give_back()
+        self._mark()
+
+    def _mark(self) -> None:
+        """Mark whether there is anything to do."""
+        with self._marking:
+            if self._is_at_work or not self._queue.empty():
+                self._case.path(BUSY_FILE).touch(0o600)
+            else:
+                self._case.path(BUSY_FILE).unlink(missing_ok=True)
+
+    def _give_back(self) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.give_back()
 
-    def _write_event(self, event: events.Event) -> None:
-        self._write(event.model_dump(mode="json"))
+    def _write_event(self, event: events.Event, name: str) -> None:
+        self._write({**event.model_dump(mode="json"), "of": name})
 
     def _write(self, line: JsonObject) -> None:
         self._unwritten.append(json.dumps(line))
@@ -262,6 +304,18 @@ class Keeper:
                 append_line(self._case.path(SAID_FILE), self._unwritten[0])
                 self._unwritten.popleft()
         return not self._unwritten
+
+
+def ended_commands(case: FarCase) -> set[str]:
+    """Commands that a case's record says were ended: none of them is done again."""
+    found = set()
+    with suppress(OSError), open(case.path(SAID_FILE), "rb") as file:
+        for line in file:
+            with suppress(ValueError, TypeError, AttributeError):
+                value = json.loads(line)
+                if value.get("event") in ("finished", "trained", "failed"):
+                    found.add(str(value.get("of")))
+    return found
 
 
 def turn_words(turn: Turn) -> str:

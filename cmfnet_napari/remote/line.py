@@ -18,7 +18,13 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.privacy import printable
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.hosts import NOT_THERE, Host, serve_command
-from cmfnet_napari.remote.line_messages import BadFrameError, LineLostError, Message, Sender
+from cmfnet_napari.remote.line_messages import (
+    BadFrameError,
+    HeldError,
+    LineLostError,
+    Message,
+    Sender,
+)
 
 T = TypeVar("T", bound=Message)
 
@@ -27,34 +33,46 @@ SILENCE_S = 20.0
 PING_S = 5.0
 _SKEW_S, _LAST_WORDS_S = 120.0, 2.0
 _MOST_NOISE = 1 << 16  # bytes that a login script may say before our end does
-_SENTENCES = (
+
+
+class UnreachableError(UserError):
+    """The network has no way to a host at present, which may come back."""
+
+
+_SENTENCES: tuple[tuple[type[UserError], str, str], ...] = (
     (
+        UnreachableError,
         r"could not resolve hostname|name or service not known",
         "{host} is not known here ({said}). Check its name with 'ssh {host}' in a terminal, or "
         "give it one in ~/.ssh/config.",
     ),
     (
+        UserError,
         r"host key verification failed|identification has changed",
         "The key of {host} is not the one that is known, or none is known yet ({said}). Type "
         "'ssh {host}' in a terminal, compare the fingerprint with the one that the administrator "
         "names, and only then accept it.",
     ),
     (
+        UserError,
         r"permission denied|too many authentication failures",
         "{host} does not let you in without a password ({said}). Give it your key: 'ssh-copy-id "
         "{host}' in a terminal; 'ssh {host}' then has to ask for nothing.",
     ),
     (
+        UnreachableError,
         r"connection refused|timed out|no route to host|network is unreachable|connection reset"
         r"|connection closed",
         "{host} does not answer ({said}). See whether it is on, and whether this network or VPN "
         "reaches it: 'ssh {host}' in a terminal tells.",
     ),
     (
+        UserError,
         re.escape(NOT_THERE),
         "cmfnet is not installed on {host}. Install it with 'cmfnet on {host} install'.",
     ),
     (
+        UserError,
         r"bad interpreter|modulenotfounderror|importerror|no such command|python.*not found",
         "The cmfnet on {host} cannot start ({said}). Install it again: 'cmfnet on {host} install'.",
     ),
@@ -86,6 +104,8 @@ class Line:
     ------
     UserError
         The host cannot be reached, lets nobody in, has no cmfnet or another version of it.
+    UnreachableError
+        The first of these.
     """
 
     def __init__(
@@ -178,7 +198,7 @@ class Line:
         while True:
             message, payload = self._next(patience, check)
             if isinstance(message, frames.Refused):
-                raise UserError(f"{self.host.name}: {printable(message.text)}")
+                raise refusal(self.host, message)
             if isinstance(message, kind):
                 return message, payload
             if isinstance(message, frames.Said | frames.Lost):
@@ -195,7 +215,7 @@ class Line:
             if isinstance(message, frames.Part | frames.Done):
                 return message, payload
             if isinstance(message, frames.Refused):
-                raise UserError(f"{self.host.name}: {printable(message.text)}")
+                raise refusal(self.host, message)
             if isinstance(message, frames.Said | frames.Lost):
                 self._later.append((message, payload))
 
@@ -275,19 +295,19 @@ class Line:
                 if self._waiting is not None and self.host.via and self._words:
                     self._waiting(self._words[-1])
                 if not self.host.via and time.monotonic() > end:
-                    raise UserError(self._sentence("it said nothing for a minute")) from None
+                    raise self._why_not("it said nothing for a minute") from None
                 continue
             if isinstance(found, Exception):
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_LAST_WORDS_S)
                 time.sleep(0.1)  # for what it said last
-                raise UserError(self._sentence(str(found)))
+                raise self._why_not(str(found))
             break
         welcome, _ = found
         if isinstance(welcome, frames.Refused):
-            raise UserError(f"{self.host.name}: {printable(welcome.text)}")
+            raise refusal(self.host, welcome)
         if not isinstance(welcome, frames.Welcome):
-            raise UserError(self._sentence("it answers another question"))
+            raise self._why_not("it answers another question")
         if (welcome.version, welcome.protocol) != (ours, frames.PROTOCOL):
             raise UserError(other_version(self.host.name, welcome.version, ours))
         self._ahead = welcome.time - time.time()
@@ -335,16 +355,16 @@ class Line:
             )
         return LineLostError(self._words[-1] if self._words else str(error))
 
-    def _sentence(self, otherwise: str) -> str:
+    def _why_not(self, otherwise: str) -> UserError:
         """Why there is no conversation, by what ssh said."""
         everything = "\n".join(self._words).lower()
-        for pattern, sentence in _SENTENCES:
+        for kind, pattern, sentence in _SENTENCES:
             if re.search(pattern, everything):
                 lines = [word for word in self._words if re.search(pattern, word.lower())]
                 said = (lines or list(self._words))[-1].strip(". ")
-                return sentence.format(host=self.host.name, said=said)
+                return kind(sentence.format(host=self.host.name, said=said))
         said = self._words[-1].strip(". ") if self._words else otherwise
-        return (
+        return UnreachableError(
             f"There is no conversation with {self.host.name} ({said}). Try 'ssh {self.host.name}' "
             "in a terminal, then 'cmfnet doctor --on "
             f"{self.host.name}'."
@@ -375,6 +395,12 @@ def _another_version(line: bytes) -> Message:
                 version=number, protocol=0, time=0, python="", memory=0, disk=0, cases=0
             )
     raise BadFrameError("a first word that is none")
+
+
+def refusal(host: Host, message: frames.Refused) -> UserError:
+    """What a host would not do, and why, in its words."""
+    kind = HeldError if message.held else UserError
+    return kind(f"{host.name}: {printable(message.text)}")
 
 
 def other_version(host: str, theirs: str, ours: str) -> str:

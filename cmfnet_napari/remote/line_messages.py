@@ -14,10 +14,12 @@ from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.images.modality import Modality
 from cmfnet_napari.core.strokes.entries import Source
 
-PROTOCOL = 1
+PROTOCOL = 2
 LONGEST_HEADER = 1 << 21  # bytes
 MOST_BYTES = 1 << 28  # of one stroke; of a part of a file `PART`
 PART = 1 << 20
@@ -25,11 +27,12 @@ LARGEST_FILE = 1 << 36
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+MaybeId = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
 RUN_NAME = r"[0-9]{4}-[A-Za-z0-9_-]{1,40}"
 RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
-FileName = Annotated[
-    str, Field(pattern=r"^(previews/[0-9]{8}\.(npz|safetensors)|[a-z]+(\.[a-z]+){1,2})$")
-]
+_PREVIEW, _FILE = r"previews/[0-9]{8}\.(npz|safetensors)", r"[a-z]+(\.[a-z]+){1,2}"
+FileName = Annotated[str, Field(pattern=rf"^({_PREVIEW}|(fold-[0-9]{{1,4}}/)?{_FILE})$")]
+PartName = Annotated[str, Field(pattern=r"^(fold-[0-9]{1,4})?$")]
 Size = Annotated[int, Field(ge=0, le=LARGEST_FILE)]
 Number = Annotated[int, Field(ge=0, lt=1 << 53)]
 Text = Annotated[str, Field(max_length=4000)]
@@ -41,6 +44,10 @@ class LineLostError(Exception):
 
 class BadFrameError(Exception):
     """The other side says what this protocol does not know."""
+
+
+class HeldError(UserError):
+    """Another line has the case there; it may be the one that this window had before."""
 
 
 class Message(BaseModel):
@@ -70,6 +77,32 @@ class Attach(Message):
     case: CaseId
     card: JsonObject
     registration: JsonObject | None = None
+    days: int = Field(ge=1, le=365)
+    minutes: int = Field(ge=1, le=1440)
+
+
+class CohortRow(BaseModel):
+    """A row of a cohort file: a code for the patient's name, files by their hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patient: Annotated[str, Field(pattern=r"^patient-[0-9]{4,6}$")]
+    line: Annotated[int, Field(ge=2, lt=1 << 20)]
+    split: Annotated[str, Field(pattern=r"^(train|val|test|[1-9][0-9]{0,3})$")]
+    modalities: Annotated[list[Modality], Field(min_length=1, max_length=2)]
+    first: Digest
+    second: Digest | None = None
+    scribbles: Digest | None = None
+    mask: Digest | None = None
+
+
+class Cohort(Message):
+    """Take a cohort: its rows, and how large each of their files is."""
+
+    op: Literal["cohort"] = "cohort"
+    case: CaseId
+    rows: Annotated[list[CohortRow], Field(min_length=1)]
+    files: dict[Digest, Size]
     days: int = Field(ge=1, le=365)
     minutes: int = Field(ge=1, le=1440)
 
@@ -115,11 +148,20 @@ class Anew(Message):
     op: Literal["anew"] = "anew"
 
 
+class RunOf(BaseModel):
+    """A run of the case: numbers of its classes, and which command there made it, if one did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    numbers: list[int]
+    made: MaybeId = ""
+
+
 class Runs(Message):
-    """The runs of the case and the numbers of their classes, so that both sides count alike."""
+    """The runs of the case, so that both sides count alike; one that is another's there goes."""
 
     op: Literal["runs"] = "runs"
-    runs: dict[RunName, list[int]]
+    runs: dict[RunName, RunOf]
 
 
 class Put(Message):
@@ -139,10 +181,11 @@ class Base(Message):
 
 
 class Say(Message):
-    """A command for the worker."""
+    """A command for the worker; one that is told again has the same id, and is not done again."""
 
     op: Literal["say"] = "say"
     number: Number
+    id: CaseId
     command: JsonObject
 
 
@@ -154,10 +197,11 @@ class Follow(Message):
 
 
 class List(Message):
-    """Tell what files a run has."""
+    """Tell what files a run has, or one of its folds alone."""
 
     op: Literal["list"] = "list"
     run: RunName
+    part: PartName = ""
 
 
 class Get(Message):
@@ -189,6 +233,12 @@ class Delete(Message):
 
     op: Literal["delete"] = "delete"
     case: CaseId | None = None
+
+
+class Rest(Message):
+    """End all workers of this account that nobody is on the line of, their states saved."""
+
+    op: Literal["rest"] = "rest"
 
 
 class Doctor(Message):
@@ -273,7 +323,7 @@ class Files(Message):
     """The answer to list."""
 
     op: Literal["files"] = "files"
-    files: Annotated[list[FileOf], Field(max_length=100)]
+    files: Annotated[list[FileOf], Field(max_length=1000)]
 
 
 class Part(Message):
@@ -285,9 +335,13 @@ class Part(Message):
 
 
 class Said(Message):
-    """A line that the worker said; `box` is where a preview has changed: its labels follow."""
+    """A line that the worker said at the command `of`.
+
+    `box` is where a preview has changed: its labels follow.
+    """
 
     op: Literal["said"] = "said"
+    of: MaybeId = ""
     position: Size
     line: JsonObject
     box: Annotated[list[int], Field(min_length=6, max_length=6)] | None = None
@@ -310,10 +364,11 @@ class Facts(Message):
 
 
 class Refused(Message):
-    """That was not done, and why."""
+    """That was not done, and why; `held`: as another line has the case."""
 
     op: Literal["refused"] = "refused"
     text: Text
+    held: bool = False
 
 
 class Pong(Message):
@@ -325,6 +380,7 @@ class Pong(Message):
 ToThere = Annotated[
     Hello
     | Attach
+    | Cohort
     | Blob
     | Want
     | Ready
@@ -340,6 +396,7 @@ ToThere = Annotated[
     | Recover
     | Dismiss
     | Delete
+    | Rest
     | Doctor
     | Ping
     | Bye,

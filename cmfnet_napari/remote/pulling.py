@@ -1,34 +1,27 @@
-"""What comes back: files of a run, proved before they count, and previews."""
+"""What comes back: files of a run, proved before they count."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import zlib
 from collections.abc import Callable
-from math import prod
 from pathlib import Path
 
-import numpy as np
-
-from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import (
     hash_file,
     keep_private,
     private_folder,
     replace,
-    write_safely,
 )
-from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.line import Line
 from cmfnet_napari.remote.line_messages import BadFrameError, FileOf, LineLostError
-from cmfnet_napari.remote.run_files import check_arrived, has_weights, largest, travels
+from cmfnet_napari.remote.run_files import CaseFiles, CohortFiles, has_weights
 
-PREVIEW_FILE = "preview.npy"
 _AT_ONCE = 1 << 23  # bytes that are asked for together
+_LIST_S = 300.0  # for files to be hashed there
 _TRIES = 4  # the other side may write a file anew while it is read
 
 
@@ -43,23 +36,23 @@ class Pulling:
     ----------
     case : Path
         The case folder.
-    study : Study
-        Its images.
+    kind : CaseFiles or CohortFiles
+        What may come, and how it is proved.
     meanwhile : callable
         Called between parts, so that strokes go out while a model comes in.
     """
 
-    def __init__(self, case: Path, study: Study, meanwhile: Callable[[], None]) -> None:
-        self._case, self._study, self._meanwhile = case, study, meanwhile
-        self.preview: Codes | None = None
+    def __init__(
+        self, case: Path, kind: CaseFiles | CohortFiles, meanwhile: Callable[[], None]
+    ) -> None:
+        self._case, self._kind, self._meanwhile = case, kind, meanwhile
         self.models: list[Path] = []  # files here whose weights may be those of a model there
 
-    def files(self, line: Line, run: str) -> list[FileOf]:
-        """Files of a run there that may come."""
-        found = line.ask(frames.List(run=run), frames.Files).files
-        voxels = prod(self._study.grid.shape)
+    def files(self, line: Line, run: str, part: str = "") -> list[FileOf]:
+        """Files of a run there, or of a part of it, that may come."""
+        found = line.ask(frames.List(run=run, part=part), frames.Files, patience=_LIST_S).files
         for file in found:
-            if not travels(file.name) or file.size > largest(file.name, voxels):
+            if file.size > self._kind.largest(file.name):
                 raise NotTakenError(
                     f"{line.host.name} offers a file that is none of a training's, or of "
                     f"{file.size >> 20} MB ({file.name[:40]}). Nothing was taken."
@@ -79,14 +72,15 @@ class Pulling:
             if hash_file(part) == file.sha:
                 keep_private(part)
                 try:
-                    check_arrived(part, file.name, self._study)
+                    self._kind.check(part, file.name)
                 except UserError as error:
                     part.unlink()
                     raise NotTakenError(str(error)) from error
                 replace(part, target)
                 return
             part.unlink()
-            found = [one for one in self.files(line, run) if one.name == file.name]
+            offered = self.files(line, run, self._kind.part_of(file.name))
+            found = [one for one in offered if one.name == file.name]
             if not found:
                 return
             file = found[0]
@@ -136,39 +130,3 @@ class Pulling:
                 raise LineLostError(str(error)) from error
             write(data)
             at += len(data)
-
-    def take_preview(self, message: frames.Said, payload: bytes, run: str) -> None:
-        """Write a preview here: what has changed of the last one, or all of it.
-
-        Without a run it is only noted, for the next one to build on.
-
-        Raises
-        ------
-        NotTakenError
-            It is none of this study.
-        """
-        if message.box is None:
-            return
-        shape = self._study.grid.shape
-        box = message.box
-        size = [box[2 * n + 1] - box[2 * n] for n in range(3)]
-        within = all(0 <= box[2 * n] <= box[2 * n + 1] <= shape[n] for n in range(3))
-        if not within or (message.whole and tuple(size) != shape):
-            raise NotTakenError("A preview came that is of other images. It was not taken.")
-        if message.whole or self.preview is None:
-            self.preview = np.zeros(shape, np.uint8)
-        if prod(size):
-            unpacker = zlib.decompressobj()
-            try:
-                data = unpacker.decompress(payload, prod(size) + 1)
-            except zlib.error as error:
-                raise NotTakenError("A preview arrived damaged. It was not taken.") from error
-            if len(data) != prod(size):
-                raise NotTakenError("A preview came that has another size. It was not taken.")
-            part = np.frombuffer(data, np.uint8).reshape(size)
-            self.preview[box[0] : box[1], box[2] : box[3], box[4] : box[5]] = part
-        if not run:
-            return
-        labels, path = self.preview, inside(self._case, f"runs/{run}/{PREVIEW_FILE}")
-        private_folder(path.parent)
-        write_safely(path, ".npy", lambda target: np.save(target, labels))

@@ -6,19 +6,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from cmfnet_napari.core.case.case_classes import RUN_CLASSES
 from cmfnet_napari.core.case.folder import JOURNAL_FILE, Case
 from cmfnet_napari.core.files import hash_file
 from cmfnet_napari.core.fit.kept_previews import kept_path
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, model_path
+from cmfnet_napari.core.fit.runs import CONFIG_FILE
 from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
 from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.run_files import base_path
+from cmfnet_napari.remote.run_files import base_path, maker_of
 
 _AHEAD = 8  # parts that are on their way before an answer is awaited
-_OF_A_RUN = (MODEL_FILE, "scribbles.nii.gz", "classes.json", "config.json")
+_OF_A_RUN = (MODEL_FILE, "scribbles.nii.gz", RUN_CLASSES, CONFIG_FILE)
 
 
 def send_file(
@@ -89,12 +91,11 @@ class SentJournal:
             last = 0
         self._last = last
 
-    def send(self, line: Line) -> int:
-        """Send what is new; return how many entries that were."""
-        count = 0
+    def send(self, line: Line) -> None:
+        """Send what is new."""
         with suppress(JournalHeldError):
             if self._journal.last_id() == self._last:
-                return 0
+                return
             self._journal.catch_up()
             for number, stroke in self._journal.entries(self._last):
                 row = travelling(stroke)
@@ -110,14 +111,13 @@ class SentJournal:
                     ),
                     b"".join(parts),
                 )
-                self._last, count = number, count + 1
-        return count
+                self._last = number
 
 
 def send_runs(line: Line, case: Case) -> None:
     """Tell which runs there are, so that the next one has the same number on both sides."""
     runs = {
-        run.name: list(case.run_numbers(run))
+        run.name: frames.RunOf(numbers=list(case.run_numbers(run)), made=maker_of(run))
         for run in case.runs()
         if frames.is_run_name(run.name)  # a user's copy of one is none
     }

@@ -17,6 +17,7 @@ from cmfnet_napari.core.files import JsonObject, hash_file, read_json, write_jso
 from cmfnet_napari.core.registration.registrations import FILE as REGISTRATION_FILE
 from cmfnet_napari.core.registration.registrations import parse_registrations
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, ScribbleClass, class_color
+from cmfnet_napari.remote import forgotten
 
 REMOTE_FILE = "remote.json"  # in a case here: what it is called there, and what was heard of it
 
@@ -83,8 +84,6 @@ class Remembered:
         What it is called there: chance, so that it tells nothing of the patient.
     life, position : str, int
         Which record of the worker was heard, and how far.
-    forget : bool
-        It was to be deleted there, and could not be.
     """
 
     def __init__(self, folder: Path, host: str) -> None:
@@ -104,15 +103,12 @@ class Remembered:
         own = own if isinstance(own, dict) else {}
         self.life = str(own.get("life", ""))
         self.position = own["position"] if isinstance(own.get("position"), int) else 0
-        self.forget = own.get("forget") is True
         if not is_known:
             self.write()
 
     def write(self) -> None:
         """Keep it with the case."""
         own: JsonObject = {"life": self.life, "position": self.position}
-        if self.forget:
-            own["forget"] = True
         hosts = {**self._hosts, self._host: own}
         write_json(self._path, {"case": self.case, "hosts": hosts}, private=True)
 
@@ -123,7 +119,7 @@ class Remembered:
 
 
 def note_forget(folder: Path, host: str) -> None:
-    """Have what lies there of a case deleted at the next call, if anything does.
+    """Have what lies there of a case deleted at the next call there, if anything does.
 
     Raises
     ------
@@ -131,8 +127,7 @@ def note_forget(folder: Path, host: str) -> None:
         It cannot be noted.
     """
     if (folder / REMOTE_FILE).exists() and (remembered := Remembered(folder, host)).sent:
-        remembered.forget = True
-        remembered.write()
+        forgotten.note(host, remembered.case)
 
 
 def _hash(path: Path) -> str:

@@ -23,11 +23,14 @@ from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.agent import Agent
 from cmfnet_napari.remote.far_store import FarStore, remote_folder
+from cmfnet_napari.remote.far_worker import FarWorker, kill_keeper
+from cmfnet_napari.remote.holder import lives
 from cmfnet_napari.remote.journal_digest import digest_of, travelling
+from cmfnet_napari.remote.run_files import note_maker, trained_files
 from cmfnet_napari.remote.sending import SentJournal
 from cmfnet_napari.remote.travelling_case import TravellingCase
 
-CLIENT, CASE = "1" * 32, "a" * 32
+CLIENT, CASE, ID = "1" * 32, "a" * 32, "e" * 32
 
 
 class Caller:
@@ -39,7 +42,6 @@ class Caller:
         self.source = os.fdopen(here[0], "rb")
         ends = os.fdopen(there[0], "rb"), os.fdopen(here[1], "wb")
         self.agent = Agent(root, *ends)
-        self.agent._start = lambda *_: None
         self.sender = frames.Sender(self.out)
         self.status = queue.Queue()
         threading.Thread(target=self.serve, args=(ends[1],), daemon=True).start()
@@ -97,6 +99,11 @@ class Caller:
         self.status.put(status)  # who asks again is not kept waiting
         self.source.close()
         return status
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch):
+    monkeypatch.setattr(FarWorker, "start", lambda *_: None)
 
 
 @pytest.fixture
@@ -177,6 +184,39 @@ def test_two_windows_cannot_have_one_case(tmp_path, case, caller):
     other.end()
 
 
+def test_what_an_earlier_line_still_has_to_say_comes_too_late(tmp_path, case, caller):
+    """The line was cut with a command on its way, and another one has begun since."""
+    caller.attach(case)
+    mine = Caller(tmp_path / "there")
+    mine.attach(case)
+    refine = {"command": "refine", "model": "runs/0001-quick"}
+    caller.say(frames.Say(number=1, id=ID, command=refine))
+    assert caller.status.get(timeout=20) == 0
+    caller.status.put(0)
+    far = FarStore(tmp_path / "there").case(CASE)
+    assert far.path("commands.jsonl").read_text() == ""
+    mine.end()
+
+
+def test_a_run_that_is_only_called_the_same_makes_room(tmp_path, case, caller):
+    """It was made there when the line was lost; here, another one was made since."""
+    caller.attach(case)
+    run = FarStore(tmp_path / "there").case(CASE).run("0001-quick")
+    (run / "previews").mkdir(parents=True)
+    (run / "previews/00000001.npz").write_bytes(b"of another run")
+    (run / "state.pt").touch()
+    note_maker(run, ID)
+
+    def offered(made):
+        told = frames.RunOf(numbers=[1, 2], made=made)
+        caller.ask(frames.Runs(runs={run.name: told}), frames.Done)
+        return [file.name for file in caller.ask(frames.List(run=run.name), frames.Files).files]
+
+    assert offered(ID) == ["previews/00000001.npz"]
+    assert offered("") == ["classes.json"]
+    assert not (run / "state.pt").exists()
+
+
 def test_a_folder_that_others_use_stays_theirs(tmp_path, monkeypatch):
     shared = tmp_path / "scratch"
     shared.mkdir(mode=0o755)
@@ -190,8 +230,6 @@ def test_a_folder_that_others_use_stays_theirs(tmp_path, monkeypatch):
 
 def test_only_the_process_that_was_noted_is_ended(tmp_path, case, caller):
     """A number may be another process's by now, or be of another node of the cluster."""
-    from cmfnet_napari.remote import agent
-
     caller.attach(case)
     far = FarStore(tmp_path / "there").case(CASE)
     line = far.path("line.json")
@@ -203,14 +241,14 @@ def test_only_the_process_that_was_noted_is_ended(tmp_path, case, caller):
         for host, started in ((here, its - 100), ("another-node", its)):
             noted = {"host": host, "process": stranger.pid, "started": started}
             write_json(far.path("keeper.json"), noted)
-            agent._kill_keeper(far)
+            kill_keeper(far)
             with pytest.raises(subprocess.TimeoutExpired):
                 stranger.wait(0.1)
-        assert agent._lives({"host": "another-node", "process": 1, "started": 0.0}, line)
-        assert not agent._lives({"host": here, "process": 1, "started": 0.0}, line)
+        assert lives({"host": "another-node", "process": 1, "started": 0.0}, far)
+        assert not lives({"host": here, "process": 1, "started": 0.0}, far)
         noted = {"host": here, "process": stranger.pid, "started": its}
         write_json(far.path("keeper.json"), noted)
-        agent._kill_keeper(far)
+        kill_keeper(far)
         assert stranger.wait(20) != 0
     finally:
         stranger.kill()
@@ -236,7 +274,7 @@ def test_a_worker_that_is_being_started_is_at_work(tmp_path, case, caller):
     """The line is cut after a fit was told and before its keeper is there: it is not told twice."""
     caller.attach(case)
     fit = {"command": "fit", "config": {}}
-    caller.say(frames.Say(number=1, command=fit))
+    caller.say(frames.Say(number=1, id=ID, command=fit))
     caller.ask(frames.Ping(), frames.Pong)
     caller.end()
     far = FarStore(tmp_path / "there").case(CASE)
@@ -258,6 +296,157 @@ def test_a_worker_that_is_being_started_is_at_work(tmp_path, case, caller):
     later.end()
 
 
+def test_a_cohort_lies_there_under_codes(tmp_path, caller):
+    data = {hashlib.sha256(text).hexdigest(): text for text in (b"ct", b"mask", b"other")}
+    first, mask, other = data
+    row = frames.CohortRow(
+        patient="patient-0002", line=2, split="train", modalities=["CT"], first=first, mask=mask
+    )
+    rows = [row, row.model_copy(update={"patient": "patient-0001", "line": 5, "first": other})]
+    sizes = {sha: len(text) for sha, text in data.items()}
+    cohort = frames.Cohort(case=CASE, rows=rows, files=sizes, days=7, minutes=30)
+    assert caller.ask(cohort, frames.Attached).missing == dict.fromkeys(data, 0)
+    for sha, text in data.items():
+        blob = frames.Blob(sha=sha, offset=0, total=len(text), packed=False)
+        assert caller.ask(blob, frames.Stored, text).have == len(text)
+    caller.ask(frames.Ready(), frames.Done)
+    far = FarStore(tmp_path / "there").case(CASE)
+    lines = (far.case / "cohort.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "case",
+        "patient-0002",
+        "",
+        "",
+        "patient-0001",
+    ]
+    images = far.case / "images"
+    assert {path.name[:-22]: path.read_bytes() for path in images.iterdir()} == {
+        "2-first": b"ct",
+        "2-mask": b"mask",
+        "5-first": b"other",
+        "5-mask": b"mask",
+    }
+    # A corrected mask, before anything was begun: what lay there before is not trained on.
+    mended = hashlib.sha256(b"mended").hexdigest()
+    rows = [row, rows[1].model_copy(update={"mask": mended})]
+    cohort = cohort.model_copy(update={"rows": rows, "files": {**sizes, mended: 6}})
+    assert caller.ask(cohort, frames.Attached).missing == {mended: 0}
+    blob = frames.Blob(sha=mended, offset=0, total=6, packed=False)
+    caller.ask(blob, frames.Stored, b"mended")
+    caller.ask(frames.Ready(), frames.Done)
+    assert [path.read_bytes() for path in images.glob("5-mask*")] == [b"mended"]
+    (there,) = (far.case / "cohort.csv").read_text().splitlines()[-1:]
+    assert (far.case / there.split(",")[-1]).read_bytes() == b"mended"
+    caller.say(frames.Say(number=1, id=ID, command={"command": "train", "config": {}}))
+    caller.say(frames.Say(number=2, id=ID, command={"command": "refine", "model": "runs/0001-x"}))
+    assert "not of the case" in caller.answer().text
+    told = far.path("commands.jsonl").read_text().splitlines()
+    assert [json.loads(line)["command"]["command"] for line in told] == ["train"]
+    again = Caller(tmp_path / "there")
+    lacking = cohort.model_copy(update={"files": {first: 2}})
+    assert "other files than it says" in again.ask(lacking, frames.Refused).text
+
+
+def cohort_of(files, case=CASE):
+    """A row for each file, which is given by its hash and its bytes."""
+    rows = [
+        frames.CohortRow(
+            patient=f"patient-{n:04d}", line=n + 1, split="train", modalities=["CT"], first=sha
+        )
+        for n, sha in enumerate(files, start=1)
+    ]
+    return frames.Cohort(case=case, rows=rows, files=files, days=7, minutes=30)
+
+
+def test_the_room_for_a_cohort_is_asked_each_time(tmp_path, caller, monkeypatch):
+    """More than one file may have is no reason; no room is one at the second try, too."""
+    free = {"bytes": 900 << 30}
+    monkeypatch.setattr("cmfnet_napari.remote.far_store.free_bytes", lambda _: free["bytes"])
+    cohort = cohort_of({"1" * 64: 40 << 30, "2" * 64: 40 << 30})
+    assert len(caller.ask(cohort, frames.Attached).missing) == 2
+    free["bytes"] = 70 << 30
+    for _ in range(2):
+        assert "80.0 GiB are needed" in caller.ask(cohort, frames.Refused).text
+        assert not FarStore(tmp_path / "there").case(CASE).path("line.json").exists()
+    other = Caller(tmp_path / "there", client="2" * 32)  # nobody has it
+    free["bytes"] = 900 << 30
+    assert isinstance(other.ask(cohort), frames.Attached)
+    other.end()
+
+
+def test_two_cohorts_send_the_same_file_at_once(tmp_path, caller):
+    data = b"0123456789"
+    sha = hashlib.sha256(data).hexdigest()
+    other = Caller(tmp_path / "there", client="2" * 32)
+    caller.ask(cohort_of({sha: 10}), frames.Attached)
+    other.ask(cohort_of({sha: 10}, "b" * 32), frames.Attached)
+    for begin, end in ((0, 4), (4, 8), (8, 10)):
+        blob = frames.Blob(sha=sha, offset=begin, total=10, packed=False)
+        for one in (caller, other):
+            assert one.ask(blob, frames.Stored, data[begin:end]).have in (end, 10)
+    for one in (caller, other):
+        one.ask(frames.Ready(), frames.Done)
+    store = FarStore(tmp_path / "there")
+    for name in (CASE, "b" * 32):
+        (image,) = (store.case(name).case / "images").iterdir()
+        assert image.read_bytes() == data
+    assert not list((tmp_path / "there").glob("cases/*/parts/*"))
+    other.end()
+
+
+def test_what_is_gathered_for_days_or_fetched_late_stays(tmp_path, caller):
+    data = b"of a cohort that is still being sent"
+    sha = hashlib.sha256(data).hexdigest()
+    caller.ask(cohort_of({sha: len(data), "2" * 64: 5}), frames.Attached)
+    blob = frames.Blob(sha=sha, offset=0, total=len(data), packed=False)
+    caller.ask(blob, frames.Stored, data)
+    caller.end()
+    store = FarStore(tmp_path / "there")
+    stray = store.blob("9" * 64)
+    stray.write_bytes(b"of nobody")
+    for path in (stray, store.blob(sha)):
+        os.utime(path, (0, 0))
+    os.utime(store.case(CASE).path("kept.json"), (0, 0))
+    own = Caller(tmp_path / "there", client=CASE)  # who comes for a cohort calls by its name
+    assert own.ask(cohort_of({sha: len(data), "2" * 64: 5}), frames.Attached).missing == {
+        "2" * 64: 0
+    }
+    assert not stray.exists()
+    own.end()
+    os.utime(store.case(CASE).path("kept.json"), (0, 0))
+    Caller(tmp_path / "there").end()  # anybody else
+    assert not store.case(CASE).folder.exists()
+
+
+def test_all_files_of_a_large_training_are_told(tmp_path):
+    """Leave one out: each fold by itself, none left out in silence."""
+    for fold in range(1, 4):
+        folder = tmp_path / f"fold-{fold}"
+        folder.mkdir()
+        for name in ("losses.csv", "results.csv", "state.pt"):
+            (folder / name).write_text(f"{fold}")
+    (tmp_path / "plan.json").write_text("{}")
+    assert [file.name for file in trained_files(tmp_path, "")] == ["plan.json"]
+    found = [file.name for file in trained_files(tmp_path, "fold-3")]
+    assert found == ["fold-3/losses.csv", "fold-3/results.csv"]
+    assert frames.List(run="0001-training", part="fold-1999").part
+    with pytest.raises(ValueError, match="pattern"):
+        frames.List(run="0001-training", part="..")
+
+
+def test_workers_rest_all_at_once(tmp_path, case, caller, monkeypatch):
+    """Each may take half a minute: one after another, who asked would take the line for lost."""
+    for number in range(5):
+        caller.attach(case, f"{number}" * 32)
+    caller.end()
+    together = threading.Barrier(5)
+    monkeypatch.setattr(FarWorker, "runs", True)
+    monkeypatch.setattr(FarWorker, "dismiss", lambda _: together.wait(20))
+    other = Caller(tmp_path / "there", client="2" * 32)
+    assert other.ask(frames.Rest(), frames.Done).count == 5
+    other.end()
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
     """Files that were not sent to their end, and those of file systems without links, go too."""
@@ -267,16 +456,17 @@ def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
     other = "b" * 32
 
     def left():
-        return sorted(path.name for path in blobs.iterdir())
+        parts = (tmp_path / "there" / "cases").glob("*/parts/*")
+        return sorted(path.name for path in (*blobs.iterdir(), *parts))
 
     caller.send_all(case)
     images = sorted(TravellingCase(case).images)
     caller.attach(case, other)  # has the same images, and a model that is on its way
     begun = frames.Blob(sha="c" * 64, offset=0, total=9, packed=False)
     assert caller.ask(begun, frames.Stored, b"part").have == 4
-    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert left() == sorted([*images, "c" * 64])
     assert caller.ask(frames.Delete(case=CASE), frames.Done).count == 1
-    assert left() == sorted([*images, "c" * 64 + ".part"])
+    assert left() == sorted([*images, "c" * 64])
     assert caller.ask(frames.Delete(case=other), frames.Done).count == 1
     assert left() == []
     (blobs / images[0]).write_bytes(b"of a case that is gone")
@@ -286,7 +476,8 @@ def test_deleted_is_deleted(tmp_path, case, caller, monkeypatch, links):
 
 
 def say(command):
-    return b'{"op": "say", "number": 1, "command": {' + command + b"}}\n"
+    head = f'{{"op": "say", "number": 1, "id": "{ID}", "command": '
+    return head.encode() + b"{" + command + b"}}\n"
 
 
 @pytest.mark.parametrize(
@@ -294,11 +485,11 @@ def say(command):
 )
 def test_a_command_about_what_is_of_the_case(tmp_path, case, caller, model):
     caller.attach(case)
-    sent = frames.Say(number=1, command={"command": "predict", "model": model})
+    sent = frames.Say(number=1, id=ID, command={"command": "predict", "model": model})
     caller.say(sent)
     assert isinstance(caller.ask(frames.Ping()), frames.Pong)
     fit = {"command": "fit", "config": {}, "base": model, "resume": "runs/0002-quick"}
-    caller.say(frames.Say(number=2, command=fit))
+    caller.say(frames.Say(number=2, id=ID, command=fit))
     assert isinstance(caller.ask(frames.Ping()), frames.Pong)
     told = FarStore(tmp_path / "there").case(CASE).path("commands.jsonl").read_text()
     assert [json.loads(line)["number"] for line in told.splitlines()] == [1, 2]

@@ -76,6 +76,13 @@ def test_a_talkative_login_and_a_clock_that_is_wrong():
     assert "The clock of box is 10 min ahead of this computer's." in line.skew
 
 
+def test_what_a_queue_of_jobs_says_is_shown():
+    queued = "print('srun: job 7 queued and waiting for resources', file=sys.stderr, flush=True)"
+    code, said = f"{queued}\ntime.sleep(0.7)\n{welcome()}", []
+    Line(Host(name="box", via="srun"), ME, other_end(code), waiting=said.append).close()
+    assert set(said) == {"srun: job 7 queued and waiting for resources"}
+
+
 @pytest.mark.parametrize("name", ["-oProxyCommand=x", "", "a b", "a;b", "a$(b)", "x" * 300])
 def test_names_that_are_none(name):
     with pytest.raises(UserError, match="name of a computer"):

@@ -15,12 +15,23 @@ from cmfnet_napari import api
 from cmfnet_napari.cli import main as cli
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.images.study import load_values
-from cmfnet_napari.remote.elsewhere import WORKING, fit_elsewhere
+from cmfnet_napari.remote.elsewhere import fit_elsewhere
 from cmfnet_napari.remote.hosts import Host, serve_command
 from cmfnet_napari.remote.installing import install, lines_to_type
+from cmfnet_napari.remote.run_files import WORKING
 
 from .conftest import HOST
+
+QUICKLY = {
+    "steps": 8,
+    "width": 2,
+    "spacing": 3,
+    "stroke_maps": False,
+    "minutes": None,
+    "keep_marked": True,
+}
 
 
 @pytest.fixture
@@ -37,6 +48,22 @@ def run(monkeypatch, capsys):
     return run
 
 
+def _break_off(study, ball, out):
+    """Begin what the command below asks for, and leave it after a step."""
+    config = make_config("quick", seed=0, **QUICKLY)
+    given = study, ball.scribbles, out
+    heard = []
+
+    def quit_soon():
+        return "quit" if any(isinstance(e, events.Step) for e in heard) else ""
+
+    host = Host(name=HOST)
+    assert fit_elsewhere(*given, config, host, on_event=heard.append, request=quit_soon) is None
+    assert (out / WORKING).is_dir()
+    with pytest.raises(UserError, match="its images, strokes or settings differ"):
+        fit_elsewhere(*given, ball.config, host)
+
+
 @pytest.mark.slow
 def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
     for name, image in (("ct", ball.study.first), ("mr", ball.study.second)):
@@ -45,15 +72,18 @@ def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
     api.save_labels(ball.scribbles, study, tmp_path / "strokes.nii.gz")
     patient = [tmp_path / "ct.nii.gz", "--mr", tmp_path / "mr.nii.gz"]
     patient += ["--scribbles", tmp_path / "strokes.nii.gz"]
-    quickly = ["steps=3", "width=2", "spacing=3", "stroke_maps=false", "minutes=null"]
-    quickly.append("keep_marked=true")
-    settings = [word for setting in quickly for word in ("--set", setting)]
+    said = [f"{name}={json.dumps(value)}" for name, value in QUICKLY.items()]
+    settings = [word for setting in said for word in ("--set", setting)]
     there = ["--on", HOST]
+    _break_off(study, ball, tmp_path / "run")  # the same command goes on with it
     done = run("fit", *patient, "--out", tmp_path / "run", *settings, *there)
     at_home = run("fit", *patient, "--out", tmp_path / "own", *settings)
     for name in ("prediction", "probabilities", "disagreement"):
         path = tmp_path / "run" / f"{name}.nii.gz"
         assert path.read_bytes() == (tmp_path / "own" / f"{name}.nii.gz").read_bytes()
+    said = (tmp_path / "run/events.jsonl").read_text().splitlines()
+    started = [e for e in map(events.decode_event, said) if isinstance(e, events.Started)]
+    assert started[-1].from_step > 0
     assert done["prediction"] == str(tmp_path / "run" / "prediction.nii.gz")
     assert done["volumes_ml"] == at_home["volumes_ml"]
     assert not (tmp_path / "run" / WORKING).exists()
@@ -67,32 +97,6 @@ def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
     assert run("on", HOST, "delete") == {"cases deleted": 2}
     left = [path for path in ssh.there.rglob("*") if path.is_file()]
     assert left == []
-
-
-@pytest.mark.slow
-def test_a_fit_that_was_broken_off_goes_on(ssh, ball, tmp_path):
-    out = tmp_path / "run"
-    config = ball.config.model_copy(update={"steps": 100_000, "width": 2})
-    heard = []
-
-    def quit_soon():
-        return "quit" if any(isinstance(e, events.Step) for e in heard) else ""
-
-    given = ball.study, ball.scribbles, out, config, Host(name=HOST)
-    assert fit_elsewhere(*given, on_event=heard.append, request=quit_soon) is None
-    assert (out / WORKING).is_dir()
-    with pytest.raises(UserError, match="its images, strokes or settings differ"):
-        fit_elsewhere(ball.study, ball.scribbles, out, ball.config, Host(name=HOST))
-    again = []
-
-    def stop_soon():
-        return "stop" if any(isinstance(e, events.Step) for e in again) else ""
-
-    finished = fit_elsewhere(*given, on_event=again.append, request=stop_soon)
-    assert next(e for e in again if isinstance(e, events.Started)).from_step > 0
-    assert finished.stopped
-    assert (out / finished.labels).is_file()
-    assert not (out / WORKING).exists()
 
 
 def test_doctor(ssh, run):

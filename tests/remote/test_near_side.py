@@ -13,17 +13,17 @@ import SimpleITK as sitk
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE
+from cmfnet_napari.remote import forgotten, kept_line, travelling_case
 from cmfnet_napari.remote import line_messages as frames
-from cmfnet_napari.remote import relay as relay_module
-from cmfnet_napari.remote import travelling_case
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.line import Line
-from cmfnet_napari.remote.line_messages import LineLostError
+from cmfnet_napari.remote.line_messages import HeldError, LineLostError
 from cmfnet_napari.remote.pulling import NotTakenError, Pulling
-from cmfnet_napari.remote.relay import Job, Relay
-from cmfnet_napari.remote.run_files import check_arrived
+from cmfnet_napari.remote.relay import Relay
+from cmfnet_napari.remote.run_files import CaseFiles, check_arrived
 from cmfnet_napari.remote.sending import send_runs
-from cmfnet_napari.remote.travelling_case import Remembered, TravellingCase
+from cmfnet_napari.remote.told import Job
+from cmfnet_napari.remote.travelling_case import Remembered, TravellingCase, note_forget
 from tests.learning.conftest import fit_command
 
 STARTED = {
@@ -78,16 +78,17 @@ def said():
 
 
 @pytest.fixture
-def relay(case, said):
+def relay(case, said, monkeypatch, tmp_path):
+    monkeypatch.setenv("CMFNET_HOSTS", str(tmp_path / "user" / "hosts.json"))
     relay = Relay(case.folder, Host(name="box", forget=True), said.append)
     relay._line = StandInLine({frames.List: frames.Files(files=[])})
     yield relay
     relay._case.close()
 
 
-def says(relay, event, values, position=1):
+def says(relay, event, values, position=1, of=""):
     line = {"event": event, **values}
-    relay._on_said(frames.Said(position=position, line=line), b"")
+    relay._on_said(frames.Said(position=position, of=of, line=line), b"")
 
 
 def run_of(case, host=""):
@@ -109,7 +110,7 @@ def test_what_nobody_asked_for_does_not_replace_a_run_of_here(relay, case, host)
     assert not [m for m in relay._line.told if isinstance(m, frames.List)]  # nothing was fetched
     assert sorted(path.name for path in run.iterdir()) == before
     assert relay._remembered.position == 7  # it does not come again
-    relay._job = Job(events.Fit(config={}))
+    relay._told.job = Job(events.Fit(config={}))
     with pytest.raises(UserError, match="made on another computer"):
         says(relay, "started", STARTED, 8)
 
@@ -121,6 +122,43 @@ def test_a_run_that_goes_on_there_comes_home(relay, case):
     says(relay, "finished", FINISHED, 7)
     assert [m for m in relay._line.told if isinstance(m, frames.List)]
     assert not (run / ELSEWHERE_FILE).exists()
+
+
+def test_late_news_of_another_command_is_not_of_this_one(relay, case, said):
+    """It was told twice, as a worker seemed to be lost, and has ended twice."""
+    run_of(case)
+    job = relay._told.job = Job(events.Refine(model="runs/0001-quick"))
+    relay._told.say(job.asked)
+    says(relay, "finished", FINISHED, 7, of="f" * 32)
+    says(relay, "failed", {"reason": "x"}, 8, of="f" * 32)
+    assert relay._told.job is job
+    assert said == []
+    says(relay, "finished", FINISHED, 9, of=job.id)
+    assert relay._told.job is None
+    assert [event.event for event in said] == ["finished"]
+
+
+def test_a_command_is_the_same_when_it_is_told_again(relay):
+    job = relay._told.job = Job(events.Refine(model="runs/0001-quick"))
+    relay._told.say(job.asked)
+    relay._recover(0)
+    relay._told.say_again(1)  # the second telling was not heard
+    told = [(m.number, m.id) for m in relay._line.told if isinstance(m, frames.Say)]
+    assert told == [(1, job.id), (2, job.id), (2, job.id)]
+
+
+def test_what_was_deleted_there_meanwhile_is_sent_again(relay, case):
+    """Else a refine would find no run there."""
+    job = relay._told.job = Job(events.Refine(model="runs/0001-quick"))
+    relay._arrivals.same.add("0001-quick")
+    relay._told.say(job.asked)
+    attached = frames.Attached(
+        missing={}, last=0, digest="", said=0, life="c" * 32, length=0, busy=False
+    )
+    relay._catch_up(attached, relay._is_another(attached))
+    assert relay._told.job is None
+    assert list(relay._inbox) == [job.asked]
+    assert relay._arrivals.same == set()
 
 
 def test_only_a_patient_that_is_left_is_deleted_there(relay, case):
@@ -136,12 +174,30 @@ def test_only_a_patient_that_is_left_is_deleted_there(relay, case):
     relay._leave()
     relay._note_forget()
     assert (mine / ELSEWHERE_FILE).exists()
-    assert Remembered(case.folder, "box").forget  # to be done at the next call
+    assert forgotten.noted("box") == [relay._remembered.case]  # to be done at the next call
     del relay._line.answers[frames.Delete]
     relay._leave()
     assert not (mine / ELSEWHERE_FILE).exists()
     assert (other / ELSEWHERE_FILE).exists()
-    assert not Remembered(case.folder, "box").forget
+    assert forgotten.noted("box") == []
+
+
+def test_a_patient_that_was_left_is_deleted_at_the_next_call_for_whomever(relay, case, said):
+    """Its worker had rested, or the line was away: nobody calls there for it again."""
+    for name, host in (("1" * 32, "box"), ("2" * 32, "another")):
+        forgotten.note(host, name)
+    line = relay._line
+    line.answers[frames.Attach] = UserError("enough of it")
+    relay._connect = lambda _client: line
+    with pytest.raises(UserError, match="enough"):
+        relay._attach()
+    assert [m.case for m in line.told if isinstance(m, frames.Delete)] == ["1" * 32]
+    assert forgotten.noted("box") == []
+    assert forgotten.noted("another") == ["2" * 32]
+    note_forget(case.folder, "another")  # as a window does; nothing of it was ever there
+    assert forgotten.noted("another") == ["2" * 32]
+    note_forget(case.folder, "box")
+    assert forgotten.noted("box") == [relay._remembered.case]
 
 
 def test_what_cannot_be_taken_is_told_once(relay, case):
@@ -154,38 +210,39 @@ def test_what_cannot_be_taken_is_told_once(relay, case):
 
 
 def test_a_stop_is_said_again_to_a_worker_that_was_lost(relay, ball):
-    relay._job = Job(fit_command(ball.config))
-    relay._say(relay._job, relay._job.asked)
-    relay._begin(events.Stop())
+    relay._told.job = Job(fit_command(ball.config))
+    relay._told.say(relay._told.job.asked)
+    relay._take_up(events.Stop())
     relay._line.told.clear()
-    relay._recover(relay._job, 0)
+    relay._recover(0)
     words = [m.command["command"] for m in relay._line.told if isinstance(m, frames.Say)]
     assert words == ["fit", "stop"]
 
 
 def test_previews_that_are_still_to_come_come_before_the_line_is_left(relay, monkeypatch):
     file = frames.FileOf(name="previews/00000001.npz", size=1, sha="0" * 64)
-    relay._later.append(("0001-quick", file))
+    relay._arrivals.later.append(("0001-quick", file))
     pulled = []
-    monkeypatch.setattr(relay._pulling, "pull", lambda line, run, file: pulled.append(file))
+    pulling = relay._arrivals.pulling
+    monkeypatch.setattr(pulling, "pull", lambda line, run, file: pulled.append(file))
     relay.take(events.Quit())
     relay._leave()
     assert pulled == [file]
 
 
 def test_a_line_that_is_not_let_go_yet_is_waited_for(relay, said, monkeypatch):
-    why = "box: Another window trains this case there. Close it, or wait a minute."
+    why = HeldError("box: it is another window's")
     monkeypatch.setattr(relay, "_wait", lambda seconds: None)
     relay._quitting.set()  # else a refusal waits for what is asked next
     assert relay._stay_refused(why, 0)
     assert said[-1].state == "connecting"
-    monkeypatch.setattr(relay_module, "_HELD_S", 0.0)
+    monkeypatch.setattr(kept_line, "_HELD_S", 0.0)
     assert not relay._stay_refused(why, 1)
     assert said[-1].state == "refused"
 
 
 def test_words_from_there_do_not_steer_a_terminal(relay, said, ball, capsys):
-    relay._job = Job(fit_command(ball.config))
+    relay._told.job = Job(fit_command(ball.config))
     says(relay, "failed", {"reason": "\x1b]0;title\x07gone"})
     assert "\x1b" not in said[-1].reason
     assert "gone" in said[-1].reason
@@ -216,7 +273,7 @@ def test_parts_that_are_none_end_the_line(case, payload, packed):
     line, written = StandInLine(), []
     line.parts.append((frames.Part(offset=0, packed=packed), payload))
     with pytest.raises(LineLostError):
-        Pulling(case.folder, case.study, lambda: None)._parts(line, written.append, 0, 4)
+        Pulling(case.folder, CaseFiles(case.study), lambda: None)._parts(line, written.append, 0, 4)
     assert written == []  # never more than was asked for
 
 

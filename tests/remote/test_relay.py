@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -41,8 +43,17 @@ def test_a_fit_there_is_the_fit_here(ssh, case, ball, listen, at_home):
     ear.until("finished")
     ear.relay.take(events.Choose(model="runs/0001-quick", step=preview.step))
     assert ear.until("finished").steps == preview.step
-    ear.quit()
+    end = time.monotonic() + 30
+    while not kept_previews(run) and time.monotonic() < end:  # they come when nothing is said
+        time.sleep(0.05)
     assert kept_previews(run)
+    ear.relay.take(fit_command(ball.config, steps=100_000, width=2))
+    ear.until("step")
+    ear.relay.take(events.Stop())
+    stopped = ear.until("finished")
+    assert stopped.stopped
+    assert (case.folder / stopped.labels).is_file()
+    ear.quit()
     (there,) = (ssh.there / "cases").glob("*/case/strokes.sqlite")
     assert digest_of(there) == digest_of(case.folder / "strokes.sqlite")
     again = listen(case.folder, Host(name=HOST, forget=True))  # as another window, days later

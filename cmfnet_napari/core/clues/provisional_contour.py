@@ -25,13 +25,14 @@ from cmfnet_napari.core.clues.race import (
 )
 from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.fit.config import Config
-from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow
+from cmfnet_napari.core.geometry.boxes import Box, bounding_box, grow, reaches_side
 from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.images.normalise import Limits, to_unit
 from cmfnet_napari.core.images.study import Study, limits_of
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, IGNORE, to_targets
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, IGNORE, to_targets
 
-MARGIN_MM = 30.0  # around the strokes of the classes; more where no background lies so near
+MARGIN_MM = 30.0  # around the strokes of the classes; more where the contour goes on and
+# background that may end it lies further out
 VOXEL_MM = 2.0  # at least; coarser where there would be too many
 MOST_VOXELS = 120_000  # each class marches through all of them; what the second allows
 
@@ -79,26 +80,38 @@ def provisional_contour(
     found = bounding_box(scribbles >= FIRST_CLASS)
     if found is None:
         return None
-    grid, margin = study.grid, MARGIN_MM
+    margin, drawn = MARGIN_MM, np.count_nonzero(scribbles == BACKGROUND)
     while True:
-        region = grow(found, tuple(round(margin / s) for s in grid.spacing), grid.shape)
+        voxels = tuple(round(margin / s) for s in study.grid.spacing)
+        region = grow(found, voxels, study.grid.shape)
         cut = np.array(scribbles[region])
-        steps = _steps(cut.shape, grid.spacing, most_voxels)
-        strokes = _coarse_targets(cut, steps)
-        targets = with_air(strokes, _coarse(study.body[region], steps) >= 0.5)
-        if (targets == 0).any():
-            break
-        if cut.shape == scribbles.shape:
+        labels = _contour(study, region, cut, limits, most_voxels)
+        if labels is None and cut.shape == scribbles.shape:
             return None
-        margin *= 2  # around something large, background is drawn further out
-    spacing = three(s * n for s, n in zip(grid.spacing, steps, strict=True))
+        if labels is not None:
+            further = np.count_nonzero(cut == BACKGROUND) < drawn
+            if not (further and reaches_side(labels > 0, region, scribbles.shape)):
+                return Provisional(region, labels)
+        margin *= 2  # what ends it lies further out
+
+
+def _contour(
+    study: Study, region: Box, cut: Codes, limits: tuple[Limits, ...] | None, most_voxels: int
+) -> Codes | None:
+    """Labels of a region from the strokes in it; None without any background."""
+    steps = _steps(cut.shape, study.grid.spacing, most_voxels)
+    strokes = _coarse_targets(cut, steps)
+    targets = with_air(strokes, _coarse(study.body[region], steps) >= 0.5)
+    if not (targets == 0).any():
+        return None
+    spacing = three(s * n for s, n in zip(study.grid.spacing, steps, strict=True))
     images = [_coarse(image, steps) for image in _images(study, region, limits)]
     best, labels = np.full(cut.shape, np.inf, np.float32), np.zeros(cut.shape, np.uint8)
     for code, cost in _costs(images, strokes, spacing).items():
         costs = _fine(march(cost, targets == code, spacing), steps, cut.shape)
         nearer = costs < best
         best[nearer], labels[nearer] = costs[nearer], code
-    return Provisional(region, drop_unmarked(labels, cut))
+    return drop_unmarked(labels, cut)
 
 
 def _costs(images: list[Reals], strokes: Codes, spacing: Triple) -> dict[int, Doubles]:

@@ -47,7 +47,11 @@ def edge_strength(
     total = np.zeros(images[0].shape)
     for number, image in enumerate(images):
         smooth = ndimage.gaussian_filter(image, [_SMOOTH_MM / s for s in spacing])
-        squares = sum(g**2 for g in np.gradient(smooth, *spacing))
+        squares = sum(
+            np.gradient(smooth, mm, axis=axis) ** 2
+            for axis, mm in enumerate(spacing)
+            if smooth.shape[axis] > 1
+        )
         if seen is not None and not seen[number].all():
             off = ndimage.distance_transform_edt(seen[number], sampling=spacing)
             squares = squares * (off > 3 * _SMOOTH_MM)

@@ -8,6 +8,7 @@ model's own header tells (`model_card.Card`) fills in what the file leaves out.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,10 @@ class TrainingData(_Part):
     images, scanner, anatomy, drawn_by, source : str
         Kinds and sequences; machines; which part of the body; who drew the contours; whence the
         data.
+    patient_digests : tuple of str
+        How the patients are known again: 16 digits of `Study.voxel_hash`, which is the same
+        whatever format the images come in; and, of a **public** collection alone, `patient_digest`,
+        for images that were prepared otherwise. A hospital's numbers can be guessed from theirs.
     """
 
     patients: int = Field(0, ge=0)
@@ -44,6 +49,7 @@ class TrainingData(_Part):
     anatomy: str = ""
     drawn_by: str = ""
     source: str = ""
+    patient_digests: tuple[str, ...] = ()
 
 
 class Performance(_Part):
@@ -141,6 +147,11 @@ class FullCard(BaseModel):
             f"The card of {self.name} says nothing of {list_names(self.missing, 9)}. Ask whoever "
             "trained it before you rely on it."
         )
+
+
+def patient_digest(number: str) -> str:
+    """How a card names a patient of a public collection: by 16 digits of its Patient ID's hash."""
+    return hashlib.sha256(number.strip().casefold().encode()).hexdigest()[:16]
 
 
 def sections_file(run_or_model: str | Path) -> Path:

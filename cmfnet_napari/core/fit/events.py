@@ -46,6 +46,18 @@ class Fit(_Message):
     corrections: bool = True
 
 
+class Train(_Message):
+    """Train on the cohort that lies where the worker does; see `learning.cohort.train`.
+
+    `config` is a whole configuration.
+    """
+
+    command: Literal["train"] = "train"
+    config: JsonObject
+    folds: Count = 0
+    device: str = "auto"
+
+
 class Stop(_Message):
     """End the fit or refine in progress, keeping the best so far."""
 
@@ -188,6 +200,21 @@ class Finished(_Message):
     warning: str = ""
 
 
+class Progress(_Message):
+    """How far a training on a cohort is: the share that is done, and a few words."""
+
+    event: Literal["progress"] = "progress"
+    share: Share
+    note: str
+
+
+class Trained(_Message):
+    """A training on a cohort is complete; `metrics` are means over the patients held out."""
+
+    event: Literal["trained"] = "trained"
+    metrics: dict[str, float]
+
+
 class Failed(_Message):
     """It did not work; `reason` is one sentence a clinician can act on."""
 
@@ -213,9 +240,24 @@ class LineChanged(_Message):
     share: Share = 0.0
 
 
-Command = Annotated[Fit | Stop | Predict | Refine | Choose | Quit, Field(discriminator="command")]
+Work = Fit | Refine | Predict | Choose | Train
+End = Finished | Trained | Failed  # how that ends
+Command = Annotated[
+    Fit | Stop | Predict | Refine | Choose | Train | Quit, Field(discriminator="command")
+]
 Event = Annotated[
-    Started | Step | Preview | Notice | Paused | Stopping | Saved | Finished | Failed | LineChanged,
+    Started
+    | Step
+    | Preview
+    | Notice
+    | Paused
+    | Stopping
+    | Saved
+    | Finished
+    | Progress
+    | Trained
+    | Failed
+    | LineChanged,
     Field(discriminator="event"),
 ]
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

@@ -14,6 +14,7 @@ from cmfnet_napari.core.fit.model_card import model_path, read_card
 
 PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
 CONFIG_FILE, EVENTS_FILE, STATE_FILE = "config.json", "events.jsonl", "state.pt"
+PREVIEW_FILE = "preview.npy"
 ELSEWHERE_FILE = "elsewhere.json"  # the run's state is on another computer, which this names
 
 

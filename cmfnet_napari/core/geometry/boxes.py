@@ -35,3 +35,22 @@ def grow(box: Box, voxels: tuple[int, ...], shape: tuple[int, ...]) -> Box:
         slice(max(s.start - n, 0), min(s.stop + n, size))
         for s, n, size in zip(box, voxels, shape, strict=True)
     )
+
+
+def reaches_side(mask: Mask, box: Box, shape: tuple[int, ...]) -> bool:
+    """Whether a mask of a box's part goes on at a side of the box where the whole does not end.
+
+    Parameters
+    ----------
+    mask : bool array (z, y, x) of the box
+        What is asked about.
+    box : tuple of slice
+        The part.
+    shape : tuple of int
+        Of the whole.
+    """
+    return any(
+        (part.start > 0 and mask.take(0, axis).any())
+        or (part.stop < size and mask.take(-1, axis).any())
+        for axis, (part, size) in enumerate(zip(box, shape, strict=True))
+    )

@@ -12,13 +12,15 @@ from matplotlib.style import context as style_context
 
 from cmfnet_napari.core.contours.metrics import TITLES
 from cmfnet_napari.core.fit.model_card import software_versions
+from cmfnet_napari.core.report.commission_advice import advice
 from cmfnet_napari.core.report.commission_facts import (
     SHOWN,
     Commissioning,
     Score,
-    advice,
     against_card,
     card_gaps,
+    count_patients,
+    known_patients,
 )
 from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
 from cmfnet_napari.core.report.page import DISCLAIMER
@@ -81,24 +83,27 @@ def _first_page(found: Commissioning) -> Iterator[Line]:
     versions = software_versions()
     yield from wrapped(f"Commissioning of {found.card.name}", "title")
     yield from wrapped(
-        f"{date.today().isoformat()} · {found.structure} · {_patients(found)} · "
+        f"{date.today().isoformat()} · {found.structure} · {count_patients(len(found.patients))} · "
         f"strokes of simulated users: {', '.join(found.users)} · cmfnet-napari "
-        f"{versions.get('cmfnet-napari', 'unknown')} · model: {found.card.sections.version}"
+        f"{versions.get('cmfnet-napari', 'unknown')} · model: {found.card.sections.version}, "
+        f"file's SHA-256 {found.model_hash[:16] or 'unknown'}…"
     )
     yield from wrapped(DISCLAIMER)
-    yield from _section("What was found: mean over patients (95 % interval)", ())
+    if known := list(known_patients(found)):
+        yield from _section("Patients that the model knows", known)
+    unknown = " that the model does not know" if 0 < len(found.known) < len(found.patients) else ""
+    title = (
+        f"What was found: mean over {count_patients(len(found.tested))}{unknown} (95 % interval)"
+    )
+    yield from _section(title, ())
     yield from _table(found)
-    yield from _section("Against the model's card", against_card(found))
+    title = "Against the model's card (alike: as far as so many patients can tell)"
+    yield from _section(title, against_card(found))
     yield from _section("What to tell the users", advice(found))
     if gaps := card_gaps(found):
         yield from _section("What the card does not cover", gaps)
     if found.left_out:
         yield from _section("Left out", found.left_out)
-
-
-def _patients(found: Commissioning) -> str:
-    count = len(found.patients)
-    return "1 patient" if count == 1 else f"{count} patients"
 
 
 def _section(title: str, sentences: Iterator[str] | Sequence[str]) -> Iterator[Line]:
@@ -123,6 +128,8 @@ def _cell(found: Commissioning, method: str, users: str, measure: str) -> str:
     if mean is None:
         return "–"
     digits = _DIGITS[measure]
+    if mean.patients == 1:  # of one there is no interval
+        return f"{mean.mean:.{digits}f}"
     return f"{mean.mean:.{digits}f} ({mean.low:.{digits}f}–{mean.high:.{digits}f})"
 
 
@@ -131,17 +138,19 @@ def _cases(found: Commissioning) -> Iterator[Line]:
     head = f"{'patient':8}{'method, strokes':24}{'ml':>8}{'by hand':>9}"
     yield head + "".join(f"{_SHORT[m]:>10}" for m in SHOWN) + f"{'worst':>7}{'s':>6}", "wide table"
     for one in found.scores:
-        yield _case(one), "wide table"
+        yield _case(one, one.patient in found.known), "wide table"
     yield "", "text"
     yield from wrapped(
         "worst: the axial slice with most voxels wrong, from 1 on. Patients are named by number; "
         "which folder each came from stands in patients.csv beside this page."
     )
+    if found.known:
+        yield from wrapped(f"*: {found.card.name} was made with this patient.")
     for patient in found.patients:
         yield from wrapped(f"- patient {patient.number}: {patient.kinds}, {patient.key}")
 
 
-def _case(one: Score) -> str:
+def _case(one: Score, known: bool) -> str:
     scores = one.scores
     values = (getattr(scores, measure) for measure in SHOWN)
     figures = "".join(
@@ -150,7 +159,8 @@ def _case(one: Score) -> str:
     )
     ml = f"{scores.volume_ml:>8.1f}{scores.reference_ml:>9.1f}"
     what = f"{f'{one.method}, {one.users}':24.24}"
-    return f"{one.patient:<8}{what}{ml}{figures}{one.slice_ + 1:>7}{one.seconds:>6.0f}"
+    number = f"{one.patient}{'*' if known else ''}"
+    return f"{number:<8}{what}{ml}{figures}{one.slice_ + 1:>7}{one.seconds:>6.0f}"
 
 
 def _pictures(examples: Sequence[Example]) -> Figure:

@@ -31,6 +31,7 @@ from cmfnet_napari.gui.patient.classes import add_class, change_class
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
+from cmfnet_napari.gui.shared.name_check import NameCheck, NameTyped
 from cmfnet_napari.gui.shared.widgets import button, column, row, said, text_label
 
 _COLOR, _NAME, _KEY, _VOXELS, _PERCENT = range(5)
@@ -46,6 +47,9 @@ class ClassesPanel(QWidget):
         self.table = _table()
         self.table.cellClicked.connect(self._on_click)
         self.table.itemChanged.connect(said(self._on_edit))
+        self.table.setItemDelegateForColumn(_NAME, NameTyped(self.table, self._judge))
+        self.name_check = NameCheck(said(self._take_name))
+        self._named = FIRST_CLASS  # code of the class whose name is judged
         self.add_button = button("Add class", self._add, "One more structure to contour")
         self.color_button = button("Colour…", self._recolor, "Colour of the class in use")
         self.remove_button = button(
@@ -63,6 +67,7 @@ class ClassesPanel(QWidget):
         self.merge_button.setMenu(self.merge_menu)
         layout = column(
             self.table,
+            row(text_label("Name by TG-263:"), self.name_check, stretch=1),
             row(self.add_button, self.color_button),
             row(self.remove_button, self.merge_button),
             text_label(
@@ -130,6 +135,24 @@ class ClassesPanel(QWidget):
         removable = self._session.writable and selected in codes[1:] and len(codes) > FIRST_CLASS
         for widget in (self.remove_button, self.merge_button):
             widget.setEnabled(removable)
+        if selected in codes[1:]:
+            index = codes.index(selected)
+            self._judge(index, self._classes()[index].name)
+        else:
+            self.name_check.say("–", "The background is no structure")
+        self.name_check.setEnabled(self._session.writable and selected in codes[1:])
+
+    def _judge(self, index: int, name: str) -> None:
+        """Say what TG-263 says of a class's name, which may not be complete yet."""
+        entry = self._classes()[index]
+        others = [other.name for other in self._classes() if other.code != entry.code]
+        self._named = entry.code
+        self.name_check.judge(name, others)
+
+    def _take_name(self, name: str) -> None:
+        code = self._named
+        self._mark_selected()  # ends what is being typed: later it would take the name's place
+        self._session.set_classes(change_class(self._classes(), code, name=name))
 
     def _on_click(self, index: int, cell: int) -> None:
         self._session.select_class(self._classes()[index].code)

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHeaderView,
-    QLineEdit,
-    QMenu,
-    QSizePolicy,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QTableWidget,
-    QTableWidgetItem,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
 
 from cmfnet_napari.core.dicom.export.anatomy_code import anatomy_code
 from cmfnet_napari.core.dicom.export.roi import ROI_TYPES, Roi, types_for
 from cmfnet_napari.core.nomenclature.name_rules import judge
-from cmfnet_napari.core.nomenclature.propose import nearest
 from cmfnet_napari.core.strokes.scribbles import ScribbleClass, segmentation_code
-from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.name_check import NameCheck, NameTyped
 
 ROW_HEIGHT = 26
 _NAME, _TYPE, _CHECK = range(3)
 _WIDTHS = {_TYPE: 106, _CHECK: 114}  # pixels; names have the rest
-_TWICE = "Another structure has this name: give each one of its own."
 
 
 class RoiTable(QTableWidget):
@@ -45,7 +31,7 @@ class RoiTable(QTableWidget):
             header.resizeSection(place, width)
         tip = "Names by AAPM TG-263; others are exported just as well"
         self.horizontalHeaderItem(_CHECK).setToolTip(tip)
-        self.setItemDelegateForColumn(_NAME, _NameTyped(self))
+        self.setItemDelegateForColumn(_NAME, NameTyped(self, self.judge_row))
         self.itemChanged.connect(self._on_changed)
 
     def show_classes(self, classes: list[ScribbleClass]) -> None:
@@ -75,51 +61,21 @@ class RoiTable(QTableWidget):
 
     def judge_row(self, index: int, name: str) -> None:
         """Say what TG-263 says of a name that may not be complete yet."""
-        button: QToolButton = self.cellWidget(index, _CHECK)
-        _set_menu(button, None)
+        check: NameCheck = self.cellWidget(index, _CHECK)
+        others = [self.item(k, _NAME).text() for k in range(self.rowCount()) if k != index]
         roi = self._roi(index, name)
-        verdict = judge(roi.name)
-        others = [self.item(k, _NAME).text().strip() for k in range(self.rowCount()) if k != index]
-        twice = roi.name.casefold() in (other.casefold() for other in others)
-        if not verdict.allowed or twice:
-            found = [] if twice else _free(nearest(roi.name), others)
-            self._offer(button, index, found, _TWICE if twice else verdict.why)
+        verdict = check.judge(roi.name, others)
+        if verdict is None:
             return
         asked = verdict.roi_type
         if asked and asked != roi.type:
-            button.setText(f"→ {asked}")
-            button.setToolTip(plain(f"{verdict.about}. Click to export it as {asked}."))
-            _on_click(button, partial(self._take_type, index, asked))
+            tip = f"{verdict.about}. Click to export it as {asked}."
+            check.say(f"→ {asked}", tip, partial(self._take_type, index, asked))
             return
         code = anatomy_code(roi)
-        coded = "" if code is None else f" Written with the code FMA {code.value}."
-        button.setText("✓")
-        button.setToolTip(plain(f"A name by TG-263: {verdict.about}.{coded}"))
-        _on_click(button, None)
-        structure = verdict.structure
-        if structure is not None and verdict.whole and structure.reverse != structure.name:
-            either = structure.reverse if roi.name == structure.name else structure.name
-            _set_menu(button, self._menu(button, index, [either]))
-
-    def _offer(self, button: QToolButton, index: int, found: list[str], why: str) -> None:
-        """The nearest name one click away, others in a menu."""
-        if not found:
-            button.setText("free")
-            button.setToolTip(plain(why))
-            _on_click(button, None)
-            return
-        button.setText(f"→ {found[0]}")
-        button.setToolTip(plain(f"{why} Click to call it {found[0]}: {judge(found[0]).about}."))
-        _on_click(button, partial(self._take_name, index, found[0]))
-        if len(found) > 1:
-            _set_menu(button, self._menu(button, index, found))
-
-    def _menu(self, button: QToolButton, index: int, names: list[str]) -> QMenu:
-        menu = QMenu(button)
-        for name in names:
-            about = judge(name).about
-            menu.addAction(f"{name}   {about}", partial(self._take_name, index, name))
-        return menu
+        if code is not None:
+            coded = f"Written with the code FMA {code.value}."
+            check.setToolTip(f"{check.toolTip()} {coded}")
 
     def _take_name(self, index: int, name: str) -> None:
         asked = judge(name).roi_type
@@ -156,23 +112,7 @@ class RoiTable(QTableWidget):
         kinds.setCurrentText(types_for([entry.name])[0])
         kinds.currentTextChanged.connect(lambda _kind: self.judge_all())
         self.setCellWidget(index, _TYPE, kinds)
-        button = QToolButton()
-        button.setAutoRaise(True)
-        button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setCellWidget(index, _CHECK, button)
-
-
-class _NameTyped(QStyledItemDelegate):
-    """The field that a name is typed into: the name is judged at every letter."""
-
-    def createEditor(  # noqa: N802 (Qt's name)
-        self, parent: QWidget, option: QStyleOptionViewItem, index: QModelIndex
-    ) -> QWidget:
-        """Qt's own field, followed."""
-        editor = super().createEditor(parent, option, index)
-        if isinstance(editor, QLineEdit):
-            editor.textEdited.connect(partial(self.parent().judge_row, index.row()))
-        return editor
+        self.setCellWidget(index, _CHECK, NameCheck(partial(self._take_name, index)))
 
 
 def as_table(table: QTableWidget, titles: list[str]) -> QTableWidget:
@@ -189,30 +129,3 @@ def fit_height(table: QTableWidget) -> None:
     """Make a table as high as its rows."""
     header = table.horizontalHeader().sizeHint().height()
     table.setFixedHeight(header + table.rowCount() * ROW_HEIGHT + 4)
-
-
-def _set_menu(button: QToolButton, menu: QMenu | None) -> None:
-    """A menu beside what a click does; without one, no arrow."""
-    before = button.menu()
-    button.setMenu(menu)
-    mode = QToolButton.ToolButtonPopupMode
-    button.setPopupMode(mode.DelayedPopup if menu is None else mode.MenuButtonPopup)
-    if before is not None:
-        before.deleteLater()
-
-
-def _on_click(button: QToolButton, action: partial[None] | None) -> None:
-    """What a click does from now on."""
-    before = button.property("action")
-    if before is not None:
-        button.clicked.disconnect(before)
-    slot = None if action is None else (lambda: action())
-    button.setProperty("action", slot)
-    if slot is not None:
-        button.clicked.connect(slot)
-
-
-def _free(names: list[str], taken: list[str]) -> list[str]:
-    """Names that no other structure has."""
-    known = {name.casefold() for name in taken}
-    return [name for name in names if name.casefold() not in known]

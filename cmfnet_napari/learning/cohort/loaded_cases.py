@@ -49,6 +49,60 @@ class LoadedCase:
     dense: bool
 
 
+@dataclass(frozen=True)
+class CaseFacts:
+    """What the checks of a cohort need of a row, without its voxels.
+
+    Attributes
+    ----------
+    row : Row
+        Where it comes from.
+    kinds : tuple of str
+        What its images are.
+    image : str
+        Hash of the first.
+    codes : tuple of int
+        Segmentation codes that it is trained on.
+    judged : int
+        The highest code of the reference; 0 without one.
+    dense : bool
+        Every voxel has a label.
+    """
+
+    row: Row
+    kinds: tuple[str, ...]
+    image: str
+    codes: tuple[int, ...]
+    judged: int
+    dense: bool
+
+
+def facts_of(case: LoadedCase) -> CaseFacts:
+    """What the checks of a cohort need of a case."""
+    return CaseFacts(
+        case.row,
+        case.study.kinds,
+        replace(case.study, second=None, seen=None).content_hash,
+        tuple(int(code) for code in _codes(case.targets)),
+        0 if case.reference is None else int(case.reference.max()),
+        case.dense,
+    )
+
+
+def check_cohort(facts: Sequence[CaseFacts], problems: Sequence[str] = ()) -> None:
+    """Check rows against each other; `problems` are those of rows that could not be read.
+
+    Raises
+    ------
+    UserError
+        As `load_cohort`.
+    """
+    raise_problems(
+        "The cohort",
+        [*problems, *_class_problems(facts), *_other_kinds(facts), *_same_images(facts)],
+    )
+
+
 def load_case(row: Row) -> LoadedCase:
     """Read the images and labels of one row.
 
@@ -105,10 +159,7 @@ def load_cohort(
         except UserError as error:
             problems.append(str(error).rstrip("."))
         progress(done, len(rows))
-    raise_problems(
-        "The cohort",
-        [*problems, *_class_problems(cases), *_other_kinds(cases), *_same_images(cases)],
-    )
+    check_cohort([facts_of(case) for case in cases], problems)
     return tuple(cases)
 
 
@@ -116,14 +167,13 @@ def _read_mask(path: Path, grid: Grid) -> Codes:
     return check_classes(load_values(path, grid), f"the mask {path.name}")
 
 
-def _class_problems(cases: Sequence[LoadedCase]) -> Iterator[str]:
+def _class_problems(cases: Sequence[CaseFacts]) -> Iterator[str]:
     """What keeps the rows from being trained on as one; the others only must fit to them."""
     classes: dict[int, list[str]] = {}
     for case in cases:
         if case.row.split not in (VAL, TEST):
-            codes = _codes(case.targets)
-            highest = int(codes.max(initial=0))
-            yield from _gaps(case, np.setdiff1d(np.arange(max(1, highest) + 1), codes))
+            highest = max(case.codes, default=0)
+            yield from _gaps(case, np.setdiff1d(np.arange(max(1, highest) + 1), case.codes))
             if highest:
                 classes.setdefault(highest, []).append(case.row.place)
     if len(classes) > 1:
@@ -133,7 +183,7 @@ def _class_problems(cases: Sequence[LoadedCase]) -> Iterator[str]:
         yield from _unknown_classes(cases, *classes)
 
 
-def _gaps(case: LoadedCase, missing: Wholes) -> Iterator[str]:
+def _gaps(case: CaseFacts, missing: Wholes) -> Iterator[str]:
     """Name segmentation codes without a label, by the codes the file has."""
     codes: Wholes = missing
     what = "the mask has no voxel"
@@ -145,34 +195,33 @@ def _gaps(case: LoadedCase, missing: Wholes) -> Iterator[str]:
         yield f"{case.row.place}: {what} of {name} (code {code})"
 
 
-def _unknown_classes(cases: Sequence[LoadedCase], trained: int) -> Iterator[str]:
+def _unknown_classes(cases: Sequence[CaseFacts], trained: int) -> Iterator[str]:
     for case in cases:
-        if case.reference is not None and case.reference.max() > trained:
+        if case.judged > trained:
             yield (
-                f"{case.row.place}: the mask has class {case.reference.max()}, but the cases to "
+                f"{case.row.place}: the mask has class {case.judged}, but the cases to "
                 f"train on have labels up to class {trained}"
             )
 
 
-def _other_kinds(cases: Sequence[LoadedCase]) -> Iterator[str]:
+def _other_kinds(cases: Sequence[CaseFacts]) -> Iterator[str]:
     """A network learns what is what from the images' order: all cases must have the same kinds."""
     kinds: dict[tuple[str, ...], list[str]] = {}
     for case in cases:
-        kinds.setdefault(case.study.kinds, []).append(case.row.place)
+        kinds.setdefault(case.kinds, []).append(case.row.place)
     if len(kinds) > 1:
         words = (f"{' and '.join(kind)} in {list_names(kinds[kind])}" for kind in sorted(kinds))
         yield f"the cases differ in what their images are: {'; '.join(words)}"
 
 
-def _same_images(cases: Sequence[LoadedCase]) -> Iterator[str]:
+def _same_images(cases: Sequence[CaseFacts]) -> Iterator[str]:
     """One image under two names would be learnt from in one split and judged by in another."""
     owners: dict[str, Row] = {}
     for case in cases:
-        alone = replace(case.study, second=None, seen=None)
-        owner = owners.setdefault(alone.content_hash, case.row)
+        owner = owners.setdefault(case.image, case.row)
         if owner.case != case.row.case:
             yield (
-                f"{owner.place} and {case.row.place} hold the same {case.study.kinds[0]}; give all "
+                f"{owner.place} and {case.row.place} hold the same {case.kinds[0]}; give all "
                 "rows of one patient one case name"
             )
 

@@ -75,7 +75,7 @@ def freeze(folder: Path, config: Config, count: int, cases: Sequence[WorkingCase
         "data": [[case.row.case, case.row.split, case.labels.data_hash] for case in cases],
     }
     if (folder / PLAN_FILE).exists():
-        changes = list(_changes(read_json(folder / PLAN_FILE), plan, config))
+        changes = changes_since(read_json(folder / PLAN_FILE), plan, config)
         if changes:
             raise UserError(
                 f"{folder.name} holds a training with {'; '.join(changes[:5])}. Choose a new "
@@ -102,7 +102,7 @@ def check_begun(folder: Path, config: Config, count: int) -> None:
             )
         return
     old = read_json(folder / PLAN_FILE)
-    changes = list(_changes(old, {"folds": count, "data": old.get("data")}, config))
+    changes = changes_since(old, {"folds": count, "data": old.get("data")}, config)
     if changes:
         raise UserError(
             f"{folder.name} holds a training with {'; '.join(changes[:5])}. Move that folder "
@@ -110,8 +110,8 @@ def check_begun(folder: Path, config: Config, count: int) -> None:
         )
 
 
-def _changes(old: JsonObject, new: JsonObject, config: Config) -> list[str]:
-    """Name what differs, with the old value and the new one."""
+def changes_since(old: JsonObject, new: JsonObject, config: Config) -> list[str]:
+    """Name what differs from a plan as it was begun, with the old value and the new one."""
     known = old.get("config")
     changes = changed_settings(known, config)
     if isinstance(known, dict) and not isinstance(config, MethodConfig):  # else compared already

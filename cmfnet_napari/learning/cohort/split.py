@@ -136,7 +136,8 @@ class SplitTraining:
         self._held = [patient for patient in held if patient.case.reference is not None]
         torch.manual_seed(config.seed)
         network, loss = make_network(config, classes), make_loss(config)
-        self._trainer = Trainer(network, classes, config, fabric, loss)
+        self._trainer = Trainer(network, classes, config, fabric.device, lambda: fabric, loss)
+        self._trainer.begin()
         # One volume a patient, unless the network reads strokes, which makes no labels.
         self._labels = OwnLabels([volume for p in learnt for volume in p.volumes], config, classes)
         self._sampler = Sampler(self._labels.volumes, config)

@@ -30,7 +30,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.folder_lock import alone, begun
 from cmfnet_napari.core.report.curves import save_training
-from cmfnet_napari.learning.cohort.cohort_file import read_cohort
+from cmfnet_napari.learning.cohort.cohort_file import Row, read_cohort
 from cmfnet_napari.learning.cohort.nnunet_training import train_nnunet
 from cmfnet_napari.learning.cohort.patients import prepare
 from cmfnet_napari.learning.cohort.plan import PLAN_FILE, Split, freeze, make_splits
@@ -48,6 +48,7 @@ from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
 from cmfnet_napari.learning.rivals.monai_nets import check_installed
 from cmfnet_napari.learning.rivals.settings import MethodConfig
+from cmfnet_napari.remote.run_files import WORKING
 
 
 def train(
@@ -96,8 +97,12 @@ def train(
         Anything wrong with the cohort, before training starts; the folder holds another
         training, or one that runs; the training diverged.
     """
-    if not config.steps:
-        raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
+    if (out / WORKING).exists():
+        raise UserError(
+            f"{out.name} holds a training that was begun on another computer. Give --on again to "
+            "go on with it, or choose a new folder."
+        )
+    check_steps(config)
     if isinstance(config, MethodConfig):
         check_installed(config)
     rows = read_cohort(cohort)
@@ -116,7 +121,7 @@ def train(
     )
     if cases is None:
         return None
-    _check_strokes(cases, config)
+    check_strokes([case.row for case in cases if case.dense], config)
     if isinstance(config, MethodConfig) and config.labels == "masks":
         cases = tuple(case.contoured() for case in cases)
     with _frozen(out, config, folds, cases) if fabric.is_global_zero else nullcontext():
@@ -163,9 +168,15 @@ def _check_masks(splits: Sequence[Split]) -> None:
         )
 
 
-def _check_strokes(cases: Sequence[WorkingCase], config: Config) -> None:
-    """Name the cases that have no strokes for a model that reads them."""
-    if bare := [case.row.place for case in cases if config.stroke_maps and case.dense]:
+def check_steps(config: Config) -> None:
+    """Raise UserError for a training without a step."""
+    if not config.steps:
+        raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
+
+
+def check_strokes(without: Sequence[Row], config: Config) -> None:
+    """Raise UserError that names the rows without strokes for a model that reads them."""
+    if bare := [row.place for row in without if config.stroke_maps]:
         raise UserError(
             f"A model that reads strokes (stroke_maps) needs scribbles in every row, but there "
             f"are none in {list_names(bare)}."

@@ -52,6 +52,20 @@ class Logs:
             self._board.add_scalar(f"{group}/{key}", value, step)
 
 
+def draw_board(folder: Path) -> None:
+    """Make the folder ``tensorboard`` of losses.csv and scores.csv, which are complete."""
+    board = SummaryWriter(str(folder / "tensorboard"))
+    try:
+        for name, group in ((LOSSES_FILE, "loss"), (SCORES_FILE, "held-out")):
+            curves = read_curve(folder / name)
+            steps = curves.pop("step", [])
+            for key, values in curves.items():
+                for step, value in zip(steps, values, strict=True):
+                    board.add_scalar(f"{group}/{key}", value, int(step))
+    finally:
+        board.close()
+
+
 def read_curve(path: Path) -> dict[str, list[float]]:
     """Columns of losses.csv or scores.csv; empty when there is none."""
     if not path.exists():

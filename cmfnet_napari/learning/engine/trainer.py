@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -41,8 +43,11 @@ class Trainer(Generic[N]):
         Its outputs, background included.
     config : Config
         Losses, optimiser, averaging.
-    fabric : Fabric
-        Device, precision and the processes that share the work.
+    device : torch.device
+        Where it is trained.
+    fabric : callable
+        Gives the `Fabric` of precision and the processes that share the work; asked for when the
+        first step is, since it takes seconds to import and a contour needs none.
     loss : Loss, optional
         What is taught; that of CmFNet when not given.
 
@@ -59,16 +64,24 @@ class Trainer(Generic[N]):
     """
 
     def __init__(
-        self, model: N, classes: int, config: Config, fabric: Fabric, loss: Loss | None = None
+        self,
+        model: N,
+        classes: int,
+        config: Config,
+        device: torch.device,
+        fabric: Callable[[], Fabric],
+        loss: Loss | None = None,
     ) -> None:
-        self.model: N = model.to(fabric.device)
+        self.model: N = model.to(device)
         self.averaged: N = copy.deepcopy(self.model) if config.average > 0 else self.model
         self._loss = loss or CmFNetLoss(config)
         self.steps = self.skipped = 0
-        self._classes, self._config, self._fabric = classes, config, fabric
-        self._in_a_row = 0
-        optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-        self._network, self._optimiser = fabric.setup(self.model, optimiser)
+        self._classes, self._config, self._make_fabric = classes, config, fabric
+        self._in_a_row, self._compiled = 0, False
+
+    def begin(self) -> None:
+        """Get ready for the first step; processes that share the work do so at the same time."""
+        _ = self._learner
 
     def step(self, batch: Batch, progress: float) -> dict[str, float]:
         """Train on one batch, or on this process's share of one.
@@ -116,7 +129,7 @@ class Trainer(Generic[N]):
         On two cores without it, a step of a network with instance normalisation takes 1.5 times
         as long (docs/measurements.md): its many small operations go through memory one by one.
         """
-        self._network = torch.compile(self._network)
+        self._compiled = True
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Begin from the weights of another model."""
@@ -141,6 +154,26 @@ class Trainer(Generic[N]):
         self._optimiser.load_state_dict(state["optimiser"])
         self.steps, self.skipped = state["steps"], state["skipped"]
         self._in_a_row = state["in_a_row"]
+
+    @cached_property
+    def _fabric(self) -> Fabric:
+        return self._make_fabric()
+
+    @cached_property
+    def _learner(self) -> tuple[Any, Any]:
+        """Network and optimiser as Fabric wraps them."""
+        rate = self._config.learning_rate
+        optimiser = torch.optim.Adam(self.model.parameters(), lr=rate, fused=True)
+        network, optimiser = self._fabric.setup(self.model, optimiser)
+        return torch.compile(network) if self._compiled else network, optimiser
+
+    @property
+    def _network(self) -> Any:
+        return self._learner[0]
+
+    @property
+    def _optimiser(self) -> Any:
+        return self._learner[1]
 
     def _gradient(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Add up the gradient over parts of the batch; return the losses of the whole."""

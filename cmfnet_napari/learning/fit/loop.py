@@ -367,8 +367,9 @@ class FitLoop:
 
     def _make_trainer(self) -> Trainer[CmFNet]:
         torch.manual_seed(self.config.seed)
-        fabric = make_fabric(self.device, self.precision)
-        trainer = Trainer(build(self.config, self.classes), self.classes, self.config, fabric)
+        fabric = partial(make_fabric, self.device, self.precision)
+        model = build(self.config, self.classes)
+        trainer = Trainer(model, self.classes, self.config, self.device, fabric)
         for model in {trainer.model, trainer.averaged}:
             self.interrupter.watch(model)
         return trainer

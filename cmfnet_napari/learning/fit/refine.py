@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import numpy as np
 import torch
@@ -263,8 +264,9 @@ class _Refinement:
         return pick_precision(self.config.precision, self.device)
 
     def _make_trainer(self) -> Trainer[CmFNet]:
-        fabric = make_fabric(self.device, self._precision)
-        trainer = Trainer(build(self.config, self.classes), self.classes, self.config, fabric)
+        fabric = partial(make_fabric, self.device, self._precision)
+        model = build(self.config, self.classes)
+        trainer = Trainer(model, self.classes, self.config, self.device, fabric)
         trainer.load(self.learnt.weights)
         trainer.steps = self.learnt.card.steps  # chance goes on from there
         return trainer

@@ -29,15 +29,14 @@ from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, changed_settings
 from cmfnet_napari.core.fit.kept_previews import kept_path, thin_out
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
-from cmfnet_napari.core.fit.runs import CONFIG_FILE, EVENTS_FILE
+from cmfnet_napari.core.fit.runs import CONFIG_FILE, EVENTS_FILE, PREVIEW_FILE
 from cmfnet_napari.core.images.study import Study, save_labels
 from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.predict.prediction import Prediction
 
-PREVIEW_FILE, SCRIBBLES_FILE = "preview.npy", "scribbles.nii.gz"
-DISAGREEMENT_FILE = "disagreement.nii.gz"
+SCRIBBLES_FILE, DISAGREEMENT_FILE = "scribbles.nii.gz", "disagreement.nii.gz"
 
 
 @dataclass(frozen=True)

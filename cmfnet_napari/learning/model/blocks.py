@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cmfnet_napari.core.fit.config import Normalisation
+from cmfnet_napari.learning.model import channels_last
 
 
 class Convolution(nn.Conv3d):
@@ -28,9 +29,62 @@ class Convolution(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, z, y, x) → (B, outputs, z, y, x), each side divided by the stride."""
         if x.device.type != "cpu" or min(x.shape[2:]) > 2:
-            return super().forward(x)
+            return self._convolved(x)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float())
+            return self._convolved(x.float())
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        if channels_last.applies(x):
+            return channels_last.convolution(x, self.weight, self.bias, self.stride[0])
+        return super().forward(x)
+
+
+class Pointwise(nn.Conv3d):
+    """1×1×1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, z, y, x) → (B, outputs, z, y, x)."""
+        if channels_last.applies(x):
+            return channels_last.pointwise(x, self.weight, self.bias)
+        return super().forward(x)
+
+
+class Doubling(nn.ConvTranspose3d):
+    """2×2×2 transposed convolution with stride 2."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 2, 2)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, inputs, z, y, x) → (B, outputs, 2 z, 2 y, 2 x)."""
+        if channels_last.applies(x):
+            return channels_last.doubled(x, self.weight, self.bias)
+        return super().forward(x, output_size)
+
+
+class InstanceNorm(nn.InstanceNorm3d):
+    """Instance normalisation without parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, z, y, x) → the same size."""
+        return (
+            channels_last.instance_norm(x, self.eps)
+            if channels_last.applies(x)
+            else super().forward(x)
+        )
+
+
+class PReLU(nn.PReLU):
+    """PReLU with one slope a channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, z, y, x) → the same size."""
+        return (
+            channels_last.prelu(x, self.weight) if channels_last.applies(x) else super().forward(x)
+        )
 
 
 class Conv(nn.Sequential):
@@ -51,8 +105,8 @@ class Conv(nn.Sequential):
     ) -> None:
         parts: list[nn.Module] = [Convolution(inputs, outputs, stride)]
         if normalisation == "instance":
-            parts.append(nn.InstanceNorm3d(outputs))
-        super().__init__(*parts, nn.PReLU(outputs))
+            parts.append(InstanceNorm(outputs))
+        super().__init__(*parts, PReLU(outputs))
 
 
 def _convs(inputs: int, outputs: int, count: int, normalisation: Normalisation) -> nn.Sequential:
@@ -65,7 +119,7 @@ class Up(nn.Sequential):
     """2×2×2 transposed convolution with stride 2 and PReLU: doubles every axis."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.ConvTranspose3d(inputs, outputs, 2, 2), nn.PReLU(outputs))
+        super().__init__(Doubling(inputs, outputs), PReLU(outputs))
 
 
 class Stage(nn.Module):
@@ -74,7 +128,7 @@ class Stage(nn.Module):
     def __init__(self, inputs: int, outputs: int, convs: int, normalisation: Normalisation) -> None:
         super().__init__()
         self.convs = _convs(inputs, outputs, convs, normalisation)
-        self.residual = nn.Conv3d(inputs, outputs, 1)
+        self.residual = Pointwise(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, z, y, x) → (B, outputs, z, y, x)."""
@@ -127,13 +181,13 @@ class Head(nn.Sequential):
     """3×3×3 convolution to the classes, PReLU, 1×1×1: scores (logits)."""
 
     @property
-    def last(self) -> nn.Conv3d:
+    def last(self) -> Pointwise:
         """The convolution that gives the scores."""
-        return cast(nn.Conv3d, self[-1])
+        return cast(Pointwise, self[-1])
 
     def __init__(self, inputs: int, classes: int) -> None:
         super().__init__(
             Convolution(inputs, classes),
-            nn.PReLU(classes),
-            nn.Conv3d(classes, classes, 1),
+            PReLU(classes),
+            Pointwise(classes, classes),
         )

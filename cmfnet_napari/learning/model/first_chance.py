@@ -22,6 +22,7 @@ WEIGHTS = Path(__file__).with_name("first_chance.json")
 _AROUND, _WIDE = 1.5, 4.0  # voxels over which looks are averaged
 _NEAR_MM = 3.0  # costs below this are alike
 _NEAR = 1.5  # the same of distances, voxels
+_MOST_LEAD = 2.85  # beyond it more lead would count against a side: its cube weighs the other way
 _LEAST = 1e-3  # chance that is never believed to be 0
 _LEAST_SPREAD = 0.03  # of intensities at strokes
 _FAR = 100.0  # voxels to a side without a stroke
@@ -70,7 +71,7 @@ def stroke_features(
     return {
         "own": near,
         "far": far,
-        "lead cubed": (far - near) ** 3,
+        "lead cubed": (far - near).clip(-_MOST_LEAD, _MOST_LEAD) ** 3,
         "look": looks,
         "look around": _log_odds(ndimage.gaussian_filter(look, _AROUND)),
         "look widely around": _log_odds(ndimage.gaussian_filter(look, _WIDE)),
@@ -86,7 +87,8 @@ def _distance(side: Mask) -> Doubles:
     """Logarithm of the voxels to a side."""
     if not side.any():
         return np.full(side.shape, np.log(_FAR))
-    return np.log(ndimage.distance_transform_edt(~side) + _NEAR)
+    distance: Doubles = np.log(ndimage.distance_transform_edt(~side) + _NEAR)
+    return distance
 
 
 def _unlike(image: Reals, seen: Mask, codes: Codes) -> Floats:
@@ -101,4 +103,5 @@ def _unlike(image: Reals, seen: Mask, codes: Codes) -> Floats:
 
 def _log_odds(chance: Reals) -> Reals:
     known = chance.clip(_LEAST, 1 - _LEAST)
-    return np.log(known / (1 - known))
+    odds: Reals = np.log(known / (1 - known))
+    return odds

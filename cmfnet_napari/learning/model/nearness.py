@@ -98,4 +98,5 @@ class Strokes:
         """Chance of the class by look; one half where one side has no stroke."""
         if not ((self.codes == 0).any() and (self.codes == 1).any()):
             return np.full(self.codes.shape, 0.5, dtype=np.float32)
-        return looks_from(self.texture, self.codes, 2, _TREES)[1]
+        look: Reals = looks_from(self.texture, self.codes, 2, _TREES)[1]
+        return look

@@ -8,6 +8,7 @@ overlap nor leave a gap where they touch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from cmfnet_napari.learning.predict.prediction import Prediction
 _MARGIN = 11  # working voxels around what was drawn and first found
 _AGAIN = 1.3  # a contour so many times larger or smaller than expected is found anew, at its size
 _TIMES = 3
-_MOST = 160  # working voxels along an axis
+_MOST_VOXELS = 1_000_000  # about; a spinal cord of 40 cm has fewer
 _FINEST_MM, _COARSEST_MM = 0.3, 12.0
 
 
@@ -156,7 +157,7 @@ def read_strokes(
         np.maximum(best[region], chance, out=best[region])
         np.maximum(apart[region], away, out=apart[region])
         outside[region] *= 1 - chance
-    labels[outside >= 0.5] = 0
+    labels[outside >= best] = 0
     drawn = scribbles != UNLABELLED
     labels[drawn] = to_targets(scribbles[drawn])
     labels = drop_unmarked(labels, scribbles)
@@ -174,27 +175,30 @@ def _one_class(
     begun: Mask,
     branches: bool,
 ) -> tuple[Box, Reals, Reals]:
-    """Chance of a class and disagreement of the branches, in a region of the Study's Grid."""
+    """Chance of a class and disagreement of the branches, in a region of the Study's Grid.
+
+    Of several attempts the one is kept whose contour ends within its region and is nearest to
+    the size that its voxels were made for.
+    """
     own = scribbles == code + FIRST_CLASS - 1
-    contour = begun | own
-    for attempt in range(_TIMES):
+    others = (scribbles != UNLABELLED) & ~own
+    contour, attempts = begun | own, []
+    for _ in range(_TIMES):
         voxel = _voxel(contour, grid, config)
-        scale = _scale(contour, grid, voxel)
+        scale = _scale(contour, others, grid, voxel)
         answers = _ask(model, config, pair, scribbles, newest, own, scale, branches)
         chance, away = (scale.refine(part) for part in answers)
         found = np.zeros_like(own)
         found[scale.region] = chance > 0.5
-        found = (
-            drop_unmarked(found.astype(np.uint8), np.where(own, FIRST_CLASS, 0).astype(np.uint8))
-            > 0
-        )
-        found |= own
-        change = _voxel(found, grid, config) / voxel
-        settled = 1 / _AGAIN < change < _AGAIN and _within(found, scale, grid, voxel)
-        if settled or attempt == _TIMES - 1:
+        strokes = np.where(own, FIRST_CLASS, 0).astype(np.uint8)
+        found = (drop_unmarked(found.astype(np.uint8), strokes) > 0) | own
+        change = abs(np.log(_voxel(found, grid, config) / voxel))
+        fault = not _within(found, scale, grid, voxel), change
+        attempts.append((fault, (scale.region, chance, away)))
+        if fault < (False, np.log(_AGAIN)):
             break
         contour = found
-    return scale.region, chance, away
+    return min(attempts, key=itemgetter(0))[1]
 
 
 def _voxel(contour: Mask, grid: Grid, config: Config) -> float:
@@ -204,12 +208,18 @@ def _voxel(contour: Mask, grid: Grid, config: Config) -> float:
     return float(np.clip(mm / (config.drawn_voxels or 1), _FINEST_MM, _COARSEST_MM))
 
 
-def _scale(contour: Mask, grid: Grid, voxel: float) -> Scale:
-    """The working voxels around a contour."""
-    margin = tuple(int(np.ceil(_MARGIN * voxel / s)) for s in grid.spacing)
-    region = grow(box_around(contour), margin, grid.shape)
+def _scale(contour: Mask, others: Mask, grid: Grid, voxel: float) -> Scale:
+    """The working voxels around a contour, as far out as others are drawn at all."""
+    mm = _MARGIN * voxel
+    while True:
+        margin = tuple(int(np.ceil(mm / s)) for s in grid.spacing)
+        region = grow(box_around(contour), margin, grid.shape)
+        if others[region].any() or others[region].shape == others.shape:
+            break
+        mm *= 1.5
     sides = [(s.stop - s.start) * mm for s, mm in zip(region, grid.spacing, strict=True)]
-    return Scale(region, three(int(np.clip(round(mm / voxel), 4, _MOST)) for mm in sides))
+    voxel = max(voxel, (np.prod(sides) / _MOST_VOXELS) ** (1 / 3))
+    return Scale(region, three(max(4, round(mm / voxel)) for mm in sides))
 
 
 def _within(found: Mask, scale: Scale, grid: Grid, voxel: float) -> bool:

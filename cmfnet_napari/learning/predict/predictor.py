@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import prod
-from typing import cast
 
 import numpy as np
 import psutil
@@ -29,6 +28,7 @@ from cmfnet_napari.learning.engine.device import pick_precision
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.network import Network
 from cmfnet_napari.learning.predict.any_structure import read_strokes
+from cmfnet_napari.learning.predict.blended_windows import blended
 from cmfnet_napari.learning.predict.memory import Room
 from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.tiles import make_tiles, smallest_tile
@@ -260,9 +260,6 @@ def _slide(ask: Callable[[Tensor], Tensor], inputs: Inputs, config: Config, room
     Instance normalisation takes its statistics from what it is given: a network trained on
     patches is right on windows of that size only.
     """
-    # Here: it takes seconds, and a network that reads strokes needs no window.
-    from monai.inferers.utils import sliding_window_inference
-
     images = _images(inputs)
     window = three(min(p, n) for p, n in zip(config.patch, images.shape[2:], strict=True))
     room.require(window)
@@ -270,13 +267,7 @@ def _slide(ask: Callable[[Tensor], Tensor], inputs: Inputs, config: Config, room
     def answers(window: Tensor) -> Tensor:
         return ask(window).cpu()
 
-    blended = cast(
-        Tensor,
-        sliding_window_inference(
-            images, window, 1, answers, overlap=_OVERLAP, mode="gaussian", device="cpu"
-        ),
-    )
-    return _softmax(blended, room.classes)
+    return _softmax(blended(answers, images, window, _OVERLAP), room.classes)
 
 
 def _finish(answers: Tensor, inputs: Inputs, classes: int) -> Prediction:

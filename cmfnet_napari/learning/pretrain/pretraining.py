@@ -158,7 +158,8 @@ class _Training:
         fabric.launch()
         torch.manual_seed(config.seed)
         model = build(config, 2)
-        self._fabric, self._trainer = fabric, Trainer(model, 2, config, fabric)
+        self._fabric = fabric
+        self._trainer = Trainer(model, 2, config, fabric.device, lambda: fabric)
         if compiled:
             self._trainer.compile()
         self._begun = 0  # lessons

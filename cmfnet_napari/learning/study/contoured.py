@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,15 +63,18 @@ def find_patients(folder: Path) -> list[Scan]:
     ]
 
 
-def read_patient(found: Scan, structure: str = "", register: bool = False) -> ContouredPatient:
+def read_patient(
+    found: Scan, structures: Sequence[str] = (), register: bool = False
+) -> ContouredPatient:
     """Read a patient's images and the structure.
 
     Parameters
     ----------
     found : Scan
         Of one patient.
-    structure : str
-        The structure's name, in any case; empty: the one whose name begins with `USUAL_NAME`.
+    structures : sequence of str
+        Names that the structure may have, in any case: the first that the patient has. None: the
+        one whose name begins with `USUAL_NAME`.
     register : bool
         Register the second image to the first.
 
@@ -82,7 +85,7 @@ def read_patient(found: Scan, structure: str = "", register: bool = False) -> Co
         cannot be placed, or is empty.
     """
     choice = choose(found, None, None, True, register, False)
-    entry, name = _structure(choice, structure)
+    entry, name = _structure(choice, structures)
     only = replace(choice, objects=(entry,), names=frozenset({(entry.uid, name)}))
     loaded = load(only, found)
     if not loaded.structures or not loaded.structures[0].mask.any():
@@ -91,18 +94,23 @@ def read_patient(found: Scan, structure: str = "", register: bool = False) -> Co
     return ContouredPatient(loaded.study, loaded.structures[0].mask, name)
 
 
-def _structure(choice: Choice, wanted: str) -> _Structure:
+def _structure(choice: Choice, wanted: Sequence[str]) -> _Structure:
     """The structure that is meant: of those drawn on the first image, where there are such."""
     every = [(entry, name) for entry in choice.objects for name in entry.names]
-    meant = list(_meant(every, wanted or USUAL_NAME, exact=bool(wanted)))
+    meant: list[_Structure] = []
+    for name in wanted or (USUAL_NAME,):
+        meant = meant or list(_meant(every, name, exact=bool(wanted)))
     own = [one for one in meant if choice.first.origin.uid in one[0].series]
     meant = own or meant
     if len(meant) == 1:
         return meant[0]
     names = list_names(dict.fromkeys(name for _, name in meant or every), 9) or "none"
     if meant:
-        raise UserError(f"Several structures may be meant: {names}. Say which with --structure.")
-    what = f"called {wanted}" if wanted else f"whose name begins with {USUAL_NAME}"
+        raise UserError(
+            f"Several structures may be meant: {names}. Say which with --structure, once for every "
+            "name that patients have."
+        )
+    what = f"called {' or '.join(wanted)}" if wanted else f"whose name begins with {USUAL_NAME}"
     raise UserError(f"There is no structure {what}. There are: {names}.")
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 
 def make_trainer(config, precision=torch.float32):
     torch.manual_seed(config.seed)
-    return Trainer(build(config, 2), 2, config, make_fabric(CPU, precision))
+    return Trainer(build(config, 2), 2, config, CPU, partial(make_fabric, CPU, precision))
 
 
 def uneven_batch():
@@ -75,6 +76,20 @@ def test_crf_and_variance_rise_at_their_own_pace(ball):
         exact = sum(risen.get(name, 1.0) * value for name, value in terms.items())
         assert terms["variance"] > 0.001
         assert whole == pytest.approx(exact, rel=1e-5)
+
+
+def test_only_steps_ask_for_what_takes_seconds_to_import(ball):
+    made = []
+
+    def fabric():
+        made.append(make_fabric(CPU, torch.float32))
+        return made[-1]
+
+    trainer = Trainer(build(ball.config, 2), 2, ball.config, CPU, fabric)
+    trainer.load(trainer.averaged.state_dict())
+    assert not made
+    trainer.step(uneven_batch(), 0.1)
+    assert len(made) == 1
 
 
 def test_a_step_without_finite_gradient_changes_no_weight(ball):

@@ -43,7 +43,7 @@ def test_what_it_sees_by_hand(scene):
     np.testing.assert_allclose(found["own"], np.log(strokes.own + 3))
     assert found["own"][4, 4, 1] == pytest.approx(np.log(3))  # at a stroke of its own
     lead = np.log(strokes.other + 3) - np.log(strokes.own + 3)
-    np.testing.assert_allclose(found["lead cubed"], lead**3)
+    np.testing.assert_allclose(found["lead cubed"], lead.clip(-2.85, 2.85) ** 3)
     for name in ("look", "look around", "look widely around", "look far off"):
         np.testing.assert_allclose(found[name], 0, atol=1e-6)
     # intensities at strokes: 0.8 three times and 0.2 twice, of standard deviation 0.294
@@ -62,8 +62,15 @@ def test_it_is_sure_at_strokes_and_needs_no_strokes_of_the_others(scene):
     strokes = strokes_on(first, second, seen, alone)
     assert (strokes.other == FAR_MM).all()
     maps = strokes.maps()
-    assert np.isfinite(maps).all()
+    assert maps[-1][alone == 1].min() > 0.5  # the surer of itself the further the others are
     assert (maps[-2] == 0.5).all()  # the look is not known
+
+
+def test_more_lead_never_counts_against_a_side():
+    weights, lead = load_weights(), np.linspace(-6, 6, 200)
+    cubed = lead.clip(-2.85, 2.85) ** 3
+    score = weights["far"] * lead + weights["lead cubed"] * cubed  # the cost to the others grows
+    assert (np.diff(score) > -0.01).all()
 
 
 def test_a_chance_is_what_the_weights_say():

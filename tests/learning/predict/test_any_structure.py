@@ -8,12 +8,14 @@ from scipy import ndimage
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.model_card import Card
+from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
-from cmfnet_napari.learning.predict.any_structure import Scale, read_strokes
+from cmfnet_napari.learning.predict import any_structure
+from cmfnet_napari.learning.predict.any_structure import Scale, _scale, read_strokes
 from cmfnet_napari.learning.predict.predictor import predict_study
 from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
 
@@ -60,13 +62,13 @@ def test_any_size_is_contoured_alike(model, millimetres):
 
 
 def test_strokes_are_obeyed_and_classes_leave_no_gap(model):
-    study, scribbles, _ = two_balls()
+    study, scribbles, truth = two_balls()
     prediction = read_strokes(model, CONFIG, study, scribbles, branches=True)
     for code in (1, 2, 3):
         assert (prediction.labels[scribbles == code] == code - 1).all()
     assert set(np.unique(prediction.labels)) == {0, 1, 2}
-    between = prediction.labels[9, 17, 25:36]
-    assert (between > 0).all()
+    between = np.s_[9, 17, 25:36]
+    assert (prediction.labels[between][truth[between] > 0] > 0).all()
     assert prediction.probability.min() >= 0
     assert prediction.probability.max() <= 1
     assert prediction.disagreement is not None
@@ -135,3 +137,58 @@ def test_a_model_that_reads_anywhere_says_so():
     assert Card(config=CONFIG, classes=2).reads_anywhere
     fixed = CONFIG.model_copy(update={"drawn_voxels": None})
     assert not Card(config=fixed, classes=2).reads_anywhere
+
+
+@pytest.mark.parametrize(("radius", "off"), [(6, 12), (10, 20), (10, 25)])
+def test_background_drawn_far_off_ends_it_too(model, radius, off):
+    """Further off than the margin around it: without any background nothing would be found."""
+    study, ball = one_ball(radius)
+    scribbles = np.zeros(ball.shape, dtype=np.uint8)
+    scribbles[40, 38:43, 40] = scribbles[38:43, 40, 40] = scribbles[40, 40, 38:43] = 2
+    for side in (40 - radius - off, 40 + radius + off):
+        scribbles[40, side, 25:55] = scribbles[side, 40, 25:55] = scribbles[40, 25:55, side] = 1
+    assert dsc(read_strokes(model, CONFIG, study, scribbles).labels > 0, ball) > 0.5
+
+
+def one_ball(radius: float):
+    """Bright, of so many voxels of 1 mm, CT alone."""
+    shape = (81, 81, 81)
+    away = sum((n - 40.0) ** 2 for n in np.indices(shape))
+    ball = away <= radius**2
+    array = np.where(ball, 120, 20) + np.random.default_rng(0).normal(0, 4, shape)
+    return study_from_images(sitk.GetImageFromArray(array.astype(np.float32))), ball
+
+
+def test_one_slice_is_contoured(model):
+    study, ball = one_ball(10)
+    flat = sitk.GetImageFromArray(study.first.array[40:41].astype(np.float32))
+    scribbles = np.zeros((1, 81, 81), dtype=np.uint8)
+    scribbles[0, 36:45, 40] = 2
+    scribbles[0, 20:60, 22] = scribbles[0, 20:60, 58] = scribbles[0, 22, 20:60] = 1
+    scribbles[0, 58, 20:60] = 1
+    labels = read_strokes(model, CONFIG, study_from_images(flat), scribbles).labels
+    assert dsc(labels > 0, ball[40:41]) > 0.8
+
+
+def test_a_long_cord_has_cubic_voxels():
+    grid = Grid((400, 60, 60), (1.0, 1.0, 1.0))
+    cord = np.zeros(grid.shape, dtype=bool)
+    cord[:, 24:36, 24:36] = True
+    others = np.zeros_like(cord)
+    others[::50, 20, 20:40] = True
+    scale = _scale(cord, others, grid, 1.4)
+    sides = [(s.stop - s.start) / n for s, n in zip(scale.region, scale.size, strict=True)]
+    assert max(sides) / min(sides) < 1.05
+    assert np.prod(scale.size) < 1.2e6
+
+
+def test_many_unlikely_classes_are_background(model, monkeypatch):
+    """Five classes of chance 0.13 each: background is likelier than any of them."""
+    study, scribbles, _ = two_balls()
+    for code in (4, 5, 6):
+        scribbles[9, 8, 10 * code - 30 : 10 * code - 27] = code
+    whole = tuple(slice(0, n) for n in scribbles.shape)
+    low = np.full(scribbles.shape, 0.13, dtype=np.float32)
+    monkeypatch.setattr(any_structure, "_one_class", lambda *_: (whole, low, low))
+    labels = read_strokes(model, CONFIG, study, scribbles).labels
+    assert not labels[scribbles == 0].any()

@@ -1,3 +1,4 @@
+import ctypes
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,6 +45,7 @@ def record_sizes(model):
 
 def peak_of(work: Callable[[], object]) -> int:
     """Peak resident memory of a call above what the process held, bytes."""
+    ctypes.CDLL(None).malloc_trim(0)  # else what was freed before holds some of it unseen
     before = psutil.Process().memory_info().rss
     Path("/proc/self/clear_refs").write_text("5")
     work()
@@ -84,7 +86,7 @@ def test_the_budget_is_kept_and_the_whole_volume_would_not_have_kept_it():
         long_inputs((32, 128, 256)),
     )
     model = build(config, 2).eval()
-    budget = 400 * MIB
+    budget = 320 * MIB
     assert peak_of(lambda: predict(model, inputs, config, memory=budget)) < budget
     assert peak_of(lambda: predict(model, inputs, config, memory=1000 * MIB)) > budget
 

@@ -46,7 +46,7 @@ def make_trainer(config, classes=4):
     torch.manual_seed(config.seed)
     fabric = make_fabric(torch.device("cpu"), torch.float32)
     network = make_network(config, classes)
-    return Trainer(network, classes, config, fabric, RivalLoss(config))
+    return Trainer(network, classes, config, fabric.device, lambda: fabric, RivalLoss(config))
 
 
 def test_what_batch_normalisation_saw_goes_into_the_averaged_network():

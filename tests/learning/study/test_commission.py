@@ -15,24 +15,32 @@ from scipy import ndimage
 
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.fit.card_sections import Performance, Sections, read_full_card
+from cmfnet_napari.core.fit.card_sections import (
+    Performance,
+    Sections,
+    patient_digest,
+    read_full_card,
+)
 from cmfnet_napari.core.fit.events import Finished, Step, encode
 from cmfnet_napari.core.fit.model_card import model_path
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import save_labels
-from cmfnet_napari.core.report import commission_page
+from cmfnet_napari.core.report import commission_page, text_pages
+from cmfnet_napari.core.report.commission_advice import advice
 from cmfnet_napari.core.report.commission_facts import (
     Commissioning,
     PatientFacts,
     Score,
-    advice,
     against_card,
+    known_patients,
 )
 from cmfnet_napari.core.report.commission_page import save_commissioning
 from cmfnet_napari.core.report.text_pages import together
 from cmfnet_napari.learning.cohort.split import Hooks
-from cmfnet_napari.learning.study.commission import Plan, commission, worst_slice
+from cmfnet_napari.learning.study.commission import commission
+from cmfnet_napari.learning.study.commission_jobs import worst_slice
+from cmfnet_napari.learning.study.commission_plan import Plan
 from cmfnet_napari.learning.study.contoured import find_patients, read_patient
 from tests.dicom_files import rewrite, write_patient
 
@@ -86,27 +94,27 @@ def fits(monkeypatch):
             volumes_ml={},
         )  # fmt: skip
 
-    monkeypatch.setattr("cmfnet_napari.learning.study.commission.fit", fit)
+    monkeypatch.setattr("cmfnet_napari.learning.study.commission_jobs.fit", fit)
     return noted
 
 
 def plan(folder, out, **changes):
-    known = {"users": ("careful", "hasty"), "structure": "gtv ct", "changes": {"steps": 7}}
-    return Plan(folder, out, **(known | changes))
+    known = {"users": ("careful", "hasty"), "structures": ("ctv", "gtv ct")}
+    return Plan(folder, out, **({"changes": {"steps": 7}, **known} | changes))
 
 
 def test_who_is_taken(folder, tmp_path):
     found = find_patients(folder)
     assert len(found) == PATIENTS
-    one = read_patient(found[0], "gtv CT")
+    one = read_patient(found[0], ["CTV", "gtv CT"])
     assert (one.name, one.study.kinds) == ("GTV CT", ("CT", "MR"))
     ball = 4 / 3 * np.pi * 11.0**3 / 1000
     assert one.truth.sum() * one.study.grid.voxel_ml == pytest.approx(ball, rel=0.1)
     assert one.study.weightings == ("", "T1")
     with pytest.raises(UserError, match=r"Several structures may be meant: GTV CT, GTV MR\. Say"):
         read_patient(found[0])
-    with pytest.raises(UserError, match=r"no structure called CTV\. There are: GTV CT, GTV MR"):
-        read_patient(found[0], "CTV")
+    with pytest.raises(UserError, match=r"called CTV or PTV\. There are: GTV CT, GTV MR"):
+        read_patient(found[0], ["CTV", "PTV"])
     with pytest.raises(UserError, match=r"no structure whose name begins with GTV\. .*none"):
         read_patient(found[2])
     with pytest.raises(UserError, match="holds no DICOM image"):
@@ -140,6 +148,13 @@ def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
     assert str(tmp_path) not in said
     assert "Smith^1" in (out / "patients.csv").read_text()  # stays in the department
     assert not list(out.rglob("*.run"))
+    with open(out / "patients.csv", newline="") as file:
+        people = list(csv.DictReader(file))
+    assert [bool(row["hash"]) for row in people] == [True, True, False]
+    assert all(f"Smith^{n}" in row["folder"] for n, row in enumerate(people))
+    assert "no structure called ctv or gtv ct" in people[2]["left_out"]
+    assert commission(plan(folder, out, structures=("GTV MR",)))["patients"] == 2
+    assert len(fits.calls) == 9 + 8  # another contour by hand; else nothing is begun anew
     with pytest.raises(UserError, match="another commissioning: users differ"):
         commission(plan(folder, out, users=("hasty",)))
 
@@ -167,12 +182,24 @@ def test_what_changed_is_damaged_or_lost_is_made_anew(folder, tmp_path, fits):
         assert len(fits.calls) == number
 
 
-def test_a_patient_whose_fit_fails_is_left_out_and_named(folder, tmp_path, fits):
+def test_a_patient_whose_fit_fails_is_left_out_and_named(folder, tmp_path, fits, monkeypatch):
+    card = read_full_card("limb-sarcoma")
+    taught = card.sections.training.model_copy(update={"patient_digests": (patient_digest(" p1"),)})
+    public = card.model_copy(
+        update={"sections": card.sections.model_copy(update={"training": taught})}
+    )
+    monkeypatch.setattr("cmfnet_napari.learning.study.commission.read_full_card", lambda _: public)
+    shown = []
+    monkeypatch.setattr(
+        "cmfnet_napari.learning.study.commission.save_commissioning",
+        lambda found, _, path: shown.append(found) or path,
+    )
     wanted = plan(folder, tmp_path / "out", users=("careful",))
-    fits.failing = read_patient(find_patients(folder)[0], "gtv ct").study.voxel_hash[:16]
+    fits.failing = read_patient(find_patients(folder)[0], ["gtv ct"]).study.voxel_hash[:16]
     result = commission(wanted)
     assert result["patients"] == 1
     assert result["left_out"][0] == "Patient 1 was left out. The fit has no memory."
+    assert shown[0].known == [2]  # P1, of which other voxels were taught, perhaps
     with open(result["results"], newline="") as file:
         assert {row["patient"] for row in csv.DictReader(file)} == {"2"}
     with alone(wanted.out), pytest.raises(UserError, match="Another process is writing into out"):
@@ -189,7 +216,7 @@ def test_wrong_use_and_a_wish_to_stop(folder, tmp_path, fits):
     with pytest.raises(UserError, match="The model is called quick, like a preset"):
         commission(plan(folder, tmp_path / "a", model=str(named)))
     with pytest.raises(UserError, match=r"No patient could be taken\. Patient 1 was left out"):
-        commission(plan(folder, tmp_path / "a", structure="CTV"))
+        commission(plan(folder, tmp_path / "a", structures=("CTV",)))
     assert commission(plan(folder, tmp_path / "b"), Hooks(stop=lambda: True)) is None
     assert fits.calls == []
 
@@ -231,9 +258,9 @@ def test_what_is_said_against_the_card():
     assert said.startswith("DSC, careful strokes: 0.603 (0.591 to 0.613) here, 0.86")
     assert said.endswith("WORSE than the card says. Find out why before the model is used.")
     (said,) = against_card(commissioning([scored(0.86, patient=n) for n in range(5)], 5))
-    assert said.endswith("they agree, as far as that many patients can tell.")
+    assert said.endswith("alike.")
     (said,) = against_card(commissioning(worse[:2], 2))
-    assert said.endswith("too few patients to say more.")
+    assert said == "2 patients: too few to be compared with the card; 5 at least are needed."
     (said,) = against_card(commissioning(worse, 5, intended_use="x"))
     assert "has no figures of these users" in said
     row = {"group": "all", "users": "careful", "patients": 24, "low": 1.0, "high": 1.2, "mean": 1}
@@ -242,6 +269,40 @@ def test_what_is_said_against_the_card():
     assert "has dice of careful strokes, which is not measured here. Measured are asd_" in said[0]
     assert "has mean of careful strokes" in said[1]
     assert said[2].endswith("OTHER than the card says. Find out why before the model is used.")
+
+
+def test_patients_that_the_model_knows_count_for_nothing(tmp_path, monkeypatch):
+    """Two that flatter, three that do not: by their figures alone means and sentences are made."""
+    scores = [scored(dsc, patient=n) for n, dsc in enumerate((0.99, 0.98, 0.5, 0.52, 0.54), 1)]
+    found = commissioning(scores, 5)
+    people = tuple(replace(one, known=one.number < 3) for one in found.patients)
+    some = replace(found, patients=people)
+    assert some.mean("limb-sarcoma", "careful", "dsc").mean == pytest.approx(0.52, abs=0.01)
+    assert "made with 2 of these patients (1, 2): their figures flatter" in next(
+        known_patients(some)
+    )
+    assert next(advice(some)).startswith("Contoured were 3 of 10 patients that the model does not")
+    pages = []
+    monkeypatch.setattr(
+        commission_page, "text_pages", lambda lines: pages.append(list(lines)) or []
+    )
+    monkeypatch.setattr(commission_page, "save_pages", lambda *_, **__: None)
+    save_commissioning(some, [], tmp_path / "page.pdf")
+    said, table = (" ".join(text for text, _ in page) for page in pages)
+    assert "mean over 3 patients that the model does not know (95 % interval)" in said
+    assert "WORSE" not in said  # three are too few
+    assert re.findall(r"(\d\*?) +limb-sarcoma", table) == ["1*", "2*", "3", "4", "5"]
+    every = replace(found, patients=tuple(replace(one, known=True) for one in people))
+    assert every.mean("limb-sarcoma", "careful", "dsc").mean == pytest.approx(0.706, abs=0.01)
+    assert "all figures flatter" in next(known_patients(every))
+    assert next(advice(every)).startswith("Contoured were 0 of 10 patients that the model does not")
+    assert list(known_patients(found)) == []
+    one = replace(some, patients=tuple(replace(p, known=p.number < 5) for p in people))
+    pages.clear()
+    save_commissioning(one, [], tmp_path / "page.pdf")
+    rows = [text for text, _ in pages[0] if text.startswith("limb-sarcoma, careful")]
+    assert [re.findall(r"[\d.]+", row)[0] for row in rows] == ["0.54"]
+    assert "–" not in rows[0].replace(" ", "")[:30]  # of one patient there is no interval
 
 
 def test_what_to_tell_the_users():
@@ -256,7 +317,7 @@ def test_what_to_tell_the_users():
     assert said[4].startswith("limb-sarcoma less quick: mean DSC +0.1")
     assert said[4].endswith("10 patients).")
     few = list(advice(commissioning(careful[:3], 3)))
-    assert few[0].startswith("3 of 10 patients were contoured: too few for a decision.")
+    assert few[0].startswith("Contoured were 3 of 10 patients: too few for a decision.")
 
 
 def test_the_place_to_sign_is_on_one_page():
@@ -288,7 +349,7 @@ def test_no_line_of_the_page_leaves_the_paper(tmp_path, monkeypatch):
     found = replace(found, card=card, left_out=(wide * 3, wide[20:] * 3))
     pages = []
     monkeypatch.setattr(PdfPages, "savefig", lambda _, figure, **__: pages.append(figure))
-    monkeypatch.setattr(commission_page, "write_safely", lambda path, _, write: write(path))
+    monkeypatch.setattr(text_pages, "write_safely", lambda path, _, write: write(path))
     save_commissioning(found, [], tmp_path / "page.pdf")
     assert len(pages) >= 2
     for page in pages:

@@ -70,6 +70,11 @@ class Origin:
         """Whether the header says whose it is."""
         return not self.patient.startswith(NOBODY)
 
+    @property
+    def number(self) -> str:
+        """The patient's number (Patient ID); empty where none is known."""
+        return self.patient.partition("|")[0]
+
     def may_be_of(self, other: Origin) -> bool:
         """Whether both are of one patient, or of nobody, so that only a person can tell."""
         return self.patient == other.patient or not (self.is_named or other.is_named)

@@ -1,0 +1,96 @@
+"""What more time brings: the contour of a fit while it is trained, by processor time.
+
+    python benchmarks/minutes.py OUT [--cases STS_012,STS_030] [--styles careful,hasty]
+        [--minutes 10] [--settings precision=float32+steps=300]
+
+Previews of `quick`, one thread, are compared with the true contour. OUT/curve.csv takes a row a
+preview: steps, minutes of the processor (previews and strokes held out included), DSC, and the
+agreement with strokes held out. --settings changes the preset. For a processor without bfloat16
+and AVX-512, set ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2. Data: CMFNET_TEST_DATA, or
+../shared/data.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.config import make_config
+from cmfnet_napari.core.images.study import Study, load_labels, open_study
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
+
+DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
+COLUMNS = ("case", "style", "steps", "minutes", "dsc", "held_out", "seconds_a_step")
+
+
+def main(
+    out: Path,
+    cases: Annotated[str, typer.Option(help="Separated by commas")] = "STS_012,STS_030",
+    styles: Annotated[str, typer.Option(help=", ".join(STYLES))] = "careful,hasty",
+    minutes: Annotated[float, typer.Option(help="Of each fit")] = 10.0,
+    settings: Annotated[str, typer.Option(help="Changes of quick, joined by +")] = "",
+) -> None:
+    """Fit, and judge every preview."""
+    torch.set_num_threads(1)
+    changes = dict(pair.split("=", 1) for pair in settings.split("+") if pair)
+    out.mkdir(parents=True, exist_ok=True)
+    for case in cases.split(","):
+        folder = DATA / "sts" / "cases" / case
+        study = open_study(folder / "ct.nii.gz", folder / "mr.nii.gz")
+        truth = load_labels(folder / "gtv.nii.gz", study.grid) > 0
+        for style in styles.split(","):
+            _follow(out, case, style, study, truth, {"minutes": minutes, **changes})
+
+
+def _follow(
+    out: Path, case: str, style: str, study: Study, truth: np.ndarray, changes: dict[str, object]
+) -> None:
+    began, run = time.process_time(), out / f"{case}-{style}"
+    run.mkdir()
+    done, last = [], [0, began]
+
+    def judge(event: events.Event) -> None:
+        if isinstance(event, events.Step):
+            now = time.process_time()
+            if event.step > last[0]:
+                done.append((now - last[1]) / (event.step - last[0]))
+            last[:] = event.step, now
+        if not isinstance(event, events.Preview | events.Finished):
+            return
+        spent, path = (time.process_time() - began) / 60, run / event.labels
+        if isinstance(event, events.Preview):
+            step, labels = event.step, np.load(path)
+        else:
+            step, labels = event.steps, load_labels(path, study.grid)
+        row = (case, style, step, f"{spent:.3f}", f"{_dsc(labels > 0, truth):.4f}")
+        _append(out, (*row, event.held_out, f"{np.median(done[-20:] or [0]):.3f}"))
+
+    fit(study, draw(truth, study, STYLES[style]), run, make_config("quick", **changes),
+        hooks=Hooks(emit=judge))  # fmt: skip
+
+
+def _append(out: Path, row: tuple[object, ...]) -> None:
+    path = out / "curve.csv"
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows([COLUMNS, row] if new else [row])
+    print(*row, flush=True)
+
+
+def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:
+    return float(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+
+
+if __name__ == "__main__":
+    typer.run(main)
