@@ -50,7 +50,7 @@ class Pulling:
 
     def files(self, line: Line, run: str, part: str = "") -> list[FileOf]:
         """Files of a run there, or of a part of it, that may come."""
-        found = line.ask(frames.List(run=run, part=part), frames.Files, _LIST_S).files
+        found = line.ask(frames.List(run=run, part=part), frames.Files, patience=_LIST_S).files
         for file in found:
             if file.size > self._kind.largest(file.name):
                 raise NotTakenError(
