@@ -43,7 +43,7 @@ class There:
     def __init__(self, folder):
         self.run, self.host = folder / "0001-training", Host(name="box")
         self.life, self.told, self.parts, self.said = LIVES[0], [], deque(), deque()
-        self.trains, self.deleted = True, False
+        self.trains, self.deleted, self.busy, self.cuts = True, False, False, 0
 
     def __call__(self, client):
         return self
@@ -62,12 +62,19 @@ class There:
         plan = {"config": {}, "folds": 2, "data": [["patient-0001", "train", "x"]]}
         (self.run / "plan.json").write_text(json.dumps(plan))
 
-    def ask(self, message, kind, patience=None):
+    def ask(self, message, kind, payload=b"", patience=None):
+        assert payload == b""
         self.told.append(message)
         match message:
             case frames.Cohort():
                 return frames.Attached(
-                    missing={}, last=0, digest="", said=0, life=self.life, length=9, busy=False
+                    missing={},
+                    last=0,
+                    digest="",
+                    said=self.count(frames.Say),
+                    life=self.life,
+                    length=9,
+                    busy=self.busy,
                 )
             case frames.List():
                 return frames.Files(files=trained_files(self.run, message.part))
@@ -93,6 +100,9 @@ class There:
         return self.parts.popleft()
 
     def heard(self, timeout):
+        if self.cuts and self.count(frames.Say):
+            self.cuts -= 1
+            raise frames.LineLostError("cut")
         return self.said.popleft() if self.said else None
 
     def answer(self, kind, patience=None, check=None):
@@ -270,6 +280,33 @@ def test_what_was_deleted_there_is_not_trained_anew_in_silence(go, there):
     there.make()
     there.trains = True
     assert len(go()["models"]) == 2
+
+
+def test_a_training_is_found_again_and_told_once(go, there, monkeypatch):
+    """By the same command after a cut, and by a later one, whatever it was called by the first."""
+    monkeypatch.setattr("cmfnet_napari.remote.kept_line._AGAIN_S", (0.0,))
+    there.trains, there.busy, there.cuts = False, False, 2
+    begun = BegunTraining.begin
+
+    def begin(record):
+        there.busy = True
+        begun(record)
+
+    monkeypatch.setattr(BegunTraining, "begin", begin)
+    heard = []
+    with pytest.raises(UserError, match="goes on there"):
+        go(
+            hooks=Hooks(
+                lambda _, note: heard.append(note),
+                lambda: heard.count("Back on box.") == 2,
+            )
+        )
+    assert "The line to box was lost. The training goes on there" in " ".join(heard)
+    there.make()
+    line = {"event": "trained", "metrics": {"dsc": 0.5}}
+    there.said.append((frames.Said(position=5, of="e" * 32, line=line), b""))
+    assert go()["metrics"] == {"dsc": 0.5}
+    assert there.count(frames.Say) == 1
 
 
 def test_a_copy_that_was_cut_is_made_anew(go, there, tmp_path):
