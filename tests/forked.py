@@ -41,7 +41,6 @@ KINDS = {
         "cmfnet_napari.learning.study.run_study",
         "lightning_fabric",
         "torch._dynamo",
-        "monai.inferers.utils",
         "distributed.nanny",
     ],
     "window": ["tests.faults.window_session"],

@@ -40,7 +40,7 @@ def come(canvas):
 def test_keys_and_clicks_one_after_another(active, hand, scribble, qtbot, monkeypatch):
     """On one patient: to open one takes longer than all of these."""
     keys_are_the_image_s_after_opening_a_click_and_a_number(active, hand, qtbot)
-    active.session.scribbles.mode = "pan_zoom"
+    as_opened(active)
     the_focus_follows_the_mouse_but_takes_no_field_that_is_being_typed_in(active, hand, qtbot)
     a_click_that_brings_the_focus_back_paints_nothing(active, hand, qtbot)
     as_opened(active)

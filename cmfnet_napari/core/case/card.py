@@ -114,7 +114,8 @@ def parse_card(values: JsonObject, case: str) -> CaseCard:
     if values.get("format") not in range(FORMAT, ANY_PAIR + 1):
         other = str(values.get("format"))[:20]
         raise UserError(
-            f"The case {case} has format {other}, this version reads {FORMAT} to {ANY_PAIR}."
+            f"The case {case} has format {other}, this version reads {FORMAT} to {ANY_PAIR}. "
+            "Open it with the version that wrote it; nothing of it was changed."
         )
     try:
         return CaseCard.model_validate(values)

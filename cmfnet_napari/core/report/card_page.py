@@ -43,7 +43,7 @@ def card_markdown(full: FullCard) -> str:
     parts = {
         "Intended use and population": [said.intended_use, said.population],
         "Training data": [*_facts(facts), *_scope(said.scope)],
-        "Performance": [*_performance(said.performance), said.performance_notes],
+        "Performance": [said.performance_notes, *_performance(said.performance)],
         "Limits and risks": _items(said.limits),
         "How to watch it": _items(said.monitoring),
         "Version and licence": [said.version, said.licence],

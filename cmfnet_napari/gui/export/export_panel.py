@@ -121,7 +121,7 @@ def missing_words(slices: int, places: int) -> str:
         missing.append(f"{_count(slices, 'axial slice')} of the contour not looked at")
     if places:
         missing.append(f"{_count(places, 'place')} not decided")
-    return f"Not reviewed: {', '.join(missing)}. You can save all the same." if missing else ""
+    return f"Still open: {', '.join(missing)}. You can save all the same." if missing else ""
 
 
 def _count(number: int, word: str) -> str:

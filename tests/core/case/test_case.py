@@ -128,7 +128,9 @@ def test_card_of_another_version(tmp_path, study):
     create_case(tmp_path / "a", study).close()
     card = tmp_path / "a" / "case.json"
     write_json(card, {**read_json(card), "format": 99})
-    with pytest.raises(UserError, match="has format 99, this version reads 1 to 4"):
+    with pytest.raises(
+        UserError, match=r"format 99, this version reads 1 to 4\. Open it with the version that"
+    ):
         open_case(tmp_path / "a")
 
 

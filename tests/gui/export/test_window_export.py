@@ -83,7 +83,7 @@ def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, 
     assert panel.missing.isVisible()
     assert panel.save_button.isEnabled()
     assert missing_words(0, 0) == ""
-    assert missing_words(1, 0).startswith("Not reviewed: 1 axial slice of the contour not looked")
+    assert missing_words(1, 0).startswith("Still open: 1 axial slice of the contour not looked")
     assert "2 places not decided" in missing_words(0, 2)
     answer(monkeypatch, "")
     for button in (panel.report_button, panel.table_button):
