@@ -24,5 +24,4 @@ def test_types_are_claimed_only_where_another_library_says_too_little():
     assert places(r"\bcast\(") == {
         "learning/engine/device.py": 1,  # Fabric.all_reduce gives back what it gets
         "learning/model/blocks.py": 1,  # a part of an nn.Sequential
-        "learning/predict/predictor.py": 1,  # MONAI's sliding window: one tensor for one
     }
