@@ -44,7 +44,7 @@ def main(
         lesson = Lesson(samples[int(number)], np.random.default_rng([seed, at]), some)
         while lesson.correct(lesson.strokes.own < lesson.strokes.other):
             pass
-        features = lesson.strokes.features()
+        features = _features(lesson)
         names = list(features)
         picked = rng.choice(lesson.object.size, _VOXELS, replace=False)
         seen.append(np.stack([values.ravel()[picked] for values in features.values()], axis=1))
@@ -62,11 +62,16 @@ def main(
         _show(Material(held), rounded, judged)
 
 
+def _features(lesson: Lesson) -> dict[str, np.ndarray]:
+    shape = lesson.object.shape
+    return {name: np.broadcast_to(v, shape) for name, v in lesson.strokes.features().items()}
+
+
 def _show(held: Material, weights: dict[str, float], judged: int) -> None:
     rows = []
     for number in range(min(judged, len(held))):
         lesson = Lesson(held[number], np.random.default_rng([number]), 0)
-        score = sum(weights[name] * v for name, v in lesson.strokes.features().items())
+        score = sum(weights[name] * v for name, v in _features(lesson).items())
         race = (lesson.strokes.other - lesson.strokes.own) / _SOFT_MM
         rows.append([_judge(s, lesson.object) for s in (race, score + weights["constant"])])
     for name, (dsc, entropy) in zip(("race", "first chance"), np.mean(rows, axis=0), strict=True):

@@ -1,8 +1,9 @@
 """Where the scores of a network for any structure begin: a chance from what the strokes say.
 
 A logistic regression, taught on lessons of many structures (benchmarks/first_chance.py): how near
-either side is, along the images and as the crow flies, and how much a voxel looks like either.
-The race alone is a far worse beginning (docs/measurements.md).
+either side is, along the images and as the crow flies, how much a voxel looks like either, and how
+the user draws, which moves the border as a whole. The race alone is a far worse beginning
+(docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ WEIGHTS = Path(__file__).with_name("first_chance.json")
 _AROUND, _WIDE = 1.5, 4.0  # voxels over which looks are averaged
 _NEAR_MM = 3.0  # costs below this are alike
 _NEAR = 1.5  # the same of distances, voxels
-_MOST_LEAD = 2.85  # beyond it more lead would count against a side: its cube weighs the other way
+_MOST_LEAD = 1.8  # beyond it more lead would count against a side: its cube weighs the other way
 _LEAST = 1e-3  # chance that is never believed to be 0
 _LEAST_SPREAD = 0.03  # of intensities at strokes
 _FAR = 100.0  # voxels to a side without a stroke
+_NEAREST = 0.1  # share of the other side's strokes that counts as the nearest
+_APART = 3.0  # logarithm of a usual distance, where there is none
 
 
 def first_chance(features: Mapping[str, Floats]) -> Reals:
@@ -63,11 +66,14 @@ def stroke_features(
 
     Returns
     -------
-    dict of str to float array (z, y, x)
+    dict of str to float array that broadcasts to (z, y, x)
+        Those of `_habits` are one number for all voxels.
     """
     near, far = (np.log(cost + _NEAR_MM) for cost in (own, other))
     looks = _log_odds(look)
     line, own_line = (_distance(codes == side) for side in (0, 1))
+    habits = _habits(codes, near, far, line, own_line)
+    nearer = own_line - line
     return {
         "own": near,
         "far": far,
@@ -80,7 +86,34 @@ def stroke_features(
         "own line": own_line,
         "first image": _unlike(*images[0], codes),
         "second image": _unlike(*images[1], codes),
+        "nearer cubed": nearer**3,
+        "beyond gap": np.maximum(own_line - habits["gap line"], 0),
+        **habits,
     }
+
+
+def _habits(
+    codes: Codes, near: Doubles, far: Doubles, line: Doubles, own_line: Doubles
+) -> dict[str, Doubles]:
+    """How the user draws: how far each side lies from the other's strokes, and how much of each.
+
+    Many strokes of background close to the border say that it is near them, few far ones do not.
+    """
+    own, other = codes == 1, codes == 0
+    numbers = {
+        "gap": _mean(far[own]),
+        "gap line": _mean(line[own]),
+        "gap back": _mean(near[other]),
+        "gap line back": _mean(own_line[other]),
+        "nearest back": float(np.quantile(own_line[other], _NEAREST)) if other.any() else _APART,
+        "drawn": float(np.log(own.sum() + 1)),
+        "drawn back": float(np.log(other.sum() + 1)),
+    }
+    return {name: np.full((1, 1, 1), number) for name, number in numbers.items()}
+
+
+def _mean(values: Doubles) -> float:
+    return float(values.mean()) if len(values) else _APART
 
 
 def _distance(side: Mask) -> Doubles:

@@ -43,7 +43,7 @@ def test_what_it_sees_by_hand(scene):
     np.testing.assert_allclose(found["own"], np.log(strokes.own + 3))
     assert found["own"][4, 4, 1] == pytest.approx(np.log(3))  # at a stroke of its own
     lead = np.log(strokes.other + 3) - np.log(strokes.own + 3)
-    np.testing.assert_allclose(found["lead cubed"], lead.clip(-2.85, 2.85) ** 3)
+    np.testing.assert_allclose(found["lead cubed"], lead.clip(-1.8, 1.8) ** 3)
     for name in ("look", "look around", "look widely around", "look far off"):
         np.testing.assert_allclose(found[name], 0, atol=1e-6)
     # intensities at strokes: 0.8 three times and 0.2 twice, of standard deviation 0.294
@@ -66,9 +66,28 @@ def test_it_is_sure_at_strokes_and_needs_no_strokes_of_the_others(scene):
     assert (maps[-2] == 0.5).all()  # the look is not known
 
 
+def test_how_the_user_draws_by_hand(scene):
+    _, _, _, codes = scene
+    strokes = strokes_on(*scene)
+    found = strokes.features(np.full(SHAPE, 0.5, np.float32))
+    # own strokes at x = 1, 2, 3, the others' at 7 and 8 of the same line
+    assert found["gap line"].item() == pytest.approx(np.log([7.5, 6.5, 5.5]).mean())
+    assert found["gap line back"].item() == pytest.approx(np.log([5.5, 6.5]).mean())
+    assert found["nearest back"].item() == pytest.approx(np.log(5.5) + 0.1 * np.log(6.5 / 5.5))
+    assert found["gap"].item() == pytest.approx(np.log(strokes.other[codes == 1] + 3).mean())
+    assert found["gap back"].item() == pytest.approx(np.log(strokes.own[codes == 0] + 3).mean())
+    assert found["drawn"].item() == pytest.approx(np.log(4))
+    assert found["drawn back"].item() == pytest.approx(np.log(3))
+    nearer = found["own line"] - found["line"]
+    np.testing.assert_allclose(found["nearer cubed"], nearer**3)
+    beyond = found["beyond gap"]
+    assert beyond[4, 4, 2] == 0
+    assert beyond[0, 0, 9] == pytest.approx(found["own line"][0, 0, 9] - found["gap line"].item())
+
+
 def test_more_lead_never_counts_against_a_side():
     weights, lead = load_weights(), np.linspace(-6, 6, 200)
-    cubed = lead.clip(-2.85, 2.85) ** 3
+    cubed = lead.clip(-1.8, 1.8) ** 3
     score = weights["far"] * lead + weights["lead cubed"] * cubed  # the cost to the others grows
     assert (np.diff(score) > -0.01).all()
 
