@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 import cmfnet_napari.learning  # noqa: F401  sets how torch's threads wait, before torch is imported
 from cmfnet_napari.core.images.grid import Grid
+from tests.dicom_files import kept_locale
 
 pytest_plugins = ["napari.utils._testsupport"]  # its fixture `make_napari_viewer`
 DATA_VARIABLE = "CMFNET_TEST_DATA"
@@ -90,7 +91,8 @@ def write_series() -> Callable[..., Path]:
             for key, value in tags.items():
                 plane.SetMetaData(key, value)
             writer.SetFileName(str(folder / f"slice{k:03d}.dcm"))
-            writer.Execute(plane)
+            with kept_locale():
+                writer.Execute(plane)
         return folder
 
     return write

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import locale
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,16 @@ from cmfnet_napari.core.images.grid import Grid
 
 ROOT_UID = "1.2.826.0.1.3680043.2.1125"
 Edit = Callable[[int, Dataset], object]
+
+
+@contextmanager
+def kept_locale() -> Iterator[None]:
+    """ITK's writer of DICOM leaves the locale C: whatever comes later would read no UTF-8."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def uid(*words: object) -> str:

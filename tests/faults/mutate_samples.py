@@ -31,7 +31,7 @@ from cmfnet_napari.core.review.record import Record, write_record
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
-from tests.dicom_files import write_structures
+from tests.dicom_files import kept_locale, write_structures
 
 SHAPE, SPACING = (6, 9, 8), (3.0, 0.9, 1.1)  # z, y, x
 SMALLEST = make_config("quick", width=2, patch=(16, 16, 16))
@@ -168,7 +168,8 @@ def write_series(
         for key, value in {**own, **(tags or {})}.items():
             plane.SetMetaData(key, value)
         writer.SetFileName(str(out / f"slice{k:03d}.dcm"))
-        writer.Execute(plane)
+        with kept_locale():
+            writer.Execute(plane)
     return out
 
 

@@ -10,6 +10,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.runs import ELSEWHERE_FILE, RunRecord, read_run
 from cmfnet_napari.gui.training.training import Training
+from cmfnet_napari.remote.forgotten import noted
 from cmfnet_napari.remote.hosts import Host, known_hosts
 from cmfnet_napari.remote.travelling_case import Remembered
 from tests.gui_logic.stand_ins import StandInResult
@@ -54,13 +55,14 @@ def test_what_was_sent_is_to_be_deleted_when_the_patient_is_left(training, sessi
     kept.write()
     training.where.add(Host(name="gpu"))
     training.close()
-    assert not Remembered(session.folder, "gpu").forget
+    assert noted("gpu") == []
     training.where.add(Host(name="cpu", forget=True))
     training.close()
-    assert not Remembered(session.folder, "cpu").sent  # nothing ever went there
+    assert noted("cpu") == []  # nothing ever went there
     training.where.add(Host(name="gpu", forget=True))
     training.close()
-    assert Remembered(session.folder, "gpu").forget
+    assert noted("gpu") == [kept.case]
+    assert noted("cpu") == []
 
 
 def test_a_name_that_ssh_would_take_for_an_option(training):
