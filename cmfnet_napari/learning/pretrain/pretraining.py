@@ -83,7 +83,7 @@ def pretrain_config(steps: int, seed: int = 0, **changes: object) -> Config:
         "learning_rate": 1e-3,
         "schedule": "cosine",
         "clip": 1.0,
-        "average": 0.999,
+        "average": 0.995,
         "keep_marked": True,
     }
     return parse_config({**settings, **changes})
