@@ -62,16 +62,15 @@ def test_a_stroke_that_comes_all_at_once_is_whole(opened, hand, qtbot, view):
         assert not filled[5, :, 13:].any()
 
 
-def test_a_window_that_is_closed_while_it_trains_says_nothing(
-    make_napari_viewer, patient, qtbot, capsys
-):
+def test_a_window_that_is_closed_while_it_trains_says_nothing(display, patient, qtbot, capsys):
     import napari
     from qtpy.compat import isalive
 
     from cmfnet_napari.gui.app import add_dock
     from cmfnet_napari.gui.patient.opened import open_files
 
-    dock = add_dock(napari.Viewer())  # the fixture would close it once more
+    dock = add_dock(napari.Viewer())  # napari's fixture would close it again, which takes a minute
+    dock.window()._save_current_window_settings = lambda: None
     session, training, grid = dock.session, dock.workbench.training, dock.view_grid
     with qtbot.waitSignal(session.opened):
         session.open(partial(open_files, patient.ct, patient.mr))
