@@ -46,8 +46,7 @@ def clues(
     images: slice = BOTH,
 ) -> np.ndarray:
     """Where the guide of the presets says tumour, on the voxels of `quick` (core/clues)."""
-    score = clue_score(study, scribbles, weights, images)
-    return drop_unmarked((score > 0).astype(np.uint8), scribbles) > 0
+    return marked(clue_score(study, scribbles, weights, images) > 0, scribbles)
 
 
 def clue_score(
@@ -140,8 +139,12 @@ def _body(inputs: Inputs, study: Study) -> np.ndarray:
 
 def _finish(inputs: Inputs, scribbles: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Tumour where the score is above 0, on all voxels, parts without a stroke dropped."""
-    labels = inputs.frame.paste((_fine(inputs, score) > 0).astype(np.uint8))
-    return drop_unmarked(labels, scribbles) > 0
+    return marked(inputs.frame.paste(_fine(inputs, score) > 0), scribbles)
+
+
+def marked(mask: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
+    """Its parts that hold a stroke."""
+    return drop_unmarked(mask.astype(np.uint8), scribbles) > 0
 
 
 def _fine(inputs: Inputs, score: np.ndarray) -> np.ndarray:

@@ -29,13 +29,12 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from classical import clue_score, race
+from classical import clue_score, marked, race
 from one_click import _weights as weights_of_others
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
 
-from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, to_targets
 from cmfnet_napari.learning.material.user_styles import STYLES, draw
@@ -119,7 +118,7 @@ def _judge(
     scribbles = draw(truth, study, USERS[user])
     told = clue_score(study, scribbles)
     begin = read_strokes(build(card.config, 2), card.config, larger, scribbles)
-    first = race(study, scribbles), _marked(told > 0, scribbles), begin.labels > 0
+    first = race(study, scribbles), marked(told > 0, scribbles), begin.labels > 0
     known = [_dsc(mask, truth) for mask in first]
     rng, newest = np.random.default_rng(0), None
     for strokes in range(corrections + 1):
@@ -130,7 +129,7 @@ def _judge(
         obeyed = float((found.labels[drawn] == to_targets(scribbles[drawn])).mean())
         apart = _calibration(found.probability, truth)
         told = clue_score(study, scribbles) if strokes else told
-        both = _marked(2 * found.probability - 1 + told > 0, scribbles)
+        both = marked(2 * found.probability - 1 + told > 0, scribbles)
         scores = _dsc(inside, truth), *known, _dsc(both, truth)
         yield Row(case, user, size, strokes, *scores, obeyed, apart, seconds)
         newest, code = correction(inside ^ truth, truth, to_targets(scribbles), rng)
@@ -142,11 +141,6 @@ def _resized(study: Study, size: float) -> Study:
     """The same voxels, so many times as large."""
     grid = replace(study.grid, spacing=tuple(size * mm for mm in study.grid.spacing))
     return replace(study, first=replace(study.first, grid=grid), second_source=None)
-
-
-def _marked(mask: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
-    """Its parts that hold a stroke."""
-    return drop_unmarked(mask.astype(np.uint8), scribbles) > 0
 
 
 def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -18,10 +18,9 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import private_folder
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import parse_config
-from cmfnet_napari.core.privacy import redacted_traceback
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
-from cmfnet_napari.learning.worker import Inbox, claim_stdout, reason, say
+from cmfnet_napari.learning.worker import Inbox, claim_stdout, tell, work_on
 from cmfnet_napari.remote.far_store import COHORT_FILE
 from cmfnet_napari.remote.run_files import TRAINING
 
@@ -34,21 +33,16 @@ def serve_training(folder: Path) -> int:
     os.umask(0o077)
     inbox = Inbox(os.fdopen(os.dup(sys.stdin.fileno()), "rb"))
     signal.signal(signal.SIGTERM, lambda _number, _frame: inbox.quit())
-    while True:
-        try:
-            command = inbox.next()
-            if isinstance(command, events.Quit):
-                return 0
-            inbox.begin()
-            if not isinstance(command, events.Train):
-                raise UserError("A cohort can be trained on, and nothing else.")
-            ended = _train(folder, command, inbox, out)
-        except Exception as error:
-            with suppress(OSError):
-                print(redacted_traceback(error), file=sys.stderr)
-            ended = events.Failed(reason=reason(error))
+    say = partial(tell, out, inbox)
+
+    def work(command: events.Command) -> None:
+        if not isinstance(command, events.Train):
+            raise UserError("A cohort can be trained on, and nothing else.")
+        ended = _train(folder, command, inbox, out)
         if ended is not None:
-            _tell(out, inbox, ended)
+            say(ended)
+
+    return work_on(inbox, work, say)
 
 
 def _train(
@@ -61,7 +55,7 @@ def _train(
         nonlocal told
         if time.monotonic() - told > _TELL_S:
             told = time.monotonic()
-            _tell(out, inbox, events.Progress(share=share, note=note))
+            tell(out, inbox, events.Progress(share=share, note=note))
 
     result = train(
         folder / COHORT_FILE,
@@ -74,11 +68,3 @@ def _train(
     if result is not None:
         return events.Trained(metrics=result["metrics"])
     return events.Failed(reason="It was stopped.") if inbox.request() == "stop" else None
-
-
-def _tell(out: TextIO, inbox: Inbox, event: events.Event) -> None:
-    """Say something; when nobody listens any more, what is done is saved and the work ends."""
-    try:
-        say(out, event)
-    except OSError:
-        inbox.quit()

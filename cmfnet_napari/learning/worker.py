@@ -12,7 +12,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -189,17 +189,27 @@ def serve(folder: Path) -> int:
         return 1
     _prepare(inbox)
     desk = Desk(case, inbox, out)
+    return work_on(inbox, desk.work, desk.tell)
+
+
+def work_on(
+    inbox: Inbox, work: Callable[[events.Command], object], tell: Callable[[events.Failed], object]
+) -> int:
+    """Work on one command after another until told to quit; return the exit status.
+
+    What fails is told in words, and ends nothing else; the log keeps it.
+    """
     while True:
         try:
             command = inbox.next()
             if isinstance(command, events.Quit):
                 return 0
             inbox.begin()
-            desk.work(command)
+            work(command)
         except Exception as error:
             with suppress(OSError):
                 print(redacted_traceback(error), file=sys.stderr)
-            desk.tell(events.Failed(reason=reason(error)))
+            tell(events.Failed(reason=reason(error)))
 
 
 def _prepare(inbox: Inbox) -> None:
@@ -228,11 +238,8 @@ class Desk:
         self._reading: Reading | None = None
 
     def tell(self, event: events.Event) -> None:
-        """Say something; when nobody listens any more, what is done is saved and the work ends."""
-        try:
-            say(self._out, event)
-        except OSError:
-            self._inbox.quit()
+        """As `tell`."""
+        tell(self._out, self._inbox, event)
 
     def work(self, command: events.Command) -> None:
         """Do what a command says."""
@@ -380,6 +387,14 @@ def claim_stdout() -> TextIO:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
     return out
+
+
+def tell(out: TextIO, inbox: Inbox, event: events.Event) -> None:
+    """Say something; when nobody listens any more, what is done is saved and the work ends."""
+    try:
+        say(out, event)
+    except OSError:
+        inbox.quit()
 
 
 def say(out: TextIO, event: events.Event) -> None:

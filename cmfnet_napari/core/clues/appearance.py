@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from cmfnet_napari.core.arrays import Reals, Wholes
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 
-TREES = 60
+_TREES = 60
 _LEAST_LEAF = 5  # voxels; strokes are lines of neighbours that look alike
 _SIGMAS = (1, 4)  # finest and coarsest scale, voxels
 
@@ -40,7 +40,7 @@ def appearance(images: Sequence[Reals], targets: Wholes, classes: int) -> Reals:
     return looks_from(look_features(images), targets, classes)
 
 
-def looks_from(features: Reals, targets: Wholes, classes: int, trees: int = TREES) -> Reals:
+def looks_from(features: Reals, targets: Wholes, classes: int, trees: int = _TREES) -> Reals:
     """`appearance` from features that are at hand, with fewer trees where it has to be quick.
 
     Parameters

@@ -80,6 +80,8 @@ def provisional_contour(
     found = bounding_box(scribbles >= FIRST_CLASS)
     if found is None:
         return None
+    config = Config()
+    limits = limits or limits_of(study, config.ct_window, config.mr_percentiles)
     margin, drawn = MARGIN_MM, np.count_nonzero(scribbles == BACKGROUND)
     while True:
         voxels = tuple(round(margin / s) for s in study.grid.spacing)
@@ -96,7 +98,7 @@ def provisional_contour(
 
 
 def _contour(
-    study: Study, region: Box, cut: Codes, limits: tuple[Limits, ...] | None, most_voxels: int
+    study: Study, region: Box, cut: Codes, limits: tuple[Limits, ...], most_voxels: int
 ) -> Codes | None:
     """Labels of a region from the strokes in it; None without any background."""
     steps = _steps(cut.shape, study.grid.spacing, most_voxels)
@@ -156,10 +158,8 @@ def march(cost: Floats, starts: Mask, spacing: Triple) -> Reals:
     return np.where(starts, 0, np.minimum(costs, FAR_MM)).astype(np.float32)
 
 
-def _images(study: Study, region: Box, limits: tuple[Limits, ...] | None) -> list[Reals]:
+def _images(study: Study, region: Box, limits: tuple[Limits, ...]) -> list[Reals]:
     """Images of the region in [0, 1], full resolution."""
-    config = Config()
-    limits = limits or limits_of(study, config.ct_window, config.mr_percentiles)
     known = None if study.first_seen is None else study.first_seen[region]
     images = [to_unit(study.first.array[region], limits[0], known)]
     if study.second is not None and study.seen is not None:

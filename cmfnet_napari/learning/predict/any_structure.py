@@ -210,13 +210,13 @@ def _voxel(contour: Mask, grid: Grid, config: Config) -> float:
 
 def _scale(contour: Mask, others: Mask, grid: Grid, voxel: float) -> Scale:
     """The working voxels around a contour, as far out as others are drawn at all."""
-    mm = _MARGIN * voxel
+    margin = _MARGIN * voxel
     while True:
-        margin = tuple(int(np.ceil(mm / s)) for s in grid.spacing)
-        region = grow(box_around(contour), margin, grid.shape)
+        steps = tuple(int(np.ceil(margin / s)) for s in grid.spacing)
+        region = grow(box_around(contour), steps, grid.shape)
         if others[region].any() or others[region].shape == others.shape:
             break
-        mm *= 1.5
+        margin *= 1.5
     sides = [(s.stop - s.start) * mm for s, mm in zip(region, grid.spacing, strict=True)]
     voxel = max(voxel, (np.prod(sides) / _MOST_VOXELS) ** (1 / 3))
     return Scale(region, three(max(4, round(mm / voxel)) for mm in sides))
