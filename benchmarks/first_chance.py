@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from cmfnet_napari.learning.material.material_file import Material
+from cmfnet_napari.learning.model.first_chance import first_chance
 from cmfnet_napari.learning.pretrain.lesson import Lesson
 
 _VOXELS = 1500  # of a lesson
@@ -44,10 +45,11 @@ def main(
         lesson = Lesson(samples[int(number)], np.random.default_rng([seed, at]), some)
         while lesson.correct(lesson.strokes.own < lesson.strokes.other):
             pass
-        features = _features(lesson)
-        names = list(features)
+        features = lesson.strokes.features()
+        names, shape = list(features), lesson.object.shape
         picked = rng.choice(lesson.object.size, _VOXELS, replace=False)
-        seen.append(np.stack([values.ravel()[picked] for values in features.values()], axis=1))
+        everywhere = [np.broadcast_to(values, shape) for values in features.values()]
+        seen.append(np.stack([values.ravel()[picked] for values in everywhere], axis=1))
         inside.append(lesson.object.ravel()[picked])
     scaler = StandardScaler().fit(np.concatenate(seen))
     found = LogisticRegression(max_iter=1000).fit(
@@ -62,27 +64,21 @@ def main(
         _show(Material(held), rounded, judged)
 
 
-def _features(lesson: Lesson) -> dict[str, np.ndarray]:
-    shape = lesson.object.shape
-    return {name: np.broadcast_to(v, shape) for name, v in lesson.strokes.features().items()}
-
-
 def _show(held: Material, weights: dict[str, float], judged: int) -> None:
     rows = []
     for number in range(min(judged, len(held))):
         lesson = Lesson(held[number], np.random.default_rng([number]), 0)
-        score = sum(weights[name] * v for name, v in _features(lesson).items())
-        race = (lesson.strokes.other - lesson.strokes.own) / _SOFT_MM
-        rows.append([_judge(s, lesson.object) for s in (race, score + weights["constant"])])
+        race = expit((lesson.strokes.other - lesson.strokes.own) / _SOFT_MM)
+        chance = first_chance(lesson.strokes.features(), weights)
+        rows.append([_judge(found, lesson.object) for found in (race, chance)])
     for name, (dsc, entropy) in zip(("race", "first chance"), np.mean(rows, axis=0), strict=True):
         print(f"{name}: DSC {dsc:.3f}, cross entropy {entropy:.3f}")
 
 
-def _judge(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    found = score > 0
-    chance = np.where(truth, expit(score), expit(-score)).clip(min=1e-6)
+def _judge(chance: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    found, right = chance > 0.5, np.where(truth, chance, 1 - chance)
     dsc = 2 * (found & truth).sum() / max(found.sum() + truth.sum(), 1)
-    return dsc, -np.log(chance).mean()
+    return dsc, -np.log(right.clip(min=1e-6)).mean()
 
 
 if __name__ == "__main__":

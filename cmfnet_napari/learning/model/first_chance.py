@@ -31,9 +31,11 @@ _NEAREST = 0.1  # share of the other side's strokes that counts as the nearest
 _APART = 3.0  # logarithm of a usual distance, where there is none
 
 
-def first_chance(features: Mapping[str, Floats]) -> Reals:
-    """Chance of the class, float32 (z, y, x), from `stroke_features`."""
-    weights = load_weights()
+def first_chance(
+    features: Mapping[str, Floats], weights: Mapping[str, float] | None = None
+) -> Reals:
+    """Chance of the class, float32 (z, y, x), from `stroke_features`, by the package's weights."""
+    weights = weights or load_weights()
     score: Floats = np.asarray(weights["constant"])
     for name, values in features.items():
         score = score + weights[name] * values
