@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 
-from cmfnet_napari.core.files import private_folder, write_safely
+from cmfnet_napari.core.files import private_folder
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.remote import line_messages as frames
 from cmfnet_napari.remote.desk import Desk
 from cmfnet_napari.remote.far_store import COHORT_FILE, FarStore
@@ -52,12 +51,10 @@ class CohortDesk(Desk):
         """Write the cohort file: every row on the line that it has on the other side."""
         folder = self.case.case
         images = private_folder(folder / "images")
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["case", "split", "modality", *_COLUMNS])
+        table: list[list[str]] = [["case", "split", "modality", *_COLUMNS]]
         at, names = 1, set[str]()
         for row in sorted(self._rows, key=lambda row: row.line):
-            text.write("\n" * (row.line - at - 1))
+            table += [[]] * (row.line - at - 1)
             at = max(at + 1, row.line)
             cells = dict.fromkeys(_COLUMNS, "")
             for column, sha in _files_of(row).items():
@@ -66,12 +63,8 @@ class CohortDesk(Desk):
                 names.add(name)
                 if not (images / name).exists():
                     self._store.link(sha, images / name)
-            writer.writerow([row.patient, row.split, " ".join(row.modalities), *cells.values()])
-
-        written = text.getvalue()
-        write_safely(
-            folder / COHORT_FILE, ".csv", lambda part: part.write_text(written, encoding="utf-8")
-        )
+            table.append([row.patient, row.split, " ".join(row.modalities), *cells.values()])
+        write_table(folder / COHORT_FILE, table)
         for path in images.iterdir():
             if path.name not in names:  # it was corrected, or taken out, before it was trained on
                 path.unlink()

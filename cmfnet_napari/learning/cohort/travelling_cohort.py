@@ -7,7 +7,6 @@ here. What comes back is called by their names again.
 from __future__ import annotations
 
 import csv
-import io
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -22,11 +21,11 @@ from cmfnet_napari.core.files import (
     private_folder,
     read_json,
     write_json,
-    write_safely,
 )
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.volume import read_image, write_image
+from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell
 from cmfnet_napari.learning.cohort.cohort_file import Row
 from cmfnet_napari.learning.cohort.loaded_cases import (
@@ -182,15 +181,10 @@ class TravellingCohort:
         """A table of results; a training of one model is called as its folder."""
         with open(path, newline="", encoding="utf-8") as file:
             table = list(csv.reader(file))
-        text = io.StringIO()
-        writer = csv.writer(text)
-        for number, row in enumerate(table):
-            if number:
-                row[0] = str(cell(self._names[row[0]]))
-                row[1] = str(cell(split)) if row[1] == TRAINING else row[1]
-            writer.writerow(row)
-        written = text.getvalue().encode()
-        write_safely(target, ".csv", lambda part: part.write_bytes(written))
+        for row in table[1:]:
+            row[0] = str(cell(self._names[row[0]]))
+            row[1] = str(cell(split)) if row[1] == TRAINING else row[1]
+        write_table(target, table)
 
     def _made(self) -> JsonObject:
         path = self._folder / _MADE_FILE
