@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -9,8 +10,13 @@ import dask
 
 from cmfnet_napari.cli.main import main
 from tests.forked import CAN_FORK
+from tests.learning import known_clues
 
 METHOD = "distributed.worker.multiprocessing-method"
+
+known_clues.remember()
+if CAN_FORK:
+    known_clues.know_ball()
 
 
 def cmfnet(*line: str) -> None:
@@ -18,6 +24,12 @@ def cmfnet(*line: str) -> None:
     sys.argv = ["cmfnet", *line]
     with dask.config.set({METHOD: "fork" if CAN_FORK else "spawn"}):
         main()
+
+
+def cmfnet_there(*line: str) -> None:
+    """The same on another computer of tests/remote: what it starts is forked in its turn."""
+    sys.executable = os.environ["CMFNET_TEST_PYTHON"]
+    cmfnet(*line)
 
 
 def dask_command(kind: str, *line: str) -> None:
