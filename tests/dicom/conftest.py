@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socketserver
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,14 +24,6 @@ SHAPE = (9, 16, 12)  # slices, rows, columns
 SPACING = (3.0, 0.9, 1.2)  # mm, in this order
 ORIGIN = (-31.0, 12.5, 205.0)
 ROOT = "1.2.826.0.1.3680043.2.1125.7"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_servers() -> Iterator[None]:
-    """Servers of Python's look more often than every half second whether they are to end."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.05,))
-        yield
 
 
 def slice_header(k: int, study: str = "1") -> Dataset:
