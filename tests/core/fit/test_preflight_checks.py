@@ -19,7 +19,6 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.images.volume import Volume
 from cmfnet_napari.core.registration.likeness import doubts, likeness
-from cmfnet_napari.core.samples.phantom import make_phantom
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.core.strokes.journal import Journal
 
@@ -246,9 +245,8 @@ def test_time_comes_from_the_limit_and_from_runs_that_were_as_heavy(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def phantom():
-    made = make_phantom(seed=0)
-    return study_from_images(made.ct, made.mr)
+def phantom(synthetic):
+    return study_from_images(synthetic.ct, synthetic.mr)
 
 
 def test_a_registered_pair_raises_no_doubt(phantom):

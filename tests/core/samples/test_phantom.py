@@ -1,7 +1,5 @@
 """The synthetic patient: the same every time, hard enough, and its strokes never wrong."""
 
-import functools
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -16,12 +14,16 @@ from cmfnet_napari.core.samples import phantom as module
 from cmfnet_napari.core.samples.phantom import make_phantom, write_phantom
 from cmfnet_napari.core.strokes.scribbles import check_trainable, coverage
 
-patient = functools.cache(make_phantom)  # a few seconds each; nobody changes one
+
+@pytest.fixture(scope="module")
+def patients(synthetic):
+    """Two, by seed; nobody changes one."""
+    return {0: synthetic, 1: make_phantom(1)}
 
 
 @pytest.fixture
-def phantom():
-    return patient(0)
+def phantom(synthetic):
+    return synthetic
 
 
 @pytest.fixture
@@ -64,8 +66,8 @@ def test_tissues_have_their_hounsfield_units(phantom, study):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_no_threshold_finds_the_tumour(seed):
-    phantom = patient(seed)
+def test_no_threshold_finds_the_tumour(patients, seed):
+    phantom = patients[seed]
     study = study_from_images(phantom.ct, phantom.mr)
     tumour = sitk.GetArrayFromImage(phantom.truth) > 0
     box, distance = distance_to(tumour, study.grid, 40.0)
@@ -80,8 +82,8 @@ def test_no_threshold_finds_the_tumour(seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_scribbles_are_few_and_right(seed):
-    _, _, truth, scribbles = arrays(patient(seed))
+def test_scribbles_are_few_and_right(patients, seed):
+    _, _, truth, scribbles = arrays(patients[seed])
     assert check_trainable(scribbles) == 2
     assert (truth[scribbles == 2] == 1).all()
     assert (truth[scribbles == 1] == 0).all()
@@ -97,18 +99,19 @@ def test_scribbles_are_few_and_right(seed):
     assert set(tumour_slices) <= set(background_slices)
 
 
-def test_the_same_every_time_and_written_for_the_demo(tmp_path, phantom, monkeypatch):
+def test_the_same_every_time_and_written_for_the_demo(tmp_path, patients, monkeypatch):
+    phantom, other = patients[0], patients[1]
     files = write_phantom(tmp_path)  # it is made anew
     for name, array in zip(("ct", "mr", "truth", "scribbles"), arrays(phantom), strict=True):
         found = sitk.GetArrayFromImage(sitk.ReadImage(str(files[name])))
         np.testing.assert_array_equal(found, array)
-    assert (arrays(phantom)[0] != arrays(patient(1))[0]).any()
+    assert (arrays(phantom)[0] != arrays(other)[0]).any()
     study = open_study(files["ct"], files["mr"])
     assert set(files) == {"ct", "mr", "truth", "scribbles"}
     np.testing.assert_array_equal(
         load_labels(files["truth"], study.grid), sitk.GetArrayFromImage(phantom.truth)
     )
     np.testing.assert_array_equal(study.first.array, sitk.GetArrayFromImage(phantom.ct))
-    monkeypatch.setattr(module, "make_phantom", patient)
+    monkeypatch.setattr(module, "make_phantom", patients.get)
     with pytest.raises(UserError, match="does not exist"):
         write_phantom(tmp_path / "nowhere")

@@ -129,9 +129,10 @@ def test_going_on_from_a_state_changes_no_bit(ball, tmp_path, precision):
     resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
     run(resumed, range(2, 4))
     assert resumed.steps == 4
+    whole, parts = straight.state(), resumed.state()
     for name in ("model", "averaged"):
-        for key, value in straight.state()[name].items():
-            assert torch.equal(value, resumed.state()[name][key]), key
+        for key, value in whole[name].items():
+            assert torch.equal(value, parts[name][key]), key
 
 
 def test_averaged_weights_lag_behind_the_network(ball):
@@ -139,6 +140,6 @@ def test_averaged_weights_lag_behind_the_network(ball):
     first = copy.deepcopy(trainer.averaged.state_dict())
     trainer.step(uneven_batch(), 0.0)
     # 2/11 of the first weights stay after one step: min(0.9, (1 + 1) / (10 + 1))
+    now = trainer.model.state_dict()
     for name, mean in trainer.averaged.state_dict().items():
-        now = trainer.model.state_dict()[name]
-        torch.testing.assert_close(mean, first[name] * 2 / 11 + now * 9 / 11)
+        torch.testing.assert_close(mean, first[name] * 2 / 11 + now[name] * 9 / 11)
