@@ -41,14 +41,20 @@ def trained(tmp_path_factory):
     return folder / "model", write_cohort(folder / "batch.csv", patients), folder
 
 
+@pytest.fixture(scope="module")
+def contoured(trained, tmp_path_factory):
+    """The folder of a batch that nothing disturbed, one patient after another; what it returned."""
+    model, cohort, _ = trained
+    out = tmp_path_factory.mktemp("contoured") / "out"
+    return out, run_batch(model, cohort, out, "cpu", workers=Workers(at_once=1))
+
+
 def labels_of(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def test_every_patient_gets_contour_picture_and_scores(trained, tmp_path):
-    model, cohort, folder = trained
-    out = tmp_path / "out"
-    result = run_batch(model, cohort, out, device="cpu")
+def test_every_patient_gets_contour_picture_and_scores(trained, contoured, tmp_path):
+    (model, _, folder), (out, result) = trained, contoured
     assert result == {"patients": 4, "table": str(out / "table.md"), "notes": 0}
     found = table(out / "results.csv")
     assert [row["case"] for row in found] == ["P1", "P2", "P3", "P4"]
@@ -189,10 +195,8 @@ def test_a_stopped_batch_says_so_and_goes_on_after_a_line_was_left_empty(trained
 
 
 @pytest.mark.slow
-def test_the_command_contours_two_at_once_as_one_after_another(trained, tmp_path):
-    model, cohort, _ = trained
-    one, two = tmp_path / "one", tmp_path / "two"
-    run_batch(model, cohort, one, "cpu", workers=Workers(at_once=1))
+def test_the_command_contours_two_at_once_as_one_after_another(trained, contoured, tmp_path):
+    (model, cohort, _), (one, _), two = trained, contoured, tmp_path / "two"
     line = ["batch", model, cohort, "--out", two, "--at-once", 2, "--device", "cpu", "--json"]
     command = Forked("training", COMMAND, *map(str, line), stderr=False)
     said = command.stdout.read().splitlines()

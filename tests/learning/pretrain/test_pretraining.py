@@ -9,8 +9,7 @@ import torch
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.strokes.scribbles import IGNORE
-from cmfnet_napari.learning.material.made_up import make_up
-from cmfnet_napari.learning.material.material_file import Shares, make_material
+from cmfnet_napari.learning.material.material_file import Material, Shares, make_material
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.nearness import MAPS, Strokes
 from cmfnet_napari.learning.pretrain.lesson import PATCH, Lesson, vary
@@ -24,12 +23,12 @@ def small_config(steps, **changes):
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     folder = tmp_path_factory.mktemp("material") / "made"
-    make_material(folder, 3, (), Shares(0, 0, 1))
+    make_material(folder, 1, (), Shares(0, 0, 1))
     return folder
 
 
-def test_a_patch_is_the_same_object_turned(tmp_path):
-    sample = make_up(np.random.default_rng(2))
+def test_a_patch_is_the_same_object_turned(material):
+    sample = Material(material)[0]
     for seed in range(5):
         patch = vary(sample, np.random.default_rng(seed))
         assert patch.object.shape == (PATCH,) * 3
@@ -37,8 +36,8 @@ def test_a_patch_is_the_same_object_turned(tmp_path):
         assert not patch.second[~patch.seen].any()
 
 
-def test_a_lesson_shows_strokes_and_teaches_the_object():
-    lesson = Lesson(make_up(np.random.default_rng(5)), np.random.default_rng(0))
+def test_a_lesson_shows_strokes_and_teaches_the_object(material):
+    lesson = Lesson(Material(material)[0], np.random.default_rng(0))
     batch = lesson.batch()
     assert batch.maps.shape == (1, MAPS, PATCH, PATCH, PATCH)
     np.testing.assert_array_equal(batch.targets[0].numpy() > 0, lesson.object)
@@ -48,9 +47,9 @@ def test_a_lesson_shows_strokes_and_teaches_the_object():
     assert not batch.maps[0, 3:5].any()  # nothing is newest yet
 
 
-def test_a_lesson_corrects_what_is_wrong_and_ends():
+def test_a_lesson_corrects_what_is_wrong_and_ends(material):
     for seed in range(20):
-        lesson = Lesson(make_up(np.random.default_rng(5)), np.random.default_rng(seed))
+        lesson = Lesson(Material(material)[0], np.random.default_rng(seed))
         empty, strokes = np.zeros((PATCH,) * 3, dtype=bool), 0
         while lesson.correct(empty):
             newest = lesson.batch().maps[0, 3:5]

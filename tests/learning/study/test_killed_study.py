@@ -17,7 +17,7 @@ from tests.learning.cohort.test_train import make_cohort, steps_logged, table, w
 from tests.learning.conftest import COMMAND
 
 DASK = "tests.learning.programs:dask_command"
-STEPS, FOLDS, JOBS = 6, ("fold-1", "fold-2"), ("pce-0", "cmfnet-0")
+STEPS, FOLDS, JOBS = 3, ("fold-1", "fold-2"), ("pce-0", "cmfnet-0")
 STUDY = f"""
 title: Killed
 cohort: cohort.csv
