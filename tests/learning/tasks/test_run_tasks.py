@@ -95,7 +95,7 @@ def in_its_own_process(scenario, folder):
 
 def lose_a_worker(folder):
     folders = [folder / str(number) for number in range(4)]
-    pauses = (0.3, 0.05, 0.05, 0.05)  # the first is looked at while it runs
+    pauses = (0.2, 0.05, 0.05, 0.05)  # the first is looked at while it runs
     tasks = [Task(f"T{n}", partial(count, folders[n], pause)) for n, pause in enumerate(pauses)]
     tasks.insert(1, Task("bad", refuse))
     tasks.append(Task("scratch", partial(note_scratch, folder / "scratch.json")))
@@ -156,7 +156,7 @@ def answers_to_a_stranger(address):
 
 
 def try_as_a_stranger(folder):
-    tasks = [Task(f"T{n}", partial(count, folder / str(n), 0.5)) for n in range(3)]
+    tasks = [Task(f"T{n}", partial(count, folder / str(n), 1.0)) for n in range(3)]
     before, addresses, wishes = listening(), [], []
 
     def watch(share, note):
