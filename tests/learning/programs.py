@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
-from multiprocessing.util import register_after_fork
 from pathlib import Path
-from unittest.mock import patch
+from typing import ClassVar
+from weakref import WeakSet
 
 import dask
 from distributed import nanny
@@ -25,25 +23,33 @@ from cmfnet_napari.cli.main import main
 from tests.forked import CAN_FORK
 
 METHOD = "distributed.worker.multiprocessing-method"
-FOUND = "found.json"
 
 
-class _Worker(AsyncProcess):
-    """Ends when who forked it ends, by a pipe of which no other worker keeps the other end.
+class _Workers(AsyncProcess):
+    """Worker processes of dask; what is forked closes what tells others that their parent lives.
 
-    What is forked has all that is open. Two workers that had each other's end would never end.
+    Two that are forked at the same moment would else keep each other alive for good without it.
     """
 
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)
-        register_after_fork(self._keep_child_alive, Connection.close)
+    others: ClassVar[WeakSet[AsyncProcess]] = WeakSet()
+
+    def __init__(self, *arguments: object, **settings: object) -> None:
+        super().__init__(*arguments, **settings)
+        self.others.add(self)
+
+    @classmethod
+    def let_go(cls) -> None:
+        for process in list(cls.others):
+            process._keep_child_alive.close()
 
 
-@contextmanager
-def _forking() -> Iterator[None]:
-    way = {METHOD: "fork" if CAN_FORK else "spawn"}
-    with dask.config.set(way), patch.object(nanny, "AsyncProcess", _Worker):
-        yield
+if CAN_FORK:
+    nanny.AsyncProcess = _Workers
+    os.register_at_fork(after_in_child=_Workers.let_go)
+
+
+def _forking() -> AbstractContextManager[object]:
+    return dask.config.set({METHOD: "fork" if CAN_FORK else "spawn"})
 
 
 def cmfnet(*line: str) -> None:
@@ -61,8 +67,8 @@ def dask_command(kind: str, *line: str) -> None:
         import_module(f"distributed.cli.dask_{kind}").main(line)
 
 
-def scenario(module: str, function: str, folder: str) -> None:
-    """A function of a test, called with its folder, where it leaves what it found as JSON."""
+def scenario(module: str, function: str, folder: str, found: str) -> None:
+    """A function of a test, called with a folder; what it returns is written as JSON."""
     with _forking():
-        found = getattr(import_module(module), function)(Path(folder))
-    (Path(folder) / FOUND).write_text(json.dumps(found | {"process": os.getpid()}))
+        said = getattr(import_module(module), function)(Path(folder))
+    Path(found).write_text(json.dumps(said | {"process": os.getpid()}))

@@ -27,8 +27,7 @@ from cmfnet_napari.learning.tasks import run_tasks as running
 from cmfnet_napari.learning.tasks.cluster import Workers
 from cmfnet_napari.learning.tasks.in_worker import Outcome
 from cmfnet_napari.learning.tasks.run_tasks import Task, _Run, run_tasks
-from tests.forked import Forked, command
-from tests.learning.programs import FOUND
+from tests.forked import CAN_FORK, Forked, command
 
 STEPS = 10
 WITH_WORKERS, DASK = (f"tests.learning.programs:{name}" for name in ("scenario", "dask_command"))
@@ -86,11 +85,12 @@ def listening():
 
 def in_its_own_process(scenario, folder):
     """What a function of this file found, where workers are forked from one that imported all."""
-    process = Forked("training", WITH_WORKERS, __name__, scenario.__name__, folder)
+    found = folder / "found.json"
+    process = Forked("training", WITH_WORKERS, __name__, scenario.__name__, folder, found)
     said = process.stderr.read()
     assert process.wait() == 0, said
     process.close()
-    return SimpleNamespace(**json.loads((folder / FOUND).read_text()))
+    return SimpleNamespace(**json.loads(found.read_text()))
 
 
 def lose_a_worker(folder):
@@ -345,9 +345,10 @@ def test_a_scheduler_that_is_none_or_does_not_answer_is_named(monkeypatch):
 
 
 SBATCH = """#!/bin/sh
-# Stands in for SLURM's: keeps the script, and runs it here, with a worker that is forked.
+# Stands in for SLURM's: keeps the script, whose file dask removes then, and runs it here, with a
+# worker that is forked.
 cp "$1" {folder}/submitted.sh
-sed 's|{program}|{forked}|' "$1" >{folder}/run.sh
+sed 's|{program}|{forked}|' {folder}/submitted.sh >{folder}/run.sh
 sh {folder}/run.sh >{folder}/worker.log 2>&1 &
 echo $! >>{folder}/started.txt
 echo "Submitted batch job $!"
@@ -359,7 +360,7 @@ def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, mo
     programs = tmp_path / "bin"
     programs.mkdir()
     program = shlex.join(python_command("-m", "distributed.cli.dask_worker"))
-    forked = shlex.join(command("training", DASK, "worker"))
+    forked = shlex.join(command("training", DASK, "worker")) if CAN_FORK else program
     for name, text in (
         ("sbatch", SBATCH.format(folder=tmp_path, program=program, forked=forked)),
         ("scancel", "#!/bin/sh\nkill $1\n"),
@@ -367,11 +368,15 @@ def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, mo
         (programs / name).write_text(text)
         (programs / name).chmod(0o700)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     tasks = [
         Task("T", partial(count, tmp_path / "t", 0.0)),
         Task("scratch", partial(note_scratch, tmp_path / "scratch.json")),
     ]
-    assert run_tasks(tasks, Workers("slurm", folder=tmp_path), Hooks())
+    notes = []
+    hooks = Hooks(lambda share, note: notes.append(note))
+    assert run_tasks(tasks, Workers("slurm", folder=tmp_path), hooks)
+    assert notes[0] == f"waiting for workers; what they print is in {tmp_path / 'cluster'}"
     assert len(steps_of(tmp_path / "t")) == STEPS
     script = (tmp_path / "submitted.sh").read_text()
     assert "#SBATCH --cpus-per-task=1\n" in script
