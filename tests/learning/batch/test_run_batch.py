@@ -49,6 +49,12 @@ def contoured(trained, tmp_path_factory):
     return out, run_batch(model, cohort, out, "cpu", workers=Workers(at_once=1))
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Most of the time of a small patient goes into its picture."""
+    monkeypatch.setattr(rows, "save_contours", lambda *_: None)
+
+
 def labels_of(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
@@ -81,6 +87,7 @@ def _saved(labels, study, folder):
     return folder / "same.nii.gz"
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_one_bad_patient_stops_no_other_and_the_same_command_goes_on(trained, tmp_path, capsys):
     model, cohort, folder = trained
     patients = table(cohort)
@@ -122,6 +129,7 @@ def test_what_is_wrong_is_named_before_anything_runs(trained, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_model_that_is_replaced_is_read_anew_or_refused(trained, tmp_path):
     """Also by a process that contoured with the old one, as a worker that outlives a batch."""
     model, cohort, _ = trained
@@ -151,6 +159,7 @@ def write_one(cohort):
     return write_cohort(cohort.with_name("first.csv"), table(cohort)[:1])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_at_once_share_the_memory_and_keys_lie_in_the_batchs_folder(
     trained, tmp_path, monkeypatch
 ):
@@ -179,6 +188,7 @@ def test_two_at_once_share_the_memory_and_keys_lie_in_the_batchs_folder(
     assert replace(workers, scheduler="local").here(9) == 1
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_stopped_batch_says_so_and_goes_on_after_a_line_was_left_empty(trained, tmp_path):
     model, cohort, _ = trained
     hooks = Hooks(stop=lambda: (tmp_path / "out" / "2-p2" / "result.json").exists())

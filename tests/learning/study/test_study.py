@@ -15,6 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.report.method_pictures import make_example
 from cmfnet_napari.learning.cohort import data_hashes, prepared_cases
+from cmfnet_napari.learning.cohort import train as training
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import Result
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -307,6 +308,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, mo
     for number, row in enumerate(rows, start=1):
         row["scribbles"] = f"s{number}.nii.gz"
     write_cohort(cohort, rows)
+    monkeypatch.setattr(training, "save_training", lambda *_: None)  # the jobs' own curves
     path, out = written(tmp_path, TINY.replace("steps: 2", "steps: 1")), tmp_path / "out"
     shown = []  # four readings, two steps of the first job, one of the second
     stop = Hooks(show=lambda share, note: shown.append(note), stop=lambda: len(shown) > 6)
