@@ -7,12 +7,15 @@ it holds turns with it. Which lessons there are, and what each step sees, follow
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -147,13 +150,25 @@ def makers(count: int) -> Iterator[Executor]:
     if count == 0:
         yield _Here()
         return
-    pool = ProcessPoolExecutor(
-        count, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin_process)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_process() -> None:
+    """One core; Ctrl-C reaches all processes of a terminal, and these wait to be told."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """What waits for work does not notice that who gave it was killed."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 @lru_cache(maxsize=1)

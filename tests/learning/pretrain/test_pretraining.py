@@ -1,8 +1,12 @@
 """Lessons, and the training of a network for any structure."""
 
 import json
+import os
+import signal
+import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -16,6 +20,7 @@ from cmfnet_napari.learning.pretrain import lesson_book
 from cmfnet_napari.learning.pretrain.lesson import PATCH, Lesson, vary
 from cmfnet_napari.learning.pretrain.lesson_book import Book
 from cmfnet_napari.learning.pretrain.pretraining import Watch, pretrain, pretrain_config
+from tests.forked import Forked
 
 
 def small_config(steps, **changes):
@@ -133,6 +138,24 @@ def test_lessons_are_shown_new_and_again_each_turned_as_a_whole(tmp_path, monkey
     assert [number for _, number in seen[::2]] == list(range(8))  # the new ones, in turn
     assert all(2 * (step // 2 - 1) <= number <= step for step, number in seen[1::2])
     assert turned > 12
+
+
+def hold_a_maker():
+    with lesson_book.makers(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(300)
+
+
+def test_who_makes_lessons_ends_with_the_training_and_not_by_ctrl_c():
+    training = Forked("training", f"{__name__}:hold_a_maker")
+    maker = psutil.Process(int(training.stdout.readline()))
+    maker.send_signal(signal.SIGINT)
+    with pytest.raises(psutil.TimeoutExpired):
+        maker.wait(0.3)
+    training.kill()
+    training.wait()
+    training.close()
+    assert not psutil.wait_procs([maker], timeout=30)[1]
 
 
 def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
