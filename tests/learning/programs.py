@@ -21,8 +21,13 @@ from distributed.process import AsyncProcess
 
 from cmfnet_napari.cli.main import main
 from tests.forked import CAN_FORK
+from tests.learning import known_clues
 
 METHOD = "distributed.worker.multiprocessing-method"
+
+known_clues.remember()
+if CAN_FORK:
+    known_clues.know_ball()
 
 
 class _Workers(AsyncProcess):
@@ -58,6 +63,12 @@ def cmfnet(*line: str) -> None:
     sys.modules["__main__"].__spec__ = find_spec("cmfnet_napari.__main__")
     with _forking():
         main()
+
+
+def cmfnet_there(*line: str) -> None:
+    """The same on another computer of tests/remote: what it starts is forked in its turn."""
+    sys.executable = os.environ["CMFNET_TEST_PYTHON"]
+    cmfnet(*line)
 
 
 def dask_command(kind: str, *line: str) -> None:
