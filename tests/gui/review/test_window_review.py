@@ -134,6 +134,7 @@ def clicks_on_the_curve_and_in_the_list_go_there(doubtful, hand, qtbot):
 
 def test_slices_a_second_observer_and_layers(doubtful, tmp_path, qtbot):
     slices_count_once_they_stay_on_the_screen(doubtful, qtbot)
+    doubtful.workbench.planes.show("axial")
     a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot)
     layers_are_shown_deleted_and_renamed(doubtful, qtbot)
 
