@@ -217,7 +217,8 @@ def test_open_without_a_file_is_the_empty_window(monkeypatch, words, status, ope
 @pytest.mark.slow
 def test_demo_shows_a_contour_first_and_ends_with_a_table(capsys, monkeypatch, tmp_path, synthetic):
     monkeypatch.setattr(phantom, "make_phantom", lambda seed: synthetic)
-    quick = PRESETS["quick"].model_copy(update={"steps": 1, "width": 2, "spacing": 3.0})
+    small = {"steps": 1, "width": 2, "spacing": 3.0, "hold_out": False}
+    quick = PRESETS["quick"].model_copy(update=small)
     monkeypatch.setitem(PRESETS, "quick", quick)
     status, out, err = run(capsys, "demo", "--headless", "--out", tmp_path)
     assert status == 0

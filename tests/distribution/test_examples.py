@@ -31,7 +31,7 @@ def test_fit_a_patient_writes_a_contour_on_the_cts_grid(
     example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synthetic: Phantom
 ) -> None:
     def two_steps(preset: str, **changes: object) -> Config:
-        small = {"steps": 2, "width": 2, "spacing": 4.0, "preview_seconds": 3600.0}
+        small = {"steps": 2, "width": 2, "spacing": 4.0, "stroke_maps": False, "guide": 0.0}
         return as_it_is(preset, **{**changes, **small})
 
     as_it_is = cmfnet.make_config

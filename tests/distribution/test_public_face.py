@@ -26,6 +26,8 @@ ISSUE_20 = {
     "make_config",
 }  # fmt: skip
 
+QUICKLY = {"steps": 2, "width": 2, "spacing": 4.0, "stroke_maps": False, "guide": 0.0}
+
 HEAVY = """
 import json, sys
 
@@ -137,8 +139,7 @@ def test_from_the_files_to_the_clinic(
     assert set(np.unique(strokes)) == {0, 1, 2}
     assert not (strokes == 1)[truth == 1].any()
 
-    quickly = {"steps": 2, "width": 2, "stroke_maps": False, "guide": 0.0, "keep_marked": False}
-    config = cmfnet.make_config("quick", **quickly)
+    config = cmfnet.make_config("quick", **QUICKLY, keep_marked=False)
     seen = []
     done = cmfnet.fit(
         study, strokes, tmp_path / "run", config, names=["GTV"], on_event=lambda e: seen.append(e)
@@ -169,7 +170,7 @@ def test_from_the_files_to_the_clinic(
 
 def test_a_fit_that_was_left_goes_on(patient: dict[str, Path], tmp_path: Path) -> None:
     study = cmfnet.open_study(patient["ct"])
-    config = cmfnet.make_config("quick", steps=2, width=2, stroke_maps=False, guide=0.0)
+    config = cmfnet.make_config("quick", **QUICKLY)
     words = (study, patient["scribbles"], tmp_path / "run", config)
     assert cmfnet.fit(*words, request=lambda: "quit") is None
     done = cmfnet.fit(*words)

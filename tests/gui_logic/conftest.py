@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 
 import pytest
 
@@ -102,6 +103,12 @@ def heard():
 
 def _everywhere(monkeypatch, name, value):
     """Put something in place of a name in every module of the window that has imported it."""
-    for module in [m for n, m in sys.modules.items() if n.startswith("cmfnet_napari.gui.")]:
+    for module in _of_the_window(len(sys.modules)):
         if hasattr(module, name) and module.__name__ != "cmfnet_napari.gui.shared.tasks":
             monkeypatch.setattr(module, name, value)
+
+
+@lru_cache(maxsize=1)
+def _of_the_window(_imported):
+    """Its modules; looked for among thousands only when one was imported."""
+    return [m for n, m in sys.modules.items() if n.startswith("cmfnet_napari.gui.")]

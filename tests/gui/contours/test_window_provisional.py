@@ -63,7 +63,15 @@ def test_it_comes_with_both_kinds_of_strokes_and_goes_with_them(opened, patient,
     qtbot.waitUntil(lambda: not shown(opened), timeout=5000)
 
 
-def test_many_strokes_at_once_are_one_or_two_computations(drawn, qtbot, monkeypatch):
+def test_it_follows_serves_and_may_be_renamed(drawn, qtbot, monkeypatch):
+    with monkeypatch.context() as patch:
+        many_strokes_at_once_are_one_or_two_computations(drawn, qtbot, patch)
+    it_can_be_the_contour_for_automatic_background(drawn, qtbot)
+    qtbot.waitUntil(lambda: not drawn.workbench.provisional._busy, timeout=5000)
+    renamed_and_deleted_layers_do_no_harm(drawn, qtbot)
+
+
+def many_strokes_at_once_are_one_or_two_computations(drawn, qtbot, monkeypatch):
     from cmfnet_napari.gui.contours import provisional
 
     calls, compute = [], provisional.provisional_contour
@@ -81,6 +89,35 @@ def test_many_strokes_at_once_are_one_or_two_computations(drawn, qtbot, monkeypa
     assert 1 <= len(calls) <= 3
     drawn_last = calls[-1][1]
     np.testing.assert_array_equal(drawn_last, drawn.session.scribbles.data)
+
+
+def it_can_be_the_contour_for_automatic_background(drawn, qtbot):
+    auto = drawn.scribble_panel.auto
+    drawn.reset_choices()
+    (layer,) = shown(drawn)
+    assert layer in auto.contour.choices
+    auto.contour.value = layer
+    with qtbot.waitSignal(drawn.workbench.automatic_strokes.proposed, timeout=5000):
+        auto.margin.setValue(3.0)
+        auto.coverage.setValue(1.0)
+        auto.preview.setChecked(True)
+    qtbot.wait(400)
+    auto.apply_button.click()
+    added = drawn.session.case.journal.sources(SHAPE)["auto-background"]
+    assert added.any()
+    assert not (added & (layer.data > 0)).any()
+
+
+def renamed_and_deleted_layers_do_no_harm(drawn, qtbot):
+    (layer,) = shown(drawn)
+    layer.name = "mine"
+    drawn.session.recorder.add(strokes((2, (6, 9, 8))), "hand")
+    qtbot.wait(500)
+    assert not shown(drawn)
+    drawn.session.viewer.layers.remove(layer)
+    drawn.session.recorder.add(strokes((2, (6, 9, 9))), "hand")
+    qtbot.wait(500)
+    assert len(shown(drawn)) <= 1
 
 
 def test_the_networks_contour_takes_its_place(drawn, qtbot, fake):
@@ -115,32 +152,3 @@ def test_the_switch_is_kept_with_the_case(drawn, patient, qtbot):
         session.open(partial(open_files, patient.ct, patient.mr))
     assert not panel.switch.isChecked()
     assert not shown(drawn)
-
-
-def test_it_can_be_the_contour_for_automatic_background(drawn, qtbot):
-    auto = drawn.scribble_panel.auto
-    drawn.reset_choices()
-    (layer,) = shown(drawn)
-    assert layer in auto.contour.choices
-    auto.contour.value = layer
-    with qtbot.waitSignal(drawn.workbench.automatic_strokes.proposed, timeout=5000):
-        auto.margin.setValue(3.0)
-        auto.coverage.setValue(1.0)
-        auto.preview.setChecked(True)
-    qtbot.wait(400)
-    auto.apply_button.click()
-    added = drawn.session.case.journal.sources(SHAPE)["auto-background"]
-    assert added.any()
-    assert not (added & (layer.data > 0)).any()
-
-
-def test_renamed_and_deleted_layers_do_no_harm(drawn, qtbot):
-    (layer,) = shown(drawn)
-    layer.name = "mine"
-    drawn.session.recorder.add(strokes((2, (6, 9, 8))), "hand")
-    qtbot.wait(500)
-    assert not shown(drawn)
-    drawn.session.viewer.layers.remove(layer)
-    drawn.session.recorder.add(strokes((2, (6, 9, 9))), "hand")
-    qtbot.wait(500)
-    assert len(shown(drawn)) <= 1

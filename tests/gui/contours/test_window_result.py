@@ -10,7 +10,16 @@ from napari.utils.notifications import notification_manager
 from tests.gui.conftest import SHAPE
 
 
-def test_parts_without_a_stroke_can_be_dropped(predicted, qtbot):
+def test_a_prediction_is_shown_saved_cleaned_and_judged(predicted, patient, tmp_path, qtbot):
+    contour_and_probability(predicted)
+    save_to_a_folder_that_is_not_there(predicted, tmp_path, qtbot)
+    saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot)
+    parts_without_a_stroke_can_be_dropped(predicted, qtbot)
+    evaluate_shows_a_table(predicted, patient, qtbot)
+    corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot)
+
+
+def parts_without_a_stroke_can_be_dropped(predicted, qtbot):
     layer = predicted.workbench.result.prediction
     assert layer.data[1, 1, 1] == 1
     predicted.result_panel.marked_only.click()
@@ -20,7 +29,7 @@ def test_parts_without_a_stroke_can_be_dropped(predicted, qtbot):
     qtbot.waitUntil(lambda: layer.data[1, 1, 1] == 1, timeout=5000)
 
 
-def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot):
+def saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot):
     ct = sitk.ReadImage(str(patient.ct))
     # Independent of our axes: the big box is where the tumour of the file is.
     tumour = sitk.GetArrayFromImage(sitk.ReadImage(str(patient.tumour)))
@@ -37,7 +46,8 @@ def test_saved_file_lies_on_the_ct(predicted, patient, tmp_path, qtbot):
         assert prediction.sum() == tumour.sum() + 2 * 3 * 3
 
 
-def test_evaluate_shows_a_table(predicted, patient, qtbot):
+def evaluate_shows_a_table(predicted, patient, qtbot):
+    """The part without a stroke is dropped first."""
     panel = predicted.review_panel
     predicted.tabs.setCurrentIndex(3)
     panel.result.marked_only.click()
@@ -61,14 +71,14 @@ def test_evaluate_shows_a_table(predicted, patient, qtbot):
     }
 
 
-def test_save_to_a_folder_that_is_not_there(predicted, tmp_path, qtbot):
+def save_to_a_folder_that_is_not_there(predicted, tmp_path, qtbot):
     notification_manager.records.clear()
     predicted.workbench.result.save(str(tmp_path / "nowhere" / "p.nii.gz"))
     qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=5000)
     assert "does not exist" in notification_manager.records[-1].message
 
 
-def test_contour_and_probability(predicted):
+def contour_and_probability(predicted):
     panel, result = predicted.result_panel, predicted.workbench.result
     assert not result.probability.visible
     assert result.probability.data.max() == pytest.approx(0.8)
@@ -76,6 +86,15 @@ def test_contour_and_probability(predicted):
     assert result.probability.visible
     panel.filled.click()
     assert result.prediction.contour == 0
+
+
+def corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot):
+    predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
+    with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
+        predicted.workbench.result.save(str(tmp_path / "p.nrrd"))
+    saved = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "p.nrrd")), "LPS")
+    assert sitk.GetArrayFromImage(saved).shape == SHAPE
+    assert sitk.GetArrayFromImage(saved)[0, 0, 0] == 1
 
 
 def test_the_mouse_on_the_prediction_makes_corrections_in_every_view(predicted, hand, qtbot):
@@ -108,12 +127,3 @@ def test_the_mouse_on_the_prediction_makes_corrections_in_every_view(predicted, 
     np.testing.assert_array_equal(result.shown(), expected)
     hand.press("Ctrl+Shift+Z")
     np.testing.assert_array_equal(result.shown(), twice)
-
-
-def test_corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot):
-    predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
-    with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
-        predicted.workbench.result.save(str(tmp_path / "p.nrrd"))
-    saved = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "p.nrrd")), "LPS")
-    assert sitk.GetArrayFromImage(saved).shape == SHAPE
-    assert sitk.GetArrayFromImage(saved)[0, 0, 0] == 1

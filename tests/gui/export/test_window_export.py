@@ -33,7 +33,13 @@ def answer(monkeypatch, path):
     monkeypatch.setattr(dialog, lambda *_args: (str(path), ""))
 
 
-def test_report_and_table_are_written_and_named(predicted, patient, tmp_path, qtbot, monkeypatch):
+def test_what_is_written_and_what_is_said_of_it(predicted, patient, tmp_path, qtbot, monkeypatch):
+    what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, qtbot, monkeypatch)
+    report_and_table_are_written_and_named(predicted, patient, tmp_path, qtbot, monkeypatch)
+    the_table_is_about_the_contour_with_its_edits_by_hand(predicted, patient, tmp_path, qtbot)
+
+
+def report_and_table_are_written_and_named(predicted, patient, tmp_path, qtbot, monkeypatch):
     panel = predicted.export_panel
     answer(monkeypatch, tmp_path / "page")  # the ending is added
     saved(predicted, qtbot, panel.report_button.click)
@@ -60,7 +66,7 @@ def test_report_and_table_are_written_and_named(predicted, patient, tmp_path, qt
     ]
 
 
-def test_the_table_is_about_the_contour_with_its_edits_by_hand(predicted, patient, tmp_path, qtbot):
+def the_table_is_about_the_contour_with_its_edits_by_hand(predicted, patient, tmp_path, qtbot):
     layer = predicted.workbench.result.prediction
     predicted.workbench.comparison.use_file(str(patient.tumour))
     qtbot.waitUntil(lambda: predicted.workbench.comparison.evaluation is not None, timeout=5000)
@@ -76,7 +82,7 @@ def test_the_table_is_about_the_contour_with_its_edits_by_hand(predicted, patien
         assert not compared or float(row["dsc"]) == 1
 
 
-def test_what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, qtbot, monkeypatch):
+def what_was_not_looked_at_is_said_and_blocks_nothing(predicted, tmp_path, qtbot, monkeypatch):
     panel = predicted.export_panel
     qtbot.waitUntil(lambda: "axial slices" in panel.missing.text(), timeout=5000)
     assert "not looked at" in panel.missing.text()
@@ -111,9 +117,11 @@ def test_steps_show_what_is_done(opened, fake, scribble, qtbot, tmp_path):
     qtbot.waitUntil(lambda: titles(opened)[2] == "✓ Train", timeout=5000)
     saved(opened, qtbot, lambda: opened.workbench.result.save(str(tmp_path / "c.nrrd")))
     assert titles(opened)[3:] == ["4 Review", "✓ Export"]
+    timer = opened.workbench.review.seen_slices._timer
+    timer.setInterval(20)  # how long a look takes, review/test_window_review.py tests
     for z in (1, 2, 4, 5, 6, 7):
         opened.session.viewer.dims.current_step = (z, 10, 8)
-        qtbot.wait(450)
+        qtbot.waitUntil(lambda: not timer.isActive())
     qtbot.waitUntil(lambda: titles(opened)[3] == "✓ Review", timeout=3000)
     opened.session.viewer.layers.remove(opened.session.scribbles)  # the patient is left
     assert titles(opened) == ["1 Open", "2 Scribble", "3 Train", "4 Review", "5 Export"]

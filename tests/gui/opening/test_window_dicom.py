@@ -25,7 +25,13 @@ from tests.dicom_files import (
 def choose(dock, qtbot, monkeypatch):
     """Press the button, choose a folder, wait for the chooser."""
 
+    def close():
+        if dock.open_panel.chooser is not None:
+            dock.open_panel.chooser.reject()
+            qtbot.wait(20)
+
     def press(folder):
+        close()
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_args: str(folder))
         dock.open_panel.dicom_button.click()
         assert not dock.open_panel.dicom_button.isEnabled()
@@ -33,9 +39,7 @@ def choose(dock, qtbot, monkeypatch):
         return dock.open_panel.chooser
 
     yield press
-    if dock.open_panel.chooser is not None:
-        dock.open_panel.chooser.reject()
-        qtbot.wait(20)
+    close()
 
 
 def rows(dialog):
@@ -59,7 +63,19 @@ def open_button(dialog):
     return dialog.buttons.button(QDialogButtonBox.StandardButton.Open)
 
 
-def test_the_chooser_lists_and_proposes(choose, tmp_path):
+def test_the_chooser_of_one_folder_after_another(choose, tmp_path):
+    for act in (
+        it_lists_and_proposes,
+        an_empty_structure_is_called_that_and_not_offered,
+        one_ct_at_a_time_and_none_is_said,
+        a_series_with_a_fault_is_shown_with_it,
+        to_register_is_proposed_for_each_mr_and_then_up_to_the_user,
+        two_mr_or_one_are_enough_and_three_are_too_many,
+    ):
+        act(choose, tmp_path / act.__name__)
+
+
+def it_lists_and_proposes(choose, tmp_path):
     dialog = choose(write_patient(tmp_path))
     ct = (2, "planning CT", "CT, image 1", "2020-01-02", "34 × 30 × 14", "1.80 × 2.00 × 3.00")
     mr = (2, "T1", "MR, image 2", "2020-01-02", "28 × 26 × 12", "2.10 × 1.90 × 3.30")
@@ -73,7 +89,7 @@ def test_the_chooser_lists_and_proposes(choose, tmp_path):
     assert not dialog.register.isChecked()
 
 
-def test_an_empty_structure_is_called_that_and_not_offered(choose, tmp_path):
+def an_empty_structure_is_called_that_and_not_offered(choose, tmp_path):
     folder = write_patient(tmp_path)
 
     def edit(data):
@@ -87,6 +103,83 @@ def test_an_empty_structure_is_called_that_and_not_offered(choose, tmp_path):
     )
     assert item.isDisabled()
     assert dialog._structures() == ((), frozenset())
+
+
+def one_ct_at_a_time_and_none_is_said(choose, tmp_path):
+    folder = write_patient(tmp_path)
+    other = np.random.default_rng(0).integers(0, 9, CT_GRID.shape).astype(np.int16)
+    write_slices(folder / "second", other, CT_GRID, "CT", series="control CT")
+    dialog = choose(folder)
+    tick(dialog, "control CT")
+    assert [image.origin.description for image in dialog.picked] == ["control CT", "T1"]
+    tick(dialog, "control CT", on=False)
+    assert [image.origin.description for image in dialog.picked] == ["T1"]  # is enough
+    assert open_button(dialog).isEnabled()
+    tick(dialog, "T1", on=False)
+    assert not open_button(dialog).isEnabled()
+    assert "Tick a CT" in dialog.note.text()
+
+
+def a_series_with_a_fault_is_shown_with_it(choose, tmp_path):
+    folder = write_patient(tmp_path)
+    sorted((folder / "mr").iterdir())[5].unlink()
+    dialog = choose(folder)
+    texts = [row[1] for row in rows(dialog)]
+    assert any("a slice is missing or the distance changes" in text for text in texts)
+    assert (2, "T1", "MR", "2020-01-02", "28 × 26 × 11", "cannot be read") in rows(dialog)
+    assert len(dialog.picked) == 1
+
+
+def to_register_is_proposed_for_each_mr_and_then_up_to_the_user(choose, tmp_path):
+    folder = write_patient(tmp_path)
+    far = np.full((8, 20, 20), 5, np.uint16)
+    far[2:6, 5:15, 5:15] = 300
+    grid = Grid(far.shape, (4.0, 2.0, 2.0), (-20.0, -20.0, 45.0))
+    write_slices(folder / "far", far, grid, "MR", series="far", frame="mr frame")
+    dialog = choose(folder)
+    assert not dialog.register.isChecked()
+    tick(dialog, "far")
+    assert dialog.register.isChecked()
+    tick(dialog, "T1")
+    assert not dialog.register.isChecked()
+    tick(dialog, "far")
+    dialog.register.click()  # no
+    tick(dialog, "GTV CT")
+    assert not dialog.register.isChecked()
+    tick(dialog, "T1")
+    dialog.register.click()  # all the same
+    tick(dialog, "GTV MR")
+    assert dialog.register.isChecked()
+    tick(dialog, "far")
+    assert dialog.register.isChecked()
+
+
+def two_mr_or_one_are_enough_and_three_are_too_many(choose, tmp_path):
+    folder = write_patient(tmp_path)
+    values = np.random.default_rng(0).integers(1, 900, MR_GRID.shape).astype(np.uint16)
+    write_slices(folder / "t2", values, MR_GRID, "MR", series="T2")
+    write_slices(folder / "pet", values, MR_GRID, "PT", series="PET")
+    dialog = choose(folder)
+
+    def picked():
+        return [image.origin.description for image in dialog.picked]
+
+    before = picked()
+    assert before[0] == "planning CT"  # it is drawn on
+    tick(dialog, "PET")
+    assert picked() == ["planning CT", "PET"]  # beside a CT there is room for one
+    tick(dialog, "planning CT", on=False)
+    tick(dialog, "T2")
+    assert picked() == ["PET", "T2"]
+    tick(dialog, "PET", on=False)
+    tick(dialog, "T1")
+    assert picked() == ["T2", "T1"]  # two of a kind, in the order they were ticked
+    assert dialog.item(dialog.picked[0]).text(1) == "MR, image 1"
+    tick(dialog, "PET")
+    assert picked() == ["T2", "PET"]
+    tick(dialog, "planning CT")
+    assert picked() == ["planning CT", "T2"]
+    assert open_button(dialog).isEnabled()
 
 
 def test_opened_with_a_structure_that_can_be_eroded(dock, choose, tmp_path, qtbot):
@@ -113,31 +206,6 @@ def test_opened_with_a_structure_that_can_be_eroded(dock, choose, tmp_path, qtbo
     assert "GTV CT (structure)" in [layer.name for layer in dock.session.viewer.layers]
 
 
-def test_one_ct_at_a_time_and_none_is_said(choose, tmp_path):
-    folder = write_patient(tmp_path)
-    other = np.random.default_rng(0).integers(0, 9, CT_GRID.shape).astype(np.int16)
-    write_slices(folder / "second", other, CT_GRID, "CT", series="control CT")
-    dialog = choose(folder)
-    tick(dialog, "control CT")
-    assert [image.origin.description for image in dialog.picked] == ["control CT", "T1"]
-    tick(dialog, "control CT", on=False)
-    assert [image.origin.description for image in dialog.picked] == ["T1"]  # is enough
-    assert open_button(dialog).isEnabled()
-    tick(dialog, "T1", on=False)
-    assert not open_button(dialog).isEnabled()
-    assert "Tick a CT" in dialog.note.text()
-
-
-def test_a_series_with_a_fault_is_shown_with_it(choose, tmp_path):
-    folder = write_patient(tmp_path)
-    sorted((folder / "mr").iterdir())[5].unlink()
-    dialog = choose(folder)
-    texts = [row[1] for row in rows(dialog)]
-    assert any("a slice is missing or the distance changes" in text for text in texts)
-    assert (2, "T1", "MR", "2020-01-02", "28 × 26 × 11", "cannot be read") in rows(dialog)
-    assert len(dialog.picked) == 1
-
-
 def test_two_frames_of_reference_are_registered(dock, choose, tmp_path, qtbot):
     dialog = choose(write_patient(tmp_path, "mr frame", (200.0, 0.0, -90.0)))
     assert dialog.register.isChecked()
@@ -145,30 +213,6 @@ def test_two_frames_of_reference_are_registered(dock, choose, tmp_path, qtbot):
     with qtbot.waitSignal(dock.session.opened, timeout=30000):
         open_button(dialog).click()
     assert dock.session.case.registrations.current.how == "automatic"
-
-
-def test_to_register_is_proposed_for_each_mr_and_then_up_to_the_user(choose, tmp_path):
-    folder = write_patient(tmp_path)
-    far = np.full((8, 20, 20), 5, np.uint16)
-    far[2:6, 5:15, 5:15] = 300
-    grid = Grid(far.shape, (4.0, 2.0, 2.0), (-20.0, -20.0, 45.0))
-    write_slices(folder / "far", far, grid, "MR", series="far", frame="mr frame")
-    dialog = choose(folder)
-    assert not dialog.register.isChecked()
-    tick(dialog, "far")
-    assert dialog.register.isChecked()
-    tick(dialog, "T1")
-    assert not dialog.register.isChecked()
-    tick(dialog, "far")
-    dialog.register.click()  # no
-    tick(dialog, "GTV CT")
-    assert not dialog.register.isChecked()
-    tick(dialog, "T1")
-    dialog.register.click()  # all the same
-    tick(dialog, "GTV MR")
-    assert dialog.register.isChecked()
-    tick(dialog, "far")
-    assert dialog.register.isChecked()
 
 
 def test_contours_of_another_frame_are_asked_about(dock, choose, tmp_path, qtbot, monkeypatch):
@@ -222,31 +266,3 @@ def test_looking_through_can_be_cancelled(dock, tmp_path, qtbot, monkeypatch):
     qtbot.wait(100)
     assert dock.open_panel.chooser is None
     assert not notification_manager.records
-
-
-def test_two_mr_or_one_are_enough_and_three_are_too_many(choose, tmp_path):
-    folder = write_patient(tmp_path)
-    values = np.random.default_rng(0).integers(1, 900, MR_GRID.shape).astype(np.uint16)
-    write_slices(folder / "t2", values, MR_GRID, "MR", series="T2")
-    write_slices(folder / "pet", values, MR_GRID, "PT", series="PET")
-    dialog = choose(folder)
-
-    def picked():
-        return [image.origin.description for image in dialog.picked]
-
-    before = picked()
-    assert before[0] == "planning CT"  # it is drawn on
-    tick(dialog, "PET")
-    assert picked() == ["planning CT", "PET"]  # beside a CT there is room for one
-    tick(dialog, "planning CT", on=False)
-    tick(dialog, "T2")
-    assert picked() == ["PET", "T2"]
-    tick(dialog, "PET", on=False)
-    tick(dialog, "T1")
-    assert picked() == ["T2", "T1"]  # two of a kind, in the order they were ticked
-    assert dialog.item(dialog.picked[0]).text(1) == "MR, image 1"
-    tick(dialog, "PET")
-    assert picked() == ["T2", "PET"]
-    tick(dialog, "planning CT")
-    assert picked() == ["planning CT", "T2"]
-    assert open_button(dialog).isEnabled()

@@ -11,6 +11,7 @@ from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.case.structures import Structure, save_structures
 from cmfnet_napari.core.images.study import open_study
+from cmfnet_napari.core.samples import phantom
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.gui.conftest import SHAPE, SPACING, image_of
 
@@ -89,7 +90,8 @@ def test_strokes_come_back_and_another_file_does_not_replace_them(
 
 
 @pytest.mark.canvas
-def test_synthetic_sample_from_the_menu(dock, qtbot):
+def test_synthetic_sample_from_the_menu(dock, qtbot, synthetic, monkeypatch):
+    monkeypatch.setattr(phantom, "make_phantom", lambda seed: synthetic)
     viewer = dock.session.viewer
     with qtbot.waitSignal(dock.session.opened, timeout=60000):
         viewer.open_sample("cmfnet-napari", "synthetic")

@@ -8,6 +8,7 @@ import sys
 from functools import partial
 
 import numpy as np
+import psutil
 import pytest
 from napari.utils.notifications import notification_manager
 
@@ -90,15 +91,15 @@ def test_views_come_back(opened, again):
     assert not said()  # after a proper end nothing is said
 
 
-@pytest.mark.parametrize("views", ["{", "[1]", '{"plane": 3}', '{"brush": "thick"}'])
-def test_damaged_views_are_no_hindrance(opened, again, views):
-    folder = opened.session.case.folder
-    opened.workbench.last_view.close()
-    (folder / "views.json").write_text(views)
-    opened.workbench.last_view._kept = opened.workbench.last_view._views()
-    again()
-    assert opened.session.patient is not None
-    assert not said()
+def test_damaged_views_are_no_hindrance(opened, again):
+    folder, last_view = opened.session.case.folder, opened.workbench.last_view
+    for views in ("{", "[1]", '{"plane": 3}', '{"brush": "thick"}'):
+        last_view.close()
+        (folder / "views.json").write_text(views)
+        last_view._kept = last_view._views()
+        again()
+        assert opened.session.patient is not None, views
+        assert not said(), views
 
 
 def test_other_classes_are_kept_when_one_says_so(opened, hand, qtbot):
@@ -154,9 +155,27 @@ def test_a_training_that_was_broken_off_is_offered(opened, broken_off, again, fa
     assert (command["resume"], command["lighter"]) == ("runs/0001-quick", False)
 
 
-def test_a_worker_that_is_killed_can_be_continued_with_less(opened, broken_off, fake, qtbot):
-    import psutil
+def test_a_worker_that_is_silent_or_killed(opened, broken_off, fake, qtbot, monkeypatch):
+    with monkeypatch.context() as patch:
+        without_a_sign_of_life_it_can_be_ended(opened, fake, qtbot, patch)
+    killed_it_can_be_continued_with_less(opened, broken_off, fake, qtbot)
 
+
+def without_a_sign_of_life_it_can_be_ended(opened, fake, qtbot, monkeypatch):
+    training, panel = opened.workbench.training, opened.training_panel.goes_on
+    monkeypatch.setattr(training.watchdog, "limit", 1.0)
+    fake("stubborn")
+    opened.tabs.setCurrentIndex(2)
+    training.start("quick")
+    qtbot.waitUntil(panel.end_button.isVisible, timeout=20000)
+    assert "No sign of life" in panel.silence.text()
+    with qtbot.waitSignal(training.failed, timeout=20000):
+        panel.end_button.click()
+    assert not panel.end_button.isVisible()
+    assert panel.continue_button.isVisible()
+
+
+def killed_it_can_be_continued_with_less(opened, broken_off, fake, qtbot):
     fake("endless")
     training = opened.workbench.training
     with qtbot.waitSignal(training.previewed, timeout=20000):
@@ -170,20 +189,6 @@ def test_a_worker_that_is_killed_can_be_continued_with_less(opened, broken_off, 
         training.resume()
     command = json.loads((opened.session.case.folder / "command.json").read_text())
     assert command["lighter"]
-
-
-def test_a_worker_without_a_sign_of_life_can_be_ended(opened, broken_off, fake, qtbot):
-    training, panel = opened.workbench.training, opened.training_panel.goes_on
-    training.watchdog.limit = 1.0
-    fake("stubborn")
-    opened.tabs.setCurrentIndex(2)
-    training.start("quick")
-    qtbot.waitUntil(panel.end_button.isVisible, timeout=20000)
-    assert "No sign of life" in panel.silence.text()
-    with qtbot.waitSignal(training.failed, timeout=20000):
-        panel.end_button.click()
-    assert not panel.end_button.isVisible()
-    assert panel.continue_button.isVisible()
 
 
 def test_what_was_recovered_is_said(opened, broken_off, patient, qtbot, again):

@@ -85,25 +85,22 @@ def shown(dock, tmp_path, qtbot):
 
 
 @pytest.mark.canvas
-def test_contours_drawn_on_the_mr_go_where_the_mr_went(dock, shown):
+def test_contours_drawn_on_the_mr_go_where_it_went_and_those_of_others_nowhere(dock, shown):
     dock.session.viewer.open(str(shown / "rs-mr.dcm"), plugin="cmfnet-napari")
     layer, grid = dock.session.viewer.layers["GTV MR"], dock.session.case.study.grid
     middle = grid.to_patient(np.argwhere(layer.data).mean(axis=0))
     np.testing.assert_allclose(middle, CENTRE, atol=0.5)
+    contours_of_others_are_refused(shown)
 
 
-@pytest.mark.parametrize(
-    ("origin", "words"),
-    [
+def contours_of_others_are_refused(folder):
+    rois = [{"name": "GTV", "contours": circles(CT_GRID, CENTRE)}]
+    for origin, words in (
         ({"patient": "P2"}, "is of another patient than the CT"),
         ({"frame": "elsewhere"}, "another frame of reference than the images"),
-    ],
-)
-@pytest.mark.canvas
-def test_contours_of_others_are_refused(shown, origin, words):
-    rois = [{"name": "GTV", "contours": circles(CT_GRID, CENTRE)}]
-    with pytest.raises(UserError, match=words):
-        read(str(write_structures(shown / "other.dcm", rois, **origin)))
+    ):
+        with pytest.raises(UserError, match=words):
+            read(str(write_structures(folder / "other.dcm", rois, **origin)))
 
 
 @pytest.mark.canvas

@@ -107,7 +107,31 @@ def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient, monke
     assert len(session.case.registrations.entries) == 1
 
 
-def test_looked_at_tried_and_discarded(opened, settle):
+def test_trials_one_after_another(opened, settle, qtbot, monkeypatch, patient):
+    placement = opened.workbench.image_placement
+
+    def discard():
+        if placement.trial is not None:
+            placement.discard()
+            settle()
+
+    looked_at_tried_and_discarded(opened, settle)
+    for act in (
+        registered_by_the_computer,
+        a_search_can_be_cancelled,
+        a_place_that_could_not_be_kept_is_not_said_to_be,
+        a_thin_mr_is_moved_about_its_middle,
+    ):
+        with monkeypatch.context() as patch:
+            act(opened, settle, qtbot, patch)
+        discard()
+    edges_follow_the_mr(opened, settle)
+    discard()
+    a_place_off_the_ct_is_refused_and_the_mr_goes_back(opened, settle, patient)
+    a_trial_is_seen_in_squares_and_ends_with_the_patient(opened, settle)
+
+
+def looked_at_tried_and_discarded(opened, settle):
     session, panel = opened.session, opened.open_panel.registration
     before = shown(session)
     assert "The MR lies as its file says." in panel.state.text()
@@ -126,19 +150,7 @@ def test_looked_at_tried_and_discarded(opened, settle):
     assert opened.workbench.image_placement.trial is None
 
 
-def test_a_trial_is_seen_in_squares_and_ends_with_the_patient(opened, settle):
-    session = opened.session
-    layer, kept = session.second_layer, session.case.study.second.array
-    opened.workbench.fusion.set_board(True)
-    opened.workbench.image_placement.nudge((4, 0, 0, 0))
-    settle()
-    assert isinstance(layer.data, Checkerboard)
-    assert not np.array_equal(layer.data.image, kept)
-    opened.workbench.close()
-    assert layer.data is kept
-
-
-def test_registered_by_the_computer(opened, settle, qtbot, monkeypatch):
+def registered_by_the_computer(opened, settle, qtbot, monkeypatch):
     """The search itself is tested in core; here, that its answer is tried and shown."""
     session, panel = opened.session, opened.open_panel.registration
     matrix = nudged(
@@ -155,7 +167,7 @@ def test_registered_by_the_computer(opened, settle, qtbot, monkeypatch):
     assert panel.trial.isVisibleTo(panel)
 
 
-def test_a_search_can_be_cancelled(opened, settle, qtbot, monkeypatch):
+def a_search_can_be_cancelled(opened, settle, qtbot, monkeypatch):
     def search(_ct, _mr, _start, progress, _kinds):
         while progress(0.3):
             time.sleep(0.01)
@@ -171,7 +183,7 @@ def test_a_search_can_be_cancelled(opened, settle, qtbot, monkeypatch):
     assert not panel.cancel_button.isVisibleTo(panel)
 
 
-def test_edges_follow_the_mr(opened, settle):
+def edges_follow_the_mr(opened, settle):
     session, panel = opened.session, opened.open_panel.registration
     panel.edges.setChecked(True)
     settle()
@@ -185,7 +197,7 @@ def test_edges_follow_the_mr(opened, settle):
     assert layer not in session.viewer.layers
 
 
-def test_a_place_off_the_ct_is_refused_and_the_mr_goes_back(opened, settle, patient):
+def a_place_off_the_ct_is_refused_and_the_mr_goes_back(opened, settle, patient):
     session = opened.session
     before = shown(session)
     notification_manager.records.clear()
@@ -199,15 +211,7 @@ def test_a_place_off_the_ct_is_refused_and_the_mr_goes_back(opened, settle, pati
     np.testing.assert_allclose(before, straight.second.array, atol=1e-3)
 
 
-def test_no_mr_no_panel(dock, patient, qtbot):
-    with qtbot.waitSignal(dock.session.opened, timeout=15000):
-        dock.session.open(partial(open_files, patient.ct))
-    assert not dock.open_panel.registration.isVisibleTo(dock.open_panel)
-    dock.open_panel.registration.by_keys.setChecked(True)
-    assert not dock.workbench.image_placement.by_keys
-
-
-def test_a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot, monkeypatch):
+def a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot, monkeypatch):
     session = opened.session
     opened.workbench.image_placement.nudge((4, 0, 0, 0))
     settle()
@@ -222,7 +226,7 @@ def test_a_place_that_could_not_be_kept_is_not_said_to_be(opened, settle, qtbot,
     assert [record.message for record in notification_manager.records] == ["The disk is full."]
 
 
-def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
+def a_thin_mr_is_moved_about_its_middle(opened, settle, _qtbot, monkeypatch):
     session = opened.session
     fov = np.zeros(SHAPE, bool)
     fov[5:8, 2:19, 3:14] = True
@@ -232,6 +236,26 @@ def test_a_thin_mr_is_moved_about_its_middle(opened, settle, monkeypatch):
     matrix = opened.workbench.image_placement.trial.array
     np.testing.assert_allclose((matrix @ [*centre, 1])[:3], centre, atol=1e-6)
     settle()
+
+
+def a_trial_is_seen_in_squares_and_ends_with_the_patient(opened, settle):
+    session = opened.session
+    layer, kept = session.second_layer, session.case.study.second.array
+    opened.workbench.fusion.set_board(True)
+    opened.workbench.image_placement.nudge((4, 0, 0, 0))
+    settle()
+    assert isinstance(layer.data, Checkerboard)
+    assert not np.array_equal(layer.data.image, kept)
+    opened.workbench.close()
+    assert layer.data is kept
+
+
+def test_no_mr_no_panel(dock, patient, qtbot):
+    with qtbot.waitSignal(dock.session.opened, timeout=15000):
+        dock.session.open(partial(open_files, patient.ct))
+    assert not dock.open_panel.registration.isVisibleTo(dock.open_panel)
+    dock.open_panel.registration.by_keys.setChecked(True)
+    assert not dock.workbench.image_placement.by_keys
 
 
 def test_training_shows_the_place_that_is_kept(opened, settle, fake, scribble, qtbot):

@@ -74,7 +74,12 @@ def look(dock, plane, voxel, qtbot):
     qtbot.wait(20)
 
 
-def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot):
+def test_places_by_key_by_clicks_and_decided(doubtful, hand, qtbot):
+    n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand)
+    clicks_on_the_curve_and_in_the_list_go_there(doubtful, hand, qtbot)
+
+
+def n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand):
     session, panel = doubtful.session, doubtful.review_panel.places
     review = doubtful.workbench.review
     assert [one.where for one in review.places] == ["border", "outside"]
@@ -101,6 +106,118 @@ def test_n_goes_from_place_to_place_and_decisions_are_kept(doubtful, hand, qtbot
     kept = json.loads((session.case.folder / REVIEW_FILE).read_text())
     assert [one["state"] for one in kept["decisions"]] == ["accepted"]
     assert kept["run"] == "runs/0001-quick"
+
+
+def clicks_on_the_curve_and_in_the_list_go_there(doubtful, hand, qtbot):
+    from qtpy.QtCore import QPointF, Qt
+
+    session, panel = doubtful.session, doubtful.review_panel.slices
+    doubtful.workbench.planes.show("axial")
+    qtbot.waitUntil(lambda: panel.plot.area.yData is not None, timeout=5000)
+    areas = np.zeros(12)
+    areas[1:3], areas[4:8] = 9 * 0.99 / 100, 30 * 0.99 / 100  # pixels of 0.9×1.1 mm
+    np.testing.assert_allclose(panel.plot.area.yData, areas, atol=1e-4)
+    box = panel.plot.plot.getPlotItem().vb
+    where = panel.plot.plot.mapFromScene(box.mapViewToScene(QPointF(7.0, 0.1)))
+    doubtful.tabs.currentWidget().ensureWidgetVisible(panel.plot)
+    qtbot.mouseClick(panel.plot.plot.viewport(), Qt.MouseButton.LeftButton, pos=where)
+    qtbot.waitUntil(lambda: session.viewer.dims.current_step[0] == 7, timeout=3000)
+    assert panel.plot.here.value() == 7
+    doubtful.workbench.planes.show("sagittal")
+    widget = doubtful.review_panel.places.list
+    at = widget.visualItemRect(widget.item(1)).center()
+    qtbot.mouseClick(widget.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    voxel = doubtful.workbench.review.places[1].voxel
+    assert tuple(session.viewer.dims.current_step) == voxel
+    assert abs(hand.pixel(voxel).x() - hand.canvas.width() / 2) <= 1
+
+
+def test_slices_a_second_observer_and_layers(doubtful, tmp_path, qtbot):
+    slices_count_once_they_stay_on_the_screen(doubtful, qtbot)
+    doubtful.workbench.planes.show("axial")
+    a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot)
+    layers_are_shown_deleted_and_renamed(doubtful, qtbot)
+
+
+def slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
+    bar = doubtful.review_panel.slices.bar
+    look(doubtful, "axial", (4, 10, 8), qtbot)
+    before = set(doubtful.workbench.review.unseen("axial"))
+    assert 4 not in before
+    review, viewer = doubtful.workbench.review, doubtful.session.viewer
+    timer = review.seen_slices._timer
+    timer.setInterval(3_600_000)  # however slow this machine is, a user's scrolling is quicker
+    for z in (5, 6, 7):  # scrolling through
+        viewer.dims.current_step = (z, 10, 8)
+        qtbot.wait(20)
+        assert timer.isActive()
+    timer.setInterval(LOOK_MS)
+    look(doubtful, "axial", (11, 10, 8), qtbot)  # no contour there
+    assert set(review.unseen("axial")) == before
+    doubtful.workbench.result.prediction.visible = False
+    look(doubtful, "axial", (6, 10, 8), qtbot)
+    assert set(review.unseen("axial")) == before
+    doubtful.workbench.result.prediction.visible = True
+    look(doubtful, "axial", (5, 10, 8), qtbot)
+    look(doubtful, "axial", (6, 10, 8), qtbot)
+    seen, all_ = review.coverage("axial")
+    assert all_ == 6  # 1, 2 of the small box; 4 to 7
+    assert seen == all_ - len(before - {5, 6})
+    assert bar.format() == f"{seen} of 6 axial slices with contour looked at"
+    assert (bar.value(), bar.maximum()) == (seen, 6)
+    look(doubtful, "coronal", (5, 9, 8), qtbot)
+    assert doubtful.workbench.review.coverage("coronal")[0] == 1
+    assert "coronal" in bar.format()
+
+
+def a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot):
+    session, panel = doubtful.session, doubtful.review_panel.slices
+    other = np.zeros(SHAPE, np.uint8)
+    other[4:8, 8:14, 6:9] = 1
+    path = tmp_path / "other.nii.gz"
+    sitk.WriteImage(image_of(other), str(path))
+    doubtful.workbench.comparison.use_file(str(path))
+    qtbot.waitUntil(lambda: panel.table.isVisibleTo(panel), timeout=10000)
+    assert panel.choice.currentText().startswith("A contour from a file")
+    qtbot.waitUntil(lambda: panel.plot.change.yData is not None, timeout=5000)
+    change = np.zeros(12)
+    change[1:3], change[4:8] = 9 * 0.99 / 100, 12 * 0.99 / 100
+    np.testing.assert_allclose(panel.plot.change.yData, change, atol=1e-4)
+    ours, shared, theirs = 4 * 30 + 18, 4 * 18, 4 * 18
+    assert panel.table.item(0, 0).text() == f"{2 * shared / (ours + theirs):.3f}"
+    layer = next(one for one in session.viewer.layers if one.name == "Compared with")
+    layer.name = "mine"  # users rename layers
+    panel.choice.setCurrentIndex(0)
+    panel.choice.activated.emit(0)
+    assert layer not in session.viewer.layers
+    assert not panel.table.isVisibleTo(panel)
+    assert panel.choice.findData("sample") == -1  # none came with this patient
+    notification_manager.records.clear()
+    index = panel.choice.findData("previous")
+    panel.choice.setCurrentIndex(index)
+    panel.choice.activated.emit(index)
+    assert "no earlier training" in notification_manager.records[-1].message
+    assert panel.choice.currentText() == "Nothing"
+
+
+def layers_are_shown_deleted_and_renamed(doubtful, qtbot):
+    session, result = doubtful.session, doubtful.workbench.result
+    assert result.disagreement.name == "Disagreement of CT and MR"
+    assert not result.disagreement.visible
+    assert result.disagreement.data.max() == pytest.approx(0.8)
+    assert result.disagreement.data[5, 10, 8] == pytest.approx(0.8)
+    doubtful.result_panel.disagreement.click()
+    assert result.disagreement.visible
+    session.viewer.layers.remove(doubtful.workbench.result.disagreement)
+    doubtful.workbench.result.prediction.name = "mine"
+    doubtful.workbench.review.next_place()
+    doubtful.result_panel.marked_only.click()
+    qtbot.waitUntil(lambda: doubtful.workbench.result.prediction.data[1, 1, 1] == 0, timeout=5000)
+    session.viewer.layers.remove(doubtful.workbench.result.prediction)
+    doubtful.workbench.comparison.use_nothing()
+    look(doubtful, "axial", (5, 10, 8), qtbot)
+    assert doubtful.workbench.result.exists  # it comes back: every figure speaks of it
+    assert doubtful.workbench.result.prediction in session.viewer.layers
 
 
 def test_correct_leads_to_strokes_and_a_changed_contour_is_open_again(followed, qtbot):
@@ -134,37 +251,6 @@ def strokes_in(box, code=1):
     return out
 
 
-def test_slices_count_once_they_stay_on_the_screen(doubtful, qtbot):
-    bar = doubtful.review_panel.slices.bar
-    look(doubtful, "axial", (4, 10, 8), qtbot)
-    before = set(doubtful.workbench.review.unseen("axial"))
-    assert 4 not in before
-    review, viewer = doubtful.workbench.review, doubtful.session.viewer
-    timer = review.seen_slices._timer
-    timer.setInterval(3_600_000)  # however slow this machine is, a user's scrolling is quicker
-    for z in (5, 6, 7):  # scrolling through
-        viewer.dims.current_step = (z, 10, 8)
-        qtbot.wait(20)
-        assert timer.isActive()
-    timer.setInterval(LOOK_MS)
-    look(doubtful, "axial", (11, 10, 8), qtbot)  # no contour there
-    assert set(review.unseen("axial")) == before
-    doubtful.workbench.result.prediction.visible = False
-    look(doubtful, "axial", (6, 10, 8), qtbot)
-    assert set(review.unseen("axial")) == before
-    doubtful.workbench.result.prediction.visible = True
-    look(doubtful, "axial", (5, 10, 8), qtbot)
-    look(doubtful, "axial", (6, 10, 8), qtbot)
-    seen, all_ = review.coverage("axial")
-    assert all_ == 6  # 1, 2 of the small box; 4 to 7
-    assert seen == all_ - len(before - {5, 6})
-    assert bar.format() == f"{seen} of 6 axial slices with contour looked at"
-    assert (bar.value(), bar.maximum()) == (seen, 6)
-    look(doubtful, "coronal", (5, 9, 8), qtbot)
-    assert doubtful.workbench.review.coverage("coronal")[0] == 1
-    assert "coronal" in bar.format()
-
-
 def test_it_survives_a_restart_of_the_window_but_not_damage(doubtful, patient, qtbot):
     session = doubtful.session
     look(doubtful, "axial", (5, 10, 8), qtbot)
@@ -181,80 +267,6 @@ def test_it_survives_a_restart_of_the_window_but_not_damage(doubtful, patient, q
     with qtbot.waitSignal(session.opened, timeout=20000):
         session.open(lambda: open_files(patient.ct, patient.mr))
     assert doubtful.workbench.review.record.decisions == ()  # a damaged record starts anew
-
-
-def test_clicks_on_the_curve_and_in_the_list_go_there(doubtful, hand, qtbot):
-    from qtpy.QtCore import QPointF, Qt
-
-    session, panel = doubtful.session, doubtful.review_panel.slices
-    doubtful.workbench.planes.show("axial")
-    qtbot.waitUntil(lambda: panel.plot.area.yData is not None, timeout=5000)
-    areas = np.zeros(12)
-    areas[1:3], areas[4:8] = 9 * 0.99 / 100, 30 * 0.99 / 100  # pixels of 0.9×1.1 mm
-    np.testing.assert_allclose(panel.plot.area.yData, areas, atol=1e-4)
-    box = panel.plot.plot.getPlotItem().vb
-    where = panel.plot.plot.mapFromScene(box.mapViewToScene(QPointF(7.0, 0.1)))
-    doubtful.tabs.currentWidget().ensureWidgetVisible(panel.plot)
-    qtbot.mouseClick(panel.plot.plot.viewport(), Qt.MouseButton.LeftButton, pos=where)
-    qtbot.waitUntil(lambda: session.viewer.dims.current_step[0] == 7, timeout=3000)
-    assert panel.plot.here.value() == 7
-    doubtful.workbench.planes.show("sagittal")
-    widget = doubtful.review_panel.places.list
-    at = widget.visualItemRect(widget.item(1)).center()
-    qtbot.mouseClick(widget.viewport(), Qt.MouseButton.LeftButton, pos=at)
-    voxel = doubtful.workbench.review.places[1].voxel
-    assert tuple(session.viewer.dims.current_step) == voxel
-    assert abs(hand.pixel(voxel).x() - hand.canvas.width() / 2) <= 1
-
-
-def test_a_second_observer_in_curve_layer_and_table(doubtful, tmp_path, qtbot):
-    session, panel = doubtful.session, doubtful.review_panel.slices
-    other = np.zeros(SHAPE, np.uint8)
-    other[4:8, 8:14, 6:9] = 1
-    path = tmp_path / "other.nii.gz"
-    sitk.WriteImage(image_of(other), str(path))
-    doubtful.workbench.comparison.use_file(str(path))
-    qtbot.waitUntil(lambda: panel.table.isVisibleTo(panel), timeout=10000)
-    assert panel.choice.currentText().startswith("A contour from a file")
-    qtbot.waitUntil(lambda: panel.plot.change.yData is not None, timeout=5000)
-    change = np.zeros(12)
-    change[1:3], change[4:8] = 9 * 0.99 / 100, 12 * 0.99 / 100
-    np.testing.assert_allclose(panel.plot.change.yData, change, atol=1e-4)
-    ours, shared, theirs = 4 * 30 + 18, 4 * 18, 4 * 18
-    assert panel.table.item(0, 0).text() == f"{2 * shared / (ours + theirs):.3f}"
-    layer = next(one for one in session.viewer.layers if one.name == "Compared with")
-    layer.name = "mine"  # users rename layers
-    panel.choice.setCurrentIndex(0)
-    panel.choice.activated.emit(0)
-    assert layer not in session.viewer.layers
-    assert not panel.table.isVisibleTo(panel)
-    assert panel.choice.findData("sample") == -1  # none came with this patient
-    notification_manager.records.clear()
-    index = panel.choice.findData("previous")
-    panel.choice.setCurrentIndex(index)
-    panel.choice.activated.emit(index)
-    assert "no earlier training" in notification_manager.records[-1].message
-    assert panel.choice.currentText() == "Nothing"
-
-
-def test_layers_are_shown_deleted_and_renamed(doubtful, qtbot):
-    session, result = doubtful.session, doubtful.workbench.result
-    assert result.disagreement.name == "Disagreement of CT and MR"
-    assert not result.disagreement.visible
-    assert result.disagreement.data.max() == pytest.approx(0.8)
-    assert result.disagreement.data[5, 10, 8] == pytest.approx(0.8)
-    doubtful.result_panel.disagreement.click()
-    assert result.disagreement.visible
-    session.viewer.layers.remove(doubtful.workbench.result.disagreement)
-    doubtful.workbench.result.prediction.name = "mine"
-    doubtful.workbench.review.next_place()
-    doubtful.result_panel.marked_only.click()
-    qtbot.waitUntil(lambda: doubtful.workbench.result.prediction.data[1, 1, 1] == 0, timeout=5000)
-    session.viewer.layers.remove(doubtful.workbench.result.prediction)
-    doubtful.workbench.comparison.use_nothing()
-    look(doubtful, "axial", (5, 10, 8), qtbot)
-    assert doubtful.workbench.result.exists  # it comes back: every figure speaks of it
-    assert doubtful.workbench.result.prediction in session.viewer.layers
 
 
 def test_two_readers_sign_off_by_its_buttons(doubtful, qtbot):

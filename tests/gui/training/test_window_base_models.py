@@ -6,7 +6,6 @@ import json
 from functools import partial
 
 import numpy as np
-import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QWidget
@@ -42,7 +41,46 @@ def choose(monkeypatch, path):
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
 
 
-def test_models_of_the_folder_are_offered_with_what_their_card_says(dock, models):
+def test_the_list_of_models(dock, models, qtbot, tmp_path, monkeypatch):
+    thinking_better_of_it_changes_nothing(dock, monkeypatch)
+    what_is_no_model_is_said_and_not_added(dock, models, qtbot, tmp_path, monkeypatch)
+    every_control_is_reached_with_the_tab_key(dock)
+    dock.tabs.setCurrentIndex(0)
+    models_of_the_folder_are_offered_with_what_their_card_says(dock, models)
+
+
+def thinking_better_of_it_changes_nothing(dock, monkeypatch):
+    choose(monkeypatch, "")
+    dock.training_panel.begin.add_button.click()
+    assert items(dock.training_panel.begin.base) == [NOTHING]
+
+
+def what_is_no_model_is_said_and_not_added(dock, models, qtbot, tmp_path, monkeypatch):
+    path = tmp_path / "photo.safetensors"
+    path.write_bytes(b"not a model")
+    choose(monkeypatch, path)
+    notification_manager.records.clear()
+    dock.training_panel.begin.add_button.click()
+    qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=5000)
+    assert "photo.safetensors is damaged" in notification_manager.records[-1].message
+    assert items(dock.training_panel.begin.base) == [NOTHING]
+    assert not models.exists()
+
+
+def every_control_is_reached_with_the_tab_key(dock):
+    dock.tabs.setCurrentIndex(2)
+    panel = dock.training_panel
+    wanted = [panel.begin.preset, panel.begin.base, panel.begin.add_button, panel.train_button]
+    follower, order = wanted[0], [wanted[0]]
+    while follower.nextInFocusChain() is not wanted[0]:
+        follower: QWidget = follower.nextInFocusChain()
+        order.append(follower)
+    places = [order.index(widget) for widget in wanted]
+    assert places == sorted(places)
+    assert all(widget.focusPolicy() & Qt.FocusPolicy.TabFocus for widget in wanted)
+
+
+def models_of_the_folder_are_offered_with_what_their_card_says(dock, models):
     begin = dock.training_panel.begin
     assert items(begin.base) == [NOTHING]
     assert begin.base_path is None
@@ -93,30 +131,29 @@ def test_without_a_model_a_fit_starts_from_nothing(opened, fake, scribble, qtbot
     assert command["base"] == ""
 
 
-@pytest.mark.parametrize(
-    ("harm", "words"),
-    [
-        (lambda path: write(path, classes=3), "organs knows 2 classes, but the strokes mark 1"),
-        (lambda path: path.unlink(), "holds no model"),
-    ],
-    ids=["other classes", "gone"],
-)
 def test_a_model_that_cannot_be_used_is_said_before_the_worker_starts(
-    opened, fake, scribble, models, harm, words
+    opened, fake, scribble, models
 ):
-    path = write(models / "organs.safetensors")
+    path = models / "organs.safetensors"
     fake("good")
     scribble()
-    opened.tabs.setCurrentIndex(2)
-    opened.training_panel.begin.base.setCurrentIndex(1)
-    harm(path)
-    if path.exists():
-        CardCheck(opened.session).note_read(opened.training_panel.begin.model)
-    notification_manager.records.clear()
-    opened.training_panel.train_button.click()
-    assert words in notification_manager.records[-1].message
-    assert opened.workbench.training.process_id == 0
-    assert opened.workbench.training.state == "idle"
+    for harm, words in (
+        (lambda: write(path, classes=3), "organs knows 2 classes, but the strokes mark 1"),
+        (path.unlink, "holds no model"),
+    ):
+        write(path)
+        opened.tabs.setCurrentIndex(1)
+        opened.tabs.setCurrentIndex(2)
+        opened.training_panel.begin.base.setCurrentIndex(1)
+        assert opened.training_panel.begin.base_path == path
+        harm()
+        if path.exists():
+            CardCheck(opened.session).note_read(opened.training_panel.begin.model)
+        notification_manager.records.clear()
+        opened.training_panel.train_button.click()
+        assert words in notification_manager.records[-1].message
+        assert opened.workbench.training.process_id == 0
+        assert opened.workbench.training.state == "idle"
 
 
 def test_a_model_is_added_from_a_run_and_chosen(dock, models, qtbot, tmp_path, monkeypatch):
@@ -130,18 +167,6 @@ def test_a_model_is_added_from_a_run_and_chosen(dock, models, qtbot, tmp_path, m
     assert [path.name for path in models.iterdir()] == ["0003-standard.safetensors"]
 
 
-def test_what_is_no_model_is_said_and_not_added(dock, models, qtbot, tmp_path, monkeypatch):
-    path = tmp_path / "photo.safetensors"
-    path.write_bytes(b"not a model")
-    choose(monkeypatch, path)
-    notification_manager.records.clear()
-    dock.training_panel.begin.add_button.click()
-    qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=5000)
-    assert "photo.safetensors is damaged" in notification_manager.records[-1].message
-    assert items(dock.training_panel.begin.base) == [NOTHING]
-    assert not models.exists()
-
-
 def test_a_long_name_keeps_its_ends_in_the_list_and_is_whole_beside_it(dock, models):
     name = "soft-tissue-sarcoma-of-the-thigh-12"
     write(models / f"{name}.safetensors")
@@ -151,12 +176,6 @@ def test_a_long_name_keeps_its_ends_in_the_list_and_is_whole_beside_it(dock, mod
     assert begin.base.currentText() == "soft-tissue-…-the-thigh-12"
     assert name in begin.help.text()
     assert begin.base.fontMetrics().horizontalAdvance(begin.base.currentText()) < 200
-
-
-def test_thinking_better_of_it_changes_nothing(dock, monkeypatch):
-    choose(monkeypatch, "")
-    dock.training_panel.begin.add_button.click()
-    assert items(dock.training_panel.begin.base) == [NOTHING]
 
 
 def test_the_choice_is_locked_while_it_trains(opened, fake, scribble, qtbot):
@@ -169,44 +188,26 @@ def test_the_choice_is_locked_while_it_trains(opened, fake, scribble, qtbot):
     assert not begin.add_button.isEnabled()
 
 
-def test_every_control_is_reached_with_the_tab_key(dock, qtbot):
-    dock.tabs.setCurrentIndex(2)
-    panel = dock.training_panel
-    wanted = [panel.begin.preset, panel.begin.base, panel.begin.add_button, panel.train_button]
-    follower, order = wanted[0], [wanted[0]]
-    while follower.nextInFocusChain() is not wanted[0]:
-        follower: QWidget = follower.nextInFocusChain()
-        order.append(follower)
-    places = [order.index(widget) for widget in wanted]
-    assert places == sorted(places)
-    assert all(widget.focusPolicy() & Qt.FocusPolicy.TabFocus for widget in wanted)
-
-
-def test_a_model_that_comes_with_the_package_is_proposed_for_one_class(
+def test_a_model_that_comes_with_the_package_is_proposed_where_it_fits(
     dock, patient, tmp_path, qtbot
 ):
-    path = write(tmp_path / "built-in" / "limb-sarcoma.safetensors")
     begin = dock.training_panel.begin
-    with qtbot.waitSignal(dock.session.opened, timeout=20000):
-        dock.session.open(partial(open_files, patient.ct, patient.mr))
-    assert begin.base_path == path
+
+    def proposed(mr):
+        with qtbot.waitSignal(dock.session.opened, timeout=20000):
+            dock.session.open(partial(open_files, patient.ct, mr))
+        return begin.base_path
+
+    organs = write(tmp_path / "built-in" / "organs.safetensors", classes=8)
+    assert proposed(patient.mr) is None  # it knows other classes
+    organs.unlink()
+    path = write(tmp_path / "built-in" / "limb-sarcoma.safetensors", modalities=("CT", "MR"))
+    assert proposed(None) is None  # there is no MR
+    write(path)
+    assert proposed(patient.mr) == path
     begin.base.setCurrentIndex(0)
     dock.tabs.setCurrentIndex(2)
     assert begin.base_path is None  # what the user chose stays
-
-
-def test_it_is_not_proposed_without_an_mr(dock, patient, tmp_path, qtbot):
-    write(tmp_path / "built-in" / "limb-sarcoma.safetensors", modalities=("CT", "MR"))
-    with qtbot.waitSignal(dock.session.opened, timeout=20000):
-        dock.session.open(partial(open_files, patient.ct, None))
-    assert dock.training_panel.begin.base_path is None
-
-
-def test_it_is_not_proposed_when_it_knows_other_classes(dock, patient, tmp_path, qtbot):
-    write(tmp_path / "built-in" / "organs.safetensors", classes=8)
-    with qtbot.waitSignal(dock.session.opened, timeout=20000):
-        dock.session.open(partial(open_files, patient.ct, patient.mr))
-    assert dock.training_panel.begin.base_path is None
 
 
 def test_a_model_that_reads_strokes_is_said_to_need_no_training(dock, models):

@@ -86,13 +86,7 @@ def test_a_stroke_changes_the_contour_in_place(fitted, opened, qtbot):
     assert (dock.session.viewer.scene.camera.center, dock.session.viewer.scene.camera.zoom) == view
     assert opened.tabs.currentIndex() == 1
     np.testing.assert_array_equal(dock.session.case.scribbles(), dock.session.scribbles.data)
-
-
-def test_undo_and_redo_count_as_strokes(fitted, qtbot):
-    dock = fitted()
-    updated(dock, qtbot, lambda: stroke(dock))
-    qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
-    updated(dock, qtbot, dock.session.undo)
+    updated(dock, qtbot, dock.session.undo)  # undo and redo count as strokes
     qtbot.waitUntil(lambda: (shown(dock) == 0).all(), timeout=5000)
     updated(dock, qtbot, dock.session.redo)
     qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
@@ -127,19 +121,16 @@ def test_the_box_switches_it_off_and_on(fitted, opened, qtbot):
     assert len(refines(dock)) == 1
 
 
-def test_the_worker_goes_when_nobody_draws_and_comes_back(fitted, qtbot):
+def test_a_worker_is_replaced_when_it_idles_is_killed_or_another_fit_begins(fitted, opened, qtbot):
     dock = fitted()
-    number = dock.workbench.refinement.process_id
-    assert dock.workbench.refinement.idle.interval() == 1000 * gui_refining.IDLE_SECONDS
-    dock.workbench.refinement.idle.timeout.emit()
-    qtbot.waitUntil(lambda: ended(number), timeout=8000)
-    assert dock.workbench.refinement.state == "ready"
-    updated(dock, qtbot, lambda: stroke(dock))
-    assert dock.workbench.refinement.process_id not in (0, number)
+    killed_while_idle_it_is_not_missed(dock, opened, qtbot)
+    updated(dock, qtbot, dock.session.undo)
+    it_goes_when_nobody_draws_and_comes_back(dock, qtbot)
+    a_new_fit_ends_the_old_worker(dock, opened, qtbot)
+    leaving_the_patient_ends_it(dock, qtbot)
 
 
-def test_an_idle_worker_that_is_killed_is_not_missed(fitted, opened, qtbot):
-    dock = fitted()
+def killed_while_idle_it_is_not_missed(dock, opened, qtbot):
     said, number = [], dock.workbench.refinement.process_id
     dock.workbench.refinement.failed.connect(said.append)
     dock.workbench.training.failed.connect(lambda *words: said.append(words))
@@ -151,6 +142,32 @@ def test_an_idle_worker_that_is_killed_is_not_missed(fitted, opened, qtbot):
     qtbot.waitUntil(lambda: (shown(dock) == 1).all(), timeout=5000)
     assert said == []
     assert not [r for r in notification_manager.records if r.severity.value in ("error", "warning")]
+
+
+def it_goes_when_nobody_draws_and_comes_back(dock, qtbot):
+    number = dock.workbench.refinement.process_id
+    assert dock.workbench.refinement.idle.interval() == 1000 * gui_refining.IDLE_SECONDS
+    dock.workbench.refinement.idle.timeout.emit()
+    qtbot.waitUntil(lambda: ended(number), timeout=8000)
+    assert dock.workbench.refinement.state == "ready"
+    updated(dock, qtbot, lambda: stroke(dock))
+    assert dock.workbench.refinement.process_id not in (0, number)
+
+
+def a_new_fit_ends_the_old_worker(dock, opened, qtbot):
+    number = dock.workbench.refinement.process_id
+    with qtbot.waitSignal(dock.workbench.training.finished, timeout=30000):
+        opened.training_panel.train_button.click()
+        stroke(dock, np.s_[8, 2:5, 9:12])  # while it trains: nothing for a refine
+        qtbot.waitUntil(lambda: ended(number), timeout=8000)
+    assert dock.workbench.refinement.process_id not in (0, number)
+
+
+def leaving_the_patient_ends_it(dock, qtbot):
+    number = dock.workbench.refinement.process_id
+    dock.session.viewer.layers.remove(dock.session.scribbles)
+    assert dock.workbench.refinement.state == "off"
+    qtbot.waitUntil(lambda: ended(number), timeout=8000)
 
 
 @pytest.mark.parametrize(
@@ -169,21 +186,3 @@ def test_a_failure_is_one_sentence_and_the_contour_stays(fitted, opened, qtbot, 
     assert before in dock.session.viewer.layers
     with qtbot.waitSignal(dock.workbench.refinement.failed, timeout=15000):  # and it is tried again
         dock.session.undo()
-
-
-def test_a_new_fit_ends_the_old_worker(fitted, opened, qtbot):
-    dock = fitted()
-    number = dock.workbench.refinement.process_id
-    with qtbot.waitSignal(dock.workbench.training.finished, timeout=30000):
-        opened.training_panel.train_button.click()
-        stroke(dock)  # while it trains: nothing for a refine
-        qtbot.waitUntil(lambda: ended(number), timeout=8000)
-    assert dock.workbench.refinement.process_id not in (0, number)
-
-
-def test_leaving_the_patient_ends_the_worker(fitted, qtbot):
-    dock = fitted()
-    number = dock.workbench.refinement.process_id
-    dock.session.viewer.layers.remove(dock.session.scribbles)
-    assert dock.workbench.refinement.state == "off"
-    qtbot.waitUntil(lambda: ended(number), timeout=8000)

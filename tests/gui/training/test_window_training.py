@@ -29,7 +29,16 @@ def gone(qtbot, number, timeout=8000):
     qtbot.waitUntil(lambda: ended(number), timeout=timeout)
 
 
-def test_missing_strokes_are_said_before_anything_starts(opened, fake):
+def test_what_goes_wrong_is_said_and_one_can_go_on(opened, fake, scribble, qtbot):
+    missing_strokes_are_said_before_anything_starts(opened, fake)
+    scribble()
+    failure_in_words(opened, fake, qtbot)
+    program_that_is_not_there(opened, qtbot)
+    sudden_end_is_a_failure_with_details(opened, fake, qtbot)
+    killed_worker_is_a_failure(opened, fake, qtbot)
+
+
+def missing_strokes_are_said_before_anything_starts(opened, fake):
     fake("good")
     notification_manager.records.clear()
     opened.training_panel.train_button.click()
@@ -49,7 +58,47 @@ def _one(code):
     return strokes
 
 
-def test_fit_from_button_to_prediction(opened, fake, scribble, qtbot):
+def failure_in_words(opened, fake, qtbot):
+    fake("refuses")
+    reason, _ = train(opened, qtbot, until="failed")
+    assert reason == "The GPU is full. Choose the quick preset."
+    assert reason in opened.training_panel.message.text()
+    assert opened.workbench.training.state == "idle"
+
+
+def program_that_is_not_there(opened, qtbot):
+    opened.workbench.training.command = lambda _case: ["/no/such/python"]
+    reason, _ = train(opened, qtbot, until="failed")
+    assert "could not be started" in reason
+
+
+def sudden_end_is_a_failure_with_details(opened, fake, qtbot):
+    fake("dies")
+    opened.tabs.setCurrentIndex(2)
+    panel = opened.training_panel
+    reason, details = train(opened, qtbot, until="failed")
+    assert "ended before it was done (code 3)" in reason
+    assert details == "CUDA error: the driver fell over"
+    assert panel.details_button.isVisible()
+    assert not panel.details.isVisible()
+    panel.details_button.click()
+    assert panel.details.isVisible()
+    assert panel.details.toPlainText() == details
+    fake("good")
+    train(opened, qtbot)  # one can go on
+    assert not panel.details_button.isVisible()
+
+
+def killed_worker_is_a_failure(opened, fake, qtbot):
+    fake("endless")
+    train(opened, qtbot, until="stepped")
+    with qtbot.waitSignal(opened.workbench.training.failed, timeout=5000) as blocker:
+        psutil.Process(opened.workbench.training.process_id).kill()
+    assert "was killed" in blocker.args[0]
+    assert "Preview" not in [layer.name for layer in opened.session.viewer.layers]
+
+
+def test_fit_from_button_to_prediction_and_one_that_is_stopped(opened, fake, scribble, qtbot):
     fake("good")
     scribble()
     panel, session = opened.training_panel, opened.session
@@ -77,6 +126,7 @@ def test_fit_from_button_to_prediction(opened, fake, scribble, qtbot):
     qtbot.waitUntil(lambda: "ml" in opened.result_panel.volumes.text(), timeout=5000)
     ml = (4 * 6 * 5 + 2 * 3 * 3) * 3.0 * 0.9 * 1.1 / 1000
     assert opened.result_panel.volumes.text() == f"Tumour: <b>{ml:.1f} ml</b>"
+    stop_keeps_the_best_so_far(opened, fake, qtbot)
 
 
 def _preview(session):
@@ -84,9 +134,8 @@ def _preview(session):
     return np.array(layer.data)
 
 
-def test_stop_keeps_the_best_so_far(opened, fake, scribble, qtbot):
+def stop_keeps_the_best_so_far(opened, fake, qtbot):
     fake("endless")
-    scribble()
     train(opened, qtbot, until="stepped")
     number = opened.workbench.training.process_id
     assert not opened.training_panel.train_button.isEnabled()
@@ -99,108 +148,15 @@ def test_stop_keeps_the_best_so_far(opened, fake, scribble, qtbot):
     gone(qtbot, number)
 
 
-def test_failure_in_words(opened, fake, scribble, qtbot):
-    fake("refuses")
-    scribble()
-    reason, _ = train(opened, qtbot, until="failed")
-    assert reason == "The GPU is full. Choose the quick preset."
-    assert reason in opened.training_panel.message.text()
-    assert opened.workbench.training.state == "idle"
-
-
-def test_sudden_end_is_a_failure_with_details(opened, fake, scribble, qtbot):
-    fake("dies")
-    scribble()
-    opened.tabs.setCurrentIndex(2)
-    panel = opened.training_panel
-    reason, details = train(opened, qtbot, until="failed")
-    assert "ended before it was done (code 3)" in reason
-    assert details == "CUDA error: the driver fell over"
-    assert panel.details_button.isVisible()
-    assert not panel.details.isVisible()
-    panel.details_button.click()
-    assert panel.details.isVisible()
-    assert panel.details.toPlainText() == details
-    fake("good")
-    train(opened, qtbot)  # one can go on
-    assert not panel.details_button.isVisible()
-
-
-def test_killed_worker_is_a_failure(opened, fake, scribble, qtbot):
+def test_nothing_that_is_opened_meanwhile_ends_a_fit(opened, fake, scribble, patient, qtbot):
     fake("endless")
     scribble()
-    train(opened, qtbot, until="stepped")
-    with qtbot.waitSignal(opened.workbench.training.failed, timeout=5000) as blocker:
-        psutil.Process(opened.workbench.training.process_id).kill()
-    assert "was killed" in blocker.args[0]
-    assert "Preview" not in [layer.name for layer in opened.session.viewer.layers]
+    a_patient_that_is_being_read_when_it_begins(opened, patient, qtbot)
+    another_patient_is_not_opened(opened)
+    nor_by_its_layers(opened, patient, qtbot)
 
 
-def test_program_that_is_not_there(opened, scribble, qtbot):
-    scribble()
-    opened.workbench.training.command = lambda _case: ["/no/such/python"]
-    reason, _ = train(opened, qtbot, until="failed")
-    assert "could not be started" in reason
-
-
-@pytest.mark.parametrize("mode", ["endless", "stubborn"])
-@pytest.mark.parametrize("how", ["dock", "window"])
-def test_closing_leaves_no_orphan(
-    own_window, opened, fake, scribble, qtbot, monkeypatch, mode, how
-):
-    waits = []
-    monkeypatch.setattr(worker_client.QProcess, "waitForFinished", lambda *args: waits.append(args))
-    fake(mode)
-    scribble()
-    train(opened, qtbot, until="started")
-    number = opened.workbench.training.process_id
-    assert psutil.pid_exists(number)
-    if how == "dock":
-        own_window.window.remove_dock_widget(opened)
-    else:
-        own_window.close()
-    assert waits == []  # nobody waits for the worker
-    if mode == "stubborn":
-        assert not ended(number)
-        clients = QApplication.instance().findChildren(worker_client.WorkerClient)
-        (client,) = [client for client in clients if client.process_id == number]
-        assert client._looking.isActive()
-        left = client._end - time.monotonic()
-        assert worker_client._GRACE_S - 5 < left <= worker_client._GRACE_S
-        client._end = 0.0  # now it has had its time
-    gone(qtbot, number)
-
-
-def test_another_patient_is_not_opened_meanwhile(opened, fake, scribble, qtbot):
-    fake("endless")
-    scribble()
-    train(opened, qtbot, until="started")
-    notification_manager.records.clear()
-    opened.open_panel.synthetic.click()
-    assert "Stop it before" in notification_manager.records[-1].message
-
-
-def test_layers_of_another_patient_do_not_end_a_fit(opened, fake, scribble, patient, qtbot):
-    fake("endless")
-    scribble()
-    train(opened, qtbot, until="started")
-    session, own = opened.session, opened.session.patient
-    other = open_files(patient.ct)
-    notification_manager.records.clear()
-    for data, shown, kind in case_layers(other):  # as napari adds a sample's
-        session.viewer.add_layer(Layer.create(data, shown, kind))
-    qtbot.waitUntil(lambda: other.case.closed, timeout=3000)
-    assert "Stop it before" in notification_manager.records[-1].message
-    shown = [layer.metadata.get(OPENED) for layer in session.viewer.layers]
-    assert own in shown
-    assert other not in shown
-    assert opened.workbench.training.running
-    session.recorder.add(_one(1), "hand")  # the patient is still written
-
-
-def test_a_fit_that_began_while_a_patient_was_read_goes_on(opened, fake, scribble, patient, qtbot):
-    fake("endless")
-    scribble()
+def a_patient_that_is_being_read_when_it_begins(opened, patient, qtbot):
     session, own, ready = opened.session, opened.session.patient, threading.Event()
     others = []
 
@@ -217,3 +173,64 @@ def test_a_fit_that_began_while_a_patient_was_read_goes_on(opened, fake, scribbl
     assert "Stop it before" in notification_manager.records[-1].message
     assert session.patient is own
     assert opened.workbench.training.running
+
+
+def another_patient_is_not_opened(opened):
+    notification_manager.records.clear()
+    opened.open_panel.synthetic.click()
+    assert "Stop it before" in notification_manager.records[-1].message
+
+
+def nor_by_its_layers(opened, patient, qtbot):
+    session, own = opened.session, opened.session.patient
+    other = open_files(patient.ct)
+    notification_manager.records.clear()
+    for data, shown, kind in case_layers(other):  # as napari adds a sample's
+        session.viewer.add_layer(Layer.create(data, shown, kind))
+    qtbot.waitUntil(lambda: other.case.closed, timeout=3000)
+    assert "Stop it before" in notification_manager.records[-1].message
+    shown = [layer.metadata.get(OPENED) for layer in session.viewer.layers]
+    assert own in shown
+    assert other not in shown
+    assert opened.workbench.training.running
+    session.recorder.add(_one(1), "hand")  # the patient is still written
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The times that somebody waited for a worker's end."""
+    waits = []
+    monkeypatch.setattr(worker_client.QProcess, "waitForFinished", lambda *args: waits.append(args))
+    return waits
+
+
+@pytest.mark.canvas
+def test_closing_the_dock_leaves_no_orphan(opened, fake, scribble, qtbot, waits):
+    fake("endless")
+    scribble()
+    train(opened, qtbot, until="started")
+    number = opened.workbench.training.process_id
+    assert psutil.pid_exists(number)
+    opened.session.viewer.window.remove_dock_widget(opened)
+    assert waits == []  # nobody waits for the worker
+    gone(qtbot, number)
+
+
+def test_closing_the_window_ends_a_worker_that_does_not_listen(
+    own_window, opened, fake, scribble, qtbot, waits
+):
+    """Who looks after it outlives the window."""
+    fake("stubborn")
+    scribble()
+    train(opened, qtbot, until="started")
+    number = opened.workbench.training.process_id
+    own_window.close()
+    assert waits == []
+    assert not ended(number)
+    clients = QApplication.instance().findChildren(worker_client.WorkerClient)
+    (client,) = [client for client in clients if client.process_id == number]
+    assert client._looking.isActive()
+    left = client._end - time.monotonic()
+    assert worker_client._GRACE_S - 5 < left <= worker_client._GRACE_S
+    client._end = 0.0  # now it has had its time
+    gone(qtbot, number)
