@@ -43,7 +43,7 @@ KINDS = {
         "torch._dynamo",
         "distributed.nanny",
     ],
-    "window": ["tests.faults.window_session"],
+    "window": ["tests.faults.window_session", "tests.gui.demo_window"],
 }
 _started: list[subprocess.Popen] = []
 
