@@ -84,6 +84,17 @@ class Workers:
                 "as tcp://host:8786."
             )
 
+    @property
+    def waiting(self) -> str:
+        """What is said while no worker is at a job; a SLURM job may end before it gets that far."""
+        printed = f"; what they print is in {self.shared}" if self.scheduler == SLURM else ""
+        return f"waiting for workers{printed}"
+
+    @property
+    def shared(self) -> Path:
+        """Certificates, and what workers print."""
+        return (self.folder or Path.cwd()) / "cluster"
+
     def here(self, jobs: int) -> int:
         """How many of so many jobs run at once on this machine."""
         if self.at_once is not None:
@@ -208,7 +219,7 @@ def _slurm(workers: Workers, jobs: int) -> Iterator[Client]:
 @contextmanager
 def _submitting(kind: Any, workers: Workers) -> Iterator[Any]:
     """A cluster of jobs of one core each; jobqueue.yaml of dask says queue, account and time."""
-    folder = (workers.folder or Path.cwd()) / "cluster"
+    folder = workers.shared
     try:
         private_folder(folder)
     except OSError as error:

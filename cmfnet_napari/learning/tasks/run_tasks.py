@@ -65,7 +65,7 @@ def run_tasks(tasks: Sequence[Task], workers: Workers, hooks: Hooks) -> bool:
         complete, problems = _in_turn(tasks, hooks)
     else:
         with open_client(workers, len(tasks)) as client:
-            complete, problems = _Run(client, tasks, hooks).wait()
+            complete, problems = _Run(client, tasks, hooks, workers.waiting).wait()
     _raise(problems, len(tasks))
     return complete
 
@@ -128,6 +128,7 @@ class _Run:
     client: Client
     tasks: Sequence[Task]
     hooks: Hooks
+    waiting: str = ""  # what is said while no worker is at a task
     name: str = field(default_factory=lambda: f"cmfnet-{uuid.uuid4().hex}")
     shares: dict[int, float] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
@@ -185,7 +186,7 @@ class _Run:
         done = sum(future.done() for future in futures)
         share = done + sum(self.shares.get(number, 0.0) for number in going)
         notes = "; ".join(f"{self.tasks[number].name}: {note}" for number, note in going.items())
-        self.hooks.show(share / len(self.tasks), notes or "waiting for workers")
+        self.hooks.show(share / len(self.tasks), notes or self.waiting)
 
 
 def _ask(do: Callable[..., T], *arguments: Any) -> T:

@@ -316,9 +316,9 @@ def test_a_scheduler_that_is_none_or_does_not_answer_is_named(monkeypatch):
 
 
 SBATCH = """#!/bin/sh
-# Stands in for SLURM's: runs the script here, and keeps it.
+# Stands in for SLURM's: keeps the script, whose file dask removes then, and runs it here.
 cp "$1" {folder}/submitted.sh
-sh "$1" >{folder}/worker.log 2>&1 &
+sh {folder}/submitted.sh >{folder}/worker.log 2>&1 &
 echo $! >>{folder}/started.txt
 echo "Submitted batch job $!"
 """
@@ -340,7 +340,10 @@ def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, mo
         Task("T", partial(count, tmp_path / "t", 0.0)),
         Task("scratch", partial(note_scratch, tmp_path / "scratch.json")),
     ]
-    assert run_tasks(tasks, Workers("slurm", folder=tmp_path), Hooks())
+    notes = []
+    hooks = Hooks(lambda share, note: notes.append(note))
+    assert run_tasks(tasks, Workers("slurm", folder=tmp_path), hooks)
+    assert notes[0] == f"waiting for workers; what they print is in {tmp_path / 'cluster'}"
     assert len(steps_of(tmp_path / "t")) == STEPS
     script = (tmp_path / "submitted.sh").read_text()
     assert "#SBATCH --cpus-per-task=1\n" in script
