@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 
 from cmfnet_napari.core.images.checkerboard import Checkerboard
 from cmfnet_napari.gui.patient.layers import ROLE
-from cmfnet_napari.gui.views.spared import no_thumbnail
+from cmfnet_napari.gui.views.spared import no_thumbnail, tools_when_used
 
 _SHOWN = {
     Image: ("colormap", "contrast_limits", "gamma", "blending", "opacity", "interpolation2d"),
@@ -62,6 +62,8 @@ class LinkedLayer:
         no_thumbnail(self.shown)
         self._connections: list[tuple[object, Callable]] = []
         kind = type(layer)
+        if kind is Labels:
+            tools_when_used(self.shown)
         for name in (*_SHOWN[kind], *_BOTH_WAYS[kind]):
             self._copy(layer, self.shown, name)
         for name in _BOTH_WAYS[kind]:

@@ -9,6 +9,7 @@ from napari.layers import Layer
 
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer, can_be_shown
 from cmfnet_napari.gui.views.planes import PLANES, turn
+from cmfnet_napari.gui.views.spared import let_go
 
 Painted = Callable[["LinkedLayer"], None]
 Added = Callable[["LinkedLayer", Dims], None]
@@ -49,10 +50,11 @@ class LinkedView:
         turn(self.model, plane)
 
     def follow(self, seen: bool) -> None:
-        """Show what there is while somebody sees it; napari slices no layer that is hidden."""
+        """Show what there is while somebody sees it; what is hidden is neither made nor sliced."""
         self._seen = seen
         for linked in self._linked_layers:
             linked.follow(seen)
+        self._follow_layers()
 
     def linked(self, layer: Layer) -> LinkedLayer | None:
         """What shows a layer of the main viewer, which napari hands to plugins in a wrapper."""
@@ -67,15 +69,20 @@ class LinkedView:
         for linked in self._linked_layers:
             linked.close()
         self._linked_layers.clear()
-        self.model.layers.clear()
+        let_go(self.model)
 
     def _follow_layers(self, _event: object = None) -> None:
-        """Link every layer, in the same order; layers are told apart by themselves."""
+        """Link every layer, in the same order; layers are told apart by themselves.
+
+        What comes while nobody sees the view is linked when it is seen again.
+        """
         wanted = [layer for layer in self._main.layers if can_be_shown(layer)]
         for linked in [linked for linked in self._linked_layers if linked.original not in wanted]:
             linked.close()
             self._linked_layers.remove(linked)
             self.model.layers.remove(linked.shown)
+        if not self._seen:
+            return
         for layer in wanted:
             if self.linked(layer) is None:
                 self._add(layer)

@@ -32,6 +32,11 @@ def scribbles_of(pane, session):
     return pane.view.linked(session.scribbles).shown
 
 
+def overlays(qt_viewer, layer):
+    """What napari draws over a layer on a canvas, by what it is a picture of."""
+    return qt_viewer.canvas._layer_overlay_to_visual[layer]
+
+
 def shown_by(pane, session):
     """The scribbles that a view has drawn, code by voxel of its plane."""
     layer, grid = scribbles_of(pane, session), session.case.study.grid
@@ -208,6 +213,19 @@ def ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     over.press("W")
     assert str(linked.mode) == "paint"
 
+    # of napari's tools only what is used is drawn, at its place
+    drawn, polygon = overlays(mr.widget, linked), linked._overlays["polygon"]
+    assert not drawn
+    session.scribbles.mode = "polygon"
+    assert list(drawn) == [polygon]
+    main = overlays(opened.view_grid._main, session.scribbles)
+    place = main[session.scribbles._overlays["polygon"]].node.transform.matrix
+    np.testing.assert_allclose(drawn[polygon].node.transform.matrix, place)
+    session.scribbles.mode = "paint"
+
+    # and no letter is computed for each canvas
+    assert "render_to_texture" in vars(mr.widget.canvas.font_info().font_manager._renderer)
+
     opened.workbench.planes.show("coronal")
     qtbot.wait(100)
     assert mr.view.model.dims.order == session.viewer.dims.order
@@ -299,6 +317,8 @@ def contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
     second = surface.vertices
     layer.data = labels
     assert not pane.linked(layer).shown.visible
+    later = session.viewer.add_image(np.zeros(SHAPE), scale=(3.0, 0.9, 1.1))
+    assert pane.linked(later) is None
     qtbot.wait(300)
     assert solid._asked == asked
     assert surface.vertices is second
@@ -306,6 +326,9 @@ def contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
     qtbot.waitUntil(lambda: len(surface.vertices) == first)
     assert pane.linked(layer).shown.visible
     assert pane.linked(layer).shown.data is layer.data
+    assert pane.linked(later).shown.data is later.data
+    session.viewer.layers.remove(later)
+    assert pane.linked(later) is None
 
     layer.visible = False
     qtbot.waitUntil(lambda: not solid.model.layers[0].visible, timeout=5000)
