@@ -10,7 +10,7 @@ import pytest
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui import app
-from tests.forked import Forked
+from tests.forked import CAN_FORK, Forked, start
 
 
 def test_without_a_display(monkeypatch):
@@ -45,6 +45,8 @@ def demo(tmp_path_factory):
     places = {"CMFNET_CASES": folder / "cases", "CMFNET_MODELS": folder / "models"}
     places |= {"CMFNET_PREFERENCES": folder / "window.json", "CMFNET_REVIEW": folder / "review"}
     places = {name: str(place) for name, place in places.items()}
+    if CAN_FORK:
+        start("core")  # else it is started by the window, whose stderr it keeps open
     process = Forked("window", "tests.gui.demo_window:main", environment={**os.environ, **places})
     said = {"stdout": process.stdout.read(), "stderr": process.stderr.read()}
     said["returncode"] = process.wait(20)
