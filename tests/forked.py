@@ -43,7 +43,11 @@ KINDS = {
         "torch._dynamo",
         "distributed.nanny",
     ],
-    "window": ["tests.faults.window_session", "tests.gui.demo_window"],
+    "window": [
+        "tests.faults.window_session",
+        "tests.gui.demo_window",
+        "cmfnet_napari.gui.dock",
+    ],
 }
 _started: list[subprocess.Popen] = []
 

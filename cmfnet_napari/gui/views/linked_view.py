@@ -9,7 +9,6 @@ from napari.layers import Layer
 
 from cmfnet_napari.gui.views.linked_layers import LinkedLayer, can_be_shown
 from cmfnet_napari.gui.views.planes import PLANES, turn
-from cmfnet_napari.gui.views.spared import let_go
 
 Painted = Callable[["LinkedLayer"], None]
 Added = Callable[["LinkedLayer", Dims], None]
@@ -69,7 +68,7 @@ class LinkedView:
         for linked in self._linked_layers:
             linked.close()
         self._linked_layers.clear()
-        let_go(self.model)
+        self.model.layers.clear()
 
     def _follow_layers(self, _event: object = None) -> None:
         """Link every layer, in the same order; layers are told apart by themselves.

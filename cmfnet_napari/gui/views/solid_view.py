@@ -15,7 +15,6 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.gui.patient.layers import NO_CONTOUR, set_visible
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.views.solid_letters import zoom_for
-from cmfnet_napari.gui.views.spared import let_go
 
 _WAIT_MS = 300
 _RIGHT_HANDED = ("away", "down", "right")  # of z, y, x: the patient, not the mirror image
@@ -83,7 +82,7 @@ class SolidView:
         self._main.layers.events.removed.disconnect(self._follow_layers)
         self._watch([])
         self._surfaces.clear()
-        let_go(self.model)
+        self.model.layers.clear()
 
     def _follow_layers(self, _event: object = None) -> None:
         self._watch([layer for layer in self._main.layers if _is_contour(layer, self._grid)])

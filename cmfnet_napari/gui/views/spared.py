@@ -11,7 +11,6 @@ from functools import partial
 from hashlib import sha256
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from napari.qt import QtViewer
 
@@ -60,16 +59,6 @@ def letters_once(qt_viewer: QtViewer) -> None:
     renderer = qt_viewer.canvas.font_info().font_manager._renderer
     if "render_to_texture" not in vars(renderer):
         renderer.render_to_texture = partial(_put_letter, renderer.render_to_texture)
-
-
-def let_go(view: ViewerModel) -> None:
-    """Take all layers out of a view that ends, and whose canvas ends with it.
-
-    napari's canvas would collect garbage and take every layer's drawing apart first, while the
-    window stands still: a third of a second for each view.
-    """
-    with view.layers.events.blocker_all():
-        view.layers.clear()
 
 
 def _put_letter(

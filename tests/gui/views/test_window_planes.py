@@ -5,46 +5,48 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.gui.conftest import SHAPE, image_of, wipe
 
 
-def test_letters_keys_and_what_is_where_one_after_another(opened, hand, tmp_path, qtbot):
-    """On one patient, and on one that is opened in its place, which is gone in the end."""
-    letters_at_the_borders(opened)
-    keys_and_buttons_follow_each_other(opened, hand)
-    open_marked(opened, tmp_path, qtbot)
-    marker_is_on_the_right_side(opened, qtbot)
-    keys_and_letters_go_when_the_patient_does(opened)
-
-
-def open_marked(dock, folder, qtbot):
+@pytest.fixture
+def marked(dock, tmp_path, qtbot):
     """A patient whose right, front, upper corner is bright."""
     ct = np.full(SHAPE, -1000, np.int16)
     ct[-5:, :8, :6] = 1000  # head end, front, patient's right
-    sitk.WriteImage(image_of(ct), str(folder / "marked.nii.gz"))
+    sitk.WriteImage(image_of(ct), str(tmp_path / "marked.nii.gz"))
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
-        dock.session.open(partial(open_files, folder / "marked.nii.gz"))
+        dock.session.open(partial(open_files, tmp_path / "marked.nii.gz"))
     dock.session.viewer.dims.current_step = (SHAPE[0] - 2, 3, 2)
     qtbot.wait(100)
+    return dock
 
 
-def marker_is_on_the_right_side(dock, qtbot):
+@pytest.mark.canvas
+def test_marker_is_on_the_right_side(marked, qtbot):
     """Axial: front up, right on the left. Sagittal: front on the left. Both upright: head up."""
-    viewer = dock.session.viewer
+    viewer = marked.session.viewer
     for plane in ("axial", "sagittal", "coronal"):
-        dock.view_panel.planes.buttons[plane].click()
+        marked.view_panel.planes.buttons[plane].click()
         qtbot.wait(100)
         for name in list(viewer.canvas.overlays):
             viewer.canvas.overlays[name].visible = False
-        wipe(dock)
+        wipe(marked)
         picture = viewer.screenshot(canvas_only=True, flash=False)[..., 0]
         rows, columns = np.nonzero(picture > 200)
         assert rows.size > 100, plane
         assert rows.mean() < picture.shape[0] / 2, plane
         assert columns.mean() < picture.shape[1] / 2, plane
+
+
+def test_letters_and_keys_one_after_another(opened, hand):
+    """On one patient, which is gone in the end."""
+    letters_at_the_borders(opened)
+    keys_and_buttons_follow_each_other(opened, hand)
+    keys_and_letters_go_when_the_patient_does(opened)
 
 
 def letters_at_the_borders(opened):
