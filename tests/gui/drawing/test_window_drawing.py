@@ -11,7 +11,9 @@ from napari.layers import Labels
 from napari.utils.notifications import notification_manager
 from wrapt import ObjectProxy
 
-from tests.gui.conftest import SHAPE, SPACING, as_opened
+from tests.gui.conftest import SHAPE, SMALL, SPACING, as_opened
+
+WINDOW = SMALL
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from tests.case_runs import write_run
-from tests.gui.conftest import SHAPE, as_opened
+from tests.gui.conftest import SHAPE, SMALL, as_opened
+
+WINDOW = SMALL
 
 BOX = np.s_[3:9, 6:14, 4:11]
 LAST = np.s_[10, 16:18, 12:14]  # an island

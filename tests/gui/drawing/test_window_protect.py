@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, SMALL
+
+WINDOW = SMALL
 
 
 @pytest.fixture

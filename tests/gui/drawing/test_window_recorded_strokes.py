@@ -12,8 +12,10 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.strokes.entries import Stroke
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE, as_opened
+from tests.gui.conftest import SHAPE, SMALL, as_opened
 from tests.gui.event_loop import own_time
+
+WINDOW = SMALL
 
 NAPARI_UNDOES = 100  # strokes
 

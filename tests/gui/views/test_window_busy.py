@@ -9,7 +9,9 @@ from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
-from tests.gui.conftest import SHAPE, canvases, fake_command
+from tests.gui.conftest import SHAPE, SMALL, canvases, fake_command
+
+WINDOW = SMALL
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 

@@ -10,7 +10,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE, wipe
+from tests.gui.conftest import SHAPE, SMALL, wipe
+
+WINDOW = SMALL
 
 
 def grey(opened, qtbot):

@@ -12,7 +12,9 @@ from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.fit.preflight_checks import Finding
 from cmfnet_napari.gui.patient.opened import open_files
 from cmfnet_napari.gui.training.preflight import Preflight
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, SMALL
+
+WINDOW = SMALL
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE, image_of, wipe
+from tests.gui.conftest import SHAPE, SMALL, image_of, wipe
+
+WINDOW = SMALL
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.patient.layers import segmentation_layer
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE, as_opened
+from tests.gui.conftest import SHAPE, SMALL, as_opened
+
+WINDOW = SMALL
 
 
 @pytest.fixture
