@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ from secrets import token_hex
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from filelock import FileLock
 
 import cmfnet_napari.learning  # noqa: F401  sets how torch's threads wait, before torch is imported
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.samples import phantom
 from tests.dicom_files import kept_locale
 
 pytest_plugins = ["napari.utils._testsupport"]  # its fixture `make_napari_viewer`
@@ -46,6 +49,18 @@ def reviews(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMFNET_REVIEW", str(folder))
         yield
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> phantom.Phantom:
+    """The synthetic patient, computed once for all processes of a run: that takes seconds."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "synthetic.lock"):
+        if not (kept := folder / "synthetic").exists():
+            kept.write_bytes(pickle.dumps(phantom.make_phantom(seed=0)))
+        return pickle.loads(kept.read_bytes())
 
 
 def rotation(x: float, y: float, z: float) -> tuple[float, ...]:

@@ -273,18 +273,17 @@ class Server:
 
     def _fork(self) -> tuple[str, list[str | int]] | None:
         line, _ = self._listener.accept()
-        _, user, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        size, files, *_ = socket.recv_fds(line, 8, 3) if user == os.getuid() else (b"", [])
-        if not size:  # a stranger, or who only asked whether this is there
+        files, request = self._asked(line)
+        if request is None:
+            for number in files:
+                os.close(number)
             line.close()
             return None
-        (left,), request = struct.unpack("q", size), b""
-        while len(request) < left:
-            request += line.recv(left - len(request))
         if pid := os.fork():
             for number in files:
                 os.close(number)
-            line.sendall(struct.pack("q", pid))
+            with suppress(OSError):  # who asked was ended meanwhile: that is noticed next
+                line.sendall(struct.pack("q", pid))
             self._children[pid] = line
             self._asks.register(line, selectors.EVENT_READ)
             return None
@@ -292,6 +291,21 @@ class Server:
         target, arguments, environment, folder = json.loads(request)
         self._become(files, environment, folder)
         return target, arguments
+
+    def _asked(self, line: socket.socket) -> tuple[list[int], bytes | None]:
+        """Files and request of who asks; None from a stranger and who is gone before it is said."""
+        files: list[int] = []
+        with suppress(OSError):
+            credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            if struct.unpack("3i", credentials)[1] != os.getuid():
+                return files, None
+            size, files, *_ = socket.recv_fds(line, 8, 3)
+            if len(size) == 8:
+                (left,), request = struct.unpack("q", size), b""
+                while len(request) < left and (more := line.recv(left - len(request))):
+                    request += more
+                return files, request if len(request) == left else None
+        return files, None
 
     def _become(self, files: list[int], environment: dict[str, str], folder: str) -> None:
         """In a process that was just forked."""
@@ -324,9 +338,10 @@ class Server:
             line.close()
 
     def _left(self, line: socket.socket) -> None:
-        """Who asked for it has ended or closed the line."""
-        (pid,) = (number for number, other in self._children.items() if other is line)
-        os.kill(pid, signal.SIGKILL)  # again and again, until it is counted
+        """Who asked for it has ended or closed the line; it may have been counted just now."""
+        for pid, other in self._children.items():
+            if other is line:
+                os.kill(pid, signal.SIGKILL)  # again and again, until it is counted
 
 
 def _do(target: str, arguments: list[str | int]) -> NoReturn:

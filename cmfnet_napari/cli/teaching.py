@@ -56,6 +56,7 @@ def pretrain(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Faster steps; needs a C++ compiler")
     ] = False,
+    processes: Annotated[int, typer.Option(min=0, help="Besides it, that make lessons")] = 1,
     as_json: Json = False,
 ) -> None:
     """Teach a network to read strokes anywhere. Stopped or killed, the same command goes on."""
@@ -65,7 +66,8 @@ def pretrain(
 
     with training_progress() as hooks:
         watch = Watch(hooks.show, hooks.stop)
-        model = run(material, out, pretrain_config(steps, seed), held, watch, device, compiled)
+        config = pretrain_config(steps, seed)
+        model = run(material, out, config, held, watch, device, compiled, processes)
     if model is None:
         raise UserError(f"Stopped; {out} keeps the state. Give the same command to go on.")
     print_result({"model": str(model)}, as_json)

@@ -20,6 +20,7 @@ from cmfnet_napari.cli import main as cli
 from cmfnet_napari.cli.options import second_image
 from cmfnet_napari.core.dicom.export.formats import FORMATS
 from cmfnet_napari.core.fit.config import PRESETS
+from cmfnet_napari.core.samples import phantom
 from tests.learning.conftest import ball  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -214,8 +215,9 @@ def test_open_without_a_file_is_the_empty_window(monkeypatch, words, status, ope
 
 
 @pytest.mark.slow
-def test_demo_shows_a_contour_first_and_ends_with_a_table(capsys, monkeypatch, tmp_path):
-    quick = PRESETS["quick"].model_copy(update={"steps": 1, "width": 2})
+def test_demo_shows_a_contour_first_and_ends_with_a_table(capsys, monkeypatch, tmp_path, synthetic):
+    monkeypatch.setattr(phantom, "make_phantom", lambda seed: synthetic)
+    quick = PRESETS["quick"].model_copy(update={"steps": 1, "width": 2, "spacing": 3.0})
     monkeypatch.setitem(PRESETS, "quick", quick)
     status, out, err = run(capsys, "demo", "--headless", "--out", tmp_path)
     assert status == 0

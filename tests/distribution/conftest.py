@@ -34,12 +34,13 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str | Path
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the checkout without network."""
+    """The wheel, built from the checkout without network, with the backend that is here."""
+    from build import ProjectBuilder
+    from pyproject_hooks import quiet_subprocess_runner
+
     out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
-    subprocess.run([*command, str(ROOT)], check=True, capture_output=True, timeout=120)
-    (path,) = out.glob("*.whl")
-    return path
+    builder = ProjectBuilder(ROOT, sys.executable, quiet_subprocess_runner)
+    return Path(builder.build("wheel", out))
 
 
 @pytest.fixture(scope="session")
@@ -49,13 +50,21 @@ def wheel_python(wheel: Path, run_python, tmp_path_factory: pytest.TempPathFacto
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     scripts, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     python = environment / scripts / name
-    install = ["--python", str(python), "install", "-qq", "--no-index", "--no-deps", str(wheel)]
-    subprocess.run([sys.executable, "-m", "pip", *install], check=True, timeout=120)
+    install = ["install", "-qq", "--no-index", "--no-deps", "--no-compile", str(wheel)]
+    command = [sys.executable, "-m", "pip", "--python", str(python), *install]
+    subprocess.run(command, check=True, timeout=120)
     # Named in a .pth file, this environment's packages come after the wheel, and its own .pth
     # files (the editable install among them) are not read.
-    site = run_python(python, "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    (Path(site) / "others.pth").write_text(sysconfig.get_path("purelib"))
+    name = Path(sysconfig.get_path("purelib")).name
+    others = [part for part in sys.path if Path(part).name == name]
+    (packages_of(environment) / "others.pth").write_text("\n".join(others), encoding="utf-8")
     return python
+
+
+def packages_of(environment: Path) -> Path:
+    """Folder of an environment's packages."""
+    where = {"base": str(environment), "platbase": str(environment)}
+    return Path(sysconfig.get_path("purelib", "venv", where))
 
 
 @pytest.fixture

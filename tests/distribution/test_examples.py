@@ -13,6 +13,8 @@ import SimpleITK as sitk
 
 import cmfnet_napari as cmfnet
 from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.samples import phantom
+from cmfnet_napari.core.samples.phantom import Phantom
 
 
 @pytest.fixture
@@ -26,13 +28,15 @@ def example(root: Path) -> ModuleType:
 
 @pytest.mark.slow
 def test_fit_a_patient_writes_a_contour_on_the_cts_grid(
-    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synthetic: Phantom
 ) -> None:
     def two_steps(preset: str, **changes: object) -> Config:
-        return as_it_is(preset, **{**changes, "steps": 2, "width": 2})
+        small = {"steps": 2, "width": 2, "spacing": 4.0, "preview_seconds": 3600.0}
+        return as_it_is(preset, **{**changes, **small})
 
     as_it_is = cmfnet.make_config
     monkeypatch.setattr("cmfnet_napari.api.make_config", two_steps)
+    monkeypatch.setattr(phantom, "make_phantom", lambda seed: synthetic)
     example.main(tmp_path / "out", [])
     ct = sitk.ReadImage(str(tmp_path / "out" / "ct.nii.gz"))
     contour = sitk.ReadImage(str(tmp_path / "out" / "contour.nrrd"))

@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
-ASK = """
+from tests.distribution.conftest import packages_of
+from tests.forked import Forked
+
+FIND = """
 import json
 import cmfnet_napari
 from npe2 import PluginManager
 manager = PluginManager()
 manager.discover()
 manifest = manager.get_manifest("cmfnet-napari")
-manifest.validate_imports()
+"""
+SAY = """
 contributions = manifest.contributions
 print(json.dumps({
     "from": cmfnet_napari.__file__,
@@ -39,15 +43,23 @@ def check_manifest(found: dict) -> None:
 
 
 def test_editable_install_is_found(root: Path, run_python) -> None:
-    found = json.loads(run_python(sys.executable, ASK))
+    """That what it names is there, tests/gui/opening asks: it has imported all of it."""
+    found = json.loads(run_python(sys.executable, FIND + SAY))
     assert Path(found["from"]) == root / "cmfnet_napari" / "__init__.py"
     check_manifest(found)
 
 
 @pytest.mark.slow
-def test_wheel_is_found(wheel_python: Path, run_python) -> None:
-    found = json.loads(run_python(wheel_python, ASK))
-    assert Path(found["from"]).is_relative_to(wheel_python.parents[1])
+def test_wheel_is_found(wheel_python: Path, tmp_path: Path) -> None:
+    environment = wheel_python.parents[1]
+    target, packages = "tests.distribution.other_packages:run_with", packages_of(environment)
+    code = f"{FIND}manifest.validate_imports()\n{SAY}"
+    process = Forked("window", target, packages, code, folder=tmp_path)
+    said, wrong = process.stdout.read(), process.stderr.read()
+    assert process.wait() == 0, wrong
+    process.close()
+    found = json.loads(said)
+    assert Path(found["from"]).is_relative_to(environment)
     check_manifest(found)
 
 

@@ -17,6 +17,8 @@ import SimpleITK as sitk
 import cmfnet_napari as cmfnet
 from cmfnet_napari import api
 from cmfnet_napari.cli import file_commands, fitting
+from cmfnet_napari.core.samples import phantom
+from cmfnet_napari.core.samples.phantom import Phantom
 
 FUNCTIONS = [name for name in cmfnet.__all__ if name != "UserError"]
 ISSUE_20 = {
@@ -47,9 +49,11 @@ print(json.dumps([by_import, by_dir, by_name, by_use]))
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def patient(tmp_path_factory: pytest.TempPathFactory, synthetic: Phantom) -> dict[str, Path]:
     """The synthetic patient's files."""
-    return cmfnet.sample_patient(tmp_path_factory.mktemp("sample") / "patient")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantom, "make_phantom", lambda seed: synthetic)
+        return cmfnet.sample_patient(tmp_path_factory.mktemp("sample") / "patient")
 
 
 def test_the_names() -> None:

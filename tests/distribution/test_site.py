@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import logging
 import os
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
+from click import ClickException
 
 import cmfnet_napari as cmfnet
 from cmfnet_napari.cli.main import app
@@ -21,29 +21,40 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mkdocs") is None and "CI" not in os.environ,
     reason="mkdocs is not installed here (the extra `docs`)",
 )
-Build = Callable[[Path], subprocess.CompletedProcess[str]]
+Build = Callable[..., str]
+FewPages = Callable[[Iterable[str]], str]
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Build a site into a folder from some checkout."""
+def build(root: Path) -> Iterator[Build]:
+    """Build a site by the checkout's configuration, parts of which may be changed."""
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
 
-    def run(checkout: Path, out: Path | None = None) -> subprocess.CompletedProcess[str]:
-        out = out or tmp_path_factory.mktemp("site")
-        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
-        return subprocess.run(
-            command, cwd=checkout, capture_output=True, encoding="utf-8", timeout=300,
-            env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"},
-        )  # fmt: skip
+    def run(out: Path, **changes: object) -> str:
+        """Return what was said, raise where `mkdocs build` ends with an error."""
+        said = io.StringIO()
+        handler = logging.StreamHandler(said)
+        logging.getLogger("mkdocs").addHandler(handler)
+        try:
+            build(load_config(str(root / "mkdocs.yml"), site_dir=str(out), **changes))
+        except ClickException as error:  # as all of theirs are
+            error.add_note(said.getvalue())
+            raise
+        finally:
+            logging.getLogger("mkdocs").removeHandler(handler)
+        return said.getvalue()
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("NO_MKDOCS_2_WARNING", "1")
+        yield run
 
 
 @pytest.fixture(scope="module")
-def site(root: Path, build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "site"
-    done = build(root, out)
-    assert done.returncode == 0, done.stderr
+    build(out)
     return out
 
 
@@ -96,6 +107,25 @@ def test_every_public_name_is_there(site: Path) -> None:
     assert "8&lt;" not in text
 
 
+@pytest.fixture
+def few_pages(build: Build, tmp_path: Path) -> FewPages:
+    """Build a site of two pages, with these words on the first."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "dicom.md").write_text("# DICOM\n", encoding="utf-8")
+
+    def run(words: Iterable[str]) -> str:
+        (docs / "index.md").write_text("\n\n".join(["# Home", *words]), encoding="utf-8")
+        nav = [{"Home": "index.md"}, {"DICOM": "dicom.md"}]
+        return build(tmp_path / "site", docs_dir=str(docs), nav=nav)
+
+    return run
+
+
+def test_what_is_there_does_not_break_the_build(few_pages: FewPages) -> None:
+    assert few_pages(["[a](dicom.md)", "[a](dicom.md#dicom)"]) == ""
+
+
 @pytest.mark.parametrize(
     "faults",
     [
@@ -104,20 +134,12 @@ def test_every_public_name_is_there(site: Path) -> None:
             "[a](dicom.md#nowhere)": "#nowhere",
             "![a](images/nowhere.png)": "nowhere.png",
         },
-        {"::: cmfnet_napari.nowhere": "nowhere"},
+        {"::: html.nowhere": "nowhere"},  # of a small package
     ],
     ids=["links", "name"],
 )
-def test_what_is_not_there_breaks_the_build(
-    root: Path, build: Build, tmp_path: Path, faults: dict[str, str]
-) -> None:
-    for name in ("docs", "scripts", "examples"):
-        shutil.copytree(root / name, tmp_path / name)
-    shutil.copy(root / "mkdocs.yml", tmp_path)
-    shutil.copytree(root / "cmfnet_napari", tmp_path / "cmfnet_napari")
-    with open(tmp_path / "docs" / "tutorial.md", "a", encoding="utf-8") as file:
-        file.writelines(f"\n{words}\n" for words in faults)
-    done = build(tmp_path)
-    assert done.returncode != 0
+def test_what_is_not_there_breaks_the_build(few_pages: FewPages, faults: dict[str, str]) -> None:
+    with pytest.raises(ClickException) as broken:
+        few_pages(faults)
     for said in faults.values():
-        assert said in done.stderr
+        assert said in broken.value.__notes__[0]

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-# As if not installed: the other finders are not even asked.
-BLOCK = """
-import sys
+from tests.forked import Forked
 
-class Others:
-    absent = {"napari", "npe2", "vispy", "qtpy", "magicgui", "superqt", "pyqtgraph",
-              "PyQt5", "PyQt6", "PySide2", "PySide6"}
-    finders = sys.meta_path[:]
-
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] not in self.absent:
-            specs = (finder.find_spec(name, path, target) for finder in self.finders)
-            return next((spec for spec in specs if spec), None)
-
-    def find_distributions(self, *context):
-        for finder in self.finders:
-            yield from getattr(finder, "find_distributions", lambda *context: ())(*context)
-
-sys.meta_path[:] = [Others()]
-"""
 IMPORT_ALL = """
 import importlib, pkgutil
 import cmfnet_napari
@@ -41,12 +22,14 @@ for module in pkgutil.walk_packages(cmfnet_napari.__path__, "cmfnet_napari."):
         print(module.name)
 """
 COMMAND_LINE = """
+import sys
 from cmfnet_napari.cli.main import main
 sys.argv = ["cmfnet", *sys.argv[1:]]
 main()
 """
 MARK = "----- next -----"
 HELP = f"""
+import sys
 from cmfnet_napari.cli.main import main
 for number, command in enumerate(["", *sys.argv[1:]]):
     sys.argv = ["cmfnet", *filter(None, [command]), "--help"]
@@ -60,8 +43,13 @@ for number, command in enumerate(["", *sys.argv[1:]]):
 
 
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", BLOCK + code, *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    """Run code in a process that has imported torch and other large packages, but none of ours."""
+    target = "tests.distribution.other_packages:run_without_window"
+    process = Forked("training", target, code, *arguments)
+    said, wrong = process.stdout.read(), process.stderr.read()
+    status = process.wait(120)
+    process.close()
+    return subprocess.CompletedProcess([code, *arguments], status, said, wrong)
 
 
 def test_the_block_blocks() -> None:

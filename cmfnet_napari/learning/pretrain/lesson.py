@@ -1,9 +1,8 @@
 """A lesson: a simulated user who contours one object, stroke after stroke.
 
-The network learns from the first strokes. Now and then, as a user would, up to `MOST_STROKES` more
-are drawn, each into one of the largest errors of what the network makes of those before, and it
-learns from all of them once more. So corrections are learnt from the network's own mistakes, and
-most steps show another object.
+The network learns from the first strokes. Of some lessons, as a user would, up to `MOST_STROKES`
+more are drawn before, each into one of the largest errors of what the network makes of those
+before. So corrections are learnt from the network's own mistakes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from cmfnet_napari.learning.model.nearness import Strokes
 
 PATCH = 48  # voxels along every side
 MOST_STROKES = 8  # corrections of a lesson
-_FIRST_ALONE = 0.65  # of the lessons are over after the first strokes
+_FIRST_ALONE = 0.74  # of the lessons are over after the first strokes
 _LEAST = 20  # voxels of an object in a patch
 _INVERTED = 0.15  # of the images
 _EXCHANGED = 0.3  # of the pairs: which is first does not matter

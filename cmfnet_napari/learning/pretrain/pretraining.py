@@ -5,15 +5,17 @@
     OUT/pretraining.json   configuration
     OUT/losses.csv, scores.csv, tensorboard/
     OUT/state.pt           until it is complete: all that the next step needs
-    OUT/model.safetensors  its averaged weights, written at every look at the material held out
+    OUT/lessons.npy        until then: the lessons of the last rounds
+    OUT/model.safetensors  its averaged weights, written at the begin of every round of lessons
 
-A lesson that was under way when the training was broken off is begun anew.
+Lessons of the next round are made while the network learns from this one's; those that were being
+made when the training was broken off are made anew.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.fit.config import Config, changed_settings, parse_config
@@ -30,20 +31,18 @@ from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.folder_lock import begun
 from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_precision
 from cmfnet_napari.learning.engine.logs import Logs
-from cmfnet_napari.learning.engine.state import load_state, save_seconds, save_state
+from cmfnet_napari.learning.engine.state import load_state, save_state
 from cmfnet_napari.learning.engine.trainer import Trainer
 from cmfnet_napari.learning.material.material_file import Material
 from cmfnet_napari.learning.material.sample import ACROSS
 from cmfnet_napari.learning.model.checkpoint import save_model
-from cmfnet_napari.learning.model.cmfnet import CmFNet, build
-from cmfnet_napari.learning.model.losses import Batch
-from cmfnet_napari.learning.pretrain.lesson import PATCH, Lesson, joined
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.pretrain.lesson import PATCH
+from cmfnet_napari.learning.pretrain.lesson_book import ROUND, Book, Maker, makers
 
 _PLAN = "pretraining.json"
-_SAVE_SECONDS = 120.0
-_JUDGED_EVERY = 250  # steps
+_JUDGED_EVERY = 5 * ROUND  # steps
 _JUDGED = 24  # lessons held out
-_CORRECTED = 4  # strokes after which they are judged again
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ def pretrain(
     watch: Watch | None = None,
     device: str = "auto",
     compiled: bool = False,
+    processes: int = 1,
 ) -> Path | None:
     """Train on material, or go on with a training.
 
@@ -116,6 +116,8 @@ def pretrain(
         ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
     compiled : bool
         Let torch write code for this network first; needs a C++ compiler, and some minutes.
+    processes : int
+        That make lessons meanwhile; 0: none, the network waits for them.
 
     Returns
     -------
@@ -127,10 +129,19 @@ def pretrain(
     UserError
         No material; the folder holds something else, or a training that runs.
     """
-    samples, others = Material(material), Material(held) if held else None
+    Material(material)  # or it is said that it is none
+    judged = range(min(_JUDGED, len(Material(held)))) if held else range(0)
     with begun(out, _PLAN):
         _begin(out, config)
-        return _Training(out, samples, others, config, device, compiled).run(watch or Watch())
+        if (out / MODEL_FILE).exists() and not (out / STATE_FILE).exists():
+            return out / MODEL_FILE
+        book = Book(out, config.batch, config.seed)
+        with makers(processes) as pool:
+            examiner = Maker(held, out / MODEL_FILE) if held else None
+            school = _School(
+                pool, book, Maker(material, out / MODEL_FILE, config.seed), examiner, judged
+            )
+            return _Training(out, config, device, compiled).run(school, book, watch or Watch())
 
 
 def _begin(out: Path, config: Config) -> None:
@@ -142,93 +153,94 @@ def _begin(out: Path, config: Config) -> None:
         )
 
 
-class _Training:
+class _School:
+    """What the processes that make lessons are asked for."""
+
     def __init__(
-        self,
-        out: Path,
-        material: Material,
-        held: Material | None,
-        config: Config,
-        device: str,
-        compiled: bool,
+        self, pool: Executor, book: Book, teacher: Maker, examiner: Maker | None, judged: range
     ) -> None:
-        self._out, self._material, self._held, self._config = out, material, held, config
+        self._pool, self._book, self._teacher = pool, book, teacher
+        self._examiner, self._judged = examiner, judged
+        self._lessons: list[Future[None]] = []
+        self._scores: dict[int, list[Future[tuple[float, float]]]] = {}
+
+    def prepare(self, steps: range) -> None:
+        """Have the lessons of these steps made."""
+        self._lessons = [
+            self._pool.submit(self._teacher.write, self._book.path, n, self._book.place(n))
+            for n in self._book.new(steps)
+        ]
+
+    def judge(self, step: int) -> None:
+        """Have the model judged that was written at a step."""
+        if self._examiner:
+            self._scores[step] = [self._pool.submit(self._examiner.judge, n) for n in self._judged]
+
+    def wait(self, logs: Logs) -> None:
+        """Until all that was asked for is there."""
+        for lesson in self._lessons:
+            lesson.result()
+        for step, asked in self._scores.items():
+            first, later = np.mean([judged.result() for judged in asked], axis=0)
+            logs.scores(step, {"dsc": float(first), "corrected": float(later)})
+        self._scores.clear()
+
+
+class _Training:
+    def __init__(self, out: Path, config: Config, device: str, compiled: bool) -> None:
+        self._out, self._config = out, config
         target = pick_device(device)
         fabric = make_fabric(target, pick_precision(config.precision, target))
         fabric.launch()
         torch.manual_seed(config.seed)
-        model = build(config, 2)
-        self._fabric = fabric
-        self._trainer = Trainer(model, 2, config, fabric.device, lambda: fabric)
+        self._trainer = Trainer(build(config, 2), 2, config, fabric.device, lambda: fabric)
         if compiled:
             self._trainer.compile()
-        self._begun = 0  # lessons
-        if (out / STATE_FILE).exists():
-            state = load_state(out, fabric.device)
-            self._trainer.restore(state["trainer"])
-            self._begun = state["begun"]
+        self._new = not (out / STATE_FILE).exists()
+        if not self._new:
+            self._trainer.restore(load_state(out, fabric.device)["trainer"])
 
-    def run(self, watch: Watch) -> Path | None:
-        if (self._out / MODEL_FILE).exists() and not (self._out / STATE_FILE).exists():
-            return self._out / MODEL_FILE
-        logs, saved = Logs(self._out, self._trainer.steps), time.monotonic()
-        lessons = [self._next() for _ in range(self._config.batch)]
-        while self._trainer.steps < self._config.steps:
-            if watch.stop() or time.monotonic() - saved > save_seconds(_SAVE_SECONDS):
-                saved = time.monotonic()
+    def run(self, school: _School, book: Book, watch: Watch) -> Path | None:
+        logs, steps = Logs(self._out, self._trainer.steps), self._config.steps
+        if self._new:
+            self._write_model()
+            school.prepare(self._round(0))
+        elif into := self._trainer.steps % ROUND:  # the lessons of this round are there
+            self._ask(school, self._trainer.steps - into)
+        while self._trainer.steps < steps:
+            if self._trainer.steps % ROUND == 0:
+                school.wait(logs)
                 self._save()
-                if watch.stop():
-                    return None
-            share = self._trainer.steps / self._config.steps
-            losses = self._trainer.step(joined([lesson.batch() for lesson in lessons]), share)
+                self._write_model()
+                self._ask(school, self._trainer.steps)
+            if watch.stop():
+                self._save()
+                return None
+            share = self._trainer.steps / steps
+            losses = self._trainer.step(book.draw(self._trainer.steps), share)
             logs.losses(self._trainer.steps, losses)
             watch.show(share, f"step {self._trainer.steps}, loss {losses['total']:.3f}")
-            lessons = [each if self._correct(each) else self._next() for each in lessons]
-            if self._trainer.steps % _JUDGED_EVERY == 0:
-                self._write_model()
-                if self._held:
-                    logs.scores(self._trainer.steps, self._judge(self._held))
-        logs.close()
+        school.wait(logs)
         path = self._write_model()
+        school.judge(steps)
+        school.wait(logs)
+        logs.close()
+        book.path.unlink()
         (self._out / STATE_FILE).unlink(missing_ok=True)
         return path
 
-    def _next(self) -> Lesson:
-        rng = np.random.default_rng([self._config.seed, self._begun])
-        self._begun += 1
-        return Lesson(self._material[int(rng.integers(len(self._material)))], rng)
+    def _ask(self, school: _School, begin: int) -> None:
+        """For what is made during the round that begins with a step."""
+        if begin % _JUDGED_EVERY == 0 and begin:
+            school.judge(begin)
+        school.prepare(self._round(begin + ROUND))
 
-    def _correct(self, lesson: Lesson) -> bool:
-        """Draw all corrections of a lesson; False: it has none."""
-        before = lesson.left
-        while lesson.left and lesson.correct(self._contour(self._trainer.model, lesson.batch())):
-            pass
-        return lesson.left < before
-
-    @torch.inference_mode()
-    def _contour(self, model: CmFNet, batch: Batch) -> Mask:
-        """The contour of one patch, bool (z, y, x)."""
-        model.eval()
-        batch = joined([batch]).to(self._fabric.device)
-        with self._fabric.autocast():
-            scores = model.fused(batch.ct, batch.mr, batch.maps)
-        found: Mask = (scores[0, 1] > scores[0, 0]).cpu().numpy()
-        return found
-
-    def _judge(self, held: Material) -> dict[str, float]:
-        """Mean DSC of the first contours, and after some corrections."""
-        first, later = [], []
-        for number in range(min(_JUDGED, len(held))):
-            lesson = Lesson(held[number], np.random.default_rng([number]), _CORRECTED)
-            found = self._contour(self._trainer.averaged, lesson.batch())
-            first.append(_dsc(found, lesson.object))
-            while lesson.correct(found):
-                found = self._contour(self._trainer.averaged, lesson.batch())
-            later.append(_dsc(found, lesson.object))
-        return {"dsc": float(np.mean(first)), "corrected": float(np.mean(later))}
+    def _round(self, begin: int) -> range:
+        """Steps."""
+        return range(begin, min(begin + ROUND, self._config.steps))
 
     def _save(self) -> None:
-        save_state(self._out, {"trainer": self._trainer.state(), "begun": self._begun})
+        save_state(self._out, {"trainer": self._trainer.state()})
 
     def _write_model(self) -> Path:
         card = Card(
@@ -239,7 +251,3 @@ class _Training:
             created=date.today().isoformat(),
         )
         return save_model(self._trainer.averaged, card, self._out / MODEL_FILE, half=True)
-
-
-def _dsc(found: Mask, truth: Mask) -> float:
-    return float(2 * (found & truth).sum() / max((found.sum() + truth.sum()), 1))

@@ -1,8 +1,12 @@
 """Lessons, and the training of a network for any structure."""
 
 import json
+import os
+import signal
+import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -13,8 +17,11 @@ from cmfnet_napari.learning.material.made_up import make_up
 from cmfnet_napari.learning.material.material_file import Shares, make_material
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.nearness import MAPS, Strokes
+from cmfnet_napari.learning.pretrain import lesson_book
 from cmfnet_napari.learning.pretrain.lesson import PATCH, Lesson, vary
+from cmfnet_napari.learning.pretrain.lesson_book import Book
 from cmfnet_napari.learning.pretrain.pretraining import Watch, pretrain, pretrain_config
+from tests.forked import Forked
 
 
 def small_config(steps, **changes):
@@ -49,17 +56,18 @@ def test_a_lesson_shows_strokes_and_teaches_the_object():
 
 
 def test_a_lesson_corrects_what_is_wrong_and_ends():
-    for seed in range(20):
-        lesson = Lesson(make_up(np.random.default_rng(5)), np.random.default_rng(seed))
-        empty, strokes = np.zeros((PATCH,) * 3, dtype=bool), 0
-        while lesson.correct(empty):
-            newest = lesson.batch().maps[0, 3:5]
-            assert newest.any()
-            strokes += 1
-            assert strokes <= 8
-        if strokes:
-            return
-    pytest.fail("no lesson had a correction")
+    lesson = Lesson(make_up(np.random.default_rng(5)), np.random.default_rng(0), corrections=2)
+    empty = np.zeros((PATCH,) * 3, dtype=bool)
+    for left in (1, 0):
+        before = lesson.strokes.codes
+        assert lesson.correct(empty)
+        assert lesson.left == left
+        newest = lesson.batch().maps[0, 3:5]
+        assert newest.any()
+        drawn = lesson.strokes.codes != before
+        assert drawn.any()
+        np.testing.assert_array_equal(newest.any(dim=0) & drawn, drawn)
+    assert not lesson.correct(empty)
 
 
 def test_one_more_stroke_costs_what_all_strokes_together_cost():
@@ -95,23 +103,88 @@ def test_the_end_of_the_second_image_is_no_edge():
     assert strokes.own[10, 10, 12] == pytest.approx(20.0, abs=0.5)
 
 
+def write_lesson(book, number):
+    """Known by its number, and every channel by its factor."""
+    field = np.random.default_rng(number).integers(1, 9, (PATCH,) * 3) / 16 + number
+    factors = 1 / 2 ** np.arange(2 + MAPS)
+    file = np.load(book.path, mmap_mode="r+")
+    lesson = [factor * field for factor in factors] + [field % 1 > 0.25]
+    file[book.place(number)] = np.stack(lesson)
+
+
+def test_lessons_are_shown_new_and_again_each_turned_as_a_whole(tmp_path, monkeypatch):
+    """While those of the next round are written over the oldest."""
+    monkeypatch.setattr(lesson_book, "ROUND", 2)
+    monkeypatch.setattr(lesson_book, "KEPT", 2)
+    book = Book(tmp_path, 2, seed=0)
+    for number in book.new(range(2)):
+        write_lesson(book, number)
+    seen, turned = [], 0
+    for step in range(8):
+        if step % 2 == 0:
+            for number in book.new(range(step + 2, step + 4)):
+                write_lesson(book, number)
+        batch = book.draw(step)
+        for shown in range(2):
+            image = batch.ct[shown, 0].numpy()
+            number = int(image.min())
+            seen.append((step, number))
+            field = np.random.default_rng(number).integers(1, 9, image.shape) / 16 + number
+            np.testing.assert_array_equal(np.sort(image.ravel()), np.sort(field.ravel()))
+            turned += (image != field).any()
+            np.testing.assert_array_equal(batch.mr[shown, 0], image / 2)
+            np.testing.assert_array_equal(batch.maps[shown, MAPS - 1], image / 2 ** (MAPS + 1))
+            np.testing.assert_array_equal(batch.fov[shown, 0], batch.maps[shown, 0])
+            np.testing.assert_array_equal(batch.targets[shown], image % 1 > 0.25)
+    assert [number for _, number in seen[::2]] == list(range(8))  # the new ones, in turn
+    assert all(2 * (step // 2 - 1) <= number <= step for step, number in seen[1::2])
+    assert turned > 12
+
+
+def hold_a_maker():
+    with lesson_book.makers(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(300)
+
+
+def test_who_makes_lessons_ends_with_the_training_and_not_by_ctrl_c():
+    training = Forked("training", f"{__name__}:hold_a_maker")
+    maker = psutil.Process(int(training.stdout.readline()))
+    maker.send_signal(signal.SIGINT)
+    with pytest.raises(psutil.TimeoutExpired):
+        maker.wait(0.3)
+    training.kill()
+    training.wait()
+    training.close()
+    assert not psutil.wait_procs([maker], timeout=30)[1]
+
+
 def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
-    broken, config = tmp_path / "broken", small_config(2)
+    broken, straight, config = tmp_path / "broken", tmp_path / "straight", small_config(2)
     calls, told = iter([False, True, True]), []
     watch = Watch(show=lambda _share, note: told.append(note), stop=lambda: next(calls))
-    assert pretrain(material, broken, config, watch=watch) is None
+    assert pretrain(material, broken, config, watch=watch, device="cpu", processes=0) is None
     assert (broken / "state.pt").exists()
     with alone(broken), pytest.raises(UserError, match="Another process is writing into broken"):
         pretrain(material, broken, config, watch=watch)
     watch = Watch(show=lambda _share, note: told.append(note))
     with torch.compiler.set_stance("force_eager"):  # else it takes minutes
-        model = pretrain(material, broken, config, watch=watch, device="cpu", compiled=True)
+        model = pretrain(material, broken, config, None, watch, "cpu", compiled=True, processes=0)
     assert model is not None
     assert [note.split(",")[0] for note in told] == ["step 1", "step 2"]
-    assert not (broken / "state.pt").exists()
-    _, card = load_model(model, torch.device("cpu"))
+    assert not {file.name for file in broken.glob("*.*")} & {"state.pt", "lessons.npy"}
+    network, card = load_model(model, torch.device("cpu"))
     assert card.reads_anywhere
     assert card.steps == 2
+    # Without a break, with lessons from another process, and judged:
+    make_material(held := tmp_path / "held", 1, (), Shares(0, 0, 1), seed=1)
+    whole = pretrain(material, straight, config, held, device="cpu")
+    other, _ = load_model(whole, torch.device("cpu"))
+    for ours, theirs in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    rows = (straight / "scores.csv").read_text().splitlines()
+    assert rows[0] == "step,dsc,corrected"
+    assert 0 < float(rows[1].split(",")[1]) < float(rows[1].split(",")[2]) < 1
     assert pretrain(material, broken, config, device="cpu") == model  # complete: nothing to do
     plan = json.loads((broken / "pretraining.json").read_text())
     for later in ("consistency", "variance"):  # settings that an earlier version did not know
