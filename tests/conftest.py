@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socketserver
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,6 +39,14 @@ def test_data() -> Path:
     if not (folder / "README.md").exists():
         pytest.skip(f"no real test data at {folder}; set {DATA_VARIABLE} to its folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_servers() -> Iterator[None]:
+    """Servers of Python's look more often than every half second whether they are to end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.05,))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -41,6 +41,8 @@ KINDS = {
         "cmfnet_napari.learning.study.run_study",
         "lightning_fabric",
         "torch._dynamo",
+        "distributed.cli.dask_scheduler",
+        "distributed.cli.dask_worker",
         "distributed.nanny",
     ],
     "window": [

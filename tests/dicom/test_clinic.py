@@ -39,7 +39,8 @@ def test_from_the_pacs_and_back(web, orthanc, test_data, tmp_path, capsys, read_
     run(capsys, "scribble", tmp_path / "gtv.nii.gz", "--out", strokes, "--classes", "all")
     status, out, err = run(
         capsys, "fit", ct, "--mr", mr, "--scribbles", strokes, "--out", tmp_path / "run",
-        "--set", "steps=3", "--set", "width=4", "--set", "patch=[16, 32, 32]", "--json",
+        "--set", "steps=3", "--set", "width=4", "--set", "patch=[16, 32, 32]",
+        "--set", "spacing=4", "--json",
     )  # fmt: skip
     assert status == 0, err
     prediction = last(out)["prediction"]

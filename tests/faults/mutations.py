@@ -170,7 +170,7 @@ def run(count: int, folder: Path, number: int = 0, keep: Path | None = None) -> 
     kinds = write_samples(samples)
     home.mkdir()
     mutator, outcome, reader = Mutator(number), Outcome(), Reader(home)
-    before = None
+    beside = _snapshot((samples, home))
     try:
         for index in range(count):
             kind = list(kinds)[index % len(kinds)]
@@ -181,11 +181,13 @@ def run(count: int, folder: Path, number: int = 0, keep: Path | None = None) -> 
             for _ in range(mutator.chance.choice((1, 1, 2))):
                 mutator.mutate(file)
             target = opened(place)
-            around = (samples, home, place) if kind != "case" else (samples, home)
-            before = _snapshot(around)
+            mine = (place,) if kind != "case" else ()
+            before = _snapshot(mine)
             result, why = reader.read(kind, target)
-            if result in ("loaded", "refused") and _snapshot(around) != before:
+            now = _snapshot((samples, home))
+            if result in ("loaded", "refused") and (now, _snapshot(mine)) != (beside, before):
                 result, why = "touched", "files beside it changed"
+            beside = now
             note = f"{kind} {index} ({file.relative_to(place)}): {why}"
             outcome.add(kind, result, note)
             if keep is not None and result in FAILURES:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +12,13 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.core.case.folder import Case, create_case
-from cmfnet_napari.core.clues.chances import Clues, find_clues
-from cmfnet_napari.core.clues.features import Scene
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import Config, make_config
 from cmfnet_napari.core.images.study import Study, study_from_images
 from cmfnet_napari.core.strokes.entries import difference
 from cmfnet_napari.learning.data import volumes
 from tests.forked import Forked
+from tests.learning import known_clues
 
 COMMAND = "tests.learning.programs:cmfnet"
 
@@ -39,19 +34,8 @@ class Ball:
 @pytest.fixture(scope="session", autouse=True)
 def clues() -> Iterator[None]:
     """Clues of the same strokes are found once: many tests fit the same patient."""
-    known: dict[bytes, Clues] = {}
-
-    def find(scene: Scene, classes: int) -> Clues:
-        parts = (*scene.images, scene.strokes, scene.body, np.array([*scene.spacing, classes]))
-        digest = sha256()
-        for part in parts:
-            digest.update(f"{part.dtype} {part.shape}".encode() + part.tobytes())
-        if (key := digest.digest()) not in known:
-            known[key] = find_clues(scene, classes)
-        return deepcopy(known[key])
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(volumes, "find_clues", find)
+        patch.setattr(volumes, "find_clues", known_clues.find)
         yield
 
 
@@ -110,27 +94,16 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Worker:
-    """The worker of a case as the window meets it.
+    """The worker of a case as the window meets it, but forked, which spares the imports.
 
     Parameters
     ----------
     folder : Path
         The case.
-    anew : bool
-        Start Python for it, as the window does; else it is forked, which spares the imports.
     """
 
-    def __init__(self, folder: Path, anew: bool = False) -> None:
-        if not anew:
-            self.process = Forked("training", COMMAND, "worker", folder)
-            return
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cmfnet_napari", "worker", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+    def __init__(self, folder: Path) -> None:
+        self.process = Forked("training", COMMAND, "worker", folder)
 
     def say(self, message: events.Command) -> None:
         self.process.stdin.write(events.encode(message) + "\n")

@@ -1,10 +1,17 @@
-"""Commands as processes of their own, without the start: `tests.forked.Forked` calls these."""
+"""Commands as processes of their own, without the start: `tests.forked.Forked` calls these.
+
+Workers of ours are forked from them, and have imported then all that these have, too.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from contextlib import AbstractContextManager
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
 
@@ -14,8 +21,13 @@ from distributed.process import AsyncProcess
 
 from cmfnet_napari.cli.main import main
 from tests.forked import CAN_FORK
+from tests.learning import known_clues
 
 METHOD = "distributed.worker.multiprocessing-method"
+
+known_clues.remember()
+if CAN_FORK:
+    known_clues.know_ball()
 
 
 class _Workers(AsyncProcess):
@@ -41,13 +53,33 @@ if CAN_FORK:
     os.register_at_fork(after_in_child=_Workers.let_go)
 
 
+def _forking() -> AbstractContextManager[object]:
+    return dask.config.set({METHOD: "fork" if CAN_FORK else "spawn"})
+
+
 def cmfnet(*line: str) -> None:
-    """A command line; workers of ours are forked from it, which have all imported then, too."""
+    """A command line; what starts it again takes it for ``python -m cmfnet_napari``."""
     sys.argv = ["cmfnet", *line]
-    with dask.config.set({METHOD: "fork" if CAN_FORK else "spawn"}):
+    sys.modules["__main__"].__spec__ = find_spec("cmfnet_napari.__main__")
+    with _forking():
         main()
 
 
+def cmfnet_there(*line: str) -> None:
+    """The same on another computer of tests/remote: what it starts is forked in its turn."""
+    sys.executable = os.environ["CMFNET_TEST_PYTHON"]
+    cmfnet(*line)
+
+
 def dask_command(kind: str, *line: str) -> None:
-    """``dask scheduler`` or ``dask worker``."""
-    import_module(f"distributed.cli.dask_{kind}").main(line)
+    """``dask scheduler`` or ``dask worker``, with settings of its own environment."""
+    dask.config.refresh()
+    with _forking():
+        import_module(f"distributed.cli.dask_{kind}").main(line)
+
+
+def scenario(module: str, function: str, folder: str, found: str) -> None:
+    """A function of a test, called with a folder; what it returns is written as JSON."""
+    with _forking():
+        said = getattr(import_module(module), function)(Path(folder))
+    Path(found).write_text(json.dumps(said | {"process": os.getpid()}))

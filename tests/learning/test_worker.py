@@ -32,8 +32,7 @@ def ball():
     return coarse_ball()
 
 
-def test_fit_predict_and_leave(ball, case):
-    worker = Worker(case.folder, anew=True)
+def test_fit_predict_and_leave(ball, case, worker):
     worker.say(fit_command(ball.config, steps=3))
     finished = worker.until("finished")[-1]
     assert finished.model == "runs/0001-quick/model.safetensors"
@@ -44,7 +43,6 @@ def test_fit_predict_and_leave(ball, case):
     kept = load_labels(case.folder / again.labels, ball.study.grid)
     assert ((first > 0) <= (kept > 0)).all()  # the fit dropped parts without a stroke
     assert worker.end() == 0
-    worker.close()
 
 
 def test_stop_ends_within_a_second_and_keeps_a_prediction(ball, case, worker):

@@ -6,6 +6,7 @@ import getpass
 import os
 import queue
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.relay import Relay
+from tests import forked
+from tests.forked import CAN_FORK
 from tests.learning.conftest import Ball, Worker, case_of, coarse_ball, fit_command
 
 HOST = "gpu-box"
@@ -64,6 +68,14 @@ _KEYS = (
     'command="PATH=/usr/bin:/bin CMFNET_HOME=/none; export PATH CMFNET_HOME; '
     'eval \\"$SSH_ORIGINAL_COMMAND\\"" {without}'
 )
+# What starts cmfnet there, and what our end starts in turn: see tests/forked.py.
+_FORKED = {
+    "cmfnet": '#!/bin/sh\nexec {command} "$@"\n',
+    "python": (
+        '#!/bin/sh\n[ "$1 $2 $3" = "-P -m cmfnet_napari" ] || exit 9\n'
+        'shift 3\nexec {command} "$@"\n'
+    ),
+}
 # As root, sshd gives privileges up to an account that is not installed: it is in a list of
 # accounts that this sshd alone sees. Any other user runs it as it is.
 _AS_ROOT = (
@@ -113,7 +125,10 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     bin_ = Path(sys.executable).parent
     # Its own queue; a state after every step, so that what is killed has one.
     variables = f"CMFNET_HOME={folder}/home CMFNET_QUEUE={folder}/queue CMFNET_SAVE_SECONDS=0"
-    path = f"{folder}/programs:{bin_}:/usr/local/bin:/usr/bin:/bin"
+    variables += f" CMFNET_TEST_PYTHON={folder}/forked/python"
+    path = f"{folder}/programs:{folder}/forked:{bin_}:/usr/local/bin:/usr/bin:/bin"
+    if CAN_FORK:
+        _write_forked(folder / "forked")
     (folder / "sshd_config").write_text(
         _CONFIG.format(folder=folder, port=port, path=path, variables=variables)
     )
@@ -148,13 +163,33 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     end_keepers(folder / "there" / "cmfnet-remote")
 
 
+def _write_forked(folder: Path) -> None:
+    command = shlex.join(forked.command("training", "tests.learning.programs:cmfnet_there"))
+    folder.mkdir()
+    for name, text in _FORKED.items():
+        (folder / name).write_text(text.format(command=command))
+        (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def started(ssh: Sshd) -> Iterator[None]:
+    """What runs there is started as on any other computer, not forked."""
+    found, away = ssh.folder / "forked", ssh.folder / "away"
+    if CAN_FORK:
+        found.rename(away)
+    yield
+    if CAN_FORK:
+        away.rename(found)
+
+
 def end_keepers(root: Path) -> None:
     """End keepers and workers of a folder: those that this test run has started."""
+    ours = {"remote-keep", "worker", "train-worker"}
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if str(root) in words and "remote-keep" in words:
-            for one in (*process.children(recursive=True), process):
-                one.kill()
+        if ours & {*words} and any(Path(word).is_relative_to(root) for word in words):
+            with suppress(psutil.Error):  # it ends at this moment
+                process.kill()
 
 
 @pytest.fixture

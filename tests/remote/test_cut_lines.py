@@ -74,7 +74,7 @@ def test_nothing_is_lost_and_the_contour_is_the_same(ssh, case, ball, listen, at
         before = len(ear.said)
         ear.relay.take(fit_command(ball.config, steps=STEPS, width=2))
         while not any(e.event in ("finished", "failed") for e in ear.said[before:]):
-            time.sleep(chance.uniform(0.0, 4.0))
+            time.sleep(chance.uniform(0.0, 2.0))
             draw(case, drawn)
             drawn += 1
             how = chance.choice([how for how in cuts if cuts[how] == min(cuts.values())])

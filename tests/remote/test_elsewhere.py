@@ -20,6 +20,7 @@ from cmfnet_napari.core.images.study import load_values
 from cmfnet_napari.remote.elsewhere import fit_elsewhere
 from cmfnet_napari.remote.hosts import Host, serve_command
 from cmfnet_napari.remote.installing import install, lines_to_type
+from cmfnet_napari.remote.keeper import keeper_command
 from cmfnet_napari.remote.run_files import WORKING
 
 from .conftest import HOST
@@ -99,11 +100,19 @@ def test_from_files_to_a_contour_and_nothing_left(ssh, ball, tmp_path, run):
     assert left == []
 
 
-def test_doctor(ssh, run):
+def test_doctor(started, run):
     facts = run("doctor", "--on", HOST)
     assert facts["torch"]["device"]
     assert facts["disk_free_gib"] > 0
     assert not any(said.startswith("The window") for said in facts["sentences"])
+
+
+def test_a_keeper_is_started_for_a_case_alone(tmp_path):
+    """By the command that our end there starts it with; elsewhere in these tests it is forked."""
+    command = keeper_command(tmp_path, "../elsewhere", 0)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 1
+    assert "not the name of a case" in done.stderr
 
 
 def test_a_login_shell_as_csh_takes_what_is_typed(monkeypatch):

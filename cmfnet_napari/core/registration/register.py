@@ -98,6 +98,7 @@ class _Search:
     ) -> None:
         self._fixed, self._mask, self._moving = fixed, mask, moving
         self._progress = progress
+        self._levels: dict[int, tuple[sitk.Image, sitk.Image, sitk.Image]] = {}
 
     def begin(self, start: Doubles | None) -> sitk.Euler3DTransform:
         """The place at the coarsest level, from a start if the images meet there."""
@@ -175,9 +176,12 @@ class _Search:
         return fixed, moving
 
     def _level(self, level: int) -> tuple[sitk.Image, sitk.Image, sitk.Image]:
-        mm = _LEVELS_MM[level]
-        mask = _coarse(sitk.Cast(self._mask, sitk.sitkFloat32), mm) > 0.5
-        return _coarse(self._fixed, mm), mask, _coarse(self._moving, mm)
+        """Second image, its mask and first image: many starts are tried on the same ones."""
+        if level not in self._levels:
+            mm = _LEVELS_MM[level]
+            mask = _coarse(sitk.Cast(self._mask, sitk.sitkFloat32), mm) > 0.5
+            self._levels[level] = _coarse(self._fixed, mm), mask, _coarse(self._moving, mm)
+        return self._levels[level]
 
     def _overlap(self, transform: sitk.Transform) -> float:
         """Share of the second's box whose voxels meet the first's box."""

@@ -129,14 +129,31 @@ def _muscles(points: Reals, noise: Noise) -> tuple[Floats, Wholes]:
     away = points - _TUMOUR
     push = 0.45 * np.exp(-_squares(np.divide(away, _PUSHED)))
     place = place - push[..., None] * away[..., :2]
-    seeds = _MUSCLES[:, :2] + points[..., 2, None, None] * _MUSCLES[:, 2:4]
-    power = _squares(place[..., None, :] - seeds) - _MUSCLES[:, 4] ** 2
-    order = np.argpartition(power, 1, axis=-1)[..., :2]
-    near, next_near = np.moveaxis(np.take_along_axis(power, order, -1), -1, 0)
-    ends = np.take_along_axis(seeds, order[..., None], -2)
-    apart = np.sqrt(_squares(ends[..., 0, :] - ends[..., 1, :]))
+    near, next_near, index, next_index = _nearest_two(place, points[..., 2])
+    apart = np.sqrt(_squares(_seeds(index, points) - _seeds(next_index, points)))
     half = 0.75 + 0.55 * noise(points, 14.0, 6, 2)
-    return (next_near - near) / (2 * apart) - half, order[..., 0]
+    return (next_near - near) / (2 * apart) - half, index
+
+
+def _nearest_two(place: Floats, z: Reals) -> tuple[Floats, Floats, Wholes, Wholes]:
+    """Powers of places (..., 2) to the two muscles nearest to them, and which those are."""
+    near, next_near = np.full((2, *z.shape), np.inf, dtype=place.dtype)
+    index, next_index = np.zeros((2, *z.shape), dtype=np.intp)
+    for number, (x, y, drift_x, drift_y, radius) in enumerate(_MUSCLES):
+        seed = np.stack([x + z * drift_x, y + z * drift_y], axis=-1)
+        power = _squares(place - seed) - radius**2
+        first, second = power < near, power < next_near
+        next_near = np.where(first, near, np.where(second, power, next_near))
+        next_index = np.where(first, index, np.where(second, number, next_index))
+        near, index = np.where(first, power, near), np.where(first, number, index)
+    return near, next_near, index, next_index
+
+
+def _seeds(index: Wholes, points: Reals) -> Reals:
+    """Where muscles lie at the height of points, x and y (..., 2)."""
+    drift = points[..., 2, None] * _MUSCLES[:, 2:4][index]
+    seeds: Reals = _MUSCLES[:, :2][index] + drift
+    return seeds
 
 
 def _bundle(points: Reals) -> tuple[Floats, Floats, Floats]:

@@ -276,10 +276,10 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path, study):
 
 
 def test_one_case_whatever_format_the_images_came_in(tmp_path, monkeypatch):
-    """Thirty oblique CTs with an MR on a grid of its own; numbers differ in their last bits."""
+    """Twenty oblique CTs with an MR on a grid of its own; numbers differ in their last bits."""
     monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
     rng = np.random.default_rng(5)
-    for number in range(30):
+    for number in range(20):
         turn = rotation(*rng.uniform(-40, 40, 3))
         spacing, origin = rng.uniform(0.5, 4, 3), rng.normal(0, 300, 3)
         ct = Grid((5, 6, 7), tuple(spacing), tuple(origin), turn)
@@ -289,7 +289,7 @@ def test_one_case_whatever_format_the_images_came_in(tmp_path, monkeypatch):
             "mr": mr.to_image(rng.uniform(0, 900, ct.shape).astype(np.float32)),
         }
         folders = set()
-        for ending in ("nrrd", "mha", "nii.gz", "nii"):
+        for ending in ("nrrd", "mha", "nii" if number % 2 else "nii.gz"):
             files = [tmp_path / f"{name}.{ending}" for name in images]
             for path, image in zip(files, images.values(), strict=True):
                 sitk.WriteImage(image, str(path))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +27,7 @@ from cmfnet_napari.core.report.page import making_words
 from cmfnet_napari.core.strokes.entries import Correction, Stroke, class_change
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES, ScribbleClass
 from tests.case_runs import write_run
+from tests.cli.test_cli import run
 
 GRID = Grid((4, 8, 9), (3.0, 0.5, 1.5), (1.0, 2.0, 3.0))  # 2.25 µl a voxel
 NOON = 1_764_000_000.0
@@ -115,7 +114,7 @@ def test_lines_that_a_crash_or_a_hand_left_are_passed_over(case):
     assert lines[-2:] == ["176400", f"{NOON + 1060:.0f}"]  # a half line stays by itself
 
 
-def test_an_audit_of_all_cases_names_nobody(case, tmp_path, study):
+def test_an_audit_of_all_cases_names_nobody(case, tmp_path, study, capsys):
     other = create_case(tmp_path / "cases" / "other", study)
     other.close()
     card = json.loads((other.folder / "case.json").read_text())
@@ -124,17 +123,14 @@ def test_an_audit_of_all_cases_names_nobody(case, tmp_path, study):
     broken.close()
     (broken.folder / "strokes.sqlite").write_bytes(b"no journal at all, " * 99)
 
-    command = [sys.executable, "-m", "cmfnet_napari", "audit", "--cases", tmp_path / "cases"]
-    done = subprocess.run(
-        [*map(str, command), "--out", str(tmp_path / "audit"), "--json"],
-        capture_output=True, encoding="utf-8", timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    where = "--cases", tmp_path / "cases", "--out", tmp_path / "audit"
+    status, out, err = run(capsys, "audit", *where, "--json")
+    assert status == 0, err
+    said = json.loads(out.splitlines()[-1])
     assert said["cases"] == 1
     assert [sentence.split()[0] for sentence in said["left_out"]] == ["other", "third"]
-    assert "has format 99" in done.stderr
-    assert "journal strokes.sqlite" in done.stderr
+    assert "has format 99" in err
+    assert "journal strokes.sqlite" in err
     with open(tmp_path / "audit" / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == ["all", "Background", "Tumour", "Node"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -27,6 +25,7 @@ from cmfnet_napari.core.images.modality import mark
 from cmfnet_napari.core.images.series.weighting import mr_weighting
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.core.report.card_page import card_json, card_markdown, save_card
+from tests.cli.test_cli import run
 
 WRITTEN = {
     "intended_use": "Contours of sarcomas.",
@@ -175,17 +174,12 @@ def test_what_a_header_says_of_an_mr(header, weighting):
     assert mr_weighting(data) == weighting
 
 
-def test_describe_writes_a_card(model, tmp_path):
+def test_describe_writes_a_card(model, tmp_path, capsys):
     write(model, limits=[])
-
-    def describe(*words):
-        command = [sys.executable, "-m", "cmfnet_napari", "describe", str(model), *words]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
-
-    said = describe("--card", "json")
-    assert json.loads(said.stdout)["population"] == "Adults."
-    assert "warning: The card of sarcoma says nothing of limits and risks" in said.stderr
-    assert describe("--card", "html").returncode == 2
+    status, out, err = run(capsys, "describe", model, "--card", "json")
+    assert (status, json.loads(out)["population"]) == (0, "Adults.")
+    assert "warning: The card of sarcoma says nothing of limits and risks" in err
+    assert run(capsys, "describe", model, "--card", "html")[0] == 2
     save_card(read_full_card(model), tmp_path / "card.pdf")
     assert (tmp_path / "card.pdf").read_bytes().startswith(b"%PDF")
 

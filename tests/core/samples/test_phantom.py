@@ -12,6 +12,7 @@ from cmfnet_napari.core.geometry.distance import distance_to
 from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_labels, open_study, study_from_images
+from cmfnet_napari.core.samples import phantom as module
 from cmfnet_napari.core.samples.phantom import make_phantom, write_phantom
 from cmfnet_napari.core.strokes.scribbles import check_trainable, coverage
 
@@ -62,7 +63,7 @@ def test_tissues_have_their_hounsfield_units(phantom, study):
     assert outside.any()  # a couch
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_no_threshold_finds_the_tumour(seed):
     phantom = patient(seed)
     study = study_from_images(phantom.ct, phantom.mr)
@@ -78,7 +79,7 @@ def test_no_threshold_finds_the_tumour(seed):
     assert 40 < tumour.sum() * study.grid.voxel_ml < 110
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_scribbles_are_few_and_right(seed):
     _, _, truth, scribbles = arrays(patient(seed))
     assert check_trainable(scribbles) == 2
@@ -96,7 +97,7 @@ def test_scribbles_are_few_and_right(seed):
     assert set(tumour_slices) <= set(background_slices)
 
 
-def test_the_same_every_time_and_written_for_the_demo(tmp_path, phantom):
+def test_the_same_every_time_and_written_for_the_demo(tmp_path, phantom, monkeypatch):
     files = write_phantom(tmp_path)  # it is made anew
     for name, array in zip(("ct", "mr", "truth", "scribbles"), arrays(phantom), strict=True):
         found = sitk.GetArrayFromImage(sitk.ReadImage(str(files[name])))
@@ -108,5 +109,6 @@ def test_the_same_every_time_and_written_for_the_demo(tmp_path, phantom):
         load_labels(files["truth"], study.grid), sitk.GetArrayFromImage(phantom.truth)
     )
     np.testing.assert_array_equal(study.first.array, sitk.GetArrayFromImage(phantom.ct))
+    monkeypatch.setattr(module, "make_phantom", patient)
     with pytest.raises(UserError, match="does not exist"):
         write_phantom(tmp_path / "nowhere")

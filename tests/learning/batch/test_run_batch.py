@@ -41,14 +41,26 @@ def trained(tmp_path_factory):
     return folder / "model", write_cohort(folder / "batch.csv", patients), folder
 
 
+@pytest.fixture(scope="module")
+def contoured(trained, tmp_path_factory):
+    """The folder of a batch that nothing disturbed, one patient after another; what it returned."""
+    model, cohort, _ = trained
+    out = tmp_path_factory.mktemp("contoured") / "out"
+    return out, run_batch(model, cohort, out, "cpu", workers=Workers(at_once=1))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Most of the time of a small patient goes into its picture."""
+    monkeypatch.setattr(rows, "save_contours", lambda *_: None)
+
+
 def labels_of(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def test_every_patient_gets_contour_picture_and_scores(trained, tmp_path):
-    model, cohort, folder = trained
-    out = tmp_path / "out"
-    result = run_batch(model, cohort, out, device="cpu")
+def test_every_patient_gets_contour_picture_and_scores(trained, contoured, tmp_path):
+    (model, _, folder), (out, result) = trained, contoured
     assert result == {"patients": 4, "table": str(out / "table.md"), "notes": 0}
     found = table(out / "results.csv")
     assert [row["case"] for row in found] == ["P1", "P2", "P3", "P4"]
@@ -75,6 +87,7 @@ def _saved(labels, study, folder):
     return folder / "same.nii.gz"
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_one_bad_patient_stops_no_other_and_the_same_command_goes_on(trained, tmp_path, capsys):
     model, cohort, folder = trained
     patients = table(cohort)
@@ -116,6 +129,7 @@ def test_what_is_wrong_is_named_before_anything_runs(trained, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_model_that_is_replaced_is_read_anew_or_refused(trained, tmp_path):
     """Also by a process that contoured with the old one, as a worker that outlives a batch."""
     model, cohort, _ = trained
@@ -145,6 +159,7 @@ def write_one(cohort):
     return write_cohort(cohort.with_name("first.csv"), table(cohort)[:1])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_at_once_share_the_memory_and_keys_lie_in_the_batchs_folder(
     trained, tmp_path, monkeypatch
 ):
@@ -173,6 +188,7 @@ def test_two_at_once_share_the_memory_and_keys_lie_in_the_batchs_folder(
     assert replace(workers, scheduler="local").here(9) == 1
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_stopped_batch_says_so_and_goes_on_after_a_line_was_left_empty(trained, tmp_path):
     model, cohort, _ = trained
     hooks = Hooks(stop=lambda: (tmp_path / "out" / "2-p2" / "result.json").exists())
@@ -189,10 +205,8 @@ def test_a_stopped_batch_says_so_and_goes_on_after_a_line_was_left_empty(trained
 
 
 @pytest.mark.slow
-def test_the_command_contours_two_at_once_as_one_after_another(trained, tmp_path):
-    model, cohort, _ = trained
-    one, two = tmp_path / "one", tmp_path / "two"
-    run_batch(model, cohort, one, "cpu", workers=Workers(at_once=1))
+def test_the_command_contours_two_at_once_as_one_after_another(trained, contoured, tmp_path):
+    (model, cohort, _), (one, _), two = trained, contoured, tmp_path / "two"
     line = ["batch", model, cohort, "--out", two, "--at-once", 2, "--device", "cpu", "--json"]
     command = Forked("training", COMMAND, *map(str, line), stderr=False)
     said = command.stdout.read().splitlines()

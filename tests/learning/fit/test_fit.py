@@ -31,8 +31,10 @@ def weights(run):
     return load_model(run, CPU)[0].state_dict()
 
 
-def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path):
-    changes = {"learning_rate": 3e-3, "preview_seconds": 0.5, "steps": 20}
+def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path, monkeypatch):
+    due = iter([True])  # one preview, however fast this is
+    monkeypatch.setattr(fit_loop.Pace, "preview_due", lambda _pace: next(due, False))
+    changes = {"learning_rate": 3e-3, "steps": 20}
     seen, config = [], ball.config.model_copy(update=changes)
     finished = fit(
         ball.study, ball.scribbles, tmp_path, config, names=["Ball"], hooks=Hooks(seen.append)

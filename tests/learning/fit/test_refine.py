@@ -171,7 +171,7 @@ def test_a_stop_ends_the_steps_and_keeps_what_was_learnt(ball, learnt, monkeypat
 
 
 def test_strokes_that_come_meanwhile_are_learnt_too(ball, learnt, monkeypatch):
-    monkeypatch.setattr(refining, "CPU_SECONDS", 1.5)
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)  # it ends before a second preview is due
     first, second = corrected(ball.scribbles), corrected(ball.scribbles)
     second[9, 20:23, 22:26] = 1
     said, coming = [], [second, None]
@@ -237,24 +237,22 @@ def test_a_network_that_reads_maps_answers_and_learns_only_if_it_does_not_follow
 def test_the_place_of_a_stroke_is_shown_first(ball, learnt, monkeypatch):
     """With a patch that is small beside the images, previews change around the stroke alone."""
     monkeypatch.setattr(refining, "SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(refining, "CPU_SECONDS", 30.0)  # until something changes
     small = learnt.card.config.model_copy(update={"patch": (16, 16, 16), "spacing": 2.0})
     learnt.card = learnt.card.model_copy(update={"config": small})
     learnt.material = Material(ball.study, ball.scribbles, small)
-    learnt.prediction = None
-    monkeypatch.setattr(refining, "CPU_SECONDS", 0.0)
-    refine(learnt, corrected(ball.scribbles))  # now it has one at this spacing
-    monkeypatch.setattr(refining, "CPU_SECONDS", 1.0)
-    strokes, seen = corrected(ball.scribbles), []
+    learnt.prediction = None  # at this spacing
+    strokes, seen, changed = ball.scribbles.copy(), [], []
     strokes[4:6, 4:7, 32:36] = 2
 
     def hear(event):
         if isinstance(event, events.Preview):
-            path = learnt.run.root / event.labels
-            seen.append((event.step, read_preview(path, ball.study.grid.shape)))
+            seen.append(read_preview(learnt.run.root / event.labels, ball.study.grid.shape))
+            rows = (seen[-1] != seen[0]).any(axis=(0, 2))
+            if event.step > first and rows.any():
+                changed.append(rows)
 
     first = learnt.card.steps
-    refine(learnt, strokes, hooks=Hooks(hear))
-    changed = [(labels != seen[0][1]).any(axis=(0, 2)) for step, labels in seen if step > first]
+    refine(learnt, strokes, hooks=Hooks(hear, lambda: "stop" if changed else ""))
     far = 7 + 16
-    assert any(rows.any() for rows in changed)
     assert not changed[0][far:].any()  # y: the stroke and its patch are in front

@@ -17,7 +17,7 @@ from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.learning.engine.out_of_memory import lighter
 from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
 from cmfnet_napari.learning.fit import loop as fit_loop
-from cmfnet_napari.learning.fit import output, schedule
+from cmfnet_napari.learning.fit import output, rounds, schedule
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.start import fit, go_on
 from cmfnet_napari.learning.model.checkpoint import load_model
@@ -78,20 +78,23 @@ def counting(monkeypatch):
     return use
 
 
-def test_broken_off_and_gone_on_is_the_same_to_the_bit(ball, config, tmp_path, counting):
+def test_broken_off_and_gone_on_is_the_same_to_the_bit(
+    ball, config, tmp_path, counting, monkeypatch
+):
+    monkeypatch.setattr(rounds, "_LEAST_STEPS", 3)  # of a round of strokes that are held out
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    config = config.model_copy(update={"steps": 10})  # a round of strokes that are held out
+    config = config.model_copy(update={"steps": 3})
     whole = fit(ball.study, ball.scribbles, tmp_path / "whole", config)
     parts = tmp_path / "parts"
-    fit(ball.study, ball.scribbles, parts, config, hooks=counting(Counted("quit", 5)))
+    fit(ball.study, ball.scribbles, parts, config, hooks=counting(Counted("quit", 1)))
     assert not (parts / "prediction.nii.gz").exists()
-    hooks = counting(Counted("quit", 8))
+    hooks = counting(Counted("quit", 2))
     assert go_on(ball.study, ball.scribbles, parts, hooks=hooks) is None
-    assert next(e for e in hooks.seen if e.event == "started").from_step == 5
+    assert next(e for e in hooks.seen if e.event == "started").from_step == 1
     finished = go_on(ball.study, ball.scribbles, parts, hooks=counting(Counted()))
 
-    assert finished.steps == whole.steps == 10
+    assert finished.steps == whole.steps == 3
     assert finished.seconds > 0
     assert same(weights(parts), weights(tmp_path / "whole"))
     for name in ("prediction.nii.gz", "probabilities.nii.gz"):
@@ -102,7 +105,7 @@ def test_broken_off_and_gone_on_is_the_same_to_the_bit(ball, config, tmp_path, c
         for line in (parts / "events.jsonl").read_text().splitlines()
         if '"started"' in line
     ]
-    assert [event["from_step"] for event in started] == [0, 5, 8]
+    assert [event["from_step"] for event in started] == [0, 1, 2]
 
 
 def test_state_is_saved_while_it_trains(ball, config, tmp_path, counting, monkeypatch):

@@ -12,7 +12,8 @@ from cmfnet_napari.learning.model.cmfnet import map_count
 
 @pytest.fixture
 def material(ball):
-    config = ball.config.model_copy(update={"stroke_maps": True})
+    """Without a guide: what lies between the strokes does not matter here."""
+    config = ball.config.model_copy(update={"stroke_maps": True, "guide": 0.0})
     return Material(ball.study, ball.scribbles, config)
 
 

@@ -1,6 +1,8 @@
 """Samples, simulated users, and material on disk."""
 
 from dataclasses import replace
+from functools import cache
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -19,6 +21,12 @@ from cmfnet_napari.learning.material.sample import SIDE, Sample, extent
 from cmfnet_napari.learning.material.users import any_style, correction, first_strokes
 
 CUBE = (SIDE,) * 3
+
+
+@cache
+def made_up(seed: int) -> Sample:
+    """To look at; to make one takes time."""
+    return make_up(np.random.default_rng(seed))
 
 
 def ball(radius: float, middle: float = 27.5) -> np.ndarray:
@@ -63,7 +71,7 @@ def test_images_are_what_the_cohort_says(tmp_path):
 
 
 def test_a_sample_survives_packing():
-    sample = make_up(np.random.default_rng(1))
+    sample = made_up(1)
     again = Sample.unpack(sample.pack())
     np.testing.assert_array_equal(again.object, sample.object)
     np.testing.assert_array_equal(again.seen, sample.seen)
@@ -79,14 +87,14 @@ def test_the_extent_is_the_geometric_mean_of_the_box():
 
 
 def test_anatomy_is_made_up_anew_for_every_seed_and_alike_for_one():
-    one, again, other = (make_up(np.random.default_rng(seed)) for seed in (3, 3, 4))
+    one, again, other = made_up(3), make_up(np.random.default_rng(3)), made_up(4)
     np.testing.assert_array_equal(one.pack(), again.pack())
     assert (one.pack() != other.pack()).any()
 
 
 def test_made_up_objects_are_one_part_and_can_be_told_from_what_surrounds_them():
-    for seed in range(12):
-        sample = make_up(np.random.default_rng(seed))
+    for seed in range(8):
+        sample = made_up(seed)
         assert sample.object.sum() >= 200
         _, parts = ndimage.label(sample.object)
         assert parts == 1
@@ -122,18 +130,18 @@ def test_around_a_contour_voxels_follow_its_size(patient):
 
 
 def test_found_objects_have_a_border_that_can_be_seen(patient):
-    found = [find_object(patient, np.random.default_rng(seed)) for seed in range(4)]
-    assert sum(sample.object.any() for sample in found) >= 3
+    found = (find_object(patient, np.random.default_rng(seed)) for seed in range(4))
+    assert sum(1 for _ in islice((s for s in found if s.object.any()), 3)) == 3
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_first_strokes_lie_on_their_side_unless_they_slip(seed):
-    inside, rng = ball(14), np.random.default_rng(seed)
-    codes = first_strokes(inside, rng)
-    assert (codes == 1).any()
+def test_first_strokes_lie_on_their_side_unless_they_slip():
+    inside = ball(14)
     off = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
-    assert off[codes == 1].max() < 1.5  # a slip reaches so far
-    assert off[codes == 0].size == 0 or off[codes == 0].min() > -1.5
+    for seed in range(8):
+        codes = first_strokes(inside, np.random.default_rng(seed))
+        assert (codes == 1).any(), seed
+        assert off[codes == 1].max() < 1.5, seed  # a slip reaches so far
+        assert off[codes == 0].size == 0 or off[codes == 0].min() > -1.5, seed
 
 
 def test_users_draw_in_every_plane():
@@ -143,7 +151,9 @@ def test_users_draw_in_every_plane():
         codes = first_strokes(ball(14), np.random.default_rng(seed)) == 1
         filled = [codes.any(axis=tuple({0, 1, 2} - {axis})).sum() for axis in range(3)]
         across.add(int(np.argmin(filled)))
-    assert across == {0, 1, 2}
+        if across == {0, 1, 2}:
+            return
+    pytest.fail(f"in 40 drawings only along {across}")
 
 
 def test_a_correction_lies_in_the_largest_error_and_says_what_is_right():
@@ -176,24 +186,21 @@ def test_styles_differ():
 
 def test_material_goes_on_where_it_was_broken_off(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    made_up = Shares(0, 0, 1)
-    make_material(whole, 3, (), made_up)
-    stopped = make_material(broken, 3, (), made_up, show=lambda made: made < 1)
+    shares = Shares(0, 0, 1)
+    make_material(whole, 2, (), shares)
+    stopped = make_material(broken, 2, (), shares, show=lambda made: made < 1)
     assert stopped == 1
     with alone(broken), pytest.raises(UserError, match="Another process is writing into broken"):
-        make_material(broken, 3, (), made_up)
-    make_material(broken, 3, (), made_up)
-    assert len(Material(whole)) == len(Material(broken)) == 3
-    for number in range(3):
+        make_material(broken, 2, (), shares)
+    make_material(broken, 2, (), shares)
+    assert len(Material(whole)) == len(Material(broken)) == 2
+    for number in range(2):
         np.testing.assert_array_equal(
             Material(whole)[number].pack(), Material(broken)[number].pack()
         )
-
-
-def test_other_material_in_the_folder_is_not_overwritten(tmp_path):
-    make_material(tmp_path / "one", 1, (), Shares(0, 0, 1))
-    with pytest.raises(UserError, match="other material"):
-        make_material(tmp_path / "one", 2, (), Shares(0, 0, 1))
+    with pytest.raises(UserError, match="other material"):  # nothing is overwritten
+        make_material(whole, 3, (), shares)
+    assert len(Material(whole)) == 2
 
 
 def test_what_cannot_be_made_is_said_before_anything_is(tmp_path, patient):

@@ -130,8 +130,9 @@ def test_float32_gradient_is_close_to_the_double_sum():
 
 
 def test_gradcheck(patch):
-    y, ct, mr, fov = patch
+    y, ct, mr, fov = (part[..., :2, :3] for part in patch)
     kernels = [Kernel(ct, 1.0), Kernel(mr, 1.0, fov, sigma_xy=2.0)]
+    y = y.detach().requires_grad_()
     assert torch.autograd.gradcheck(lambda v: gated_crf(v, kernels, 1), (y,))
 
 

@@ -13,8 +13,7 @@ import torch
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.strokes.scribbles import IGNORE
-from cmfnet_napari.learning.material.made_up import make_up
-from cmfnet_napari.learning.material.material_file import Shares, make_material
+from cmfnet_napari.learning.material.material_file import Material, Shares, make_material
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.nearness import MAPS, Strokes
 from cmfnet_napari.learning.pretrain import lesson_book
@@ -35,8 +34,8 @@ def material(tmp_path_factory):
     return folder
 
 
-def test_a_patch_is_the_same_object_turned(tmp_path):
-    sample = make_up(np.random.default_rng(2))
+def test_a_patch_is_the_same_object_turned(material):
+    sample = Material(material)[0]
     for seed in range(5):
         patch = vary(sample, np.random.default_rng(seed))
         assert patch.object.shape == (PATCH,) * 3
@@ -44,8 +43,8 @@ def test_a_patch_is_the_same_object_turned(tmp_path):
         assert not patch.second[~patch.seen].any()
 
 
-def test_a_lesson_shows_strokes_and_teaches_the_object():
-    lesson = Lesson(make_up(np.random.default_rng(5)), np.random.default_rng(0))
+def test_a_lesson_shows_strokes_and_teaches_the_object(material):
+    lesson = Lesson(Material(material)[0], np.random.default_rng(0))
     batch = lesson.batch()
     assert batch.maps.shape == (1, MAPS, PATCH, PATCH, PATCH)
     np.testing.assert_array_equal(batch.targets[0].numpy() > 0, lesson.object)
@@ -55,8 +54,8 @@ def test_a_lesson_shows_strokes_and_teaches_the_object():
     assert not batch.maps[0, 3:5].any()  # nothing is newest yet
 
 
-def test_a_lesson_corrects_what_is_wrong_and_ends():
-    lesson = Lesson(make_up(np.random.default_rng(5)), np.random.default_rng(0), corrections=2)
+def test_a_lesson_corrects_what_is_wrong_and_ends(material):
+    lesson = Lesson(Material(material)[0], np.random.default_rng(0), corrections=2)
     empty = np.zeros((PATCH,) * 3, dtype=bool)
     for left in (1, 0):
         before = lesson.strokes.codes

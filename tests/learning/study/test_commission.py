@@ -159,27 +159,37 @@ def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
         commission(plan(folder, out, users=("hasty",)))
 
 
-def test_what_changed_is_damaged_or_lost_is_made_anew(folder, tmp_path, fits):
-    wanted = plan(folder, tmp_path / "out", users=("careful",), presets=())
-    commission(wanted)
-    assert len(fits.calls) == 2
-    file = next((tmp_path / "out").glob("*/careful-limb-sarcoma.json"))
-    labels = file.with_suffix(".npz")
-    told, packed = json.loads(file.read_text()), labels.read_bytes()
-    file.write_text(json.dumps(told | {"truth": "another"}))
-    commission(wanted)
-    assert len(fits.calls) == 3
-    damages = (
-        lambda: file.write_text(json.dumps({"truth": told["truth"], "scores": {}})),
-        lambda: file.write_text("{"),
-        labels.unlink,
-        lambda: labels.write_bytes(packed[: len(packed) // 2]),
-        lambda: labels.write_bytes(packed[:-90] + b"\0" * 90),
+def test_what_changed_is_damaged_or_lost_is_made_anew(folder, tmp_path, fits, monkeypatch):
+    monkeypatch.setattr(
+        "cmfnet_napari.learning.study.commission.save_commissioning", lambda *_: "not drawn"
     )
-    for number, damage in enumerate(damages, start=4):
-        damage()
-        assert commission(wanted)["left_out"][1:] == []  # the third has no structure set
-        assert len(fits.calls) == number
+    wanted = plan(folder, tmp_path / "out", users=("careful", "hasty"))
+    commission(wanted)
+    assert len(fits.calls) == 8
+    *harmed, one, other = sorted((tmp_path / "out").glob("*/*.json"))
+    left = {file: file.stat().st_mtime_ns for file in (one, other)}
+    for file, harm in zip(harmed, DAMAGES, strict=True):
+        harm(file, json.loads(file.read_text()))
+    assert commission(wanted)["left_out"][1:] == []  # the third has no structure set
+    assert len(fits.calls) == 8 + 6
+    assert {file: file.stat().st_mtime_ns for file in left} == left
+    assert commission(wanted)["patients"] == 2
+    assert len(fits.calls) == 8 + 6
+
+
+def cut(file, keep, end=b""):
+    packed = file.with_suffix(".npz")
+    packed.write_bytes(packed.read_bytes()[:keep] + end)
+
+
+DAMAGES = (
+    lambda file, told: file.write_text(json.dumps(told | {"truth": "another"})),
+    lambda file, told: file.write_text(json.dumps({"truth": told["truth"], "scores": {}})),
+    lambda file, told: file.write_text("{"),
+    lambda file, told: file.with_suffix(".npz").unlink(),
+    lambda file, told: cut(file, file.with_suffix(".npz").stat().st_size // 2),
+    lambda file, told: cut(file, -90, b"\0" * 90),
+)
 
 
 def test_a_patient_whose_fit_fails_is_left_out_and_named(folder, tmp_path, fits, monkeypatch):

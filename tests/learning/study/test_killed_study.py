@@ -8,7 +8,9 @@ import time
 import psutil
 import pytest
 
+from cmfnet_napari.learning.cohort import train as training
 from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import run_study
 from cmfnet_napari.learning.study.study_tables import SPEED_TITLE
 from cmfnet_napari.learning.tasks.cluster import Workers
@@ -17,7 +19,7 @@ from tests.learning.cohort.test_train import make_cohort, steps_logged, table, w
 from tests.learning.conftest import COMMAND
 
 DASK = "tests.learning.programs:dask_command"
-STEPS, FOLDS, JOBS = 6, ("fold-1", "fold-2"), ("pce-0", "cmfnet-0")
+STEPS, FOLDS, JOBS = 3, ("fold-1", "fold-2"), ("pce-0", "cmfnet-0")
 STUDY = f"""
 title: Killed
 cohort: cohort.csv
@@ -69,6 +71,15 @@ def kill_at(line, out, steps):
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert workers
     assert not alive
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """They take as long as trainings of three steps; only the commands draw them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "save_training", lambda *_: None)
+        patch.setattr(running, "draw_examples", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="module")

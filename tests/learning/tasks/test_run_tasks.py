@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import ssl
@@ -19,14 +20,17 @@ import pytest
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
+from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.tasks import cluster
 from cmfnet_napari.learning.tasks import run_tasks as running
 from cmfnet_napari.learning.tasks.cluster import Workers
 from cmfnet_napari.learning.tasks.in_worker import Outcome
 from cmfnet_napari.learning.tasks.run_tasks import Task, _Run, run_tasks
+from tests.forked import CAN_FORK, Forked, command
 
 STEPS = 10
+WITH_WORKERS, DASK = (f"tests.learning.programs:{name}" for name in ("scenario", "dask_command"))
 
 
 def count(folder, pause, hooks):
@@ -79,13 +83,22 @@ def listening():
     return [c.laddr for c in sockets if c.status == psutil.CONN_LISTEN]
 
 
-@pytest.mark.slow
-def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_path):
-    folders = [tmp_path / str(number) for number in range(4)]
-    pauses = (0.3, 0.05, 0.05, 0.05)  # the first is looked at while it runs
+def in_its_own_process(scenario, folder):
+    """What a function of this file found, where workers are forked from one that imported all."""
+    found = folder / "found.json"
+    process = Forked("training", WITH_WORKERS, __name__, scenario.__name__, folder, found)
+    said = process.stderr.read()
+    assert process.wait() == 0, said
+    process.close()
+    return SimpleNamespace(**json.loads(found.read_text()))
+
+
+def lose_a_worker(folder):
+    folders = [folder / str(number) for number in range(4)]
+    pauses = (0.2, 0.05, 0.05, 0.05)  # the first is looked at while it runs
     tasks = [Task(f"T{n}", partial(count, folders[n], pause)) for n, pause in enumerate(pauses)]
     tasks.insert(1, Task("bad", refuse))
-    tasks.append(Task("scratch", partial(note_scratch, tmp_path / "scratch.json")))
+    tasks.append(Task("scratch", partial(note_scratch, folder / "scratch.json")))
     killed, notes, addresses = [], [], []
 
     def watch(share, note):
@@ -99,20 +112,30 @@ def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_pat
     before = listening()
     with pytest.raises(UserError) as caught:
         run_tasks(tasks, Workers(at_once=2), Hooks(watch))
-    assert str(caught.value) == (
+    check_scratch(folder / "scratch.json")
+    return {
+        "said": str(caught.value),
+        "killed": killed[0],
+        "told": any("T0: step" in note for note in notes),
+        "hosts": sorted({address.ip for address in set(addresses) - set(before)}),
+        "left": sorted(set(listening()) - set(before)),
+    }
+
+
+@pytest.mark.slow
+def test_a_lost_workers_task_is_gone_on_with_and_nobody_outside_can_join(tmp_path):
+    found = in_its_own_process(lose_a_worker, tmp_path)
+    assert found.said == (
         "1 of 6 jobs could not be done; the same command tries them again:\n"
         "  bad: Training diverged at step 3."
     )
-    for folder in folders:
-        assert [number for number, _ in steps_of(folder)] == list(range(STEPS))
-    assert killed[0] != os.getpid()
-    assert steps_of(folders[0])[-1][1] != killed[0]
-    assert any("T0: step" in note for note in notes)
-    assert {address.ip for address in addresses} - {address.ip for address in before} <= {
-        "127.0.0.1"
-    }
-    assert not set(listening()) - set(before)  # all that was started has ended
-    check_scratch(tmp_path / "scratch.json")
+    for number in range(4):
+        assert [number for number, _ in steps_of(tmp_path / str(number))] == list(range(STEPS))
+    assert found.killed not in (os.getpid(), found.process)
+    assert steps_of(tmp_path / "0")[-1][1] != found.killed
+    assert found.told
+    assert found.hosts == ["127.0.0.1"]
+    assert not found.left  # all that was started has ended
 
 
 def answers_to_a_stranger(address):
@@ -132,25 +155,44 @@ def answers_to_a_stranger(address):
     return [answer for answer in found if answer]
 
 
+def try_as_a_stranger(folder):
+    tasks = [Task(f"T{n}", partial(count, folder / str(n), 1.0)) for n in range(3)]
+    addresses = []
+
+    def watch(share, note):
+        if "step" in note and not addresses:
+            addresses.extend(accepting())
+
+    stop = partial(heard, addresses, answers := {})
+    complete = run_tasks(tasks, Workers(at_once=2), Hooks(watch, stop))
+    given = [str(answer) for answer in answers.values() if answer]
+    return {"complete": complete, "tried": len(answers), "given": given}
+
+
+def accepting():
+    """Addresses that this process or one of its workers listens on.
+
+    A worker that was forked also has what its parent listened on before, where nobody accepts any
+    more once that has closed it: such are those that all workers have and their parent has not.
+    """
+    me = psutil.Process()
+    own, *others = (
+        {c.laddr for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        for p in (me, *me.children(recursive=True))
+    )
+    return own.union(*others) - (set.intersection(*others) - own)
+
+
 @pytest.mark.slow
 def test_a_stranger_on_this_machine_cannot_talk_to_the_scheduler_and_a_wish_to_stop_is_heard(
     tmp_path,
 ):
-    folders = [tmp_path / str(number) for number in range(3)]
-    tasks = [Task(f"T{n}", partial(count, folder, 0.5)) for n, folder in enumerate(folders)]
-    before, addresses, wishes = listening(), [], []
-
-    def watch(share, note):
-        if "step" in note and not wishes:
-            wishes.append(note)
-            addresses.extend(set(listening()) - set(before))
-
-    stop = partial(heard, addresses, answers := {})
-    assert not run_tasks(tasks, Workers(at_once=2), Hooks(watch, stop))
-    assert len(answers) >= 3  # a scheduler and two workers
-    assert not any(answers.values())
-    assert len(steps_of(folders[0])) < STEPS
-    assert not (folders[2] / "steps.txt").exists()
+    found = in_its_own_process(try_as_a_stranger, tmp_path)
+    assert not found.complete
+    assert found.tried >= 5  # a scheduler, and two workers with what looks after them
+    assert found.given == []
+    assert len(steps_of(tmp_path / "0")) < STEPS
+    assert not (tmp_path / "2" / "steps.txt").exists()
 
 
 def heard(addresses, answers):
@@ -316,9 +358,11 @@ def test_a_scheduler_that_is_none_or_does_not_answer_is_named(monkeypatch):
 
 
 SBATCH = """#!/bin/sh
-# Stands in for SLURM's: keeps the script, whose file dask removes then, and runs it here.
+# Stands in for SLURM's: keeps the script, whose file dask removes then, and runs it here, with a
+# worker that is forked.
 cp "$1" {folder}/submitted.sh
-sh {folder}/submitted.sh >{folder}/worker.log 2>&1 &
+sed 's|{program}|{forked}|' {folder}/submitted.sh >{folder}/run.sh
+sh {folder}/run.sh >{folder}/worker.log 2>&1 &
 echo $! >>{folder}/started.txt
 echo "Submitted batch job $!"
 """
@@ -328,8 +372,10 @@ echo "Submitted batch job $!"
 def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, monkeypatch):
     programs = tmp_path / "bin"
     programs.mkdir()
+    program = shlex.join(python_command("-m", "distributed.cli.dask_worker"))
+    forked = shlex.join(command("training", DASK, "worker")) if CAN_FORK else program
     for name, text in (
-        ("sbatch", SBATCH.format(folder=tmp_path)),
+        ("sbatch", SBATCH.format(folder=tmp_path, program=program, forked=forked)),
         ("scancel", "#!/bin/sh\nkill $1\n"),
     ):
         (programs / name).write_text(text)
@@ -347,7 +393,7 @@ def test_slurm_gets_jobs_of_one_core_with_certificates_for_this_run(tmp_path, mo
     assert len(steps_of(tmp_path / "t")) == STEPS
     script = (tmp_path / "submitted.sh").read_text()
     assert "#SBATCH --cpus-per-task=1\n" in script
-    assert re.search(r"tls://\S+ .*--tls-key ", script)
+    assert re.search(rf"^{re.escape(program)} tls://\S+ .*--tls-key ", script, re.MULTILINE)
     assert re.search(rf" --local-directory {tmp_path}/cluster/dask-", script)
     assert " --lifetime 1500s --lifetime-stagger 150s" in script  # of dask's half an hour
     assert "export PYTHONSAFEPATH=1\n" in script
