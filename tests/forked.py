@@ -45,7 +45,11 @@ KINDS = {
         "distributed.cli.dask_worker",
         "distributed.nanny",
     ],
-    "window": ["tests.faults.window_session"],
+    "window": [
+        "tests.faults.window_session",
+        "tests.gui.demo_window",
+        "cmfnet_napari.gui.dock",
+    ],
 }
 _started: list[subprocess.Popen] = []
 

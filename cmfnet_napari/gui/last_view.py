@@ -16,7 +16,7 @@ from cmfnet_napari.core.fit.config import PRESETS
 from cmfnet_napari.gui.contours.provisional import ProvisionalContour
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.drawing.brush_settings import Brush
-from cmfnet_napari.gui.patient.layers import OPENED, ROLE
+from cmfnet_napari.gui.patient.layers import OPENED, ROLE, set_visible
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.training.training import Training
 from cmfnet_napari.gui.views.fusion import Fusion
@@ -153,6 +153,7 @@ def _look(layer: Layer) -> dict[str, Any]:
 
 
 def _show(layer: Layer, look: Look) -> None:
-    layer.visible, layer.opacity = look.visible, look.opacity
+    set_visible(layer, look.visible)
+    layer.opacity = look.opacity
     if look.limits is not None and hasattr(layer, "contrast_limits"):
         layer.contrast_limits = look.limits

@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 SHAPE = (12, 20, 16)  # z, y, x on the Study's Grid
 SPACING = (3.0, 0.9, 1.1)
 LISTS = ("QMenu", "QtPopup", "QComboBoxPrivateContainer")  # of layer controls, with their window
+SMALL = 900, 600  # pixels of a window, for tests (as WINDOW) to which a large one says no more
 HANGS_MS = 120_000  # whoever waits longer than this waits for what will not come
 
 pytest.importorskip("napari", reason="the window needs napari: pip install 'cmfnet-napari[all]'")
@@ -207,7 +208,7 @@ def dock(request: pytest.FixtureRequest, qtbot: object) -> Iterator[object]:
         viewer = request.getfixturevalue("own_window" if own else "napari_viewer")
         canvases()
         dock = add_dock(viewer)
-        dock.window().resize(1280, 800)
+        dock.window().resize(*getattr(request.module, "WINDOW", (1280, 800)))
     else:
         dock = dock_alone()
     QApplication.processEvents()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui import app
+from tests.forked import CAN_FORK, Forked, start
 
 
 def test_without_a_display(monkeypatch):
@@ -43,43 +44,14 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     places = {"CMFNET_CASES": folder / "cases", "CMFNET_MODELS": folder / "models"}
     places |= {"CMFNET_PREFERENCES": folder / "window.json", "CMFNET_REVIEW": folder / "review"}
-    code = f"""
-import faulthandler
-import gc
-import sys
-faulthandler.dump_traceback_later(170, exit=True)  # where it hangs, if it does
-from qtpy.QtCore import QTimer
-import napari
-from cmfnet_napari.gui import app
-
-def watch():
-    viewer = napari.current_viewer()
-    docks = viewer.window.dock_widgets if viewer is not None else {{}}
-    training = next(iter(docks.values())).workbench.training if docks else None
-    if training is not None and training.process_id:
-        print("names", [layer.name for layer in viewer.layers], "pid", training.process_id)
-        print("kept from the garbage collector", gc.get_freeze_count() > 100_000)
-        viewer.close()
-        return
-    QTimer.singleShot(200, watch)
-
-from cmfnet_napari.gui.training import training
-script = {str(os.path.join(os.path.dirname(__file__), "fake_worker.py"))!r}
-training.worker_command = lambda case: [sys.executable, script, "endless", str(case)]
-run = napari.run
-napari.run = lambda: (QTimer.singleShot(0, watch), run())
-app.open_window(demo=True)
-import cmfnet_napari.gui.plugin.sample_data
-print("learning", {{"torch", "monai"}} & set(sys.modules))
-print("closed")
-"""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **{name: str(place) for name, place in places.items()}},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=180,
-    )
+    places = {name: str(place) for name, place in places.items()}
+    if CAN_FORK:
+        start("core")  # else it is started by the window, whose stderr it keeps open
+    process = Forked("window", "tests.gui.demo_window:main", environment={**os.environ, **places})
+    said = {"stdout": process.stdout.read(), "stderr": process.stderr.read()}
+    said["returncode"] = process.wait(20)
+    process.close()
+    return SimpleNamespace(**said)
 
 
 def test_no_torch_in_the_window(demo):

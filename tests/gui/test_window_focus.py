@@ -11,7 +11,9 @@ from qtpy.QtGui import QEnterEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from tests.gui.conftest import as_opened
+from tests.gui.conftest import SMALL, as_opened
+
+WINDOW = SMALL
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.gui.drawing.drawing_keys import DRAW_BACKGROUND, DRAW_FIRST_CLASS
 from cmfnet_napari.gui.key_sheet import SHORTCUTS, KeySheet
 from cmfnet_napari.gui.shared.shortcuts import _action
+from tests.gui.conftest import SMALL
+
+WINDOW = SMALL
 
 
 @pytest.fixture

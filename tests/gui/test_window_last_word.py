@@ -22,6 +22,9 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.dicom.conftest import write_ct
+from tests.gui.conftest import SMALL
+
+WINDOW = SMALL
 
 LEFT = Qt.MouseButton.LeftButton
 VOXEL_ML = 3.0 * 3.0 * 4.0 / 1000

@@ -20,7 +20,7 @@ from cmfnet_napari.core.geometry.boxes import box_around
 from tests.gui.conftest import Hand, real_command
 
 LEFT = Qt.MouseButton.LeftButton
-STEPS, SPACING = 12, 4.0  # of a training that only has to run
+STEPS, SPACING, WIDTH = 12, 4.0, 4  # of a training that only has to run
 
 
 class Camera:
@@ -115,6 +115,7 @@ def test_from_a_dicom_folder_to_the_clinic(dock, test_data, qtbot, monkeypatch, 
     begin.base.setCurrentIndex(0)
     begin.settings.fields["steps"].native.setValue(STEPS)
     begin.settings.fields["spacing"].native.setValue(SPACING)
+    begin.settings.fields["width"].native.setValue(WIDTH)
     with qtbot.waitSignal(dock.workbench.training.stepped, timeout=120000):
         click(dock.training_panel.train_button)
     strokes = session.case.journal.last_id()

@@ -135,10 +135,11 @@ def _canonical(kind: str, rest: str) -> list[str]:
     return [f"{plain}^{custom}", plain] if custom else [plain]
 
 
-def _anatomy(said: _Said) -> list[str]:
+@lru_cache(maxsize=512)  # asked for at every key that chooses a class
+def _anatomy(said: _Said) -> tuple[str, ...]:
     """Structures whose name or description is like what was said."""
     if not said.words:
-        return []
+        return ()
     known = {word: _likenesses(word) for word in said.words}
     scored = []
     for structure, keys in _keys():
@@ -149,7 +150,7 @@ def _anatomy(said: _Said) -> list[str]:
             score -= _OTHER_PRICE if said.side else _NO_SIDE_PRICE
         if score >= _LEAST:
             scored.append((-score, len(structure.name), structure.name))
-    return [name for _, _, name in sorted(scored)]
+    return tuple(name for _, _, name in sorted(scored))
 
 
 def _likeness(said: Sequence[str], key: Sequence[str], known: dict[str, dict[str, float]]) -> float:

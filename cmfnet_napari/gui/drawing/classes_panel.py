@@ -32,7 +32,7 @@ from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.name_check import NameCheck, NameTyped
-from cmfnet_napari.gui.shared.widgets import button, column, row, said, text_label
+from cmfnet_napari.gui.shared.widgets import ProgressBar, button, column, row, said, text_label
 
 _COLOR, _NAME, _KEY, _VOXELS, _PERCENT = range(5)
 _ROW_HEIGHT = 26
@@ -222,7 +222,7 @@ def _swatch(color: str) -> QIcon:
 
 def _bar(color: str) -> QProgressBar:
     """How much of the paper's coverage a class has; the figure is the share of the image."""
-    bar = QProgressBar()
+    bar = ProgressBar()
     bar.setRange(0, 100)
     bar.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     bar.setStyleSheet(
@@ -236,7 +236,7 @@ def _fill_bar(bar: QProgressBar, entry: ScribbleClass, percent: float) -> None:
     paper = PAPER_COVERAGE["background" if entry.code == BACKGROUND else "tumour"]
     value, words = min(100, round(100 * percent / paper)), f"{percent:.3f}"
     if (bar.value(), bar.format()) == (value, words):
-        return  # Qt would draw it anew, at once: a third of what a stroke costs
+        return  # nothing to draw anew
     bar.setValue(value)
     bar.setFormat(words)
     bar.setToolTip(

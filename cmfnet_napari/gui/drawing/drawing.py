@@ -15,6 +15,7 @@ from cmfnet_napari.gui.drawing.layer_pen import LayerPen
 from cmfnet_napari.gui.drawing.shared_settings import SharedSettings
 from cmfnet_napari.gui.drawing.tools import EMPTY
 from cmfnet_napari.gui.patient.contour_recorder import OWN_SHOWN, ContourRecorder
+from cmfnet_napari.gui.patient.layers import set_visible
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
@@ -209,7 +210,7 @@ class Drawing(QObject):
             show_info(plain(case.notice) if case.read_only else OWN_SHOWN)
             return
         self._session.viewer.layers.selection.active = layer
-        layer.visible = True
+        set_visible(layer, True)
         layer.mode = mode
 
     def _tell(self, _event: object = None) -> None:

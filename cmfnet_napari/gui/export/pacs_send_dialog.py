@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QDialog, QProgressBar, QWidget
+from qtpy.QtWidgets import QDialog, QWidget
 
 from cmfnet_napari.gui.export.dicom_export import DicomExport
 from cmfnet_napari.gui.pacs.pacs_chooser import PacsChooser
-from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, column, large_button, text_label
+from cmfnet_napari.gui.shared.widgets import (
+    NOTICE_STYLE,
+    ProgressBar,
+    column,
+    large_button,
+    text_label,
+)
 
 
 class PacsSendDialog(QDialog):
@@ -17,7 +23,7 @@ class PacsSendDialog(QDialog):
         self.setWindowTitle("Send to a PACS")
         self.setMinimumWidth(460)
         self._dicom_export = dicom_export
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.bar.hide()
         self.said = text_label()
         self.send_button = large_button("Send", self._send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from html import escape
 
-from qtpy.QtWidgets import QProgressBar, QWidget
+from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.hounsfield import OFFSET
@@ -29,6 +29,7 @@ from cmfnet_napari.gui.registration.registration_panel import RegistrationPanel
 from cmfnet_napari.gui.shared.dialogs import ask_folder
 from cmfnet_napari.gui.shared.widgets import (
     PathField,
+    ProgressBar,
     button,
     column,
     group,
@@ -70,7 +71,7 @@ class OpenPanel(QWidget):
             partial(session.open, open_sample_patient),
             "CT and MR of one patient, CC BY 3.0; downloaded once",
         )
-        self._busy = QProgressBar()
+        self._busy = ProgressBar()
         self._busy.setRange(0, 0)
         self.cancel_button = button("Cancel", self._cancel, "Stop reading; nothing is opened")
         self._work = QWidget()

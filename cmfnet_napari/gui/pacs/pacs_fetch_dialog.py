@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
-    QProgressBar,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -23,6 +22,7 @@ from cmfnet_napari.gui.pacs.pacs_chooser import PacsChooser
 from cmfnet_napari.gui.pacs.pacs_fetch import PacsFetch
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
+    ProgressBar,
     button,
     column,
     large_button,
@@ -57,7 +57,7 @@ class PacsFetchDialog(QDialog):
         self.fetch_button = large_button(
             "Fetch and open", self._fetch, "All of the chosen study, into a temporary folder"
         )
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.cancel_button = button("Stop", pacs_fetch.cancel)
         self.said = text_label()
         self.chooser = PacsChooser(pacs_fetch.known)

@@ -84,6 +84,12 @@ def segmentation_layer(
     return layer
 
 
+def set_visible(layer: Layer, on: bool) -> None:
+    """Show or hide a layer; napari draws a whole view anew even where it is so already."""
+    if layer.visible != on:
+        layer.visible = on
+
+
 def forget_history(layer: Labels) -> None:
     """Clear napari's own undo, which would put voxels of other labels back; the mode stays."""
     if layer.editable:

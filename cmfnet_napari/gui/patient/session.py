@@ -22,7 +22,14 @@ from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
-from cmfnet_napari.gui.patient.layers import LINE, OPENED, ROLE, case_layers, show_filled
+from cmfnet_napari.gui.patient.layers import (
+    LINE,
+    OPENED,
+    ROLE,
+    case_layers,
+    set_visible,
+    show_filled,
+)
 from cmfnet_napari.gui.patient.opened import Opened, reopen
 from cmfnet_napari.gui.patient.stroke_recorder import StrokeRecorder
 from cmfnet_napari.gui.shared.markup import plain
@@ -199,7 +206,7 @@ class Session(QObject):
             show_info(plain(self.case.notice))
             return
         layer = self.hand.layer
-        layer.visible = True
+        set_visible(layer, True)
         self.viewer.layers.selection.active = layer
         layer.selected_label = self.hand.own_code(code)
         layer.mode = "paint"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari.layers import Labels
-from qtpy.QtWidgets import QComboBox, QInputDialog, QLabel, QProgressBar, QTableWidget, QWidget
+from qtpy.QtWidgets import QComboBox, QInputDialog, QLabel, QTableWidget, QWidget
 
 from cmfnet_napari.core.contours.metrics import Evaluation
 from cmfnet_napari.core.contours.score_table import score_rows
@@ -18,7 +18,7 @@ from cmfnet_napari.gui.review.area_plot import AreaPlot
 from cmfnet_napari.gui.review.review import Review
 from cmfnet_napari.gui.shared.dialogs import ask_file
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
-from cmfnet_napari.gui.shared.widgets import column, fill_table, group, row, said
+from cmfnet_napari.gui.shared.widgets import ProgressBar, column, fill_table, group, row, said
 
 _SHOWN = 12  # letters of a name at least, however long others are
 _CHOICES = {
@@ -56,7 +56,7 @@ class SlicesPanel(QWidget):
         self._review, self._comparison = review, comparison
         self._plane = VIEWS[0]
         self._areas: Areas | None = None
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.bar.setToolTip("A slice counts once its contour stayed on the screen for a moment")
         self.plot = AreaPlot(session.viewer)
         self.plot.clicked.connect(self._go)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QTableWidget,
@@ -30,6 +31,16 @@ from cmfnet_napari.gui.shared.tasks import show_failure
 
 _ROW_HEIGHT = 26
 NOTICE_STYLE = "color: #d55e00"  # what must not be overlooked; told apart by colour-blind people
+
+
+class ProgressBar(QProgressBar):
+    """A bar that is drawn with the window; Qt draws the whole window for each value, at once."""
+
+    def setValue(self, value: int) -> None:  # noqa: N802 (Qt's name)
+        """Move it."""
+        self.setUpdatesEnabled(False)
+        super().setValue(value)
+        self.setUpdatesEnabled(True)
 
 
 def said(action: Callable[..., Any]) -> Callable[..., None]:

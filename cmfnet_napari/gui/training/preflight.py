@@ -17,6 +17,7 @@ from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.privacy import redacted_traceback
 from cmfnet_napari.core.strokes.corrections import read_words, taught
 from cmfnet_napari.core.strokes.journal import Journal
+from cmfnet_napari.gui.patient.layers import set_visible
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.tasks import run_in_background
 from cmfnet_napari.gui.training.training import Training
@@ -98,7 +99,7 @@ class Preflight(QObject):
         if finding.plane and finding.plane != self._planes.plane:
             self._planes.show(finding.plane)
         self._navigation.look_at(finding.voxel)
-        session.scribbles.visible = True
+        set_visible(session.scribbles, True)
         session.viewer.layers.selection.active = session.scribbles
 
     def _on_opened(self) -> None:

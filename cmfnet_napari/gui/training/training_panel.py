@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QPlainTextEdit, QPushButton, QWidget
 
 from cmfnet_napari.core.fit.events import Finished, Preview, Started, Step
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import (
+    ProgressBar,
     agreement_words,
     button,
     column,
@@ -82,7 +83,7 @@ class TrainingPanel(QWidget):
         self.update_box.setChecked(refinement.enabled)
         self.update_box.toggled.connect(refinement.enable)
         self.goes_on = ContinuePanel(training)
-        self.progress = QProgressBar()
+        self.progress = ProgressBar()
         self.progress.setRange(0, 1000)
         self.time = text_label()
         self.plot, self.agreement = LossPlot(session.viewer), AgreementPlot(session.viewer)

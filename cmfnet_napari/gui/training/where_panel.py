@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QProgressBar, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
 from cmfnet_napari.core.fit.events import LineChanged
 from cmfnet_napari.gui.shared.markup import plain
-from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, button, row, said, text_label
+from cmfnet_napari.gui.shared.widgets import (
+    NOTICE_STYLE,
+    ProgressBar,
+    button,
+    row,
+    said,
+    text_label,
+)
 from cmfnet_napari.gui.training.computer_form import ComputerForm
 from cmfnet_napari.gui.training.where import Where
 
@@ -32,7 +39,7 @@ class WherePanel(QWidget):
         self.test_button = button("Test", self._test, _TEST_TIP)
         self.remove_button = button("Remove", self._remove, _REMOVE_TIP)
         self.state = text_label()
-        self.sent = QProgressBar()
+        self.sent = ProgressBar()
         self.sent.setRange(0, 1000)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)

@@ -17,6 +17,8 @@ from vispy.gloo import VertexBuffer
 from vispy.scene.visuals import Text, create_visual_node
 from vispy.visuals import Visual
 
+from cmfnet_napari.gui.views.spared import letters_once
+
 _MARGIN, _PADDING = 10.0, 4.0  # pixels from the border of the canvas, and of the box
 _LARGE, _SMALL = 14, 9  # points
 _CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 0), (1, 1), (0, 1)])  # of two triangles
@@ -55,6 +57,7 @@ class Words:
     """
 
     def __init__(self, view: ViewerModel, qt_viewer: QtViewer) -> None:
+        letters_once(qt_viewer)
         self._view, self._canvas = view, qt_viewer.canvas
         self._texts: dict[str, str] = {}
         parent, font = self._canvas.view, self._canvas.font_info()

@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.images.checkerboard import Checkerboard
+from cmfnet_napari.gui.patient.layers import set_visible
 from cmfnet_napari.gui.patient.session import Session
 
 
@@ -120,7 +121,7 @@ class Fusion(QObject):
                 self._second.data = self._squares() if board else self._whole
             if share:
                 self._second.opacity = share / 100
-            self._second.visible = share > 0
+            set_visible(self._second, share > 0)
         self.changed.emit()
 
     def _squares(self) -> Checkerboard:

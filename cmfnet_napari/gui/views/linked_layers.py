@@ -10,8 +10,8 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QTimer
 
 from cmfnet_napari.core.images.checkerboard import Checkerboard
-from cmfnet_napari.gui.patient.layers import ROLE
-from cmfnet_napari.gui.views.spared import no_thumbnail
+from cmfnet_napari.gui.patient.layers import ROLE, set_visible
+from cmfnet_napari.gui.views.spared import no_thumbnail, tools_when_used
 
 _SHOWN = {
     Image: ("colormap", "contrast_limits", "gamma", "blending", "opacity", "interpolation2d"),
@@ -62,6 +62,8 @@ class LinkedLayer:
         no_thumbnail(self.shown)
         self._connections: list[tuple[object, Callable]] = []
         kind = type(layer)
+        if kind is Labels:
+            tools_when_used(self.shown)
         for name in (*_SHOWN[kind], *_BOTH_WAYS[kind]):
             self._copy(layer, self.shown, name)
         for name in _BOTH_WAYS[kind]:
@@ -125,7 +127,7 @@ class LinkedLayer:
     def _follow_visible(self, _event: object = None) -> None:
         pictured = self._image and self.role and type(self.original) is Image
         visible = self.role == self._image if pictured else self.original.visible
-        self.shown.visible = visible and self._seen
+        set_visible(self.shown, visible and self._seen)
         if type(self.shown) is Labels:
             self.shown.mode = self.original.mode  # napari leaves the tool when a layer is hidden
 

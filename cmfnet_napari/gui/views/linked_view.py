@@ -49,10 +49,11 @@ class LinkedView:
         turn(self.model, plane)
 
     def follow(self, seen: bool) -> None:
-        """Show what there is while somebody sees it; napari slices no layer that is hidden."""
+        """Show what there is while somebody sees it; what is hidden is neither made nor sliced."""
         self._seen = seen
         for linked in self._linked_layers:
             linked.follow(seen)
+        self._follow_layers()
 
     def linked(self, layer: Layer) -> LinkedLayer | None:
         """What shows a layer of the main viewer, which napari hands to plugins in a wrapper."""
@@ -70,12 +71,17 @@ class LinkedView:
         self.model.layers.clear()
 
     def _follow_layers(self, _event: object = None) -> None:
-        """Link every layer, in the same order; layers are told apart by themselves."""
+        """Link every layer, in the same order; layers are told apart by themselves.
+
+        What comes while nobody sees the view is linked when it is seen again.
+        """
         wanted = [layer for layer in self._main.layers if can_be_shown(layer)]
         for linked in [linked for linked in self._linked_layers if linked.original not in wanted]:
             linked.close()
             self._linked_layers.remove(linked)
             self.model.layers.remove(linked.shown)
+        if not self._seen:
+            return
         for layer in wanted:
             if self.linked(layer) is None:
                 self._add(layer)

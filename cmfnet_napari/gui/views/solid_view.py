@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 
 from cmfnet_napari.core.geometry.surface import Mesh, meshes, shade
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.gui.patient.layers import NO_CONTOUR
+from cmfnet_napari.gui.patient.layers import NO_CONTOUR, set_visible
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 from cmfnet_napari.gui.views.solid_letters import zoom_for
 
@@ -131,7 +131,7 @@ class SolidView:
         for index, (mesh, colors) in enumerate(found):
             self._show_surface(index, (mesh.vertices, mesh.faces), colors)
         for surface in self._surfaces[len(found) :]:
-            surface.visible = False
+            set_visible(surface, False)
         self.model.canvas.overlays["cmfnet_empty"].visible = not found
         self._box = _box([mesh.vertices for mesh, _colors in found])
         self._placed(self._box)
@@ -150,7 +150,7 @@ class SolidView:
         surface.vertex_colors = None  # those of other vertices: there must be one for each
         surface.data = triangles
         surface.vertex_colors = colors
-        surface.visible = True
+        set_visible(surface, True)
 
     def _fit(self, _event: object = None) -> None:
         """Show all of it and its letters, until the user has chosen how near to look."""

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
+from napari.utils.notifications import notification_manager
 from wrapt import ObjectProxy
 
-from tests.gui.conftest import SHAPE, SPACING, as_opened
+from tests.gui.conftest import SHAPE, SMALL, SPACING, as_opened
+
+WINDOW = SMALL
 
 
 @pytest.fixture
@@ -46,6 +49,7 @@ def slowly(*corners):
 def test_tools_one_after_another(opened, hand, draw):
     """On one patient: to open one takes longer than to draw with any of them."""
     for part in (
+        nothing_to_fill_is_said,
         the_brush_is_round_in_millimetres_in_every_plane,
         straight_line_follows_the_mouse_until_it_is_let_go,
         ctrl_joins_to_where_the_last_stroke_ended,
@@ -57,6 +61,15 @@ def test_tools_one_after_another(opened, hand, draw):
         part(opened, hand, draw)
         as_opened(opened)
         hand.press("D")
+
+
+def nothing_to_fill_is_said(opened, hand, _draw):
+    notification_manager.records.clear()
+    hand.press("I")
+    hand.press(".")
+    said = [record.message for record in notification_manager.records]
+    assert [text.count("Draw a stroke of this class first") for text in said] == [1, 1]
+    assert not opened.session.case.journal.last_id()
 
 
 def the_brush_is_round_in_millimetres_in_every_plane(opened, hand, draw):
@@ -184,17 +197,6 @@ def filling_between_slices_and_stepping(opened, hand, draw):
     assert session.viewer.dims.current_step[0] == 2
     hand.press("Ctrl+Z")
     assert set(np.nonzero(data(opened) == 2)[0]) == {3, 7}
-
-
-def test_nothing_to_fill_is_said(opened, hand):
-    from napari.utils.notifications import notification_manager
-
-    notification_manager.records.clear()
-    hand.press("I")
-    hand.press(".")
-    said = [record.message for record in notification_manager.records]
-    assert [text.count("Draw a stroke of this class first") for text in said] == [1, 1]
-    assert not opened.session.case.journal.last_id()
 
 
 def test_a_layer_of_another_viewer_paints_into_the_same_strokes(opened, qtbot, journal):

@@ -8,7 +8,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from tests.case_runs import write_run
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, SMALL, as_opened
+
+WINDOW = SMALL
 
 BOX = np.s_[3:9, 6:14, 4:11]
 LAST = np.s_[10, 16:18, 12:14]  # an island
@@ -53,7 +55,27 @@ def edit(opened, contour, hand, qtbot):
     return do
 
 
-def test_tools_of_the_mouse(opened, hand, edit):
+def test_edits_one_after_another(opened, contour, hand, edit, qtbot):
+    """Of one contour: to have one takes longer than to edit it."""
+    tools_of_the_mouse(opened, hand, edit)
+    as_begun(opened, hand)
+    tools_kept_to_a_range_and_in_another_view(opened, hand, edit, qtbot)
+    opened.workbench.layouts.show("one")
+    as_begun(opened, hand)
+    edits_of_the_whole_structure(opened, contour, hand, edit, qtbot)
+
+
+def as_begun(opened, hand):
+    """On the contour, in the axial plane, with the brush of one voxel."""
+    as_opened(opened)
+    drawing = opened.workbench.drawing
+    drawing.draw_on(True)
+    drawing.set_mode("paint")
+    drawing.brush.set_size(1.0)
+    hand.look_at("axial", (6, 10, 8))
+
+
+def tools_of_the_mouse(opened, hand, edit):
     tools = opened.scribble_panel.tools
     hand.press("D")
     changed, after = edit(lambda: hand.drag((6, 4, 4), (6, 4, 6), (6, 4, 8)))
@@ -82,7 +104,7 @@ def test_tools_of_the_mouse(opened, hand, edit):
     assert not after[5:7, 9:12, 8].any()
 
 
-def test_tools_kept_to_a_range_and_in_another_view(opened, hand, edit, qtbot):
+def tools_kept_to_a_range_and_in_another_view(opened, hand, edit, qtbot):
     tools, ct = opened.scribble_panel.tools, opened.session.case.study.first.array
     line = ct[6, 4, 4:9]
     tools.range.low.setValue(np.floor(line[2]))
@@ -108,7 +130,7 @@ def choose(panel, words):
     QTest.keyClicks(panel.edit, words)
 
 
-def test_edits_of_the_whole_structure(opened, contour, hand, edit, qtbot):
+def edits_of_the_whole_structure(opened, contour, hand, edit, qtbot):
     panel = opened.scribble_panel.reshape
     names = {e.lower(): e for e in map(panel.edit.itemText, range(panel.edit.count()))}
     assert len(names) == 10

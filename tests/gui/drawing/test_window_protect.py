@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, SMALL
+
+WINDOW = SMALL
 
 
 @pytest.fixture
@@ -25,26 +27,36 @@ def row(session):
     return session.scribbles.data[5, 8]
 
 
-def test_filling_changes_nothing_of_another_class(opened, hand, drawn):
+def test_painting_keeps_or_takes_other_classes(opened, hand, drawn):
+    """On one patient: to open one takes longer than all of these."""
+    session, protect = opened.session, opened.scribble_panel.tools.protect
+    filling_changes_nothing_of_another_class(opened, hand, drawn, protect)
+    session.undo()
+    protect.setChecked(True)
+    erasing_takes_the_chosen_class_only(opened, hand)
+    session.undo()
+    what_is_not_painted_is_not_held_up(session, drawn)
+
+
+def filling_changes_nothing_of_another_class(opened, hand, drawn, protect):
     layer = opened.session.scribbles
     layer.mode = "fill"
     hand.drag((5, 8, 7))
     np.testing.assert_array_equal(row(opened.session), drawn)
-    opened.scribble_panel.tools.protect.setChecked(False)
+    protect.setChecked(False)
     hand.drag((5, 8, 7))
     np.testing.assert_array_equal(row(opened.session)[6:14], [2] * 8)
 
 
-def test_erasing_takes_the_chosen_class_only(opened, hand, drawn):
+def erasing_takes_the_chosen_class_only(opened, hand):
     opened.session.scribbles.mode = "erase"
     hand.drag((5, 8, 6), (5, 8, 13))
     np.testing.assert_array_equal(row(opened.session)[6:14], [1, 1, 1, 1, 0, 0, 0, 0])
     np.testing.assert_array_equal(opened.session.case.scribbles(), opened.session.scribbles.data)
 
 
-def test_what_is_not_painted_is_not_held_up(opened, drawn):
+def what_is_not_painted_is_not_held_up(session, drawn):
     """Automatic strokes, a file and undo go their own way."""
-    session = opened.session
     strokes = np.zeros(SHAPE, np.uint8)
     strokes[5, 9, 6:10] = 1
     session.recorder.add(strokes, "auto-background")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
-from tests.gui.conftest import SHAPE, canvases, fake_command
+from tests.gui.conftest import SHAPE, SMALL, canvases, fake_command
+
+WINDOW = SMALL
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 
@@ -31,35 +32,40 @@ def all_at_once(hand, qtbot, *voxels):
     qtbot.wait(100)
 
 
-@pytest.mark.parametrize("view", ["main", "sagittal"])
-def test_a_stroke_that_comes_all_at_once_is_whole(opened, hand, qtbot, view):
+def test_a_stroke_that_comes_all_at_once_is_whole(opened, hand, qtbot):
     session = opened.session
     session.scribbles.brush_size = 1
     session.select_class(2)
+    hand.look_at("axial", (5, 10, 8))
+    all_at_once(hand, qtbot, (5, 6, 4), (5, 6, 11), (5, 14, 11))
     expected = np.zeros(SHAPE, bool)
-    if view == "main":
-        hand.look_at("axial", (5, 10, 8))
-        all_at_once(hand, qtbot, (5, 6, 4), (5, 6, 11), (5, 14, 11))
-        expected[5, 6, 4:12] = expected[5, 6:15, 11] = True
-    else:
-        opened.workbench.layouts.show("planes")
-        qtbot.wait(150)
-        hand.look_at("axial", (5, 10, 8))
-        over = hand.over(opened.view_grid.panes[0])
-        all_at_once(over, qtbot, (3, 6, 8), (3, 14, 8), (8, 14, 8))
-        expected[3, 6:15, 8] = expected[3:9, 14, 8] = True
-    np.testing.assert_array_equal(session.scribbles.data == 2, expected)
-    np.testing.assert_array_equal(session.case.scribbles() == 2, expected)
+    expected[5, 6, 4:12] = expected[5, 6:15, 11] = True
+    is_drawn_and_recorded(session, expected)
 
     session.undo()
-    if view == "main":
-        opened.workbench.drawing.choose("lasso")
-        around = [(5, 4, 3), (5, 4, 12), (5, 15, 12), (5, 15, 3), (5, 5, 3)]
-        all_at_once(hand, qtbot, *around)
-        filled = session.scribbles.data == 2
-        assert filled[5, 5:15, 4:12].all()
-        assert not filled[5, :4].any()
-        assert not filled[5, :, 13:].any()
+    opened.workbench.drawing.choose("lasso")
+    around = [(5, 4, 3), (5, 4, 12), (5, 15, 12), (5, 15, 3), (5, 5, 3)]
+    all_at_once(hand, qtbot, *around)
+    filled = session.scribbles.data == 2
+    assert filled[5, 5:15, 4:12].all()
+    assert not filled[5, :4].any()
+    assert not filled[5, :, 13:].any()
+
+    session.undo()
+    opened.workbench.drawing.choose("free")
+    opened.workbench.layouts.show("planes")
+    qtbot.wait(150)
+    hand.look_at("axial", (5, 10, 8))
+    over = hand.over(opened.view_grid.panes[0])
+    all_at_once(over, qtbot, (3, 6, 8), (3, 14, 8), (8, 14, 8))
+    expected = np.zeros(SHAPE, bool)
+    expected[3, 6:15, 8] = expected[3:9, 14, 8] = True
+    is_drawn_and_recorded(session, expected)
+
+
+def is_drawn_and_recorded(session, expected):
+    np.testing.assert_array_equal(session.scribbles.data == 2, expected)
+    np.testing.assert_array_equal(session.case.scribbles() == 2, expected)
 
 
 def test_a_window_that_is_closed_while_it_trains_says_nothing(display, patient, qtbot, capsys):

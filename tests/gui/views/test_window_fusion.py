@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
 
-from tests.gui.conftest import SHAPE, wipe
+from cmfnet_napari.gui.patient.opened import open_files
+from tests.gui.conftest import SHAPE, SMALL, wipe
+
+WINDOW = SMALL
 
 
 def grey(opened, qtbot):
@@ -20,10 +27,15 @@ def grey(opened, qtbot):
     return viewer.screenshot(canvas_only=True, flash=False)[..., 0].astype(float)
 
 
-def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
-    from qtpy.QtCore import Qt
-    from qtpy.QtTest import QTest
+def test_both_images_one_after_another(opened, hand, patient, qtbot):
+    """On one patient: to open one takes longer than all of these."""
+    blend_checkerboard_and_flicker(opened, hand, qtbot)
+    opened.workbench.fusion.set_blend(0)
+    position_and_value_are_on_the_image(opened, hand, patient, qtbot)
+    right_button_sets_window_and_level(opened, hand)
 
+
+def blend_checkerboard_and_flicker(opened, hand, qtbot):
     session, controls = opened.session, opened.view_panel.fusion
     mr = session.second_layer
     opened.workbench.navigation.look_at((5, 10, 8))
@@ -60,9 +72,7 @@ def test_blend_checkerboard_and_flicker(opened, hand, qtbot):
     assert opened.workbench.fusion.blend == 100
 
 
-def test_right_button_sets_window_and_level(opened, hand, qtbot):
-    from qtpy.QtCore import QPoint
-
+def right_button_sets_window_and_level(opened, hand):
     session, buttons = opened.session, opened.view_panel.windows.buttons
     ct, mr = session.viewer.layers[0], session.second_layer
     camera, zoom = session.viewer.scene.camera, session.viewer.scene.camera.zoom
@@ -91,7 +101,7 @@ def test_right_button_sets_window_and_level(opened, hand, qtbot):
     assert ct.contrast_limits == pytest.approx([-500, 1300])
 
 
-def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
+def position_and_value_are_on_the_image(opened, hand, patient, qtbot):
     session, words = opened.session, opened.view_grid._overlay.words
     study = session.case.study
     session.viewer.dims.current_step = (4, 0, 0)
@@ -103,8 +113,6 @@ def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
         assert words.text("plane") == f"{plane.capitalize()}\n{expected}\n{number}"
     opened.workbench.planes.show("axial")
     hand.drag((4, 9, 7), button="right")  # the mouse goes there; nothing moves
-    from qtpy.QtTest import QTest
-
     QTest.mouseMove(hand.canvas, hand.pixel((4, 9, 7)))
     qtbot.waitUntil(lambda: words.text("value") != "", timeout=2000)
     lines = words.text("value").splitlines()
@@ -116,10 +124,6 @@ def test_position_and_value_are_on_the_image(opened, hand, patient, qtbot):
 
 
 def test_without_an_mr_there_is_nothing_to_blend(dock, patient, qtbot):
-    from functools import partial
-
-    from cmfnet_napari.gui.patient.opened import open_files
-
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.session.open(partial(open_files, patient.ct))
     panel = dock.view_panel

@@ -12,18 +12,24 @@ from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.fit.preflight_checks import Finding
 from cmfnet_napari.gui.patient.opened import open_files
 from cmfnet_napari.gui.training.preflight import Preflight
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, SMALL
+
+WINDOW = SMALL
 
 
 @pytest.fixture
 def finer(opened):
+    add_finer(opened)
+    return opened
+
+
+def add_finer(opened):
     """A layer that begins before the CT, with voxels of 0.3 mm; napari counts its steps."""
     session = opened.session
     first = np.array(session.case.study.grid.translate) - 6.0
     session.viewer.add_image(np.zeros((20, 20, 20)), scale=(0.3,) * 3, translate=first)
     opened.workbench.navigation.look_at((4, 10, 8))
     assert session.viewer.dims.current_step[0] == 60  # (4 × 3 mm + 6 mm) / 0.3 mm
-    return opened
 
 
 def test_places_are_voxels_of_the_ct(finer, patient, qtbot):
@@ -57,15 +63,22 @@ def test_slices_without_strokes_and_those_between_are_the_cts(finer):
     assert list(np.flatnonzero((session.scribbles.data == 2).any(axis=(1, 2)))) == [3, 4, 5, 6, 7]
 
 
-def test_a_finding_is_shown_at_its_voxel(finer, opened, hand):
+def test_layers_come_and_go_in_the_window(opened, hand, qtbot):
+    """On one patient: to open one takes longer than both."""
+    a_layer_with_a_time_axis_breaks_nothing(opened, hand, qtbot)
+    add_finer(opened)
+    a_finding_is_shown_at_its_voxel(opened, hand)
+
+
+def a_finding_is_shown_at_its_voxel(opened, hand):
     finding = Finding("warning", "Look.", voxel=(9, 3, 2))
     opened.training_panel.findChild(Preflight).go_to(finding)
-    assert finer.workbench.navigation.voxel() == (9, 3, 2)
+    assert opened.workbench.navigation.voxel() == (9, 3, 2)
     middle = hand.canvas.rect().center()
     assert (hand.pixel((9, 3, 2)) - middle).manhattanLength() <= 3
 
 
-def test_a_layer_with_a_time_axis_breaks_nothing(opened, hand, qtbot):
+def a_layer_with_a_time_axis_breaks_nothing(opened, hand, qtbot):
     session = opened.session
     point = hand.pixel((5, 10, 8))
     layer = session.viewer.add_image(np.zeros((3, *SHAPE)), scale=(1, 3.0, 0.9, 1.1))

@@ -9,7 +9,9 @@ import pytest
 import SimpleITK as sitk
 
 from cmfnet_napari.gui.patient.opened import open_files
-from tests.gui.conftest import SHAPE, image_of, wipe
+from tests.gui.conftest import SHAPE, SMALL, image_of, wipe
+
+WINDOW = SMALL
 
 
 @pytest.fixture
@@ -66,7 +68,14 @@ def keys_and_buttons_follow_each_other(opened, hand):
         assert opened.view_panel.planes.buttons[plane].isChecked()
 
 
-def test_rolling_goes_through_three_upright_planes(opened):
+def test_rolling_and_turning(opened):
+    """On one patient: to open one takes longer than all of it."""
+    rolling_goes_through_three_upright_planes(opened)
+    for plane in ("axial", "sagittal", "coronal"):
+        three_dimensions_are_not_mirrored(opened, plane)
+
+
+def rolling_goes_through_three_upright_planes(opened):
     seen = []
     for _ in range(6):
         opened.session.viewer.dims.roll()
@@ -76,8 +85,7 @@ def test_rolling_goes_through_three_upright_planes(opened):
     assert seen == upright * 2
 
 
-@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
-def test_three_dimensions_are_not_mirrored(opened, plane):
+def three_dimensions_are_not_mirrored(opened, plane):
     """Displayed axes as a right-handed patient: left × back = head in the screen's frame too."""
     session = opened.session
     opened.workbench.planes.show(plane)

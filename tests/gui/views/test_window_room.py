@@ -12,7 +12,7 @@ from cmfnet_napari.gui.patient.layers import segmentation_layer
 from cmfnet_napari.gui.shared.preferences import preferences
 from cmfnet_napari.gui.views.contour_lines import ContourLines
 from cmfnet_napari.gui.views.layouts import MAIN
-from tests.gui.conftest import SHAPE
+from tests.gui.conftest import SHAPE, as_opened
 
 LEFT, PLAIN, CTRL = (
     Qt.MouseButton.LeftButton,
@@ -38,7 +38,17 @@ def value(words):
     return "\n".join(words.text("value").splitlines()[:1])
 
 
-def test_the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot):
+def test_room_for_the_images_and_the_mouse_in_it(opened, hand, qtbot, monkeypatch):
+    """On one patient: to open one, and the views beside the main one, takes longer than all."""
+    the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot)
+    a_ruler_and_a_region_measure_and_draw_nothing(opened, hand, qtbot)
+    as_opened(opened)
+    images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot)
+    as_opened(opened)
+    a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot, monkeypatch)
+
+
+def the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot):
     session, viewer = opened.session, opened.session.viewer
     hand.look_at("axial", (5, 10, 8))
     zoom, ct = viewer.scene.camera.zoom, session.case.study.first.array
@@ -65,14 +75,8 @@ def test_the_wheel_turns_slices_and_what_is_read_follows(opened, hand, qtbot):
     assert opened.workbench.navigation.voxel() == (2, 10, 8)
     preferences().wheel_zooms = False
 
-    opened.workbench.layouts.show("planes")
-    qtbot.wait(150)
-    sagittal = hand.over(opened.view_grid.panes[0])
-    turn(sagittal, qtbot, 2)
-    assert opened.workbench.navigation.voxel() == (2, 10, 10)
 
-
-def test_images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot):
+def images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot):
     window, session = opened.window(), opened.session
     opened.setMaximumWidth(opened.minimumWidth())  # what a user can make it
     for width, height in ((1280, 800), (1440, 900)):
@@ -96,6 +100,10 @@ def test_images_get_the_room_and_one_view_all_of_it(opened, hand, qtbot):
     QTest.mouseClick(opened.room.button, LEFT)
     assert not any(panel.isHidden() for panel in panels)
     QTest.mouseClick(opened.room.button, LEFT)
+
+    opened.workbench.navigation.go_to_voxel((2, 10, 8))
+    turn(hand.over(panes[0]), qtbot, 2)
+    assert opened.workbench.navigation.voxel() == (2, 10, 10)
 
     sagittal = canvases[1]
     QTest.mouseDClick(sagittal, LEFT, PLAIN, sagittal.rect().center())
@@ -135,7 +143,7 @@ def nothing_is_cut_at_the_right(dock, qtbot):
     assert bars[3]
 
 
-def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot, monkeypatch):
+def a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot, monkeypatch):
     session, viewer = opened.session, opened.session.viewer
     opened.workbench.layouts.show("planes")
     hand.look_at("axial", (5, 10, 8))
@@ -189,7 +197,7 @@ def test_a_contour_is_a_smooth_line_and_has_letters_in_3d(opened, hand, qtbot, m
     qtbot.waitUntil(lambda: not solid.letters._text.visible)
 
 
-def test_a_ruler_and_a_region_measure_and_draw_nothing(opened, hand, qtbot):
+def a_ruler_and_a_region_measure_and_draw_nothing(opened, hand, qtbot):
     session = opened.session
     hand.look_at("axial", (5, 10, 8))
     session.select_class(2)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint
 
 from cmfnet_napari.core.case.view_state import VIEWS_FILE
 from cmfnet_napari.core.errors import UserError
-from tests.gui.conftest import SHAPE
+from cmfnet_napari.gui.patient.layers import segmentation_layer
+from cmfnet_napari.gui.patient.opened import open_files
+from tests.gui.conftest import SHAPE, SMALL, as_opened
+
+WINDOW = SMALL
 
 
 @pytest.fixture
@@ -28,6 +34,11 @@ def scribbles_of(pane, session):
     return pane.view.linked(session.scribbles).shown
 
 
+def overlays(qt_viewer, layer):
+    """What napari draws over a layer on a canvas, by what it is a picture of."""
+    return qt_viewer.canvas._layer_overlay_to_visual[layer]
+
+
 def shown_by(pane, session):
     """The scribbles that a view has drawn, code by voxel of its plane."""
     layer, grid = scribbles_of(pane, session), session.case.study.grid
@@ -40,7 +51,18 @@ def shown_by(pane, session):
     return np.take(out, session.viewer.dims.current_step[axis], axis)
 
 
-def test_a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(opened, hand, qtbot):
+def test_views_beside_the_main_one(show, opened, hand, qtbot, patient):
+    """On one patient: to open one, and these views, takes longer than all of it."""
+    ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot)
+    as_opened(opened)
+    in_linked_views(show, opened, hand, qtbot)
+    as_opened(opened)
+    contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot)
+    arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, patient)
+    a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(opened, hand, qtbot)
+
+
+def a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(opened, hand, qtbot):
     chooser, seen = opened.view_panel.layouts, []
     central = opened.window().centralWidget()
     canvas = central.layout().itemAt(0).widget()
@@ -68,8 +90,7 @@ def test_a_key_goes_through_the_arrangements_and_the_window_is_napari_s_again(op
         opened.workbench.navigation.look_at((1, 2, 3))
 
 
-def test_in_linked_views(show, opened, hand, qtbot):
-    """One opening for what is done in views beside the main one: it takes longer than all of it."""
+def in_linked_views(show, opened, hand, qtbot):
     sagittal, coronal, _ = show("planes")
     straight_line_and_lasso(opened, hand, qtbot, sagittal, coronal)
     opened.session.undo()
@@ -161,9 +182,7 @@ def shift_click_and_look_at_put_all_planes_through_a_place(opened, hand, qtbot, 
     assert session.viewer.dims.current_step == (SHAPE[0] - 1, 0, 5)
 
 
-def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
-    from qtpy.QtCore import QPoint
-
+def ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     session, ct_layer = opened.session, opened.session.viewer.layers[0]
     opened.workbench.fusion.set_blend(70)
     (mr,) = show("pair")
@@ -196,6 +215,19 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     over.press("W")
     assert str(linked.mode) == "paint"
 
+    # of napari's tools only what is used is drawn, at its place
+    drawn, polygon = overlays(mr.widget, linked), linked._overlays["polygon"]
+    assert not drawn
+    session.scribbles.mode = "polygon"
+    assert list(drawn) == [polygon]
+    main = overlays(opened.view_grid._main, session.scribbles)
+    place = main[session.scribbles._overlays["polygon"]].node.transform.matrix
+    np.testing.assert_allclose(drawn[polygon].node.transform.matrix, place)
+    session.scribbles.mode = "paint"
+
+    # and no letter is computed for each canvas
+    assert "render_to_texture" in vars(mr.widget.canvas.font_info().font_manager._renderer)
+
     opened.workbench.planes.show("coronal")
     qtbot.wait(100)
     assert mr.view.model.dims.order == session.viewer.dims.order
@@ -216,11 +248,7 @@ def test_ct_and_mr_are_apart_and_move_together(show, opened, hand, qtbot):
     assert session.second_layer.opacity == pytest.approx(0.7)
 
 
-def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, patient):
-    from functools import partial
-
-    from cmfnet_napari.gui.patient.opened import open_files
-
+def arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, patient):
     session = opened.session
     opened.workbench.fusion.set_blend(40)
     opened.workbench.fusion.set_board(True)
@@ -250,9 +278,7 @@ def test_arrangement_and_fusion_are_kept_with_the_case(show, opened, qtbot, pati
     assert session.viewer.scene.camera.zoom == pytest.approx(5.5, rel=1e-3)
 
 
-def test_contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
-    from cmfnet_napari.gui.patient.layers import segmentation_layer
-
+def contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
     session, solid = opened.session, show("planes")[2].view
     labels = np.zeros(SHAPE, np.uint8)
     labels[3:8, 5:12, 6:11] = 1
@@ -293,6 +319,8 @@ def test_contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
     second = surface.vertices
     layer.data = labels
     assert not pane.linked(layer).shown.visible
+    later = session.viewer.add_image(np.zeros(SHAPE), scale=(3.0, 0.9, 1.1))
+    assert pane.linked(later) is None
     qtbot.wait(300)
     assert solid._asked == asked
     assert surface.vertices is second
@@ -300,6 +328,9 @@ def test_contours_are_seen_in_3d_and_change_in_place(show, opened, qtbot):
     qtbot.waitUntil(lambda: len(surface.vertices) == first)
     assert pane.linked(layer).shown.visible
     assert pane.linked(layer).shown.data is layer.data
+    assert pane.linked(later).shown.data is later.data
+    session.viewer.layers.remove(later)
+    assert pane.linked(later) is None
 
     layer.visible = False
     qtbot.waitUntil(lambda: not solid.model.layers[0].visible, timeout=5000)
