@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import pickle
 import socketserver
@@ -47,6 +48,14 @@ def quick_servers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.05,))
         yield
+
+
+@pytest.fixture(autouse=True)
+def one_encoding() -> Iterator[None]:
+    """Who changes the locale breaks whatever is read later in the same process."""
+    before = locale.getencoding()
+    yield
+    assert locale.getencoding() == before
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ def install(tmp_path: Path, root: Path):
     calls, words = tmp_path / "calls", tmp_path / "words"
 
     def run(said: str, failures: int = 9):
-        words.write_text(said)
+        words.write_text(said, encoding="utf-8")
         python.write_text(
             f'#!/bin/sh\n[ "$1" = -m ] || {{ echo 3.14.0 on x86_64; exit; }}\n'
             f'echo "$@" >>"{calls}"\ncat "{words}"\n'

@@ -17,7 +17,7 @@ from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import LeftOut, Why
 from cmfnet_napari.core.images.volume import from_image, read_image
 from tests.conftest import rotation
-from tests.dicom_files import rewrite, uid, write_enhanced, write_slices
+from tests.dicom_files import kept_locale, rewrite, uid, write_enhanced, write_slices
 
 AXIAL = Grid((6, 9, 13), (3.0, 0.8, 1.1), (-20.0, -31.5, 44.0))
 
@@ -131,7 +131,8 @@ def test_packed_by_gdcm(tmp_path, array, name):
         reader.SetFileName(str(path))
         image = reader.Execute()
         writer.SetFileName(f"{path}.dcm")
-        writer.Execute(image)
+        with kept_locale():
+            writer.Execute(image)
         path.unlink()
     np.testing.assert_array_equal(read(tmp_path).array, array)
 
