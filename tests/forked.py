@@ -44,8 +44,10 @@ KINDS = {
         "distributed.cli.dask_scheduler",
         "distributed.cli.dask_worker",
         "distributed.nanny",
+        "sklearn.ensemble",
     ],
     "window": [
+        "sklearn.ensemble",
         "tests.faults.window_session",
         "tests.gui.demo_window",
         "cmfnet_napari.gui.dock",

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import gmean
 
 from cmfnet_napari.core.arrays import Doubles, Floats, Mask, Reals, Wholes
 from cmfnet_napari.core.clues.appearance import appearance
@@ -176,7 +175,7 @@ def stroke_features(scene: Scene, races: Races) -> Iterator[Feature]:
 
 def _gap(mm: Floats) -> float:
     """Geometric mean: it moves less than a median with how strokes fall on voxels."""
-    return float(gmean(mm.clip(min=_NEAR_MM)))
+    return float(np.exp(np.log(mm.clip(min=_NEAR_MM)).mean()))
 
 
 def _past_end(own: Mask, other: Mask, spacing: Triple) -> Doubles:

@@ -11,6 +11,7 @@ import time
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cmfnet_napari.core.clues import appearance
 from cmfnet_napari.core.clues.provisional_contour import Provisional, provisional_contour
 from cmfnet_napari.core.contours.components import volumes_ml
 from cmfnet_napari.core.fit.runs import newest_prediction
@@ -105,6 +106,8 @@ class ProvisionalContour(QObject):
     def _on_opened(self) -> None:
         self._replaced = newest_prediction(self._session.case.runs()) is not None
         self.said.emit(_NEEDS if self.enabled and not self._replaced else "")
+        if self._wanted:
+            run_in_background(appearance.get_ready, done=lambda _: None, failed=show_failure)
         self._later()
 
     def _on_result(self, volumes: dict[str, float] | None) -> None:

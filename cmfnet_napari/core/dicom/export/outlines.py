@@ -9,7 +9,6 @@ way they lose half a voxel for every outline, which is a percent of a small tumo
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from skimage.measure import find_contours
 
 from cmfnet_napari.core.arrays import Doubles, Mask
@@ -53,6 +52,8 @@ def _level(mask: Mask) -> float:
     A cell between four voxel centres holds, with c = 1 - level: c²/2 around one corner inside,
     c with two beside each other, 1 - level²/2 with three, c² with two across.
     """
+    from scipy.optimize import brentq  # here: it would delay every start of a program by 0.2 s
+
     grid = np.pad(mask, 1).astype(np.int8)
     a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, :-1], grid[1:, 1:]
     count = a + b + c + d
