@@ -53,6 +53,7 @@ KINDS = {
         "cmfnet_napari.gui.dock",
     ],
 }
+_STARTS_S = 240.0  # at most, on a machine that has much else to do
 _started: list[subprocess.Popen] = []
 
 
@@ -199,6 +200,7 @@ def _address(kind: str) -> str:
 
 def _connected(kind: str) -> socket.socket:
     start(kind)
+    deadline = time.monotonic() + _STARTS_S
     while True:
         line = socket.socket(socket.AF_UNIX)
         try:
@@ -206,6 +208,8 @@ def _connected(kind: str) -> socket.socket:
             return line
         except ConnectionRefusedError:
             line.close()
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.02)
 
 
