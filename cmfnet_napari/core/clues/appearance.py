@@ -7,16 +7,12 @@ contour; as a cost in the race it keeps paths off tissue that does not look like
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.feature import multiscale_basic_features
 
 from cmfnet_napari.core.arrays import Reals, Wholes
 from cmfnet_napari.core.strokes.scribbles import IGNORE
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import RandomForestClassifier
 
 _TREES = 60
 _LEAST_LEAF = 5  # voxels; strokes are lines of neighbours that look alike
@@ -25,7 +21,7 @@ _SIGMAS = (1, 4)  # finest and coarsest scale, voxels
 
 def get_ready() -> None:
     """Import what looks are learnt with: it takes a second, which nobody should wait for."""
-    _forests()
+    import sklearn.ensemble  # noqa: F401
 
 
 def appearance(images: Sequence[Reals], targets: Wholes, classes: int) -> Reals:
@@ -65,20 +61,16 @@ def looks_from(features: Reals, targets: Wholes, classes: int, trees: int = _TRE
     float32 array (classes, z, y, x)
         As `appearance`.
     """
+    from sklearn.ensemble import RandomForestClassifier
+
     drawn = targets != IGNORE
-    forest = _forests()(
+    forest = RandomForestClassifier(
         trees, class_weight="balanced", min_samples_leaf=_LEAST_LEAF, n_jobs=1, random_state=0
     ).fit(features[drawn], targets[drawn])
     found = forest.predict_proba(features.reshape(-1, features.shape[-1]))
     result = np.zeros((classes, *targets.shape), dtype=np.float32)
     result[forest.classes_] = found.T.reshape(-1, *targets.shape)
     return result
-
-
-def _forests() -> type[RandomForestClassifier]:
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier
 
 
 def look_features(images: Sequence[Reals]) -> Reals:
