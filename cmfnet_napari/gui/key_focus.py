@@ -8,6 +8,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QWidget
 
+from cmfnet_napari.gui.shared.qt_events import as_it_is
 from cmfnet_napari.gui.views.canvas_focus import takes_text
 
 _ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
@@ -74,7 +75,7 @@ class KeyFocus(QObject):
     def eventFilter(self, field: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """After Enter the field is done."""
         pressed = event.type() == QEvent.Type.KeyPress and field is self._field
-        if pressed and event.key() in _ENTER and not _has_lines(field):
+        if pressed and as_it_is(event).key() in _ENTER and not _has_lines(field):
             self._entered = True
             self._soon.start()
         return False

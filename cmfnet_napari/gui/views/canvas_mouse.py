@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QWidget
 
 from cmfnet_napari.core.images.window_level import Limits
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.qt_events import as_it_is
 from cmfnet_napari.gui.views.canvas_focus import CanvasFocus
 from cmfnet_napari.gui.views.fusion import Fusion
 from cmfnet_napari.gui.views.measures import MeasureMark, Measures
@@ -153,6 +154,7 @@ class CanvasMouse(QObject):
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Take what is ours; True keeps it from napari."""
+        event = as_it_is(event)
         kind = event.type()
         if self._focus.hear(event):
             return True
@@ -277,6 +279,7 @@ class SolidMouse(QObject):
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Take what is ours; True keeps it from napari."""
+        event = as_it_is(event)
         self._focus.hear(event)  # a click that gives the focus may turn it: nothing is painted
         if event.type() in _KEYS:
             QCoreApplication.sendEvent(self._keys, event)
