@@ -98,13 +98,19 @@ class Book:
         Lessons a step: the half of them is new, the other is chosen among those that are kept.
     seed : int
         Same seed, same choice.
+
+    Attributes
+    ----------
+    empty : bool
+        Whether its file was made just now.
     """
 
     def __init__(self, folder: Path, batch: int, seed: int) -> None:
         self.path = folder / LESSONS_FILE
         self._batch, self._seed, self._fresh = batch, seed, -(-batch // 2)
         lessons = (KEPT + 1) * ROUND * self._fresh  # one round is being made
-        if not self.path.exists():
+        self.empty = not self.path.exists()
+        if self.empty:
             size = (lessons, _CHANNELS, PATCH, PATCH, PATCH)
             np.lib.format.open_memmap(self.path, "w+", np.float16, size).flush()
         self._file = np.load(self.path, mmap_mode="r", allow_pickle=False)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -38,7 +39,7 @@ from cmfnet_napari.learning.material.sample import ACROSS
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.pretrain.lesson import PATCH
-from cmfnet_napari.learning.pretrain.lesson_book import ROUND, Book, Maker, makers
+from cmfnet_napari.learning.pretrain.lesson_book import KEPT, ROUND, Book, Maker, makers
 
 _PLAN = "pretraining.json"
 _JUDGED_EVERY = 5 * ROUND  # steps
@@ -127,7 +128,7 @@ def pretrain(
     Raises
     ------
     UserError
-        No material; the folder holds something else, or a training that runs.
+        No material; the folder holds something else, or a training that runs; a process was lost.
     """
     Material(material)  # or it is said that it is none
     judged = range(min(_JUDGED, len(Material(held)))) if held else range(0)
@@ -141,7 +142,14 @@ def pretrain(
             school = _School(
                 pool, book, Maker(material, out / MODEL_FILE, config.seed), examiner, judged
             )
-            return _Training(out, config, device, compiled).run(school, book, watch or Watch())
+            training = _Training(out, config, device, compiled)
+            try:
+                return training.run(school, book, watch or Watch())
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "A process that makes lessons was lost, as when memory runs out. The same "
+                    "command goes on; fewer --processes need less."
+                ) from error
 
 
 def _begin(out: Path, config: Config) -> None:
@@ -196,20 +204,19 @@ class _Training:
         self._trainer = Trainer(build(config, 2), 2, config, fabric.device, lambda: fabric)
         if compiled:
             self._trainer.compile()
-        self._new = not (out / STATE_FILE).exists()
-        if not self._new:
-            self._trainer.restore(load_state(out, fabric.device)["trainer"])
+        self._made = 0  # steps whose lessons are there
+        if (out / STATE_FILE).exists():
+            state = load_state(out, fabric.device)
+            self._trainer.restore(state["trainer"])
+            self._made = state.get("made", 0)
 
     def run(self, school: _School, book: Book, watch: Watch) -> Path | None:
         logs, steps = Logs(self._out, self._trainer.steps), self._config.steps
-        if self._new:
-            self._write_model()
-            school.prepare(self._round(0))
-        elif into := self._trainer.steps % ROUND:  # the lessons of this round are there
-            self._ask(school, self._trainer.steps - into)
+        self._catch_up(school, book, logs)
         while self._trainer.steps < steps:
             if self._trainer.steps % ROUND == 0:
                 school.wait(logs)
+                self._made = self._round(self._trainer.steps).stop
                 self._save()
                 self._write_model()
                 self._ask(school, self._trainer.steps)
@@ -229,6 +236,19 @@ class _Training:
         (self._out / STATE_FILE).unlink(missing_ok=True)
         return path
 
+    def _catch_up(self, school: _School, book: Book, logs: Logs) -> None:
+        """Have what was made of this round when it was broken off, or make it."""
+        begin = self._trainer.steps - self._trainer.steps % ROUND
+        there = 0 if book.empty else self._made
+        missing = range(max(there, begin + ROUND * (1 - KEPT)), self._round(begin).stop)
+        if missing:
+            self._save()  # before the model, which alone would be taken for a complete one
+            self._write_model()
+            school.prepare(missing)
+            school.wait(logs)
+        if begin < self._trainer.steps:
+            self._ask(school, begin)
+
     def _ask(self, school: _School, begin: int) -> None:
         """For what is made during the round that begins with a step."""
         if begin % _JUDGED_EVERY == 0 and begin:
@@ -240,7 +260,7 @@ class _Training:
         return range(begin, min(begin + ROUND, self._config.steps))
 
     def _save(self) -> None:
-        save_state(self._out, {"trainer": self._trainer.state()})
+        save_state(self._out, {"trainer": self._trainer.state(), "made": self._made})
 
     def _write_model(self) -> Path:
         card = Card(

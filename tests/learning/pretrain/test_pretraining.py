@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import psutil
@@ -156,6 +157,39 @@ def test_who_makes_lessons_ends_with_the_training_and_not_by_ctrl_c():
     training.wait()
     training.close()
     assert not psutil.wait_procs([maker], timeout=30)[1]
+
+
+def test_killed_before_its_first_step_or_without_its_lessons_it_is_not_complete(
+    material, tmp_path, monkeypatch
+):
+    """Lessons that are gone are made again; a process that is lost is named."""
+    out, config = tmp_path / "out", small_config(2)
+
+    def lost(*_):
+        raise BrokenProcessPool
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lesson_book.Maker, "write", lost)
+        with pytest.raises(UserError, match="process that makes lessons was lost"):
+            pretrain(material, out, config, device="cpu", processes=0)
+    assert (out / "state.pt").exists()
+    calls = iter([False, True])
+    watch = Watch(stop=lambda: next(calls))
+    assert pretrain(material, out, config, None, watch, "cpu", processes=0) is None
+    whole = np.load(out / "lessons.npy", mmap_mode="r")[:2].copy()
+    (out / "lessons.npy").unlink()
+    drawn, draw = [], Book.draw
+
+    def keep(book, step):
+        drawn.append((step, np.array(book._file[:2])))
+        return draw(book, step)
+
+    monkeypatch.setattr(Book, "draw", keep)
+    assert pretrain(material, out, config, device="cpu", processes=0) is not None
+    ((step, lessons),) = drawn
+    assert step == 1
+    np.testing.assert_array_equal(lessons[:, :2], whole[:, :2])  # the images; strokes follow them
+    assert lessons[:, -1].any(axis=(1, 2, 3)).all()
 
 
 def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
