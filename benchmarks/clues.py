@@ -40,6 +40,7 @@ from cmfnet_napari.core.clues.features import (
     second_features,
     weigh,
 )
+from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.learning.material.user_styles import STYLES, Style, draw
 
@@ -179,12 +180,8 @@ def _judge(folder: Path, weights: tuple[Weights, Weights], images: slice) -> Fou
     found: Found = {}
     for style, scribbles in _users(folder, study, truth):
         masks = (clues(study, scribbles, weights, images), race(study, scribbles))
-        found.setdefault(style, []).append([_dsc(mask, truth) for mask in masks])
+        found.setdefault(style, []).append([dice(mask, truth) for mask in masks])
     return found
-
-
-def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:
-    return float(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
 
 
 def _write_rows(path: Path, folders: list[Path], patients: list[Found]) -> None:

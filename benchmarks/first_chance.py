@@ -20,6 +20,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.learning.material.material_file import Material
 from cmfnet_napari.learning.model.first_chance import first_chance
 from cmfnet_napari.learning.pretrain.lesson import Lesson
@@ -77,8 +78,7 @@ def _show(held: Material, weights: dict[str, float], judged: int) -> None:
 
 def _judge(chance: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     found, right = chance > 0.5, np.where(truth, chance, 1 - chance)
-    dsc = 2 * (found & truth).sum() / max(found.sum() + truth.sum(), 1)
-    return dsc, -np.log(right.clip(min=1e-6)).mean()
+    return dice(found, truth), -np.log(right.clip(min=1e-6)).mean()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
 
+from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, to_targets
 from cmfnet_napari.learning.material.user_styles import STYLES, draw
@@ -119,7 +120,7 @@ def _judge(
     told = clue_score(study, scribbles)
     begin = read_strokes(build(card.config, 2), card.config, larger, scribbles)
     first = race(study, scribbles), marked(told > 0, scribbles), begin.labels > 0
-    known = [_dsc(mask, truth) for mask in first]
+    known = [dice(mask, truth) for mask in first]
     rng, newest = np.random.default_rng(0), None
     for strokes in range(corrections + 1):
         began = time.process_time()
@@ -130,7 +131,7 @@ def _judge(
         apart = _calibration(found.probability, truth)
         told = clue_score(study, scribbles) if strokes else told
         both = marked(2 * found.probability - 1 + told > 0, scribbles)
-        scores = _dsc(inside, truth), *known, _dsc(both, truth)
+        scores = dice(inside, truth), *known, dice(both, truth)
         yield Row(case, user, size, strokes, *scores, obeyed, apart, seconds)
         newest, code = correction(inside ^ truth, truth, to_targets(scribbles), rng)
         scribbles = np.where(newest, FIRST_CLASS if code else BACKGROUND, scribbles)
@@ -141,10 +142,6 @@ def _resized(study: Study, size: float) -> Study:
     """The same voxels, so many times as large."""
     grid = replace(study.grid, spacing=tuple(size * mm for mm in study.grid.spacing))
     return replace(study, first=replace(study.first, grid=grid), second_source=None)
-
-
-def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:
-    return float(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
 
 
 def _calibration(chances: np.ndarray, truth: np.ndarray) -> float:

@@ -29,6 +29,7 @@ from cmfnet_napari.core.clues.appearance import appearance
 from cmfnet_napari.core.clues.provisional_contour import MARGIN_MM, provisional_contour
 from cmfnet_napari.core.clues.race import LOOKS_EDGE_MM, race
 from cmfnet_napari.core.contours.components import drop_unmarked
+from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.geometry.boxes import bounding_box, grow
 from cmfnet_napari.core.images.grid import Grid
@@ -69,7 +70,7 @@ def _compare(study: Study, truth: np.ndarray, style: str) -> list[str]:
     quick = np.zeros(truth.shape, bool)
     quick[found.region] = found.labels > 0
     slow_seconds, slow = _timed(lambda: _all_voxels(study, scribbles))
-    scores = (_dsc(quick, slow), _dsc(quick, truth), _dsc(slow, truth))
+    scores = (dice(quick, slow), dice(quick, truth), dice(slow, truth))
     return [f"{seconds:.2f}", f"{slow_seconds:.2f}", *(f"{score:.3f}" for score in scores)]
 
 
@@ -115,10 +116,6 @@ def _timed(work: Callable[[], T]) -> tuple[float, T]:
     began = time.process_time()
     result = work()
     return time.process_time() - began, result
-
-
-def _dsc(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import typer
 
+from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
@@ -72,7 +73,7 @@ def _follow(
             step, labels = event.step, np.load(path)
         else:
             step, labels = event.steps, load_labels(path, study.grid)
-        row = (case, style, step, f"{spent:.3f}", f"{_dsc(labels > 0, truth):.4f}")
+        row = (case, style, step, f"{spent:.3f}", f"{dice(labels > 0, truth):.4f}")
         _append(out, (*row, event.held_out, f"{np.median(done[-20:] or [0]):.3f}"))
 
     fit(study, draw(truth, study, STYLES[style]), run, make_config("quick", **changes),
@@ -86,10 +87,6 @@ def _append(out: Path, row: tuple[object, ...]) -> None:
         writer = csv.writer(file)
         writer.writerows([COLUMNS, row] if new else [row])
     print(*row, flush=True)
-
-
-def _dsc(mask: np.ndarray, truth: np.ndarray) -> float:
-    return float(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
 
 
 if __name__ == "__main__":

@@ -161,6 +161,12 @@ def evaluate(
     return Evaluation(classes, _mean(list(classes.values())), tolerance_mm, own)
 
 
+def dice(a: Mask, b: Mask) -> float:
+    """DSC of two bool arrays of one shape; 1 where both are empty."""
+    voxels = int(a.sum()) + int(b.sum())
+    return 2.0 * int((a & b).sum()) / voxels if voxels else 1.0
+
+
 def _check_tolerances(tolerances: Mapping[str, float], classes: Collection[str]) -> None:
     for name, mm in tolerances.items():
         if name and name not in classes:
@@ -180,7 +186,7 @@ def _scores(a: Mask, b: Mask, grid: Grid, tolerance_mm: float) -> Scores:
     n_a, n_b = int(a.sum()), int(b.sum())
     path = added_path(a, b, grid.spacing)
     scores = Scores(
-        dsc=2.0 * int((a & b).sum()) / (n_a + n_b) if n_a + n_b else 1.0,
+        dsc=dice(a, b),
         asd_mm=None,
         hd95_mm=None,
         hd_mm=None,

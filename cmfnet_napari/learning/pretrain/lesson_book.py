@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from cmfnet_napari.core.arrays import Mask
+from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.learning.material.material_file import Material
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
@@ -73,10 +74,10 @@ class Maker:
         """DSC of the first contour of a lesson, and after some corrections."""
         lesson = Lesson(Material(self.material)[number], np.random.default_rng(number), _CORRECTED)
         found = self._contour(lesson)
-        first = _dsc(found, lesson.object)
+        first = dice(found, lesson.object)
         while lesson.correct(found):
             found = self._contour(lesson)
-        return first, _dsc(found, lesson.object)
+        return first, dice(found, lesson.object)
 
     @torch.inference_mode()
     def _contour(self, lesson: Lesson) -> Mask:
@@ -180,7 +181,3 @@ def _end_with_parent() -> None:
 @lru_cache(maxsize=1)
 def _model(path: Path, _written: int) -> CmFNet:
     return load_model(path, torch.device("cpu"))[0]
-
-
-def _dsc(found: Mask, truth: Mask) -> float:
-    return float(2 * (found & truth).sum() / max((found.sum() + truth.sum()), 1))
