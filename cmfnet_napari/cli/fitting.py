@@ -116,7 +116,8 @@ def _write_card(model: Path | None, kind: str, out: Path | None) -> None:
     """Print the card, or write it where `out` says."""
     from cmfnet_napari.core.files import write_safely
     from cmfnet_napari.core.fit.card_sections import read_full_card
-    from cmfnet_napari.core.report.card_page import card_json, card_markdown, save_card
+    from cmfnet_napari.core.report.card_page import save_card
+    from cmfnet_napari.core.report.card_words import card_json, card_markdown
 
     if model is None or kind not in ("md", "json", "pdf"):
         raise typer.BadParameter("give a model and --card md, json or pdf")

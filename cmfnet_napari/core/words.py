@@ -1,9 +1,13 @@
-"""Names from outside, such as a structure's: as they are shown, written into tables and drawn."""
+"""Names from outside, such as a structure's, shown, in tables, drawn; what every page says."""
 
 from __future__ import annotations
 
 import re
 
+DISCLAIMER = (
+    "Research software, not a medical device. Nobody has approved it for treatment or diagnosis; "
+    "a qualified person must check every contour."
+)
 _JOINERS = "\u200c\u200d"  # letters of some scripts need them
 _FORMULA = "=+-@"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -56,6 +57,14 @@ def demo(tmp_path_factory):
 
 def test_no_torch_in_the_window(demo):
     assert "learning set()\n" in demo.stdout
+
+
+def test_the_window_starts_without_what_writes_reports_and_dicom():
+    """A second of imports that nothing needs before something is exported."""
+    late = {"highdicom", "matplotlib.figure", "pynetdicom", "dicomweb_client", "sklearn", "torch"}
+    code = f"import sys, cmfnet_napari.gui.dock; print(sorted({late} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr
 
 
 @pytest.mark.slow

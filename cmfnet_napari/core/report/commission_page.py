@@ -23,7 +23,6 @@ from cmfnet_napari.core.report.commission_facts import (
     known_patients,
 )
 from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
-from cmfnet_napari.core.report.page import DISCLAIMER
 from cmfnet_napari.core.report.text_pages import (
     A4,
     Line,
@@ -32,6 +31,7 @@ from cmfnet_napari.core.report.text_pages import (
     together,
     wrapped,
 )
+from cmfnet_napari.core.words import DISCLAIMER
 
 _DIGITS = {"dsc": 2, "surface_dsc": 2, "hd95_mm": 1, "path_mm": 0, "path_share": 2}
 _SHORT = {

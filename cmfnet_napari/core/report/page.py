@@ -20,14 +20,10 @@ from cmfnet_napari.core.report.facts import ReportFacts
 from cmfnet_napari.core.report.figures import draw_contours
 from cmfnet_napari.core.report.text_pages import A4, save_pages
 from cmfnet_napari.core.review.record import State
-from cmfnet_napari.core.words import drawn
+from cmfnet_napari.core.words import DISCLAIMER, drawn
 
 _MARGIN_MM = 40.0  # around the contour in the pictures
 _MOST_CLASSES = 6  # columns of the table that fit the page
-DISCLAIMER = (
-    "Research software, not a medical device. Nobody has approved it for treatment or diagnosis; "
-    "a qualified person must check every contour."
-)
 _STATES: tuple[State, ...] = ("open", "accepted", "corrected", "dismissed")
 
 

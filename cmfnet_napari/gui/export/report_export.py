@@ -11,7 +11,6 @@ from cmfnet_napari.core.contours.hand_work import hand_work
 from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.contours.score_table import write_scores
 from cmfnet_napari.core.report.facts import gather_facts
-from cmfnet_napari.core.report.page import save_report
 from cmfnet_napari.core.review.check_log import check_log
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.result import Result
@@ -60,6 +59,8 @@ class ReportExport(QObject):
         }
 
         def write() -> Path:
+            from cmfnet_napari.core.report.page import save_report  # the window starts without it
+
             # Of these very labels: what the window has computed may be of an older contour.
             scores = None if other is None else evaluate(labels, other, grid, names)
             work = hand_work(model, labels, grid, names, times)

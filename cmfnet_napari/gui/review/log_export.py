@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject
 
-from cmfnet_napari.core.report.log_file import save_log
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review import Review
@@ -20,6 +19,8 @@ class LogExport(QObject):
 
     def save(self, path: str) -> None:
         """Write the log as PDF or JSON, by the file's ending."""
+        from cmfnet_napari.core.report.log_file import save_log  # the window starts without it
+
         case, contour = self._session.case, self._review.contour
         order = case.order
         run_in_background(

@@ -10,7 +10,7 @@ from cmfnet_napari.core.case.said_once import note_said, said_before
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.card_scope import outside_card
 from cmfnet_napari.core.fit.card_sections import read_full_card
-from cmfnet_napari.core.report.card_page import card_json, card_markdown
+from cmfnet_napari.core.report.card_words import card_json, card_markdown
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_warning

@@ -49,7 +49,7 @@ from cmfnet_napari.learning.rivals.settings import MethodConfig
 
 SAVE_SECONDS = 60.0  # between states on disk
 _SPEED = "speed.json"
-JUDGED_TIMES = 10  # a training looks at the patients held out so often
+_CURVE_POINTS = 10  # of a base model: so often are the patients held out judged, the end included
 
 
 class Speed(NamedTuple):
@@ -146,17 +146,18 @@ class SplitTraining:
         self._dsc = ""
         self._timed, self._stepping = 0, 0.0  # steps, and the seconds that they took
         self._judging = 0.0  # seconds that it took the last time, as it will in the end
+        points = config.curve_points if isinstance(config, MethodConfig) else _CURVE_POINTS
+        self._between = max(1, config.steps // points)  # steps from one judging to the next
 
     def run(self) -> list[Result] | None:
         """Train to the end and judge; None when stopped before."""
         self._restore()
         logs = Logs(self._folder, self._trainer.steps) if self._fabric.is_global_zero else None
         try:
-            complete = self._train(logs)
+            return self._finish(logs) if self._train(logs) else None
         finally:  # else its thread complains when the process ends
             if logs is not None:
                 logs.close()
-        return self._finish() if complete else None
 
     def _train(self, logs: Logs | None) -> bool:
         """Steps until the budget is spent; False when stopped before."""
@@ -185,7 +186,7 @@ class SplitTraining:
                 f"{self._config.learning_rate:g} (--set learning_rate=…)."
             ) from None
         self._timed, self._stepping = self._timed + 1, self._stepping + time.monotonic() - began
-        due = trainer.steps % max(1, self._config.steps // JUDGED_TIMES) == 0
+        due = trainer.steps % self._between == 0 and trainer.steps < self._config.steps
         scores = means(self._judge()) if due and self._held else {}
         self._dsc = f", DSC {scores['dsc']:.3f}" if scores else self._dsc
         if logs is not None:
@@ -201,7 +202,7 @@ class SplitTraining:
         inputs = self._learnt[number].inputs
         return class_probabilities(self._trainer.averaged, inputs, self._config, precision)
 
-    def _finish(self) -> list[Result]:
+    def _finish(self, logs: Logs | None) -> list[Result]:
         compared = isinstance(self._config, MethodConfig)
         table = (
             self._judge(keep=self._keep if compared else None)
@@ -210,6 +211,8 @@ class SplitTraining:
         )
         names = [patient.case.row.case for patient in self._held]
         results = tabulate(table, names, self._folder.name)
+        if logs is not None and self._held:
+            logs.scores(self._trainer.steps, means(table))
         if self._fabric.is_global_zero:
             if isinstance(self._trainer.averaged, CmFNet):
                 model = self._folder / MODEL_FILE

@@ -83,6 +83,9 @@ class MethodConfig(Config):
         0.1, "Largest entropy (0 … 1) of a voxel that gets a label then", gt=0, le=1
     )
 
+    curve_points: int = described(
+        10, "Points of the learning curve: so often are the patients held out judged", ge=1, le=1000
+    )
     similarity: float = described(
         0.0, "Weight of the similarity error of both images' features, of m-cnn", ge=0, le=10
     )

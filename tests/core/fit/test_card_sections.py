@@ -24,7 +24,8 @@ from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.modality import mark
 from cmfnet_napari.core.images.series.weighting import mr_weighting
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.report.card_page import card_json, card_markdown, save_card
+from cmfnet_napari.core.report.card_page import save_card
+from cmfnet_napari.core.report.card_words import card_json, card_markdown
 from tests.cli.test_cli import run
 
 WRITTEN = {

@@ -340,7 +340,7 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
     changes = {"width": 2, "patch": (16, 16, 32), "steps": 5, "batch": 1, "precision": "float32"}
     own = {"pseudo_every": 0.2, "pseudo_sure": 0.01, "pseudo_from": 0.0}
     own = own if method == "scribble2label" else {"relabel_sure": 1.0}
-    config = method_config(method, learning_rate=0.01, **changes, **own)
+    config = method_config(method, learning_rate=0.01, curve_points=2, **changes, **own)
     whole = train(cohort, tmp_path / "whole", config, device="cpu")
     assert train(cohort, tmp_path / "parts", config, hooks=stop_after(3 + 4), device="cpu") is None
     state = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["labels"]
@@ -353,7 +353,11 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
     assert whole["models"] == parts["models"] == []
     one, other = ((tmp_path / name / "losses.csv").read_text() for name in ("whole", "parts"))
     assert one == other
-    assert (tmp_path / "parts" / "results.csv").exists()
+    curves = [table(tmp_path / name / "scores.csv") for name in ("whole", "parts")]
+    assert curves[0] == curves[1]
+    assert [int(row["step"]) for row in curves[0]] == [2, 4, 5]  # its end is the result
+    (result,) = table(tmp_path / "parts" / "results.csv")
+    assert float(curves[0][-1]["dsc"]) == pytest.approx(float(result["dsc"]), abs=1e-4)
     with pytest.raises(UserError, match=r"a network (vnet|dual-vnet)"):
         train(cohort, tmp_path / "parts", cohort_config("paper", **changes), device="cpu")
 

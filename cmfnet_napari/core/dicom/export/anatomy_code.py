@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydicom import Dataset
-from pydicom.sr.coding import Code
 
 from cmfnet_napari.core.dicom.export.roi import Roi
 from cmfnet_napari.core.nomenclature.name_rules import judge
+
+if TYPE_CHECKING:
+    from pydicom.sr.coding import Code
 
 _SCHEME = "FMA"  # Foundational Model of Anatomy, PS3.16 8-1
 _LONGEST_MEANING = 64  # characters of a long string (LO), PS3.5 6.2
@@ -23,6 +27,8 @@ def anatomy_code(roi: Roi) -> Code | None:
     structure = verdict.structure
     if roi.type not in _ANATOMY or structure is None or not verdict.whole or not structure.fma:
         return None
+    from pydicom.sr.coding import Code  # with DICOM's dictionary of codes: 0.2 s
+
     meaning = structure.description or structure.name.replace("_", " ")
     return Code(structure.fma, _SCHEME, meaning[:_LONGEST_MEANING])
 

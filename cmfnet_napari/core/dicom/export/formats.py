@@ -25,7 +25,6 @@ from cmfnet_napari.core.dicom.export.rtstruct import (
     new_structure_set,
     write_structure_set,
 )
-from cmfnet_napari.core.dicom.export.seg import new_segmentation, write_segmentation
 from cmfnet_napari.core.images.series.frames import frame_number
 from cmfnet_napari.core.images.volume import read_image, write_image
 
@@ -114,6 +113,9 @@ def _structure_set(meant: Meant, draft: Path) -> Receipt:
 
 
 def _segmentation(meant: Meant, draft: Path) -> Receipt:
+    # It imports highdicom, which takes a second: the window starts without it.
+    from cmfnet_napari.core.dicom.export.seg import new_segmentation, write_segmentation
+
     segmentation = new_segmentation(meant.reference, meant.array, meant.rois, meant.maker)
     write_segmentation(segmentation, draft)
     return segmentation_receipt(draft, meant.labels, meant.rois, meant.places, meant.sources)

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import highdicom as hd
 from pydicom import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 from pydicom.valuerep import MAX_VALUE_LEN
 
 from cmfnet_napari.core.images.series.frames import frame_number
+
+if TYPE_CHECKING:
+    from highdicom import AlgorithmIdentificationSequence
 
 Generation = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
 
@@ -87,9 +88,12 @@ class Maker:
         return f"{model}{by_hand}, {SOFTWARE} {self.version}. Not approved: check every contour."
 
     @property
-    def algorithm(self) -> hd.AlgorithmIdentificationSequence:
+    def algorithm(self) -> AlgorithmIdentificationSequence:
         """Names the model (Algorithm Identification Macro, PS3.3 Table 10-19)."""
-        return hd.AlgorithmIdentificationSequence(
+        from highdicom import AlgorithmIdentificationSequence  # takes a second
+        from pydicom.sr.codedict import codes
+
+        return AlgorithmIdentificationSequence(
             name=self.model[:64],
             version=self.version[:64],
             family=codes.DCM.ArtificialIntelligence,

@@ -14,8 +14,6 @@ from pydicom.config import disable_value_validation
 from pydicom.misc import is_dicom
 from pydicom.uid import UID
 
-from cmfnet_napari.core.dicom.pacs.dicomweb import WebPacs
-from cmfnet_napari.core.dicom.pacs.dimse import DimsePacs
 from cmfnet_napari.core.dicom.pacs.nodes import Node
 from cmfnet_napari.core.dicom.pacs.query import (
     Query,
@@ -61,7 +59,14 @@ class Pacs(Protocol):
 
 def connect(node: Node) -> Pacs:
     """Whatever speaks to this PACS."""
-    return WebPacs(node) if node.url else DimsePacs(node)
+    # Each imports its own library, which the window starts without.
+    if node.url:
+        from cmfnet_napari.core.dicom.pacs.dicomweb import WebPacs
+
+        return WebPacs(node)
+    from cmfnet_napari.core.dicom.pacs.dimse import DimsePacs
+
+    return DimsePacs(node)
 
 
 def find(node: Node, query: Query) -> list[Study]:
