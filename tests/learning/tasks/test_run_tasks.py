@@ -54,7 +54,11 @@ def refuse(hooks):
 
 
 def note_scratch(file, hooks):
-    """dask's folders on this worker's path of modules, and whether others can get into them."""
+    """dask's folders on this worker's path of modules, and whether others can get into them.
+
+    What a step frees the next one takes: glibc is not told to give it back at once.
+    """
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
     folders = [Path(name) for name in sys.path if "dask-scratch-space" in name]
     open_to = {str(f): all(p.stat().st_mode & 0o011 for p in (f, *f.parents)) for f in folders}
     file.write_text(json.dumps(open_to))
