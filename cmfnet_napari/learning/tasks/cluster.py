@@ -45,6 +45,7 @@ _DASK: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.daemon": False,  # nnU-Net starts processes of its own
+    "distributed.worker.profile.enabled": False,  # a look at every 10 ms, at 5 % of the core
     # dask has workers give memory back at once. A network takes the same memory at every step: the
     # pages were made anew each time, a third of it.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
@@ -54,6 +55,7 @@ _PROLOGUE = [
     "export OMP_NUM_THREADS=1",
     "export PYTHONSAFEPATH=1",
     "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'",
+    "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False",
     "export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON=\"{'MALLOC_TRIM_THRESHOLD_': None}\"",
 ]
 
