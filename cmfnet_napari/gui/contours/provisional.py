@@ -174,10 +174,12 @@ class ProvisionalContour(QObject):
         case, viewer = self._session.case, self._session.viewer
         grid, self._region = case.study.grid, None
         self._let_go()
-        self._labels = np.zeros(grid.shape, np.uint8)
+        # Zeros take no memory, and no time here, until something is written: copies of them would.
+        self._labels, nothing, *copies = (np.zeros(grid.shape, np.uint8) for _ in range(4))
         self.layer = segmentation_layer(self._labels, grid, provisional_colors(case.classes), NAME)
-        nothing = np.zeros(grid.shape, np.uint8)
-        self._recorder = self._session.show_contour(self.layer, nothing, lambda: "provisional")
+        self._recorder = self._session.show_contour(
+            self.layer, nothing, lambda: "provisional", (copies[0], copies[1])
+        )
         self.layer.opacity = _OPACITY
         self.layer.metadata[OPENED] = self._session.patient
         insert_below(viewer, self.layer, self._session.scribbles)
