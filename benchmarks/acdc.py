@@ -25,12 +25,12 @@ def main(target: str) -> None:
         sys.exit(f"There is no patient in {DATA / 'acdc'} (CMFNET_TEST_DATA).")
     with open(target, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["case", "ct", "scribbles", "mask"])
+        writer.writerow(["case", "first", "modality", "scribbles", "mask"])
         for patient in patients:
             for phase in ("ed", "es"):
                 kinds = ("image", "scribbles", "mask")
                 files = [(patient / f"{phase}_{kind}.nii.gz").resolve() for kind in kinds]
-                writer.writerow([patient.name, *files])
+                writer.writerow([patient.name, files[0], "MR", *files[1:]])
     print(f"{target}: {len(patients)} patients, {2 * len(patients)} images")
 
 

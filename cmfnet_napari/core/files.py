@@ -208,7 +208,7 @@ def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> 
     but : collection of str
         Names of files that do not count, beside the folder's lock.
     private : bool
-        Let the user alone read it, if it is made.
+        Let the user alone read it, also where it is there.
 
     Raises
     ------
@@ -223,7 +223,7 @@ def new_folder(path: Path, but: Collection[str] = (), private: bool = False) -> 
         raise UserError(f"{path} already holds something. Choose a new folder.")
     try:
         if private:
-            private_folder(path)
+            private_folder(path).chmod(0o700)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {path} cannot be made ({error.strerror}).") from error

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
-from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
+from cmfnet_napari.core.contours.mean_interval import MeanInterval, score_interval
 from cmfnet_napari.core.contours.metrics import LOWER_IS_BETTER, TITLES, Scores
 from cmfnet_napari.core.errors import list_names
 from cmfnet_napari.core.fit.card_sections import FullCard, Performance
@@ -134,7 +134,7 @@ class Commissioning:
         """A measure over the tested patients that have it; None: none has."""
         values = (getattr(one.scores, measure) for one in self.of(method, users))
         known = [value for value in values if value is not None]
-        return mean_interval(known) if known else None
+        return score_interval(measure, known) if known else None
 
 
 def count_patients(count: int) -> str:

@@ -17,6 +17,7 @@ from cmfnet_napari.core.strokes.scribbles import PALETTE
 from cmfnet_napari.core.words import drawn
 
 Curve = dict[str, list[float]]
+_STYLES = "-", "--", ":", "-."  # of lines whose colour comes again
 
 
 @style_context("default")  # whatever a matplotlibrc in the current folder says
@@ -54,15 +55,15 @@ def save_losses(events: Sequence[Step], path: str | Path) -> Path:
 
 @style_context("default")  # whatever a matplotlibrc in the current folder says
 def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -> Path:
-    """Write a PNG of the total loss and the held-out DSC of every split of a cohort training.
+    """Draw the total loss and the held-out DSC of every split of a training, or method of a study.
 
     Parameters
     ----------
     curves : mapping
-        Name of a split → columns of its losses.csv (``step``, ``total``) and of its scores.csv
+        Name of each → columns of its losses.csv (``step``, ``total``) and of its scores.csv
         (``step``, ``dsc``); both may be empty.
     path : path
-        The PNG.
+        The PNG or PDF.
 
     Raises
     ------
@@ -74,13 +75,15 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
     left, right = figure.subplots(1, 2)
     for i, (name, (losses, scores)) in enumerate(curves.items()):
         label = drawn(name) or "model"
-        color = PALETTE[i % len(PALETTE)]
+        color, style = PALETTE[i % len(PALETTE)], _STYLES[i // len(PALETTE) % len(_STYLES)]
         if losses:
             left.plot(losses["step"], losses["total"], color=color, linewidth=0.4, alpha=0.4)
             steps, means = _running_mean(losses["step"], losses["total"])
-            left.plot(steps, means, color=color, label=label)
+            left.plot(steps, means, color=color, linestyle=style, label=label)
         if scores:
-            right.plot(scores["step"], scores["dsc"], "o-", color=color, label=label)
+            right.plot(
+                scores["step"], scores["dsc"], marker="o", color=color, linestyle=style, label=label
+            )
     left.set(xlabel="step", ylabel="loss (running mean)", yscale="log")
     right.set(xlabel="step", ylabel="mean DSC of patients held out", ylim=(0, 1))
     for axes in (left, right):
@@ -94,7 +97,7 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
 def save_sweep(
     title: str, values: Sequence[float], means: Mapping[str, Sequence[float]], path: str | Path
 ) -> Path:
-    """Write a PNG of mean scores over the values of a setting, a panel a metric.
+    """Draw mean scores over the values of a setting, a panel a metric.
 
     Parameters
     ----------
@@ -105,7 +108,7 @@ def save_sweep(
     means : mapping
         Name of a metric → its mean at every value.
     path : path
-        The PNG.
+        The PNG or PDF.
 
     Raises
     ------
@@ -129,4 +132,6 @@ def _running_mean(steps: Sequence[float], values: Sequence[float]) -> tuple[list
 
 
 def _save(figure: Figure, path: str | Path) -> Path:
-    return write_safely(Path(path), ".png", lambda part: figure.savefig(part, format="png"))
+    """As PNG or PDF, by the file's ending."""
+    ending = Path(path).suffix
+    return write_safely(Path(path), ending, lambda part: figure.savefig(part, format=ending[1:]))

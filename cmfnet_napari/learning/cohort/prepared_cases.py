@@ -37,7 +37,7 @@ _VOXELS, _CASES = "voxels.bin", "cases.json"
 _ALIGNED = 64  # bytes
 _FORMAT = 1
 _ASKED_EVERY_S = 0.5  # while another process reads
-_SETTINGS = ("spacing", "ct_low", "ct_high", "mr_percentiles")  # what the images hang on
+_SETTINGS = ("spacing", "ct_low", "ct_high", "mr_percentiles")
 
 Show = Callable[[float, str], None]
 
@@ -95,6 +95,11 @@ def prepared_cases(
     return _read(rows, config, mine)
 
 
+def image_settings(config: Config) -> tuple[object, ...]:
+    """What the images of a configuration hang on: where it is the same, they are."""
+    return tuple(getattr(config, name) for name in _SETTINGS)
+
+
 def image_files(path: Path) -> list[Path]:
     """All that an image is read from: a file and those with its voxels, or a folder's."""
     if path.is_dir():
@@ -122,8 +127,7 @@ def _key(rows: Sequence[Row], config: Config) -> str:
         + [file_stamp(path) for path in (row.first, row.second, row.scribbles, row.mask)]
         for row in rows
     ]
-    settings = [getattr(config, name) for name in _SETTINGS]
-    text = json.dumps([_FORMAT, settings, files])
+    text = json.dumps([_FORMAT, image_settings(config), files])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.arrays import Floats
-from cmfnet_napari.core.contours.mean_interval import mean_interval
+from cmfnet_napari.core.contours.mean_interval import score_interval
 from cmfnet_napari.core.fit.card_sections import Performance
 from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell, from_cell
@@ -42,12 +42,17 @@ def tabulate(table: Floats, names: Sequence[str], split: str) -> list[Result]:
 
 
 def means(table: Floats) -> dict[str, float]:
-    """Mean of every metric over patients and classes that have one; volumes are left out."""
+    """Mean of every metric that somebody has, as `curve_point` has them."""
+    return {name: value for name, value in curve_point(table).items() if np.isfinite(value)}
+
+
+def curve_point(table: Floats) -> dict[str, float]:
+    """Mean of every metric over patients and classes that have one, else NaN; no volumes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a metric that nobody has stays NaN
         values = np.nanmean(table.reshape(-1, len(METRICS)), axis=0)
     scores = zip(METRICS, values, strict=True)
-    return {name: float(v) for name, v in scores if not name.endswith("_ml") and np.isfinite(v)}
+    return {name: float(v) for name, v in scores if not name.endswith("_ml")}
 
 
 def performance(results: Sequence[Result]) -> list[Performance]:
@@ -60,7 +65,7 @@ def performance(results: Sequence[Result]) -> list[Performance]:
             if np.isfinite(result.values[place]):
                 by_case.setdefault(result.case, []).append(result.values[place])
         if by_case:
-            found = mean_interval([float(np.mean(values)) for values in by_case.values()])
+            found = score_interval(measure, [float(np.mean(v)) for v in by_case.values()])
             rows.append(Performance(group="patients held out", measure=measure, **found._asdict()))
     return rows
 

@@ -25,6 +25,7 @@ from cmfnet_napari.learning.cohort.patients import METRICS, Patient, judge
 from cmfnet_napari.learning.cohort.results import (
     RESULTS_FILE,
     Result,
+    curve_point,
     means,
     performance,
     tabulate,
@@ -146,8 +147,7 @@ class SplitTraining:
         self._dsc = ""
         self._timed, self._stepping = 0, 0.0  # steps, and the seconds that they took
         self._judging = 0.0  # seconds that it took the last time, as it will in the end
-        points = config.curve_points if isinstance(config, MethodConfig) else _CURVE_POINTS
-        self._between = max(1, config.steps // points)  # steps from one judging to the next
+        self._points = config.curve_points if isinstance(config, MethodConfig) else _CURVE_POINTS
 
     def run(self) -> list[Result] | None:
         """Train to the end and judge; None when stopped before."""
@@ -186,8 +186,7 @@ class SplitTraining:
                 f"{self._config.learning_rate:g} (--set learning_rate=…)."
             ) from None
         self._timed, self._stepping = self._timed + 1, self._stepping + time.monotonic() - began
-        due = trainer.steps % self._between == 0 and trainer.steps < self._config.steps
-        scores = means(self._judge()) if due and self._held else {}
+        scores = curve_point(self._judge()) if self._is_point and self._held else {}
         self._dsc = f", DSC {scores['dsc']:.3f}" if scores else self._dsc
         if logs is not None:
             logs.losses(trainer.steps, {**losses, "skipped": trainer.skipped})
@@ -195,6 +194,12 @@ class SplitTraining:
                 logs.scores(trainer.steps, scores)
         note = f"{self._folder.name}: step {trainer.steps}, loss {losses['total']:.3f}{self._dsc}"
         self._hooks.show(min(progress, 1.0), note)
+
+    @property
+    def _is_point(self) -> bool:
+        """Whether the step that was just taken is one of the points of the curve but the last."""
+        steps, of = self._trainer.steps, self._config.steps
+        return steps * self._points // of > (steps - 1) * self._points // of and steps < of
 
     def _ask(self, number: int) -> Tensor:
         """What the network says of a volume that it learns from."""
@@ -212,7 +217,7 @@ class SplitTraining:
         names = [patient.case.row.case for patient in self._held]
         results = tabulate(table, names, self._folder.name)
         if logs is not None and self._held:
-            logs.scores(self._trainer.steps, means(table))
+            logs.scores(self._trainer.steps, curve_point(table))
         if self._fabric.is_global_zero:
             if isinstance(self._trainer.averaged, CmFNet):
                 model = self._folder / MODEL_FILE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Logs:
         self._write(LOSSES_FILE, "loss", step, values)
 
     def scores(self, step: int, values: Mapping[str, float]) -> None:
-        """Log the mean scores of the patients held out."""
+        """Log the mean scores of the patients held out, in place of those of the same step."""
+        _cut(self._folder / SCORES_FILE, step - 1)
         self._write(SCORES_FILE, "held-out", step, values)
 
     def close(self) -> None:
@@ -48,8 +50,7 @@ class Logs:
             if new:
                 writer.writerow(["step", *values])
             writer.writerow([step, *values.values()])
-        for key, value in values.items():
-            self._board.add_scalar(f"{group}/{key}", value, step)
+        _show(self._board, group, step, values)
 
 
 def draw_board(folder: Path) -> None:
@@ -61,13 +62,13 @@ def draw_board(folder: Path) -> None:
             steps = curves.pop("step", [])
             for key, values in curves.items():
                 for step, value in zip(steps, values, strict=True):
-                    board.add_scalar(f"{group}/{key}", value, int(step))
+                    _show(board, group, int(step), {key: value})
     finally:
         board.close()
 
 
 def read_curve(path: Path) -> dict[str, list[float]]:
-    """Columns of losses.csv or scores.csv; empty when there is none."""
+    """Columns of losses.csv or scores.csv, NaN where undefined; empty when there is none."""
     if not path.exists():
         return {}
     with open(path, newline="", encoding="utf-8") as file:
@@ -75,12 +76,20 @@ def read_curve(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
 
 
+def _show(board: SummaryWriter, group: str, step: int, values: Mapping[str, float]) -> None:
+    for key, value in values.items():
+        if math.isfinite(value):
+            board.add_scalar(f"{group}/{key}", value, step)
+
+
 def _cut(path: Path, steps: int) -> None:
     """Drop the rows after a step, and a last row that was cut off by a crash."""
     if not path.exists():
         return
-    header, *rows = path.read_text(encoding="utf-8").splitlines()
-    columns = header.count(",")
-    whole = (row for row in rows if row.count(",") == columns)
-    kept = [row for row in whole if int(row.split(",", 1)[0]) <= steps]
+    *whole, _cut_off = path.read_text(encoding="utf-8").split("\n")
+    if not whole:  # not even the header was written
+        path.unlink()
+        return
+    header, *rows = whole
+    kept = [row for row in rows if int(row.split(",", 1)[0]) <= steps]
     path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")

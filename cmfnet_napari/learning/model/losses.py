@@ -178,7 +178,7 @@ def class_variance(
 def soft_dice(
     scores: Tensor, targets: Tensor, mask: Tensor | None = None, patches: float | None = None
 ) -> Tensor:
-    """One less the soft Dice coefficient of everything but background, mean over the patches.
+    """One less the soft Dice coefficient, mean over the classes but background and the patches.
 
     Parameters
     ----------
@@ -191,13 +191,15 @@ def soft_dice(
     patches : float, optional
         Patches of the whole step; those of `scores` when not given.
     """
-    counts = (targets != IGNORE).float()
+    counts = (targets != IGNORE).float()[:, None]
     if mask is not None:
-        counts = counts * mask[:, 0]
-    found = (1 - scores.float().softmax(dim=1)[:, 0]) * counts
-    wanted = (targets > 0).float() * counts
-    both, each = (found * wanted).sum((1, 2, 3)), (found + wanted).sum((1, 2, 3))
-    return (1 - (2 * both + 1) / (each + 1)).sum() / (len(scores) if patches is None else patches)
+        counts = counts * mask
+    found = scores.float().softmax(dim=1)[:, 1:] * counts
+    codes = torch.arange(1, scores.shape[1], device=targets.device).view(1, -1, 1, 1, 1)
+    wanted = (targets[:, None] == codes).float() * counts
+    both, each = (found * wanted).sum((2, 3, 4)), (found + wanted).sum((2, 3, 4))
+    missed = (1 - (2 * both + 1) / (each + 1)).mean(dim=1)
+    return missed.sum() / (len(scores) if patches is None else patches)
 
 
 def sureness(guide: Tensor) -> Tensor:

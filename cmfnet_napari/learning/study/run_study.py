@@ -8,7 +8,7 @@
     OUT/JOB/                  one training each, as `cmfnet train` leaves it
     OUT/results.csv           scores of every method, seed, patient and class
     OUT/table.md              mean ± SD over patients; differences with intervals; speed
-    OUT/curves.png, OUT/sweep-….png; OUT/examples.png, examples.pdf
+    OUT/curves.png, OUT/sweep-….png, OUT/examples.png; each as a PDF, too
     OUT/gpu/                  the same of the part for a GPU
 """
 
@@ -31,6 +31,7 @@ from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
 from cmfnet_napari.learning.cohort.plan import check_begun
+from cmfnet_napari.learning.cohort.prepared_cases import image_settings, prepared_cases
 from cmfnet_napari.learning.cohort.results import RESULTS_FILE, read_results
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
@@ -59,9 +60,11 @@ def list_jobs(path: Path, out: Path, cohort: Path | None = None) -> list[Progres
     Raises
     ------
     UserError
-        As `read_study`.
+        As `read_study`; the folder holds another study.
     """
-    jobs = read_study(path, cohort).jobs
+    study, _, jobs = read_study(path, cohort)
+    if (out / _STUDY).exists():
+        _check_same(read_json(out / _STUDY), _plan(study, jobs), jobs, out.name)
     return [Progress(job, _is_complete(out, job)) for job in jobs]
 
 
@@ -102,8 +105,8 @@ def run_study(
     Raises
     ------
     UserError
-        As `read_study`, before anything runs; the folder holds another study, or is at work;
-        what was wrong with which jobs.
+        As `read_study` and `prepared_cases`, before anything runs; the folder holds another
+        study, or is at work; what was wrong with which jobs. Tables of all others are written.
     """
     study, rows, jobs = read_study(path, cohort)
     gpu = _has_gpu(device)
@@ -120,9 +123,26 @@ def run_study(
             if not _is_complete(out, job)
         ]
         where = replace(workers or Workers(at_once=1), memory=_memory(chosen), folder=out)
-        if not run_tasks(tasks, where, hooks or Hooks()):
+        hooks = hooks or Hooks()
+        if tasks and number is None and not _prepare(rows, out, chosen, hooks):
             return None
+        try:
+            if not run_tasks(tasks, where, hooks):
+                return None
+        except UserError:
+            _write_all(study, rows, able, out)
+            raise
         return _found(study, rows, able, len(jobs) - len(able), out)
+
+
+def _prepare(rows: Path, out: Path, jobs: Sequence[Job], hooks: Hooks) -> bool:
+    """Read the patients for all jobs: what is wrong with one is said once; False when stopped."""
+    table, kept = read_cohort(rows), out / _PREPARED
+    kinds = {image_settings(job.config): job.config for job in jobs}
+    return all(
+        prepared_cases(table, config, kept, hooks.show, hooks.stop) is not None
+        for config in kinds.values()
+    )
 
 
 def do_job(rows: Path, out: Path, job: Job, study: StudyFile, device: str, hooks: Hooks) -> bool:
@@ -168,32 +188,39 @@ def _found(
         result["gpu"] = f"{left_out} jobs of the part for a GPU were left out: there is none here"
     if len(complete) < len(jobs):
         return result
-    here, on_gpu = ([job for job in jobs if job.gpu is gpu] for gpu in (False, True))
-    result["table"] = str(_report(study, rows, here, out, out))
-    part = study.on_gpu()
-    if part is not None and on_gpu:
-        result["gpu"] = str(_report(part, rows, on_gpu, out, out / GPU_FOLDER))
+    result.update(_write_all(study, rows, jobs, out))
     shutil.rmtree(out / _PREPARED, ignore_errors=True)  # copies of patients' images
     return result
 
 
+def _write_all(study: StudyFile, rows: Path, jobs: Sequence[Job], out: Path) -> JsonObject:
+    """Tables and figures of what is complete, here and on a GPU; where they are."""
+    parts = {"table": (study, out), "gpu": (study.on_gpu(), out / GPU_FOLDER)}
+    written: JsonObject = {}
+    for name, (part, folder) in parts.items():
+        of = [job for job in jobs if job.gpu is (name == "gpu")]
+        if part is not None and any(_is_complete(out, job) for job in of):
+            written[name] = str(_report(part, rows, of, out, folder))
+    return written
+
+
 def _report(study: StudyFile, rows: Path, jobs: Sequence[Job], out: Path, folder: Path) -> Path:
     """Write tables and figures of jobs into a folder; return the table's path."""
-    scored = [Scored(job, read_results(out / job.folder / RESULTS_FILE)) for job in jobs]
-    table = write_tables(study, scored, out, folder)
+    complete = [job for job in jobs if _is_complete(out, job)]
+    absent = [job for job in jobs if job not in complete]
+    scored = [Scored(job, read_results(out / job.folder / RESULTS_FILE)) for job in complete]
+    table = write_tables(study, scored, out, folder, absent)
     draw_examples(rows, scored, out, folder)
     return table
 
 
 def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None:
     """Write what is begun, or check that it is what was begun there."""
-    known = read_hashes(out)
-    count, data = len(known), hash_rows(read_cohort(rows), known)
-    plan: JsonObject = {
-        "study": study.model_dump(mode="json"),
-        "jobs": {job.folder: job.config.model_dump(mode="json") for job in jobs},
-        "data": data,
-    }
+    known, table = read_hashes(out), read_cohort(rows)
+    count, hashes = len(known), hash_rows(table, known)
+    # Contours are kept by the line: with another one a patient would be shown those of another.
+    data = [{**one, "line": str(row.line)} for one, row in zip(hashes, table, strict=True)]
+    plan = {**_plan(study, jobs), "data": data}
     if not (out / _STUDY).exists():
         try:
             new_folder(out, private=True)
@@ -210,12 +237,20 @@ def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None
         write_json(out / HASHES_FILE, known)
 
 
+def _plan(study: StudyFile, jobs: Sequence[Job]) -> JsonObject:
+    """What a folder holds, but for its data."""
+    return {
+        "study": study.model_dump(mode="json"),
+        "jobs": {job.folder: job.config.model_dump(mode="json") for job in jobs},
+    }
+
+
 def _check_same(before: JsonObject, plan: JsonObject, jobs: Sequence[Job], name: str) -> None:
     """Name what differs from what was begun."""
     old, new = before.get("study", {}), plan["study"]
     changed = [field for field in new if old.get(field) != new[field]]
     what = ", ".join(changed) or _changed_jobs(before.get("jobs"), jobs)
-    if not what and "data" in before:  # an earlier version kept none
+    if not what and "data" in plan and "data" in before:  # an earlier version kept none
         what = _changed_data(before["data"], plan["data"])
     if what:
         raise UserError(
@@ -242,6 +277,6 @@ def _changed_data(before: Sequence[JsonObject], data: Sequence[Mapping[str, str]
         f"{column} of {row['case']}"
         for old, row in zip(before, data, strict=True)
         for column in row
-        if old.get(column) != row[column]
+        if old.get(column, row[column] if column == "line" else None) != row[column]
     ]
     return ", ".join(changes[:5])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from cmfnet_napari.core.contours.mean_interval import MeanInterval, mean_interval
 from cmfnet_napari.core.contours.metrics import LOWER_IS_BETTER, TITLES
 from cmfnet_napari.core.files import write_safely
-from cmfnet_napari.core.report.curves import save_sweep, save_training
+from cmfnet_napari.core.report.curves import Curve, save_sweep, save_training
 from cmfnet_napari.core.tables import write_table
 from cmfnet_napari.core.words import cell, file_name
 from cmfnet_napari.learning.cohort.patients import METRICS
@@ -27,6 +27,7 @@ from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_cu
 from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
 
 SPEED_TITLE = "Steps a second, judging left out:"
+_PICTURES = "png", "pdf"
 _TITLES = TITLES | {VOLUME_RATIO: "Volume ÷ reference"}
 
 
@@ -41,11 +42,16 @@ _Key = tuple[str, int, int, int]  # patient, which of its rows, seed, class
 
 
 def write_tables(
-    study: StudyFile, scored: Sequence[Scored], out: Path, folder: Path | None = None
+    study: StudyFile,
+    scored: Sequence[Scored],
+    out: Path,
+    folder: Path | None = None,
+    absent: Sequence[Job] = (),
 ) -> Path:
     """Write results.csv, table.md and the figures; return the table's path.
 
     `out` is the study's folder, whose jobs were scored; all is written into `folder`, if given.
+    `absent` are jobs that are not complete, which the table names.
     """
     folder = folder or out
     _write_results(scored, folder / RESULTS_FILE)
@@ -53,12 +59,19 @@ def write_tables(
         metric: {name: patient_means(scored, name, metric) for name, _ in study.variants()}
         for metric in study.metrics
     }
-    found = _table(study, scored, scores), _differences(study, scored)
-    text = "\n".join([f"# {study.title}", "", *found[0], *found[1], *_speeds(scored, out)])
+    parts = (
+        _absent(absent),
+        _table(study, scored, scores),
+        _differences(study, scored),
+        _speeds(scored, out),
+    )
+    text = "\n".join([f"# {study.title}", "", *(line for part in parts for line in part)])
     table = write_safely(
         folder / "table.md", ".md", lambda part: part.write_text(text + "\n", encoding="utf-8")
     )
-    save_training(_curves(scored, out), folder / "curves.png")
+    curves = _curves(scored, out)
+    for ending in _PICTURES:
+        save_training(curves, folder / f"curves.{ending}")
     for entry in study.methods:
         if entry.sweep is not None:
             names = [swept(entry.title, value) for value in entry.sweep.values]
@@ -66,8 +79,9 @@ def write_tables(
                 _TITLES[metric]: [_mean(by_name[name]) for name in names]
                 for metric, by_name in scores.items()
             }
-            picture = folder / f"sweep-{file_name(entry.title)}.png"
-            save_sweep(entry.title, entry.sweep.values, means, picture)
+            for ending in _PICTURES:
+                picture = folder / f"sweep-{file_name(entry.title)}.{ending}"
+                save_sweep(entry.title, entry.sweep.values, means, picture)
     return table
 
 
@@ -122,7 +136,7 @@ def _by_patient(values: Mapping[_Key, float]) -> dict[str, float]:
 def difference(first: Mapping[str, float], second: Mapping[str, float]) -> MeanInterval | None:
     """First less second over the patients that both have; None when there are fewer than two.
 
-    The interval is of the percentile bootstrap over patients.
+    The interval is Student's, over patients.
     """
     cases = sorted(first.keys() & second.keys())
     if len(cases) < 2:
@@ -147,15 +161,26 @@ def _table(
     scored: Sequence[Scored],
     scores: Mapping[str, Mapping[str, Mapping[str, float]]],
 ) -> list[str]:
-    """One row a method: mean ± SD over patients, the best bold, the second underlined."""
+    """One row a method: mean ± SD over patients, the best bold, the second underlined.
+
+    A method that learns from contours among others that learn from strokes is their bound, and
+    takes no place.
+    """
     undefined = {
         metric: {
-            name: sum(not np.isfinite(value) for value in _values(scored, name, metric).values())
+            name: frozenset(
+                key
+                for key, value in _values(scored, name, metric).items()
+                if not np.isfinite(value)
+            )
             for name in by_name
         }
         for metric, by_name in scores.items()
     }
-    columns = [_column(metric, scores[metric], undefined[metric]) for metric in study.metrics]
+    bounds = _bounds(scored)
+    columns = [
+        _column(metric, scores[metric], undefined[metric], bounds) for metric in study.metrics
+    ]
     lines = ["| method | " + " | ".join(_TITLES[metric] for metric in study.metrics) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
     for name, _ in study.variants():
@@ -163,21 +188,30 @@ def _table(
     return lines
 
 
+def _bounds(scored: Sequence[Scored]) -> set[str]:
+    """Methods that learn from contours, where others learn from strokes."""
+    labels = {job.method: job.config.labels for job, _ in scored}
+    return {name for name, of in labels.items() if of == "masks" and "scribbles" in labels.values()}
+
+
 def _column(
-    metric: str, scores: Mapping[str, Mapping[str, float]], undefined: Mapping[str, int]
+    metric: str,
+    scores: Mapping[str, Mapping[str, float]],
+    undefined: Mapping[str, frozenset[_Key]],
+    bounds: Collection[str],
 ) -> dict[str, str]:
-    """Cells by method; none is best where the means are not of the same number of scores."""
+    """Cells by method; none is best where the means are not of the same scores."""
     means = {name: _mean(of) for name, of in scores.items() if of}
-    ranked = sorted(means, key=lambda name: _badness(metric, means[name]))
-    alike = len(set(undefined.values())) == 1
-    shown = {name: "–" + _missing(undefined[name]) for name in scores}
+    ranked = sorted(means.keys() - bounds, key=lambda name: _badness(metric, means[name]))
+    alike = len({undefined[name] for name in means}) == 1 and not metric.endswith("_ml")
+    shown = {name: "–" + _missing(len(undefined[name])) for name in scores}
     for name, mean in means.items():
         values = list(scores[name].values())
         spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
         text = f"{mean:.3f}{spread}"
-        place = ranked.index(name) if alike else len(ranked)
+        place = ranked.index(name) if alike and name in ranked else len(ranked)
         text = f"**{text}**" if place == 0 else f"<u>{text}</u>" if place == 1 else text
-        shown[name] = text + _missing(undefined[name])
+        shown[name] = text + _missing(len(undefined[name]))
     return shown
 
 
@@ -192,10 +226,20 @@ def _missing(count: int) -> str:
     return f" ({count} undefined)" if count else ""
 
 
+def _absent(jobs: Sequence[Job]) -> list[str]:
+    if not jobs:
+        return []
+    named = ", ".join(f"{job.method} with seed {job.seed}" for job in jobs)
+    return [f"**Not complete, and left out: {named}.**", ""]
+
+
 def _differences(study: StudyFile, scored: Sequence[Scored]) -> list[str]:
     if not study.compare:
         return []
-    lines = ["", "Paired differences over patients, with 95 % intervals (bootstrap):", ""]
+    known = "the chance of training is not in them: there is one seed"
+    chance = f"; {known}" if len(study.seeds) == 1 else ""
+    title = f"Paired differences over patients, with 95 % intervals (Student's t{chance}):"
+    lines = ["", title, ""]
     for first, second in study.compare:
         for metric in study.metrics:
             found = difference(*paired_means(scored, first, second, metric))
@@ -226,14 +270,25 @@ def _speeds(scored: Sequence[Scored], out: Path) -> list[str]:
     return ["", SPEED_TITLE, "", *lines] if lines else []
 
 
-def _curves(
-    scored: Sequence[Scored], out: Path
-) -> dict[str, tuple[dict[str, list[float]], dict[str, list[float]]]]:
-    """Of every method's first model."""
-    curves = {}
+def _curves(scored: Sequence[Scored], out: Path) -> dict[str, tuple[Curve, Curve]]:
+    """Of every method, the mean of its models over the steps that all of them logged."""
+    folders: dict[str, list[Path]] = {}
     for job, results in scored:
-        if job.method not in curves:
-            split = results[0].split if results else ""
-            folder = out / job.folder / split
-            curves[job.method] = read_curve(folder / LOSSES_FILE), read_curve(folder / SCORES_FILE)
-    return curves
+        splits = sorted({result.split for result in results})
+        folders.setdefault(job.method, []).extend(out / job.folder / split for split in splits)
+    return {
+        method: (
+            _mean_curve([read_curve(folder / LOSSES_FILE) for folder in of], "total"),
+            _mean_curve([read_curve(folder / SCORES_FILE) for folder in of], "dsc"),
+        )
+        for method, of in folders.items()
+    }
+
+
+def _mean_curve(curves: Sequence[Curve], column: str) -> Curve:
+    """Empty where there is no step that all have."""
+    known = [dict(zip(c.get("step", []), c.get(column, []), strict=True)) for c in curves]
+    steps = sorted(set.intersection(*(set(each) for each in known)))
+    if not steps:
+        return {}
+    return {"step": steps, column: [float(np.mean([e[step] for e in known])) for step in steps]}

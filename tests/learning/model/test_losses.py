@@ -13,6 +13,7 @@ from cmfnet_napari.learning.model.losses import (
     consistency,
     guide_entropy,
     partial_cross_entropy,
+    soft_dice,
 )
 from tests.learning.model.test_crf import brute_force
 
@@ -210,6 +211,27 @@ def test_a_term_is_a_row(monkeypatch):
     terms = loss_terms(outputs, batch, make_config("paper"))
     assert terms.keys() == without.keys() | {"seven"}
     assert (total(terms, ramp=0.5) - total(without, ramp=0.5)).item() == pytest.approx(3.5)
+
+
+def test_dice_knows_the_classes_apart():
+    """Against a loop in float64; classes that took each other's place are as bad as can be."""
+    torch.manual_seed(0)
+    scores, targets = torch.randn(2, 4, 3, 4, 5), torch.randint(-1, 4, (2, 3, 4, 5))
+    targets[targets < 0] = IGNORE
+    mask = (torch.rand(2, 1, 3, 4, 5) > 0.3).float()
+    y, missed = scores.double().softmax(1), []
+    for patch in range(2):
+        counts = (targets[patch] != IGNORE) & (mask[patch, 0] > 0)
+        for label in (1, 2, 3):
+            found, wanted = y[patch, label][counts], (targets[patch] == label)[counts].double()
+            missed.append(1 - (2 * (found * wanted).sum() + 1) / (found.sum() + wanted.sum() + 1))
+    expected = torch.stack(missed).mean()
+    assert soft_dice(scores, targets, mask).item() == pytest.approx(expected.item(), abs=1e-6)
+    whole = torch.randint(0, 4, (1, 6, 6, 6))
+    sure = 50 * torch.nn.functional.one_hot(whole, 4).movedim(-1, 1).float()
+    swapped = torch.where(whole > 0, whole % 3 + 1, whole)
+    assert soft_dice(sure, whole).item() < 1e-3
+    assert soft_dice(sure, swapped).item() > 0.9
 
 
 def test_guide_entropy_weighs_soft_targets_by_how_sure_they_are():

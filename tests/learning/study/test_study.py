@@ -50,8 +50,9 @@ compare:
 
 
 @pytest.fixture
-def names(tmp_path):
+def names(tmp_path, monkeypatch):
     """A cohort file whose images are never read."""
+    monkeypatch.setattr(running, "prepared_cases", lambda *_: ())
     rows = ["case,ct,scribbles,mask"]
     for number in (1, 2):
         files = [f"{kind}{number}.nii.gz" for kind in ("ct", "strokes", "mask")]
@@ -177,6 +178,8 @@ def test_a_folder_of_another_study_is_refused(names, monkeypatch):
     assert run_study(written(names), out) is None
     with pytest.raises(UserError, match="results of another study: steps differ"):
         run_study(written(names, TINY.replace("steps: 2", "steps: 3")), out)
+    with pytest.raises(UserError, match="results of another study: steps differ"):
+        list_jobs(names / "study.yaml", out)
     with pytest.raises(UserError, match="jobs 1 to 3, no job 4"):
         run_study(written(names), out, number=4)
     plan = json.loads((out / "study.json").read_text(encoding="utf-8"))
@@ -208,6 +211,11 @@ def test_other_data_is_refused_before_anything_runs(names, monkeypatch):
         run_study(path, out)
     (names / "mask2.nii.gz").write_bytes(b"")
     assert run_study(path, out) is None
+    rows = cohort.read_text(encoding="utf-8")
+    cohort.write_text(rows.replace("P1,", "\nP1,"))  # contours are kept by the line
+    with pytest.raises(UserError, match="another study: line of P1, line of P2 differ"):
+        run_study(path, out)
+    cohort.write_text(rows)
     cohort.write_text(cohort.read_text(encoding="utf-8").replace("P2,", "P3,"))
     with pytest.raises(UserError, match="another study: the patients differ"):
         run_study(path, out)
@@ -339,8 +347,9 @@ def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, mo
     assert [each["steps"] for each in spent] == [1, 1]
     assert float(speed[1]) == pytest.approx(2 / sum(each["seconds"] for each in spent), abs=0.01)
     assert not (out / "prepared").exists()
-    for picture in ("curves.png", "sweep-lambda.png", "examples.png", "examples.pdf"):
-        assert (out / picture).stat().st_size > 1000
+    for picture in ("curves", "sweep-lambda", "examples"):
+        for ending in ("png", "pdf"):
+            assert (out / f"{picture}.{ending}").stat().st_size > 1000
 
 
 def scored(method, seed, values):
@@ -364,7 +373,7 @@ def test_a_patients_score_is_the_mean_over_classes_and_seeds():
     assert means == {"P1": pytest.approx(0.5), "P2": pytest.approx(0.5)}
 
 
-def test_differences_are_paired_and_their_interval_is_that_of_resampled_patients():
+def test_differences_are_paired_and_their_interval_is_students():
     first = {f"P{n}": 0.5 + 0.1 * n for n in range(4)}
     constant = difference(first, {case: value - 0.2 for case, value in first.items()})
     assert constant == (pytest.approx(0.2), pytest.approx(0.2), pytest.approx(0.2), 4)
@@ -373,9 +382,9 @@ def test_differences_are_paired_and_their_interval_is_that_of_resampled_patients
     apart = [0.1, -0.2, 0.1]
     assert found.patients == 3
     assert found.mean == pytest.approx(0.0)
-    means = sorted(np.mean([a, b, c]) for a in apart for b in apart for c in apart)
-    assert found.low == pytest.approx(means[0])  # 1 of 27: more than 2.5 %
-    assert found.high == pytest.approx(means[-1])
+    half = 4.3027 * np.std(apart, ddof=1) / np.sqrt(3)  # Student's t of 2 degrees, from a table
+    assert found.low == pytest.approx(-half, abs=1e-5)
+    assert found.high == pytest.approx(half, abs=1e-5)
     assert difference(first, {"P1": 0.3}) is None
 
 
@@ -399,6 +408,55 @@ def test_scores_that_one_method_lacks_are_not_paired_but_counted(names):
     assert "- pce less lambda 0, dsc: +0.150" in text
     alike = write_tables(study, [known[0], known[2], known[2]], names).read_text(encoding="utf-8")
     assert "| pce | **0.550 ± 0.071** |" in alike
+
+
+def test_undefined_scores_of_others_mark_no_best_and_a_bound_takes_no_place(names):
+    nothing = float("nan")
+    known = [
+        scored("pce", 0, {("P1", 1): nothing, ("P2", 1): 0.9}),
+        scored("lambda 0", 0, {("P1", 1): 0.5, ("P2", 1): nothing}),
+        scored("lambda 0.2", 0, {("P1", 1): 0.4, ("P2", 1): nothing}),
+    ]
+    study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[dsc]"))).study
+    assert "**" not in write_tables(study, known, names).read_text(encoding="utf-8")
+    weak = [
+        scored(name, 0, {("P1", 1): 0.5 - number / 10, ("P2", 1): 0.5})
+        for number, name in enumerate(("lambda 0", "lambda 0.2"))
+    ]
+    bound = scored("pce", 0, {("P1", 1): 0.9, ("P2", 1): 0.9})
+    bound = bound._replace(job=bound.job._replace(config=method_config("masks")))
+    text = write_tables(study, [bound, *weak], names).read_text(encoding="utf-8")
+    assert "| pce | 0.900 ± 0.000 |" in text
+    assert "| lambda 0 | **0.500 ± 0.000** |" in text
+    assert "there is one seed" in text
+    full = [bound, *(one._replace(job=one.job._replace(config=bound.job.config)) for one in weak)]
+    assert "| pce | **0.900" in write_tables(study, full, names).read_text(encoding="utf-8")
+
+
+def test_a_job_that_fails_takes_the_table_from_no_other(tmp_path, monkeypatch):
+    cohort = make_cohort(tmp_path)
+    rows = table(cohort)
+    for number, row in enumerate(rows, start=1):
+        row["scribbles"] = f"s{number}.nii.gz"
+    write_cohort(cohort, rows)
+    monkeypatch.setattr(training, "save_training", lambda *_: None)
+    train = running.train
+
+    def diverge(cohort, folder, *args, **kwargs):
+        if folder.name == "pce-0":
+            raise UserError("Training diverged at step 3.")
+        return train(cohort, folder, *args, **kwargs)
+
+    monkeypatch.setattr(running, "train", diverge)
+    text = TINY.replace("steps: 2", "steps: 1").replace("[pce, lambda 0]", "[lambda 0, lambda 0.2]")
+    path, out = written(tmp_path, text), tmp_path / "out"
+    with pytest.raises(UserError, match=r"1 of 3 jobs .*\n  pce, seed 0: Training diverged"):
+        run_study(path, out, device="cpu")
+    said = (out / "table.md").read_text(encoding="utf-8")
+    assert "**Not complete, and left out: pce with seed 0.**" in said
+    assert re.search(r"\| pce \| – \| – \|\n\| lambda 0 \| .*± ", said)
+    assert "- lambda 0 less lambda 0.2, dsc: " in said
+    assert len(table(out / "results.csv")) == 2 * 4
 
 
 def volumes(method, *pairs):
