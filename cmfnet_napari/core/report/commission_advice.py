@@ -95,7 +95,7 @@ def _others(found: Commissioning, model: str) -> Iterator[str]:
             if one.method == model and other is not None:
                 gains.setdefault(one.patient, []).append(one.scores.dsc - other)
         if gains:
-            here = mean_interval([float(np.mean(of)) for of in gains.values()])
+            here = mean_interval([float(np.mean(of)) for of in gains.values()], -1, 1)
             interval = f"{here.low:+.3f} to {here.high:+.3f}, " if here.patients > 1 else ""
             yield (
                 f"{model} less {method}: mean DSC {here.mean:+.3f} ({interval}"

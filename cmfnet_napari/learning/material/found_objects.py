@@ -7,6 +7,8 @@ would follow.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
@@ -37,7 +39,7 @@ def find_object(source: Source, rng: np.random.Generator) -> Sample:
         found = _part(ndimage.gaussian_filter(rough.astype(np.float32), _ROUND) > 0.5, seed)
         if _is_an_object(found, images) and _has_a_border(found, images):
             break
-    return one_image(Sample(sample.first, sample.second, sample.seen, found), rng)
+    return one_image(replace(sample, object=found & sample.there), rng)
 
 
 def _cube(source: Source, rng: np.random.Generator) -> Sample:

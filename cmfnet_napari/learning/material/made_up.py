@@ -35,12 +35,12 @@ def make_up(rng: np.random.Generator) -> Sample:
     first, second = _images(labels, target, rng)
     seen = np.ones(labels.shape, dtype=bool)
     if rng.random() < _ALONE:
-        return Sample(first, first, seen, labels == target)
+        return Sample(first, first, seen, labels == target, np.ones_like(seen))
     shift = rng.normal(0, 0.5, 3) * (rng.random() < 0.5)
     second = ndimage.shift(second, shift, order=1, mode="nearest")
     if rng.random() < _ENDS:
         seen = _half(rng)
-    return Sample(first, np.where(seen, second, 0), seen, labels == target)
+    return Sample(first, np.where(seen, second, 0), seen, labels == target, np.ones_like(seen))
 
 
 def smooth_noise(rng: np.random.Generator, scale: float) -> Floats:

@@ -27,6 +27,7 @@ from cmfnet_napari.learning.material.patient_cubes import Source, around_contour
 from cmfnet_napari.learning.material.sample import SIDE, Sample
 
 _PLAN, _SAMPLES, _MADE = "material.json", "samples.npy", "made.json"
+_FORMAT = 2  # 1 did not know how far the images reach
 _NOTED = 25  # samples between two notes of how many there are
 
 
@@ -81,6 +82,7 @@ def make_material(
         "seed": seed,
         "patients": len(sources),
         "side": SIDE,
+        "format": _FORMAT,
     }
     with begun(out, _PLAN):
         made = _begin(out, plan)
@@ -110,13 +112,15 @@ class Material:
     Raises
     ------
     UserError
-        The folder holds none.
+        The folder holds none, or that of an earlier version.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         if not (folder / _MADE).exists():
             raise UserError(f"{folder} holds no material. Make it with cmfnet material.")
+        if read_json(folder / _PLAN).get("format") != _FORMAT:
+            raise UserError(f"{folder} holds material of an earlier version. Make it again.")
         self._samples = np.load(folder / _SAMPLES, mmap_mode="r", allow_pickle=False)
 
     def __len__(self) -> int:

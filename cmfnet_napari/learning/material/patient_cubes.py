@@ -6,13 +6,13 @@ any voxel size (found_objects.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from cmfnet_napari.core.arrays import Doubles, Mask, Reals
+from cmfnet_napari.core.arrays import Doubles, Mask, Reals, Wholes
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.modality import Modalities
@@ -22,9 +22,11 @@ from cmfnet_napari.learning.material.sample import ACROSS, SIDE, Sample
 _ANY_SIZE = (0.65, 1.5)  # of a contour in its cube, as a share of `ACROSS`
 _TURN = 0.35  # radians: how far a cube is turned against the patient
 _FINER = 2  # a voxel is the mean of so many along each axis
-_ONE_IMAGE = 0.25  # how often the second image is left out or the first
+_COVERED = 0.85  # of a cube around a contour that the images are to reach
+_ONE_IMAGE = 0.15  # how often the second image is left out or the first
 _LEAST = 300  # voxels of an object in its cube
 _TRIES = 30
+_COARSE = 12  # points along a side that say how much of a cube is reached
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +80,25 @@ class Source:
 
         The object is the contour; empty where there is none.
         """
-        axes = _turn(rng) @ np.array(self.first.GetDirection()).reshape(3, 3)
+        return self.cut_turned(place, voxel, _turn(rng))
+
+    def cut_turned(self, place: Doubles, voxel: float, axes: Doubles) -> Sample:
+        """The same along the columns of a matrix."""
         grid = _cube(place, voxel / _FINER, axes)
         first, second, seen = (_cut(i, grid) for i in (self.first, self.second, self.seen))
         contour = np.zeros_like(first) if self.contour is None else _cut(self.contour, grid)
         known = seen > 0.5
         second = np.where(known, second / np.maximum(seen, 0.5), 0).astype(np.float32)
-        return Sample(first, second, known, contour > 0.5)
+        return Sample(first, second, known, contour > 0.5, self.reach(place, voxel, axes))
+
+    def reach(self, place: Doubles, voxel: float, axes: Doubles, count: int = SIDE) -> Mask:
+        """Where the images reach in a cube, at so many points along each side (z, y, x)."""
+        steps = np.linspace(-1, 1, count) * voxel * (SIDE - 1) / 2
+        z, y, x = np.meshgrid(steps, steps, steps, indexing="ij")
+        mm = place[:, None] + axes @ np.stack([x.ravel(), y.ravel(), z.ravel()])
+        ends = (np.array(self.grid.shape[::-1]) - 1) * self.grid.spacing[::-1]
+        within: Mask = ((mm >= 0) & (mm <= ends[:, None])).all(axis=0)
+        return within.reshape(count, count, count)
 
     def holds(self, place: Doubles, voxel: float) -> bool:
         """Whether the images reach as far as the inner half of a cube does."""
@@ -114,15 +128,38 @@ def around_contour(source: Source, rng: np.random.Generator) -> Sample:
     mm = float(np.prod(sides * source.grid.spacing) ** (1 / 3))
     middle = (places.min(axis=0) + places.max(axis=0)) / 2
     for _ in range(_TRIES):
-        voxel = mm / (ACROSS * rng.uniform(*_ANY_SIZE))
-        index = middle + rng.uniform(-0.3, 0.3, 3) * sides
-        place = source.first.TransformContinuousIndexToPhysicalPoint(
-            [float(n) for n in index[::-1]]
-        )
-        sample = source.cut(np.array(place), voxel, rng)
+        sample = source.cut_turned(*_covered(source, mm, middle, sides, rng))
         if sample.object.sum() >= _LEAST:
             break
     return one_image(sample, rng)
+
+
+def _covered(
+    source: Source, mm: float, middle: Doubles, sides: Wholes, rng: np.random.Generator
+) -> tuple[Doubles, float, Doubles]:
+    """Place, voxel and axes of a cube that the images reach nearly all of, or the best of many.
+
+    What is black for want of images would be taken for background, and they often end some
+    centimetres beyond the contour.
+    """
+    cubes = (
+        (
+            source.place(middle + rng.uniform(-0.3, 0.3, 3) * sides),
+            mm / (ACROSS * rng.uniform(*_ANY_SIZE)),
+            _turn(rng),
+        )
+        for _ in range(_TRIES)
+    )
+    best, most = None, -1.0
+    for cube in cubes:
+        reached = float(source.reach(*cube, _COARSE).mean())
+        if reached > most:
+            best, most = cube, reached
+        if most >= _COVERED:
+            break
+    if best is None:
+        raise ValueError("no cube was tried")
+    return best
 
 
 def one_image(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -131,7 +168,7 @@ def one_image(sample: Sample, rng: np.random.Generator) -> Sample:
         return sample
     whole = sample.seen[sample.object].mean() > 0.95
     image = sample.second if whole and rng.random() < 0.5 else sample.first
-    return Sample(image, image, np.ones_like(sample.seen), sample.object)
+    return replace(sample, first=image, second=image, seen=np.ones_like(sample.seen))
 
 
 def _image(array: np.ndarray, grid: Grid) -> sitk.Image:

@@ -31,24 +31,28 @@ class Sample:
         Where the second image has data.
     object : bool array (z, y, x)
         What is to be contoured; may reach beyond the cube.
+    there : bool array (z, y, x)
+        Where the patient's images reach; beyond them both are 0, and nothing is known.
     """
 
     first: Reals
     second: Reals
     seen: Mask
     object: Mask
+    there: Mask
 
     def pack(self) -> np.ndarray:
-        """As uint8 (3, z, y, x): both images, and object and field of view as bits."""
+        """As uint8 (3, z, y, x): both images; object, field of view and images' reach as bits."""
         images = [np.rint(image * _LEVELS) for image in (self.first, self.second)]
-        bits = self.object + 2 * self.seen.astype(np.uint8)
+        bits = self.object + 2 * self.seen.astype(np.uint8) + 4 * self.there.astype(np.uint8)
         return np.stack([*images, bits]).astype(np.uint8)
 
     @classmethod
     def unpack(cls, packed: np.ndarray) -> Sample:
         """What `pack` made."""
         first, second = packed[:2].astype(np.float32) / _LEVELS
-        return cls(first, second, (packed[2] & 2) > 0, (packed[2] & 1) > 0)
+        inside, seen, there = ((packed[2] & bit) > 0 for bit in (1, 2, 4))
+        return cls(first, second, seen, inside, there)
 
 
 def extent(mask: Mask) -> float:

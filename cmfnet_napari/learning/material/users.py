@@ -22,6 +22,7 @@ from cmfnet_napari.learning.material.hand_lines import (
     straight_line,
 )
 
+_NEAT = 0.4  # of the users
 _SECOND_PLANE = 0.15  # how often slices across a second axis are drawn on
 _AUTOMATIC = 0.15  # how often background comes from eroding a first mask as well
 _SLIP = 1.5  # voxels that a stroke which slips crosses the border by
@@ -72,8 +73,29 @@ class Style:
     ends: bool
 
 
+def neat_style(rng: np.random.Generator) -> Style:
+    """A user who draws much, and close to the border."""
+    return Style(
+        slices=int(rng.integers(3, 9)),
+        middle=rng.uniform(0.4, 1),
+        inside=rng.uniform(0.3, 0.9) if rng.random() < 0.3 else 0.0,
+        inside_off=rng.uniform(1, 3),
+        rim=rng.uniform(0.4, 1),
+        rim_off=rng.uniform(1.5, 6),
+        straight=int(rng.integers(0, 2)),
+        length=rng.uniform(3, 24),
+        reach=rng.uniform(0, 12),
+        shake=rng.uniform(0, 1),
+        slips=0.0,
+        thick=int(rng.integers(0, 3)),
+        ends=rng.random() < 0.9,
+    )
+
+
 def any_style(rng: np.random.Generator) -> Style:
     """A user by chance."""
+    if rng.random() < _NEAT:
+        return neat_style(rng)
     along = rng.random() < 0.5
     return Style(
         slices=int(rng.integers(1, 10)),

@@ -1,9 +1,9 @@
 """Maps of the strokes for a network that works on voxels of any size (`Config.drawn_voxels`).
 
 Where the second image has data; strokes of either side, and those that are newest; how near
-either side is along both images; the chance by look; and the chance by all of these
-(first_chance.py), which is also where the scores begin. Voxels count as `VOXEL_MM`, whatever they
-are in the patient.
+either side is along both images, and in a straight line; the chance by look; and the chance by all
+of these (first_chance.py), which is also where the scores begin. Voxels count as `VOXEL_MM`,
+whatever they are in the patient.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from cmfnet_napari.core.arrays import Codes, Doubles, Floats, Mask, Reals
 from cmfnet_napari.core.clues.appearance import look_features, looks_from
@@ -18,9 +19,10 @@ from cmfnet_napari.core.clues.race import EDGE_MM, costs_from, edge_strength
 from cmfnet_napari.learning.model.first_chance import first_chance, stroke_features
 
 VOXEL_MM = 2.0  # so that an object of 27 voxels is of the size that the race is used to
-MAPS = 9
+MAPS = 11
 _SPACING = (VOXEL_MM,) * 3
 _HALF_MM = 30.0  # cost at which a map is one half
+_HALF_AWAY = 10.0  # voxels in a straight line, the same
 _TREES = 16  # of the looks
 
 
@@ -82,6 +84,7 @@ class Strokes:
         """Maps for the network, float32 (`MAPS`, z, y, x), in [0, 1]."""
         own, other = self.codes == 1, self.codes == 0
         near = [1 / (1 + cost / _HALF_MM) for cost in (self.own, self.other)]
+        near += [_straight(side) for side in (own, other)]
         look = self._look()
         chance = first_chance(self.features(look))
         found = (self.seen, own, other, own & self.newest, other & self.newest, *near, look, chance)
@@ -100,3 +103,11 @@ class Strokes:
             return np.full(self.codes.shape, 0.5, dtype=np.float32)
         look: Reals = looks_from(self.texture, self.codes, 2, _TREES)[1]
         return look
+
+
+def _straight(side: Mask) -> Doubles:
+    """How near strokes are in a straight line, in [0, 1]; 0 where there are none."""
+    if not side.any():
+        return np.zeros(side.shape)
+    near: Doubles = 1 / (1 + ndimage.distance_transform_edt(~side) / _HALF_AWAY)
+    return near

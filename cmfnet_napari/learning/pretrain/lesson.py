@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from cmfnet_napari.core.arrays import Floats, Mask
+from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.material.sample import Sample
 from cmfnet_napari.learning.material.users import correction, first_strokes
 from cmfnet_napari.learning.model.losses import Batch
@@ -18,10 +19,11 @@ from cmfnet_napari.learning.model.nearness import Strokes
 
 PATCH = 48  # voxels along every side
 MOST_STROKES = 8  # corrections of a lesson
-_FIRST_ALONE = 0.74  # of the lessons are over after the first strokes
+_FIRST_ALONE = 0.9  # of the lessons are over after the first strokes
 _LEAST = 20  # voxels of an object in a patch
-_INVERTED = 0.15  # of the images
+_INVERTED = 0.05  # of the images
 _EXCHANGED = 0.3  # of the pairs: which is first does not matter
+_ALL_SEEN = 0.98  # of what is there: then the second image may be the first
 
 
 class Lesson:
@@ -53,6 +55,7 @@ class Lesson:
         drawn = 0 if alone else int(rng.integers(1, MOST_STROKES + 1))
         self.left = drawn if corrections is None else corrections
         codes = first_strokes(self._sample.object, rng)
+        codes[~self._sample.there] = IGNORE  # nobody draws where there is no image
         self.strokes = Strokes.on(
             self._sample.first, self._sample.second, self._sample.seen, codes, codes != codes
         )
@@ -62,26 +65,34 @@ class Lesson:
         """What is to be contoured, bool (z, y, x)."""
         return self._sample.object
 
+    @property
+    def there(self) -> Mask:
+        """Where there are images, bool (z, y, x)."""
+        return self._sample.there
+
     def batch(self) -> Batch:
-        """What the network sees and is taught, as a batch of one."""
-        first, second, seen, inside = (
+        """What the network sees and is taught, as a batch of one; beyond the images, nothing."""
+        targets = np.where(self.there, self.object, IGNORE).astype(np.int64)
+        first, second, seen, taught = (
             torch.from_numpy(np.ascontiguousarray(part))[None, None]
             for part in (
                 self._sample.first,
                 self._sample.second,
                 self._sample.seen.astype(np.float32),
-                self._sample.object,
+                targets,
             )
         )
         maps = torch.from_numpy(self.strokes.maps())[None]
-        return Batch(first, second, seen, inside[0].long(), first[:, :0], maps)
+        return Batch(first, second, seen, taught[0], first[:, :0], maps)
 
     def correct(self, found: Mask) -> bool:
         """Draw the next stroke against a contour (bool, z, y, x); False: the lesson is over."""
         if not self.left:
             return False
         self.left -= 1
-        stroke, code = correction(found ^ self.object, self.object, self.strokes.codes, self._rng)
+        wrong = (found ^ self.object) & self.there
+        stroke, code = correction(wrong, self.object, self.strokes.codes, self._rng)
+        stroke &= self.there
         if not stroke.any():
             return False
         self.strokes = self.strokes.with_stroke(stroke, code)
@@ -101,14 +112,16 @@ def vary(sample: Sample, rng: np.random.Generator) -> Sample:
     second: Floats = np.flip(sample.second[z, y, x].transpose(axes), flips)
     seen: Mask = np.flip(sample.seen[z, y, x].transpose(axes), flips)
     inside: Mask = np.flip(sample.object[z, y, x].transpose(axes), flips)
+    there: Mask = np.flip(sample.there[z, y, x].transpose(axes), flips)
     if (first == second).all():
-        first = second = _other_contrast(first, rng)
+        first = second = np.where(there, _other_contrast(first, rng), 0).astype(np.float32)
     else:
-        first = _other_contrast(first, rng)
-        second = np.where(seen, _other_contrast(second, rng), 0).astype(np.float32)
-        if seen.all() and rng.random() < _EXCHANGED:
+        first = np.where(there, _other_contrast(first, rng), 0).astype(np.float32)
+        second = np.where(seen & there, _other_contrast(second, rng), 0).astype(np.float32)
+        if seen[there].mean() > _ALL_SEEN and rng.random() < _EXCHANGED:
             first, second = second, first
-    return Sample(first, second, np.ascontiguousarray(seen), np.ascontiguousarray(inside))
+    seen, inside, there = (np.ascontiguousarray(part) for part in (seen, inside, there))
+    return Sample(first, second, seen, inside, there)
 
 
 def _other_contrast(image: Floats, rng: np.random.Generator) -> Floats:

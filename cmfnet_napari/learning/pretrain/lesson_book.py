@@ -70,9 +70,10 @@ class Maker:
         file[at] = torch.cat([batch.ct, batch.mr, batch.maps, batch.targets[None]], dim=1)[0]
         file.flush()
 
-    def judge(self, number: int) -> tuple[float, float]:
+    def judge(self, number: int, corrections: int = _CORRECTED) -> tuple[float, float]:
         """DSC of the first contour of a lesson, and after some corrections."""
-        lesson = Lesson(Material(self.material)[number], np.random.default_rng(number), _CORRECTED)
+        samples, rng = Material(self.material), np.random.default_rng(number)
+        lesson = Lesson(samples[number % len(samples)], rng, corrections)
         found = self._contour(lesson)
         first = dice(found, lesson.object)
         while lesson.correct(found):
@@ -81,11 +82,11 @@ class Maker:
 
     @torch.inference_mode()
     def _contour(self, lesson: Lesson) -> Mask:
-        """The contour of one patch, bool (z, y, x)."""
+        """The contour of one patch, bool (z, y, x), where there are images."""
         model, batch = _model(self.model, self.model.stat().st_mtime_ns), lesson.batch()
         scores = model.fused(batch.ct, batch.mr, batch.maps)
         found: Mask = (scores[0, 1] > scores[0, 0]).numpy()
-        return found
+        return found & lesson.there
 
 
 class Book:

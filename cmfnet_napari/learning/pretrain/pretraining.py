@@ -171,6 +171,7 @@ class _School:
         self._examiner, self._judged = examiner, judged
         self._lessons: list[Future[None]] = []
         self._scores: dict[int, list[Future[tuple[float, float]]]] = {}
+        self._taught: dict[int, list[Future[tuple[float, float]]]] = {}  # of what it learns from
 
     def prepare(self, steps: range) -> None:
         """Have the lessons of these steps made."""
@@ -182,7 +183,9 @@ class _School:
     def judge(self, step: int) -> None:
         """Have the model judged that was written at a step."""
         if self._examiner:
-            self._scores[step] = [self._pool.submit(self._examiner.judge, n) for n in self._judged]
+            held, taught, ask = self._examiner.judge, self._teacher.judge, self._pool.submit
+            self._scores[step] = [ask(held, n) for n in self._judged]
+            self._taught[step] = [ask(taught, n, 0) for n in self._judged]
 
     def wait(self, logs: Logs) -> None:
         """Until all that was asked for is there."""
@@ -190,8 +193,11 @@ class _School:
             lesson.result()
         for step, asked in self._scores.items():
             first, later = np.mean([judged.result() for judged in asked], axis=0)
-            logs.scores(step, {"dsc": float(first), "corrected": float(later)})
+            taught = np.mean([judged.result()[0] for judged in self._taught[step]])
+            said = {"dsc": float(first), "corrected": float(later), "taught": float(taught)}
+            logs.scores(step, said)
         self._scores.clear()
+        self._taught.clear()
 
 
 class _Training:
@@ -201,7 +207,9 @@ class _Training:
         fabric = make_fabric(target, pick_precision(config.precision, target))
         fabric.launch()
         torch.manual_seed(config.seed)
-        self._trainer = Trainer(build(config, 2), 2, config, fabric.device, lambda: fabric)
+        network = build(config, 2)
+        network.wake()
+        self._trainer = Trainer(network, 2, config, fabric.device, lambda: fabric)
         if compiled:
             self._trainer.compile()
         self._made = 0  # steps whose lessons are there

@@ -18,7 +18,12 @@ from cmfnet_napari.learning.material.made_up import make_up, thick_slices
 from cmfnet_napari.learning.material.material_file import Material, Shares, make_material
 from cmfnet_napari.learning.material.patient_cubes import Source, around_contour, open_source
 from cmfnet_napari.learning.material.sample import SIDE, Sample, extent
-from cmfnet_napari.learning.material.users import any_style, correction, first_strokes
+from cmfnet_napari.learning.material.users import (
+    any_style,
+    correction,
+    first_strokes,
+    neat_style,
+)
 
 CUBE = (SIDE,) * 3
 
@@ -75,6 +80,9 @@ def test_a_sample_survives_packing():
     again = Sample.unpack(sample.pack())
     np.testing.assert_array_equal(again.object, sample.object)
     np.testing.assert_array_equal(again.seen, sample.seen)
+    half = sample.there.copy()
+    half[:9] = False
+    np.testing.assert_array_equal(Sample.unpack(replace(sample, there=half).pack()).there, half)
     np.testing.assert_allclose(again.first, sample.first, atol=0.5 / 255 + 1e-6)
     np.testing.assert_allclose(again.second, sample.second, atol=0.5 / 255 + 1e-6)
 
@@ -122,11 +130,32 @@ def test_cubes_lie_where_the_patient_is(patient):
     assert sample.first[sample.object].mean() == pytest.approx((120 + 160) / 400, abs=0.03)
 
 
-def test_around_a_contour_voxels_follow_its_size(patient):
+def test_a_cube_knows_how_far_the_images_reach(patient):
+    """Against SimpleITK, point by point; the cube is turned and lies over a corner."""
+    place, axes = (
+        patient.place(np.array([3, 8, 60])),
+        np.array([[0, 1, 0], [0.8, 0, 0.6], [0.6, 0, -0.8]]),
+    )
+    sample = patient.cut_turned(place, 1.7, axes)
+    assert 0.1 < sample.there.mean() < 0.9
+    rng = np.random.default_rng(0)
+    for z, y, x in rng.integers(0, SIDE, (300, 3)):
+        mm = place + axes @ (1.7 * (np.array([x, y, z]) - (SIDE - 1) / 2))
+        index = np.array(patient.first.TransformPhysicalPointToContinuousIndex(mm.tolist()))
+        size = np.array(patient.first.GetSize())
+        assert sample.there[z, y, x] == bool(((index >= 0) & (index <= size - 1)).all())
+    away = 1.7 * ndimage.distance_transform_edt(~sample.there)
+    assert not sample.first[away > 4].any()  # mm: SimpleITK goes half a slice further
+
+
+def test_around_a_contour_voxels_follow_its_size_and_images_reach_nearly_all_of_it(patient):
+    reached = []
     for seed in range(6):
         sample = around_contour(patient, np.random.default_rng(seed))
         assert sample.object.sum() >= 300
         assert not sample.second[~sample.seen].any()
+        reached.append(sample.there.mean())
+    assert np.mean(reached) > 0.8
 
 
 def test_found_objects_have_a_border_that_can_be_seen(patient):
@@ -176,6 +205,19 @@ def test_where_nothing_is_wrong_nothing_is_corrected():
         inside ^ inside, inside, np.full(CUBE, IGNORE, np.uint8), np.random.default_rng(0)
     )
     assert not stroke.any()
+
+
+def test_neat_users_draw_much_background_close_to_the_border():
+    inside = ball(14)
+    away = ndimage.distance_transform_edt(~inside)
+    for seed in range(8):
+        style = neat_style(np.random.default_rng(seed))
+        assert style.slices >= 3
+        assert 1.5 <= style.rim_off <= 6
+        assert style.slips == 0
+    drawn = [first_strokes(inside, np.random.default_rng(seed)) == 0 for seed in range(40)]
+    near = [away[codes].min() <= 6 and codes.sum() > 150 for codes in drawn if codes.any()]
+    assert np.mean(near) > 0.3
 
 
 def test_styles_differ():

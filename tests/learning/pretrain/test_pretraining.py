@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -53,6 +54,33 @@ def test_a_lesson_shows_strokes_and_teaches_the_object(material):
     assert batch.maps.max() <= 1
     assert batch.maps[0, 1].sum() > 0  # strokes of the object
     assert not batch.maps[0, 3:5].any()  # nothing is newest yet
+
+
+def test_beyond_the_images_nothing_is_drawn_taught_or_corrected(material):
+    sample = Material(material)[0]
+    there = np.ones_like(sample.there)
+    there[:, :, : there.shape[2] // 2] = False
+    cut = replace(
+        sample,
+        first=np.where(there, sample.first, 0),
+        second=np.where(there, sample.second, 0),
+        object=sample.object & there,
+        there=there,
+    )
+    for seed in range(6):
+        lesson = Lesson(cut, np.random.default_rng(seed), corrections=3)
+        out = ~lesson.there
+        assert out.any()
+        while lesson.correct(lesson.object ^ out):  # wrong there alone, if that counted
+            pytest.fail("what lies beyond the images was corrected")
+        lesson = Lesson(cut, np.random.default_rng(seed), corrections=2)
+        while lesson.correct(np.zeros_like(out)):
+            pass
+        batch = lesson.batch()
+        assert (batch.targets[0].numpy()[out] == IGNORE).all()
+        assert (batch.targets[0].numpy()[~out] == lesson.object[~out]).all()
+        assert not batch.ct[0, 0].numpy()[out].any()
+        assert (lesson.strokes.codes[out] == IGNORE).all()
 
 
 def test_a_lesson_corrects_what_is_wrong_and_ends(material):
@@ -216,8 +244,8 @@ def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
     for ours, theirs in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     rows = (straight / "scores.csv").read_text().splitlines()
-    assert rows[0] == "step,dsc,corrected"
-    assert 0 < float(rows[1].split(",")[1]) < float(rows[1].split(",")[2]) < 1
+    assert rows[0] == "step,dsc,corrected,taught"
+    assert all(0.5 < float(score) < 1 for score in rows[1].split(",")[1:])
     assert pretrain(material, broken, config, device="cpu") == model  # complete: nothing to do
     plan = json.loads((broken / "pretraining.json").read_text())
     for later in ("consistency", "variance"):  # settings that an earlier version did not know
