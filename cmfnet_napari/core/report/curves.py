@@ -77,7 +77,8 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
         label = drawn(name) or "model"
         color, style = PALETTE[i % len(PALETTE)], _STYLES[i // len(PALETTE) % len(_STYLES)]
         if losses:
-            left.plot(losses["step"], losses["total"], color=color, linewidth=0.4, alpha=0.4)
+            if len(curves) <= len(PALETTE):  # else nothing could be told apart
+                left.plot(losses["step"], losses["total"], color=color, linewidth=0.4, alpha=0.4)
             steps, means = _running_mean(losses["step"], losses["total"])
             left.plot(steps, means, color=color, linestyle=style, label=label)
         if scores:
@@ -88,8 +89,10 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
     right.set(xlabel="step", ylabel="mean DSC of patients held out", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(frameon=False)
+    named = dict(zip(*reversed(right.get_legend_handles_labels()), strict=True))
+    named |= dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))
+    if named:
+        figure.legend(named.values(), named.keys(), frameon=False, loc="outside right upper")
     return _save(figure, path)
 
 

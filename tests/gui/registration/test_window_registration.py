@@ -86,7 +86,7 @@ def test_kept_undone_and_there_again(opened, settle, hand, qtbot, patient, monke
     assert not panel.by_keys.isChecked()
     named = []
     monkeypatch.setattr(
-        "cmfnet_napari.gui.export.report_export.save_report",
+        "cmfnet_napari.core.report.page.save_report",
         lambda _study, _labels, facts, path, _other: named.append(facts.case) or path,
     )
     nothing = np.zeros(SHAPE, np.uint8)

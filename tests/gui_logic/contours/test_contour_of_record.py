@@ -363,7 +363,7 @@ def test_report_table_and_files_say_the_same(shown, tmp_path, monkeypatch):
         return facts[-1]
 
     monkeypatch.setattr(report_export, "gather_facts", gather)
-    monkeypatch.setattr(report_export, "save_report", lambda *_: tmp_path / "r.pdf")
+    monkeypatch.setattr(page, "save_report", lambda *_: tmp_path / "r.pdf")
     shown.comparison._use("file", box(), shown.session.case.order.numbers)
     shown.comparison._later.fire()
     layer = shown.result.prediction
