@@ -35,12 +35,10 @@ class Film:
 
     def show(self, what: str, seconds: float) -> None:
         """Take one."""
-        image = self._window.grab().toImage().convertToFormat(4)
-        bits = image.constBits()
-        bits.setsize(image.sizeInBytes())
-        shape = image.height(), image.bytesPerLine() // 4, 4
-        pixels = np.frombuffer(bits, np.uint8).reshape(shape)[:, : image.width(), 2::-1]
-        frame = Image.fromarray(pixels.copy()).resize(SMALL, Image.Resampling.LANCZOS)
+        with tempfile.TemporaryDirectory() as folder:
+            self._window.grab().save(f"{folder}/frame.png")
+            frame = Image.open(f"{folder}/frame.png").convert("RGB")
+        frame = frame.resize(SMALL, Image.Resampling.LANCZOS)
         pen = ImageDraw.Draw(frame)
         words = f"{what}: {seconds:.2f} s"
         font = ImageFont.load_default(20)
@@ -130,7 +128,8 @@ def _pixel(
     viewer: object, canvas: object, row: float, column: float, middle: np.ndarray
 ) -> tuple[float, float]:
     """Where a place (mm beside the middle) is on the canvas."""
-    centre, zoom = viewer.camera.center[1:], viewer.camera.zoom
+    camera = viewer.scene.camera
+    centre, zoom = camera.center[1:], camera.zoom
     y = canvas.height() / 2 + (middle[1] + row - centre[0]) * zoom
     x = canvas.width() / 2 + (middle[2] + column - centre[1]) * zoom
     return x, y
@@ -146,7 +145,7 @@ def _wheel(canvas: object) -> float:
     for _ in range(TURNS):
         here = QPointF(canvas.width() / 2, canvas.height() / 2)
         there = QPointF(canvas.mapToGlobal(here.toPoint()))
-        none, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.ControlModifier
+        none, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
         phase = Qt.ScrollPhase.NoScrollPhase
         turn = QWheelEvent(here, there, QPoint(), QPoint(0, 120), none, keys, phase, False)
         shown, began = _Shown(canvas), time.perf_counter()
@@ -194,8 +193,8 @@ def _train(dock: object, film: Film) -> None:
     _until(lambda: previews or finished, 200)
     _run(0.05)
     film.show("the first contour, from the button", time.perf_counter() - began)
-    _until(lambda: finished, 400)
-    _run(0.5)
+    _until(lambda: finished and dock.workbench.result.exists, 400)
+    _run(0.05)
     film.show("the contour at the end", time.perf_counter() - began)
 
 
