@@ -68,13 +68,17 @@ def is_drawn_and_recorded(session, expected):
     np.testing.assert_array_equal(session.case.scribbles() == 2, expected)
 
 
-def test_a_window_that_is_closed_while_it_trains_says_nothing(display, patient, qtbot, capsys):
+def test_a_window_that_is_closed_while_it_trains_says_nothing(
+    display, patient, qtbot, capsys, monkeypatch
+):
     import napari
     from qtpy.compat import isalive
 
     from cmfnet_napari.gui.app import add_dock
     from cmfnet_napari.gui.patient.opened import open_files
 
+    # Another test's window of this process may have registered them before its fixture forgot it.
+    monkeypatch.setattr("napari.plugins._initialize_plugins", lambda: None)
     dock = add_dock(napari.Viewer())  # napari's fixture would close it again, which takes a minute
     dock.window()._save_current_window_settings = lambda: None
     session, training, grid = dock.session, dock.workbench.training, dock.view_grid
