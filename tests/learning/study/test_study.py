@@ -72,6 +72,16 @@ def count_calls(function):
     return counted
 
 
+def scribbled(folder, monkeypatch):
+    """A cohort of four with strokes in every row; the jobs' own curves take as long as they do."""
+    cohort = make_cohort(folder)
+    rows = table(cohort)
+    for number, row in enumerate(rows, start=1):
+        row["scribbles"] = f"s{number}.nii.gz"
+    write_cohort(cohort, rows)
+    monkeypatch.setattr(training, "save_training", lambda *_: None)
+
+
 def written(folder, text=TINY):
     path = folder / "study.yaml"
     path.write_text(text)
@@ -311,12 +321,7 @@ def test_the_part_for_a_gpu_is_left_out_in_words_where_there_is_none(names, monk
 
 
 def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, monkeypatch):
-    cohort = make_cohort(tmp_path)
-    rows = table(cohort)
-    for number, row in enumerate(rows, start=1):
-        row["scribbles"] = f"s{number}.nii.gz"
-    write_cohort(cohort, rows)
-    monkeypatch.setattr(training, "save_training", lambda *_: None)  # the jobs' own curves
+    scribbled(tmp_path, monkeypatch)
     path, out = written(tmp_path, TINY.replace("steps: 2", "steps: 1")), tmp_path / "out"
     shown = []  # four readings, two steps of the first job, one of the second
     stop = Hooks(show=lambda share, note: shown.append(note), stop=lambda: len(shown) > 6)
@@ -434,12 +439,7 @@ def test_undefined_scores_of_others_mark_no_best_and_a_bound_takes_no_place(name
 
 
 def test_a_job_that_fails_takes_the_table_from_no_other(tmp_path, monkeypatch):
-    cohort = make_cohort(tmp_path)
-    rows = table(cohort)
-    for number, row in enumerate(rows, start=1):
-        row["scribbles"] = f"s{number}.nii.gz"
-    write_cohort(cohort, rows)
-    monkeypatch.setattr(training, "save_training", lambda *_: None)
+    scribbled(tmp_path, monkeypatch)
     train = running.train
 
     def diverge(cohort, folder, *args, **kwargs):
