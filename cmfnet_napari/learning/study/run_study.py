@@ -130,7 +130,8 @@ def run_study(
             if not run_tasks(tasks, where, hooks):
                 return None
         except UserError:
-            _write_all(study, rows, able, out)
+            if number is None:  # the others of an array may be at work
+                _write_all(study, rows, able, out)
             raise
         return _found(study, rows, able, len(jobs) - len(able), out)
 

@@ -166,20 +166,12 @@ def _table(
     A method that learns from contours among others that learn from strokes is their bound, and
     takes no place.
     """
-    undefined = {
-        metric: {
-            name: frozenset(
-                key
-                for key, value in _values(scored, name, metric).items()
-                if not np.isfinite(value)
-            )
-            for name in by_name
-        }
-        for metric, by_name in scores.items()
-    }
-    bounds = _bounds(scored)
+    judged, bounds = {job.method for job, _ in scored}, _bounds(scored)
     columns = [
-        _column(metric, scores[metric], undefined[metric], bounds) for metric in study.metrics
+        _column(
+            metric, scores[metric], {name: _values(scored, name, metric) for name in judged}, bounds
+        )
+        for metric in study.metrics
     ]
     lines = ["| method | " + " | ".join(_TITLES[metric] for metric in study.metrics) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
@@ -197,21 +189,23 @@ def _bounds(scored: Sequence[Scored]) -> set[str]:
 def _column(
     metric: str,
     scores: Mapping[str, Mapping[str, float]],
-    undefined: Mapping[str, frozenset[_Key]],
+    values: Mapping[str, Mapping[_Key, float]],
     bounds: Collection[str],
 ) -> dict[str, str]:
     """Cells by method; none is best where the means are not of the same scores."""
     means = {name: _mean(of) for name, of in scores.items() if of}
     ranked = sorted(means.keys() - bounds, key=lambda name: _badness(metric, means[name]))
-    alike = len({undefined[name] for name in means}) == 1 and not metric.endswith("_ml")
-    shown = {name: "–" + _missing(len(undefined[name])) for name in scores}
+    defined = {name: {k for k, v in of.items() if np.isfinite(v)} for name, of in values.items()}
+    alike = len({frozenset(keys) for keys in defined.values()}) == 1 and not metric.endswith("_ml")
+    missing = {name: _missing(len(values[name]) - len(keys)) for name, keys in defined.items()}
+    shown = {name: "–" + missing.get(name, "") for name in scores}
     for name, mean in means.items():
-        values = list(scores[name].values())
-        spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+        of = list(scores[name].values())
+        spread = f" ± {np.std(of, ddof=1):.3f}" if len(of) > 1 else ""
         text = f"{mean:.3f}{spread}"
         place = ranked.index(name) if alike and name in ranked else len(ranked)
         text = f"**{text}**" if place == 0 else f"<u>{text}</u>" if place == 1 else text
-        shown[name] = text + _missing(len(undefined[name]))
+        shown[name] = text + missing[name]
     return shown
 
 

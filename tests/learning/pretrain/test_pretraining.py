@@ -16,11 +16,12 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.material.material_file import Material, Shares, make_material
-from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.model.checkpoint import load_model, save_model
+from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.model.nearness import MAPS, Strokes
 from cmfnet_napari.learning.pretrain import lesson_book
 from cmfnet_napari.learning.pretrain.lesson import PATCH, Lesson, vary
-from cmfnet_napari.learning.pretrain.lesson_book import Book
+from cmfnet_napari.learning.pretrain.lesson_book import Book, Maker
 from cmfnet_napari.learning.pretrain.pretraining import Watch, pretrain, pretrain_config
 from tests.forked import Forked
 
@@ -246,6 +247,9 @@ def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
     rows = (straight / "scores.csv").read_text().splitlines()
     assert rows[0] == "step,dsc,corrected,taught"
     assert all(0.5 < float(score) < 1 for score in rows[1].split(",")[1:])
+    untaught = save_model(build(config, 2), card, tmp_path / "untaught.safetensors")
+    first, corrected = Maker(held, untaught).judge(0)
+    assert 0 < first < corrected < 1  # what the strokes say: more of them say more
     assert pretrain(material, broken, config, device="cpu") == model  # complete: nothing to do
     plan = json.loads((broken / "pretraining.json").read_text())
     for later in ("consistency", "variance"):  # settings that an earlier version did not know

@@ -424,6 +424,13 @@ def test_undefined_scores_of_others_mark_no_best_and_a_bound_takes_no_place(name
     ]
     study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[dsc]"))).study
     assert "**" not in write_tables(study, known, names).read_text(encoding="utf-8")
+    both = {("P1", 1): 0.4, ("P2", 1): 0.3}
+    found = [scored("lambda 0", 0, both), scored("lambda 0.2", 0, both)]
+    none = scored("pce", 0, dict.fromkeys(both, nothing))  # one that never finds anything counts
+    assert "**" not in write_tables(study, [none, *found], names).read_text(encoding="utf-8")
+    seeds = [*found, scored("lambda 0", 1, both)]  # as where another seed's job has failed
+    assert "**" not in write_tables(study, seeds, names).read_text(encoding="utf-8")
+    assert "**" in write_tables(study, found, names).read_text(encoding="utf-8")
     weak = [
         scored(name, 0, {("P1", 1): 0.5 - number / 10, ("P2", 1): 0.5})
         for number, name in enumerate(("lambda 0", "lambda 0.2"))
@@ -450,6 +457,9 @@ def test_a_job_that_fails_takes_the_table_from_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "train", diverge)
     text = TINY.replace("steps: 2", "steps: 1").replace("[pce, lambda 0]", "[lambda 0, lambda 0.2]")
     path, out = written(tmp_path, text), tmp_path / "out"
+    with pytest.raises(UserError, match="diverged"):
+        run_study(path, out, number=1, device="cpu")
+    assert not (out / "table.md").exists()  # an array's other jobs may be at work
     with pytest.raises(UserError, match=r"1 of 3 jobs .*\n  pce, seed 0: Training diverged"):
         run_study(path, out, device="cpu")
     said = (out / "table.md").read_text(encoding="utf-8")
