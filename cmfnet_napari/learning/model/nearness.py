@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from cmfnet_napari.core.arrays import Codes, Doubles, Floats, Mask, Reals
 from cmfnet_napari.core.clues.appearance import look_features, looks_from
@@ -84,9 +83,10 @@ class Strokes:
         """Maps for the network, float32 (`MAPS`, z, y, x), in [0, 1]."""
         own, other = self.codes == 1, self.codes == 0
         near = [1 / (1 + cost / _HALF_MM) for cost in (self.own, self.other)]
-        near += [_straight(side) for side in (own, other)]
         look = self._look()
-        chance = first_chance(self.features(look))
+        features = self.features(look)
+        near += [1 / (1 + np.exp(features[line]) / _HALF_AWAY) for line in ("own line", "line")]
+        chance = first_chance(features)
         found = (self.seen, own, other, own & self.newest, other & self.newest, *near, look, chance)
         return np.stack([part.astype(np.float32) for part in found])
 
@@ -103,11 +103,3 @@ class Strokes:
             return np.full(self.codes.shape, 0.5, dtype=np.float32)
         look: Reals = looks_from(self.texture, self.codes, 2, _TREES)[1]
         return look
-
-
-def _straight(side: Mask) -> Doubles:
-    """How near strokes are in a straight line, in [0, 1]; 0 where there are none."""
-    if not side.any():
-        return np.zeros(side.shape)
-    near: Doubles = 1 / (1 + ndimage.distance_transform_edt(~side) / _HALF_AWAY)
-    return near
