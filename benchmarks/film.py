@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from painting import _send
 from PIL import Image, ImageDraw, ImageFont
 from scrolling import _canvases, _run, _Shown, _until
 
@@ -114,14 +115,11 @@ def _places(mask: Path, dock: object) -> tuple:
     level = int(np.median(inside[:, 0]))
     plane = inside[inside[:, 0] == level]
     low, high = plane.min(axis=0), plane.max(axis=0)
-    scale, origin = (np.array(of) for of in (dock.session.scribbles.scale, _origin(dock)))
+    layer = dock.session.scribbles
+    scale, origin = np.array(layer.scale), np.array(layer.translate)
     middle = plane.mean(axis=0) * scale + origin
     reach = (high - low)[1:] * scale[1:] / 2 + 12.0  # mm
     return float(middle[0]), (-reach[0], 0.0), (reach[0], 0.0), middle
-
-
-def _origin(dock: object) -> tuple:
-    return dock.session.scribbles.translate
 
 
 def _pixel(
@@ -158,24 +156,16 @@ def _wheel(canvas: object) -> float:
 
 def _stroke(canvas: object, x: float, y: float) -> float:
     """Seconds from the press to the end of a stroke of 60 pixels, seen."""
-    from qtpy.QtCore import QEvent, QPointF, Qt
-    from qtpy.QtGui import QMouseEvent
-    from qtpy.QtWidgets import QApplication
+    from qtpy.QtCore import QEvent, QPoint
 
-    left, none, keys = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton, Qt.KeyboardModifier(0)
-
-    def send(kind: object, x: float, button: object, held: object) -> None:
-        here = QPointF(x, y)
-        there = QPointF(canvas.mapToGlobal(here.toPoint()))
-        QApplication.sendEvent(canvas, QMouseEvent(kind, here, there, button, held, keys))
-
+    here = QPoint(round(x) - 30, round(y))
     began = time.perf_counter()
-    send(QEvent.Type.MouseButtonPress, x - 30, left, left)
+    _send(canvas, QEvent.Type.MouseButtonPress, here)
     for move in range(1, MOVES):
-        send(QEvent.Type.MouseMove, x - 30 + 60 * move / MOVES, none, left)
+        _send(canvas, QEvent.Type.MouseMove, here + QPoint(60 * move // MOVES, 0))
         _run(0.0)
     shown = _Shown(canvas)
-    send(QEvent.Type.MouseButtonRelease, x + 30, left, none)
+    _send(canvas, QEvent.Type.MouseButtonRelease, here + QPoint(60, 0))
     shown.wait()
     return time.perf_counter() - began
 

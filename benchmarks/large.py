@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from painting import _send
 from report import Row, machine, table, with_peak
 from rich.console import Console
 from scipy import ndimage
@@ -140,26 +141,18 @@ def _lateness() -> Iterator[list[float]]:
 
 def _stroke(dock: object, number: int) -> float:
     """Seconds of the window's thread for a stroke with the mouse."""
-    from qtpy.QtCore import QEvent, QPointF, Qt
-    from qtpy.QtGui import QMouseEvent
-    from qtpy.QtWidgets import QApplication
+    from qtpy.QtCore import QEvent, QPoint
 
     canvas = _canvases(dock.window())[0]
     dock.session.select_class(1 + number % (1 + CLASSES))  # 1 is the background
     journal = dock.session.case.journal
-    left, none, keys = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton, Qt.KeyboardModifier(0)
-    before, x, y = journal.last_id(), canvas.width() / 3, canvas.height() * (0.45 + 0.008 * number)
-
-    def send(kind: object, x: float, button: object, held: object) -> None:
-        here = QPointF(x, y)
-        there = QPointF(canvas.mapToGlobal(here.toPoint()))
-        QApplication.sendEvent(canvas, QMouseEvent(kind, here, there, button, held, keys))
-
+    before = journal.last_id()
+    here = QPoint(canvas.width() // 3, round(canvas.height() * (0.45 + 0.008 * number)))
     began = time.thread_time()
-    send(QEvent.Type.MouseButtonPress, x, left, left)
+    _send(canvas, QEvent.Type.MouseButtonPress, here)
     for move in range(1, MOVES):
-        send(QEvent.Type.MouseMove, x + 4 * move, none, left)
-    send(QEvent.Type.MouseButtonRelease, x + 4 * MOVES, left, none)
+        _send(canvas, QEvent.Type.MouseMove, here + QPoint(4 * move, 0))
+    _send(canvas, QEvent.Type.MouseButtonRelease, here + QPoint(4 * MOVES, 0))
     spent = time.thread_time() - began
     _until(lambda: journal.last_id() > before, 10)
     _run(0.3)
