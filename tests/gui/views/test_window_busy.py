@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
@@ -68,8 +69,21 @@ def is_drawn_and_recorded(session, expected):
     np.testing.assert_array_equal(session.case.scribbles() == 2, expected)
 
 
+@pytest.fixture
+def own_app(mock_app_model):
+    """What napari registers once a process, anew and apart, as `make_napari_viewer` has it.
+
+    Else it is registered twice, or not at all, by what other tests of the process had.
+    """
+    from napari._qt._qapp_model.qactions import init_qactions
+    from napari.plugins import _initialize_plugins
+
+    for once in (_initialize_plugins, init_qactions):
+        once.cache_clear()
+
+
 def test_a_window_that_is_closed_while_it_trains_says_nothing(
-    display, patient, qtbot, capsys, monkeypatch
+    display, patient, qtbot, capsys, own_app
 ):
     import napari
     from qtpy.compat import isalive
@@ -77,8 +91,6 @@ def test_a_window_that_is_closed_while_it_trains_says_nothing(
     from cmfnet_napari.gui.app import add_dock
     from cmfnet_napari.gui.patient.opened import open_files
 
-    # Another test's window of this process may have registered them before its fixture forgot it.
-    monkeypatch.setattr("napari.plugins._initialize_plugins", lambda: None)
     dock = add_dock(napari.Viewer())  # napari's fixture would close it again, which takes a minute
     dock.window()._save_current_window_settings = lambda: None
     session, training, grid = dock.session, dock.workbench.training, dock.view_grid
