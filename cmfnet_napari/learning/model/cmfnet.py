@@ -40,7 +40,7 @@ class CrossModal(nn.Module):
     width : int
         Channels of the first stage.
     normalisation : str
-        ``"none"`` or ``"instance"``.
+        ``"none"``, ``"instance"`` or ``"batch"``.
     dropout : float
         Share of the feature maps dropped in training.
     dropout_at : str
@@ -91,7 +91,7 @@ class CmFNet(Network):
     width : int
         Channels of the first stage; 16 in the paper.
     normalisation : str
-        ``"none"`` or ``"instance"`` (parameter-free).
+        ``"none"``, ``"instance"`` (parameter-free) or ``"batch"``.
     dropout : float
         Share of the feature maps dropped in training.
     ct_stages, mr_stages : int
