@@ -119,7 +119,7 @@ def run_study(
     with alone(out) if number is None else nullcontext():
         tasks = [
             Task(f"{job.method}, seed {job.seed}", partial(do_job, rows, out, job, study, device))
-            for job in chosen
+            for job in _trained(chosen, jobs)
             if not _is_complete(out, job)
         ]
         where = replace(workers or Workers(at_once=1), memory=_memory(chosen), folder=out)
@@ -173,6 +173,14 @@ def _numbered(path: Path, jobs: Sequence[Job], number: int, gpu: bool) -> Job:
     if job.gpu and not gpu:
         raise UserError(f"Job {number} of {path.name} needs a CUDA GPU, and there is none here.")
     return job
+
+
+def _trained(chosen: Sequence[Job], jobs: Sequence[Job]) -> list[Job]:
+    """Those of some jobs that train: of several with the same numbers the first does it for all."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        first.setdefault(job.folder, job)
+    return [job for job in chosen if first[job.folder] is job]
 
 
 def _memory(jobs: Sequence[Job]) -> float:
@@ -262,7 +270,7 @@ def _check_same(before: JsonObject, plan: JsonObject, jobs: Sequence[Job], name:
 def _changed_jobs(before: object, jobs: Sequence[Job]) -> str:
     """The first job whose numbers are others; empty where none is."""
     known = before if isinstance(before, dict) else {}
-    if list(known) != [job.folder for job in jobs]:
+    if list(known) != list(dict.fromkeys(job.folder for job in jobs)):
         return "the numbers of its methods"
     for job in jobs:
         if changes := changed_settings(known[job.folder], job.config):

@@ -178,7 +178,7 @@ class Job(NamedTuple):
     seed : int
         Of weights, patches and folds' order.
     folder : str
-        Below the study's.
+        Below the study's; jobs with the same numbers have the same one, and are trained once.
     config : MethodConfig
         Everything about its models.
     gpu : bool
@@ -230,8 +230,8 @@ def read_study(path: Path, cohort: Path | None = None) -> Planned:
         )
     problems = [*_label_problems(splits, jobs), *_stroke_problems(rows, jobs)]
     raise_problems(cohort.name, problems)
-    folders = Counter(job.folder for job in jobs)
-    if twice := [folder for folder, count in folders.items() if count > 1]:
+    configs = {job.folder: job.config for job in jobs}
+    if twice := [job.folder for job in jobs if job.config != configs[job.folder]]:
         raise UserError(
             f"{path.name}: names of two methods make the same folder, {twice[0]}; change one."
         )
@@ -291,6 +291,7 @@ def _jobs(study: StudyFile) -> Iterator[Job]:
     budget: dict[str, Any] = {"steps": study.steps} if study.steps else {"minutes": study.minutes}
     if study.minutes:
         budget["steps"] = MAX_STEPS
+    folders: dict[str, str] = {}  # by configuration: as in a sweep, two methods may be the same
     for name, entry in study.variants():
         settings = {**study.settings, **entry.settings}
         for taken in ("seed", "steps", "minutes"):
@@ -298,7 +299,8 @@ def _jobs(study: StudyFile) -> Iterator[Job]:
                 raise UserError(f"Method {name}: {taken} is the study's, the same for all.")
         for seed in study.seeds:
             config = method_config(entry.method, **{**settings, **budget, "seed": seed})
-            yield Job(name, seed, f"{file_name(name)}-{seed}", config)
+            own = f"{file_name(name)}-{seed}"
+            yield Job(name, seed, folders.setdefault(config.model_dump_json(), own), config)
 
 
 GPU_FOLDER = "gpu"  # below the study's

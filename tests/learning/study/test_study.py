@@ -357,6 +357,23 @@ def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, mo
             assert (out / f"{picture}.{ending}").stat().st_size > 1000
 
 
+def test_methods_with_the_same_numbers_are_trained_once(names, monkeypatch):
+    text = TINY.replace("  - {method: pce}", "  - {method: cmfnet, name: whole}\n  - {method: pce}")
+    path, trained = written(names, text), []
+    folders = [job.folder for job in read_study(path).jobs]
+    assert folders == ["whole-0", "pce-0", "lambda-0-0", "whole-0"]
+
+    def train(cohort, folder, *_, **__):
+        trained.append(folder.name)
+        return []
+
+    monkeypatch.setattr(running, "train", train)
+    for number in (4, 1, None):
+        run_study(path, names / "out", number=number, device="cpu")
+        trained.append(number)
+    assert trained == [4, "whole-0", 1, "whole-0", "pce-0", "lambda-0-0", None]
+
+
 def scored(method, seed, values):
     config = method_config("pce")
     place = METRICS.index("dsc")
