@@ -66,12 +66,15 @@ class StartPanel(QWidget):
         self.card_button = button("Its card…", self._show_card, _CARD_TIP)
         self.help = text_label()
         self.settings = SettingsForm()
+        self._proposed: Path | None = None  # for so many classes with strokes:
+        self._drawn = 0
         self._lay_out()
         self.preset.currentIndexChanged.connect(self._explain)
         self.base.currentIndexChanged.connect(self._explain)
         self.settings.changed.connect(self._say)
         base_models.added.connect(self._offer)
         session.opened.connect(self._follow)
+        session.strokes_changed.connect(self._propose_anew)
         self._offer()
 
     @property
@@ -113,8 +116,29 @@ class StartPanel(QWidget):
     def _follow(self) -> None:
         """Show the preset that was kept with the case, and propose a model that fits it."""
         self.preset.setCurrentIndex(self.preset.findData(self._training.preset))
-        kept = self.base_path if self.base_path in [m.path for m in list_models()] else None
-        self._offer(kept or proposed(self._session.case, self._session.recorder.present))
+        chosen = self.base_path != self._proposed  # by the user, and not for another patient alone
+        kept = self.base_path if chosen and self.base_path in _paths() else None
+        self._drawn, self._proposed = self._classes, self._fitting()
+        self._offer(kept or self._proposed)
+
+    def _propose_anew(self) -> None:
+        """Where there are strokes of a second class now, another model fits.
+
+        What the user chose stays.
+        """
+        if self._classes == self._drawn:
+            return
+        self._drawn, before, self._proposed = self._classes, self._proposed, self._fitting()
+        if self.base_path == before != self._proposed:
+            self._offer(self._proposed)
+
+    @property
+    def _classes(self) -> int:
+        """How many have strokes."""
+        return int(np.count_nonzero(self._session.recorder.present >= FIRST_CLASS))
+
+    def _fitting(self) -> Path | None:
+        return proposed(self._session.case, self._classes)
 
     def _offer(self, chosen: Path | None = None) -> None:
         """Fill the list anew and choose a model."""
@@ -168,21 +192,30 @@ class StartPanel(QWidget):
         return taught_otherwise(model.card, model.name, self._session.case.study.kinds)
 
 
-def proposed(case: Case, present: np.ndarray) -> Path | None:
-    """The model that comes with the package for such a patient: one class, and such images.
+def _paths() -> list[Path]:
+    return [model.path for model in list_models()]
+
+
+def proposed(case: Case, classes: int) -> Path | None:
+    """The model that comes with the package for such a patient.
+
+    For one class it is one that was taught one class on such images, where there is one; else,
+    and for several classes, one that reads strokes anywhere.
 
     Parameters
     ----------
     case : Case
         The patient's.
-    present : integer array (n,)
-        Codes that have a stroke: a class without any is nothing that a model could know.
+    classes : int
+        How many have strokes: one without any is nothing that a model could know.
     """
-    if np.count_nonzero(present >= FIRST_CLASS) > 1:
-        return None
-    kinds = case.study.kinds
-    own = (model for model in list_models() if model.built_in and model.card.classes == 2)
-    fitting = (model for model in own if not taught_otherwise(model.card, "", kinds))
+    kinds, one = case.study.kinds, classes <= 1
+    own = [model for model in list_models() if model.built_in and model.card.classes == 2]
+    fitting = (
+        model
+        for model in sorted(own, key=lambda model: model.card.reads_anywhere)
+        if model.card.reads_anywhere or (one and not taught_otherwise(model.card, "", kinds))
+    )
     return next((model.path for model in fitting), None)
 
 

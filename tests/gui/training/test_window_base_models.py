@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.events import decode_command
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.opened import open_files
 from cmfnet_napari.gui.training.card_check import CardCheck
 from cmfnet_napari.gui.training.model_card_dialog import ModelCardDialog
@@ -21,12 +22,13 @@ from cmfnet_napari.gui.training.model_card_dialog import ModelCardDialog
 NOTHING = "Strokes alone (from nothing)"
 
 
-def write(path, classes=2, **values):
+FIXED = make_config("quick", spacing=2.5, stroke_maps=False)
+
+
+def write(path, classes=2, config=FIXED, **values):
     """A model file; the weights do not matter here."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    card = Card(
-        config=make_config("quick", spacing=2.5, stroke_maps=False), classes=classes, **values
-    )
+    card = Card(config=config, classes=classes, **values)
     weights = {"weight": np.zeros(4, np.float32)}
     save_file(weights, path, {"format": FORMAT, "card": card.model_dump_json()})
     return path
@@ -205,9 +207,42 @@ def test_a_model_that_comes_with_the_package_is_proposed_where_it_fits(
     assert proposed(None) is None  # there is no MR
     write(path)
     assert proposed(patient.mr) == path
+    anywhere = make_config("quick", stroke_maps=True, drawn_voxels=27)
+    any_path = write(tmp_path / "built-in" / "any.safetensors", config=anywhere)
+    write(path, modalities=("CT", "MR"))
+    assert proposed(patient.mr) == path  # it was taught one structure on such images
+    assert proposed(None) == any_path  # what was proposed for another patient does not stay
+    path.unlink()
+    assert proposed(patient.mr) == any_path
     begin.base.setCurrentIndex(0)
     dock.tabs.setCurrentIndex(2)
     assert begin.base_path is None  # what the user chose stays
+
+
+def test_strokes_of_a_second_class_propose_another_model_unless_the_user_chose(
+    opened, tmp_path, qtbot
+):
+    limb = write(tmp_path / "built-in" / "limb.safetensors", modalities=("CT", "MR"))
+    anywhere = make_config("quick", stroke_maps=True, drawn_voxels=27)
+    any_path = write(tmp_path / "built-in" / "any.safetensors", config=anywhere)
+    begin, session = opened.training_panel.begin, opened.session
+    session.opened.emit()
+    voxels = np.arange(1000, 1003)
+
+    def draw(code, place):
+        with qtbot.waitSignal(session.strokes_changed, timeout=5000):
+            session.recorder.write(voxels + place, np.full(3, code, np.uint8), "hand")
+
+    assert begin.base_path == limb
+    draw(FIRST_CLASS, 0)
+    assert begin.base_path == limb
+    draw(FIRST_CLASS + 1, 10)
+    assert begin.base_path == any_path
+    session.undo()
+    assert begin.base_path == limb
+    begin.base.setCurrentIndex(0)
+    session.redo()
+    assert begin.base_path is None
 
 
 def test_a_model_that_reads_strokes_is_said_to_need_no_training(dock, models):

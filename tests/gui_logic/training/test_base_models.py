@@ -21,12 +21,13 @@ from cmfnet_napari.gui.training.start_panel import proposed
 from tests.gui_logic.stand_ins import finished
 
 
-def write(path, classes=2, **values):
+FIXED = make_config("quick", spacing=2.5, stroke_maps=False)
+
+
+def write(path, classes=2, config=FIXED, **values):
     """A model file; the weights do not matter here."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    card = Card(
-        config=make_config("quick", spacing=2.5, stroke_maps=False), classes=classes, **values
-    )
+    card = Card(config=config, classes=classes, **values)
     weights = {"weight": np.zeros(4, np.float32)}
     save_file(weights, path, {"format": FORMAT, "card": card.model_dump_json()})
     return path
@@ -89,7 +90,13 @@ def test_a_class_without_a_stroke_changes_nothing_that_is_proposed(session, tmp_
     case = session.case
     case.study.kinds = ("CT", "MR")
     case.classes = add_class(case.classes, "Node")
-    assert proposed(case, np.array([0, 1, 2])) == built_in
-    assert proposed(case, np.array([0, 1, 2, 3])) is None
+    assert proposed(case, 1) == built_in
+    assert proposed(case, 2) is None
     case.study.kinds = ("CT",)
-    assert proposed(case, np.array([0, 1, 2])) is None
+    assert proposed(case, 1) is None
+    anywhere = make_config("quick", stroke_maps=True, drawn_voxels=27)
+    another = write(tmp_path / "built-in" / "any.safetensors", config=anywhere)
+    assert proposed(case, 1) == another
+    case.study.kinds = ("CT", "MR")
+    assert proposed(case, 1) == built_in  # it was taught on such images
+    assert proposed(case, 2) == another
