@@ -20,7 +20,6 @@ from cmfnet_napari.gui.training.base_models import (
 from cmfnet_napari.gui.training.start_panel import proposed
 from tests.gui_logic.stand_ins import finished
 
-
 FIXED = make_config("quick", spacing=2.5, stroke_maps=False)
 
 
