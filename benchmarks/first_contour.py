@@ -1,16 +1,18 @@
 """A model that reads strokes anywhere, on patients kept apart from its material.
 
-    python benchmarks/first_contour.py MODEL OUT [--every 4] [--users careful,hasty,coronal]
-        [--sizes 1] [--corrections 0] [--without second|first] [--blind FILE]
+    python benchmarks/first_contour.py MODEL OUT [--cases STS_002,STS_012]
+        [--users careful,hasty,coronal] [--sizes 1] [--corrections 0] [--without second|first]
+        [--blind FILE]
 
-Every so-many-th development patient is contoured from simulated strokes (`strokes.py`, other users
-than those the model was taught by) by the race, by the clues, by the network before any training
-(begin), by the model, and by the mean of the model's chances and the clues': DSC, seconds of the
-model on one thread, and how well its chances are calibrated. --sizes 0.5,1,2 calls the same voxels
-so many times as large: a model that follows what is drawn contours all alike. --corrections draws
-so many strokes, one after another, into the largest errors of the model's contour. --without shows
-one image alone. With --blind (a file of `clues.py --blind`) the weights of the clues are from other
-patients; those in the package know all of them.
+Development patients whom the model's card does not name (all of them, or some) are contoured from
+simulated strokes (`user_styles.py`, other users than those the model was taught by) by the race, by
+the clues, by the network before any training (begin), by the model, and by the mean of the model's
+chances and the clues': DSC, seconds of the model on one thread, and how well its chances are
+calibrated. --sizes 0.5,1,2 calls the same voxels so many times as large: a model that follows what
+is drawn contours all alike. --corrections draws so many strokes, one after another, into the
+largest errors of the model's contour. --without shows one image alone. With --blind (a file of
+`clues.py --blind`) the weights of the clues are from other patients; those in the package know all
+of them.
 
 OUT/rows.csv takes one row a patient, user, size and number of strokes. Data: CMFNET_TEST_DATA, or
 ../shared/data.
@@ -72,7 +74,7 @@ class Row:
 def main(
     model: Path,
     out: Path,
-    every: Annotated[int, typer.Option(min=1, help="Judge each so-many-th patient")] = 4,
+    cases: Annotated[str, typer.Option(help="Separated by commas; else all")] = "",
     users: Annotated[str, typer.Option(help=", ".join(USERS))] = "careful,hasty,coronal",
     sizes: Annotated[str, typer.Option(help="Times as large, separated by commas")] = "1",
     corrections: Annotated[int, typer.Option(min=0)] = 0,
@@ -80,11 +82,18 @@ def main(
     blind: Annotated[Path | None, typer.Option(help="Weights of the clues from others")] = None,
 ) -> None:
     """Contour, judge, show the means."""
-    folders = sorted((DATA / "sts" / "cases").glob("STS_*"))[every - 1 :: every]
+    every = sorted((DATA / "sts" / "cases").glob("STS_*"))
+    taught = set(load_model(model, torch.device("cpu"))[1].data)
+    folders = [
+        folder
+        for folder in every
+        if (not cases or folder.name in cases.split(","))
+        and _open(folder, "")[0].content_hash not in taught
+    ]
     if without not in _LEFT_OUT:
         raise SystemExit("--without takes first or second")
     if not folders:
-        raise SystemExit(f"no patients in {DATA}; set CMFNET_TEST_DATA to the folder of the data")
+        raise SystemExit(f"no patients in {DATA} whom the model does not know (CMFNET_TEST_DATA)")
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     rows = []

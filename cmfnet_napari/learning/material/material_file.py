@@ -27,7 +27,7 @@ from cmfnet_napari.learning.material.patient_cubes import Source, around_contour
 from cmfnet_napari.learning.material.sample import SIDE, Sample
 
 _PLAN, _SAMPLES, _MADE = "material.json", "samples.npy", "made.json"
-_FORMAT = 2  # 1 did not know how far the images reach
+_FORMAT = 3  # 1 did not know how far the images reach, 2 did not name the patients
 _NOTED = 25  # samples between two notes of how many there are
 
 
@@ -80,7 +80,7 @@ def make_material(
         "samples": samples,
         "shares": list(shares),
         "seed": seed,
-        "patients": len(sources),
+        "patients": [source.content_hash for source in sources],
         "side": SIDE,
         "format": _FORMAT,
     }
@@ -109,6 +109,11 @@ def make_sample(number: int, sources: Sequence[Source], shares: Shares, seed: in
 class Material:
     """Samples that were made, read as they are asked for.
 
+    Attributes
+    ----------
+    patients : tuple of str
+        Hashes of the studies that they were cut from.
+
     Raises
     ------
     UserError
@@ -119,8 +124,10 @@ class Material:
         self._folder = folder
         if not (folder / _MADE).exists():
             raise UserError(f"{folder} holds no material. Make it with cmfnet material.")
-        if read_json(folder / _PLAN).get("format") != _FORMAT:
+        plan = read_json(folder / _PLAN)
+        if plan.get("format") != _FORMAT:
             raise UserError(f"{folder} holds material of an earlier version. Make it again.")
+        self.patients: tuple[str, ...] = tuple(plan["patients"])
         self._samples = np.load(folder / _SAMPLES, mmap_mode="r", allow_pickle=False)
 
     def __len__(self) -> int:
@@ -144,7 +151,8 @@ def _begin(out: Path, plan: JsonObject) -> int:
         before = read_json(out / _PLAN)
         if before != plan:
             raise UserError(
-                f"{out.name} holds other material ({before}, not {plan}). Choose another folder."
+                f"{out.name} holds other material ({_changes(before, plan)}). "
+                "Choose another folder."
             )
         return int(read_json(out / _MADE)["made"]) if (out / _MADE).exists() else 0
     np.lib.format.open_memmap(
@@ -152,3 +160,12 @@ def _begin(out: Path, plan: JsonObject) -> int:
     ).flush()
     write_json(out / _PLAN, plan)
     return 0
+
+
+def _changes(before: JsonObject, plan: JsonObject) -> str:
+    """What differs, with both values where they are short."""
+    return ", ".join(
+        "other patients" if name == "patients" else f"{name} {before.get(name)}, not {value}"
+        for name, value in plan.items()
+        if before.get(name) != value
+    )

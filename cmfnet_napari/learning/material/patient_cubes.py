@@ -45,6 +45,8 @@ class Source:
         What is the patient.
     grid : Grid
         Of all of them.
+    content_hash : str
+        Of the study.
     """
 
     first: sitk.Image
@@ -53,6 +55,7 @@ class Source:
     contour: sitk.Image | None
     body: Mask
     grid: Grid
+    content_hash: str
 
     @classmethod
     def of(cls, study: Study, contour: Mask | None) -> Source:
@@ -61,7 +64,7 @@ class Source:
         pair = unit_pair(study, usual.ct_window, usual.mr_percentiles)
         first, second, seen = (_image(array, grid) for array in pair)
         outline = None if contour is None else _image(contour, grid)
-        return cls(first, second, seen, outline, study.body, grid)
+        return cls(first, second, seen, outline, study.body, grid, study.content_hash)
 
     def any_place(self, rng: np.random.Generator) -> Doubles:
         """A random place in the patient, LPS mm."""

@@ -130,7 +130,7 @@ def pretrain(
     UserError
         No material; the folder holds something else, or a training that runs; a process was lost.
     """
-    Material(material)  # or it is said that it is none
+    patients = Material(material).patients
     judged = range(min(_JUDGED, len(Material(held)))) if held else range(0)
     with begun(out, _PLAN):
         _begin(out, config)
@@ -142,7 +142,7 @@ def pretrain(
             school = _School(
                 pool, book, Maker(material, out / MODEL_FILE, config.seed), examiner, judged
             )
-            training = _Training(out, config, device, compiled)
+            training = _Training(out, config, device, compiled, patients)
             try:
                 return training.run(school, book, watch or Watch())
             except BrokenProcessPool as error:
@@ -201,8 +201,10 @@ class _School:
 
 
 class _Training:
-    def __init__(self, out: Path, config: Config, device: str, compiled: bool) -> None:
-        self._out, self._config = out, config
+    def __init__(
+        self, out: Path, config: Config, device: str, compiled: bool, patients: tuple[str, ...]
+    ) -> None:
+        self._out, self._config, self._patients = out, config, patients
         target = pick_device(device)
         fabric = make_fabric(target, pick_precision(config.precision, target))
         fabric.launch()
@@ -275,6 +277,7 @@ class _Training:
             config=self._config,
             classes=2,
             steps=self._trainer.steps,
+            data=tuple(sorted(set(self._patients))),
             software=software_versions(),
             created=date.today().isoformat(),
         )

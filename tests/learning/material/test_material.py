@@ -240,9 +240,16 @@ def test_material_goes_on_where_it_was_broken_off(tmp_path):
         np.testing.assert_array_equal(
             Material(whole)[number].pack(), Material(broken)[number].pack()
         )
-    with pytest.raises(UserError, match="other material"):  # nothing is overwritten
+    with pytest.raises(UserError, match=r"other material \(samples 2, not 3\)"):  # it stays
         make_material(whole, 3, (), shares)
     assert len(Material(whole)) == 2
+
+
+def test_material_names_the_patients_that_it_was_cut_from(tmp_path, patient):
+    make_material(tmp_path / "a", 1, [patient], Shares(1, 0, 0))
+    assert Material(tmp_path / "a").patients == (patient.content_hash,)
+    with pytest.raises(UserError, match=r"other material \(other patients\)"):
+        make_material(tmp_path / "a", 1, [replace(patient, content_hash="b")], Shares(1, 0, 0))
 
 
 def test_what_cannot_be_made_is_said_before_anything_is(tmp_path, patient):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.material.material_file import Material, Shares, make_material
@@ -34,6 +35,8 @@ def small_config(steps, **changes):
 def material(tmp_path_factory):
     folder = tmp_path_factory.mktemp("material") / "made"
     make_material(folder, 3, (), Shares(0, 0, 1))
+    plan = read_json(folder / "material.json")
+    write_json(folder / "material.json", {**plan, "patients": ["b", "a"]})  # as if cut from two
     return folder
 
 
@@ -238,6 +241,7 @@ def test_a_training_goes_on_where_it_was_broken_off(material, tmp_path):
     network, card = load_model(model, torch.device("cpu"))
     assert card.reads_anywhere
     assert card.steps == 2
+    assert card.data == ("a", "b")  # who is in the material
     # Without a break, with lessons from another process, and judged:
     make_material(held := tmp_path / "held", 1, (), Shares(0, 0, 1), seed=1)
     whole = pretrain(material, straight, config, held, device="cpu")
