@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
-from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import Card, start_config, taught_otherwise
 from cmfnet_napari.core.fit.presets import ROWS
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.shared.dialogs import ask_model
 from cmfnet_napari.gui.shared.markup import plain
@@ -66,15 +63,12 @@ class StartPanel(QWidget):
         self.card_button = button("Its card…", self._show_card, _CARD_TIP)
         self.help = text_label()
         self.settings = SettingsForm()
-        self._proposed: Path | None = None  # for so many classes with strokes:
-        self._drawn = 0
         self._lay_out()
         self.preset.currentIndexChanged.connect(self._explain)
         self.base.currentIndexChanged.connect(self._explain)
         self.settings.changed.connect(self._say)
         base_models.added.connect(self._offer)
         session.opened.connect(self._follow)
-        session.strokes_changed.connect(self._propose_anew)
         self._offer()
 
     @property
@@ -114,31 +108,10 @@ class StartPanel(QWidget):
         form.addRow(self.settings)
 
     def _follow(self) -> None:
-        """Show the preset that was kept with the case, and propose a model that fits it."""
+        """Show the preset that was kept with the case, and propose a model."""
         self.preset.setCurrentIndex(self.preset.findData(self._training.preset))
-        chosen = self.base_path != self._proposed  # by the user, and not for another patient alone
-        kept = self.base_path if chosen and self.base_path in _paths() else None
-        self._drawn, self._proposed = self._classes, self._fitting()
-        self._offer(kept or self._proposed)
-
-    def _propose_anew(self) -> None:
-        """Where there are strokes of a second class now, another model fits.
-
-        What the user chose stays.
-        """
-        if self._classes == self._drawn:
-            return
-        self._drawn, before, self._proposed = self._classes, self._proposed, self._fitting()
-        if self.base_path == before != self._proposed:
-            self._offer(self._proposed)
-
-    @property
-    def _classes(self) -> int:
-        """How many have strokes."""
-        return int(np.count_nonzero(self._session.recorder.present >= FIRST_CLASS))
-
-    def _fitting(self) -> Path | None:
-        return proposed(self._session.case, self._classes)
+        kept = self.base_path if self.base_path in [m.path for m in list_models()] else None
+        self._offer(kept or proposed())
 
     def _offer(self, chosen: Path | None = None) -> None:
         """Fill the list anew and choose a model."""
@@ -192,31 +165,10 @@ class StartPanel(QWidget):
         return taught_otherwise(model.card, model.name, self._session.case.study.kinds)
 
 
-def _paths() -> list[Path]:
-    return [model.path for model in list_models()]
-
-
-def proposed(case: Case, classes: int) -> Path | None:
-    """The model that comes with the package for such a patient.
-
-    For one class it is one that was taught one class on such images, where there is one; else,
-    and for several classes, one that reads strokes anywhere.
-
-    Parameters
-    ----------
-    case : Case
-        The patient's.
-    classes : int
-        How many have strokes: one without any is nothing that a model could know.
-    """
-    kinds, one = case.study.kinds, classes <= 1
-    own = [model for model in list_models() if model.built_in and model.card.classes == 2]
-    fitting = (
-        model
-        for model in sorted(own, key=lambda model: model.card.reads_anywhere)
-        if model.card.reads_anywhere or (one and not taught_otherwise(model.card, "", kinds))
-    )
-    return next((model.path for model in fitting), None)
+def proposed() -> Path | None:
+    """The model that comes with the package and reads strokes on any images, of any classes."""
+    own = (model for model in list_models() if model.built_in and model.card.reads_anywhere)
+    return next((model.path for model in own), None)
 
 
 def start_words(config: Config, model: BaseModel | None) -> str:

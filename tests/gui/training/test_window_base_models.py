@@ -14,7 +14,6 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.events import decode_command
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 from cmfnet_napari.gui.patient.opened import open_files
 from cmfnet_napari.gui.training.card_check import CardCheck
 from cmfnet_napari.gui.training.model_card_dialog import ModelCardDialog
@@ -190,9 +189,7 @@ def test_the_choice_is_locked_while_it_trains(opened, fake, scribble, qtbot):
     assert not begin.add_button.isEnabled()
 
 
-def test_a_model_that_comes_with_the_package_is_proposed_where_it_fits(
-    dock, patient, tmp_path, qtbot
-):
+def test_a_model_of_the_package_is_proposed_until_the_user_chooses(dock, patient, tmp_path, qtbot):
     begin = dock.training_panel.begin
 
     def proposed(mr):
@@ -200,48 +197,15 @@ def test_a_model_that_comes_with_the_package_is_proposed_where_it_fits(
             dock.session.open(partial(open_files, patient.ct, mr))
         return begin.base_path
 
-    organs = write(tmp_path / "built-in" / "organs.safetensors", classes=8)
-    assert proposed(patient.mr) is None  # it knows other classes
-    organs.unlink()
-    path = write(tmp_path / "built-in" / "limb-sarcoma.safetensors", modalities=("CT", "MR"))
-    assert proposed(None) is None  # there is no MR
-    write(path)
-    assert proposed(patient.mr) == path
+    limb = write(tmp_path / "built-in" / "limb.safetensors", modalities=("CT", "MR"))
+    assert proposed(patient.mr) is None  # of one structure on such images: the user may choose it
     anywhere = make_config("quick", stroke_maps=True, drawn_voxels=27)
-    any_path = write(tmp_path / "built-in" / "any.safetensors", config=anywhere)
-    write(path, modalities=("CT", "MR"))
-    assert proposed(patient.mr) == path  # it was taught one structure on such images
-    assert proposed(None) == any_path  # what was proposed for another patient does not stay
-    path.unlink()
-    assert proposed(patient.mr) == any_path
+    path = write(tmp_path / "built-in" / "structure.safetensors", config=anywhere)
+    assert proposed(None) == path
+    begin.base.setCurrentIndex(begin.base.findText("limb"))
+    assert proposed(patient.mr) == limb  # what the user chose stays
     begin.base.setCurrentIndex(0)
     dock.tabs.setCurrentIndex(2)
-    assert begin.base_path is None  # what the user chose stays
-
-
-def test_strokes_of_a_second_class_propose_another_model_unless_the_user_chose(
-    opened, tmp_path, qtbot
-):
-    limb = write(tmp_path / "built-in" / "limb.safetensors", modalities=("CT", "MR"))
-    anywhere = make_config("quick", stroke_maps=True, drawn_voxels=27)
-    any_path = write(tmp_path / "built-in" / "any.safetensors", config=anywhere)
-    begin, session = opened.training_panel.begin, opened.session
-    session.opened.emit()
-    voxels = np.arange(1000, 1003)
-
-    def draw(code, place):
-        with qtbot.waitSignal(session.strokes_changed, timeout=5000):
-            session.recorder.write(voxels + place, np.full(3, code, np.uint8), "hand")
-
-    assert begin.base_path == limb
-    draw(FIRST_CLASS, 0)
-    assert begin.base_path == limb
-    draw(FIRST_CLASS + 1, 10)
-    assert begin.base_path == any_path
-    session.undo()
-    assert begin.base_path == limb
-    begin.base.setCurrentIndex(0)
-    session.redo()
     assert begin.base_path is None
 
 

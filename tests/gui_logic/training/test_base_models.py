@@ -9,7 +9,6 @@ from safetensors.numpy import save_file
 from cmfnet_napari.core.fit.config import make_config
 from cmfnet_napari.core.fit.events import encode
 from cmfnet_napari.core.fit.model_card import FORMAT, Card
-from cmfnet_napari.gui.patient.classes import add_class
 from cmfnet_napari.gui.training.base_models import (
     BaseModels,
     add_model,
@@ -82,20 +81,10 @@ def test_a_patients_own_model_is_that_of_the_last_fit_if_it_is_there(session):
     assert own_model(session.case) is None  # a class that it learnt was removed
 
 
-def test_a_class_without_a_stroke_changes_nothing_that_is_proposed(session, tmp_path):
-    """The model of the package knows one class; a second that is only named is none yet."""
-    built_in = write(tmp_path / "built-in" / "limb.safetensors", modalities=("CT", "MR"))
-    session.open()
-    case = session.case
-    case.study.kinds = ("CT", "MR")
-    case.classes = add_class(case.classes, "Node")
-    assert proposed(case, 1) == built_in
-    assert proposed(case, 2) is None
-    case.study.kinds = ("CT",)
-    assert proposed(case, 1) is None
+def test_the_model_of_the_package_that_reads_strokes_anywhere_is_proposed(models, tmp_path):
     anywhere = make_config("quick", stroke_maps=True, drawn_voxels=27)
-    another = write(tmp_path / "built-in" / "any.safetensors", config=anywhere)
-    assert proposed(case, 1) == another
-    case.study.kinds = ("CT", "MR")
-    assert proposed(case, 1) == built_in  # it was taught on such images
-    assert proposed(case, 2) == another
+    write(models / "own.safetensors", config=anywhere)
+    write(tmp_path / "built-in" / "limb.safetensors", modalities=("CT", "MR"))
+    assert proposed() is None
+    path = write(tmp_path / "built-in" / "structure.safetensors", config=anywhere)
+    assert proposed() == path
