@@ -64,6 +64,7 @@ class User:
                 training.start("quick", **TINY)
             else:
                 training.resume()
+        self.correct()  # first: a slow machine does few things before it is killed
         self.next()
 
     def next(self) -> None:
