@@ -58,7 +58,7 @@ def clue_score(
     """Chance of tumour less that of background, -1 … 1, on the Study's Grid."""
     inputs, seen = scene(study, scribbles, images=images)
     found = find_clues(seen, 2, weights).chances
-    return inputs.frame.paste(_fine(inputs, found[1] - found[0]), -1)
+    return inputs.frame.paste(fine_score(inputs, found[1] - found[0]), -1)
 
 
 def scene(
@@ -139,7 +139,7 @@ def _body(inputs: Inputs, study: Study) -> np.ndarray:
 
 def _finish(inputs: Inputs, scribbles: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Tumour where the score is above 0, on all voxels, parts without a stroke dropped."""
-    return marked(inputs.frame.paste(_fine(inputs, score) > 0), scribbles)
+    return marked(inputs.frame.paste(fine_score(inputs, score) > 0), scribbles)
 
 
 def marked(mask: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def marked(mask: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
     return drop_unmarked(mask.astype(np.uint8), scribbles) > 0
 
 
-def _fine(inputs: Inputs, score: np.ndarray) -> np.ndarray:
+def fine_score(inputs: Inputs, score: np.ndarray) -> np.ndarray:
     """On all voxels of the region."""
     fine = ndimage.zoom(score, inputs.frame.factors, order=1, grid_mode=True, mode="nearest")
     size = tuple(s.stop - s.start for s in inputs.frame.region)

@@ -38,6 +38,7 @@ from rich.table import Table
 from scipy.stats import bootstrap
 
 from cmfnet_napari.core.contours.metrics import dice
+from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, to_targets
 from cmfnet_napari.learning.material.user_styles import STYLES, draw
@@ -82,16 +83,15 @@ def main(
     blind: Annotated[Path | None, typer.Option(help="Weights of the clues from others")] = None,
 ) -> None:
     """Contour, judge, show the means."""
-    every = sorted((DATA / "sts" / "cases").glob("STS_*"))
-    taught = set(load_model(model, torch.device("cpu"))[1].data)
-    folders = [
-        folder
-        for folder in every
-        if (not cases or folder.name in cases.split(","))
-        and _open(folder, "")[0].content_hash not in taught
-    ]
     if without not in _LEFT_OUT:
         raise SystemExit("--without takes first or second")
+    taught = read_card(model).data
+    folders = [
+        folder
+        for folder in sorted((DATA / "sts" / "cases").glob("STS_*"))
+        if (not cases or folder.name in cases.split(","))
+        and _images(folder, "").content_hash not in taught
+    ]
     if not folders:
         raise SystemExit(f"no patients in {DATA} whom the model does not know (CMFNET_TEST_DATA)")
     out.mkdir(parents=True, exist_ok=True)
@@ -108,9 +108,13 @@ def main(
 
 
 def _open(folder: Path, without: str) -> tuple[Study, np.ndarray]:
-    images = [folder / f"{name}.nii.gz" for name in ("ct", "mr") if name != _LEFT_OUT[without]]
-    study = open_study(*images)
+    study = _images(folder, without)
     return study, load_labels(folder / "gtv.nii.gz", study.grid) > 0
+
+
+def _images(folder: Path, without: str) -> Study:
+    kept = [name for name in ("ct", "mr") if name != _LEFT_OUT[without]]
+    return open_study(*(folder / f"{name}.nii.gz" for name in kept))
 
 
 def _judge(

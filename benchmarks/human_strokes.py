@@ -23,10 +23,9 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from classical import scene
+from classical import fine_score, scene
 from rich.console import Console
 from rich.table import Table
-from scipy import ndimage
 
 from cmfnet_napari.core.clues.chances import find_clues
 from cmfnet_napari.core.clues.provisional_contour import provisional_contour
@@ -98,14 +97,9 @@ def _race(study: Study, scribbles: np.ndarray) -> np.ndarray:
 def _clues(study: Study, scribbles: np.ndarray) -> np.ndarray:
     """The likeliest class, on the voxels of *quick*."""
     inputs, seen = scene(study, scribbles, images=slice(1))
-    frame = inputs.frame
-    size = tuple(s.stop - s.start for s in frame.region)
-    z, y, x = (slice(n) for n in size)
-    fine = [
-        ndimage.zoom(chance, frame.factors, order=1, grid_mode=True, mode="nearest")[z, y, x]
-        for chance in find_clues(seen, check_trainable(scribbles)).chances
-    ]
-    return drop_unmarked(frame.paste(np.argmax(fine, axis=0).astype(np.uint8)), scribbles)
+    chances = find_clues(seen, check_trainable(scribbles)).chances
+    likeliest = np.argmax([fine_score(inputs, chance) for chance in chances], axis=0)
+    return drop_unmarked(inputs.frame.paste(likeliest.astype(np.uint8)), scribbles)
 
 
 def _show(rows: list[Row]) -> None:

@@ -224,8 +224,9 @@ def make_config(preset: str = "quick", *, base: str | Path | None = None, **chan
     preset : str
         ``"quick"``, ``"standard"`` or ``"paper"``.
     base : path or str, optional
-        Model to start from: a run folder, a model file, or ``"limb-sarcoma"``. Its network and
-        voxel size are taken over, and it trains gently; a model that reads strokes not at all.
+        Model to start from: a run folder, a model file, or one that comes with the package, such as
+        ``"any-structure"``. Its network and voxel size are taken over, and it trains gently; a
+        model that reads strokes not at all.
     **changes
         Fields of the configuration, such as ``minutes=1.0`` (min), ``spacing=2.0`` (mm),
         ``steps=100``, ``seed=1``.
@@ -362,7 +363,7 @@ def predict(
     Parameters
     ----------
     model : path or str
-        Run folder, model file, or ``"limb-sarcoma"``.
+        Run folder, model file, or one that comes with the package, such as ``"any-structure"``.
     study : Study
         The patient.
     scribbles : uint8 array (z, y, x), or path, optional

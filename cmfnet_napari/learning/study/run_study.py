@@ -177,9 +177,7 @@ def _numbered(path: Path, jobs: Sequence[Job], number: int, gpu: bool) -> Job:
 
 def _trained(chosen: Sequence[Job], jobs: Sequence[Job]) -> list[Job]:
     """Those of some jobs that train: of several with the same numbers the first does it for all."""
-    first: dict[str, Job] = {}
-    for job in jobs:
-        first.setdefault(job.folder, job)
+    first = {job.folder: job for job in reversed(jobs)}
     return [job for job in chosen if first[job.folder] is job]
 
 

@@ -17,20 +17,9 @@ from cmfnet_napari.core.fit.model_card import FORMAT, Card
 from cmfnet_napari.gui.patient.opened import open_files
 from cmfnet_napari.gui.training.card_check import CardCheck
 from cmfnet_napari.gui.training.model_card_dialog import ModelCardDialog
+from tests.gui_logic.training.test_base_models import write
 
 NOTHING = "Strokes alone (from nothing)"
-
-
-FIXED = make_config("quick", spacing=2.5, stroke_maps=False)
-
-
-def write(path, classes=2, config=FIXED, **values):
-    """A model file; the weights do not matter here."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    card = Card(config=config, classes=classes, **values)
-    weights = {"weight": np.zeros(4, np.float32)}
-    save_file(weights, path, {"format": FORMAT, "card": card.model_dump_json()})
-    return path
 
 
 def items(box):
