@@ -40,9 +40,6 @@ class Sampler:
 
     def use(self, cases: Sequence[Batch]) -> None:
         """Draw from other images or strokes from now on."""
-        largest = np.max([case.ct.shape[2:] for case in cases], axis=0)
-        sides = zip(self._config.patch, largest, strict=True)
-        self._patch = tuple(min(p, int(n)) for p, n in sides)
         self._cases = list(cases)
         self._labelled = [_voxels_of_each_class(case.targets[0]) for case in self._cases]
 
@@ -79,14 +76,27 @@ class Sampler:
         size = case.ct.shape[2:]
         index = []
         middle = self._middle(step, number, size, rng)
-        for at, p, n in zip(middle, self._patch, size, strict=True):
+        patch = self._size_at(step)
+        for at, p, n in zip(middle, patch, size, strict=True):
             start = at - int(rng.integers(p))  # the stroke may lie anywhere in the patch
             start = min(max(start, 0), max(n - p, 0))
             index.append(slice(start, start + p))
         z, y, x = index
-        cut = _at_least(Batch(*(part[..., z, y, x] for part in case)), self._patch)
-        patch = replace(cut, targets=cut.targets.long(), maps=cut.maps.float())
-        return _augment(patch, rng) if self._config.augment else patch
+        cut = _at_least(Batch(*(part[..., z, y, x] for part in case)), patch)
+        cut = replace(cut, targets=cut.targets.long(), maps=cut.maps.float())
+        return _augment(cut, rng) if self._config.augment else cut
+
+    def _size_at(self, step: int) -> tuple[int, int, int]:
+        """Size (z, y, x) of a step's patches: that of the largest, so that they can be stacked.
+
+        No larger: a network with instance normalisation, or one that sees whole images, would
+        else be taught on images with a border that they do not have when it predicts them.
+        """
+        first = step * self._config.batch
+        numbers = range(first, first + self._config.batch)
+        sizes = [self._cases[self._case_of(number)].ct.shape[2:] for number in numbers]
+        sides = zip(self._config.patch, np.max(sizes, axis=0), strict=True)
+        return three(min(p, int(n)) for p, n in sides)
 
     def _middle(
         self, step: int, number: int, size: Sequence[int], rng: np.random.Generator

@@ -79,22 +79,36 @@ def test_every_case_comes_once_before_any_comes_again():
     assert drawn[:6] != drawn[6:]
 
 
-def test_a_case_smaller_than_the_patch_is_padded_and_teaches_nothing_there():
-    config = make_config("paper", batch=1, patch=(16, 32, 16))
-    cases = [constant(0.5, (5, 20, 16), 2), constant(0.5, (16, 32, 16), 2)]
-    sampler = Sampler(cases, config)
-    patches = [sampler.draw(step) for step in range(2)]
-    small = next(p for p in patches if (p.targets == IGNORE).any())
-    assert small.ct.shape == (1, 1, 16, 32, 16)
-    assert (small.ct == 0.5).all()
-    assert int((small.targets != IGNORE).sum()) == int(small.fov.sum()) == 5 * 20 * 16
-    outside = small.targets[:, None] == IGNORE
-    assert (small.guide[outside.expand_as(small.guide)] == 0.5).all()
+def test_a_case_smaller_than_the_other_of_its_step_is_padded_and_teaches_nothing_there():
+    config = make_config("paper", batch=2, patch=(16, 32, 16))
+    cases = [constant(0.5, (5, 20, 16), 2), constant(0.5, (16, 30, 16), 2)]
+    patches = Sampler(cases, config).draw(0)
+    assert patches.ct.shape == (2, 1, 16, 30, 16)
+    assert (patches.ct == 0.5).all()
+    small = next(i for i in range(2) if (patches.targets[i] == IGNORE).any())
+    taught = patches.targets[small] != IGNORE
+    assert int(taught.sum()) == int(patches.fov[small].sum()) == 5 * 20 * 16
+    guide = patches.guide[small]
+    assert (guide[(~taught).expand_as(guide)] == 0.5).all()
 
 
-def test_one_small_case_gets_patches_of_its_own_size():
-    config = make_config("paper", batch=1, patch=(16, 32, 32))
-    assert Sampler([constant(0.5, (5, 20, 40))], config).draw(0).ct.shape == (1, 1, 5, 20, 32)
+@pytest.mark.parametrize("share", [[0], [1], None])
+def test_the_patches_of_a_step_are_as_large_as_its_largest_case(share):
+    """However the step is shared; and a small case alone has no border."""
+    config = make_config("paper", batch=2, patch=(16, 32, 32))
+    sizes = [(5, 20, 40), (4, 40, 8), (16, 16, 16), (8, 24, 24)]
+    sampler = Sampler([constant(0.1 * i, size) for i, size in enumerate(sizes)], config)
+    for step in range(8):
+        whole = sampler.draw(step)
+        drawn = [sizes[round(10 * float(v))] for v in whole.ct[:, 0, 0, 0, 0]]
+        largest = [max(sides) for sides in zip(*drawn, strict=True)]
+        expected = [min(p, n) for p, n in zip(config.patch, largest, strict=True)]
+        assert list(sampler.draw(step, share).ct.shape[2:]) == expected
+    alone = config.model_copy(update={"batch": 1})
+    shapes = {
+        tuple(Sampler([constant(0, s) for s in sizes], alone).draw(i).ct.shape) for i in range(4)
+    }
+    assert shapes == {(1, 1, *(min(p, n) for p, n in zip(config.patch, s))) for s in sizes}
 
 
 def test_preferred_voxels_get_most_patches_for_a_while():
@@ -117,9 +131,9 @@ def test_preferred_voxels_get_most_patches_for_a_while():
 
 
 def test_a_preferred_voxel_of_a_padded_case_is_where_it_was():
-    config = make_config("paper", batch=1, patch=(16, 32, 16))
+    config = make_config("paper", batch=2, patch=(16, 32, 16))
     sampler = Sampler([constant(0.5, (5, 20, 16)), constant(0.5, (16, 32, 16))], config)
     place = torch.zeros(5, 20, 16, dtype=torch.bool)
     place[4, 19, 15] = True
     sampler.prefer(place, until=10)
-    assert all(sampler.draw(step).ct.shape == (1, 1, 16, 32, 16) for step in range(10))
+    assert all(sampler.draw(step).ct.shape == (2, 1, 16, 32, 16) for step in range(10))
