@@ -108,7 +108,9 @@ def test_the_patches_of_a_step_are_as_large_as_its_largest_case(share):
     shapes = {
         tuple(Sampler([constant(0, s) for s in sizes], alone).draw(i).ct.shape) for i in range(4)
     }
-    assert shapes == {(1, 1, *(min(p, n) for p, n in zip(config.patch, s))) for s in sizes}
+    assert shapes == {
+        (1, 1, *(min(p, n) for p, n in zip(config.patch, s, strict=True))) for s in sizes
+    }
 
 
 def test_preferred_voxels_get_most_patches_for_a_while():
