@@ -15,7 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.presets import ROWS, Settings, published
 
 Fusion = Literal["none", "cfe", "cff"]
-Normalisation = Literal["none", "instance", "batch"]
+Normalisation = Literal["none", "instance"]
 DropoutAt = Literal["bottoms", "stages"]
 Precision = Literal["auto", "float32", "bfloat16"]
 AROUND_STROKES_MM = 60.0  # what a model that reads strokes looks at: further than tumours reach
@@ -67,11 +67,7 @@ class Config(BaseModel):
     stroke_maps: bool = described(
         False, "The network also sees what the strokes tell of every voxel, and begins with that"
     )
-    normalisation: Normalisation = described(
-        "none",
-        "After every convolution. instance: by the patch itself; batch: in training by the patches "
-        "that go through at once, later by what was seen in training",
-    )
+    normalisation: Normalisation = described("none", "After every convolution")
     dropout: float = described(0.5, "Share of features dropped in training", ge=0, lt=1)
     dropout_at: DropoutAt = described(
         "bottoms",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from cmfnet_napari.core.files import write_safely
+
 LOSSES_FILE, SCORES_FILE = "losses.csv", "scores.csv"
 
 
@@ -92,4 +94,5 @@ def _cut(path: Path, steps: int) -> None:
         return
     header, *rows = whole
     kept = [row for row in rows if int(row.split(",", 1)[0]) <= steps]
-    path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
+    text = "\n".join([header, *kept]) + "\n"
+    write_safely(path, ".csv", lambda part: part.write_text(text, encoding="utf-8"))

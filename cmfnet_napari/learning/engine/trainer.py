@@ -224,6 +224,3 @@ class Trainer(Generic[N]):
         means: list[Tensor] = list(self.averaged.parameters())
         weights: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(means, weights, 1 - decay)
-        # What a batch normalisation saw is a moving average already.
-        for mean, now in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-            mean.copy_(now)

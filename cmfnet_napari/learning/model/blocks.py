@@ -77,9 +77,6 @@ class InstanceNorm(nn.InstanceNorm3d):
         )
 
 
-_NORMALISATIONS = {"instance": InstanceNorm, "batch": nn.BatchNorm3d}
-
-
 class PReLU(nn.PReLU):
     """PReLU with one slope a channel."""
 
@@ -91,14 +88,14 @@ class PReLU(nn.PReLU):
 
 
 class Conv(nn.Sequential):
-    """3×3×3 convolution, optional normalisation, PReLU.
+    """3×3×3 convolution, optional parameter-free normalisation, PReLU.
 
     Parameters
     ----------
     inputs, outputs : int
         Channels.
     normalisation : str
-        ``"none"``, ``"instance"`` or ``"batch"``.
+        ``"none"`` or ``"instance"``.
     stride : int
         2 halves every axis (rounded up).
     """
@@ -107,8 +104,8 @@ class Conv(nn.Sequential):
         self, inputs: int, outputs: int, normalisation: Normalisation, stride: int = 1
     ) -> None:
         parts: list[nn.Module] = [Convolution(inputs, outputs, stride)]
-        if normalisation != "none":
-            parts.append(_NORMALISATIONS[normalisation](outputs))
+        if normalisation == "instance":
+            parts.append(InstanceNorm(outputs))
         super().__init__(*parts, PReLU(outputs))
 
 

@@ -27,7 +27,7 @@ def save_model(model: CmFNet, card: Card, path: Path, *, half: bool = False) -> 
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     if half:
-        tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+        tensors = {name: tensor.half() for name, tensor in tensors.items()}
     data = save(tensors, {"format": FORMAT, "card": card.model_dump_json()})
     return write_safely(path, path.suffix, lambda part: part.write_bytes(data))
 

@@ -40,7 +40,7 @@ class CrossModal(nn.Module):
     width : int
         Channels of the first stage.
     normalisation : str
-        ``"none"``, ``"instance"`` or ``"batch"``.
+        ``"none"`` or ``"instance"``.
     dropout : float
         Share of the feature maps dropped in training.
     dropout_at : str
@@ -91,7 +91,7 @@ class CmFNet(Network):
     width : int
         Channels of the first stage; 16 in the paper.
     normalisation : str
-        ``"none"``, ``"instance"`` (parameter-free) or ``"batch"``.
+        ``"none"`` or ``"instance"`` (parameter-free).
     dropout : float
         Share of the feature maps dropped in training.
     ct_stages, mr_stages : int

@@ -45,25 +45,25 @@ def _dual(config: MethodConfig, classes: int) -> Network:
 
 
 def _res_unet(config: MethodConfig, classes: int) -> Network:
-    return Merged(res_unet(classes, config.width, config.dropout), classes)
+    return Merged(res_unet(classes, config.width, config.dropout), classes, foreign=True)
 
 
 def _unet_plus_plus(config: MethodConfig, classes: int) -> Network:
-    return Merged(unet_plus_plus(classes, config.width, config.dropout), classes)
+    return Merged(unet_plus_plus(classes, config.width, config.dropout), classes, foreign=True)
 
 
 def _unetr(config: MethodConfig, classes: int) -> Network:
     check_installed(config)
-    return Merged(unetr(classes, config.width, config.dropout, config.patch), classes)
+    return Merged(unetr(classes, config.width, config.dropout, config.patch), classes, foreign=True)
 
 
 def _dense(config: MethodConfig, classes: int) -> Network:
     growth = max(3 * config.width // 4, 3)  # the published 12 at a width of 16
-    return Merged(DenseVoxNet(2, classes, growth, config.dropout), classes)
+    return Merged(DenseVoxNet(2, classes, growth, config.dropout), classes, foreign=True)
 
 
 def _unet(config: MethodConfig, classes: int) -> Network:
-    return Merged(UNet3D(2, classes, 2 * config.width), classes)
+    return Merged(UNet3D(2, classes, 2 * config.width), classes, foreign=True)
 
 
 def _attending(config: MethodConfig, classes: int) -> Network:

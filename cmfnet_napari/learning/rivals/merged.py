@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -23,11 +25,21 @@ class Merged(Network):
         Outputs, background included.
     multiple : int
         What every side must be a multiple of.
+    foreign : bool
+        Its convolutions are PyTorch's own, not `blocks.Convolution`: on a CPU it stays in float32.
     """
 
-    def __init__(self, body: nn.Module, classes: int, multiple: int = 2**DOWNSAMPLINGS) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        classes: int,
+        multiple: int = 2**DOWNSAMPLINGS,
+        *,
+        foreign: bool = False,
+    ) -> None:
         super().__init__()
         self.body, self.classes, self._multiple = body, classes, multiple
+        self._foreign = foreign
 
     def forward(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> tuple[Tensor, ...]:
         """One answer."""
@@ -35,7 +47,9 @@ class Merged(Network):
 
     def fused(self, ct: Tensor, mr: Tensor, maps: Tensor | None = None) -> Tensor:
         """Scores of the body, of the size that came in."""
-        scores: Tensor = self.body(_padded(ct, mr, self._multiple))
+        images = _padded(ct, mr, self._multiple)
+        with torch.autocast("cpu", enabled=False) if self._foreign else nullcontext():
+            scores: Tensor = self.body(images)
         return crop_to(scores, ct.shape[2:])
 
 

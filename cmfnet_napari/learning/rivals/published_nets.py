@@ -55,10 +55,10 @@ class UNet3D(nn.Module):
 
 
 def _pair(inputs: int, middle: int, outputs: int) -> nn.Sequential:
-    """Two 3×3×3 convolutions, each with batch normalisation and ReLU."""
+    """Two 3×3×3 convolutions, each with `_norm` and ReLU."""
     parts: list[nn.Module] = []
     for before, after in ((inputs, middle), (middle, outputs)):
-        parts += [nn.Conv3d(before, after, 3, padding=1), nn.BatchNorm3d(after), nn.ReLU()]
+        parts += [nn.Conv3d(before, after, 3, padding=1), _norm(after), nn.ReLU()]
     return nn.Sequential(*parts)
 
 
@@ -119,8 +119,16 @@ class DenseVoxNet(nn.Module):
 
 
 def _activated(inputs: int, layer: nn.Module) -> nn.Sequential:
-    """Batch normalisation and ReLU before a layer."""
-    return nn.Sequential(nn.BatchNorm3d(inputs), nn.ReLU(), layer)
+    """`_norm` and ReLU before a layer."""
+    return nn.Sequential(_norm(inputs), nn.ReLU(), layer)
+
+
+def _norm(features: int) -> nn.BatchNorm3d:
+    """Batch normalisation by what goes through at once, in prediction too (Çiçek et al.).
+
+    A step has few patches, often one: their mean and variance say little of another patient's.
+    """
+    return nn.BatchNorm3d(features, track_running_stats=False)
 
 
 def _dense(block: nn.ModuleList, x: Tensor) -> Tensor:

@@ -99,6 +99,11 @@ class MethodConfig(Config):
             raise ValueError("mixing and relabelling need the two decoders of dual-vnet")
         if self.similarity > 0 and self.architecture != "m-cnn":
             raise ValueError("similarity needs the features of m-cnn")
+        if self.architecture in _IN_WINDOWS and self.normalisation != "instance":
+            raise ValueError(
+                f"{self.architecture} needs normalisation instance, with which it predicts through "
+                f"windows of the training patch, not {self.normalisation}"
+            )
         if self.architecture != "cmfnet":
             for field in ("stroke_maps", "guide", "checkpointing"):
                 if getattr(self, field):
@@ -113,6 +118,8 @@ class MethodConfig(Config):
             )
 
 
+# Their own normalisation, or attention, is right on windows of the training patch only.
+_IN_WINDOWS = ("resunet", "unet++", "unetr", "densenet", "mm-unet", "da-vnet")
 _RIVALS_ONLY = ("entropy", "contour", "mumford_shah", "joint_crf", "teacher", "pseudo", "mixed")
 _CMFNETS_ONLY = ("lambda_ct", "lambda_mr", "alpha_ct", "alpha_mr", "variance", "guide")
 
@@ -127,7 +134,6 @@ class Method(NamedTuple):
 
 _VNET: Settings = {"architecture": "vnet"}
 _CONTOURS: Settings = {"labels": "masks", "dice_weight": 1.0}
-# Windows of the training patch: their own normalisation, or attention, is right on these only.
 _WINDOWS: Settings = _CONTOURS | {"normalisation": "instance"}
 # MONAI drops features after every layer; CmFNet's share is for where it is narrowest.
 _MONAI: Settings = _WINDOWS | {"dropout": 0.0}

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from cmfnet_napari.core.contours.metrics import MEASURES
 from cmfnet_napari.core.errors import UserError, list_names
@@ -114,7 +121,7 @@ class StudyFile(_Part):
     title: str
     cohort: str = ""
     folds: int = Field(0, ge=0)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
     steps: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)
     settings: dict[str, Any] = {}

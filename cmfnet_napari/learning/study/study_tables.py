@@ -230,9 +230,8 @@ def _absent(jobs: Sequence[Job]) -> list[str]:
 def _differences(study: StudyFile, scored: Sequence[Scored]) -> list[str]:
     if not study.compare:
         return []
-    known = "the chance of training is not in them: there is one seed"
-    chance = f"; {known}" if len(study.seeds) == 1 else ""
-    title = f"Paired differences over patients, with 95 % intervals (Student's t{chance}):"
+    chance = "of the chance of training they know nothing, as patients of a fold share a model"
+    title = f"Paired differences over patients, with 95 % intervals (Student's t; {chance}):"
     lines = ["", title, ""]
     for first, second in study.compare:
         for metric in study.metrics:
@@ -241,19 +240,29 @@ def _differences(study: StudyFile, scored: Sequence[Scored]) -> list[str]:
                 "fewer than two patients"
                 if found is None
                 else f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f}), "
-                f"{found.patients} patients"
+                f"{found.patients} patients{_by_seed(scored, first, second, metric)}"
             )
             lines.append(f"- {first} less {second}, {metric}: {said}")
     return lines
+
+
+def _by_seed(scored: Sequence[Scored], first: str, second: str, metric: str) -> str:
+    """The mean difference of every seed, where there are several: how far chance moves it."""
+    seeds = sorted({job.seed for job, _ in scored})
+    if len(seeds) < 2:
+        return ""
+    each = [[one for one in scored if one.job.seed == seed] for seed in seeds]
+    found = [difference(*paired_means(of, first, second, metric)) for of in each]
+    said = ("–" if one is None else f"{one.mean:+.3f}" for one in found)
+    return f"; by seed {', '.join(said)}"
 
 
 def _speeds(scored: Sequence[Scored], out: Path) -> list[str]:
     """Steps a second of every method, on what it ran on."""
     spent: dict[tuple[str, str], tuple[int, float]] = {}
     for job, results in scored:
-        for split in sorted({result.split for result in results}):
-            speed = read_speed(out / job.folder / split)
-            if speed is not None:
+        for folder in _models(job, results, out):
+            if (speed := read_speed(folder)) is not None:
                 steps, seconds = spent.get((job.method, speed.device), (0, 0.0))
                 spent[job.method, speed.device] = steps + speed.steps, seconds + speed.seconds
     lines = [
@@ -268,8 +277,7 @@ def _curves(scored: Sequence[Scored], out: Path) -> dict[str, tuple[Curve, Curve
     """Of every method, the mean of its models over the steps that all of them logged."""
     folders: dict[str, list[Path]] = {}
     for job, results in scored:
-        splits = sorted({result.split for result in results})
-        folders.setdefault(job.method, []).extend(out / job.folder / split for split in splits)
+        folders.setdefault(job.method, []).extend(_models(job, results, out))
     return {
         method: (
             _mean_curve([read_curve(folder / LOSSES_FILE) for folder in of], "total"),
@@ -279,10 +287,23 @@ def _curves(scored: Sequence[Scored], out: Path) -> dict[str, tuple[Curve, Curve
     }
 
 
+def _models(job: Job, results: Sequence[Result], out: Path) -> list[Path]:
+    """Folders of a job's models: one a split, or the job's own, whose name is then the split's."""
+    folder = out / job.folder
+    splits = sorted({result.split for result in results})
+    return [folder / split if (folder / split).is_dir() else folder for split in splits]
+
+
 def _mean_curve(curves: Sequence[Curve], column: str) -> Curve:
     """Empty where there is no step that all have."""
     known = [dict(zip(c.get("step", []), c.get(column, []), strict=True)) for c in curves]
     steps = sorted(set.intersection(*(set(each) for each in known)))
+    if not steps and all(known):  # a budget in minutes: each ends where it ends
+        last = [max(each) for each in known]
+        return {
+            "step": [float(np.mean(last))],
+            column: [float(np.mean([e[step] for e, step in zip(known, last, strict=True)]))],
+        }
     if not steps:
         return {}
     return {"step": steps, column: [float(np.mean([e[step] for e in known])) for step in steps]}

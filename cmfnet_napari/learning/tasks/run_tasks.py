@@ -111,6 +111,10 @@ def _in_turn(tasks: Sequence[Task], hooks: Hooks) -> tuple[bool, _Problems]:
                     return False, problems
             else:
                 problems.append((task.name, str(error)))
+        except Exception as error:
+            if len(tasks) == 1:
+                raise
+            problems.append((task.name, _unexpected(error)))
     return not problems, problems
 
 
@@ -216,4 +220,9 @@ def _outcome(future: Future[Any]) -> tuple[bool, str]:
         return False, _LOST
     if isinstance(error, ImportError):
         return False, f"its worker has another version of cmfnet-napari, or none ({error})."
-    return False, f"unexpected {type(error).__name__}: {error}."
+    return False, _unexpected(error)
+
+
+def _unexpected(error: BaseException | None) -> str:
+    """What is said of an error that nobody foresaw."""
+    return f"unexpected {type(error).__name__}: {error}."

@@ -65,6 +65,33 @@ def test_every_network_sees_both_images_and_learns(method):
     assert all(p.grad is not None for p in learnt)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["mm-unet", "densenet"])
+def test_batch_normalisation_is_by_what_goes_through_in_prediction_too(method):
+    """Of what a step of one patch saw, an average says nothing of another patient."""
+    network = make_network(method_config(method, width=2, patch=(16, 16, 32), dropout=0.0), 3)
+    for _ in range(3):
+        network(*torch.rand(2, 1, 1, 16, 16, 32))
+    images = 5 + torch.rand(2, 1, 1, 16, 16, 32)  # unlike what it saw
+    taught = network.train().fused(*images)
+    torch.testing.assert_close(network.eval().fused(*images), taught)
+    assert not list(network.buffers())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", SUPERVISED)
+def test_pytorchs_own_convolutions_stay_in_float32_on_a_cpu(method):
+    """Their bfloat16 gradients can be garbage there; `blocks.Convolution` sees to its own."""
+    network = make_network(method_config(method, width=2, patch=(16, 16, 32), dropout=0.0), 3)
+    kinds = []
+    for layer in network.modules():
+        if type(layer) in CONVOLUTIONS and max(layer.kernel_size) > 1:
+            layer.register_forward_hook(lambda _, __, scores: kinds.append(scores.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        network.fused(*torch.rand(2, 1, 1, 16, 16, 32))
+    assert set(kinds) <= {torch.float32}
+
+
 @pytest.mark.parametrize("method", ["resunet", "unet++", "unetr"])
 def test_monais_networks_drop_nothing(method):
     """Their dropout is after every layer, where CmFNet's one half would be too much."""

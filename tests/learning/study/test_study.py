@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,15 @@ from cmfnet_napari.learning.cohort import data_hashes, prepared_cases
 from cmfnet_napari.learning.cohort import train as training
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import Result
-from cmfnet_napari.learning.cohort.split import Hooks
+from cmfnet_napari.learning.cohort.split import Hooks, Speed
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 from cmfnet_napari.learning.study import run_study as running
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
 from cmfnet_napari.learning.study.study_tables import (
     Scored,
+    _curves,
+    _mean_curve,
     difference,
     paired_means,
     patient_means,
@@ -124,6 +127,12 @@ def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
         ("steps: 2", "steps: 2\n[a]: 3", "is no YAML: .*unhashable"),
         ("method: pce", "method: pce, settings: {method: tv}", "Method pce, method: .*not perm"),
         ("method: pce", "method: pce, settings: {ce_weight: 0}", "all weights are 0; set one of"),
+        ("steps: 2", "steps: 2\nseeds: [0, -1]", "seeds.1.*greater than or equal to 0"),
+        (
+            "method: pce",
+            "method: unetr, name: pce, settings: {normalisation: none}",
+            "unetr needs normalisation instance",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_runs(names, old, new, words):
@@ -410,6 +419,47 @@ def test_differences_are_paired_and_their_interval_is_students():
     assert difference(first, {"P1": 0.3}) is None
 
 
+def test_differences_are_shown_by_seed_too(names):
+    """What chance does to a training is not in an interval over patients that share a model."""
+    study = read_study(written(names, TINY.replace("[dsc, asd_mm]", "[dsc]"))).study
+    known = [
+        scored("pce", seed, {("P1", 1): 0.5 + gain, ("P2", 1): 0.3 + gain})
+        for seed, gain in enumerate((0.1, -0.1, 0.3))
+    ]
+    known += [scored("lambda 0", seed, {("P1", 1): 0.5, ("P2", 1): 0.3}) for seed in range(3)]
+    text = write_tables(study, known, names).read_text(encoding="utf-8")
+    assert "dsc: +0.100 (+0.100 to +0.100), 2 patients; by seed +0.100, -0.100, +0.300\n" in text
+    alone = [one for one in known if one.job.seed == 0]
+    assert "by seed" not in write_tables(study, alone, names).read_text(encoding="utf-8")
+
+
+def test_speed_and_curves_of_the_cohort_files_own_split_are_found(names):
+    """A training of one model lies in the job's own folder, after which its results name it."""
+    study = read_study(written(names, TINY)).study
+    one = scored("pce", 0, {("P1", 1): 0.5, ("P2", 1): 0.3})
+    here = names / one.job.folder
+    here.mkdir()
+    one = one._replace(results=[replace(result, split=here.name) for result in one.results])
+    Speed(30, 20.0, "cpu, 1 thread").write(here)
+    (here / "losses.csv").write_text("step,total\n1,0.5\n")
+    (here / "scores.csv").write_text("step,dsc\n1,0.25\n")
+    text = write_tables(study, [one], names).read_text(encoding="utf-8")
+    assert "- pce: 1.50 on cpu, 1 thread\n" in text
+    found = {"step": [1.0], "total": [0.5]}, {"step": [1.0], "dsc": [0.25]}
+    assert _curves([one], names) == {"pce": found}
+
+
+def test_a_budget_in_minutes_has_the_end_of_its_curve():
+    curves = [
+        {"step": [4.0, 10.0], "dsc": [0.1, 0.4]},
+        {"step": [5.0, 20.0], "dsc": [0.2, 0.6]},
+    ]
+    assert _mean_curve(curves, "dsc") == {"step": [15.0], "dsc": [pytest.approx(0.5)]}
+    shared = [{"step": [4.0, 8.0], "dsc": [0.1, 0.4]}, {"step": [4.0, 9.0], "dsc": [0.3, 0.6]}]
+    assert _mean_curve(shared, "dsc") == {"step": [4.0], "dsc": [pytest.approx(0.2)]}
+    assert _mean_curve([*shared, {}], "dsc") == {}
+
+
 def test_scores_that_one_method_lacks_are_not_paired_but_counted(names):
     """A method that finds nothing in the hard class must not look better for it."""
     known = [
@@ -457,7 +507,7 @@ def test_undefined_scores_of_others_mark_no_best_and_a_bound_takes_no_place(name
     text = write_tables(study, [bound, *weak], names).read_text(encoding="utf-8")
     assert "| pce | 0.900 ± 0.000 |" in text
     assert "| lambda 0 | **0.500 ± 0.000** |" in text
-    assert "there is one seed" in text
+    assert "of the chance of training they know nothing" in text
     full = [bound, *(one._replace(job=one.job._replace(config=bound.job.config)) for one in weak)]
     assert "| pce | **0.900" in write_tables(study, full, names).read_text(encoding="utf-8")
 

@@ -53,6 +53,10 @@ def refuse(hooks):
     raise UserError("Training diverged at step 3.")
 
 
+def stumble(hooks):
+    raise RuntimeError("CUDA out of memory")
+
+
 def note_scratch(file, hooks):
     """dask's folders on this worker's path of modules, and whether others can get into them.
 
@@ -208,14 +212,18 @@ def heard(addresses, answers):
 
 
 def test_in_turn_one_that_fails_stops_no_other(tmp_path):
-    tasks = [Task("bad", refuse), Task("good", partial(count, tmp_path / "good", 0.0))]
+    good = Task("good", partial(count, tmp_path / "good", 0.0))
+    tasks = [Task("bad", refuse), Task("worse", stumble), good]
     shown = []
-    with pytest.raises(UserError, match=r"1 of 2 jobs .*\n  bad: Training diverged"):
+    said = r"2 of 3 jobs .*\n  bad: Training diverged.*\n  worse: unexpected RuntimeError: CUDA out"
+    with pytest.raises(UserError, match=said):
         run_tasks(tasks, Workers(at_once=1), Hooks(lambda share, note: shown.append((share, note))))
     assert len(steps_of(tmp_path / "good")) == STEPS
-    assert shown[-1] == (pytest.approx((1 + 0.9) / 2), "good: step 9")
+    assert shown[-1] == (pytest.approx((2 + 0.9) / 3), "good: step 9")
     with pytest.raises(UserError, match=r"^Training diverged at step 3\.$"):
         run_tasks(tasks[:1], Workers(at_once=1), Hooks())
+    with pytest.raises(RuntimeError, match="CUDA"):  # alone, the command says where
+        run_tasks(tasks[1:2], Workers(at_once=1), Hooks())
 
 
 def test_in_turn_what_another_process_is_at_comes_last_and_is_waited_for(tmp_path, monkeypatch):
