@@ -9,10 +9,10 @@ simulated strokes (`user_styles.py`, other users than those the model was taught
 the clues, by the network before any training (begin), by the model, and by the mean of the model's
 chances and the clues': DSC, seconds of the model on one thread, and how well its chances are
 calibrated. --sizes 0.5,1,2 calls the same voxels so many times as large: a model that follows what
-is drawn contours all alike. --corrections draws so many strokes, one after another, into the
-largest errors of the model's contour. --without shows one image alone. With --blind (a file of
-`clues.py --blind`) the weights of the clues are from other patients; those in the package know all
-of them.
+is drawn contours all alike. --corrections draws so many right strokes, one after another, into the
+largest errors of the model's contour, with a brush of 2, 4 or 8 mm. --without shows one image
+alone. With --blind (a file of `clues.py --blind`) the weights of the clues are from other patients;
+those in the package know all of them.
 
 OUT/rows.csv takes one row a patient, user, size and number of strokes. Data: CMFNET_TEST_DATA, or
 ../shared/data.
@@ -50,6 +50,7 @@ from cmfnet_napari.learning.predict.any_structure import read_strokes
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
 USERS = {**STYLES, "coronal": replace(STYLES["careful"], across=1)}
 _OTHERS = ("race", "begin", "clues", "mean")
+_BRUSH_MM = 2.0  # the thinnest
 _BINS = 10  # of chances, for the calibration
 _LEFT_OUT = {"": "", "first": "ct", "second": "mr"}  # both lie on one grid
 
@@ -134,10 +135,12 @@ def _judge(
     begin = read_strokes(build(card.config, 2), card.config, larger, scribbles)
     first = race(study, scribbles), marked(told > 0, scribbles), begin.labels > 0
     known = [dice(mask, truth) for mask in first]
-    rng, newest = np.random.default_rng(0), None
+    rng, last = np.random.default_rng(0), None
+    brushes = tuple(side / _BRUSH_MM for side in study.grid.spacing)
     for strokes in range(corrections + 1):
         began = time.process_time()
-        found = read_strokes(model, card.config, larger, scribbles, newest)
+        found = read_strokes(model, card.config, larger, scribbles, last)
+        last = found.last
         seconds = time.process_time() - began
         inside, drawn = found.labels > 0, scribbles > 0
         obeyed = float((found.labels[drawn] == to_targets(scribbles[drawn])).mean())
@@ -146,8 +149,9 @@ def _judge(
         both = marked(2 * found.probability - 1 + told > 0, scribbles)
         scores = dice(inside, truth), *known, dice(both, truth)
         yield Row(case, user, size, strokes, *scores, obeyed, apart, seconds)
-        newest, code = correction(inside ^ truth, truth, to_targets(scribbles), rng)
-        scribbles = np.where(newest, FIRST_CLASS if code else BACKGROUND, scribbles)
+        codes = to_targets(scribbles)
+        stroke, code = correction(inside ^ truth, truth, codes, rng, spacing=brushes, mistaken=0.0)
+        scribbles = np.where(stroke, FIRST_CLASS if code else BACKGROUND, scribbles)
         scribbles = scribbles.astype(np.uint8)
 
 

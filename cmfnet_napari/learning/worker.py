@@ -12,14 +12,13 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-import numpy as np
 from torch import nn
 
 from cmfnet_napari.core.arrays import Codes
@@ -32,14 +31,12 @@ from cmfnet_napari.core.fit.kept_previews import forget_previews, kept_path
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path, read_card
 from cmfnet_napari.core.fit.runs import PREDICT_RUN
 from cmfnet_napari.core.privacy import inside, redacted_traceback
-from cmfnet_napari.core.strokes.corrections import Corrections, taught
-from cmfnet_napari.core.strokes.entries import ClassChange, Correction, Stroke
-from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.learning.engine.device import pick_device
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, release_memory
 from cmfnet_napari.learning.fit.callbacks import Hooks, Request
 from cmfnet_napari.learning.fit.choose_preview import choose
 from cmfnet_napari.learning.fit.model_in_memory import Learnt, keep_learnt, load_learnt
+from cmfnet_napari.learning.fit.new_strokes import NewStrokes
 from cmfnet_napari.learning.fit.reading import Reading
 from cmfnet_napari.learning.fit.refine import refine
 from cmfnet_napari.learning.fit.run_folder import RunFolder
@@ -118,57 +115,6 @@ class Inbox:
         last = threading.Timer(LAST_SECONDS, os._exit, (1,))
         last.daemon = True
         last.start()
-
-
-class NewStrokes:
-    """Follows the journal of a case that another process writes.
-
-    Parameters
-    ----------
-    case : Case
-        Open for reading.
-    corrections : bool
-        Whether corrected voxels count as strokes.
-    """
-
-    def __init__(self, case: Case, corrections: bool = True) -> None:
-        self._journal, self._teach = case.journal, corrections
-        self._strokes = np.zeros(case.study.grid.shape, dtype=np.uint8)
-        self._corrections = Corrections(self._strokes.shape)
-        self._last = 0
-        self._journal.catch_up()
-        self._take(self._journal.entries())
-
-    def poll(self) -> Codes | None:
-        """Scribbles when what they say has changed since the last call, else None.
-
-        Raises
-        ------
-        UserError
-            Classes went or came back: what goes on works with those from before, and ends.
-        """
-        before = self.scribbles
-        try:
-            if self._journal.last_id() == self._last:
-                return None
-            self._journal.catch_up()
-            came = list(self._journal.entries(self._last))
-        except JournalHeldError:  # a backup, such as; they are there when it has ended
-            return None
-        if any(isinstance(entry, ClassChange) for _, entry in came):
-            raise UserError(OTHER_CLASSES)
-        self._take(came)
-        return None if np.array_equal(before, self.scribbles) else self.scribbles.copy()
-
-    def _take(self, entries: Iterable[tuple[int, Stroke]]) -> None:
-        for number, entry in entries:
-            self._journal.check_inside(entry, self._strokes.size)
-            self._corrections.take(number, entry)
-            if not isinstance(entry, Correction):
-                self._strokes.reshape(-1)[entry.voxels] = entry.new
-            self._last = number
-        words = self._corrections.words(self._strokes)
-        self.scribbles = taught(self._strokes, words) if self._teach else self._strokes.copy()
 
 
 def serve(folder: Path) -> int:
@@ -257,7 +203,9 @@ class Desk:
 
     def _fit(self, command: events.Fit) -> None:
         case, self._learnt, self._reading = self._case, None, None  # what was kept makes room
-        strokes, hooks = self._listen(command.corrections)
+        base = case.folder / command.base if command.base and not command.resume else None
+        reads = base is not None and read_card(base).reads_anywhere
+        strokes, hooks = self._listen(command.corrections, lines=reads)
         names = case.class_names
         if command.resume:
             run = inside(case.folder, command.resume)
@@ -276,9 +224,9 @@ class Desk:
             )
         else:
             config = parse_config(command.config)
-            base = case.folder / command.base if command.base else None
             run = case.new_run(config.preset)
             hooks.keep = partial(self._keep, RunFolder(run, case.folder))
+            hooks.keep_reading = self._keep_reading
             finished = fit(
                 case.study,
                 strokes,
@@ -297,14 +245,16 @@ class Desk:
                 forget_previews(earlier)
 
     def _refine(self, command: events.Refine) -> None:
-        case, (strokes, hooks) = self._case, self._listen(command.corrections)
-        folder = inside(case.folder, command.model)
-        if self._learnt is None or self._learnt.run.folder.resolve() != folder:
-            if (card := read_card(folder)).reads_anywhere:
-                self._check_classes(folder, card)
-                run = RunFolder(folder, case.folder, case.order)
-                self._read(run, strokes, command.device, hooks)
-                return
+        case, folder = self._case, inside(self._case.folder, command.model)
+        kept = self._learnt is not None and self._learnt.run.folder.resolve() == folder
+        if not kept and (card := read_card(folder)).reads_anywhere:
+            self._check_classes(folder, card)
+            strokes, hooks = self._listen(command.corrections, lines=True)
+            run = RunFolder(folder, case.folder, case.order)
+            self._read(run, strokes, command.device, hooks)
+            return
+        strokes, hooks = self._listen(command.corrections)
+        if self._learnt is None or not kept:
             self._learnt = load_learnt(folder, case.folder, case.study, strokes)
         self._check_classes(folder, self._learnt.card)
         names = case.class_names
@@ -334,7 +284,8 @@ class Desk:
         case = self._case
         path = model_path(case.folder / command.model)
         model, card = load_model(path, pick_device(command.device))
-        scribbles = NewStrokes(case, command.corrections).scribbles
+        lines = card.reads_anywhere
+        scribbles = NewStrokes(case, command.corrections, lines=lines).scribbles
         own = path.name == MODEL_FILE
         if own:
             self._check_classes(path.parent, card)
@@ -349,9 +300,9 @@ class Desk:
         if not self._case.knows_classes(run, card.labels):
             raise UserError(OTHER_CLASSES)
 
-    def _listen(self, corrections: bool) -> tuple[Codes, Hooks]:
-        """The strokes as they are, and what follows them from here on."""
-        strokes = NewStrokes(self._case, corrections)
+    def _listen(self, corrections: bool, *, lines: bool = False) -> tuple[Codes, Hooks]:
+        """The strokes as they are, and what follows them from here on; as `NewStrokes`."""
+        strokes = NewStrokes(self._case, corrections, lines=lines)
         hooks = Hooks(self.tell, self._inbox.request, strokes.poll)
         return strokes.scribbles.copy(), hooks
 
@@ -364,6 +315,9 @@ class Desk:
         prediction: Prediction,
     ) -> None:
         self._learnt = keep_learnt(run, model, card, material, prediction)
+
+    def _keep_reading(self, reading: Reading) -> None:
+        self._reading = reading
 
 
 def reason(error: Exception) -> str:

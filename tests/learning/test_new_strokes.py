@@ -18,8 +18,8 @@ from cmfnet_napari.core.strokes.entries import Correction, Stroke, class_change
 from cmfnet_napari.core.strokes.journal_file import JournalHeldError
 from cmfnet_napari.core.strokes.scribbles import ScribbleClass
 from cmfnet_napari.learning import worker
+from cmfnet_napari.learning.fit.new_strokes import NewStrokes
 from cmfnet_napari.learning.predict.prediction import Prediction
-from cmfnet_napari.learning.worker import NewStrokes
 
 SHAPE = (3, 4, 5)
 
@@ -56,6 +56,31 @@ def test_corrected_voxels_count_as_strokes_unless_they_shall_not(tmp_path, teach
     assert strokes.poll() is None
     monkeypatch.undo()
     assert strokes.poll().flat[4] == 2
+    looker.close()
+    case.close()
+
+
+def test_a_model_that_reads_strokes_is_shown_the_middle_of_an_edit(tmp_path):
+    """The area counts where it contradicts a stroke; undone, nothing of it is left."""
+    shape = (3, 30, 40)
+    values = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    case = create_case(tmp_path / "case", study_from_images(sitk.GetImageFromArray(values)))
+    at = np.arange(np.prod(shape)).reshape(shape)
+    case.journal.append(entry(Stroke, at[1, 5, 12:20], [0] * 8, [1] * 8))
+    looker = open_case(tmp_path / "case", read_only=True)
+    strokes, whole = NewStrokes(looker, lines=True), NewStrokes(looker)
+    area = at[1, 4:15, 10:31].ravel()
+    case.correct(entry(Correction, area, [0] * area.size, [2] * area.size))
+    seen = strokes.poll()
+    assert (whole.poll().flat[area] == 2).all()
+    assert (seen[1, 5, 12:20] == 2).all()  # the correction is newer
+    lines = np.argwhere(seen[1] == 2)
+    assert 12 <= len(lines) < area.size / 4
+    middle = seen[1, 9, 16:25]
+    assert (middle == 2).all()  # of 11 rows, the sixth
+    case.journal.undo()
+    assert np.array_equal(strokes.poll(), NewStrokes(looker, lines=True).scribbles)
+    assert (strokes.scribbles > 0).sum() == 8
     looker.close()
     case.close()
 

@@ -229,7 +229,11 @@ def unit_pair(study: Study, ct_window: Limits, mr_percentiles: Limits) -> tuple[
     -------
     float32, float32 and bool arrays (z, y, x)
     """
-    limits = limits_of(study, ct_window, mr_percentiles)
+    return to_units(study, limits_of(study, ct_window, mr_percentiles))
+
+
+def to_units(study: Study, limits: tuple[Limits, ...]) -> tuple[Reals, Reals, Mask]:
+    """As `unit_pair`, by values of each image that become 0 and 1."""
     first = to_unit(study.first.array, limits[0], study.first_seen)
     if study.second is None or study.seen is None:
         return first, first, np.ones(first.shape, dtype=bool)

@@ -14,6 +14,7 @@ from cmfnet_napari.core.fit import events
 
 if TYPE_CHECKING:
     from cmfnet_napari.core.fit.model_card import Card
+    from cmfnet_napari.learning.fit.reading import Reading
     from cmfnet_napari.learning.fit.training_data import Material
     from cmfnet_napari.learning.predict.prediction import Prediction
 
@@ -36,12 +37,15 @@ class Hooks:
         Scribbles (uint8, Study's Grid) when strokes were drawn since the last call, else None.
     keep : callable
         Takes model, card, material and prediction of a complete fit, for who goes on with them.
+    keep_reading : callable
+        Takes a `Reading` that has contoured, for who goes on with it.
     """
 
     emit: Emit = lambda event: None
     request: Callable[[], Request] = lambda: ""
     new_scribbles: Callable[[], Codes | None] = lambda: None
     keep: Callable[[nn.Module, Card, Material, Prediction], None] = lambda *_what: None
+    keep_reading: Callable[[Reading], None] = lambda _reading: None
 
 
 class InterruptedFitError(Exception):

@@ -7,15 +7,17 @@ of classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.model_card import software_versions
 from cmfnet_napari.core.images.study import Study, load_labels
-from cmfnet_napari.core.strokes.scribbles import UNLABELLED
+from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.learning.engine.device import pick_device, pick_precision
 from cmfnet_napari.learning.fit.callbacks import Hooks, InterruptedFitError, Interrupter, Request
 from cmfnet_napari.learning.fit.loop import agreement
@@ -23,6 +25,7 @@ from cmfnet_napari.learning.fit.output import Report
 from cmfnet_napari.learning.fit.run_folder import RunFolder, run_scribbles
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.any_structure import Pair, read_strokes
+from cmfnet_napari.learning.predict.last_contour import Contoured, Last
 from cmfnet_napari.learning.predict.prediction import Prediction
 
 
@@ -55,9 +58,13 @@ class Reading:
         self._device = pick_device(device)
         self._model, card = load_model(model, self._device)
         known = run_scribbles(run.folder, card, study) if card.study else None
-        self._before = None if known is None else load_labels(known, study.grid)
+        before = None if known is None else load_labels(known, study.grid)
+        self._last = None if before is None or not before.any() else Last(before, {})
         self._card = card
         self._pair = Pair.of(study, card.config)
+        self._request: Callable[[], Request] = _nothing
+        self._interrupter = Interrupter(lambda: self._request())
+        self._interrupter.watch(self._model)  # once: what a hook holds on to stays
 
     def read(self, scribbles: Codes, hooks: Hooks) -> events.Finished | None:
         """Contour the study, and again while strokes come; None when the request was to quit.
@@ -81,21 +88,24 @@ class Reading:
             if asked := hooks.request():
                 return asked
             newest = hooks.new_scribbles()
-            came.extend([] if newest is None else [newest])
+            came.extend([] if newest is None or not _trains(newest) else [newest])
             return "again" if came else ""
 
-        interrupter = Interrupter(request)
-        interrupter.watch(self._model)
-        while True:
-            try:
-                with interrupter.listening("quit", "again"):
-                    prediction = self._contour(scribbles)
-                break
-            except InterruptedFitError:
-                if not came:
-                    return None
-                scribbles = came.pop()
-                came.clear()
+        self._request = request
+        try:
+            while True:
+                try:
+                    with self._interrupter.listening("quit", "again"):
+                        contoured = self._contour(scribbles)
+                    break
+                except InterruptedFitError:
+                    if not came:
+                        return None
+                    scribbles = came.pop()
+                    came.clear()
+        finally:
+            self._request = _nothing
+        self._last, prediction = contoured.last, replace(contoured, last=None)
         agreed = agreement(prediction.labels, scribbles)
         path = report.write(
             lambda: self.run.save_preview(prediction.labels), prediction.labels.nbytes
@@ -115,16 +125,13 @@ class Reading:
             from_step=0,
         )
 
-    def _contour(self, scribbles: Codes) -> Prediction:
-        newest = None
-        if self._before is not None and (self._before != UNLABELLED).any():
-            newest = scribbles != self._before
+    def _contour(self, scribbles: Codes) -> Contoured:
         return read_strokes(
             self._model,
             self._card.config,
             self._study,
             scribbles,
-            newest,
+            self._last,
             pair=self._pair,
             branches=True,
         )
@@ -137,7 +144,6 @@ class Reading:
         seconds: float,
         report: Report,
     ) -> events.Finished:
-        self._before = scribbles
         facts = {
             "study": self._study.content_hash,
             "agreement": agreed,
@@ -152,3 +158,16 @@ class Reading:
         finished = written.model_copy(update={"seconds": round(seconds, 1), "agreement": agreed})
         report.tell(finished)
         return finished
+
+
+def _nothing() -> Request:
+    return ""
+
+
+def _trains(scribbles: Codes) -> bool:
+    """Whether there is something to read: all of a class may be erased for a moment."""
+    try:
+        check_trainable(scribbles)
+    except UserError:
+        return False
+    return True

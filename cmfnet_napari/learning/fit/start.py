@@ -143,7 +143,9 @@ def _read(
         config = read_card(base).config
         report.write(lambda: run.freeze(config, study, scribbles, known_name(base)))
         report.tell(reading.started())
-        return reading.read(scribbles, hooks)
+        finished = reading.read(scribbles, hooks)
+        hooks.keep_reading(reading)
+        return finished
 
 
 def go_on(

@@ -12,8 +12,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from cmfnet_napari.core.arrays import Codes, Mask, Wholes
+from cmfnet_napari.core.arrays import Codes, Floats, Mask, Wholes
 from cmfnet_napari.core.geometry.boxes import box_around
+from cmfnet_napari.core.images.grid import Triple
 from cmfnet_napari.core.strokes.scribbles import IGNORE
 from cmfnet_napari.learning.material.hand_lines import (
     border_line,
@@ -149,7 +150,13 @@ def first_strokes(inside: Mask, rng: np.random.Generator) -> Codes:
 
 
 def correction(
-    wrong: Mask, inside: Mask, codes: Codes, rng: np.random.Generator
+    wrong: Mask,
+    inside: Mask,
+    codes: Codes,
+    rng: np.random.Generator,
+    *,
+    spacing: Triple = (1.0, 1.0, 1.0),
+    mistaken: float = _MISTAKEN,
 ) -> tuple[Mask, int]:
     """A stroke into the largest of the errors.
 
@@ -163,6 +170,10 @@ def correction(
         Strokes so far, as `first_strokes` gives them.
     rng : numpy Generator
         Same state, same stroke.
+    spacing : tuple of float
+        Of the voxels (z, y, x), in widths of the thinnest brush; those of lessons are as wide.
+    mistaken : float
+        Share of strokes that say the opposite of what is right.
 
     Returns
     -------
@@ -176,22 +187,23 @@ def correction(
     sizes = np.bincount(parts.ravel())[1:]
     part = parts == 1 + _one_of_the_largest(sizes, rng)
     box = box_around(part)
-    depth = ndimage.distance_transform_edt(np.pad(part[box], 1))[1:-1, 1:-1, 1:-1]
+    padded = np.pad(part[box], 1)
+    depth = ndimage.distance_transform_edt(padded, sampling=spacing)[1:-1, 1:-1, 1:-1]
     deepest = np.array(np.unravel_index(depth.argmax(), depth.shape))
     place = tuple(int(n) + s.start for n, s in zip(deepest, box, strict=True))
     code = int(inside[place])
     axis = int(rng.integers(3))
     plane, free = np.take(part, place[axis], axis), np.take(inside == bool(code), place[axis], axis)
-    drawn = _along(plane, tuple(np.delete(place, axis)), rng)
-    thick = int(rng.integers(0, 3))
-    if thick:
-        drawn = ndimage.binary_dilation(drawn, iterations=thick)
+    sides = np.delete(spacing, axis)
+    drawn = _along(plane, tuple(np.delete(place, axis)), sides, rng)
+    thick = max(int(rng.integers(0, 3)), 0.5)
+    drawn = ndimage.distance_transform_edt(~drawn, sampling=sides) <= thick
     if rng.random() >= 0.1:  # now and then the brush reaches over the border
         drawn &= free
     level: list[slice | int] = [slice(None)] * 3
     level[axis] = place[axis]
     stroke[tuple(level)] = drawn
-    return stroke, (1 - code if rng.random() < _MISTAKEN else code)
+    return stroke, (1 - code if rng.random() < mistaken else code)
 
 
 def _one_of_the_largest(sizes: Wholes, rng: np.random.Generator) -> int:
@@ -200,14 +212,15 @@ def _one_of_the_largest(sizes: Wholes, rng: np.random.Generator) -> int:
     return int(order[0 if rng.random() < 0.8 else rng.integers(min(3, len(order)))])
 
 
-def _along(plane: Mask, place: tuple[int, ...], rng: np.random.Generator) -> Mask:
+def _along(plane: Mask, place: tuple[int, ...], sides: Floats, rng: np.random.Generator) -> Mask:
     """Part of the middle line of an error on a slice, around a place in it."""
     middle = np.argwhere(skeletonize(plane))
     drawn = np.zeros_like(plane)
     drawn[place] = True
     if len(middle):
         reach = rng.uniform(1, 12)
-        near = middle[np.linalg.norm(middle - np.array(place), axis=1) <= reach]
+        steps = (middle - np.array(place)) * sides
+        near = middle[np.linalg.norm(steps, axis=1) <= reach]
         drawn[tuple(near.T)] = True
     return drawn
 

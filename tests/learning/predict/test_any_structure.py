@@ -15,8 +15,10 @@ from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.predict import any_structure
-from cmfnet_napari.learning.predict.any_structure import Scale, _scale, read_strokes
+from cmfnet_napari.learning.predict.any_structure import read_strokes
+from cmfnet_napari.learning.predict.last_contour import Found
 from cmfnet_napari.learning.predict.predictor import predict_study
+from cmfnet_napari.learning.predict.scale import Scale, scale_around
 from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
 
 SHIPPED = pretrain_config(1, width=2, precision="float32")
@@ -117,6 +119,19 @@ def test_thin_strokes_are_not_lost_on_coarse_voxels():
     assert Scale(region, (2, 4, 6)).touched(stroke).sum() == 1
 
 
+def test_strokes_lie_where_they_were_drawn_on_finer_voxels():
+    """Their middle, as that of the images: a stroke on one slice of ten, on 32 voxels."""
+    region = (slice(0, 10), slice(0, 4), slice(0, 4))
+    off = []
+    for level in range(10):
+        stroke = np.zeros((10, 4, 4), dtype=bool)
+        stroke[level] = True
+        found = np.flatnonzero(Scale(region, (32, 4, 4)).touched(stroke)[:, 0, 0])
+        assert len(found) in (3, 4)
+        off.append((found.mean() + 0.5) / 3.2 - (level + 0.5))
+    assert abs(np.mean(off)) < 0.02
+
+
 def test_a_run_of_such_a_model_trains_nothing_and_takes_any_number_of_classes(model, tmp_path):
     study, scribbles, _ = two_balls()
     base = save_model(
@@ -187,7 +202,7 @@ def test_a_long_cord_has_cubic_voxels():
     cord[:, 24:36, 24:36] = True
     others = np.zeros_like(cord)
     others[::50, 20, 20:40] = True
-    scale = _scale(cord, others, grid, 1.4)
+    scale = scale_around(cord, others, grid, 1.4)
     sides = [(s.stop - s.start) / n for s, n in zip(scale.region, scale.size, strict=True)]
     assert max(sides) / min(sides) < 1.05
     assert np.prod(scale.size) < 1.2e6
@@ -199,7 +214,8 @@ def test_many_unlikely_classes_are_background(model, monkeypatch):
     for code in (4, 5, 6):
         scribbles[9, 8, 10 * code - 30 : 10 * code - 27] = code
     whole = tuple(slice(0, n) for n in scribbles.shape)
-    low = np.full(scribbles.shape, 0.13, dtype=np.float32)
-    monkeypatch.setattr(any_structure, "_one_class", lambda *_: (whole, low, low))
+    low = np.full(scribbles.shape, 0.13, dtype=np.float16)
+    found = Found(Scale(whole, scribbles.shape), 1.0, low, low)
+    monkeypatch.setattr(any_structure._Reader, "_anew", lambda *_: found)
     labels = read_strokes(model, CONFIG, study, scribbles).labels
     assert not labels[scribbles == 0].any()

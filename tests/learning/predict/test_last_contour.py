@@ -1,0 +1,170 @@
+"""New strokes change a contour around them: the network here is told what to answer."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from cmfnet_napari.core.fit.model_card import Card
+from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.reading import Reading
+from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.start import fit
+from cmfnet_napari.learning.model.checkpoint import save_model
+from cmfnet_napari.learning.model.cmfnet import build
+from cmfnet_napari.learning.predict.any_structure import _Reader, read_strokes
+from cmfnet_napari.learning.predict.last_contour import Found, blended
+from cmfnet_napari.learning.predict.scale import Scale
+from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
+
+CONFIG = pretrain_config(1, width=2, precision="float32", drawn_voxels=16)
+SHAPE = (20, 40, 90)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build(CONFIG, 2).eval()
+
+
+@pytest.fixture(scope="module")
+def long_object():
+    """A bar of 60 × 12 × 12 voxels, and strokes on it and around it."""
+    truth = np.zeros(SHAPE, dtype=bool)
+    truth[4:16, 14:26, 15:75] = True
+    image = sitk.GetImageFromArray(np.where(truth, 120.0, 20.0).astype(np.float32))
+    scribbles = np.zeros(SHAPE, dtype=np.uint8)
+    scribbles[10, 20, 18:72] = 2
+    scribbles[10, 8, 5:85] = scribbles[10, 32, 5:85] = 1
+    return study_from_images(image), scribbles, truth
+
+
+def answering(chance):
+    """A reader whose network gives every voxel the same chance."""
+
+    def ask(_self, _own, scale):
+        shape = tuple(s.stop - s.start for s in scale.region)
+        return np.full(shape, chance, np.float16), np.full(shape, 1 - chance, np.float16)
+
+    return ask
+
+
+def test_what_is_near_counts_as_it_is_now_and_what_is_far_as_it_was():
+    rng = np.random.default_rng(0)
+    here = (slice(2, 12), slice(0, 30), slice(3, 23))
+    there = (slice(0, 9), slice(4, 40), slice(5, 15))
+    sizes = [tuple(s.stop - s.start for s in box) for box in (here, there)]
+    now, before = (
+        Found(Scale(box, size), 1.0, *rng.random((2, *size)).astype(np.float16))
+        for box, size in zip((here, there), sizes, strict=True)
+    )
+    newest = np.zeros(sizes[0], dtype=bool)
+    newest[5, 10, 4] = newest[6, 20, 15] = True
+    found = blended(now, before, newest)
+    for at in [(5, 10, 4), (0, 0, 0), (6, 12, 9), (9, 29, 19), (3, 6, 4)]:
+        squares = [
+            sum((a - b) ** 2 for a, b in zip(at, voxel, strict=True))
+            for voxel in np.argwhere(newest)
+        ]
+        share = np.exp(-min(squares) / 8.0**2)
+        world = [a + s.start for a, s in zip(at, here, strict=True)]
+        inside = all(s.start <= w < s.stop for w, s in zip(world, there, strict=True))
+        past = tuple(w - s.start for w, s in zip(world, there, strict=True))
+        for field in ("chance", "apart"):
+            new = getattr(now, field)[at]
+            old = getattr(before, field)[past] if inside else 0.0
+            exact = share * new + (1 - share) * old
+            assert getattr(found, field)[at] == pytest.approx(exact, abs=1e-3)
+    assert found.region == here
+
+
+def test_a_new_stroke_changes_the_contour_around_it_alone(model, long_object, monkeypatch):
+    study, scribbles, _ = long_object
+    monkeypatch.setattr(_Reader, "_ask", answering(0.875))
+    first = read_strokes(model, CONFIG, study, scribbles, branches=True)
+    assert (first.labels == 1).mean() > 0.5
+    again = read_strokes(model, CONFIG, study, scribbles, first.last, branches=True)
+    for field in ("labels", "probability", "disagreement"):
+        assert np.array_equal(getattr(again, field), getattr(first, field))
+    monkeypatch.setattr(_Reader, "_ask", answering(0.125))
+    more = scribbles.copy()
+    more[10, 17, 70:74] = 2
+    found = read_strokes(model, CONFIG, study, more, first.last, branches=True)
+    assert found.last.classes[1].voxel == first.last.classes[1].voxel  # it does not jump
+    near = found.probability[10, 22, 70:74]
+    assert (near < 0.5).all()
+    far = np.s_[:, :, :20]  # 50 mm from what is new, on voxels of 1 to 2 mm
+    assert np.abs(found.probability[far] - first.probability[far]).max() < 0.01
+    assert np.array_equal(found.labels[far], first.labels[far])
+    assert (found.labels[more == 2] == 1).all()
+
+
+def test_a_class_that_nothing_new_is_near_to_is_not_read_again(model, long_object, monkeypatch):
+    study, scribbles, _ = long_object
+    small = np.zeros(SHAPE, dtype=bool)
+    small[9:12, 19:22, 80:83] = True
+    scribbles = np.where(small, 3, scribbles).astype(np.uint8)
+    scribbles[10, 20, 86] = 1
+    first = read_strokes(model, CONFIG, study, scribbles)
+    asked, ask = [], _Reader._ask
+
+    def note(self, own, scale):
+        asked.append(int(self.scribbles[own].max()))
+        return ask(self, own, scale)
+
+    monkeypatch.setattr(_Reader, "_ask", note)
+    more = scribbles.copy()
+    more[10, 17, 16:20] = 2  # at the other end
+    found = read_strokes(model, CONFIG, study, more, first.last)
+    assert set(asked) == {2}
+    assert found.last.classes[2] is first.last.classes[2]
+
+
+def reading_of(model, folder, study):
+    base = save_model(model, Card(config=CONFIG, classes=2), folder / "any.safetensors", half=True)
+    run = folder / "run"
+    run.mkdir()
+    return Reading(study, RunFolder(run, run), base, "cpu")
+
+
+def test_a_reading_holds_on_to_nobody_who_asked_it(model, long_object, tmp_path):
+    study, scribbles, _ = long_object
+    reading = reading_of(model, tmp_path, study)
+    hooks = {
+        len(module._forward_hooks)
+        for module in reading._model.modules()
+        if isinstance(module, torch.nn.Conv3d)
+    }
+    assert hooks == {1}
+    for level in (12, 13):
+        scribbles = scribbles.copy()
+        scribbles[level, 20, 40:44] = 2
+        assert reading.read(scribbles, Hooks()) is not None
+    for module in reading._model.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            assert len(module._forward_hooks) == 1
+    assert reading._request() == ""
+
+
+def test_strokes_without_a_background_do_not_end_a_reading(model, long_object, tmp_path):
+    """All of it may be erased for a moment, while a contour is made."""
+    study, scribbles, _ = long_object
+    came = [np.where(scribbles == 1, 0, scribbles).astype(np.uint8)]
+    told = []
+    hooks = Hooks(told.append, new_scribbles=lambda: came.pop() if came else None)
+    assert reading_of(model, tmp_path, study).read(scribbles, hooks) is not None
+    assert not came
+    assert [type(event).__name__ for event in told] == ["Preview", "Finished"]
+
+
+def test_who_asked_for_the_first_contour_may_keep_what_read_it(model, long_object, tmp_path):
+    study, scribbles, _ = long_object
+    base = save_model(model, Card(config=CONFIG, classes=2), tmp_path / "any.safetensors")
+    (tmp_path / "run").mkdir()
+    kept = []
+    config = CONFIG.model_copy(update={"steps": 0})
+    hooks = Hooks(keep_reading=kept.append)
+    fit(study, scribbles, tmp_path / "run", config, base=base, device="cpu", hooks=hooks)
+    assert kept[0].run.folder == tmp_path / "run"
+    assert np.array_equal(kept[0]._last.scribbles, scribbles)
