@@ -164,7 +164,12 @@ class _Reader:
         if not self.newest[scale.region].any():
             return before
         now = self._anew(own, contour, before.voxel)
-        return blended(now, before, now.scale.touched(self.newest))
+        erased = self.scribbles == UNLABELLED
+        more, less = (
+            now.scale.touched(self.newest & (own | erased)),
+            now.scale.touched(self.newest & ~own),
+        )
+        return blended(now, before, more, less)
 
     def _anew(self, own: Mask, contour: Mask, voxel: float | None = None) -> Found:
         """A class from a first contour, on voxels of that side or one that follows the contour.

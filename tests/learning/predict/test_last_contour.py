@@ -59,23 +59,26 @@ def test_what_is_near_counts_as_it_is_now_and_what_is_far_as_it_was():
         Found(Scale(box, size), 1.0, *rng.random((2, *size)).astype(np.float16))
         for box, size in zip((here, there), sizes, strict=True)
     )
-    newest = np.zeros(sizes[0], dtype=bool)
-    newest[5, 10, 4] = newest[6, 20, 15] = True
-    found = blended(now, before, newest)
-    for at in [(5, 10, 4), (0, 0, 0), (6, 12, 9), (9, 29, 19), (3, 6, 4)]:
-        squares = [
-            sum((a - b) ** 2 for a, b in zip(at, voxel, strict=True))
-            for voxel in np.argwhere(newest)
-        ]
-        share = np.exp(-min(squares) / 8.0**2)
-        world = [a + s.start for a, s in zip(at, here, strict=True)]
-        inside = all(s.start <= w < s.stop for w, s in zip(world, there, strict=True))
-        past = tuple(w - s.start for w, s in zip(world, there, strict=True))
-        for field in ("chance", "apart"):
-            new = getattr(now, field)[at]
-            old = getattr(before, field)[past] if inside else 0.0
-            exact = share * new + (1 - share) * old
-            assert getattr(found, field)[at] == pytest.approx(exact, abs=1e-3)
+    drawn = {"more": (5, 10, 4), "less": (6, 20, 15)}
+    more, less = np.zeros((2, *sizes[0]), dtype=bool)
+    more[drawn["more"]] = less[drawn["less"]] = True
+    found = blended(now, before, more, less)
+    grew = set()
+    for at in np.ndindex(sizes[0]):
+        away = {
+            side: sum((a - b) ** 2 for a, b in zip(at, drawn[side], strict=True)) for side in drawn
+        }
+        near = {side: np.exp(-square / 8.0**2) for side, square in away.items()}
+        past = tuple(a + s.start - o.start for a, s, o in zip(at, here, there, strict=True))
+        inside = all(0 <= n < size for n, size in zip(past, sizes[1], strict=True))
+        new, old = now.chance[at], before.chance[past] if inside else 0.0
+        share = near["more"] if new > old else near["less"]  # each stroke its own way
+        grew.add(bool(new > old))
+        assert found.chance[at] == pytest.approx(share * new + (1 - share) * old, abs=1e-3)
+        new, old = now.apart[at], before.apart[past] if inside else 0.0
+        share = max(near.values())
+        assert found.apart[at] == pytest.approx(share * new + (1 - share) * old, abs=1e-3)
+    assert grew == {True, False}
     assert found.region == here
 
 
@@ -89,7 +92,10 @@ def test_a_new_stroke_changes_the_contour_around_it_alone(model, long_object, mo
         assert np.array_equal(getattr(again, field), getattr(first, field))
     monkeypatch.setattr(_Reader, "_ask", answering(0.125))
     more = scribbles.copy()
-    more[10, 17, 70:74] = 2
+    more[10, 17, 70:74] = 2  # of the class, which takes nothing from it
+    found = read_strokes(model, CONFIG, study, more, first.last, branches=True)
+    assert np.array_equal(found.probability, first.probability)
+    more[10, 17, 70:74] = 1
     found = read_strokes(model, CONFIG, study, more, first.last, branches=True)
     assert found.last.classes[1].voxel == first.last.classes[1].voxel  # it does not jump
     near = found.probability[10, 22, 70:74]
@@ -97,7 +103,7 @@ def test_a_new_stroke_changes_the_contour_around_it_alone(model, long_object, mo
     far = np.s_[:, :, :20]  # 50 mm from what is new, on voxels of 1 to 2 mm
     assert np.abs(found.probability[far] - first.probability[far]).max() < 0.01
     assert np.array_equal(found.labels[far], first.labels[far])
-    assert (found.labels[more == 2] == 1).all()
+    assert (found.labels[more == 1] == 0).all()
 
 
 def test_a_class_that_nothing_new_is_near_to_is_not_read_again(model, long_object, monkeypatch):
