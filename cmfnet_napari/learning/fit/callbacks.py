@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
@@ -14,7 +14,6 @@ from cmfnet_napari.core.fit import events
 
 if TYPE_CHECKING:
     from cmfnet_napari.core.fit.model_card import Card
-    from cmfnet_napari.learning.fit.reading import Reading
     from cmfnet_napari.learning.fit.training_data import Material
     from cmfnet_napari.learning.predict.prediction import Prediction
 
@@ -38,14 +37,14 @@ class Hooks:
     keep : callable
         Takes model, card, material and prediction of a complete fit, for who goes on with them.
     keep_reading : callable
-        Takes a `Reading` that has contoured, for who goes on with it.
+        Takes a `reading.Reading` that has contoured, for who goes on with it.
     """
 
     emit: Emit = lambda event: None
     request: Callable[[], Request] = lambda: ""
     new_scribbles: Callable[[], Codes | None] = lambda: None
     keep: Callable[[nn.Module, Card, Material, Prediction], None] = lambda *_what: None
-    keep_reading: Callable[[Reading], None] = lambda _reading: None
+    keep_reading: Callable[[Any], None] = lambda _reading: None
 
 
 class InterruptedFitError(Exception):
