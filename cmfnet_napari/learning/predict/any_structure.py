@@ -158,9 +158,10 @@ class _Reader:
 
     def _again(self, code: int, before: Found) -> Found:
         """A class that was there before, on the voxels it had: read anew near what is new."""
-        own, contour = self._own(code), np.zeros(self.scribbles.shape, dtype=bool)
-        contour[before.region] = before.chance > 0.5
-        scale = scale_around(contour | own, self._others(own), self.study.grid, before.voxel)
+        own, found = self._own(code), np.zeros(self.scribbles.shape, dtype=bool)
+        found[before.region] = before.chance > 0.5
+        contour = _marked(found, own)
+        scale = scale_around(contour, self._others(own), self.study.grid, before.voxel)
         if not self.newest[scale.region].any():
             return before
         now = self._anew(own, contour, before.voxel)
@@ -180,7 +181,6 @@ class _Reader:
         """
         grid, along = self.study.grid, self.config.drawn_voxels or 1
         others = self._others(own)
-        strokes = np.where(own, FIRST_CLASS, 0).astype(np.uint8)
         attempts, given, contour = [], voxel is not None, contour | own
         for _ in range(_TIMES):
             side = voxel or voxel_for(contour, grid, along)
@@ -188,7 +188,7 @@ class _Reader:
             chance, apart = self._ask(own, scale)
             found = np.zeros_like(own)
             found[scale.region] = chance > 0.5
-            found = (drop_unmarked(found.astype(np.uint8), strokes) > 0) | own
+            found = _marked(found, own)
             change = abs(np.log(voxel_for(found, grid, along) / side))
             fault = not ends_within(found, scale, grid, side), change
             attempts.append((fault, Found(scale, side, chance, apart)))
@@ -233,3 +233,10 @@ class _Reader:
             (self.config.confidence * scores.float()).softmax(dim=1)[:, 1:].cpu()
             for scores in outputs
         ]
+
+
+def _marked(found: Mask, own: Mask) -> Mask:
+    """The parts that hold a stroke, and the strokes."""
+    strokes = np.where(own, FIRST_CLASS, UNLABELLED).astype(np.uint8)
+    kept: Mask = (drop_unmarked(found.astype(np.uint8), strokes) > 0) | own
+    return kept

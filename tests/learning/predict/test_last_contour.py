@@ -14,7 +14,7 @@ from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.predict.any_structure import _Reader, read_strokes
-from cmfnet_napari.learning.predict.last_contour import Found, blended
+from cmfnet_napari.learning.predict.last_contour import Found, Last, blended
 from cmfnet_napari.learning.predict.scale import Scale
 from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
 
@@ -125,6 +125,27 @@ def test_a_class_that_nothing_new_is_near_to_is_not_read_again(model, long_objec
     found = read_strokes(model, CONFIG, study, more, first.last)
     assert set(asked) == {2}
     assert found.last.classes[2] is first.last.classes[2]
+
+
+def test_a_part_that_was_dropped_is_not_gone_back_to(model, long_object, monkeypatch):
+    """Its chance is remembered; were it taken for the contour, the next region would reach it."""
+    study, scribbles, truth = long_object
+    chance = np.where(truth, 0.9, 0.1).astype(np.float16)
+    chance[:, :3, 85:] = 0.9
+    whole = tuple(slice(0, n) for n in SHAPE)
+    last = Last(scribbles, {1: Found(Scale(whole, SHAPE), 0.2, chance, chance)})
+    regions, ask = [], _Reader._ask
+
+    def note(self, own, scale):
+        regions.append(scale.region)
+        return ask(self, own, scale)
+
+    monkeypatch.setattr(_Reader, "_ask", note)
+    more = scribbles.copy()
+    more[10, 17, 40:44] = 2
+    read_strokes(model, CONFIG, study, more, last)
+    assert regions[0][2].stop < 85
+    assert regions[0][1].start > 3
 
 
 def reading_of(model, folder, study):
