@@ -66,17 +66,17 @@ class Sampler:
             Which of the step's patches 0 … batch − 1; all when not given.
         """
         items = range(self._config.batch) if items is None else items
-        patches = [self._draw_one(step, item) for item in items]
+        size = self._size_at(step)
+        patches = [self._draw_one(step, item, size) for item in items]
         return Batch(*(torch.cat(parts) for parts in zip(*patches, strict=True)))
 
-    def _draw_one(self, step: int, item: int) -> Batch:
+    def _draw_one(self, step: int, item: int, patch: tuple[int, int, int]) -> Batch:
         rng = np.random.default_rng([self._config.seed, step, item])
         number = self._case_of(step * self._config.batch + item)
         case = self._cases[number]
         size = case.ct.shape[2:]
         index = []
         middle = self._middle(step, number, size, rng)
-        patch = self._size_at(step)
         for at, p, n in zip(middle, patch, size, strict=True):
             start = at - int(rng.integers(p))  # the stroke may lie anywhere in the patch
             start = min(max(start, 0), max(n - p, 0))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -96,7 +95,7 @@ class Reading:
             while True:
                 try:
                     with self._interrupter.listening("quit", "again"):
-                        contoured = self._contour(scribbles)
+                        prediction = self._contour(scribbles)
                     break
                 except InterruptedFitError:
                     if not came:
@@ -105,7 +104,7 @@ class Reading:
                     came.clear()
         finally:
             self._request = _nothing
-        self._last, prediction = contoured.last, replace(contoured, last=None)
+        self._last = prediction.last
         agreed = agreement(prediction.labels, scribbles)
         path = report.write(
             lambda: self.run.save_preview(prediction.labels), prediction.labels.nbytes

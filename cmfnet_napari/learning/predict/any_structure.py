@@ -158,13 +158,12 @@ class _Reader:
 
     def _again(self, code: int, before: Found) -> Found:
         """A class that was there before, on the voxels it had: read anew near what is new."""
-        own, found = self._own(code), np.zeros(self.scribbles.shape, dtype=bool)
-        found[before.region] = before.chance > 0.5
-        contour = _marked(found, own)
-        scale = scale_around(contour, self._others(own), self.study.grid, before.voxel)
-        if not self.newest[scale.region].any():
+        own = self._own(code)
+        if not (self.newest[before.region].any() or self.newest[own].any()):
             return before
-        now = self._anew(own, contour, before.voxel)
+        found = np.zeros_like(own)
+        found[before.region] = before.chance > 0.5
+        now = self._anew(own, _marked(found, own), before.voxel)
         erased = self.scribbles == UNLABELLED
         more, less = (
             now.scale.touched(self.newest & (own | erased)),
@@ -181,7 +180,7 @@ class _Reader:
         """
         grid, along = self.study.grid, self.config.drawn_voxels or 1
         others = self._others(own)
-        attempts, given, contour = [], voxel is not None, contour | own
+        attempts, contour = [], contour | own
         for _ in range(_TIMES):
             side = voxel or voxel_for(contour, grid, along)
             scale = scale_around(contour, others, grid, side)
@@ -192,9 +191,9 @@ class _Reader:
             change = abs(np.log(voxel_for(found, grid, along) / side))
             fault = not ends_within(found, scale, grid, side), change
             attempts.append((fault, Found(scale, side, chance, apart)))
-            if fault < (False, np.inf if given else np.log(_AGAIN)):
+            if fault < (False, np.log(_AGAIN) if voxel is None else np.inf):
                 break
-            contour, voxel, given = found, None, False
+            contour, voxel = found, None
         return min(attempts, key=itemgetter(0))[1]
 
     def _own(self, code: int) -> Mask:
