@@ -4,8 +4,9 @@
         [--minutes 10] [--settings precision=float32+steps=300]
 
 Previews of `quick`, one thread, are compared with the true contour. OUT/curve.csv takes a row a
-preview: steps, minutes of the processor (previews and strokes held out included), DSC, and the
-agreement with strokes held out. --settings changes the preset. For a processor without bfloat16
+preview: steps, minutes of the processor (previews and strokes held out included), DSC, the DSC
+with the preview before (what has settled is 1), and the agreement with strokes held out. The last
+row of a fit is its contour. --settings changes the preset. For a processor without bfloat16
 and AVX-512, set ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2. Data: CMFNET_TEST_DATA, or
 ../shared/data.
 """
@@ -31,7 +32,7 @@ from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.material.user_styles import STYLES, draw
 
 DATA = Path(os.environ.get("CMFNET_TEST_DATA", "../shared/data"))
-COLUMNS = ("case", "style", "steps", "minutes", "dsc", "held_out", "seconds_a_step")
+COLUMNS = ("case", "style", "steps", "minutes", "dsc", "before", "held_out", "seconds_a_step")
 
 
 def main(
@@ -59,8 +60,10 @@ def _follow(
     began, run = time.process_time(), out / f"{case}-{style}"
     run.mkdir()
     done, last = [], [0, began]
+    before = np.zeros(truth.shape, bool)
 
     def judge(event: events.Event) -> None:
+        nonlocal before
         if isinstance(event, events.Step):
             now = time.process_time()
             if event.step > last[0]:
@@ -73,8 +76,10 @@ def _follow(
             step, labels = event.step, np.load(path)
         else:
             step, labels = event.steps, load_labels(path, study.grid)
-        row = (case, style, step, f"{spent:.3f}", f"{dice(labels > 0, truth):.4f}")
-        _append(out, (*row, event.held_out, f"{np.median(done[-20:] or [0]):.3f}"))
+        found, pace = labels > 0, np.median(done[-20:] or [0])
+        row = (case, style, step, f"{spent:.3f}", f"{dice(found, truth):.4f}")
+        _append(out, (*row, f"{dice(found, before):.4f}", event.held_out, f"{pace:.3f}"))
+        before = found
 
     fit(study, draw(truth, study, STYLES[style]), run, make_config("quick", **changes),
         hooks=Hooks(emit=judge))  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from typing import cast
 
 import napari
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
@@ -19,6 +20,7 @@ from cmfnet_napari.gui.message_bar import MessageBar
 from cmfnet_napari.gui.opening.open_panel import OpenPanel
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review_panel import ReviewPanel
+from cmfnet_napari.gui.shared.dialogs import ask_sure
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, button, column, scrollable, text_label
 from cmfnet_napari.gui.step_marks import StepMarks
@@ -158,8 +160,8 @@ class CmFNetDock(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Know the window, and end everything when napari takes the widget out of its dock."""
-        if event.type() == QEvent.Type.ParentChange:
-            self._window_end.watch(window_of(self))
+        if event.type() in (QEvent.Type.ParentChange, QEvent.Type.Show):
+            self._window_end.watch(window_of(self))  # napari's dock widget may be in none at first
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.workbench.close()
             self.key_focus.close()
@@ -172,14 +174,14 @@ class CmFNetDock(QWidget):
 
 
 class _WindowEnd(QObject):
-    """Ends the work when the window is about to be deleted.
+    """Asks before a window is closed over unsaved work, and ends the work before it is deleted.
 
     Qt deletes the views before the dock: what still listens to them then speaks to nobody.
     """
 
     def __init__(self, dock: CmFNetDock) -> None:
         super().__init__(dock)
-        self._close = dock.workbench.close
+        self._close, self._unsaved = dock.workbench.close, dock.session.unsaved
         self._window: Callable[[], QWidget | None] = lambda: None  # not kept alive from here
 
     def watch(self, window: QWidget | None) -> None:
@@ -188,10 +190,15 @@ class _WindowEnd(QObject):
             self._window = weakref.ref(window)
             window.installEventFilter(self)
 
-    def eventFilter(self, _window: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
-        """The last moment at which all is there."""
+    def eventFilter(self, window: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """Deletion is the last moment at which all is there."""
         if event.type() == QEvent.Type.DeferredDelete:
             self._close()
+        if event.type() == QEvent.Type.Close and (why := self._unsaved()):
+            lost = f"{why}\n\nClose the window all the same, and lose it?"
+            if not ask_sure(cast(QWidget, window), "Not saved", lost):
+                event.ignore()
+                return True
         return False
 
 

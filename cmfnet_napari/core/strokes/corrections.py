@@ -89,8 +89,8 @@ class Corrections:
         if not voxels.size:
             return voxels
         self.version += 1
-        if entry.target is not None:
-            turned = self._turned.get(entry.target, voxels[:0])
+        if entry.source in ("undo", "redo"):
+            turned = self._turned.get(entry.target or 0, voxels[:0])
         else:
             speaks = np.ones(voxels.size, bool) if corrects else entry_at(entry, voxels) > 0
             turned = voxels[speaks & (covered[voxels] == corrects)]
@@ -255,7 +255,8 @@ def read_corrections(
     shape : tuple of int
         Of the Study's Grid (z, y, x).
     without : int, optional
-        Number of a correction that is passed over, as if it had never been made.
+        Number of a correction that is passed over, as if it had never been made; so are those that
+        were given up one by one before.
 
     Raises
     ------
@@ -266,12 +267,22 @@ def read_corrections(
     if not journal.corrected:
         return found
     standing = journal.standing_numbers
+    passed = set() if without is None else {without, *given_up(journal)}
     for number, entry in journal.entries():
         journal.check_inside(entry, found.codes.size)
         # Those that stand, one after another: what was undone has codes of other classes.
-        if without is None or (number in standing and number != without):
+        if without is None or (number in standing and number not in passed):
             found.take(number, entry)
     return found
+
+
+def given_up(journal: Journal) -> set[int]:
+    """Numbers of the corrections that were given up one by one, and of what gave them up."""
+    numbers: set[int] = set()
+    for number, entry in journal.standing_corrections():
+        if entry.source == "take back" and entry.target is not None:
+            numbers |= {number, entry.target}
+    return numbers
 
 
 def read_words(journal: Journal, shape: tuple[int, ...]) -> tuple[Codes, Words]:

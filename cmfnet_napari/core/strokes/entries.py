@@ -51,7 +51,8 @@ class Stroke:
     time : float
         Seconds since 1970, UTC.
     target : int or None
-        Number of the stroke that an undo takes back or a redo brings back.
+        Number of the entry that an undo takes back, a redo brings back, or of the one correction
+        that a ``take back`` gives up.
     """
 
     voxels: Wholes

@@ -30,7 +30,7 @@ import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Mask
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.privacy import printable
+from cmfnet_napari.core.privacy import account, printable
 from cmfnet_napari.core.strokes.class_order import ClassStep
 from cmfnet_napari.core.strokes.entries import (
     COLUMNS,
@@ -45,13 +45,15 @@ from cmfnet_napari.core.strokes.entries import (
 )
 from cmfnet_napari.core.strokes.journal_file import (
     Disk,
-    check_file,
     check_held,
     check_stored,
     connect,
     connect_to_look,
     identity,
+    kept_beside,
     not_saved,
+    reading_back,
+    replaced,
     why,
 )
 
@@ -99,7 +101,7 @@ class Journal:
     """
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
-        self._path = Path(path)
+        self._path, self._author = Path(path), account()  # who opens it stays within the case
         self._disk: Disk | None = None
         self._copy: TemporaryDirectory[str] | None = None
         try:
@@ -111,7 +113,7 @@ class Journal:
                 self._prepare()
                 self._disk = Disk(self._path)
                 self._opened = identity(self._path)
-            self._last = 0
+            self._last, self._kept = 0, ""
             self._done: dict[int, None] = {}  # what stands; the newest is the last
             self._undone: dict[int, None] = {}
             self._steps: dict[int, ClassStep] = {}
@@ -131,19 +133,22 @@ class Journal:
             The disk is full, the folder is read-only, another program holds the file, or replaced
             it; nothing was recorded.
         """
-        if self._disk is not None:
-            check_file(self._db, self._path, self._opened)
-        row = row_of(stroke)
+        if self._disk is not None and identity(self._path) != self._opened:
+            self._kept = self._kept or kept_beside(self._db, self._path)  # not at every new try
+            raise replaced(self._path, self._kept)
+        row = row_of(stroke if stroke.author else replace(stroke, author=self._author))
         marks = ", ".join("?" for _ in row)
-        try:
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")  # nobody writes between the two
-                self._catch_up()
-                self._db.execute(f"INSERT INTO strokes ({COLUMNS}) VALUES ({marks})", row)
-                number = self._newest()
-        except sqlite3.Error as error:
-            raise not_saved(error) from error
-        check_stored(self._db, self._path, number)
+        # Opened first: what nobody could look for in the file is not written.
+        with reading_back(self._path) as other:
+            try:
+                with self._db:
+                    self._db.execute("BEGIN IMMEDIATE")  # nobody writes between the two
+                    self._catch_up()
+                    self._db.execute(f"INSERT INTO strokes ({COLUMNS}) VALUES ({marks})", row)
+                    number = self._newest()
+            except sqlite3.Error as error:
+                raise not_saved(error) from error
+            check_stored(self._db, other, self._path, number)
         self._last = number
         _take(number, stroke.source, stroke.target, self._done, self._undone)
         if isinstance(stroke, ClassChange):
@@ -164,7 +169,7 @@ class Journal:
         if not self._done:
             return None
         target = next(reversed(self._done))
-        back = replace(self._entry(target).undone(), source="undo", target=target, time=time.time())
+        back = self._by_me(self._entry(target).undone(), "undo", target)
         self.append(back)
         return back
 
@@ -174,7 +179,7 @@ class Journal:
         if not self._undone:
             return None
         target = next(reversed(self._undone))
-        again = replace(self._entry(target), source="redo", target=target, time=time.time())
+        again = self._by_me(self._entry(target), "redo", target)
         self.append(again)
         return again
 
@@ -339,6 +344,10 @@ class Journal:
 
     def _entry(self, number: int) -> Stroke:
         return next(self.entries(after=number - 1))[1]
+
+    def _by_me(self, entry: Stroke, source: Source, target: int) -> Stroke:
+        now = time.time()
+        return replace(entry, source=source, target=target, author=self._author, time=now)
 
     def check_pages(self) -> None:
         """Raise a UserError when SQLite finds a fault in the file, also where no stroke is."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -61,37 +62,62 @@ def identity(path: Path) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def check_file(db: sqlite3.Connection, path: Path, opened: Identity) -> None:
-    """Raise UserError when the file is no longer the one that was opened.
+def kept_beside(db: sqlite3.Connection, path: Path) -> str:
+    """Write all strokes of a connection beside its file, and say where; empty: not possible.
 
-    A sync tool or a restored backup puts another one in its place; what is written into the old
-    one then is lost when it is closed.
+    For a file that is no longer the one that was opened. A sync tool or a restored backup puts
+    another one in its place; what is written into the old one then is lost when it is closed.
     """
-    if identity(path) == opened:
-        return
     number = 1
     while (ours := path.with_name(f"{path.stem}.open-{number}{path.suffix}")).exists():
         number += 1
     try:
         db.execute("VACUUM INTO ?", (str(ours),))
         keep_private(ours)
-        kept = f"All strokes until now are in {ours.name} beside it."
-    except (sqlite3.Error, OSError) as error:
-        kept = f"Those until now could not be written beside it ({why(error)})."
-    raise UserError(
+    except (sqlite3.Error, OSError):
+        return ""
+    return ours.name
+
+
+def replaced(path: Path, kept: str) -> UserError:
+    """Why nothing is stored in a file that another program has put there, and what to do."""
+    where = f"are in {kept}" if kept else "could not be written"
+    return UserError(
         f"Another program replaced or deleted the stroke journal {path.name}: this stroke is not "
-        f"stored. {kept} Close the patient, bring the right file back, and open the patient again."
+        f"stored. All strokes until now {where} beside it. Close the patient, bring the right file "
+        "back, and open the patient again."
     )
 
 
-def check_stored(db: sqlite3.Connection, path: Path, number: int) -> None:
-    """Raise UserError unless whoever opens the file now finds a connection's newest entry in it."""
+@contextmanager
+def reading_back(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another connection to the file, which reads what whoever opens it now would find.
+
+    Raises
+    ------
+    UserError
+        It cannot be opened.
+    """
     try:
-        with closing(connect(path, "ro")) as other:
-            there = other.execute(_ENTRY, (number,)).fetchone()
-            if there == db.execute(_ENTRY, (number,)).fetchone():
-                return
-            theirs, ours = (one.execute(_COUNT).fetchone()[0] for one in (other, db))
+        other = connect(path, "ro")
+    except sqlite3.Error as error:
+        raise not_saved(error) from error
+    with closing(other):
+        try:
+            other.execute(_COUNT).fetchone()  # SQLite opens a file when it is first read
+        except sqlite3.Error as error:
+            raise not_saved(error) from error
+        yield other
+
+
+def check_stored(
+    db: sqlite3.Connection, other: sqlite3.Connection, path: Path, number: int
+) -> None:
+    """Raise UserError unless another connection finds the newest entry of ours in the file."""
+    try:
+        if other.execute(_ENTRY, (number,)).fetchone() == db.execute(_ENTRY, (number,)).fetchone():
+            return
+        theirs, ours = (one.execute(_COUNT).fetchone()[0] for one in (other, db))
     except sqlite3.Error as error:
         raise not_saved(error) from error
     raise UserError(

@@ -71,6 +71,7 @@ class Result(QObject):
     created = Signal()  # layers of its own
     changed = Signal(object)  # volumes in ml by class name; None: there is no prediction
     edited = Signal()  # the contour is another one from here on; `changed` follows
+    own_changed = Signal()  # the model's own contour is shown, or no more
     saved = Signal(str)
 
     def __init__(self, session: Session) -> None:
@@ -150,11 +151,18 @@ class Result(QObject):
             self._refresh()
 
     def show_own(self, on: bool) -> None:
-        """Show the model's own contour without any correction, to look at; or that of record."""
-        self.own = on
+        """Show the model's own contour without any correction, to look at; or that of record.
+
+        Raises
+        ------
+        UserError
+            As `ContourRecorder.show_own`.
+        """
         if self._recorder is not None:
             self._recorder.show_own(on)
             self._recorder.layer.editable = self._session.writable and not on
+        self.own = on
+        self.own_changed.emit()
 
     def fill_contour(self, on: bool) -> None:
         """Show the prediction filled or as a line."""

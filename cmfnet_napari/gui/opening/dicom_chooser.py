@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QHeaderView,
-    QMessageBox,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -35,6 +34,7 @@ from cmfnet_napari.core.images.series.scan_result import (
     Scan,
     left_out_notes,
 )
+from cmfnet_napari.gui.shared.dialogs import ask_sure
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.widgets import NOTICE_STYLE, text_label
 
@@ -254,8 +254,7 @@ class DicomChooser(QDialog):
         choice = Choice(first, second, objects, names, register)
         asked = other_frames(choice, self._found)
         if asked:
-            answer = QMessageBox.question(self, "Another frame of reference", frame_question(asked))
-            if answer != QMessageBox.StandardButton.Yes:
+            if not ask_sure(self, "Another frame of reference", frame_question(asked)):
                 return
             choice = Choice(first, second, objects, names, register, any_frame=True)
         self.choice = choice

@@ -7,11 +7,11 @@ from qtpy.QtCore import QObject, Signal
 
 from cmfnet_napari.core.case.folder import Case
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.privacy import account
 from cmfnet_napari.core.strokes.corrections import (
     Corrections,
     Words,
     contour_of_record,
+    given_up,
     part_around,
     taught,
 )
@@ -44,7 +44,6 @@ class CaseCorrections(QObject):
     def __init__(self, case: Case, known: Corrections) -> None:
         super().__init__()
         self._case, self._known = case, known
-        self._author = account()  # it stays within the case
         self.scribbles = np.zeros(case.study.grid.shape, np.uint8)
         self.teach = True
 
@@ -138,6 +137,11 @@ class CaseCorrections(QObject):
         new = self._known.at(voxels, self.scribbles) != codes
         return self._write(voxels[new], codes[new], source, run)
 
+    def one_by_one(self) -> list[tuple[int, Correction]]:
+        """Numbers and corrections that can be given up one by one, in order."""
+        gone = given_up(self._case.journal)
+        return [(n, c) for n, c in self.standing if n not in gone and c.source != "take back"]
+
     def take_back_all(self) -> Correction | None:
         """Give up all corrections: the model's contour is that of record. Undo brings them back."""
         return self._give_up(self.words.voxels)
@@ -153,12 +157,18 @@ class CaseCorrections(QObject):
         ----------
         number : int
             The journal's, as in `standing`.
+
+        Returns
+        -------
+        Correction or None
+            None: something came after, everywhere.
         """
         without = self._case.corrections(without=number)
         voxels = np.flatnonzero(without.codes != self._known.codes)
         codes = self._known.codes.reshape(-1)[voxels]
         voxels = voxels[self._known.at(voxels, self.scribbles) == codes]  # no newer stroke
-        return self._write(voxels, without.codes.reshape(-1)[voxels], "take back", "")
+        codes = without.codes.reshape(-1)[voxels]
+        return self._write(voxels, codes, "take back", "", target=number)
 
     def apply(self, correction: Correction) -> None:
         """Follow what the journal has undone or redone."""
@@ -179,12 +189,17 @@ class CaseCorrections(QObject):
         return self._write(voxels, np.zeros(voxels.shape, np.uint8), "take back", "")
 
     def _write(
-        self, voxels: np.ndarray, codes: np.ndarray, source: Source, run: str
+        self,
+        voxels: np.ndarray,
+        codes: np.ndarray,
+        source: Source,
+        run: str,
+        target: int | None = None,
     ) -> Correction | None:
         if not voxels.size:
             return None
         old = self._known.codes.reshape(-1)[voxels]
-        made = Correction(voxels, old, codes, source, self._author, run=run)
+        made = Correction(voxels, old, codes, source, run=run, target=target)
         self._take(self._case.correct(made), made)
         return made
 

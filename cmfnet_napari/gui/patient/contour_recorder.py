@@ -13,7 +13,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.geometry.boxes import Box
 from cmfnet_napari.core.strokes.changes import changed_slices
 from cmfnet_napari.core.strokes.entries import Source, Stroke
-from cmfnet_napari.core.strokes.scribbles import segmentation_code
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, MAX_CODE, segmentation_code
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
 from cmfnet_napari.gui.patient.layers import forget_history
@@ -140,10 +140,16 @@ class ContourRecorder(LayerRecorder):
             self._try(self.record)
 
     def show_own(self, on: bool) -> None:
-        """Show the model's own contour, to look at, or the contour of record."""
+        """Show the model's own contour, to look at, or the contour of record.
+
+        Raises
+        ------
+        UserError
+            What was edited last could not be saved: it stays on the screen.
+        """
         if on == self.own:
             return
-        self._try(self.record)
+        self.record()
         self.own = on
         self._show_all()
 
@@ -176,7 +182,8 @@ class ContourRecorder(LayerRecorder):
         self.layer.events.data(value=self.layer.data)  # the other views and the one in 3D hear it
 
     def _keep(self, change: Stroke | None) -> Stroke | None:
-        if change is None or self.own:
+        change = None if self.own else self._within(change, MAX_CODE - BACKGROUND)
+        if change is None:
             return None
         made = self._corrections.write(change.voxels, change.new, change.source, self._run())
         if made is not None:
@@ -194,6 +201,9 @@ class ContourRecorder(LayerRecorder):
     def _drag_ended(self) -> None:
         if self._waiting is not None:
             self._stroke_ended.start(0)
+
+    def _is_awaited(self) -> bool:
+        return self._waiting is not None
 
     def _try(self, action: Callable[[], object]) -> None:
         super()._try(action)

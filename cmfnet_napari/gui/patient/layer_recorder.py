@@ -20,10 +20,15 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.changes import Region, changed_at, changed_in, changed_slices
 from cmfnet_napari.core.strokes.entries import Source, Stroke
+from cmfnet_napari.gui.shared.messages import show_warning
 from cmfnet_napari.gui.shared.tasks import run_in_background
 
 _LOOK_AFTER_MS = 100  # redrawing also happens while one scrolls; do not compare each time
 _RETRY_MS = 2000  # after a stroke could not be written
+
+
+class LayerReshapedError(UserError):
+    """A layer has other voxels than the image: nothing that is drawn on it can be recorded."""
 
 
 class LayerRecorder(QObject):
@@ -104,7 +109,8 @@ class LayerRecorder(QObject):
         self._painted[layer] = dims, painted
 
     def close(self) -> None:
-        """Record what is left and stop listening."""
+        """Record what is left and stop listening; what cannot be recorded is lost, and said."""
+        self._complaint = ""
         self._try(self.record)
         self._closed = True
         self._stroke_ended.stop()
@@ -140,13 +146,34 @@ class LayerRecorder(QObject):
         """What a stroke has changed of voxels that it may have."""
         raise NotImplementedError
 
+    def _within(self, change: Stroke | None, highest: int) -> Stroke | None:
+        """A change without labels that no class can have: these go from the layer, and it is said.
+
+        napari's own field for the label goes up to 255.
+        """
+        if change is None or change.new.max(initial=0) <= highest:
+            return change
+        high = change.new > highest
+        show_warning(
+            f"The {self.layer.name} layer has the label {change.new.max()}; {highest} is the "
+            "highest. What was drawn with it was taken out again. Choose a class and draw it anew."
+        )
+        out = change.voxels[high]
+        self._put(out, self._before.reshape(-1)[out])
+        kept = change.voxels[~high], change.old[~high], change.new[~high]
+        return Stroke(*kept, change.source) if kept[0].size else None
+
     def _drag_ended(self) -> None:
         """The mouse was let go, whatever it did."""
+
+    def _is_awaited(self) -> bool:
+        """Whether something waits that replaces what is not recorded by then."""
+        return False
 
     def _data(self) -> np.ndarray:
         after = np.asarray(self.layer.data)
         if after.shape != self._before.shape:
-            raise UserError(
+            raise LayerReshapedError(
                 f"The {self.layer.name} layer now has the shape {after.shape}, the image "
                 f"{self._before.shape}: nothing more is recorded. Open the patient again to get "
                 "it back."
@@ -188,8 +215,8 @@ class LayerRecorder(QObject):
 
     def _look_here(self) -> None:
         """Record the stroke that has just been painted, then look whether that was all."""
-        earlier = bool(self._complaint)  # strokes that could not be written yet
-        self._try(self.record if earlier else lambda: self._record(self._shown()))
+        everywhere = bool(self._complaint) or self._is_awaited()  # or strokes not written yet
+        self._try(self.record if everywhere else lambda: self._record(self._shown()))
         self._later()
 
     def _shown(self) -> Region:

@@ -33,7 +33,7 @@ from cmfnet_napari.core.images.study import (
 from cmfnet_napari.core.images.volume import Volume, from_image
 from cmfnet_napari.core.review.check_log import LogCheck, check_log
 from cmfnet_napari.core.strokes.corrections import Corrections
-from cmfnet_napari.core.strokes.entries import difference
+from cmfnet_napari.core.strokes.entries import Correction, difference
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, check_codes, count_codes
 
 _LEAST_RANGE = 1e-6  # from black to white
@@ -190,7 +190,8 @@ def open_case_again(folder: Path) -> Opened:
 def subtract_offset(opened: Opened) -> Opened:
     """Open a patient anew whose CT lacks the offset of Hounsfield units, with it subtracted.
 
-    It has a case of its own; strokes and structures are taken over where there are none.
+    It has a case of its own; classes, strokes, corrections and structures are taken over where
+    there are none.
 
     Raises
     ------
@@ -200,12 +201,34 @@ def subtract_offset(opened: Opened) -> Opened:
     study = opened.case.study.less(OFFSET)
     case = case_for(study, registration=opened.case.registrations.current)
     with _let_go_on_failure(case):
-        _import_strokes(case, opened.case.scribbles())
+        left = _take_over(opened.case, case)
         if opened.structures and not case.read_only and not load_structures(case):
             save_structures(case, list(opened.structures))
         again = prepare_case(case, opened.title, opened.credit)
     kept = {"folder": opened.folder, "images": opened.images}
-    return replace(again, contour=opened.contour, **kept)
+    notice = " ".join(filter(None, (again.notice, left)))
+    return replace(again, contour=opened.contour, notice=notice, **kept)
+
+
+def _take_over(before: Case, case: Case) -> str:
+    """Put all that was drawn into a case without anything; what stayed behind, in a sentence."""
+    if case.read_only:
+        return ""
+    if case.journal.last_id():
+        return (
+            "With the offset subtracted this patient was worked on before: what was drawn then "
+            "is shown. What was drawn without it stays in the other case."
+        )
+    case.save_classes(tuple(replace(entry, number=entry.code) for entry in before.classes))
+    strokes = before.scribbles()
+    _import_strokes(case, strokes)
+    words = before.corrections().words(strokes)
+    if words.voxels.size:
+        none = np.zeros_like(words.codes)
+        case.correct(Correction(words.voxels, none, words.codes, "import"))
+    if not before.runs():
+        return ""
+    return "Strokes and corrections came along; contours and their review stay in the other case."
 
 
 def open_phantom() -> Opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from weakref import WeakSet
 
 import napari
 import numpy as np
@@ -21,7 +22,7 @@ from cmfnet_napari.gui.patient.after_crash import recovered
 from cmfnet_napari.gui.patient.case_corrections import CaseCorrections
 from cmfnet_napari.gui.patient.classes import Classes, classes_up_to, scribble_colors
 from cmfnet_napari.gui.patient.contour_recorder import ContourRecorder, Copies
-from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder
+from cmfnet_napari.gui.patient.layer_recorder import LayerRecorder, LayerReshapedError
 from cmfnet_napari.gui.patient.layers import (
     LINE,
     OPENED,
@@ -37,6 +38,10 @@ from cmfnet_napari.gui.shared.messages import show_info, show_warning
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 NONE_OPEN = "No patient is open. Open an image first."
+_OPEN_ELSEWHERE = (
+    "This patient is open in another viewer of this program. Close it there, then open it here."
+)
+_sessions: WeakSet[Session] = WeakSet()  # of this process, which may have several viewers
 
 
 class Session(QObject):
@@ -80,9 +85,10 @@ class Session(QObject):
         self._recorder: StrokeRecorder | None = None
         self._corrections: CaseCorrections | None = None
         self._contours: dict[Labels, ContourRecorder] = {}
-        self.holds: list[Callable[[], str]] = []
+        self.holds: list[Callable[[], str]] = [self.unsaved]
         self.class_holds: list[Callable[[], str]] = []
         self.ended = False
+        _sessions.add(self)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in list(viewer.layers):
@@ -233,6 +239,19 @@ class Session(QObject):
         for recorder in list(self._contours.values()):
             recorder.record()
 
+    def unsaved(self) -> str:
+        """Why something that was drawn is not saved yet, in words; empty: all of it is."""
+        if not self.writable:
+            return ""
+        for recorder in (self.recorder, *self._contours.values()):
+            try:
+                recorder.record()
+            except LayerReshapedError:
+                continue  # only opening the patient again gets that layer back
+            except UserError as error:
+                return f"What was drawn last is not saved yet. {error}"
+        return ""
+
     def show_contour(
         self,
         layer: Labels,
@@ -297,6 +316,17 @@ class Session(QObject):
             show_warning(reason)
         return bool(reason)
 
+    def _open_elsewhere(self, opened: Opened) -> bool:
+        """Whether another viewer of this process shows the case; if so it is said.
+
+        A case's lock keeps other processes out only, and each viewer would follow its own strokes.
+        """
+        shown = [other.patient for other in _sessions if other is not self]
+        found = any(one is not None and one.case.folder == opened.case.folder for one in shown)
+        if found:
+            show_warning(_OPEN_ELSEWHERE)
+        return found
+
     def _not_opened(self, error: Exception) -> None:
         self.busy.emit("")
         show_failure(error)
@@ -313,7 +343,7 @@ class Session(QObject):
         opened = layer.metadata[OPENED]
         if self.ended or layer not in self.viewer.layers or opened is self.patient:
             return
-        if self._refused():  # a sample, or files that were dropped
+        if self._refused() or self._open_elsewhere(opened):
             self._remove_case_layers(but=self.patient)
             opened.case.close()
             return
@@ -352,8 +382,10 @@ class Session(QObject):
 
     def _on_removed(self, event: Event) -> None:
         if self.patient is not None and event.value == self.scribbles:
+            kept = not self.unsaved()
             self._leave()
-            show_info("The strokes are kept. Open the patient again to see them.")
+            if kept:
+                show_info("The strokes are kept. Open the patient again to see them.")
 
     def _step(self, redo: bool) -> bool:
         """Undo or redo; whether there was something."""

@@ -6,7 +6,6 @@ import numpy as np
 from napari.components import Dims
 from napari.layers import Labels
 
-from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.strokes.entries import Source, Stroke
 from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.scribbles import MAX_CODE, UNLABELLED
@@ -110,13 +109,9 @@ class StrokeRecorder(LayerRecorder):
         self._take(self._journal.last_id(), stroke)
 
     def _keep(self, change: Stroke | None) -> Stroke | None:
+        change = self._within(change, MAX_CODE)
         if change is None:
             return None
-        if change.new.max() > MAX_CODE:
-            raise UserError(
-                f"The scribbles layer has the code {change.new.max()}; {MAX_CODE} is the "
-                "highest. Undo the stroke."
-            )
         self._take(self._journal.append(change), change)
         return change
 

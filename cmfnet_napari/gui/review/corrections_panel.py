@@ -26,7 +26,7 @@ class CorrectionsPanel(QGroupBox):
         self.message = text_label()
         self.own = QCheckBox("The model's own contour")
         self.own.setToolTip("Look at what the model says without your corrections; they stay")
-        self.own.toggled.connect(said(result.show_own))
+        self.own.toggled.connect(said(self._show_own))
         self.teach = QCheckBox("Corrections teach")
         self.teach.setToolTip("Corrected places count as strokes in the next training or update")
         self.teach.toggled.connect(self._teach)
@@ -61,6 +61,12 @@ class CorrectionsPanel(QGroupBox):
     def _teaches(self) -> bool:
         return self._session.patient is None or self._session.corrections.teach
 
+    def _show_own(self, on: bool) -> None:
+        try:
+            self._result.show_own(on)
+        finally:
+            self._enable()  # where an edit could not be saved, the tick goes again
+
     def _teach(self, on: bool) -> None:
         self._session.corrections.set_teach(on)
 
@@ -71,12 +77,15 @@ class CorrectionsPanel(QGroupBox):
         self.menu.addAction("Here, at the crosshair", said(self._take_back_here))
         self.menu.addAction("All of them", said(corrections.take_back_all))
         self.menu.addSeparator()
-        made = [(n, c) for n, c in corrections.standing if c.source != "take back"]
-        for number, correction in reversed(made[-_LATEST:]):
+        for number, correction in reversed(corrections.one_by_one()[-_LATEST:]):
             ml = correction.voxels.size * self._session.case.study.grid.voxel_ml
             moment = f"{datetime.fromtimestamp(correction.time):%d.%m. %H:%M:%S}"
-            back = said(partial(corrections.take_back, number))
+            back = said(partial(self._take_back, number))
             self.menu.addAction(f"{moment}, {ml:.2f} ml", back)
+
+    def _take_back(self, number: int) -> None:
+        if self._session.corrections.take_back(number) is None:
+            show_info("Something newer was said wherever you corrected then. Take that back first.")
 
     def _take_back_here(self) -> None:
         voxel = self._navigation.voxel()

@@ -45,6 +45,7 @@ class SeenSlices(QObject):
         dims.events.order.connect(self.look_again)
         layouts.changed.connect(self.look_again)
         layouts.enlarged_changed.connect(self.look_again)
+        result.own_changed.connect(self.look_again)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -78,6 +79,8 @@ class SeenSlices(QObject):
 
     def _look(self) -> None:
         layer = self._result.prediction
-        if layer is not None and layer.visible and self._session.viewer.dims.ndisplay == 2:
+        if layer is None or self._result.own:  # what the hand has changed is out of sight
+            return
+        if layer.visible and self._session.viewer.dims.ndisplay == 2:
             for plane, index in self.places:
                 self.looked_at.emit(plane, index)

@@ -1,10 +1,13 @@
-"""Files and folders asked for; every question begins where its kind was answered last."""
+"""What the user is asked: for files and folders, and whether something is meant.
+
+Every question for a file begins where its kind was answered last.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from cmfnet_napari.core.images.volume import IMAGE_ENDINGS, WRITE_ENDINGS
 from cmfnet_napari.gui.shared.preferences import preferences
@@ -57,6 +60,15 @@ def ask_target(parent: QWidget, title: str, name: str) -> str:
     """Ask where to write an image; as `ask_save`."""
     kinds = " ".join(f"*{ending}" for ending in WRITE_ENDINGS)
     return ask_save(parent, title, name, f"Images ({kinds})")
+
+
+def ask_sure(parent: QWidget, title: str, question: str) -> bool:
+    """Ask whether something that cannot be undone is meant; *No* is where the keyboard is."""
+    answers = QMessageBox.StandardButton
+    answer = QMessageBox.question(
+        parent, title, question, answers.Yes | answers.No, defaultButton=answers.No
+    )
+    return bool(answer == answers.Yes)
 
 
 def _last(what: str) -> str:

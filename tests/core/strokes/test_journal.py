@@ -344,9 +344,38 @@ def test_a_file_that_is_changed_under_the_window_promises_nothing(path, tmp_path
         shutil.copy(older, path)
     with pytest.raises(UserError, match=r"replaced or deleted .* are in strokes\.open-1\.sqlite"):
         journal.append(stroke)
+    with pytest.raises(UserError, match=r"are in strokes\.open-1\.sqlite"):  # it is tried again
+        journal.append(stroke)
+    assert [p.name for p in path.parent.glob("strokes.open-*")] == ["strokes.open-1.sqlite"]
     with closing(Journal(path.with_name("strokes.open-1.sqlite"), read_only=True)) as kept:
         assert kept.last_id() == 2
     journal.close()
+
+
+def test_what_cannot_be_read_back_is_not_written(path, monkeypatch):
+    """As where no more files can be opened: a stroke was written, called lost, written again."""
+    with closing(Journal(path)) as journal:
+        stroke = Stroke(np.arange(3), np.zeros(3, np.uint8), np.ones(3, np.uint8))
+
+        def refused(_path, _mode):
+            raise sqlite3.OperationalError("unable to open database file")
+
+        monkeypatch.setattr("cmfnet_napari.core.strokes.journal_file.connect", refused)
+        for _ in range(3):
+            with pytest.raises(UserError, match="could not be saved"):
+                journal.append(stroke)
+        monkeypatch.undo()
+        assert (journal.last_id(), journal.append(stroke)) == (0, 1)
+
+
+def test_an_entry_says_who_made_it_also_an_undo(path, monkeypatch):
+    stroke = Stroke(np.arange(3), np.zeros(3, np.uint8), np.ones(3, np.uint8))
+    for who, act in (("anna", lambda j: j.append(stroke)), ("bert", Journal.undo)):
+        monkeypatch.setattr("cmfnet_napari.core.strokes.journal.account", lambda who=who: who)
+        with closing(Journal(path)) as journal:
+            act(journal)
+    with closing(Journal(path, read_only=True)) as journal:
+        assert [entry.author for _, entry in journal.entries()] == ["anna", "bert"]
 
 
 def test_a_file_that_another_program_holds_is_called_that_within_two_seconds(path):

@@ -223,9 +223,13 @@ def test_contours_of_another_frame_are_asked_about(dock, choose, tmp_path, qtbot
     tick(dialog, "Far")
     asked = []
     answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
-    monkeypatch.setattr(
-        QMessageBox, "question", lambda _p, _t, text: asked.append(text) or next(answers)
-    )
+
+    def answer(_parent, _title, text, _buttons, defaultButton):  # noqa: N803 (Qt's name)
+        asked.append(text)
+        assert defaultButton == QMessageBox.StandardButton.No
+        return next(answers)
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
     open_button(dialog).click()
     assert "PLAN lies in another frame of reference" in asked[0]
     assert dialog.isVisible()

@@ -12,6 +12,7 @@ from napari.utils.notifications import notification_manager
 from cmfnet_napari.core.case.structures import Structure, save_structures
 from cmfnet_napari.core.images.study import open_study
 from cmfnet_napari.core.samples import phantom
+from cmfnet_napari.gui.patient.classes import change_class, classes_up_to
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.gui.conftest import SHAPE, SPACING, image_of
 
@@ -72,10 +73,7 @@ def test_no_ct_is_said(dock):
 def test_strokes_come_back_and_another_file_does_not_replace_them(
     opened, patient, qtbot, scribble, tmp_path
 ):
-    from functools import partial
-
     from cmfnet_napari.core.images.study import save_labels
-    from cmfnet_napari.gui.patient.opened import open_files
 
     session = opened.session
     scribble()
@@ -166,9 +164,19 @@ def test_a_ct_without_offset_is_said_and_the_offset_is_subtracted(dock, patient,
         dock.session.open(partial(open_files, tmp_path / "stored.nii.gz", patient.mr))
     assert any("no Hounsfield units" in r.message for r in notification_manager.records)
     assert dock.open_panel.subtract_button.isVisibleTo(dock.open_panel)
-    first = dock.session.case.folder
+    session = dock.session
+    first = session.case.folder
+    session.set_classes(classes_up_to(session.case.classes, 4))
+    session.set_classes(change_class(session.case.classes, 4, name="Rectum"))
+    session.remove_class(3)  # codes move
+    session.scribbles.data[5, 8, 8:11] = 1, 2, 3
+    session.record()
+    session.corrections.write(np.array([7, 9]), np.array([0, 2]))
     with qtbot.waitSignal(dock.session.opened, timeout=20000):
         dock.open_panel.subtract_button.click()
+    assert [entry.name for entry in session.case.classes][2:] == ["Rectum"]
+    assert session.scribbles.data[5, 8, 8:11].tolist() == [1, 2, 3]
+    assert session.corrections.codes.reshape(-1)[[7, 8, 9]].tolist() == [1, 0, 3]
     np.testing.assert_array_equal(dock.session.case.study.first.array, stored.astype(int) - 1024)
     assert not dock.open_panel.subtract_button.isVisibleTo(dock.open_panel)
     assert dock.session.case.folder != first

@@ -13,6 +13,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 
 from cmfnet_napari.core.case.folder import open_case
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.gui.patient.opened import open_files
 from tests.gui.conftest import SHAPE
@@ -241,7 +242,6 @@ def test_a_second_window_looks_on(opened, patient, scribble, qtbot, again):
 
 
 def test_strokes_that_are_not_saved_are_said_until_they_are(opened, qtbot, monkeypatch):
-    from cmfnet_napari.core.errors import UserError
     from cmfnet_napari.gui.patient import layer_recorder
 
     monkeypatch.setattr(layer_recorder, "_RETRY_MS", 300)
@@ -257,4 +257,27 @@ def test_strokes_that_are_not_saved_are_said_until_they_are(opened, qtbot, monke
     assert "Not saved yet" in panel.unsaved.text()
     monkeypatch.setattr(journal, "append", append)
     qtbot.waitUntil(lambda: not panel.unsaved.isVisible(), timeout=5000)
+    assert journal.last_id() == 1
+
+
+@pytest.mark.canvas
+def test_a_window_asks_before_it_closes_over_strokes_that_are_not_saved(opened, monkeypatch):
+    asked, journal = [], opened.session.case.journal
+    monkeypatch.setattr("cmfnet_napari.gui.dock.ask_sure", lambda *words: asked.append(words[-1]))
+
+    def full(_stroke):
+        raise UserError("The stroke could not be saved (disk full).")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "append", full)
+        opened.session.scribbles.data[5, 8, 8] = 2
+        window = opened.window()
+        assert not window.close()
+        assert window.isVisible()
+        assert not opened.session.ended
+    assert asked == [
+        "What was drawn last is not saved yet. The stroke could not be saved (disk full).\n\n"
+        "Close the window all the same, and lose it?"
+    ]
+    assert not opened.session.unsaved()  # there is room again
     assert journal.last_id() == 1

@@ -1,6 +1,7 @@
 """The contour of record: every edit by hand stands, and everything speaks of the same contour."""
 
 import csv
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -420,7 +421,57 @@ def test_a_file_that_is_no_longer_the_contour_is_not_sent(shown, tmp_path, monke
 
 
 def test_codes_too_high_are_said(shown):
-    layer = shown.result.prediction
-    layer.data_setitem((np.array([0]),) * 3, 64)
     with pytest.raises(UserError, match="code 64; 63 is the highest"):
-        shown.result.shown()
+        shown.session.corrections.write(np.array([0]), np.array([64]))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_corrections_one_over_the_other_are_all_taken_back(shown, order):
+    """Whichever goes first, the model is left; one that is hidden waits for the newer one."""
+    corrections, result = shown.session.corrections, shown.result
+    edit(shown, np.s_[1, 2, 2:5], 0)
+    edit(shown, np.s_[1, 2, 2:4], 1)
+    edit(shown, np.s_[1, 2, 2:4], 0)
+    numbers = [number for number, _ in corrections.one_by_one()]
+    gone = [index for index in order if corrections.take_back(numbers[index]) is not None]
+    assert gone == [index for index in order if index != 1 or order.index(2) < order.index(1)]
+    for number, _ in corrections.one_by_one():
+        corrections.take_back(number)
+    assert not corrections.one_by_one()
+    np.testing.assert_array_equal(result.shown(), box())
+    shown.session.undo()
+    assert len(corrections.one_by_one()) == 1  # it can be given up again
+
+
+def test_a_fill_beyond_the_brush_is_recorded_before_an_update_is_shown(shown):
+    layer, recorder = shown.result.prediction, shown.result._recorder
+    shown.navigation.go_to_slice(0, 1)
+    layer.brush_size, layer.n_edit_dimensions = 1, 3
+    drag = recorder._follow_drag(layer, SimpleNamespace(type="mouse_press"))
+    next(drag)
+    layer.data[BOX] = 0  # napari's fill: on all slices
+    layer.events.paint(value=[])
+    update = box()
+    update[1:4, 1, 2:5] = 1
+    shown.result.follow(update)
+    drag.close()  # the button is let go
+    recorder._stroke_ended.fire()
+    update[BOX] = 0
+    np.testing.assert_array_equal(layer.data, update)
+    np.testing.assert_array_equal(shown.result.shown(), update)
+
+
+def test_a_label_that_no_class_can_have_is_taken_out_and_the_rest_is_kept(shown, said):
+    strokes, contour = shown.session.scribbles, shown.result.prediction
+    strokes.data[0, 0, :3] = 2, 100, 255
+    contour.data[1, 2, 2:5] = 0, 64, 1
+    shown.session.record()
+    assert strokes.data[0, 0, :4].tolist() == [2, 0, 0, 0]
+    assert contour.data[1, 2, 2:5].tolist() == [0, 1, 1]
+    assert ["64 is the highest" in words for words in said] == [True, False]
+    assert "label 64; 63 is the highest" in said[1]
+    strokes.data[0, 0, 5] = 2  # it goes on
+    shown.session.record()
+    assert shown.session.recorder.counts[2] == 2
+    shown.session.undo()
+    assert strokes.data[0, 0, :6].tolist() == [2, 0, 0, 0, 0, 0]

@@ -76,3 +76,16 @@ def test_only_a_stroke_by_hand_near_the_place_corrects_it(doubtful):
     review.correct()
     session.recorder.add(strokes_in(near_outside), "hand")
     assert [review.state(place) for place in (inside, outside)] == ["open", "corrected"]
+
+
+def test_what_is_looked_at_without_the_hands_changes_was_not_looked_at(doubtful):
+    """What is signed is the contour of record; the model's own hides what the hand has changed."""
+    review, result = doubtful.review, doubtful.result
+    before = set(review.unseen("axial"))
+    result.show_own(True)
+    for z in sorted(before):
+        look(doubtful, "axial", (z, 10, 8))
+    assert set(review.unseen("axial")) == before
+    result.show_own(False)
+    doubtful.seen_slices._timer.fire()  # the one on the screen counts from now on
+    assert before - set(review.unseen("axial")) == {max(before)}
