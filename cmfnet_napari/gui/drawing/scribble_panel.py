@@ -90,8 +90,11 @@ class ScribblePanel(QWidget):
         run_in_background(read, done=use, failed=show_failure)
 
     def save(self, path: str) -> None:
-        """Write the strokes on the first image's original grid."""
-        study, scribbles = self._session.case.study, self._session.recorder.snapshot()
+        """Write the strokes, as one sees them, on the first image's original grid.
+
+        So also what cannot be saved in the case, as where its disk is full.
+        """
+        study, scribbles = self._session.case.study, np.array(self._session.scribbles.data)
         run_in_background(
             save_labels,
             scribbles,

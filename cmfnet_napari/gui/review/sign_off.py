@@ -25,6 +25,7 @@ from cmfnet_napari.core.review.standing import Standing, first_review, standing,
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names
+from cmfnet_napari.gui.patient.contour_recorder import OWN_SHOWN
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.review import Review
 from cmfnet_napari.gui.shared.messages import show_warning
@@ -107,8 +108,11 @@ class SignOff(QObject):
         Raises
         ------
         UserError
-            There is no contour, no name, no first reader, or the case is for looking only.
+            There is no contour, no name, no first reader, the case is for looking only, or the
+            model's own contour is on the screen, which is not the one that is signed.
         """
+        if self._result.own:
+            raise UserError(OWN_SHOWN)
         log, case, reader = self._writing(), self._session.case, reader_name(self.reader)
         first = first_review(self.entries, reader) if what == "peer-reviewed" else None
         labels, order, names = self._result.shown(), case.order, class_names(case.classes)

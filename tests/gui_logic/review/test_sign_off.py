@@ -77,6 +77,16 @@ def told(sign_off):
     return [entry.what for entry in sign_off.entries]
 
 
+def test_what_is_not_on_the_screen_is_not_signed(shown, sign_off):
+    edit(shown, np.s_[2, 2, 2], 0)
+    shown.result.show_own(True)
+    with pytest.raises(UserError, match="The model's own contour is shown"):
+        sign_off.sign("reviewed")
+    shown.result.show_own(False)
+    sign_off.sign("reviewed")
+    assert sign_off.standing.stage == "reviewed"
+
+
 def test_working_alone_asks_for_nothing(shown, sign_off, opened, said):
     folder = opened.case.folder
     assert not (folder / LOG_FILE).exists()  # nothing was looked at yet
