@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import napari
 import numpy as np
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case.structures import Structure
+from cmfnet_napari.core.dicom.importing.onto_open import place_on_open
 from cmfnet_napari.core.dicom.importing.pair import propose
-from cmfnet_napari.core.dicom.importing.patient import (
-    Choice,
-    check_objects,
-    other_frames,
-    place_structures,
-)
-from cmfnet_napari.core.dicom.importing.rasterise import rasterise
-from cmfnet_napari.core.dicom.importing.segments import read_segments
-from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
+from cmfnet_napari.core.dicom.importing.patient import Choice
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
-from cmfnet_napari.core.images.series.scan_result import REGISTRATION, STRUCTURES, DicomObject, Scan
-from cmfnet_napari.core.images.study import Study, turn
+from cmfnet_napari.core.images.series.scan_result import DicomObject, Scan
+from cmfnet_napari.core.images.study import turn
 from cmfnet_napari.core.images.volume import file_ending, from_image, read_image
 from cmfnet_napari.gui.patient.classes import one_color
 from cmfnet_napari.gui.patient.layers import GRID, OPENED, LayerData, case_layers, placement
@@ -110,10 +101,10 @@ def _layer(image: sitk.Image, name: str, may_be_labels: bool = False) -> LayerDa
 
 def _contours(entry: DicomObject) -> list[LayerData]:
     patient = _open_patient()
-    study = patient.case.study
-    if entry.origin.modality == REGISTRATION:
-        raise UserError(f"{entry.path.name} is a registration: open the folder with its images.")
-    structures = _placed(entry, patient) if patient.images else _by_position(entry, study)
+    study, matrix = patient.case.study, patient.case.registrations.current.array
+    structures, notes = place_on_open(entry, study, patient.images, matrix)
+    for note in notes:
+        show_info(plain(note))
     return [
         (
             structure.mask.astype(np.uint8),
@@ -127,49 +118,6 @@ def _contours(entry: DicomObject) -> list[LayerData]:
         )
         for structure in structures
     ]
-
-
-def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
-    """Structures of the patient whose images are open, in one of their frames of reference."""
-    choice = replace(patient.images, objects=(entry,))
-    found = Scan((), (entry,))
-    if other_frames(choice, found) and entry.origin.patient == choice.first.origin.patient:
-        raise UserError(
-            f"{entry.label or entry.path.name} lies in another frame of reference than the "
-            "images: its contours may be at the wrong place. Open its folder with 'DICOM folder…' "
-            "and choose it there, if it was drawn on these images."
-        )
-    check_objects(choice, found)
-    matrix = patient.case.registrations.current.array
-    structures, notes = place_structures(choice, found, patient.case.study, matrix)
-    if not structures:
-        raise UserError(" ".join(notes))
-    for note in notes:
-        show_info(plain(note))
-    return structures
-
-
-def _by_position(entry: DicomObject, study: Study) -> list[Structure]:
-    """Structures on an image of which nothing is known but where it lies."""
-    if entry.origin.modality == STRUCTURES:
-        if len(set(entry.frames)) > 1:
-            raise UserError(
-                f"{entry.label or entry.path.name} was drawn in {len(set(entry.frames))} frames of "
-                "reference. Open the folder with its images, which says where they lie."
-            )
-        structures = []
-        for roi in read_structures(entry.path):
-            mask, note = rasterise(roi.contours, study.grid, roi.name)
-            structures.append(Structure(roi.name, roi.color, mask))
-            for words in filter(None, (roi.note, note)):
-                show_info(plain(words))
-    else:
-        structures = [
-            Structure(segment.name, segment.color, segment.on(study.grid))
-            for segment in read_segments(entry.path)
-        ]
-    show_info("Placed by position alone: check that it belongs to this patient.")
-    return structures
 
 
 def _open_patient() -> Opened:

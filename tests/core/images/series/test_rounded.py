@@ -10,10 +10,12 @@ from cmfnet_napari.core.dicom.export.reference import read_reference
 from cmfnet_napari.core.dicom.export.roi import make_rois
 from cmfnet_napari.core.dicom.importing.contour_file import read_contour
 from cmfnet_napari.core.dicom.importing.import_case import read_patient
+from cmfnet_napari.core.dicom.importing.patient import Choice
 from cmfnet_napari.core.dicom.importing.segments import read_segments
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import Slice
+from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.stacks import judge
 from cmfnet_napari.core.images.study import turn
 from cmfnet_napari.core.images.volume import from_image, read_image
@@ -143,7 +145,9 @@ def test_contours_of_a_rounded_series_lie_in_its_slices(tmp_path, kind):
     (structure,) = loaded.structures
     expected = from_image(turn(label_map)).array > 0
     np.testing.assert_array_equal(structure.mask, expected)
-    again = read_contour(tmp_path / "out.dcm", loaded.study.grid, ["GTV"], stack=reference.stack)
+    (image,) = scan([tmp_path]).images
+    images = Choice(image)
+    again, _ = read_contour(tmp_path / "out.dcm", loaded.study, ["GTV"], images=images)
     np.testing.assert_array_equal(again > 0, structure.mask)
 
 
