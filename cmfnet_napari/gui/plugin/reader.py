@@ -16,8 +16,8 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import DicomObject, Scan
-from cmfnet_napari.core.images.study import turn
-from cmfnet_napari.core.images.volume import file_ending, from_image, read_image
+from cmfnet_napari.core.images.study import Study, turn
+from cmfnet_napari.core.images.volume import Volume, file_ending, from_image, read_image
 from cmfnet_napari.gui.patient.classes import one_color
 from cmfnet_napari.gui.patient.layers import GRID, OPENED, LayerData, case_layers, placement
 from cmfnet_napari.gui.patient.opened import Opened, open_dicom
@@ -25,6 +25,7 @@ from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
 
 _LABELS = 64  # values at most, and no negative ones: labels
+_SEEN_VOXELS = 0.1  # nobody sees that an image lies so little off
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -91,16 +92,53 @@ def _of_scan(found: Scan) -> list[LayerData]:
 
 def _layer(image: sitk.Image, name: str, may_be_labels: bool = False) -> LayerData:
     volume = from_image(turn(image))
-    shown = {**placement(volume.grid), "name": name}
-    shown["metadata"] = {GRID: volume.grid}
     whole = may_be_labels and np.issubdtype(volume.array.dtype, np.integer)
-    if whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS:
+    labels = whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS
+    if (patient := _open_patient()) is not None:
+        volume = _beside(volume, patient.case.study, name, labels)
+    shown = {**placement(volume.grid), "name": name, "metadata": {GRID: volume.grid}}
+    if labels:
         return volume.array, shown, "labels"
     return volume.array, {**shown, "colormap": "gray"}, "image"
 
 
+def _beside(volume: Volume, study: Study, name: str, labels: bool) -> Volume:
+    """An image that napari shows at its place beside the patient's.
+
+    Layers lie along the planes of the patient's own images, and napari cuts no slices out of a
+    layer that is turned against them: an image is put on the patient's grid. Labels are not, since
+    they may be edited and saved.
+    """
+    off = volume.grid.shown_apart(study.grid)
+    if off <= _SEEN_VOXELS * min(volume.grid.spacing):
+        return volume
+    first = study.names[0]
+    grids = f"{name} {volume.grid}; {first} {study.grid}"
+    if labels:
+        raise UserError(
+            f"{name} has other axes than the {first} that is open, and would be shown up to "
+            f"{off:.0f} mm off ({grids}). Put these labels on the grid of the {first}, or drop "
+            "them on a napari window without a patient."
+        )
+    onto = volume.on(study.grid)
+    if onto.array.min() == onto.array.max():
+        raise UserError(
+            f"{name} lies outside the {first} that is open ({grids}). Check that both are of one "
+            "patient, or drop it on a napari window without a patient."
+        )
+    show_info(
+        plain(
+            f"{name} has other axes than the {first}: it is shown on the {first}'s voxels, "
+            "interpolated, and saved so."
+        )
+    )
+    return onto
+
+
 def _contours(entry: DicomObject) -> list[LayerData]:
     patient = _open_patient()
+    if patient is None:
+        raise UserError("Open the image of these contours first; they are placed on it.")
     study, matrix = patient.case.study, patient.case.registrations.current.array
     structures, notes = place_on_open(entry, study, patient.images, matrix)
     for note in notes:
@@ -120,10 +158,8 @@ def _contours(entry: DicomObject) -> list[LayerData]:
     ]
 
 
-def _open_patient() -> Opened:
-    """The patient that is shown: contours alone have no voxels."""
+def _open_patient() -> Opened | None:
+    """The patient that is shown."""
     viewer = napari.current_viewer()
-    for layer in viewer.layers if viewer is not None else ():
-        if OPENED in layer.metadata:
-            return layer.metadata[OPENED]
-    raise UserError("Open the image of these contours first; they are placed on it.")
+    layers = viewer.layers if viewer is not None else ()
+    return next((x.metadata[OPENED] for x in layers if OPENED in x.metadata), None)
