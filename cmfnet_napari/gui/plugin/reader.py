@@ -9,6 +9,7 @@ import napari
 import numpy as np
 import SimpleITK as sitk
 
+from cmfnet_napari.core.case.structures import Structure
 from cmfnet_napari.core.dicom.importing.onto_open import place_on_open
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import Choice
@@ -19,7 +20,14 @@ from cmfnet_napari.core.images.series.scan_result import DicomObject, Scan
 from cmfnet_napari.core.images.study import Study, turn
 from cmfnet_napari.core.images.volume import Volume, file_ending, from_image, read_image
 from cmfnet_napari.gui.patient.classes import one_color
-from cmfnet_napari.gui.patient.layers import GRID, OPENED, LayerData, case_layers, placement
+from cmfnet_napari.gui.patient.layers import (
+    GRID,
+    OPENED,
+    PLACED,
+    LayerData,
+    case_layers,
+    placement,
+)
 from cmfnet_napari.gui.patient.opened import Opened, open_dicom
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
@@ -150,12 +158,18 @@ def _contours(entry: DicomObject) -> list[LayerData]:
                 **placement(study.grid),
                 "name": structure.name,
                 "colormap": one_color(structure.color),
-                "metadata": {GRID: study.grid},
+                "metadata": _metadata(structure, study),
             },
             "labels",
         )
         for structure in structures
     ]
+
+
+def _metadata(structure: Structure, study: Study) -> dict[str, object]:
+    """What its layer knows: its grid, and where the second image lay, if it was drawn on that."""
+    placed = {} if structure.placed is None else {PLACED: structure.placed}
+    return {GRID: study.grid, **placed}
 
 
 def _open_patient() -> Opened | None:

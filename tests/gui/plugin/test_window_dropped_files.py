@@ -97,6 +97,27 @@ def test_contours_drawn_on_the_mr_go_where_it_went_and_those_of_others_nowhere(d
     contours_of_others_are_refused(shown)
 
 
+@pytest.mark.canvas
+def test_dropped_contours_of_an_mr_that_was_moved_are_taken_away_and_named(dock, shown, qtbot):
+    session, placement_of_mr = dock.session, dock.workbench.image_placement
+    for name in ("rs-mr.dcm", "rs-ct.dcm"):
+        session.viewer.open(str(shown / name), plugin="cmfnet-napari")
+    placement_of_mr.nudge((3.0, 0.0, 0.0, 0.0))
+    notification_manager.records.clear()
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        placement_of_mr.keep()
+    names = [layer.name for layer in session.viewer.layers]
+    assert "GTV CT" in names
+    assert "GTV MR" not in names
+    said = " ".join(record.message for record in notification_manager.records)
+    assert "drawn on lies elsewhere now: GTV MR. Drop its file once more" in said
+    before = CENTRE - session.case.registrations.current.array[:3, 3] + (7.0, -4.0, 9.0)
+    session.viewer.open(str(shown / "rs-mr.dcm"), plugin="cmfnet-napari")
+    grid, mask = session.case.study.grid, session.viewer.layers["GTV MR"].data
+    middle = grid.to_patient(np.argwhere(mask).mean(axis=0))
+    np.testing.assert_allclose(middle, before, atol=0.5)
+
+
 def contours_of_others_are_refused(folder):
     rois = [{"name": "GTV", "contours": circles(CT_GRID, CENTRE)}]
     for origin, words in (
