@@ -139,8 +139,11 @@ def _frame(position: tuple, values: dict) -> Dataset:
     return own
 
 
-def write_structures(path: Path, rois: list[dict], **words: str) -> Path:
-    """Write a structure set; a ROI is {"name", "contours": [(n, 3) mm], "color", "kind"}."""
+def write_structures(path: Path, rois: list[dict], on: str = "", **words: str) -> Path:
+    """Write a structure set; a ROI is {"name", "contours": [(n, 3) mm], "color", "kind"}.
+
+    `on` is the series that it names as the one it was drawn on.
+    """
     frame = words.get("frame", "frame")
     data = base("RTSTRUCT", "structures", **words)
     data.StructureSetLabel, data.StructureSetDate, data.StructureSetTime = "PLAN", "", ""
@@ -154,6 +157,12 @@ def write_structures(path: Path, rois: list[dict], **words: str) -> Path:
         drawn.ContourSequence = [_contour(points, roi.get("kind")) for points in roi["contours"]]
         data.StructureSetROISequence.append(entry)
         data.ROIContourSequence.append(drawn)
+    if on:
+        referred, study, series = Dataset(), Dataset(), Dataset()
+        series.SeriesInstanceUID = uid("series", on)
+        study.RTReferencedSeriesSequence = [series]
+        referred.RTReferencedStudySequence = [study]
+        data.ReferencedFrameOfReferenceSequence = [referred]
     return save(data, path, "1.2.840.10008.5.1.4.1.1.481.3", uid("structures", path))
 
 

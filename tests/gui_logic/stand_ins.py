@@ -15,6 +15,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import study_from_images
+from cmfnet_napari.core.registration.registrations import AS_IT_WAS
 from cmfnet_napari.core.strokes.class_order import ClassOrder
 from cmfnet_napari.core.strokes.scribbles import DEFAULT_CLASSES
 from cmfnet_napari.gui.patient.layers import case_layers
@@ -156,6 +157,7 @@ class StandInSession(QObject):
             notice="Another window has this case open.",
             runs=lambda: sorted(runs.iterdir()) if runs.exists() else [],
             order=ORDER,
+            registrations=AS_IT_WAS,
             run_numbers=lambda _run: ORDER.numbers,  # no class was ever removed
             run_table=lambda _run: None,
             knows_classes=lambda _run, _classes: True,

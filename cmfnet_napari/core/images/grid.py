@@ -130,6 +130,15 @@ class Grid:
         own_axes = np.array(self.origin) @ self.matrix
         return three(float(v) for v in own_axes[::-1])
 
+    def shown_apart(self, other: Grid) -> float:
+        """How far voxels seem to lie off when both are placed by `spacing` and `translate`, mm.
+
+        Two grids with axes of their own cannot be shown beside each other so.
+        """
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1).T
+        off = self.to_patient(corners) @ (self.matrix - other.matrix)
+        return float(np.linalg.norm(off, axis=1).max())
+
     @property
     def axis_letters(self) -> tuple[tuple[str, str], ...]:
         """For each array axis (z, y, x), the patient letters at its low and its high end."""

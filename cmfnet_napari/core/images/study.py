@@ -418,6 +418,27 @@ def rigid(matrix: Doubles | None) -> sitk.Transform:
     return transform
 
 
+def mask_on(mask: Mask, own: Grid, grid: Grid, matrix: Doubles | None = None) -> Mask:
+    """A mask on another Grid, by the nearest voxel.
+
+    Parameters
+    ----------
+    mask : bool array (z, y, x)
+        On `own`.
+    own, grid : Grid
+        Where it lies, and where it is wanted.
+    matrix : float array (4, 4), optional
+        Takes points of `grid` to points of `own`, both LPS, mm.
+    """
+    target = sitk.Image(grid.shape[::-1], sitk.sitkUInt8)
+    target.SetOrigin(grid.origin)
+    target.SetSpacing(grid.spacing[::-1])
+    target.SetDirection(grid.direction)
+    image = sitk.Resample(own.to_image(mask), target, rigid(matrix), sitk.sitkNearestNeighbor, 0)
+    there: Mask = sitk.GetArrayFromImage(image).astype(bool)
+    return there
+
+
 def _resample(source: Volume, first: Volume, matrix: Doubles | None = None) -> tuple[Volume, Mask]:
     """A second image on the first one's Grid, and where it has data."""
     target, move = first.image(), rigid(matrix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,20 @@ class Volume:
     def image(self) -> sitk.Image:
         """The same as a SimpleITK image."""
         return self.grid.to_image(self.array)
+
+    def on(self, grid: Grid) -> Volume:
+        """The same on another Grid, interpolated; its lowest value where it has no data."""
+        image = sitk.Resample(
+            self.image(),
+            grid.shape[::-1],
+            sitk.Transform(),
+            sitk.sitkLinear,
+            grid.origin,
+            grid.spacing[::-1],
+            grid.direction,
+            float(np.nanmin(self.array)),
+        )
+        return replace(self, array=sitk.GetArrayFromImage(image), grid=grid)
 
 
 def from_image(image: sitk.Image, modality: Modality = "") -> Volume:

@@ -5,9 +5,9 @@ It holds no widget.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from napari.layers import Labels
@@ -33,9 +33,19 @@ from cmfnet_napari.gui.patient.layers import (
     segmentation_layer,
 )
 from cmfnet_napari.gui.patient.session import Session
+from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
 _WAIT_MS = 800  # a contour that is being updated changes again before it could be judged
+
+
+class _Read(NamedTuple):
+    """Labels that were read, numbers of the classes they speak of, and what is to be said."""
+
+    labels: np.ndarray
+    numbers: tuple[int, ...]
+    notes: Sequence[str] = ()
 
 
 Other = Literal["nothing", "previous", "sample", "layer", "file", "reading"]
@@ -118,6 +128,8 @@ class Comparison(QObject):
     def use_file(self, path: str, structure: str = "") -> None:
         """Compare with a contour from a file: of labels on the first image's grid, RTSTRUCT or SEG.
 
+        What of it is worth a look is said.
+
         Parameters
         ----------
         path : str
@@ -125,10 +137,9 @@ class Comparison(QObject):
         structure : str
             Which of its structures is meant; where it is not clear, `asked` says so.
         """
-        patient, case = self._session.patient, self._session.case
-        ct = None if patient.images is None else patient.images.first
-        frame, stack = ("", None) if ct is None else (ct.origin.frame_uid, ct.stack)
-        arguments = path, case.study.grid, class_names(case.classes), structure, frame, stack
+        case, images = self._session.case, self._session.patient.images
+        classes, matrix = class_names(case.classes), case.registrations.current.array
+        arguments = path, case.study, classes, structure, images, matrix
 
         def failed(error: Exception) -> None:
             if isinstance(error, SeveralStructuresError):
@@ -137,7 +148,12 @@ class Comparison(QObject):
                 show_failure(error)
 
         numbers = case.order.numbers
-        self._read("file", lambda: (read_contour(*arguments), numbers), failed)
+
+        def read() -> _Read:
+            labels, notes = read_contour(*arguments)
+            return _Read(labels, numbers, notes)
+
+        self._read("file", read, failed)
 
     def use_sample(self) -> None:
         """Compare with the contour that came with a sample patient.
@@ -167,7 +183,9 @@ class Comparison(QObject):
         if event is None:
             raise UserError("There is no earlier training of this patient to compare with.")
         path, grid = inside(case.folder, event.labels), case.study.grid
-        self._read("previous", lambda: (load_labels(path, grid), case.run_numbers(path.parent)))
+        self._read(
+            "previous", lambda: _Read(load_labels(path, grid), case.run_numbers(path.parent))
+        )
 
     def use_reading(self, mark: Entry | None = None) -> None:
         """Compare with a contour as a reader signed it off; once more with the same, if not said.
@@ -180,7 +198,7 @@ class Comparison(QObject):
         mark = self._mark = mark or self._mark
         if mark is not None:
             case, order = self._session.case, self._session.case.order
-            self._read("reading", lambda: (load_reading(case, mark, order), order.numbers))
+            self._read("reading", lambda: _Read(load_reading(case, mark, order), order.numbers))
 
     def close(self) -> None:
         """The patient is left."""
@@ -191,14 +209,17 @@ class Comparison(QObject):
     def _read(
         self,
         kind: Other,
-        load: Callable[[], tuple[np.ndarray, tuple[int, ...]]],
+        load: Callable[[], _Read],
         failed: Callable[[Exception], None] = show_failure,
     ) -> None:
         patient = self._session.patient
 
-        def done(read: tuple[np.ndarray, tuple[int, ...]]) -> None:
-            if self._session.patient is patient:
-                self._use(kind, *read)
+        def done(read: _Read) -> None:
+            if self._session.patient is not patient:
+                return
+            for note in read.notes:
+                show_info(plain(note))
+            self._use(kind, read.labels, read.numbers)
 
         run_in_background(load, done=done, failed=failed)
 

@@ -18,6 +18,7 @@ from cmfnet_napari.gui.patient.opened import Opened
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 OPENED = "cmfnet"  # metadata key under which a layer carries its `Opened`
 GRID = "cmfnet_grid"  # metadata key of the Grid of a layer that was read from a file
+PLACED = "cmfnet_placed"  # metadata key of where the second image lay for what was drawn on it
 ROLE = "cmfnet_role"  # metadata key of its name when it was made: users rename layers
 LINE = "cmfnet_line"  # metadata key of layers that are shown as a line
 NO_CONTOUR = "cmfnet_no_contour"  # metadata key of labels that are none: strokes, edges

@@ -14,7 +14,12 @@ from cmfnet_napari.core.case.find_case import case_for
 from cmfnet_napari.core.case.folder import Case, open_case, read_card
 from cmfnet_napari.core.case.lock import CaseInUseError
 from cmfnet_napari.core.case.structures import Structure, load_structures, save_structures
-from cmfnet_napari.core.dicom.importing.patient import Choice, Progress, load
+from cmfnet_napari.core.dicom.importing.patient import (
+    Choice,
+    Progress,
+    load_images,
+    place_structures,
+)
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.hounsfield import OFFSET
@@ -126,21 +131,27 @@ def open_files(
 def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     """Read what was chosen of a DICOM folder; its structures are kept with the case.
 
+    What was drawn on the second image goes where that lies in the case, which may have moved it.
+
     Raises
     ------
     UserError, CancelledError
-        As `patient.load`.
+        As `patient.load_images`.
     """
-    loaded = load(choice, found, progress)
+    loaded = load_images(choice, found, progress)
+    notes = loaded.notes
     case = case_for(loaded.study, registration=loaded.registration)
     with _let_go_on_failure(case):
         if not case.read_only:
             _believe_headers(case, loaded.study)
-            case.save_notes(loaded.notes)
-            if loaded.structures:
-                save_structures(case, loaded.structures)
+            now = None if choice.second is None else case.registrations.current.array
+            structures, more = place_structures(choice, found, case.study, now, progress)
+            notes = notes + more
+            case.save_notes(notes)
+            if structures:
+                save_structures(case, structures)
         opened = prepare_case(case)
-    notice = " ".join(filter(None, (opened.notice, *loaded.notes)))
+    notice = " ".join(filter(None, (opened.notice, *notes)))
     folder = str(choice.first.stack.slices[0].path.parent)
     images = Choice(choice.first, choice.second)
     return replace(opened, notice=notice, folder=folder, images=images)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import napari
@@ -11,29 +10,30 @@ import numpy as np
 import SimpleITK as sitk
 
 from cmfnet_napari.core.case.structures import Structure
+from cmfnet_napari.core.dicom.importing.onto_open import place_on_open
 from cmfnet_napari.core.dicom.importing.pair import propose
-from cmfnet_napari.core.dicom.importing.patient import (
-    Choice,
-    check_objects,
-    other_frames,
-    place_structures,
-)
-from cmfnet_napari.core.dicom.importing.rasterise import rasterise
-from cmfnet_napari.core.dicom.importing.segments import read_segments
-from cmfnet_napari.core.dicom.importing.structure_sets import read_structures
+from cmfnet_napari.core.dicom.importing.patient import Choice
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.series.read_stack import read_stack
 from cmfnet_napari.core.images.series.scan import scan
-from cmfnet_napari.core.images.series.scan_result import REGISTRATION, STRUCTURES, DicomObject, Scan
+from cmfnet_napari.core.images.series.scan_result import DicomObject, Scan
 from cmfnet_napari.core.images.study import Study, turn
-from cmfnet_napari.core.images.volume import file_ending, from_image, read_image
+from cmfnet_napari.core.images.volume import Volume, file_ending, from_image, read_image
 from cmfnet_napari.gui.patient.classes import one_color
-from cmfnet_napari.gui.patient.layers import GRID, OPENED, LayerData, case_layers, placement
+from cmfnet_napari.gui.patient.layers import (
+    GRID,
+    OPENED,
+    PLACED,
+    LayerData,
+    case_layers,
+    placement,
+)
 from cmfnet_napari.gui.patient.opened import Opened, open_dicom
 from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.messages import show_info
 
 _LABELS = 64  # values at most, and no negative ones: labels
+_SEEN_VOXELS = 0.1  # nobody sees that an image lies so little off
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -100,20 +100,57 @@ def _of_scan(found: Scan) -> list[LayerData]:
 
 def _layer(image: sitk.Image, name: str, may_be_labels: bool = False) -> LayerData:
     volume = from_image(turn(image))
-    shown = {**placement(volume.grid), "name": name}
-    shown["metadata"] = {GRID: volume.grid}
     whole = may_be_labels and np.issubdtype(volume.array.dtype, np.integer)
-    if whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS:
+    labels = whole and volume.array.min() >= 0 and len(np.unique(volume.array)) <= _LABELS
+    if (patient := _open_patient()) is not None:
+        volume = _beside(volume, patient.case.study, name, labels)
+    shown = {**placement(volume.grid), "name": name, "metadata": {GRID: volume.grid}}
+    if labels:
         return volume.array, shown, "labels"
     return volume.array, {**shown, "colormap": "gray"}, "image"
 
 
+def _beside(volume: Volume, study: Study, name: str, labels: bool) -> Volume:
+    """An image that napari shows at its place beside the patient's.
+
+    Layers lie along the planes of the patient's own images, and napari cuts no slices out of a
+    layer that is turned against them: an image is put on the patient's grid. Labels are not, since
+    they may be edited and saved.
+    """
+    off = volume.grid.shown_apart(study.grid)
+    if off <= _SEEN_VOXELS * min(volume.grid.spacing):
+        return volume
+    first = study.names[0]
+    grids = f"{name} {volume.grid}; {first} {study.grid}"
+    if labels:
+        raise UserError(
+            f"{name} has other axes than the {first} that is open, and would be shown up to "
+            f"{off:.0f} mm off ({grids}). Put these labels on the grid of the {first}, or drop "
+            "them on a napari window without a patient."
+        )
+    onto = volume.on(study.grid)
+    if onto.array.min() == onto.array.max():
+        raise UserError(
+            f"{name} lies outside the {first} that is open ({grids}). Check that both are of one "
+            "patient, or drop it on a napari window without a patient."
+        )
+    show_info(
+        plain(
+            f"{name} has other axes than the {first}: it is shown on the {first}'s voxels, "
+            "interpolated, and saved so."
+        )
+    )
+    return onto
+
+
 def _contours(entry: DicomObject) -> list[LayerData]:
     patient = _open_patient()
-    study = patient.case.study
-    if entry.origin.modality == REGISTRATION:
-        raise UserError(f"{entry.path.name} is a registration: open the folder with its images.")
-    structures = _placed(entry, patient) if patient.images else _by_position(entry, study)
+    if patient is None:
+        raise UserError("Open the image of these contours first; they are placed on it.")
+    study, matrix = patient.case.study, patient.case.registrations.current.array
+    structures, notes = place_on_open(entry, study, patient.images, matrix)
+    for note in notes:
+        show_info(plain(note))
     return [
         (
             structure.mask.astype(np.uint8),
@@ -121,7 +158,7 @@ def _contours(entry: DicomObject) -> list[LayerData]:
                 **placement(study.grid),
                 "name": structure.name,
                 "colormap": one_color(structure.color),
-                "metadata": {GRID: study.grid},
+                "metadata": _metadata(structure, study),
             },
             "labels",
         )
@@ -129,53 +166,14 @@ def _contours(entry: DicomObject) -> list[LayerData]:
     ]
 
 
-def _placed(entry: DicomObject, patient: Opened) -> list[Structure]:
-    """Structures of the patient whose images are open, in one of their frames of reference."""
-    choice = replace(patient.images, objects=(entry,))
-    found = Scan((), (entry,))
-    if other_frames(choice, found) and entry.origin.patient == choice.first.origin.patient:
-        raise UserError(
-            f"{entry.label or entry.path.name} lies in another frame of reference than the "
-            "images: its contours may be at the wrong place. Open its folder with 'DICOM folder…' "
-            "and choose it there, if it was drawn on these images."
-        )
-    check_objects(choice, found)
-    matrix = patient.case.registrations.current.array
-    structures, notes = place_structures(choice, found, patient.case.study, matrix)
-    if not structures:
-        raise UserError(" ".join(notes))
-    for note in notes:
-        show_info(plain(note))
-    return structures
+def _metadata(structure: Structure, study: Study) -> dict[str, object]:
+    """What its layer knows: its grid, and where the second image lay, if it was drawn on that."""
+    placed = {} if structure.placed is None else {PLACED: structure.placed}
+    return {GRID: study.grid, **placed}
 
 
-def _by_position(entry: DicomObject, study: Study) -> list[Structure]:
-    """Structures on an image of which nothing is known but where it lies."""
-    if entry.origin.modality == STRUCTURES:
-        if len(set(entry.frames)) > 1:
-            raise UserError(
-                f"{entry.label or entry.path.name} was drawn in {len(set(entry.frames))} frames of "
-                "reference. Open the folder with its images, which says where they lie."
-            )
-        structures = []
-        for roi in read_structures(entry.path):
-            mask, note = rasterise(roi.contours, study.grid, roi.name)
-            structures.append(Structure(roi.name, roi.color, mask))
-            for words in filter(None, (roi.note, note)):
-                show_info(plain(words))
-    else:
-        structures = [
-            Structure(segment.name, segment.color, segment.on(study.grid))
-            for segment in read_segments(entry.path)
-        ]
-    show_info("Placed by position alone: check that it belongs to this patient.")
-    return structures
-
-
-def _open_patient() -> Opened:
-    """The patient that is shown: contours alone have no voxels."""
+def _open_patient() -> Opened | None:
+    """The patient that is shown."""
     viewer = napari.current_viewer()
-    for layer in viewer.layers if viewer is not None else ():
-        if OPENED in layer.metadata:
-            return layer.metadata[OPENED]
-    raise UserError("Open the image of these contours first; they are placed on it.")
+    layers = viewer.layers if viewer is not None else ()
+    return next((x.metadata[OPENED] for x in layers if OPENED in x.metadata), None)

@@ -11,16 +11,18 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.registration.edges import second_edges
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Fit, How, Registration, judge
 from cmfnet_napari.gui.patient.classes import one_color
-from cmfnet_napari.gui.patient.layers import NO_CONTOUR, OPENED, segmentation_layer
+from cmfnet_napari.gui.patient.layers import NO_CONTOUR, OPENED, PLACED, segmentation_layer
 from cmfnet_napari.gui.patient.opened import Opened, reopen
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.registration.nudge import KEYS, nudged
+from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.tasks import Steps, run_in_background, show_failure
 from cmfnet_napari.gui.shared.widgets import said
 from cmfnet_napari.gui.training.training import Training
@@ -178,7 +180,19 @@ class ImagePlacement(QObject):
     def _on_opened(self) -> None:
         self.changed.emit()
         if self.available:
+            self._remove_left_behind()
             self._resample(as_opened=True)
+
+    def _remove_left_behind(self) -> None:
+        """Contours of dropped files, drawn on the image where it no longer lies: none is kept."""
+        layers, now = self._session.viewer.layers, self.current.array
+        left = [x for x in layers if PLACED in x.metadata and (x.metadata[PLACED] != now).any()]
+        for layer in left:
+            layers.remove(layer)
+        if left:
+            said_of = f"Taken away, since the {self._name} that it was drawn on lies elsewhere now"
+            names = list_names(layer.name for layer in left)
+            show_info(plain(f"{said_of}: {names}. Drop its file once more to have it there."))
 
     def _on_training(self, _state: str) -> None:
         """A training learns from the image where it is kept: that is what is to be seen."""

@@ -1,5 +1,7 @@
 """Index to patient and back, against SimpleITK's own conversion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,12 @@ def test_translate_is_the_origin_along_the_own_axes(oblique_grid):
 def test_wrong_shape_is_refused(oblique_grid):
     with pytest.raises(ValueError, match=r"\(13, 11, 17\).*\(11, 13, 17\)"):
         oblique_grid.to_image(np.zeros((13, 11, 17)))
+
+
+def test_how_far_off_an_image_with_other_axes_would_be_shown():
+    grid = Grid((3, 4, 11), (2.0, 1.0, 10.0))
+    assert grid.shown_apart(replace(grid, origin=(9.0, 8.0, 7.0), spacing=(1.0, 1.0, 1.0))) == 0
+    quarter = replace(grid, direction=(0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    # its far corner, (100, 3) mm in the patient, is (100, 3) along the one's axes, (3, -100)
+    # along the other's
+    assert grid.shown_apart(quarter) == pytest.approx(np.hypot(97, 103))

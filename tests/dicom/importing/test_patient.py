@@ -23,9 +23,12 @@ from cmfnet_napari.core.dicom.importing.patient import (
     other_frames,
 )
 from cmfnet_napari.core.errors import CancelledError, UserError
+from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import STRUCTURES
 from cmfnet_napari.core.images.study import save_labels
+from cmfnet_napari.core.registration.registrations import Registration
+from tests.conftest import rotation
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,
@@ -295,6 +298,81 @@ def test_structures_of_one_name_keep_apart_and_come_back_with_the_case(tmp_path)
     assert [s.name for s in load_structures(case)] == ["GTV MR"]
     assert len(list((case.folder / "structures").glob("*.nii.gz"))) == 4  # none written over
     case.close()
+
+
+def by(x, y, z, turn=0.0):
+    """A registration by a turn about the patient's z (degrees) and a shift (mm)."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(rotation(0, 0, turn), (3, 3))
+    matrix[:3, 3] = x, y, z
+    return Registration.of(matrix, "by hand")
+
+
+@pytest.fixture
+def moving(tmp_path):
+    """A case with a structure on each image, which share a frame of reference."""
+    folder = write_patient(tmp_path / "d")
+    rings = [{"name": "GTV MR", "contours": _ball()}]
+    write_structures(folder / "rs-mr.dcm", rings, on="T1")
+    loaded, _ = read_patient([folder], structures=True)
+    import_patient(loaded, tmp_path / "case")
+    case = open_case(tmp_path / "case")
+    yield case
+    case.close()
+
+
+def masks(case):
+    return {structure.name: structure.mask for structure in load_structures(case)}
+
+
+def test_what_was_drawn_on_the_second_image_moves_with_it(moving):
+    """By whole voxels of the CT (1.8, 2 and 3 mm), so that every voxel is known."""
+    before = masks(moving)
+    moving.register(by(2 * 1.8, -3 * 2.0, 1 * 3.0))  # the MR's points lie there: it goes back
+    after = masks(moving)
+    np.testing.assert_array_equal(after["GTV CT"], before["GTV CT"])
+    expected = np.roll(before["GTV MR"], (-1, 3, -2), axis=(0, 1, 2))
+    np.testing.assert_array_equal(after["GTV MR"], expected)
+    moving.undo_registration()
+    np.testing.assert_array_equal(masks(moving)["GTV MR"], before["GTV MR"])
+
+
+def test_many_moves_add_up_no_error(moving):
+    before = masks(moving)["GTV MR"]
+    for turn in range(1, 40):
+        moving.register(by(0.3 * turn, 0.2 * turn, 0.1 * turn, turn))
+        masks(moving)
+    moving.register(by(0, 0, 0))
+    np.testing.assert_array_equal(masks(moving)["GTV MR"], before)
+
+
+def test_a_structure_that_is_imported_again_lies_by_the_place_of_that_time(moving):
+    moving.register(by(9.0, 0, 0))
+    now = moving.registrations.current.array
+    mask = ~masks(moving)["GTV CT"]
+    save_structures(moving, [Structure("GTV MR", "#000000", mask, now)])
+    np.testing.assert_array_equal(masks(moving)["GTV MR"], mask)
+    moving.undo_registration()
+    np.testing.assert_array_equal(masks(moving)["GTV MR"][:, :, 5:], mask[:, :, :-5])
+    save_structures(moving, [Structure("GTV MR", "#000000", mask)])  # drawn on the CT after all
+    moving.register(by(5.4, 0, 0))
+    np.testing.assert_array_equal(masks(moving)["GTV MR"], mask)
+    assert len(list((moving.folder / "structures").glob("*.nii.gz"))) == 2  # none is left over
+
+
+def test_lists_of_earlier_versions_are_read_and_damaged_places_are_refused(moving):
+    path = moving.folder / "structures" / "structures.json"
+    before, listed = masks(moving), read_json(path)
+    for entry in listed["structures"]:
+        del entry["placed"]
+    write_json(path, listed)
+    moving.register(by(9.0, 0, 0))
+    np.testing.assert_array_equal(masks(moving)["GTV MR"], before["GTV MR"])
+    for damaged in ([1.0] * 16, [0.0] * 15, "here"):
+        listed["structures"][0]["placed"] = damaged
+        write_json(path, listed)
+        with pytest.raises(UserError, match=r"structures\.json in case is damaged"):
+            load_structures(moving)
 
 
 def test_nothing_of_the_patient_gets_into_the_case_or_the_log(tmp_path, caplog):

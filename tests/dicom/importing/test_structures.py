@@ -237,6 +237,40 @@ def test_slices_without_a_contour_are_filled_in_or_said(slices, voxels, words):
     assert (words in note) if words else note == ""
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_ends_of_sparse_contours_are_alike_whichever_way_round_they_were_drawn(step):
+    """As large as the contours say, about their middle; even steps end on voxel centres."""
+    grid = Grid((30, 40, 40), (3.3, 1.0, 1.0), (5.0, -7.0, 20.0), rotation(11, -7, 16))
+    drawn = list(range(8, 21, step))
+    contours = [points(grid, k, square(9.5, 29.5)) for k in drawn]
+    mask, _ = rasterise(contours, grid, "box")
+    backwards, _ = rasterise([contour[::-1] for contour in contours], grid, "box")
+    np.testing.assert_array_equal(mask, backwards)
+    assert mask.sum() == pytest.approx(400 * step * len(drawn), rel=0.01)
+    assert np.argwhere(mask).mean(axis=0)[0] == pytest.approx(14, abs=1e-9)
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    assert (slices[0], slices[-1]) == (8 - step // 2, 20 + step // 2)
+    areas = mask.sum(axis=(1, 2))[slices]
+    assert (areas[1:-1] == 400).all()
+    assert areas[0] == areas[-1] == pytest.approx(400 if step % 2 else 200, abs=20)
+
+
+def test_rounding_of_sparse_contours_does_not_decide_where_they_end():
+    grid = Grid((30, 40, 40), (3.3, 1.0, 1.0))
+    contours = [points(grid, k, square(9.5, 29.5)) for k in range(8, 21, 2)]
+    rounded = [contour + np.array([0, 0, 0.2]) for contour in contours]
+    mask, _ = rasterise(contours, grid, "box")
+    np.testing.assert_array_equal(rasterise(rounded, grid, "box")[0], mask)
+
+
+def test_contours_half_way_between_slices_fill_what_they_enclose():
+    grid = Grid((20, 40, 40), (3.3, 1.0, 1.0))
+    contours = [points(grid, k + 0.5, square(9.5, 29.5)) for k in range(6, 12)]
+    mask, _ = rasterise(contours, grid, "box")
+    assert mask.sum() == pytest.approx(400 * 6, rel=0.01)
+    assert np.argwhere(mask).mean(axis=0)[0] == pytest.approx(9, abs=1e-9)
+
+
 def test_damaged_structure_sets(tmp_path):
     contour = points(GRID, 2, square(3, 9))
     path = write_structures(tmp_path / "rs.dcm", [{"name": "GTV", "contours": [contour]}])

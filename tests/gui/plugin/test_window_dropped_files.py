@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,6 +15,8 @@ from cmfnet_napari.core.images.study import open_study, turn
 from cmfnet_napari.core.images.volume import from_image, read_image
 from cmfnet_napari.gui.patient.layers import OPENED
 from cmfnet_napari.gui.plugin.reader import get_reader, read
+from cmfnet_napari.gui.plugin.writer import write_layer
+from tests.conftest import rotation
 from tests.dicom_files import (
     CENTRE,
     CT_GRID,
@@ -93,6 +97,27 @@ def test_contours_drawn_on_the_mr_go_where_it_went_and_those_of_others_nowhere(d
     contours_of_others_are_refused(shown)
 
 
+@pytest.mark.canvas
+def test_dropped_contours_of_an_mr_that_was_moved_are_taken_away_and_named(dock, shown, qtbot):
+    session, placement_of_mr = dock.session, dock.workbench.image_placement
+    for name in ("rs-mr.dcm", "rs-ct.dcm"):
+        session.viewer.open(str(shown / name), plugin="cmfnet-napari")
+    placement_of_mr.nudge((3.0, 0.0, 0.0, 0.0))
+    notification_manager.records.clear()
+    with qtbot.waitSignal(session.opened, timeout=20000):
+        placement_of_mr.keep()
+    names = [layer.name for layer in session.viewer.layers]
+    assert "GTV CT" in names
+    assert "GTV MR" not in names
+    said = " ".join(record.message for record in notification_manager.records)
+    assert "drawn on lies elsewhere now: GTV MR. Drop its file once more" in said
+    before = CENTRE - session.case.registrations.current.array[:3, 3] + (7.0, -4.0, 9.0)
+    session.viewer.open(str(shown / "rs-mr.dcm"), plugin="cmfnet-napari")
+    grid, mask = session.case.study.grid, session.viewer.layers["GTV MR"].data
+    middle = grid.to_patient(np.argwhere(mask).mean(axis=0))
+    np.testing.assert_allclose(middle, before, atol=0.5)
+
+
 def contours_of_others_are_refused(folder):
     rois = [{"name": "GTV", "contours": circles(CT_GRID, CENTRE)}]
     for origin, words in (
@@ -114,6 +139,56 @@ def test_on_a_patient_without_headers_the_place_is_doubted(opened, tmp_path, pat
     ((_, meta, kind),) = read(str(path))
     assert (meta["name"], kind) == ("GTV", "labels")
     assert "Placed by position alone" in notification_manager.records[-1].message
+
+
+TURNED = Grid((30, 24, 20), (1.5, 1.2, 1.4), (0.0, 0.0, 0.0), rotation(-25.0, 18.0, -33.0))
+
+
+def ball_on(turned, centre, path, dtype):
+    """A ball of 6 mm in a file whose axes are its own, its middle off the middle voxel."""
+    middle = turned.to_patient(np.array([16.0, 10.0, 11.0]))
+    grid = replace(turned, origin=tuple(np.array(turned.origin) + centre - middle))
+    places = grid.to_patient(np.stack(np.indices(grid.shape), -1))
+    inside = np.linalg.norm(places - centre, axis=-1) <= 6
+    sitk.WriteImage(grid.to_image((500 * inside).astype(dtype) - 100 * (dtype == np.int16)), path)
+    return path
+
+
+@pytest.mark.canvas
+def test_an_image_with_other_axes_lies_where_the_patient_has_it(opened, tmp_path):
+    """It was shown tens of millimetres aside. The place is known by hand, in the patient."""
+    viewer, grid = opened.session.viewer, opened.session.case.study.grid
+    centre = grid.to_patient(np.array([5.3, 9.2, 8.4]))
+    path = ball_on(TURNED, centre, str(tmp_path / "other.nii.gz"), np.int16)
+    notification_manager.records.clear()
+    (layer,) = viewer.open(path, plugin="cmfnet-napari")
+    assert "interpolated" in notification_manager.records[-1].message
+    inside = np.argwhere(layer.data > 150)
+    shown = np.array([layer.data_to_world(index) for index in inside]).mean(axis=0)
+    in_patient = grid.matrix @ shown[::-1]  # layers lie in mm along the planes of the patient's
+    np.testing.assert_allclose(in_patient, centre, atol=0.4)
+    write_layer(str(tmp_path / "saved.nii.gz"), layer.data, layer.as_layer_data_tuple()[1])
+    saved = read_image(tmp_path / "saved.nii.gz")
+    value = saved[saved.TransformPhysicalPointToIndex(centre)]
+    assert value == pytest.approx(400, abs=1)
+
+
+@pytest.mark.canvas
+def test_labels_with_other_axes_and_images_elsewhere_are_refused_beside_a_patient(opened, tmp_path):
+    grid = opened.session.case.study.grid
+    centre = grid.to_patient(np.array([5.3, 9.2, 8.4]))
+    labels = ball_on(TURNED, centre, str(tmp_path / "labels.nii.gz"), np.uint16)
+    with pytest.raises(UserError, match=r"labels has other axes than the CT.* mm off"):
+        read(labels)
+    far = ball_on(TURNED, centre + 500, str(tmp_path / "far.nii.gz"), np.int16)
+    with pytest.raises(UserError, match="far lies outside the CT that is open"):
+        read(far)
+
+
+def test_without_a_patient_an_image_keeps_its_own_axes(tmp_path):
+    path = ball_on(TURNED, np.array([5.0, 6.0, 7.0]), str(tmp_path / "one.nii.gz"), np.int16)
+    ((_, meta, _),) = read(path)
+    assert meta["scale"] == pytest.approx(from_image(turn(read_image(path))).grid.spacing)
 
 
 def test_the_slices_of_a_series_are_looked_at_together(tmp_path):

@@ -7,8 +7,10 @@ import pytest
 from napari.layers import Labels
 
 from cmfnet_napari.core.dicom.importing.contour_file import SeveralStructuresError
+from cmfnet_napari.core.dicom.importing.patient import Choice
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import encode
+from cmfnet_napari.core.registration.registrations import AS_IT_WAS, Registration
 from cmfnet_napari.gui.contours import comparison as module
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.patient.layers import NO_CONTOUR, ROLE
@@ -55,7 +57,7 @@ def test_a_new_contour_is_judged_when_it_rests(comparison, session, heard):
 
 
 def test_what_was_read_has_a_layer_until_it_is_another(comparison, session, monkeypatch):
-    monkeypatch.setattr(module, "read_contour", lambda *_: np.ones(SHAPE, np.uint8))
+    monkeypatch.setattr(module, "read_contour", lambda *_: (np.ones(SHAPE, np.uint8), []))
     comparison.use_file("other.nii.gz")
     (layer,) = session.viewer.layers
     assert (comparison.kind, layer.name) == ("file", "Compared with")
@@ -66,11 +68,11 @@ def test_what_was_read_has_a_layer_until_it_is_another(comparison, session, monk
 def test_a_file_with_several_structures_is_asked_about(comparison, heard, said, monkeypatch):
     chosen = []
 
-    def read(path, grid, classes, structure, frame, stack):
+    def read(path, study, classes, structure, images, matrix):
         chosen.append((path, classes, structure))
         if not structure:
             raise SeveralStructuresError("s.dcm", ["Bone", "GTV"])
-        return np.ones(SHAPE, np.uint8)
+        return np.ones(SHAPE, np.uint8), ["GTV lies outside the image, in part."]
 
     monkeypatch.setattr(module, "read_contour", read)
     heard.listen(comparison, "asked")
@@ -82,6 +84,25 @@ def test_a_file_with_several_structures_is_asked_about(comparison, heard, said, 
     )
     comparison.use_file("s.dcm", "GTV")
     assert (chosen[-1], comparison.kind) == (("s.dcm", ["Tumour"], "GTV"), "file")
+    assert said == ["GTV lies outside the image, in part."]
+
+
+def test_a_file_is_placed_with_the_images_and_where_the_second_lies_now(
+    comparison, session, monkeypatch
+):
+    images, moved, given = Choice(None), np.eye(4), []
+    moved[:3, 3] = 1, 2, 3
+    session.patient.images = images
+    session.case.registrations = AS_IT_WAS.added(Registration.of(moved, "by hand"))
+
+    def read(_path, study, _classes, _structure, *where):
+        given.extend((study, *where))
+        return np.ones(SHAPE, np.uint8), []
+
+    monkeypatch.setattr(module, "read_contour", read)
+    comparison.use_file("s.dcm")
+    assert given[:2] == [session.case.study, images]
+    np.testing.assert_array_equal(given[2], moved)
 
 
 def test_any_contour_that_is_loaded_can_be_compared_with(comparison, session):
@@ -140,7 +161,7 @@ def test_what_is_not_there_is_said(comparison, session):
 
 
 def test_what_comes_too_late_is_not_used(comparison, session, background, monkeypatch):
-    monkeypatch.setattr(module, "read_contour", lambda *_: np.ones(SHAPE, np.uint8))
+    monkeypatch.setattr(module, "read_contour", lambda *_: (np.ones(SHAPE, np.uint8), []))
     background.held = True
     comparison.use_file("other.nii.gz")
     comparison.close()

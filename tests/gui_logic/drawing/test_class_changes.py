@@ -154,7 +154,7 @@ def test_what_is_compared_with_goes_and_comes_back_with_its_class(
 ):
     session, comparison, less = shown.session, shown.comparison, three(node=0, oedema=2)
     object.__setattr__(opened, "contour", three())
-    monkeypatch.setattr(f"{Comparison.__module__}.read_contour", lambda *_: three())
+    monkeypatch.setattr(f"{Comparison.__module__}.read_contour", lambda *_: (three(), []))
     judged = []
     comparison.evaluated.connect(judged.append)
     choices = (

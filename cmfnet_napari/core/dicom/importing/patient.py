@@ -6,8 +6,9 @@ Steps are named; each is asked whether to go on, and says how far it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -90,13 +91,29 @@ class Loaded:
 
 
 def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share: True) -> Loaded:
-    """Read what was chosen.
+    """Read what was chosen, images and structures.
+
+    Raises
+    ------
+    UserError, CancelledError
+        As `load_images`.
+    """
+    loaded = load_images(choice, found, progress)
+    matrix = None if loaded.registration is None else loaded.registration.array
+    structures, notes = place_structures(choice, found, loaded.study, matrix, progress)
+    return replace(loaded, structures=structures, notes=loaded.notes + notes)
+
+
+def load_images(
+    choice: Choice, found: Scan, progress: Progress = lambda _what, _share: True
+) -> Loaded:
+    """Read the images that were chosen; `place_structures` does the rest, wherever they lie now.
 
     Raises
     ------
     UserError
-        Two patients; a fault of a series; no way to place the second image; nothing left of a
-        structure.
+        Two patients, of images or structures; a fault of a series; no way to place the second
+        image.
     CancelledError
         `progress` answered False.
     """
@@ -113,9 +130,7 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
         second = _read(choice.second, progress)
         registration = place(choice, found, first, second, progress)
     matrix = None if registration is None else registration.array
-    study = study_from_images(first, second, matrix)
-    structures, more = place_structures(choice, found, study, matrix, progress)
-    return Loaded(study, registration, structures, notes + more)
+    return Loaded(study_from_images(first, second, matrix), registration, notes=notes)
 
 
 def _whose(images: Sequence[ImageSeries]) -> Iterator[str]:
@@ -290,6 +305,13 @@ def _read(image: ImageSeries, progress: Progress) -> sitk.Image:
     )
 
 
+class _Place(NamedTuple):
+    """Takes points of the first image to those of what was drawn (None: the same)."""
+
+    matrix: Doubles | None
+    on_second: bool = False
+
+
 def _structures(
     choice: Choice,
     found: Scan,
@@ -304,20 +326,20 @@ def _structures(
     for number, entry in enumerate(choice.objects):
         progress("Placing the structures", number / len(choice.objects))
 
-        def move(frame: str, entry: DicomObject = entry) -> Doubles | None:
+        def find(frame: str, entry: DicomObject = entry) -> _Place:
             frame = frame or entry.origin.frame_uid
             if choice.second is not None and _of_second(frame, entry, choice.first, choice.second):
-                return matrix
+                return _Place(matrix, on_second=True)
             if frame == choice.first.origin.frame_uid:
-                return None
-            return to_first(frame)
+                return _Place(None)
+            return _Place(to_first(frame))
 
-        for name, color, mask in _masks(entry, choice, study.grid, move, notes):
+        for name, color, mask, place in _masks(entry, choice, study.grid, find, notes):
             label = name if name not in taken else f"{name} ({entry.label or number + 1})"
             while label in taken:
                 label += "+"
             taken.add(label)
-            yield Structure(label, color, mask)
+            yield Structure(label, color, mask, matrix if place.on_second else None)
 
 
 def _of_second(frame: str, entry: DicomObject, first: ImageSeries, second: ImageSeries) -> bool:
@@ -332,10 +354,10 @@ def _masks(
     entry: DicomObject,
     choice: Choice,
     grid: Grid,
-    move: Callable[[str], Doubles | None],
+    find: Callable[[str], _Place],
     notes: list[str],
-) -> Iterator[tuple[str, str, Mask]]:
-    """Name, colour and mask of what was chosen of an object; what cannot be placed is noted."""
+) -> Iterator[tuple[str, str, Mask, _Place]]:
+    """Name, colour, mask and place of what was chosen of an object; the others are noted."""
     stack = _drawn_on(entry, choice)
     drawn: Sequence[Contoured | Segment] = (
         read_structures(entry.path)
@@ -351,15 +373,17 @@ def _masks(
             if isinstance(part, Contoured):
                 notes += [part.note] if part.note else []
                 even = [c if stack is None else stack.put_even(c) for c in part.contours]
-                moved = _moved(even, move(part.frame_uid))
+                place = find(part.frame_uid)
+                moved = _moved(even, place.matrix)
                 mask, note = rasterise(moved, grid, part.name)
                 notes += [note] if note else []
             else:
-                mask = part.on(grid, move(""))
+                place = find("")
+                mask = part.on(grid, place.matrix)
         except UserError as error:  # one structure that cannot be had does not stop the others
             notes.append(f"Not loaded. {error}")
             continue
-        yield part.name, part.color, mask
+        yield part.name, part.color, mask, place
 
 
 def _drawn_on(entry: DicomObject, choice: Choice) -> Stack | None:

@@ -27,7 +27,7 @@ _FINE = 0.5  # of the Grid's smallest voxel side: pixels of the contours' own pl
 _GAP = 1.5  # times the usual distance of planes: nothing is drawn between
 _ORDER = {2: "second", 3: "third", 4: "fourth"}
 _SPARSE = tuple(_ORDER)  # slices from one contour to the next: those between were left to others
-_LOWER = 1e-3  # of the distance of planes: of two ends on voxel centres, the lower one is inside
+_TIE = 4e-3  # of a depth: decides for voxel centres that lie on an end
 _ENOUGH = 2  # steps that tell a habit from two parts
 _MOST_PIXELS = 1 << 31  # of all planes together
 
@@ -75,6 +75,8 @@ def rasterise(contours: Sequence[Doubles], grid: Grid, name: str) -> tuple[Mask,
     if on_slices and not sparse:
         mask = _slice_by_slice(places, grid)
     else:
+        if sparse:  # rounding of what was written must not decide where it ends
+            contours = [grid.to_patient(_on_its_slice(place)) for place in places]
         axes = _axes(contours, grid)
         missing = missing if on_slices else _planes_left_out(contours, axes)
         mask = _between_planes(contours, axes, grid, name)
@@ -196,7 +198,7 @@ def _between_planes(contours: list[Doubles], axes: Doubles, grid: Grid, name: st
     box = _box(every, axes, usual, grid)
     at = grid.crop(box).to_patient(np.stack([*np.indices([s.stop - s.start for s in box])], -1))
     at = at @ axes.T
-    index = [np.interp(at[..., 0] + _LOWER * usual, places, np.arange(len(places)))]
+    index = [np.interp(at[..., 0], places, np.arange(len(places)))]
     index += [(at[..., axis] - low[axis - 1]) / pixel for axis in (1, 2)]
     mask = np.zeros(grid.shape, dtype=bool)
     mask[box] = ndimage.map_coordinates(depths, index, order=1, mode="nearest") > 0
@@ -212,14 +214,21 @@ def _within(points: Doubles, grid: Grid, axes: Doubles, margin: float) -> tuple[
 
 
 def _axes(contours: list[Doubles], grid: Grid) -> Doubles:
-    """Rows: normal of the contours' planes; two directions in it, near the Grid's own."""
+    """Rows: normal of the contours' planes; two directions in it, near the Grid's own.
+
+    They point where the Grid's axes do, whichever way round the points were written.
+    """
     areas = [np.cross(p - p[0], np.roll(p, -1, axis=0) - p[0]).sum(axis=0) for p in contours]
     normal = max(areas, key=np.linalg.norm)
     normal = normal / np.linalg.norm(normal)
     nearest = grid.matrix.T[np.argsort(np.abs(grid.matrix.T @ normal))[0]]
     column = nearest - normal * (nearest @ normal)
     column = column / np.linalg.norm(column)
-    return np.array([normal, np.cross(column, normal), column])
+    axes = np.array([normal, np.cross(column, normal), column])
+    along = axes @ grid.matrix
+    nearest_axis = np.abs(along).argmax(axis=1)
+    turned: Doubles = axes * np.sign(along[range(3), nearest_axis])[:, None]
+    return turned
 
 
 def _planes(turned: list[Doubles]) -> list[tuple[float, list[Doubles]]]:
@@ -244,7 +253,7 @@ def _depth(mask: Mask, pixel: float) -> Reals:
 
 def _with_ends(places: list[float], depths: list[Reals], usual: float) -> tuple[Doubles, Reals]:
     """Add planes where nothing is drawn, so that every end lies half a distance beyond."""
-    ends = [places[0] - usual], [-np.abs(depths[0])]
+    ends = [places[0] - usual], [_beyond(depths[0])]
     for k, (place, depth) in enumerate(zip(places, depths, strict=True)):
         ends[0].append(place)
         ends[1].append(depth)
@@ -252,11 +261,23 @@ def _with_ends(places: list[float], depths: list[Reals], usual: float) -> tuple[
         if after - place > _GAP * usual:
             step = min(usual, (after - place) / 2.0001)
             ends[0].append(place + step)
-            ends[1].append(-np.abs(depth))
+            ends[1].append(_beyond(depth))
             if np.isfinite(after):
                 ends[0].append(after - step)
-                ends[1].append(-np.abs(depths[k + 1]))
+                ends[1].append(_beyond(depths[k + 1]))
     return np.array(ends[0]), np.stack(ends[1])
+
+
+def _beyond(depth: Reals) -> Reals:
+    """Depths a whole distance beyond a plane, so that what is inside ends half way.
+
+    Voxel centres may lie right there, as on every second slice. The inner half of the area counts,
+    at every end: all of it would be half a slice too much, none of it too little.
+    """
+    inside = depth[depth > 0]
+    inner = depth > np.median(inside) if inside.size else np.zeros(depth.shape, dtype=bool)
+    beyond: Reals = -np.abs(depth) * np.where(inner, 1 - _TIE, 1 + _TIE).astype(np.float32)
+    return beyond
 
 
 def _box(every: Doubles, axes: Doubles, usual: float, grid: Grid) -> Box:
@@ -269,6 +290,10 @@ def _box(every: Doubles, axes: Doubles, usual: float, grid: Grid) -> Box:
     start = np.clip(np.floor(index.min(axis=0)), 0, np.array(grid.shape) - 1).astype(int)
     stop = np.clip(np.ceil(index.max(axis=0)) + 1, start + 1, grid.shape).astype(int)
     return three(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+
+
+def _on_its_slice(place: Doubles) -> Doubles:
+    return np.column_stack([np.full(len(place), _slice(place)), place[:, 1:]])
 
 
 def _slice(place: Doubles) -> int:

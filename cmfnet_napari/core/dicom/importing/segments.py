@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DS
 from skimage.color import lab2rgb
@@ -21,7 +20,7 @@ from cmfnet_napari.core.images.dicom_file import read_dicom
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import check_size
 from cmfnet_napari.core.images.series.stacks import Stack
-from cmfnet_napari.core.images.study import rigid
+from cmfnet_napari.core.images.study import mask_on
 from cmfnet_napari.core.words import clean
 
 _COLOR = "#ff0000"
@@ -66,14 +65,7 @@ class Segment:
         UserError
             Nothing of it lies there.
         """
-        target = sitk.Image(grid.shape[::-1], sitk.sitkUInt8)
-        target.SetOrigin(grid.origin)
-        target.SetSpacing(grid.spacing[::-1])
-        target.SetDirection(grid.direction)
-        image = sitk.Resample(
-            self.grid.to_image(self.mask), target, rigid(matrix), sitk.sitkNearestNeighbor, 0
-        )
-        mask: Mask = sitk.GetArrayFromImage(image).astype(bool)
+        mask = mask_on(self.mask, self.grid, grid, matrix)
         if not mask.any():
             raise UserError(
                 f"The structure {self.name} lies outside the image. Check that it was drawn on "

@@ -171,7 +171,9 @@ def _evened(stack: Stack) -> Stack:
     """The stack, with even places where those it says are rounded."""
     places = stack._places()
     gaps = np.diff(places)
-    if len(gaps) < 2 or not _far_off(gaps).any() or (gaps < _SAME_MM).any():
+    if len(gaps) < 2 or (gaps < _SAME_MM).any():
+        return stack
+    if not (_far_off(gaps).any() or _drifted(places).any()):
         return stack
     most = reach(stack.slices, _normal(stack.slices[0]))
     even = even_places(places, most, stack.slices[0].distances)
@@ -183,9 +185,24 @@ def _evened(stack: Stack) -> Stack:
 
 def _far_off(gaps: Doubles) -> Mask:
     """Which gaps differ from the usual one by more than a trifle."""
-    usual = float(np.median(gaps))
-    off: Mask = np.abs(gaps - usual) > max(_UNEVEN * usual, _ROUNDED_MM)
+    off: Mask = np.abs(gaps - np.median(gaps)) > _trifle(gaps)
     return off
+
+
+def _drifted(places: Doubles) -> Mask:
+    """Which slices the Grid would put elsewhere by more than a trifle: small differences add up."""
+    drifted: Mask = np.abs(places - _evenly(places)) > _trifle(np.diff(places))
+    return drifted
+
+
+def _evenly(places: Doubles) -> Doubles:
+    """Where the Grid puts the slices: evenly from the first to the last."""
+    return np.linspace(places[0], places[-1], len(places))
+
+
+def _trifle(gaps: Doubles) -> float:
+    """How far a slice may lie off, mm."""
+    return max(_UNEVEN * float(np.median(gaps)), _ROUNDED_MM)
 
 
 def _faults(stack: Stack) -> Iterator[str]:
@@ -235,6 +252,16 @@ def _uneven(stack: Stack) -> Iterator[str]:
             f"slices {at + 1} and {at + 2} are {gaps[at]:.2f} mm apart, the others {usual:.2f} mm "
             f"({here} to {there}): a slice is missing or the distance changes.{more} Export the "
             "whole series again."
+        )
+    drifted = np.flatnonzero(_drifted(places))
+    if drifted.size and stack.even is None:
+        off = np.abs(places - _evenly(places))
+        k = int(off.argmax())
+        step = (places[-1] - places[0]) / (len(places) - 1)
+        yield (
+            f"slice {k + 1} at {_at(stack.slices[k])} lies {off[k]:.2f} mm from where even slices "
+            f"would be ({step:.4g} mm apart; at most {_trifle(gaps):.2g} mm is passed over): their "
+            "distance changes. Export the series with one distance."
         )
     across = stack._across()
     straight = np.outer((places - places[0]) / (places[-1] - places[0]), across[-1])

@@ -10,10 +10,12 @@ from cmfnet_napari.core.dicom.export.reference import read_reference
 from cmfnet_napari.core.dicom.export.roi import make_rois
 from cmfnet_napari.core.dicom.importing.contour_file import read_contour
 from cmfnet_napari.core.dicom.importing.import_case import read_patient
+from cmfnet_napari.core.dicom.importing.patient import Choice
 from cmfnet_napari.core.dicom.importing.segments import read_segments
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.series.headers import Slice
+from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.stacks import judge
 from cmfnet_napari.core.images.study import turn
 from cmfnet_napari.core.images.volume import from_image, read_image
@@ -84,6 +86,26 @@ def test_a_distance_that_changes_is_no_rounding():
     assert "distance changes" in stack([(k, (0, 0, z)) for k, z in enumerate(places)]).problem
 
 
+def test_small_differences_that_add_up_are_no_even_slices():
+    """60 gaps of 2.0 and 59 of 2.0198 mm: slice 61 lay 0.59 mm off, though no gap is 1 % wider."""
+    places = np.cumsum([0.0] + 60 * [2.0] + 59 * [2.0198])
+    problem = stack([(k, (0, 0, z)) for k, z in enumerate(places)]).problem
+    assert "slice 61 at z = 120.0 mm lies 0.59 mm from where even slices would be (2.01" in problem
+    jitter = np.round(2.0 * np.arange(120) + np.where(np.arange(120) % 2, 0.01, 0.0), 2)
+    assert stack([(k, (0, 0, z)) for k, z in enumerate(jitter)]).problem == ""
+
+
+def test_rounding_that_adds_up_over_the_axes_is_still_rounding():
+    """No gap is 1 % off, but a slice is by 0.12 mm: the tenths of three numbers together."""
+    grid = Grid((30, 64, 64), (8.0, 0.8, 0.8), (-110.25, -87.5, 33.75), rotation(-30, 38, -27))
+    positions = [np.round(grid.to_patient((k, 0, 0)), 1) for k in range(30)]
+    cosines = [round(v, 6) for v in grid.matrix[:, :2].T.ravel()]
+    found = stack(enumerate(positions), cosines, 8.0)
+    assert (found.problem, found.even is None) == ("", False)
+    places = found.grid.to_patient(np.array([(k, 0, 0) for k in range(30)]))
+    assert np.abs(places - grid.to_patient([(k, 0, 0) for k in range(30)])).max() < 0.1
+
+
 @pytest.mark.parametrize("digits", [1, 2, 4])
 def test_oblique_positions_that_are_rounded(digits):
     grid = Grid((40, 64, 64), (3.3, 0.8, 0.8), (-110.25, -87.5, 33.75), rotation(17, -11, 5))
@@ -143,7 +165,9 @@ def test_contours_of_a_rounded_series_lie_in_its_slices(tmp_path, kind):
     (structure,) = loaded.structures
     expected = from_image(turn(label_map)).array > 0
     np.testing.assert_array_equal(structure.mask, expected)
-    again = read_contour(tmp_path / "out.dcm", loaded.study.grid, ["GTV"], stack=reference.stack)
+    (image,) = scan([tmp_path]).images
+    images = Choice(image)
+    again, _ = read_contour(tmp_path / "out.dcm", loaded.study, ["GTV"], images=images)
     np.testing.assert_array_equal(again > 0, structure.mask)
 
 
