@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -165,6 +166,40 @@ def test_a_line_that_is_no_command_is_answered(line, words, monkeypatch):
     assert inbox.next() == predict
     assert inbox.next() == events.Quit()
     assert time.monotonic() - begin < 2
+
+
+def test_a_stop_is_meant_for_the_work_that_was_asked_for_before_it(monkeypatch):
+    """Whether that has begun or not: a worker that still starts has read both."""
+    monkeypatch.setattr("cmfnet_napari.learning.worker.LAST_SECONDS", 1e6)  # then it would exit
+    source, sink = os.pipe()
+    predict = events.Predict(model="runs/0001-quick")
+    with open(source, "rb") as stream, open(sink, "wb", buffering=0) as window:
+
+        def say(*commands):
+            window.write("".join(events.encode(one) + "\n" for one in commands).encode())
+
+        inbox = Inbox(stream)
+        say(events.Stop(), predict)  # of what had ended by itself
+        inbox.next()
+        assert inbox.request() == ""
+        say(predict, events.Stop(), events.Stopping(step=1))
+        inbox.next()
+        with pytest.raises(UserError):  # by then all three are read
+            inbox.next()
+        assert inbox.request() == "stop"
+        say(predict)
+        inbox.next()
+        assert inbox.request() == ""
+
+
+def test_a_fit_that_is_stopped_while_the_worker_starts_is_stopped(ball, case, worker):
+    worker.say(fit_command(ball.config, steps=100_000, stroke_maps=True))
+    worker.say(events.Stop())
+    finished = worker.until("finished")[-1]
+    assert finished.stopped
+    assert finished.steps == 0
+    worker.say(fit_command(ball.config, steps=1))  # that stop is over
+    assert worker.until("finished")[-1].steps == 1
 
 
 def test_two_workers_make_two_runs(ball, case, worker):
