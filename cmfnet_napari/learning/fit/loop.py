@@ -30,6 +30,7 @@ from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, lighter, release_memory
 from cmfnet_napari.learning.engine.state import (
     State,
+    pack_codes,
     save_state,
     state_bytes,
 )
@@ -77,6 +78,8 @@ class FitLoop:
         Where events go and requests come from.
     began : float, optional
         As in `Pace`.
+    groups : uint8 array (z, y, x), optional
+        As in `Material`.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class FitLoop:
         device: str,
         hooks: Hooks,
         began: float | None = None,
+        groups: Codes | None = None,
     ) -> None:
         # First: what is prepared takes of its minutes.
         self.pace = Pace(config, began, prod(study.grid.shape))
@@ -100,10 +104,9 @@ class FitLoop:
         self.device = pick_device(device)
         self.trainer = self._make_trainer()
         self.rounds = Rounds(config)
-        self.material = Material(study, scribbles, config)
+        self.material = Material(study, scribbles, config, groups)
         self.material.hold_out(self.rounds.group(0))
         self.sampler = Sampler(self.material.volumes(self.classes), config)
-        self.warning = ""
         self.from_base = False
         self.budget: float | None = None  # of memory for predictions; None: what is free
         self._agreed = 0.0
@@ -184,7 +187,7 @@ class FitLoop:
                 "agreement": self._agreed,
                 "held_out": self.rounds.agreement,
                 "stopped": stopped,
-                "warning": self.warning or ("" if stopped else self._short_of_time()),
+                "warning": self._left_out() or ("" if stopped else self._short_of_time()),
             }
         )
         self.report.tell(finished)
@@ -228,16 +231,24 @@ class FitLoop:
         if scribbles is None:
             return
         try:
-            if check_trainable(scribbles) > self.classes:
-                self.warning = CLASS_ADDED
+            check_trainable(scribbles)
         except UserError:
             return  # everything of a class was erased for a moment: go on with what there was
+        self._learn_from(scribbles)
+
+    def _learn_from(self, scribbles: Codes) -> None:
+        """Go on with other strokes; what is new comes first."""
         fresh = (scribbles != self.material.scribbles) & (scribbles != UNLABELLED)
         self.material.draw(scribbles)
         self.rounds.forget()
         self.sampler.use(self.material.volumes(self.classes))
         self.sampler.prefer(self.material.inputs.touched(fresh), self.trainer.steps + FRESH_STEPS)
         self.pace.strokes_came()
+
+    def _left_out(self) -> str:
+        """That strokes of a class were not learnt; else empty."""
+        added = check_trainable(self.material.scribbles) > self.classes
+        return CLASS_ADDED if added else ""
 
     def _short_of_time(self) -> str:
         """What it means that the time ended the fit before half of its steps; else empty."""
@@ -299,11 +310,11 @@ class FitLoop:
 
     # --- state
 
-    def restore(self, state: State) -> None:
-        """Take up a state that `_save_state` wrote."""
-        if self.classes < state["classes"]:
+    def restore(self, state: State, drawn: int) -> None:
+        """Take up a state that `_save_state` wrote; so many classes are drawn by now."""
+        if drawn < state["classes"]:
             raise UserError(
-                f"The run has {state['classes'] - 1} classes, the strokes {self.classes - 1}. "
+                f"The run has {state['classes'] - 1} classes, the strokes {drawn - 1}. "
                 "Draw the missing ones again, or train anew."
             )
         if self.classes > state["classes"]:
@@ -313,17 +324,25 @@ class FitLoop:
         self.trainer.restore(state["trainer"])
         self.pace.go_on(state["seconds"])
         self.rounds.restore(state["rounds"])
-        self.warning, self._agreed = state["warning"], state["agreed"]
+        if "strokes" not in state:  # an earlier version's: the rounds may have judged others
+            self.rounds.forget()
+        self._agreed = state["agreed"]
         self.data = tuple(state["data"])
+
+    def take_up(self, scribbles: Codes) -> None:
+        """Learn from the strokes as they are after a break, as if the fit had gone on meanwhile."""
+        if not np.array_equal(scribbles, self.material.scribbles):
+            self._learn_from(scribbles)
 
     def _save_state(self) -> None:
         state = {
             "config": self.config.model_dump(mode="json"),
             "classes": self.classes,
+            "strokes": pack_codes(self.material.scribbles),
+            "groups": pack_codes(self.material.groups),
             "trainer": self.trainer.state(),
             "seconds": self.pace.elapsed,
             "rounds": self.rounds.state(),
-            "warning": self.warning,
             "agreed": self._agreed,
             "data": list(self.data),
         }
