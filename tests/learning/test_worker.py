@@ -73,7 +73,7 @@ def test_stop_is_answered_within_a_second(ball, case, worker):
 
 
 def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch):
-    same = {"steps": 8, "width": 2, "dropout": 0.2}
+    same = {"steps": 40, "width": 2, "dropout": 0.2}
     worker.say(fit_command(ball.config, **same))
     whole = worker.until("finished")[-1]
     assert worker.end() == 0
@@ -82,7 +82,9 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
     killed = Worker(case.folder)
     killed.say(fit_command(ball.config, **same))
     run = case.folder / killed.until("started")[-1].run
-    while not (run / STATE_FILE).exists():
+    killed.until("step")
+    first = (run / STATE_FILE).stat().st_ino  # of before the first step, or later
+    while (run / STATE_FILE).stat().st_ino == first:
         time.sleep(0.02)
     killed.kill()
 

@@ -34,7 +34,7 @@ _END_WORDS = (
 )
 _KILLED_WORDS = (
     "The training program was killed, by you or because the computer's memory ran out. Your "
-    "strokes are saved; Continue goes on from its last state, with less memory."
+    "strokes are saved."
 )
 _UNREADABLE_WORDS = (
     "The training program sent what cannot be read ({what}) and was ended. Your strokes are saved; "

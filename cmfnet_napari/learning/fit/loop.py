@@ -132,6 +132,8 @@ class FitLoop:
     # --- stages
 
     def _train(self) -> Request:
+        if not self.trainer.steps and self.pace.progress(0) < 1:
+            self._save_state()  # who runs out of memory and is killed is so in the first step
         knows = self.from_base or self.config.stroke_maps  # something to show at once
         if knows and not self.trainer.steps:
             with contextlib.suppress(InterruptedFitError), self.interrupter.listening("quit"):
@@ -323,6 +325,7 @@ class FitLoop:
             self.sampler.use(self.material.volumes(self.classes))
         self.trainer.restore(state["trainer"])
         self.pace.go_on(state["seconds"])
+        self.from_base = bool(state.get("from_base"))  # an earlier version did not say
         self.rounds.restore(state["rounds"])
         if "strokes" not in state:  # an earlier version's: the rounds may have judged others
             self.rounds.forget()
@@ -345,6 +348,7 @@ class FitLoop:
             "rounds": self.rounds.state(),
             "agreed": self._agreed,
             "data": list(self.data),
+            "from_base": self.from_base,
         }
         with self.pace.saving():
             self.report.write(lambda: save_state(self.run.folder, state), state_bytes(state))

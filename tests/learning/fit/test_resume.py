@@ -13,6 +13,7 @@ import torch
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.model_card import Card
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.strokes.held_out import deal_strokes
 from cmfnet_napari.learning.engine.out_of_memory import lighter
@@ -22,7 +23,8 @@ from cmfnet_napari.learning.fit import output, rounds, schedule
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import CLASS_ADDED
 from cmfnet_napari.learning.fit.start import fit, go_on
-from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.model.checkpoint import load_model, save_model
+from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.model.loss_terms import CmFNetLoss
 from tests.learning.conftest import coarse_ball
 
@@ -121,6 +123,31 @@ def test_state_is_saved_while_it_trains(ball, config, tmp_path, counting, monkey
     with pytest.raises(KeyboardInterrupt):
         fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 2)))
     assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 2
+
+
+def test_who_is_killed_in_the_first_step_has_a_state(ball, config, tmp_path, monkeypatch):
+    class KilledError(BaseException):
+        """As little as a kill: nothing more is written."""
+
+    def killed(self, batch, progress):
+        raise KilledError
+
+    step = fit_loop.Trainer._gradient
+    monkeypatch.setattr(fit_loop.Trainer, "_gradient", killed)
+    with pytest.raises(KilledError):
+        fit(ball.study, ball.scribbles, tmp_path, config)
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 0
+    monkeypatch.setattr(fit_loop.Trainer, "_gradient", step)
+    finished = go_on(ball.study, ball.scribbles, tmp_path, less_memory=True)
+    assert finished.steps == 3
+
+
+def test_a_fit_from_a_base_model_is_still_one_after_a_break(ball, config, tmp_path, monkeypatch):
+    base = save_model(build(config, 2), Card(config=config, classes=2), tmp_path / "a.safetensors")
+    run = tmp_path / "run"
+    run.mkdir()
+    fit(ball.study, ball.scribbles, run, config, base=base, hooks=Counted("quit"))
+    assert gone_on_with(monkeypatch, ball.study, ball.scribbles, run).from_base
 
 
 def test_a_run_of_another_patient_or_without_state_is_not_gone_on_with(ball, config, tmp_path):
@@ -232,15 +259,17 @@ def test_a_full_disk_is_waited_for(ball, config, tmp_path, monkeypatch):
     assert "goes on by itself" in paused.reason
 
 
-def test_room_is_looked_for_before_it_is_needed(ball, config, tmp_path, monkeypatch, counting):
+def test_room_is_looked_for_before_it_is_needed(ball, config, tmp_path, monkeypatch):
     usage = shutil.disk_usage
 
     class Little:
         free = 3 * 2**20
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Little)
-    hooks = counting(Counted("quit", 2))
-    with pytest.raises(UserError, match=r"(\d+) MB are needed, 3 MB are free.*continue then"):
+    hooks = Counted()
+    hooks.request = lambda: "quit" if "paused" in hooks.kinds() else ""
+    words = r"(\d+) MB are needed, 3 MB are free.*continue or train again then"
+    with pytest.raises(UserError, match=words):
         fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
     assert hooks.kinds()[-1] == "paused"
     monkeypatch.setattr(shutil, "disk_usage", usage)
