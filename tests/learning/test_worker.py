@@ -66,10 +66,10 @@ def test_stop_is_answered_within_a_second(ball, case, worker):
         time.sleep(0.02)
     before = worker.processor_seconds()
     worker.say(events.Stop())
-    seen = worker.until("stopping")
+    seen = worker.until("failed")  # it was in the middle of its first step
     assert worker.processor_seconds() - before < 1.5
-    assert [event.event for event in seen] == ["stopping"]
-    assert seen[-1].step == 0  # it was in the middle of its first step
+    assert [event.event for event in seen] == ["failed"]
+    assert "before its first step was done" in seen[-1].reason
 
 
 def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch):

@@ -48,10 +48,12 @@ from cmfnet_napari.learning.predict.predictor import free_memory, predict
 LEAST_BUDGET = 2**26  # bytes; a prediction that does not get along with less is given up
 CLASS_ADDED = "A class was added after training began: train again to include it."
 _SHORT_OF_TIME = (
-    "Only {steps} of {planned} steps fitted into the time, in {precision} on {where}. So the "
-    "contour is mostly what the strokes tell by themselves. More minutes or a GPU let the network "
-    "learn more; more strokes help either way."
+    "Only {steps} of {planned} steps fitted into the time, in {precision} on {where}. So {so}. "
+    "More minutes or a GPU let the network learn more; more strokes help either way."
 )
+_FROM_STROKES = "the contour is mostly what the strokes tell by themselves"
+_FROM_BASE = "the contour is mostly what the model says that training began with"
+_FROM_NOTHING = "the network has learnt little, and the contour may be wrong anywhere"
 FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 
 
@@ -116,6 +118,8 @@ class FitLoop:
         self.report.tell(self._started())
         try:
             request = self._train()
+            if request != "quit" and not (self.trainer.steps or self._knows):
+                raise self._nothing_learnt(request)
             if request == "stop":
                 self.report.tell(events.Stopping(step=self.trainer.steps))
             if request == "quit":
@@ -134,8 +138,7 @@ class FitLoop:
     def _train(self) -> Request:
         if not self.trainer.steps and self.pace.progress(0) < 1:
             self._save_state()  # who runs out of memory and is killed is so in the first step
-        knows = self.from_base or self.config.stroke_maps  # something to show at once
-        if knows and not self.trainer.steps:
+        if self._knows and not self.trainer.steps:
             with contextlib.suppress(InterruptedFitError), self.interrupter.listening("quit"):
                 self._preview()
         while (progress := self.pace.progress(self.trainer.steps)) < 1:
@@ -259,7 +262,24 @@ class FitLoop:
             return ""
         where = "the processor" if self.device.type == "cpu" else "the GPU"
         precision = str(self.precision).removeprefix("torch.")
-        return _SHORT_OF_TIME.format(steps=steps, planned=planned, precision=precision, where=where)
+        so = _FROM_STROKES if self.config.stroke_maps else _FROM_NOTHING
+        return _SHORT_OF_TIME.format(
+            steps=steps,
+            planned=planned,
+            precision=precision,
+            where=where,
+            so=_FROM_BASE if self.from_base else so,
+        )
+
+    def _nothing_learnt(self, request: Request) -> UserError:
+        """What to say instead of the contour of a network that knows nothing."""
+        (self.run.folder / STATE_FILE).unlink(missing_ok=True)  # nor is there what to go on with
+        stopped = request == "stop"
+        return UserError(
+            f"{'Training was stopped' if stopped else 'The time for training was over'} before "
+            "its first step was done: the network has learnt nothing, and there is no contour. "
+            f"{'Train again' if stopped else 'Train again with more minutes'}."
+        )
 
     # --- memory
 
@@ -382,6 +402,11 @@ class FitLoop:
         )
 
     # --- parts
+
+    @property
+    def _knows(self) -> bool:
+        """Whether the network has something to say before it learns."""
+        return self.from_base or self.config.stroke_maps
 
     @property
     def precision(self) -> torch.dtype:
