@@ -275,6 +275,7 @@ class Desk:
             raise UserError("This preview is not kept any more. Choose another one.")
         chosen = load_learnt(folder, case.folder, case.study, strokes, weights=kept)
         self._check_classes(folder, chosen.card)
+        self._learnt = None  # wherever this ends, the files may be others than what was at hand
         if choose(chosen, device=command.device, names=case.class_names, hooks=hooks) is not None:
             self._learnt = chosen
         release_memory(pick_device(command.device))
