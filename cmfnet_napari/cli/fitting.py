@@ -57,7 +57,7 @@ def fit(
     from cmfnet_napari.cli.progress import fit_progress
 
     check_via(on, via)
-    changes: JsonObject = {"seed": seed} | ({"minutes": minutes} if minutes else {})
+    changes: JsonObject = {"seed": seed} | ({} if minutes is None else {"minutes": minutes})
     config = api.make_config(preset, base=base, **{**changes, **read_settings(settings)})
     study = open_images(image, second, mr, modality, subtract)
     strokes = api.load_scribbles(scribbles, study)

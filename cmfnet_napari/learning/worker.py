@@ -57,11 +57,15 @@ _FOR_TRAINING = ("lightning_fabric",)
 
 
 class Inbox:
-    """Commands from stdin, read in a thread of their own so that a fit never waits for them."""
+    """Commands from stdin, read in a thread of their own so that a fit never waits for them.
+
+    A stop is meant for the work that was asked for before it, whether that has begun or not: the
+    next work that is asked for ends it.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._commands: queue.Queue[events.Command | UserError] = queue.Queue()
-        self._request: Request = ""
+        self._stopped = self._leaves = False
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     @property
@@ -82,14 +86,9 @@ class Inbox:
             raise command
         return command
 
-    def begin(self) -> None:
-        """Forget a stop that came before the work it was meant for."""
-        if self._request == "stop":
-            self._request = ""
-
     def request(self) -> Request:
-        """What the fit in progress is asked to do."""
-        return self._request
+        """What the work in progress is asked to do."""
+        return "quit" if self._leaves else "stop" if self._stopped else ""
 
     def _read(self, stream: BinaryIO) -> None:
         while line := stream.readline(events.LONGEST_LINE):
@@ -101,16 +100,17 @@ class Inbox:
                 what = _TOO_LONG if too_long else "no command"
                 self._commands.put(UserError(_UNREADABLE.format(what=what)))
             elif isinstance(command, events.Stop):
-                self._request = self._request or "stop"
+                self._stopped = True
             elif isinstance(command, events.Quit):
                 break
             else:
+                self._stopped = False  # first: who takes the command listens to stops of it
                 self._commands.put(command)
         self.quit()
 
     def quit(self) -> None:
         """Save and leave; who has not left after a while is ended."""
-        self._request = "quit"
+        self._leaves = True
         self._commands.put(events.Quit())
         last = threading.Timer(LAST_SECONDS, os._exit, (1,))
         last.daemon = True
@@ -150,7 +150,6 @@ def work_on(
             command = inbox.next()
             if isinstance(command, events.Quit):
                 return 0
-            inbox.begin()
             work(command)
         except Exception as error:
             with suppress(OSError):
@@ -276,6 +275,7 @@ class Desk:
             raise UserError("This preview is not kept any more. Choose another one.")
         chosen = load_learnt(folder, case.folder, case.study, strokes, weights=kept)
         self._check_classes(folder, chosen.card)
+        self._learnt = None  # wherever this ends, the files may be others than what was at hand
         if choose(chosen, device=command.device, names=case.class_names, hooks=hooks) is not None:
             self._learnt = chosen
         release_memory(pick_device(command.device))

@@ -134,6 +134,8 @@ def test_scribble_erodes_a_mask_on_its_own_grid(files, ball, tmp_path, capsys): 
         (["fit", "{ct}", "--scribbles", "{ct}", "--out", "{out}"], "no code"),
         (["fit", "{ct}", "--scribbles", "{truth}", "--out", "{out}"], "no tumour stroke"),
         (["fit", "{ct}", "--scribbles", "{small}", "--out", "{out}"], "on another grid"),
+        ([*FIT, "--minutes", "0"], "setting minutes: Input should be greater than 0 (got 0.0)"),
+        ([*FIT, "--minutes", "-1"], "setting minutes: Input should be greater than 0"),
         ([*FIT, "--mr", "{far}"], "covers 0 %"),
         ([*FIT, "--preset", "x"], "no preset"),
         ([*FIT, "--device", "tpu9"], "no device"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -65,14 +66,14 @@ def test_stop_is_answered_within_a_second(ball, case, worker):
         time.sleep(0.02)
     before = worker.processor_seconds()
     worker.say(events.Stop())
-    seen = worker.until("stopping")
+    seen = worker.until("failed")  # it was in the middle of its first step
     assert worker.processor_seconds() - before < 1.5
-    assert [event.event for event in seen] == ["stopping"]
-    assert seen[-1].step == 0  # it was in the middle of its first step
+    assert [event.event for event in seen] == ["failed"]
+    assert "before its first step was done" in seen[-1].reason
 
 
 def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch):
-    same = {"steps": 8, "width": 2, "dropout": 0.2}
+    same = {"steps": 40, "width": 2, "dropout": 0.2}
     worker.say(fit_command(ball.config, **same))
     whole = worker.until("finished")[-1]
     assert worker.end() == 0
@@ -81,7 +82,9 @@ def test_a_killed_fit_goes_on_to_the_same_result(ball, case, worker, monkeypatch
     killed = Worker(case.folder)
     killed.say(fit_command(ball.config, **same))
     run = case.folder / killed.until("started")[-1].run
-    while not (run / STATE_FILE).exists():
+    killed.until("step")
+    first = (run / STATE_FILE).stat().st_ino  # of before the first step, or later
+    while (run / STATE_FILE).stat().st_ino == first:
         time.sleep(0.02)
     killed.kill()
 
@@ -165,6 +168,40 @@ def test_a_line_that_is_no_command_is_answered(line, words, monkeypatch):
     assert inbox.next() == predict
     assert inbox.next() == events.Quit()
     assert time.monotonic() - begin < 2
+
+
+def test_a_stop_is_meant_for_the_work_that_was_asked_for_before_it(monkeypatch):
+    """Whether that has begun or not: a worker that still starts has read both."""
+    monkeypatch.setattr("cmfnet_napari.learning.worker.LAST_SECONDS", 1e6)  # then it would exit
+    source, sink = os.pipe()
+    predict = events.Predict(model="runs/0001-quick")
+    with open(source, "rb") as stream, open(sink, "wb", buffering=0) as window:
+
+        def say(*commands):
+            window.write("".join(events.encode(one) + "\n" for one in commands).encode())
+
+        inbox = Inbox(stream)
+        say(events.Stop(), predict)  # of what had ended by itself
+        inbox.next()
+        assert inbox.request() == ""
+        say(predict, events.Stop(), events.Stopping(step=1))
+        inbox.next()
+        with pytest.raises(UserError):  # by then all three are read
+            inbox.next()
+        assert inbox.request() == "stop"
+        say(predict)
+        inbox.next()
+        assert inbox.request() == ""
+
+
+def test_a_fit_that_is_stopped_while_the_worker_starts_is_stopped(ball, case, worker):
+    worker.say(fit_command(ball.config, steps=100_000, stroke_maps=True))
+    worker.say(events.Stop())
+    finished = worker.until("finished")[-1]
+    assert finished.stopped
+    assert finished.steps == 0
+    worker.say(fit_command(ball.config, steps=1))  # that stop is over
+    assert worker.until("finished")[-1].steps == 1
 
 
 def test_two_workers_make_two_runs(ball, case, worker):

@@ -95,8 +95,12 @@ def begun_elsewhere(folder: Path) -> str:
 
 
 def interrupted_run(runs: Sequence[Path]) -> RunRecord | None:
-    """The newest run, if it was broken off and can be gone on with; oldest run first."""
-    record = read_run(runs[-1]) if runs else None
+    """The newest run, if it was broken off and can be gone on with; oldest run first.
+
+    What left neither an end nor a state never began to learn: it stands before no other.
+    """
+    records = (read_run(folder) for folder in reversed(runs))
+    record = next((one for one in records if one.finished or one.interrupted), None)
     return record if record is not None and record.interrupted else None
 
 

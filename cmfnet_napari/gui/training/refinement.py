@@ -57,6 +57,7 @@ class Refinement(QObject):
         self._run, self._device = "", "auto"
         self._last: Finished | None = None  # what is shown
         self._late = False  # a stroke came that may not have been taken up
+        self._since_step = False  # and that since a fit told of its last step
         self._drawn = False  # and that before classes went or came back
         self.enabled = True
         self.state: RefinementState = "off"
@@ -123,7 +124,7 @@ class Refinement(QObject):
         """Let the worker go; a contour that was being updated stays as it was."""
         self._quiet.stop()
         self._let_go()
-        self._late = False
+        self._late = self._since_step = False
         if self.state == "updating":
             self._set_state("ready")
 
@@ -181,13 +182,17 @@ class Refinement(QObject):
         self._set_state("ready")
 
     def _on_strokes(self) -> None:
-        self._late = True
+        self._late = self._since_step = True
         self.idle.start()
         if self.enabled and self.state != "off" and not self._training.running:
             self._quiet.start()
 
     def _on_fit_goes_on(self) -> None:
-        self._late = False  # a fit has taken them up with its step
+        """A step is over: it has taken up the strokes that were there when it began.
+
+        Those drawn in its course wait for the next one, whose end takes them off here.
+        """
+        self._late, self._since_step = self._since_step, False
 
     def _begin(self) -> None:
         """Bring the contour up to date; a refine that goes on takes the strokes up by itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ from cmfnet_napari.gui.training.watchdog import Watchdog
 from cmfnet_napari.gui.training.where import Where
 from cmfnet_napari.gui.training.worker_client import WorkerClient, worker_command
 
+_LIGHTER = " Continue goes on from its last state, with less memory."
+_ANEW = " It had not begun to learn: close other programs, then train again."
 TrainingState = Literal["idle", "starting", "training", "stopping"]
 
 
@@ -70,7 +72,8 @@ class Training(QObject):
         self._session = session
         self._result = result
         self._client: WorkerClient | None = None
-        self._killed, self._device = False, "auto"
+        self._run, self._killed = "", False  # of the last fit; whether it was
+        self._device = "auto"
         self.command = worker_command
         self.where = Where(self)
         self.spare = SpareWorker(session, self._command)
@@ -197,8 +200,9 @@ class Training(QObject):
         self._set_state("starting")
         client = self.spare.take()
         client.received.connect(self._on_event)
-        client.ended_badly.connect(self._on_bad_end)
-        self._client, self._killed, self._device = client, False, command.device
+        client.ended_badly.connect(self._fail)
+        self._client, self._device = client, command.device
+        self._run, self._killed = command.resume, False
         self.watchdog.start()
         client.send(command)
 
@@ -221,7 +225,7 @@ class Training(QObject):
         client, self._client = self._client, None
         if client is not None:
             client.received.disconnect(self._on_event)
-            client.ended_badly.disconnect(self._on_bad_end)
+            client.ended_badly.disconnect(self._fail)
         return client
 
     def _let_go(self, left: bool = False) -> None:
@@ -244,6 +248,7 @@ class Training(QObject):
             case Paused():
                 self.paused.emit(event.reason)
             case Started():
+                self._run = event.run
                 if self.state == "starting":
                     self._set_state("training")
                 self.started.emit(event)
@@ -260,13 +265,11 @@ class Training(QObject):
             case Failed():
                 self._fail(event.reason)
 
-    def _on_bad_end(self, reason: str, killed: bool) -> None:
-        self._killed = killed
-        self._fail(reason)
-
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, killed: bool = False) -> None:
         details = self._client.details if self._client is not None else ""
         self._end()
+        if killed:
+            reason += self._after_kill()
         self._result.remove_preview()
         self.failed.emit(reason, details)
 
@@ -275,6 +278,12 @@ class Training(QObject):
         self.watchdog.stop()
         self._set_state("idle")
         self._look_for_interrupted()
+
+    def _after_kill(self) -> str:
+        """What there is to go on with; an earlier training did not die of a lack of memory."""
+        left = self.interrupted
+        self._killed = left is not None and left.folder.name == PurePosixPath(self._run).name
+        return _LIGHTER if self._killed else _ANEW
 
     def _read_preview(self, event: Preview) -> None:
         def show(labels: np.ndarray) -> None:

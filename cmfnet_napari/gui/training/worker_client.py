@@ -34,11 +34,15 @@ _END_WORDS = (
 )
 _KILLED_WORDS = (
     "The training program was killed, by you or because the computer's memory ran out. Your "
-    "strokes are saved; Continue goes on from its last state, with less memory."
+    "strokes are saved."
 )
 _UNREADABLE_WORDS = (
     "The training program sent what cannot be read ({what}) and was ended. Your strokes are saved; "
     "continue, or train again. If it happens again, run 'cmfnet doctor' in a terminal."
+)
+_NOT_STARTED_WORDS = (
+    "The training program could not be started ({why}). Close other programs and try again; if it "
+    "happens again, install cmfnet-napari again."
 )
 _SIGKILL = 9
 
@@ -95,11 +99,13 @@ class WorkerClient(QObject):
         return int(self._process.processId())
 
     def send(self, command: BaseModel) -> None:
-        """Send a command; a process that has ended is not told."""
+        """Send a command; that there is no process to tell is said when the caller is done."""
         if isinstance(command, Fit | Refine | Choose):
             self._settled = False
         if self.running:
             self._process.write((encode(command) + "\n").encode())
+        else:  # without pipes or memory for a process, Qt gives up within `start`
+            QTimer.singleShot(0, self._tell_not_started)
 
     def close(self, left: bool = False) -> None:
         """Ask the worker to leave, and kill it when it does not, or cannot; returns at once.
@@ -184,13 +190,14 @@ class WorkerClient(QObject):
             self._log.append(text)
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart and not self._settled:
+        if error == QProcess.ProcessError.FailedToStart:
+            self._tell_not_started()
+
+    def _tell_not_started(self) -> None:
+        if not self._settled:
             self._settled = True
-            self.ended_badly.emit(
-                f"The training program could not be started ({self._process.errorString()}). "
-                "Install cmfnet-napari again.",
-                False,
-            )
+            words = _NOT_STARTED_WORDS.format(why=self._process.errorString())
+            self.ended_badly.emit(words, False)
 
     def _on_end(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read_events()

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.fit.runs import STATE_FILE
@@ -52,6 +54,22 @@ def damaged_state(folder: Path) -> UserError:
         f"The state of {folder.name} ({STATE_FILE}) is damaged. Delete that file to train "
         f"{folder.name} from the beginning."
     )
+
+
+def pack_codes(codes: Codes) -> State:
+    """An array of codes for a state: where runs of the same code begin, and which each has.
+
+    As it is, one of a large study would take more room than the network.
+    """
+    flat = codes.reshape(-1)
+    begins = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
+    return {"begins": torch.from_numpy(begins), "codes": torch.from_numpy(flat[begins])}
+
+
+def unpack_codes(packed: State, shape: tuple[int, ...]) -> Codes:
+    """What `pack_codes` has packed; ValueError where it is not of this shape."""
+    lengths = np.diff(packed["begins"].numpy(), append=np.prod(shape))
+    return np.repeat(packed["codes"].numpy(), lengths).reshape(shape)
 
 
 def state_bytes(state: Any) -> int:

@@ -30,6 +30,7 @@ from cmfnet_napari.learning.engine.device import make_fabric, pick_device, pick_
 from cmfnet_napari.learning.engine.out_of_memory import is_out_of_memory, lighter, release_memory
 from cmfnet_napari.learning.engine.state import (
     State,
+    pack_codes,
     save_state,
     state_bytes,
 )
@@ -47,10 +48,12 @@ from cmfnet_napari.learning.predict.predictor import free_memory, predict
 LEAST_BUDGET = 2**26  # bytes; a prediction that does not get along with less is given up
 CLASS_ADDED = "A class was added after training began: train again to include it."
 _SHORT_OF_TIME = (
-    "Only {steps} of {planned} steps fitted into the time, in {precision} on {where}. So the "
-    "contour is mostly what the strokes tell by themselves. More minutes or a GPU let the network "
-    "learn more; more strokes help either way."
+    "Only {steps} of {planned} steps fitted into the time, in {precision} on {where}. So {so}. "
+    "More minutes or a GPU let the network learn more; more strokes help either way."
 )
+_FROM_STROKES = "the contour is mostly what the strokes tell by themselves"
+_FROM_BASE = "the contour is mostly what the model says that training began with"
+_FROM_NOTHING = "the network has learnt little, and the contour may be wrong anywhere"
 FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 
 
@@ -77,6 +80,8 @@ class FitLoop:
         Where events go and requests come from.
     began : float, optional
         As in `Pace`.
+    groups : uint8 array (z, y, x), optional
+        As in `Material`.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class FitLoop:
         device: str,
         hooks: Hooks,
         began: float | None = None,
+        groups: Codes | None = None,
     ) -> None:
         # First: what is prepared takes of its minutes.
         self.pace = Pace(config, began, prod(study.grid.shape))
@@ -100,10 +106,9 @@ class FitLoop:
         self.device = pick_device(device)
         self.trainer = self._make_trainer()
         self.rounds = Rounds(config)
-        self.material = Material(study, scribbles, config)
+        self.material = Material(study, scribbles, config, groups)
         self.material.hold_out(self.rounds.group(0))
         self.sampler = Sampler(self.material.volumes(self.classes), config)
-        self.warning = ""
         self.from_base = False
         self.budget: float | None = None  # of memory for predictions; None: what is free
         self._agreed = 0.0
@@ -113,6 +118,8 @@ class FitLoop:
         self.report.tell(self._started())
         try:
             request = self._train()
+            if request != "quit" and not (self.trainer.steps or self._knows):
+                raise self._nothing_learnt(request)
             if request == "stop":
                 self.report.tell(events.Stopping(step=self.trainer.steps))
             if request == "quit":
@@ -129,8 +136,9 @@ class FitLoop:
     # --- stages
 
     def _train(self) -> Request:
-        knows = self.from_base or self.config.stroke_maps  # something to show at once
-        if knows and not self.trainer.steps:
+        if not self.trainer.steps and self.pace.progress(0) < 1:
+            self._save_state()  # who runs out of memory and is killed is so in the first step
+        if self._knows and not self.trainer.steps:
             with contextlib.suppress(InterruptedFitError), self.interrupter.listening("quit"):
                 self._preview()
         while (progress := self.pace.progress(self.trainer.steps)) < 1:
@@ -184,7 +192,7 @@ class FitLoop:
                 "agreement": self._agreed,
                 "held_out": self.rounds.agreement,
                 "stopped": stopped,
-                "warning": self.warning or ("" if stopped else self._short_of_time()),
+                "warning": self._left_out() or ("" if stopped else self._short_of_time()),
             }
         )
         self.report.tell(finished)
@@ -228,16 +236,24 @@ class FitLoop:
         if scribbles is None:
             return
         try:
-            if check_trainable(scribbles) > self.classes:
-                self.warning = CLASS_ADDED
+            check_trainable(scribbles)
         except UserError:
             return  # everything of a class was erased for a moment: go on with what there was
+        self._learn_from(scribbles)
+
+    def _learn_from(self, scribbles: Codes) -> None:
+        """Go on with other strokes; what is new comes first."""
         fresh = (scribbles != self.material.scribbles) & (scribbles != UNLABELLED)
         self.material.draw(scribbles)
         self.rounds.forget()
         self.sampler.use(self.material.volumes(self.classes))
         self.sampler.prefer(self.material.inputs.touched(fresh), self.trainer.steps + FRESH_STEPS)
         self.pace.strokes_came()
+
+    def _left_out(self) -> str:
+        """That strokes of a class were not learnt; else empty."""
+        added = check_trainable(self.material.scribbles) > self.classes
+        return CLASS_ADDED if added else ""
 
     def _short_of_time(self) -> str:
         """What it means that the time ended the fit before half of its steps; else empty."""
@@ -246,7 +262,24 @@ class FitLoop:
             return ""
         where = "the processor" if self.device.type == "cpu" else "the GPU"
         precision = str(self.precision).removeprefix("torch.")
-        return _SHORT_OF_TIME.format(steps=steps, planned=planned, precision=precision, where=where)
+        so = _FROM_STROKES if self.config.stroke_maps else _FROM_NOTHING
+        return _SHORT_OF_TIME.format(
+            steps=steps,
+            planned=planned,
+            precision=precision,
+            where=where,
+            so=_FROM_BASE if self.from_base else so,
+        )
+
+    def _nothing_learnt(self, request: Request) -> UserError:
+        """What to say instead of the contour of a network that knows nothing."""
+        (self.run.folder / STATE_FILE).unlink(missing_ok=True)  # nor is there what to go on with
+        stopped = request == "stop"
+        return UserError(
+            f"{'Training was stopped' if stopped else 'The time for training was over'} before "
+            "its first step was done: the network has learnt nothing, and there is no contour. "
+            f"{'Train again' if stopped else 'Train again with more minutes'}."
+        )
 
     # --- memory
 
@@ -299,11 +332,11 @@ class FitLoop:
 
     # --- state
 
-    def restore(self, state: State) -> None:
-        """Take up a state that `_save_state` wrote."""
-        if self.classes < state["classes"]:
+    def restore(self, state: State, drawn: int) -> None:
+        """Take up a state that `_save_state` wrote; so many classes are drawn by now."""
+        if drawn < state["classes"]:
             raise UserError(
-                f"The run has {state['classes'] - 1} classes, the strokes {self.classes - 1}. "
+                f"The run has {state['classes'] - 1} classes, the strokes {drawn - 1}. "
                 "Draw the missing ones again, or train anew."
             )
         if self.classes > state["classes"]:
@@ -312,20 +345,30 @@ class FitLoop:
             self.sampler.use(self.material.volumes(self.classes))
         self.trainer.restore(state["trainer"])
         self.pace.go_on(state["seconds"])
+        self.from_base = bool(state.get("from_base"))  # an earlier version did not say
         self.rounds.restore(state["rounds"])
-        self.warning, self._agreed = state["warning"], state["agreed"]
+        if "strokes" not in state:  # an earlier version's: the rounds may have judged others
+            self.rounds.forget()
+        self._agreed = state["agreed"]
         self.data = tuple(state["data"])
+
+    def take_up(self, scribbles: Codes) -> None:
+        """Learn from the strokes as they are after a break, as if the fit had gone on meanwhile."""
+        if not np.array_equal(scribbles, self.material.scribbles):
+            self._learn_from(scribbles)
 
     def _save_state(self) -> None:
         state = {
             "config": self.config.model_dump(mode="json"),
             "classes": self.classes,
+            "strokes": pack_codes(self.material.scribbles),
+            "groups": pack_codes(self.material.groups),
             "trainer": self.trainer.state(),
             "seconds": self.pace.elapsed,
             "rounds": self.rounds.state(),
-            "warning": self.warning,
             "agreed": self._agreed,
             "data": list(self.data),
+            "from_base": self.from_base,
         }
         with self.pace.saving():
             self.report.write(lambda: save_state(self.run.folder, state), state_bytes(state))
@@ -359,6 +402,11 @@ class FitLoop:
         )
 
     # --- parts
+
+    @property
+    def _knows(self) -> bool:
+        """Whether the network has something to say before it learns."""
+        return self.from_base or self.config.stroke_maps
 
     @property
     def precision(self) -> torch.dtype:

@@ -45,7 +45,7 @@ class Learnt:
     prediction : Prediction or None
         Of the weights; None when it is not in memory.
     finished : Finished or None
-        What was told of it last.
+        What was told of it last; None while what is on disk may be another contour.
     """
 
     run: RunFolder
@@ -122,6 +122,6 @@ def save_learnt(
             "warning": CLASS_ADDED if check_trainable(strokes) > card.classes else "",
         }
     )
-    learnt.finished = finished
     report.tell(finished)
+    learnt.finished = finished
     return finished

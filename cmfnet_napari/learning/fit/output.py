@@ -82,7 +82,9 @@ class Report:
                 self.tell(events.Paused(reason=f"{reason} Training goes on by itself then."))
                 said = True
             if self._hooks.request():
-                raise UserError(f"{reason} What was saved before is kept: continue then.")
+                raise UserError(
+                    f"{reason} What was saved before is kept: continue or train again then."
+                )
             time.sleep(LOOK_SECONDS)
 
     def _free(self) -> int:

@@ -70,6 +70,7 @@ def refine(
     if learnt.finished is not None and np.array_equal(scribbles, learnt.scribbles):
         hooks.emit(learnt.finished)
         return learnt.finished
+    learnt.finished = None  # until all of it is written again
     return _Refinement(learnt, scribbles, device, names, hooks).go()
 
 

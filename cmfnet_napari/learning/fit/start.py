@@ -25,8 +25,10 @@ from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import check_trainable
 from cmfnet_napari.learning.engine.state import (
+    State,
     damaged_state,
     load_state,
+    unpack_codes,
 )
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import FitLoop
@@ -204,10 +206,24 @@ def _restored(
         raise UserError(f"The run {run.name} was trained on other images. Train anew.")
     state = load_state(run, torch.device("cpu"))
     config = parse_config(stored(state.get("config", {})))
-    work = FitLoop(study, scribbles, folder, config, device, hooks)
+    drawn = check_trainable(scribbles)
+    learnt, groups = _learnt_from(state, study, run) or (scribbles, None)
+    work = FitLoop(study, learnt, folder, config, device, hooks, groups=groups)
     work.names = names
     try:
-        work.restore(state)
+        work.restore(state, drawn)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged_state(run) from error
+    work.take_up(scribbles)
     return work
+
+
+def _learnt_from(state: State, study: Study, run: Path) -> tuple[Codes, Codes] | None:
+    """The strokes that a fit had learnt from, and their groups; an earlier version kept none."""
+    if "strokes" not in state:
+        return None
+    shape = study.grid.shape
+    try:
+        return unpack_codes(state["strokes"], shape), unpack_codes(state["groups"], shape)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged_state(run) from error

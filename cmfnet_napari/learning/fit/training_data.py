@@ -29,32 +29,41 @@ class Material:
         Scribble codes.
     config : Config
         Region, spacing, windows, guide and maps.
+    groups : uint8 array (z, y, x), optional
+        Those that the strokes were dealt into before the fit was broken off.
 
     Attributes
     ----------
     inputs : Inputs
         The images on the working grid.
+    groups : uint8 array (z, y, x)
+        Where a stroke is held out in its turn: the group, 1 … `GROUPS`; 0 elsewhere.
     """
 
-    def __init__(self, study: Study, scribbles: Codes, config: Config) -> None:
+    def __init__(
+        self, study: Study, scribbles: Codes, config: Config, groups: Codes | None = None
+    ) -> None:
         self.study, self._config = study, config
         self._held = 0
-        self.draw(scribbles)
+        if groups is None:
+            groups = deal_strokes(scribbles, study.grid.spacing, GROUPS, config.seed)
+        self.scribbles, self.groups = scribbles, groups
+        self._prepare()
 
     def draw(self, scribbles: Codes) -> None:
-        """Learn from these strokes from now on; images are prepared anew if the region moved."""
-        self._groups = self._deal(scribbles)
+        """Learn from these strokes from now on; images are prepared anew if the region moved.
+
+        Those that are new are never held out: they count at once.
+        """
+        self.groups = np.where(scribbles == self.scribbles, self.groups, 0)
         self.scribbles = scribbles
-        frame = make_frame(self.study.grid, scribbles, self._config)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        frame = make_frame(self.study.grid, self.scribbles, self._config)
         if getattr(self, "inputs", None) is None or self.inputs.frame != frame:
             self.inputs: Inputs = make_inputs(self.study, frame, self._config)
             self._around = Surroundings(self.study, self.inputs, self._config)
-
-    def _deal(self, scribbles: Codes) -> Codes:
-        """Groups of the first strokes; those drawn later are never held out: they count at once."""
-        if getattr(self, "scribbles", None) is None:
-            return deal_strokes(scribbles, self.study.grid.spacing, GROUPS, self._config.seed)
-        return np.where(scribbles == self.scribbles, self._groups, 0)
 
     def hold_out(self, group: int) -> bool:
         """Learn nothing from a group of strokes, 1 … `GROUPS`; 0: from all. Whether it is new."""
@@ -64,7 +73,7 @@ class Material:
     @property
     def held_out(self) -> Codes:
         """The strokes that are held out, uint8 (z, y, x) on the Study's Grid."""
-        return np.where((self._groups == self._held) & (self._held > 0), self.scribbles, UNLABELLED)
+        return np.where((self.groups == self._held) & (self._held > 0), self.scribbles, UNLABELLED)
 
     def volumes(self, classes: int) -> list[Batch]:
         """Images, strokes of the first classes but those held out, and what lies between them.
@@ -93,6 +102,6 @@ class Material:
 
     def _targets(self, classes: int, *without: int) -> Tensor:
         """Strokes of the first classes, without some groups, on the working grid."""
-        left_out = np.isin(self._groups, [group for group in without if group])
+        left_out = np.isin(self.groups, [group for group in without if group])
         known = (self.scribbles <= classes) & ~left_out
         return self.inputs.targets(np.where(known, self.scribbles, UNLABELLED))

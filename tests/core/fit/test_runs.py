@@ -58,3 +58,13 @@ def test_the_newest_counts(make_run, tmp_path):
     assert newest_prediction([old, broken, done]).steps == 9
     assert interrupted_run([]) is newest_prediction([]) is None
     assert newest_prediction([tmp_path / "none"]) is None
+
+
+def test_a_run_that_got_nowhere_hides_no_other(make_run, tmp_path):
+    done, broken = make_run(1, STARTED, FINISHED), make_run(2, STARTED, STEP, state=True)
+    killed = make_run(3, STARTED, STEP)  # in its first seconds
+    refused = tmp_path / "0004-quick"  # before it had written a line
+    refused.mkdir()
+    assert interrupted_run([done, broken, killed, refused]).folder == broken
+    assert interrupted_run([broken, done, killed]) is None  # that was finished since
+    assert interrupted_run([killed, refused]) is None

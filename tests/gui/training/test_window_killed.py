@@ -7,7 +7,7 @@ import pytest
 
 from tests.gui.conftest import real_command
 
-TINY = {"width": 4, "steps": 12, "precision": "float32", "device": "cpu"}
+TINY = {"width": 4, "steps": 60, "precision": "float32", "device": "cpu"}
 
 
 @pytest.mark.slow
@@ -23,7 +23,8 @@ def test_a_killed_worker_is_gone_on_with(opened, scribble, qtbot, monkeypatch):
     with qtbot.waitSignal(training.stepped, timeout=60000):
         training.start("quick", **TINY)
     state = opened.session.case.folder / begun[0].run / "state.pt"
-    qtbot.waitUntil(state.exists, timeout=20000)
+    first = state.stat().st_ino  # of before the first step, or later
+    qtbot.waitUntil(lambda: state.stat().st_ino != first, timeout=20000)
     assert training.running
     with qtbot.waitSignal(training.failed, timeout=10000):
         psutil.Process(training.process_id).kill()

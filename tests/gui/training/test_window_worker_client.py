@@ -43,6 +43,34 @@ def test_what_cannot_be_read_ends_the_worker_in_words(qtbot, code, words):
     assert len(client.details) < 3000
 
 
+@pytest.mark.parametrize("program", ["", "/nowhere/python"], ids=["at once", "a moment later"])
+def test_a_process_that_cannot_be_made_is_said_once(qtbot, program):
+    """Without a program, as without pipes, Qt gives up before anybody listens."""
+    client, said = WorkerClient([program]), []
+    client.ended_badly.connect(lambda *words: said.append(words))
+    with qtbot.waitSignal(client.ended_badly):
+        client.send(Fit(config={}))
+        assert said == []  # not before the caller is done
+    qtbot.wait(50)
+    ((words, killed),) = said
+    assert "could not be started (" in words
+    assert "()" not in words
+    assert not killed
+    assert not client.running
+    client.close()
+
+
+def test_a_fit_whose_process_cannot_be_made_fails(opened, scribble, qtbot):
+    scribble()
+    training = opened.workbench.training
+    training.spare.close()
+    training.command = lambda folder: [""]
+    with qtbot.waitSignal(training.failed) as failed:
+        training.start("quick")
+    assert "could not be started" in failed.args[0]
+    assert training.state == "idle"
+
+
 def test_what_a_library_prints_is_for_the_log(qtbot):
     code = f"out.write(b'caf\\xe9\\n' + {NOTICE.encode()!r} + b'\\n'); out.flush(); time.sleep(60)"
     client = client_of(code)

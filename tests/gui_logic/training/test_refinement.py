@@ -85,8 +85,28 @@ def test_a_fit_takes_the_worker_and_the_strokes(refinement, fitted, session):
     session.strokes_changed.emit()
     assert not refinement._quiet.isActive()
     assert refinement._late
-    refinement._training.stepped.emit(None)  # the fit has taken it up
+    refinement._training.stepped.emit(None)  # it was drawn in the course of this step,
+    assert refinement._late
+    refinement._training.stepped.emit(None)  # and this one began with it
     assert not refinement._late
+
+
+@pytest.mark.parametrize(("steps", "sent"), [(0, [REFINE]), (1, [REFINE]), (2, [])])
+def test_a_stroke_in_the_last_step_of_a_fit_is_learnt_next(refinement, session, steps, sent):
+    """A step takes strokes up as it begins and is told of as it ends."""
+    session.strokes_changed.emit()  # before the fit: it begins with this one
+    refinement._training.launching.emit()
+    refinement._training.running = True
+    refinement._training.stepped.emit(None)
+    assert not refinement._late
+    session.strokes_changed.emit()
+    for _ in range(steps):
+        refinement._training.stepped.emit(None)
+    refinement._training.running = False
+    client = Client(["worker"])
+    refinement._training.completed.emit(client, finished(), "cpu")
+    refinement._quiet.fire()
+    assert client.sent == sent
 
 
 def test_a_stroke_after_the_last_step_of_a_fit_is_learnt_next(refinement, session):

@@ -131,18 +131,49 @@ def test_a_failure_takes_the_preview_away_and_is_told_with_the_log(
     assert (training.state, clients[0].closed) == ("idle", True)
 
 
-def test_after_a_kill_it_goes_on_with_less_memory(training, session, clients):
+def broken_off(session, number=1):
+    """A run with a state."""
+    run = session.folder / "runs" / f"{number:04d}-quick"
+    run.mkdir(parents=True)
+    (run / "state.pt").touch()
+    return run
+
+
+def test_after_a_kill_it_goes_on_with_less_memory(training, session, clients, heard):
     with pytest.raises(UserError, match="no training to go on with"):
         training.resume()
-    run = session.folder / "runs" / "0001-quick"
-    run.mkdir(parents=True)
     training.start("quick")
-    (run / "state.pt").touch()
+    run = broken_off(session)
+    clients[0].received.emit(STARTED)
     clients[0].ended_badly.emit("It was killed.", True)
+    assert heard[-1][1] == (
+        "It was killed. Continue goes on from its last state, with less memory."
+    )
     assert training.interrupted.folder == run
     training.resume()
     command = clients[1].sent[0]
     assert (command.resume, command.lighter) == ("runs/0001-quick", True)
+    clients[1].ended_badly.emit("It was killed.", True)  # before it had begun to go on
+    training.resume()
+    assert clients[2].sent[0].lighter
+
+
+def test_after_a_kill_before_it_learnt_nothing_is_promised(training, session, clients, heard):
+    training.start("quick")
+    clients[0].ended_badly.emit("It was killed.", True)
+    assert heard[-1][1] == (
+        "It was killed. It had not begun to learn: close other programs, then train again."
+    )
+    assert training.interrupted is None
+    earlier = broken_off(session)
+    (session.folder / "runs" / "0002-quick").mkdir()
+    training.start("quick")
+    clients[1].received.emit(STARTED.model_copy(update={"run": "runs/0002-quick"}))
+    clients[1].ended_badly.emit("It was killed.", True)
+    assert "train again" in heard[-1][1]
+    assert training.interrupted.folder == earlier  # which needs no less memory than it had
+    training.resume()
+    assert not clients[2].sent[0].lighter
 
 
 def test_a_case_for_looking_has_nothing_to_go_on_with(training, session):

@@ -8,14 +8,15 @@ from cmfnet_napari.api import run_folder
 from cmfnet_napari.core.contours.components import drop_unmarked
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
-from cmfnet_napari.core.fit.model_card import read_card, start_config
+from cmfnet_napari.core.fit.model_card import Card, read_card, start_config
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import load_labels, load_values
 from cmfnet_napari.learning.fit import loop as fit_loop
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import agreement
 from cmfnet_napari.learning.fit.start import fit, go_on
-from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.model.checkpoint import load_model, save_model
+from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.predict.predictor import predict_study
 from tests.learning.conftest import coarse_ball, dice
 
@@ -220,17 +221,88 @@ def test_no_steps_from_nothing_is_refused(ball, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.fixture
+def timed(monkeypatch):
+    """Let the time be over after so many steps."""
+
+    def over(steps):
+        progress = (lambda pace, done: done / steps) if steps else lambda pace, done: 1.0
+        monkeypatch.setattr(fit_loop.Pace, "progress", progress)
+
+    return over
+
+
 @pytest.mark.parametrize(("steps", "said"), [(1, True), (2, False)])
 def test_it_is_said_when_time_ends_a_fit_before_half_of_its_steps(
-    ball, tmp_path, monkeypatch, steps, said
+    ball, tmp_path, timed, steps, said
 ):
-    monkeypatch.setattr(fit_loop.Pace, "progress", lambda pace, done: done / steps)  # the time
+    timed(steps)
     config = ball.config.model_copy(update={"steps": 4})
     finished = fit(ball.study, ball.scribbles, tmp_path, config)
     assert finished.steps == steps
     words = "Only 1 of 4 steps fitted into the time, in float32 on the processor."
     assert finished.warning.startswith(words) == said
     assert bool(finished.warning) == said
+
+
+def base_of(config, path):
+    return save_model(build(config, 2), Card(config=config, classes=2), path)
+
+
+@pytest.mark.parametrize(
+    ("begins_with", "words"),
+    [
+        ("nothing", "the network has learnt little, and the contour may be wrong anywhere."),
+        ("strokes", "the contour is mostly what the strokes tell by themselves."),
+        ("a model", "mostly what the model says that training began with."),
+    ],
+)
+def test_what_a_contour_of_few_steps_rests_on_is_said(ball, tmp_path, timed, begins_with, words):
+    timed(1)
+    config = ball.config.model_copy(
+        update={"steps": 4, "width": 2, "stroke_maps": begins_with == "strokes"}
+    )
+    base = base_of(config, tmp_path / "a.safetensors") if begins_with == "a model" else None
+    run = tmp_path / "run"
+    run.mkdir()
+    finished = fit(ball.study, ball.scribbles, run, config, base=base)
+    assert words in finished.warning
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [("", "time for training was over .*with more minutes"), ("stop", "was stopped .*Train again")],
+)
+def test_a_network_that_has_learnt_nothing_contours_nothing(ball, tmp_path, timed, request_, words):
+    if not request_:
+        timed(0)
+    config = ball.config.model_copy(update={"steps": 4, "width": 2})
+    said = []
+    with pytest.raises(UserError, match=words):
+        fit(
+            ball.study,
+            ball.scribbles,
+            tmp_path,
+            config,
+            hooks=Hooks(said.append, lambda: request_),
+        )
+    assert {event.event for event in said} == {"started"}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left <= {"config.json", "events.jsonl", "fit.lock"}  # no contour, no model, no state
+
+
+@pytest.mark.parametrize("begins_with", ["strokes", "a model"])
+def test_what_knows_something_contours_without_a_step(ball, tmp_path, begins_with):
+    config = ball.config.model_copy(
+        update={"steps": 4, "width": 2, "stroke_maps": begins_with == "strokes"}
+    )
+    base = base_of(config, tmp_path / "a.safetensors") if begins_with == "a model" else None
+    run = tmp_path / "run"
+    run.mkdir()
+    hooks = Hooks(request=lambda: "stop")
+    finished = fit(ball.study, ball.scribbles, run, config, base=base, hooks=hooks)
+    assert (finished.steps, finished.stopped) == (0, True)
+    assert (run / finished.labels).exists()
 
 
 def test_a_second_fit_into_one_folder_is_refused(ball, tmp_path):

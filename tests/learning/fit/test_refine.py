@@ -1,7 +1,9 @@
 """Learning while drawing: a refine after a fit, in the worker and without it."""
 
+import io
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,19 +11,23 @@ import torch
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
+from cmfnet_napari.core.fit.kept_previews import kept_previews
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, read_card
 from cmfnet_napari.core.fit.preview_file import read_preview
 from cmfnet_napari.core.fit.runs import read_run
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.strokes.entries import difference
+from cmfnet_napari.learning import worker as worker_module
 from cmfnet_napari.learning.fit import refine as refining
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.loop import agreement
 from cmfnet_napari.learning.fit.model_in_memory import keep_learnt, load_learnt
 from cmfnet_napari.learning.fit.refine import refine
 from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.schedule import Pace
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.fit.training_data import Material
+from cmfnet_napari.learning.worker import Desk
 from tests.learning.conftest import coarse_ball, fit_command
 
 RUN = "runs/0001-quick"
@@ -151,6 +157,49 @@ def test_weights_that_agree_less_are_not_kept(ball, learnt, monkeypatch):
     assert finished.agreement == agreement(labels, strokes)
     kept = load_labels(learnt.run.root / finished.labels, ball.study.grid)
     np.testing.assert_array_equal(kept, labels)
+
+
+@pytest.mark.parametrize("what", ["save_prediction", "log"])
+def test_what_could_not_be_written_is_not_told_as_the_answer_later(ball, learnt, monkeypatch, what):
+    """Also where the prediction is written and only its end is not."""
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.5)
+    strokes, write = corrected(ball.scribbles), getattr(RunFolder, what)
+
+    def held(run, *said):
+        if what == "log" and not isinstance(said[0], events.Finished):
+            return write(run, *said)
+        raise UserError("It is open in another program.")
+
+    monkeypatch.setattr(RunFolder, what, held)
+    with pytest.raises(UserError, match="open in another"):
+        refine(learnt, strokes)
+    monkeypatch.setattr(RunFolder, what, write)
+    said = []
+    finished = refine(learnt, strokes, hooks=Hooks(said.append))
+    assert "preview" in [event.event for event in said]
+    labels = load_labels(learnt.run.root / finished.labels, ball.study.grid)
+    np.testing.assert_array_equal(labels, learnt.prediction.labels)
+    assert read_run(learnt.run.folder).finished == finished
+    assert refine(learnt, strokes, hooks=Hooks(said.append)) is said[-1] is finished
+
+
+def test_a_choice_that_could_not_be_written_leaves_nothing_to_answer_with(ball, case, monkeypatch):
+    monkeypatch.setattr(Pace, "preview_due", lambda pace: True)
+    said = io.StringIO()
+    desk = Desk(case, SimpleNamespace(request=lambda: "", quit=lambda: None), said)
+    desk.work(fit_command(ball.config, steps=2, width=2))
+    (*_, kept) = kept_previews(case.folder / RUN)
+
+    def held(*_args, **_options):
+        raise UserError("It is open in another program.")
+
+    monkeypatch.setattr(worker_module, "choose", held)
+    with pytest.raises(UserError, match="open in another"):
+        desk.work(events.Choose(model=RUN, step=kept.event.step))
+    monkeypatch.setattr(refining, "CPU_SECONDS", 0.1)
+    said.truncate(0)
+    desk.work(events.Refine(model=RUN))
+    assert '"event":"preview"' in said.getvalue()  # not only what the fit had said
 
 
 def test_a_stop_ends_the_steps_and_keeps_what_was_learnt(ball, learnt, monkeypatch):

@@ -13,14 +13,18 @@ import torch
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.config import Config
+from cmfnet_napari.core.fit.model_card import Card
 from cmfnet_napari.core.fit.runs import STATE_FILE
+from cmfnet_napari.core.strokes.held_out import deal_strokes
 from cmfnet_napari.learning.engine.out_of_memory import lighter
 from cmfnet_napari.learning.engine.state import SAVE_VARIABLE
 from cmfnet_napari.learning.fit import loop as fit_loop
 from cmfnet_napari.learning.fit import output, rounds, schedule
 from cmfnet_napari.learning.fit.callbacks import Hooks
+from cmfnet_napari.learning.fit.loop import CLASS_ADDED
 from cmfnet_napari.learning.fit.start import fit, go_on
-from cmfnet_napari.learning.model.checkpoint import load_model
+from cmfnet_napari.learning.model.checkpoint import load_model, save_model
+from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.model.loss_terms import CmFNetLoss
 from tests.learning.conftest import coarse_ball
 
@@ -119,6 +123,31 @@ def test_state_is_saved_while_it_trains(ball, config, tmp_path, counting, monkey
     with pytest.raises(KeyboardInterrupt):
         fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 2)))
     assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 2
+
+
+def test_who_is_killed_in_the_first_step_has_a_state(ball, config, tmp_path, monkeypatch):
+    class KilledError(BaseException):
+        """As little as a kill: nothing more is written."""
+
+    def killed(self, batch, progress):
+        raise KilledError
+
+    step = fit_loop.Trainer._gradient
+    monkeypatch.setattr(fit_loop.Trainer, "_gradient", killed)
+    with pytest.raises(KilledError):
+        fit(ball.study, ball.scribbles, tmp_path, config)
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["trainer"]["steps"] == 0
+    monkeypatch.setattr(fit_loop.Trainer, "_gradient", step)
+    finished = go_on(ball.study, ball.scribbles, tmp_path, less_memory=True)
+    assert finished.steps == 3
+
+
+def test_a_fit_from_a_base_model_is_still_one_after_a_break(ball, config, tmp_path, monkeypatch):
+    base = save_model(build(config, 2), Card(config=config, classes=2), tmp_path / "a.safetensors")
+    run = tmp_path / "run"
+    run.mkdir()
+    fit(ball.study, ball.scribbles, run, config, base=base, hooks=Counted("quit"))
+    assert gone_on_with(monkeypatch, ball.study, ball.scribbles, run).from_base
 
 
 def test_a_run_of_another_patient_or_without_state_is_not_gone_on_with(ball, config, tmp_path):
@@ -230,15 +259,17 @@ def test_a_full_disk_is_waited_for(ball, config, tmp_path, monkeypatch):
     assert "goes on by itself" in paused.reason
 
 
-def test_room_is_looked_for_before_it_is_needed(ball, config, tmp_path, monkeypatch, counting):
+def test_room_is_looked_for_before_it_is_needed(ball, config, tmp_path, monkeypatch):
     usage = shutil.disk_usage
 
     class Little:
         free = 3 * 2**20
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Little)
-    hooks = counting(Counted("quit", 2))
-    with pytest.raises(UserError, match=r"(\d+) MB are needed, 3 MB are free.*continue then"):
+    hooks = Counted()
+    hooks.request = lambda: "quit" if "paused" in hooks.kinds() else ""
+    words = r"(\d+) MB are needed, 3 MB are free.*continue or train again then"
+    with pytest.raises(UserError, match=words):
         fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
     assert hooks.kinds()[-1] == "paused"
     monkeypatch.setattr(shutil, "disk_usage", usage)
@@ -333,13 +364,99 @@ def test_time_is_counted_over_breaks(ball, config, tmp_path, counting, monkeypat
     assert before == 1.0
 
 
-def test_a_class_that_was_added_meanwhile_waits(ball, config, tmp_path, counting):
+def test_a_class_that_was_added_in_the_break_waits_and_it_is_said(ball, config, tmp_path, counting):
     fit(ball.study, ball.scribbles, tmp_path, config, hooks=counting(Counted("quit", 1)))
     more = ball.scribbles.copy()
     more[2, 3, 4] = 3
-    finished = go_on(ball.study, more, tmp_path, hooks=counting(Counted()))
+    assert go_on(ball.study, more, tmp_path, hooks=counting(Counted("quit", 2))) is None
+    finished = go_on(ball.study, more, tmp_path, hooks=counting(Counted()))  # after another break
     assert finished.steps == 3
+    assert finished.warning == CLASS_ADDED
     assert np.isfinite(finished.agreement)
+
+
+def test_a_class_that_was_added_and_erased_again_is_not_missed(ball, config, tmp_path, counting):
+    more = ball.scribbles.copy()
+    more[2, 3, 4] = 3
+    hooks = counting(Counted("quit", 1))
+    hooks.new_scribbles = [None, more].pop
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    finished = go_on(ball.study, ball.scribbles, tmp_path, hooks=counting(Counted()))
+    assert "class" not in finished.warning
+
+
+def test_a_class_without_strokes_is_asked_for(ball, config, tmp_path, counting):
+    three = ball.scribbles.copy()
+    three[2, 3, 4:9] = 3
+    fit(ball.study, three, tmp_path, config, hooks=counting(Counted("quit", 1)))
+    with pytest.raises(UserError, match=r"has 2 classes, the strokes 1\. Draw the missing ones"):
+        go_on(ball.study, ball.scribbles, tmp_path)
+
+
+@pytest.fixture
+def judged(ball, config, tmp_path):
+    """A fit that was broken off when its rounds had come to like weights of ones best."""
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=Counted("quit"))
+    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    ones = {key: torch.ones_like(value) for key, value in weights(tmp_path).items()}
+    state["rounds"] = {"done": 6, "agreed": [1.0] * 5 + [0.5], "best": (1.0, ones)}
+    torch.save(state, tmp_path / STATE_FILE)
+    return state
+
+
+def gone_on_with(monkeypatch, study, scribbles, run):
+    """A fit as it is when it goes on."""
+    seen = []
+    monkeypatch.setattr(fit_loop.FitLoop, "go", lambda self: seen.append(self))
+    go_on(study, scribbles, run)
+    return seen[0]
+
+
+def test_what_was_drawn_in_the_break_counts_at_once(ball, judged, tmp_path, monkeypatch):
+    same_strokes = gone_on_with(monkeypatch, ball.study, ball.scribbles, tmp_path)
+    assert same_strokes.rounds.agreement == pytest.approx(0.9)
+    assert same_strokes.rounds.better.keys() == judged["rounds"]["best"][1].keys()
+    dealt = deal_strokes(ball.scribbles, ball.study.grid.spacing, rounds.GROUPS, 0)
+    np.testing.assert_array_equal(same_strokes.material.groups, dealt)
+
+    drawn = ball.scribbles.copy()
+    drawn[9, 5, 8:20] = 1
+    work = gone_on_with(monkeypatch, ball.study, drawn, tmp_path)
+    assert (work.rounds.agreement, work.rounds.better) == (None, None)  # of other strokes
+    np.testing.assert_array_equal(work.material.scribbles, drawn)
+    np.testing.assert_array_equal(work.material.groups, dealt)  # the new ones: never held out
+    assert not dealt[9, 5, 8:20].any()
+
+
+def test_what_was_drawn_before_the_break_stays_never_held_out(
+    ball, config, tmp_path, counting, monkeypatch
+):
+    drawn = ball.scribbles.copy()
+    drawn[9, 5, 8:20] = 1
+    hooks = counting(Counted("quit", 1))
+    hooks.new_scribbles = [None, drawn].pop
+    fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    work = gone_on_with(monkeypatch, ball.study, drawn, tmp_path)
+    assert not work.material.groups[9, 5, 8:20].any()
+    dealt = deal_strokes(ball.scribbles, ball.study.grid.spacing, rounds.GROUPS, 0)
+    np.testing.assert_array_equal(work.material.groups, dealt)
+
+
+def test_a_state_of_an_earlier_version_says_nothing_of_its_strokes(
+    ball, judged, tmp_path, monkeypatch
+):
+    del judged["strokes"], judged["groups"]
+    torch.save(judged | {"warning": ""}, tmp_path / STATE_FILE)
+    work = gone_on_with(monkeypatch, ball.study, ball.scribbles, tmp_path)
+    assert (work.rounds.agreement, work.rounds.better) == (None, None)
+    np.testing.assert_array_equal(work.material.scribbles, ball.scribbles)
+
+
+def test_strokes_in_a_damaged_state_are_said_to_be_damaged(ball, judged, tmp_path):
+    judged["groups"] = {"begins": torch.tensor([0, 9, 4]), "codes": judged["groups"]["codes"][:3]}
+    torch.save(judged, tmp_path / STATE_FILE)
+    with pytest.raises(UserError, match=r"is damaged\. Delete"):
+        go_on(ball.study, ball.scribbles, tmp_path)
 
 
 def test_the_same_fit_into_the_same_folder_goes_on(ball, config, tmp_path, counting):

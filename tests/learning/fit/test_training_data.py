@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cmfnet_napari.core.strokes.scribbles import IGNORE
+from cmfnet_napari.learning.engine.state import pack_codes, state_bytes, unpack_codes
 from cmfnet_napari.learning.fit.rounds import GROUPS
 from cmfnet_napari.learning.fit.training_data import Material
 from cmfnet_napari.learning.model.cmfnet import map_count
@@ -87,3 +88,17 @@ def test_the_same_group_again_is_nothing_new(material):
     assert material.hold_out(2)
     assert not material.hold_out(2)
     assert material.hold_out(0)
+
+
+def test_groups_are_packed_and_unpacked_as_they_were(material):
+    packed = pack_codes(material.groups)
+    assert state_bytes(packed) < material.groups.nbytes / 4
+    np.testing.assert_array_equal(unpack_codes(packed, material.groups.shape), material.groups)
+    with pytest.raises(ValueError, match=r"negative|reshape"):
+        unpack_codes(packed, (3, 4, 5))
+
+
+def test_runs_of_codes_as_counted_by_hand():
+    packed = pack_codes(np.array([[0, 0, 2], [2, 1, 0]], np.uint8))
+    assert packed["begins"].tolist() == [0, 2, 4, 5]
+    assert packed["codes"].tolist() == [0, 2, 1, 0]
