@@ -212,9 +212,17 @@ def _round(folder: Path, seed: int, chance: random.Random, outcome: Outcome) -> 
 
 
 def _wait_for_state(folder: Path) -> None:
-    """Until a fit can be gone on with; one that ended meanwhile is not waited for long."""
-    end = time.monotonic() + ORPHAN_SECONDS
-    while not list(folder.glob("cases/*/runs/*/state.pt")) and time.monotonic() < end:
+    """Until a fit can be gone on with; one that ended meanwhile is not waited for long.
+
+    The first state is of before its first step: the next one counts.
+    """
+    end, first = time.monotonic() + ORPHAN_SECONDS, set()
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):  # one that has just been replaced, or ended
+            states = {path.stat().st_ino for path in folder.glob("cases/*/runs/*/state.pt")}
+            first = first or states
+            if states - first:
+                return
         time.sleep(0.05)
 
 
