@@ -37,7 +37,7 @@ from cmfnet_napari.learning.engine.state import (
 from cmfnet_napari.learning.engine.trainer import MAX_SKIPPED, DivergedError, Trainer
 from cmfnet_napari.learning.fit.callbacks import Hooks, InterruptedFitError, Interrupter, Request
 from cmfnet_napari.learning.fit.output import Report
-from cmfnet_napari.learning.fit.rounds import Rounds
+from cmfnet_napari.learning.fit.rounds import GROUPS, Rounds
 from cmfnet_napari.learning.fit.run_folder import RunFolder
 from cmfnet_napari.learning.fit.schedule import Pace
 from cmfnet_napari.learning.fit.training_data import Material
@@ -54,6 +54,10 @@ _SHORT_OF_TIME = (
 _FROM_STROKES = "the contour is mostly what the strokes tell by themselves"
 _FROM_BASE = "the contour is mostly what the model says that training began with"
 _FROM_NOTHING = "the network has learnt little, and the contour may be wrong anywhere"
+_IN_VAIN = (
+    "Training ended after {steps} steps: with strokes that were held out it agreed no better than "
+    "the contour that it began with, which is kept. More strokes help more than more time."
+)
 FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 
 
@@ -107,7 +111,7 @@ class FitLoop:
         self.trainer = self._make_trainer()
         self.rounds = Rounds(config)
         self.material = Material(study, scribbles, config, groups)
-        self.material.hold_out(self.rounds.group(0))
+        self.material.hold_out(self.rounds.group)
         self.sampler = Sampler(self.material.volumes(self.classes), config)
         self.from_base = False
         self.budget: float | None = None  # of memory for predictions; None: what is free
@@ -141,15 +145,20 @@ class FitLoop:
         if self._knows and not self.trainer.steps:
             with contextlib.suppress(InterruptedFitError), self.interrupter.listening("quit"):
                 self._preview()
+            requests = self.interrupter.listening("stop", "quit")
+            with contextlib.suppress(InterruptedFitError), requests:
+                self._judge_beginning()
         while (progress := self.pace.progress(self.trainer.steps)) < 1:
             if request := self.hooks.request():
                 return request
             self._take_new_strokes()
             try:
                 with self.interrupter.listening("stop", "quit"):
-                    if self.rounds.over(self.trainer.steps):
-                        self._judge()
-                    if self.material.hold_out(self.rounds.group(self.trainer.steps)):
+                    if self.rounds.over(progress):
+                        self._judge(progress)
+                        if self.rounds.in_vain:
+                            return ""
+                    if self.material.hold_out(self.rounds.group):
                         self.sampler.use(self.material.volumes(self.classes))
                     losses = self._step(progress)
                     self.report.tell_step(partial(self._step_event, losses))
@@ -173,10 +182,12 @@ class FitLoop:
 
     def _finish(self, stopped: bool) -> events.Finished:
         seconds = self.pace.elapsed
-        if self.rounds.over(self.trainer.steps):
-            self._judge()
-        if self.rounds.better is not None:
-            self.trainer.averaged.load_state_dict(self.rounds.better)
+        if self.rounds.over(progress := self.pace.progress(self.trainer.steps)):
+            self._judge(progress)
+        held_out, better = self.rounds.agreement, self.rounds.better
+        if better is not None:
+            held_out = better[0]
+            self.trainer.averaged.load_state_dict(better[1])
         prediction = self._predict(keep=self.config.keep_marked, branches=True)
         self._agreed = agreement(prediction.labels, self.material.scribbles)
         self._save_model()
@@ -190,9 +201,9 @@ class FitLoop:
                 "steps": self.trainer.steps,
                 "seconds": round(seconds, 1),
                 "agreement": self._agreed,
-                "held_out": self.rounds.agreement,
+                "held_out": held_out,
                 "stopped": stopped,
-                "warning": self._left_out() or ("" if stopped else self._short_of_time()),
+                "warning": self._left_out() or ("" if stopped else self._little_learnt()),
             }
         )
         self.report.tell(finished)
@@ -204,13 +215,25 @@ class FitLoop:
         self._save_state()
         self._save_model()
 
-    def _judge(self) -> None:
+    def _judge(self, progress: float) -> None:
         """Compare with the strokes that the round which is over did not learn from."""
-        self.material.hold_out(self.rounds.group(self.trainer.steps - 1))
+        agreed = self._agreement_with(self.rounds.group)
+        self.rounds.record(agreed, self.trainer.averaged.state_dict(), progress)
+
+    def _judge_beginning(self) -> None:
+        """Compare what the network says before it learns with each group while it is held out."""
+        if not self.rounds.on or not self.pace.spares(GROUPS):
+            return
+        agreed = [self._agreement_with(group) for group in range(1, GROUPS + 1)]
+        self.rounds.begin(agreed, self.trainer.averaged.state_dict())
+        self.material.hold_out(self.rounds.group)
+
+    def _agreement_with(self, group: int) -> float:
+        """How far the network agrees with a group of strokes that it does not see."""
+        self.material.hold_out(group)
         inputs = self.material.seen(self.classes, learnt=True)
         labels = self._predict(keep=False, inputs=inputs).labels
-        weights = self.trainer.averaged.state_dict()
-        self.rounds.record(agreement(labels, self.material.held_out), weights)
+        return agreement(labels, self.material.held_out)
 
     def _preview(self) -> None:
         with self.pace.previewing():
@@ -255,9 +278,11 @@ class FitLoop:
         added = check_trainable(self.material.scribbles) > self.classes
         return CLASS_ADDED if added else ""
 
-    def _short_of_time(self) -> str:
-        """What it means that the time ended the fit before half of its steps; else empty."""
+    def _little_learnt(self) -> str:
+        """What it means that nothing was learnt, or in less than half of the steps; else empty."""
         steps, planned = self.trainer.steps, self.config.steps
+        if self.rounds.in_vain:
+            return _IN_VAIN.format(steps=steps)
         if 2 * steps >= planned:
             return ""
         where = "the processor" if self.device.type == "cpu" else "the GPU"

@@ -1,15 +1,21 @@
 """Rounds of a fit: in each, other strokes are held out, and tell at its end how far it is.
 
-A fit that is judged by the strokes it learns from always looks well. So its steps are divided
-into rounds; in a round one group of strokes (`core.strokes.held_out`) teaches nothing, neither
-by itself nor through guide and maps, and at its end the prediction is compared with that group.
+A fit that is judged by the strokes it learns from always looks well. So it is divided into
+rounds; in a round one group of strokes (`core.strokes.held_out`) teaches nothing, neither by
+itself nor through guide and maps, and at its end the prediction is compared with that group.
 When every group had its turn, the mean of the latest of each is an agreement with all strokes,
 each judged while it was not learnt from. The weights of the best round are kept.
+
+A network that knows something before it learns is judged by every group at first. What training
+makes of it counts only where it agrees better; when it does not after every group had its turn,
+nothing is learnt that could be seen, and training ends.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +27,9 @@ GROUPS = 5
 _ROUNDS = 2 * GROUPS  # of a fit that does all its steps: every group twice
 _LEAST_STEPS = 10  # of a round
 _WORSE = 0.01  # agreement lost before weights of an earlier round are preferred to the latest
+_ROUNDING = 1e-9  # of shares
+
+Kept = tuple[float, dict[str, Tensor]]  # weights, and how far they agree
 
 
 class Rounds:
@@ -33,23 +42,37 @@ class Rounds:
     """
 
     def __init__(self, config: Config) -> None:
-        self._on = config.hold_out and config.steps > 0
-        self._length = max(_LEAST_STEPS, config.steps // _ROUNDS)
-        self._done = 0
+        self.on = config.hold_out and config.steps > 0
+        self._count = min(_ROUNDS, max(1, config.steps // _LEAST_STEPS))
+        self._done, self._end = 0, 1 / self._count
         self._agreed: list[float] = []
-        self._best: tuple[float, dict[str, Tensor]] | None = None
+        self._best: Kept | None = None
+        self._first: Kept | None = None
 
-    def group(self, step: int) -> int:
-        """Group that is held out in a step, counted from 0; 0: none is."""
-        return 1 + step // self._length % GROUPS if self._on else 0
+    @property
+    def group(self) -> int:
+        """Group that is held out now; 0: none is."""
+        return 1 + self._done % GROUPS if self.on else 0
 
-    def over(self, steps: int) -> bool:
-        """Whether after so many steps a round is over and not yet recorded."""
-        return self._on and steps // self._length > self._done
+    def over(self, progress: float) -> bool:
+        """Whether a round is over, and not yet recorded, at a share of the fit (0 … 1)."""
+        return self.on and progress >= self._end - _ROUNDING
 
-    def record(self, agreed: float, weights: dict[str, Tensor]) -> None:
-        """Take the agreement with the group of the round that is over (NaN: it was empty)."""
+    def begin(self, agreed: Sequence[float], weights: dict[str, Tensor]) -> None:
+        """Take what the network agrees to before it learns, with each group while it is held out.
+
+        NaN: a group is empty.
+        """
+        if not np.isnan(agreed).all():
+            self._first = float(np.nanmean(agreed)), copy.deepcopy(weights)
+
+    def record(self, agreed: float, weights: dict[str, Tensor], progress: float) -> None:
+        """Take the agreement with the group of the round that is over (NaN: it was empty).
+
+        The next one ends with the next of equal parts of the fit, however long this one was.
+        """
         self._done += 1
+        self._end = (1 + int((progress + _ROUNDING) * self._count)) / self._count
         self._agreed.append(agreed)
         mean = self.agreement
         if mean is not None and (self._best is None or mean >= self._best[0]):
@@ -64,26 +87,49 @@ class Rounds:
         return float(np.nanmean(latest))
 
     @property
-    def better(self) -> dict[str, Tensor] | None:
-        """Weights of an earlier round that agreed clearly better than the latest, if any did."""
+    def in_vain(self) -> bool:
+        """Whether no round, when each group had its turn, agreed better than before training."""
+        if self._first is None or self._best is None:
+            return False
+        return self._best[0] <= self._first[0] + _ROUNDING
+
+    @property
+    def better(self) -> Kept | None:
+        """What agrees better than the latest weights: those before training, or of a round."""
         if self._best is None or self.agreement is None:
             return None
-        return self._best[1] if self.agreement < self._best[0] - _WORSE else None
+        if self.in_vain:
+            return self._first
+        least = self._best[0] - _WORSE
+        if self._first is not None:
+            least = max(least, self._first[0] + _ROUNDING)
+        return self._best if self.agreement < least else None
 
     def forget(self) -> None:
         """Begin anew: other strokes were drawn."""
         self._agreed.clear()
-        self._best = None
+        self._best = self._first = None
 
     def state(self) -> State:
         """All of it, to go on from."""
-        return {"done": self._done, "agreed": list(self._agreed), "best": self._best}
+        return {
+            "done": self._done,
+            "end": self._end,
+            "agreed": list(self._agreed),
+            "best": self._best,
+            "first": self._first,
+        }
 
     def restore(self, state: State) -> None:
-        """Go on from a `state`."""
+        """Go on from a `state`; those of earlier versions know of no beginning."""
         self._done = int(state["done"])
+        self._end = float(state.get("end", (self._done + 1) / self._count))
         self._agreed = [float(value) for value in state["agreed"]]
-        self._best = None
-        if state["best"] is not None:
-            agreed, weights = state["best"]
-            self._best = agreed, weights
+        self._best, self._first = _kept(state["best"]), _kept(state.get("first"))
+
+
+def _kept(stored: Sequence[Any] | None) -> Kept | None:
+    if stored is None:
+        return None
+    agreed, weights = stored
+    return agreed, weights

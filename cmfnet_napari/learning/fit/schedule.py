@@ -14,6 +14,7 @@ from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.learning.engine.state import save_seconds
 
 PREVIEW_SHARE = 0.1  # of the time that previews may take
+SPARED_SHARE = 0.2  # of the time that it may take to judge a network before it learns
 FRESH_SECONDS = 1.5  # from new strokes to a preview that shows what they changed
 FRESH_SHARE = 0.5  # of the time that such previews may take, if strokes never end
 END_PREVIEWS = 3.0  # so many times a preview the last prediction takes: all branches, twice maybe
@@ -86,6 +87,12 @@ class Pace:
         """Whether it is time to save the state."""
         pause = max(save_seconds(SAVE_SECONDS), self._save_cost / SAVE_SHARE)
         return time.monotonic() - self._saved >= pause
+
+    def spares(self, previews: int) -> bool:
+        """Whether so many previews leave most of the time to training."""
+        if self._config.minutes is None:
+            return True
+        return previews * self._preview_cost <= SPARED_SHARE * 60 * self._config.minutes
 
     @contextmanager
     def previewing(self) -> Iterator[None]:

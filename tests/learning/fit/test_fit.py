@@ -69,6 +69,31 @@ def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path, monkeypatch
     assert frozen["study"] == ball.study.content_hash
 
 
+@pytest.mark.parametrize(("trained", "steps"), [(0.9, 50), (0.95, 60)])
+def test_training_counts_only_where_held_out_strokes_agree_better(
+    ball, tmp_path, monkeypatch, trained, steps
+):
+    """Five groups before training, then six rounds of ten steps; after five it may be over."""
+    told = iter([0.9] * 5 + [trained] * 6)
+    monkeypatch.setattr(fit_loop.FitLoop, "_agreement_with", lambda _self, _group: next(told))
+    monkeypatch.setattr(fit_loop.Pace, "preview_due", lambda _pace: False)
+    changes = {"stroke_maps": True, "keep_marked": False, "learning_rate": 3e-2}
+    began = []
+
+    def hear(event):
+        if isinstance(event, events.Preview):
+            began.append(np.load(tmp_path / event.labels))
+
+    config = ball.config.model_copy(update=changes)
+    finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=Hooks(hear))
+    assert (finished.steps, finished.held_out) == (steps, pytest.approx(trained))
+    labels = load_labels(tmp_path / finished.labels, ball.study.grid)
+    in_vain = steps == 50
+    assert np.array_equal(labels, began[0]) == in_vain
+    said = "Training ended after 50 steps: with strokes that were held out it agreed no better"
+    assert finished.warning.startswith(said) == in_vain
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A run of two steps to start from."""
