@@ -383,7 +383,12 @@ class FitLoop:
             self._learn_from(scribbles)
 
     def _save_state(self) -> None:
-        state = {
+        with self.pace.saving():
+            state = self._state()
+            self.report.write(lambda: save_state(self.run.folder, state), state_bytes(state))
+
+    def _state(self) -> State:
+        return {
             "config": self.config.model_dump(mode="json"),
             "classes": self.classes,
             "strokes": pack_codes(self.material.scribbles),
@@ -395,8 +400,6 @@ class FitLoop:
             "data": list(self.data),
             "from_base": self.from_base,
         }
-        with self.pace.saving():
-            self.report.write(lambda: save_state(self.run.folder, state), state_bytes(state))
 
     def _save_model(self) -> None:
         self._card = Card(
