@@ -122,7 +122,8 @@ def open_study(
     ------
     UserError
         A file is missing, damaged, or no 3D image; slices are missing or uneven; values are not
-        finite; the second image does not meet the first; there is no such modality.
+        finite; the second image does not meet the first, is of another patient by its header, or
+        is the first once more; there is no such modality.
     TypeError
         Both `second` and `mr` are given.
     """

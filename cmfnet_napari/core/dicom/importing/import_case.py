@@ -16,6 +16,7 @@ from cmfnet_napari.core.dicom.importing.unused import not_used
 from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.modality import Modalities
+from cmfnet_napari.core.images.same_patient import check_pair
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
@@ -23,7 +24,12 @@ from cmfnet_napari.core.images.series.scan_result import (
     ImageSeries,
     Scan,
 )
-from cmfnet_napari.core.images.study import check_offset, find_modalities, study_from_images
+from cmfnet_napari.core.images.study import (
+    check_offset,
+    find_modalities,
+    name_images,
+    study_from_images,
+)
 from cmfnet_napari.core.images.volume import is_image_file, read_image
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration, judge
@@ -189,6 +195,7 @@ def _from_files(
         return Loaded(study_from_images(first, modalities=modalities), None)
     second = read_image(paths[1])
     kinds = find_modalities(first, second, modalities)
+    check_pair(first, second, name_images(kinds))
     if not automatic:
         return Loaded(study_from_images(first, second, modalities=kinds), None)
     what = f"Registering the {kinds[1]}"

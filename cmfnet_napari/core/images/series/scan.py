@@ -147,7 +147,7 @@ def _sort_in(path: Path, finds: _Finds) -> Why | None:
 def _sort_header(header: FileDataset, path: Path, finds: _Finds) -> Why | None:
     names = "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Modality"
     key = tuple(" ".join(words(header, name)) for name in names)
-    origin = finds.origins.get(key) or finds.origins.setdefault(key, _origin(header))
+    origin = finds.origins.get(key) or finds.origins.setdefault(key, origin_of(header))
     if not origin.is_named:
         finds.ties.add(ties(header))
     if origin.modality in IMAGES:
@@ -156,7 +156,7 @@ def _sort_header(header: FileDataset, path: Path, finds: _Finds) -> Why | None:
             return Why.NOWHERE
         finds.slices.setdefault(origin, []).extend(found)
     elif origin.modality in (STRUCTURES, SEGMENTATION, REGISTRATION):
-        finds.objects.append(_object(header, path, _origin(header)))
+        finds.objects.append(_object(header, path, origin_of(header)))
     else:
         finds.others[origin.modality or "unnamed"] += 1
     return None
@@ -179,7 +179,7 @@ def _images(origin: Origin, slices: list[Slice]) -> list[ImageSeries]:
     return [ImageSeries(k, origin, stack) for k, stack in zip(keys, stacks, strict=True)]
 
 
-def _origin(header: Dataset) -> Origin:
+def origin_of(header: Dataset) -> Origin:
     """The header's words; what differs within a series, such as times, is not among them."""
     modality = str(header.get("Modality", ""))
     date = str(header.get("StudyDate") or header.get("SeriesDate") or "")
