@@ -148,6 +148,26 @@ def test_what_is_no_slice_is_named(tmp_path, array, ct):
         read_image(folder)
 
 
+@pytest.mark.parametrize("name", ["MR.zip", "RS.dcm", "mr.nii.gz", "empty.dcm", "scans", "notes"])
+def test_what_was_named_and_is_no_dicom_is_refused(tmp_path, ct, name):
+    """It was left out without a word, or with one note among others."""
+    path = tmp_path / name
+    if name == "scans":  # a folder
+        path.mkdir()
+        (path / "mr.nii.gz").write_bytes(b"an image of another format")
+    else:
+        path.write_bytes(b"" if name == "empty.dcm" else b"no DICOM at all " * 20)
+    for paths in ([tmp_path / "in", path], [path, tmp_path / "in"]):
+        with pytest.raises(UserError, match=f"{name} holds no DICOM that can be read"):
+            read_patient(paths)
+
+
+def test_the_list_of_a_disc_may_be_named(tmp_path, array, ct):
+    (tmp_path / "DICOMDIR").write_bytes(b"a list of files")
+    loaded, _ = read_patient([tmp_path / "DICOMDIR", tmp_path / "in"])
+    np.testing.assert_array_equal(loaded.study.first.array, array)
+
+
 def test_a_pipe_by_its_name(tmp_path):
     os.mkfifo(tmp_path / "pipe.dcm")
     for what in (load, read_image):

@@ -12,7 +12,7 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.case.structures import save_structures
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress, load
-from cmfnet_napari.core.dicom.importing.unused import not_used
+from cmfnet_napari.core.dicom.importing.unused import check_used, not_used
 from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.modality import Modalities
@@ -77,13 +77,15 @@ def read_patient(
     Raises
     ------
     UserError
-        See `patient.load`; also when there is no image.
+        See `patient.load`; also when there is no image, or a path holds no DICOM beside others
+        that do.
     """
     if all(is_image_file(path) for path in paths):
         with hear() as said:
             loaded = _from_files(paths, automatic, progress, modalities)
         return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
+    check_used(found)
     choice = choose(found, first, second, structures, automatic, any_frame)
     images = [image for image in (choice.first, choice.second) if image is not None]
     loaded = load(choice, found, progress)

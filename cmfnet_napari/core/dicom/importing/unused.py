@@ -40,6 +40,24 @@ def check_readable(images: Iterable[ImageSeries], found: Scan) -> None:
             )
 
 
+def check_used(found: Scan) -> None:
+    """Refuse what was named and holds no DICOM: the user counts on it.
+
+    Raises
+    ------
+    UserError
+        Names it.
+    """
+    for path in found.barren:
+        own = [e for e in found.left_out if e.path == path or path in e.path.parents]
+        why = " ".join(left_out_notes(own)) or "It is of another kind."
+        raise UserError(
+            f"{path.name} holds no DICOM that can be read, and would be left out. {why} Unpack it, "
+            "export it again or leave it out; images of other formats (NIfTI, NRRD, MHA) are "
+            "imported by themselves, one file or two, without DICOM."
+        )
+
+
 def missing_slices(image: ImageSeries, found: Scan) -> Iterator[str]:
     """What says that a series once had more slices, in sentences."""
     stacks = [other.stack for other in found.images if _same(other, image)]

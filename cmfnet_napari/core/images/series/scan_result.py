@@ -158,6 +158,8 @@ class Scan:
         How many objects of other kinds there are, by modality, such as RTDOSE.
     files : int
         How many files were looked at.
+    barren : tuple of Path
+        Of the files and folders that were given, those in which nothing was found.
     """
 
     images: tuple[ImageSeries, ...]
@@ -165,6 +167,7 @@ class Scan:
     left_out: tuple[LeftOut, ...] = ()
     others: Mapping[str, int] = field(default_factory=dict)
     files: int = 0
+    barren: tuple[Path, ...] = ()
 
     def of_kind(self, modality: str) -> list[DicomObject]:
         """Structure sets, segmentations or registrations."""
