@@ -65,4 +65,4 @@ def check_pair(first: sitk.Image, second: sitk.Image, names: tuple[str, ...]) ->
 def _differ(first: sitk.Image, second: sitk.Image, tag: str) -> bool:
     """Whether both headers say something, and not the same."""
     known = first.HasMetaDataKey(tag) and second.HasMetaDataKey(tag)
-    return known and first.GetMetaData(tag) != second.GetMetaData(tag)
+    return bool(known and first.GetMetaData(tag) != second.GetMetaData(tag))

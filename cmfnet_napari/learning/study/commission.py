@@ -3,8 +3,8 @@
 ::
 
     OUT/commission.json      what was begun: model, presets, users
-    OUT/patients.csv         number, folder and hash of every patient, and why one was left out:
-                             stays in the department
+    OUT/patients.csv         number, folder and hash of every patient, why one was left out, what
+                             of it was not used: stays in the department
     OUT/PATIENT/             a folder a patient: one file of scores and of labels for every user and
                              method; what is there is not done again
     OUT/results.csv          every score; OUT/commissioning.pdf the page that is signed
@@ -49,7 +49,7 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
     Returns
     -------
     dict, or None when stopped
-        ``page`` and ``results`` (files), ``patients``, ``left_out`` (sentences).
+        ``page`` and ``results`` (files), ``patients``, ``left_out`` and ``notes`` (sentences).
 
     Raises
     ------
@@ -108,6 +108,7 @@ def _contour_all(
         "results": str(plan.out / RESULTS),
         "patients": len(done),
         "left_out": said,
+        "notes": [f"Patient {one.facts.number}: {note}" for one in done for note in one.notes],
     }
 
 
@@ -118,6 +119,7 @@ class _Done:
     facts: PatientFacts
     scores: list[Score]
     worst: tuple[float, Example]
+    notes: tuple[str, ...]
 
 
 def _contour(
@@ -140,7 +142,7 @@ def _contour(
     )
     outside = tuple(outside_card(card, study))
     facts = PatientFacts(number, key, " and ".join(study.kinds), outside, known)
-    return _Done(facts, scores, jobs.worst(scores))
+    return _Done(facts, scores, jobs.worst(scores), patient.notes)
 
 
 def _write_patients(
@@ -148,11 +150,14 @@ def _write_patients(
 ) -> None:
     """Who is who: for the user alone."""
     keys = {one.facts.number: one.facts.key for one in done}
-    rows = [["patient", "hash", "folder", "left_out"]]
+    notes = {one.facts.number: " ".join(one.notes) for one in done}
+    rows = [["patient", "hash", "folder", "left_out", "notes"]]
     for number, one in enumerate(found, start=1):
         folder = str(one.images[0].stack.slices[0].path.parent)
         why = cell(left_out.get(number, ""))
-        rows.append([str(number), keys.get(number, ""), cell(folder), why])
+        rows.append(
+            [str(number), keys.get(number, ""), cell(folder), why, cell(notes.get(number, ""))]
+        )
     write_table(path, rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -42,7 +43,7 @@ from cmfnet_napari.learning.study.commission import commission
 from cmfnet_napari.learning.study.commission_jobs import worst_slice
 from cmfnet_napari.learning.study.commission_plan import Plan
 from cmfnet_napari.learning.study.contoured import find_patients, read_patient
-from tests.dicom_files import rewrite, write_patient
+from tests.dicom_files import rewrite, uid, write_patient
 
 PATIENTS = 3
 
@@ -119,6 +120,30 @@ def test_who_is_taken(folder, tmp_path):
         read_patient(found[2])
     with pytest.raises(UserError, match="holds no DICOM image"):
         find_patients(tmp_path)
+
+
+def test_what_is_not_used_is_said(folder, tmp_path, fits):
+    one = tmp_path / "in"
+    shutil.copytree(next(path for path in folder.iterdir() if path.name.endswith("0")), one)
+    ct = one / "ct"
+    (ct / "cut off.dcm").write_bytes(next(iter(sorted(ct.iterdir()))).read_bytes()[:400])
+    for path in sorted((one / "mr").iterdir()):
+        copy = one / "mip" / path.name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(path, copy)
+
+        def other(data, name=path.name):
+            data.SeriesInstanceUID, data.SOPInstanceUID = uid("mip"), uid("mip", name)
+            data.SeriesDescription, data.ImageType = "a MIP", ["DERIVED", "SECONDARY", "MIP"]
+
+        rewrite(copy, other)
+    result = commission(plan(one, tmp_path / "out", users=("careful",)))
+    said = " ".join(result["notes"])
+    assert "Patient 1: Not used: MR a MIP" in said
+    assert "1 file was left out, since damaged: cut off.dcm." in said
+    assert "MR a MIP" in (tmp_path / "out" / "patients.csv").read_text()
+    page = (tmp_path / "out" / "results.csv").read_text() + str(result["left_out"])
+    assert "MIP" not in page
 
 
 def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
