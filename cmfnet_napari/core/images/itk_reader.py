@@ -85,8 +85,10 @@ def read_series(folder: Path) -> sitk.Image:
             f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
             "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
         )
-    for note in (*images[0].stack.notes, *left_out_notes(found.left_out)):
-        say(f"{folder.name}: {note}")
+    left_out = (left_out_notes(found.left_out, named) for named in (True, False))
+    notes = [(note, note) for note in images[0].stack.notes]
+    for note, kept in (*notes, *zip(*left_out, strict=True)):
+        say(f"{folder.name}: {note}", kept)
     origin = images[0].origin
     return _known(read_stack(images[0].stack, origin.modality, folder.name), origin)
 

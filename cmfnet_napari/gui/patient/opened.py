@@ -136,7 +136,7 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
     with _let_go_on_failure(case):
         if not case.read_only:
             _believe_headers(case, loaded.study)
-            case.save_notes(loaded.notes)
+            case.save_notes(loaded.kept)
             if loaded.structures:
                 save_structures(case, loaded.structures)
         opened = prepare_case(case)

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import nan, prod
 from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.contours.metrics import MEASURES, evaluate
-from cmfnet_napari.core.errors import UserError, hear
+from cmfnet_napari.core.errors import DataWarning, UserError, hear
 from cmfnet_napari.core.files import (
     JsonObject,
     hash_file,
@@ -105,7 +106,7 @@ def _contour(
     folder: Path,
     device: str,
     hooks: Hooks,
-    notes: list[str],
+    notes: Sequence[DataWarning],
 ) -> None:
     network, card = _loaded(model, digest, device)
     study = open_study(row.first, row.second, row.modalities)
@@ -117,7 +118,8 @@ def _contour(
     save_contours(study, labels, folder / PICTURE, reference)
     classes = [_scores(labels, reference, code, study) for code in range(1, card.classes)]
     outside = outside_card(read_full_card(model), study)
-    write_json(folder / _RESULT, {"classes": classes, "notes": [*outside, *notes]}, private=True)
+    said = [*outside, *(note.kept for note in notes)]
+    write_json(folder / _RESULT, {"classes": classes, "notes": said}, private=True)
 
 
 @lru_cache(maxsize=1)  # a process contours many; a worker outlives the batch, and the model

@@ -83,7 +83,9 @@ def read_patient(
     if all(is_image_file(path) for path in paths):
         with hear() as said:
             loaded = _from_files(paths, automatic, progress, modalities)
-        return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
+        loaded.notes.extend(map(str, said))
+        loaded.kept.extend(one.kept for one in said)
+        return loaded, [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
     check_used(found)
     choice = choose(found, first, second, structures, automatic, any_frame)
@@ -94,6 +96,7 @@ def read_patient(
     if len(frames) > 1 or any(frame not in frames for o in choice.objects for frame in o.frames):
         used += found.of_kind(REGISTRATION)
     loaded.notes.extend(not_used(used, found))
+    loaded.kept.extend(not_used(used, found, named=False))
     return loaded, [image.key for image in images]
 
 
@@ -117,10 +120,11 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
     loaded = replace(loaded, study=loaded.study.less(subtract))
     with hear() as said:
         check_offset(loaded.study)
-    loaded.notes.extend(said)
+    loaded.notes.extend(map(str, said))
+    loaded.kept.extend(one.kept for one in said)
     case = create_case(folder, loaded.study, loaded.registration)
     try:
-        case.save_notes(loaded.notes)
+        case.save_notes(loaded.kept)
         if loaded.structures:
             save_structures(case, loaded.structures)
     finally:
