@@ -34,7 +34,12 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.material.user_styles import STYLES
 from cmfnet_napari.learning.study.commission_jobs import PatientJobs
 from cmfnet_napari.learning.study.commission_plan import PLAN, Plan, begin, methods_of
-from cmfnet_napari.learning.study.contoured import USUAL_NAME, find_patients, read_patient
+from cmfnet_napari.learning.study.contoured import (
+    USUAL_NAME,
+    ContouredPatient,
+    find_patients,
+    read_patient,
+)
 
 PAGE, PATIENTS, RESULTS = "commissioning.pdf", "patients.csv", "results.csv"
 _PICTURES = 6  # worst slices
@@ -71,9 +76,13 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
 def _contour_all(
     plan: Plan, card: FullCard, methods: Mapping[str, Config], found: Sequence[Scan], hooks: Hooks
 ) -> JsonObject | None:
-    """Every patient in turn, then page and tables; one that fails is left out and named."""
+    """Every patient in turn, then page and tables; one that fails is left out and named.
+
+    Why, may name files, and so a patient: it stands in `PATIENTS`, and not on the page.
+    """
     done: list[_Done] = []
     left_out: dict[int, str] = {}  # by number
+    briefly: list[str] = []
     for number, one in enumerate(found, start=1):
 
         def show(share: float, what: str, number: int = number) -> None:
@@ -81,10 +90,15 @@ def _contour_all(
                 (number - 1 + share) / len(found), f"patient {number} of {len(found)}: {what}"
             )
 
+        step = "its images or its structure could not be used"
         try:
-            patient = _contour(plan, card, methods, one, number, replace(hooks, show=show))
+            contoured = read_patient(one, plan.structures, plan.register)
+            step = "it could not be contoured"
+            here = replace(hooks, show=show)
+            patient = _contour(plan, card, methods, one, contoured, number, here)
         except UserError as error:
             left_out[number] = str(error)
+            briefly.append(f"Patient {number} was left out: {step} (why: see {PATIENTS}).")
             continue
         if patient is None:
             return None
@@ -97,7 +111,7 @@ def _contour_all(
     structure = " or ".join(plan.structures or (USUAL_NAME,))
     facts = tuple(one.facts for one in done)
     everything = Commissioning(
-        card, structure, facts, tuple(scores), tuple(said), hash_file(model_path(plan.model))
+        card, structure, facts, tuple(scores), tuple(briefly), hash_file(model_path(plan.model))
     )
     _write_results(plan.out / RESULTS, scores)
     worst = sorted((one.worst for one in done), key=lambda one: one[0], reverse=True)
@@ -123,10 +137,15 @@ class _Done:
 
 
 def _contour(
-    plan: Plan, card: FullCard, methods: Mapping[str, Config], one: Scan, number: int, hooks: Hooks
+    plan: Plan,
+    card: FullCard,
+    methods: Mapping[str, Config],
+    one: Scan,
+    patient: ContouredPatient,
+    number: int,
+    hooks: Hooks,
 ) -> _Done | None:
     """Contour a patient with every user and method; None when it was stopped."""
-    patient = read_patient(one, plan.structures, plan.register)
     study = patient.study
     jobs = PatientJobs(plan, methods, study, patient.truth, number)
     scores: list[Score] = []

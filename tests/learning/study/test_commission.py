@@ -146,6 +146,25 @@ def test_what_is_not_used_is_said(folder, tmp_path, fits):
     assert "MIP" not in page
 
 
+def test_a_damaged_file_is_not_named_on_the_page(folder, tmp_path, fits, monkeypatch):
+    for path in folder.iterdir():
+        shutil.copytree(path, tmp_path / "in" / path.name)
+    cut_off = sorted((tmp_path / "in" / "Smith^0" / "ct").iterdir())[3]
+    cut_off.write_bytes(cut_off.read_bytes()[:-500])
+    cut_off.rename(cut_off.with_name("SMITH_JOHN_0.dcm"))
+    shown = []
+    monkeypatch.setattr(
+        commission_page, "text_pages", lambda lines: shown.extend(list(lines)) or []
+    )
+    monkeypatch.setattr(commission_page, "save_pages", lambda _, __, path, **___: path)
+    result = commission(plan(tmp_path / "in", tmp_path / "out", users=("careful",)))
+    assert "SMITH_JOHN_0.dcm is damaged" in result["left_out"][0]  # said
+    assert "SMITH_JOHN_0.dcm is damaged" in (tmp_path / "out" / "patients.csv").read_text()
+    page = " ".join(text for text, _ in shown)
+    assert "Patient 1 was left out" in page
+    assert "smith" not in page.lower()
+
+
 def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
     out = tmp_path / "out"
     fits.killed_at = 6
@@ -234,6 +253,11 @@ def test_a_patient_whose_fit_fails_is_left_out_and_named(folder, tmp_path, fits,
     result = commission(wanted)
     assert result["patients"] == 1
     assert result["left_out"][0] == "Patient 1 was left out. The fit has no memory."
+    assert shown[0].left_out == (
+        "Patient 1 was left out: it could not be contoured (why: see patients.csv).",
+        "Patient 3 was left out: its images or its structure could not be used "
+        "(why: see patients.csv).",
+    )
     assert shown[0].known == [2]  # P1, of which other voxels were taught, perhaps
     with open(result["results"], newline="") as file:
         assert {row["patient"] for row in csv.DictReader(file)} == {"2"}
