@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.contours.metrics import MEASURES, evaluate
-from cmfnet_napari.core.errors import DataWarning, UserError, hear
+from cmfnet_napari.core.errors import DataWarning, UserError, hear, say
 from cmfnet_napari.core.files import (
     JsonObject,
     hash_file,
@@ -32,6 +32,7 @@ from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study, load_values, open_study, save_labels
 from cmfnet_napari.core.report.figures import save_contours
 from cmfnet_napari.core.strokes.scribbles import check_classes, check_codes
+from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
 from cmfnet_napari.learning.cohort.cohort_file import Row
 from cmfnet_napari.learning.cohort.results import Result
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -146,8 +147,11 @@ def _budget(network: CmFNet, card: Card, study: Study) -> float:
 def _strokes(row: Row, card: Card, study: Study) -> Codes | None:
     if not card.config.stroke_maps or row.scribbles is None:
         return None
-    strokes = load_values(row.scribbles, study.grid, study.names[0])
-    return check_codes(strokes, f"the scribbles {row.scribbles.name}")
+    values = load_values(row.scribbles, study.grid, study.names[0])
+    strokes = check_codes(values, f"the scribbles {row.scribbles.name}")
+    if whole := look_whole(strokes, study):
+        say(whole)
+    return strokes
 
 
 def _reference(path: Path, study: Study) -> Codes:
