@@ -25,12 +25,29 @@ class DataWarning(UserWarning):
     """Something about a file that was read, but that its user should know and check.
 
     The command line prints it, the window shows it, and a script sees a Python warning.
+
+    Parameters
+    ----------
+    sentence : str
+        What is shown.
+    kept : str, optional
+        The same without names of files, which may be patients': what is written anywhere. Not
+        given where the sentence has none.
     """
 
+    def __init__(self, sentence: str, kept: str = "") -> None:
+        super().__init__(sentence)
+        self.kept = kept or sentence
 
-def say(sentence: str) -> None:
+
+def say(sentence: str, kept: str = "") -> None:
     """Tell the user what to check in a file that was read; see `DataWarning`."""
-    warnings.warn(sentence, DataWarning, stacklevel=3)
+    warnings.warn(DataWarning(sentence, kept), stacklevel=3)
+
+
+def say_of(name: str, words: str) -> None:
+    """The same of a file: its name, and the rest of the sentence, which is kept without it."""
+    warnings.warn(DataWarning(f"{name} {words}", f"The file {words}"), stacklevel=3)
 
 
 def list_names(names: Iterable[str], shown: int = 5) -> str:
@@ -41,17 +58,17 @@ def list_names(names: Iterable[str], shown: int = 5) -> str:
 
 
 @contextmanager
-def hear() -> Iterator[list[str]]:
-    """Sentences that are said while this is open, in a list; they are shown as well."""
-    sentences: list[str] = []
+def hear() -> Iterator[list[DataWarning]]:
+    """What is said while this is open, in a list; it is shown as well."""
+    said: list[DataWarning] = []
     show = warnings.showwarning
 
     def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, DataWarning):
-            sentences.append(str(message))
+        if isinstance(message, DataWarning):
+            said.append(message)
         show(message, category, *where, **more)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
         warnings.showwarning = keep
-        yield sentences
+        yield said

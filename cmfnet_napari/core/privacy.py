@@ -16,15 +16,24 @@ from cmfnet_napari.core.errors import UserError
 PATH = "<path>"
 _SHORTEST_NAME = 3  # a user called "a" would take every "a" out of a log
 
-# A folder's name may hold spaces, but a text goes on after a colon, a comma or a semicolon.
-_FOLDERS = r"(?:(?:(?![:,;] )[^/\\\n\"'])+[/\\]+)*"
+# A folder's name may hold spaces and commas ("Doe, John"), but a text goes on after a colon or a
+# semicolon, and where a blank stands before the next path.
+_FOLDERS = r"(?:(?:(?![:;] )[^/\\\n\"'])+(?<! )[/\\]+)*"
 # The last part ends at a space, unless an ending such as .nii.gz follows further on.
 _LAST = r"(?:[^/\\\n\"']*?\.[A-Za-z]\w{0,9}(?:\.gz)?\b|(?:[^\s/\\\"']*[^\s/\\\"'.,:;)])?)"
 _POSIX = r"(?<![\w<./~])(?:file:/{2,3}|(?:~\w*|\.{1,2})?/)(?=[^\s/])"
 _WINDOWS = r"(?<!\w)(?:[A-Za-z]:[\\/]+|\\{2,4}(?=\w)|%\w+%\\+)"
-_FILES = r"[^\s/\\\"']+\.(?:nii(?:\.gz)?|nrrd|mha|mhd|dcm|ima|csv)\b"
+# What lies in the folder one works in, by its ending; files of a run are called alike in all cases.
+_ENDINGS = r"(?i:nii(?:\.gz)?|nrrd|nhdr|mha|mhd|hdr|img|dcm|ima|csv|zip|safetensors)"
+_FILES = rf"(?<![^\s\"'])(?!runs/)(?:[^\s/\\\"']+[/\\])*[^\s/\\\"']+\.{_ENDINGS}\b"
+# A path in quotes, as errors of the system have it; code keeps its place.
+_NO_CODE = r"(?![^\"'\n]*\.py[\"'])(?!runs/)"
+_RELATIVE = (
+    rf"(?<=[\s(]\"){_NO_CODE}[^\"\n]*[/\\][^\"\n]*(?=\")"
+    rf"|(?<=[\s(]'){_NO_CODE}[^'\n]*[/\\][^'\n]*(?=')"
+)
 _QUOTED = rf"(?<=\")(?:{_POSIX}|{_WINDOWS})[^\"\n]*(?=\")|(?<=')(?:{_POSIX}|{_WINDOWS})[^'\n]*(?=')"
-_ANY = re.compile(rf"{_QUOTED}|(?:{_POSIX}|{_WINDOWS}){_FOLDERS}{_LAST}|{_FILES}")
+_ANY = re.compile(rf"{_QUOTED}|(?:{_POSIX}|{_WINDOWS}){_FOLDERS}{_LAST}|{_RELATIVE}|{_FILES}")
 
 
 def redact(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import cast
 
 import napari
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
@@ -190,13 +189,13 @@ class _WindowEnd(QObject):
             self._window = weakref.ref(window)
             window.installEventFilter(self)
 
-    def eventFilter(self, window: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+    def eventFilter(self, _window: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Deletion is the last moment at which all is there."""
         if event.type() == QEvent.Type.DeferredDelete:
             self._close()
         if event.type() == QEvent.Type.Close and (why := self._unsaved()):
             lost = f"{why}\n\nClose the window all the same, and lose it?"
-            if not ask_sure(cast(QWidget, window), "Not saved", lost):
+            if not ask_sure(self._window(), "Not saved", lost):
                 event.ignore()
                 return True
         return False

@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cmfnet_napari.core.case.folder import create_case
+from cmfnet_napari.core.case.folder import create_case, read_card
+from cmfnet_napari.core.dicom.importing.import_case import import_patient, read_patient
+from cmfnet_napari.core.dicom.importing.patient import Choice
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import cohort_config, make_config
+from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.study import open_study, save_labels
 from cmfnet_napari.core.strokes.entries import difference
+from cmfnet_napari.gui.patient.opened import open_dicom
 from cmfnet_napari.learning.cohort.cohort_file import read_cohort
 from cmfnet_napari.learning.cohort.train import train
+from tests.dicom_files import rewrite, write_structures
 from tests.faults.mutate_samples import write_series
 from tests.learning.conftest import Worker
 
@@ -112,6 +117,46 @@ def test_a_case_a_fit_and_its_failures(patient):
     assert found == []
     assert leaks("".join(said).encode(), "the worker's events") == []
     assert leaks(log.encode(), f"the worker's log:\n{log}") == []
+
+
+def test_imports(patient, tmp_path):
+    """What was left out or looks odd is said by name, and kept without."""
+    folder, study, _ = patient
+    series = folder / "CT" / "open"
+    (series / "DOEVANDERBERG 1.dcm").touch()
+    (series / "PID-4711-X report.zip").write_bytes(b"PK")
+    structures = write_structures(series / "RS DOEVANDERBERG.dcm", [])
+    rewrite(structures, lambda data: setattr(data, "StructureSetLabel", ""))
+    rewrite(structures, lambda data: setattr(data, "SeriesDescription", ""))
+    for path in series.glob("slice*"):
+        rewrite(path, lambda data: setattr(data, "SeriesDescription", "CT of JOHANNES"))
+    (series / "slice000.dcm").unlink()  # is said to be missing
+    image = sitk.GetImageFromArray(study.first.array)
+    sitk.WriteImage(image, folder / "JOHANNES.nii.gz")
+    header = bytearray(gzip.decompress((folder / "JOHANNES.nii.gz").read_bytes()))
+    header[252:256] = bytes(4)  # no qform, no sform
+    (folder / "JOHANNES.nii.gz").write_bytes(gzip.compress(bytes(header)))
+    for number, path in enumerate((folder / "CT", folder / "JOHANNES.nii.gz")):
+        loaded, _ = read_patient([path])
+        assert leaks(" ".join(loaded.notes).encode(), "")  # shown, else there is nothing to prove
+        case = tmp_path / f"case {number}"
+        import_patient(loaded, case)
+        assert leaks_in(case) == []
+        kept = read_card(case).notes
+        assert len(kept) == len(loaded.notes)
+    assert "The file does not say where it lies" in kept[0]
+
+
+def test_the_window_keeps_what_an_import_keeps(patient, tmp_path, monkeypatch):
+    folder, _, _ = patient
+    monkeypatch.setenv("CMFNET_CASES", str(tmp_path / "cases"))
+    (folder / "CT" / "open" / "DOEVANDERBERG 1.dcm").touch()
+    found = scan([folder / "CT"])
+    opened = open_dicom(Choice(found.images[0]), found, lambda _what, _share: True)
+    opened.case.close()
+    assert "DOEVANDERBERG 1.dcm" in opened.notice
+    assert leaks_in(tmp_path / "cases") == []
+    assert opened.case.notes == ("1 file was left out, since empty.",)
 
 
 def test_a_training_on_a_cohort(patient, tmp_path, capfd):

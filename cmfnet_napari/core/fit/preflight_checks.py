@@ -24,6 +24,7 @@ from cmfnet_napari.core.strokes.scribbles import (
     UNLABELLED,
     check_trainable,
 )
+from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
 
 _THIN_MM = 3.0
 _LEAST_OVERLAP = 0.1  # of the body; docs/measurements.md tells what real pairs have
@@ -113,6 +114,7 @@ def preflight(
     names: Mapping[int, str] | None = None,
     expected: Expected | None = None,
     look: StudyLook | None = None,
+    drawn_alone: Codes | None = None,
 ) -> list[Finding]:
     """Look for what speaks against a fit; errors come first.
 
@@ -130,12 +132,16 @@ def preflight(
         What the fit will take.
     look : StudyLook, optional
         Of the same study; found anew when not given.
+    drawn_alone : uint8 array (z, y, x), optional
+        The strokes, where `scribbles` holds corrections, too, which fill areas.
     """
     look = look or look_at(study)
     names = names or {entry.code: entry.name for entry in DEFAULT_CLASSES}
     drawn = np.flatnonzero(scribbles)
     codes = scribbles.reshape(-1)[drawn]
     findings = [*_codes(codes, names)]
+    if whole := look_whole(scribbles if drawn_alone is None else drawn_alone, study):
+        findings.append(Finding("warning", whole))
     for code in np.unique(codes):
         where = drawn[codes == code]
         name = names.get(int(code), f"class {code}")

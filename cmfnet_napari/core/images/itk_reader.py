@@ -6,16 +6,23 @@ from contextlib import suppress
 from pathlib import Path
 
 import SimpleITK as sitk
+from pydicom.dataset import FileDataset
 
 from cmfnet_napari.core.errors import UserError, list_names, say
 from cmfnet_napari.core.images.detached import detached_files
 from cmfnet_napari.core.images.dicom_check import check_lengths
 from cmfnet_napari.core.images.header_check import check_promise
 from cmfnet_napari.core.images.packed import check_packed
+from cmfnet_napari.core.images.same_patient import mark_whose
 from cmfnet_napari.core.images.series.headers import read_header, slices_of
 from cmfnet_napari.core.images.series.read_stack import read_stack
-from cmfnet_napari.core.images.series.scan import scan
-from cmfnet_napari.core.images.series.scan_result import MAY_BE_SLICES, Scan, left_out_notes
+from cmfnet_napari.core.images.series.scan import origin_of, scan
+from cmfnet_napari.core.images.series.scan_result import (
+    MAY_BE_SLICES,
+    Origin,
+    Scan,
+    left_out_notes,
+)
 from cmfnet_napari.core.images.series.stacks import split
 from cmfnet_napari.core.images.text_headers import check_text_header
 
@@ -42,9 +49,11 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     check_text_header(path)
     detached = detached_files(path)
     image: sitk.Image | None
+    header = None
     if kind == DICOM:
         check_lengths(path)
-        image = _frames(path)
+        header = read_header(path)
+        image = None if header is None else _frames(header, path)
         if image is not None:
             return image
     reader = _header(str(path), kind)
@@ -52,7 +61,7 @@ def read_file(path: Path, kind: str) -> sitk.Image:
     if kind != DICOM:
         check_packed(path, detached, promised)
     image = reader.Execute()
-    return image
+    return image if header is None else _known(image, _origin(header))
 
 
 def read_series(folder: Path) -> sitk.Image:
@@ -76,16 +85,29 @@ def read_series(folder: Path) -> sitk.Image:
             f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
             "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
         )
-    for note in (*images[0].stack.notes, *left_out_notes(found.left_out)):
-        say(f"{folder.name}: {note}")
-    return read_stack(images[0].stack, images[0].origin.modality, folder.name)
+    left_out = (left_out_notes(found.left_out, named) for named in (True, False))
+    notes = [(note, note) for note in images[0].stack.notes]
+    for note, kept in (*notes, *zip(*left_out, strict=True)):
+        say(f"{folder.name}: {note}", kept)
+    origin = images[0].origin
+    return _known(read_stack(images[0].stack, origin.modality, folder.name), origin)
 
 
-def _frames(path: Path) -> sitk.Image | None:
+def _origin(header: FileDataset) -> Origin:
+    """What a file's header says of it."""
+    try:
+        return origin_of(header)
+    except Exception as error:  # pydicom raises what it happens to stumble over
+        raise ValueError("a damaged DICOM header") from error
+
+
+def _known(image: sitk.Image, origin: Origin) -> sitk.Image:
+    """The image, with whose it is where its header says that."""
+    return mark_whose(image, origin.patient if origin.is_named else "", origin.frame_uid)
+
+
+def _frames(header: FileDataset, path: Path) -> sitk.Image | None:
     """An enhanced DICOM object, whose frames say where they lie; None if it is none."""
-    header = read_header(path)
-    if header is None:
-        return None
     slices = slices_of(header, path)
     if len(slices) < 2:
         return None
@@ -96,7 +118,8 @@ def _frames(path: Path) -> sitk.Image | None:
             f"{path.name} holds {len(stacks)} images ({names}). Import it as a DICOM folder and "
             "choose one."
         )
-    return read_stack(stacks[0], str(header.get("Modality")), path.name)
+    origin = _origin(header)
+    return _known(read_stack(stacks[0], origin.modality, path.name), origin)
 
 
 def _header(file: str, kind: str) -> sitk.ImageFileReader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Wholes
-from cmfnet_napari.core.errors import UserError, say
+from cmfnet_napari.core.errors import UserError, say_of
 
 MOST_LABELS = 254
 _MASK = 255  # alone, what a drawing program writes for "inside"; beside others, for "unknown"
@@ -61,7 +61,7 @@ def to_labels(values: np.ndarray, name: str) -> Codes:
     values = whole_numbers(values, name)
     highest = int(values.max()) if values.size else 0
     if highest == _MASK and not ((values != 0) & (values != _MASK)).any():
-        say(f"{name} holds 0 and 255, and nothing else: 255 is taken for class 1.")
+        say_of(name, "holds 0 and 255, and nothing else: 255 is taken for class 1.")
         values = values != 0
     elif highest > MOST_LABELS:
         raise UserError(
@@ -84,7 +84,8 @@ def _rounded(values: np.ndarray, name: str) -> Wholes:
         fraction = values.flat[int(apart.argmax())]
         raise _no_code(f"The value {fraction:g} in {name}")
     if apart.any():
-        say(f"{name} has values such as {values.flat[int(apart.argmax())]:.9g}, which are rounded.")
+        fraction = values.flat[int(apart.argmax())]
+        say_of(name, f"has values such as {fraction:.9g}, which are rounded.")
     whole: Wholes = np.clip(nearest, -1, 1e9).astype(np.int64)
     return whole
 

@@ -13,7 +13,7 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from cmfnet_napari.core.arrays import three
-from cmfnet_napari.core.errors import UserError, say
+from cmfnet_napari.core.errors import UserError, say_of
 from cmfnet_napari.core.images.header_check import check_size, times
 from cmfnet_napari.core.images.nifti_place import read_place
 from cmfnet_napari.core.images.unpack import Unpacked
@@ -94,7 +94,7 @@ def _read_header(file: Unpacked, name: str) -> Nifti1Header:
             "are. Export it again as NIfTI."
         )
     if (header["pixdim"][1:4] < 0).any():
-        say(f"{name} says that its voxels have a negative size, which is taken as positive.")
+        say_of(name, "says that its voxels have a negative size, which is taken as positive.")
     try:
         header.check_fix(_quiet, _WORST_FIXED)
         header.get_data_dtype()

@@ -7,7 +7,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.spatialimages import HeaderDataError
 
 from cmfnet_napari.core.arrays import Doubles, three
-from cmfnet_napari.core.errors import UserError, say
+from cmfnet_napari.core.errors import UserError, say_of
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.header_check import SAID_VOXELS, straightened, times
 
@@ -84,9 +84,10 @@ def _say_conflicts(
 ) -> None:
     """Warn where two of the header's places differ, or where it has none."""
     if not how:
-        say(
-            f"{name} does not say where it lies in the patient (no sform, no qform): left and "
-            "right, front and back are taken as most programs do. Check them."
+        say_of(
+            name,
+            "does not say where it lies in the patient (no sform, no qform): left and right, "
+            "front and back are taken as most programs do. Check them.",
         )
         return
     if how == "qform":
@@ -101,9 +102,10 @@ def _say_conflicts(
     difference = (affine - _in_mm(header, other))[:3]
     apart = np.linalg.norm(difference[:, :3] @ corners + difference[:, 3:], axis=0).max()
     if apart > SAID_VOXELS * np.linalg.norm(affine[:3, :3], axis=0).min():
-        say(
-            f"{name} says in two ways where it lies, up to {apart:.3g} mm apart. Its sform is "
-            "taken, as nibabel and most viewers do, not its qform. Check that it lies right."
+        say_of(
+            name,
+            f"says in two ways where it lies, up to {apart:.3g} mm apart. Its sform is taken, as "
+            "nibabel and most viewers do, not its qform. Check that it lies right.",
         )
 
 
@@ -113,7 +115,8 @@ def _say_sizes(header: Nifti1Header, affine: Doubles, corners: np.ndarray, name:
     said = np.abs(header["pixdim"][1:4].astype(np.float64)) * _in_mm(header, np.eye(4))[0, 0]
     apart = np.abs(said - sizes) * corners.max(axis=1)
     if (said > 0).all() and apart.max() > SAID_VOXELS * sizes.min():
-        say(
-            f"{name} says in two ways how large its voxels are: {times(sizes)} mm by its sform, "
-            f"which is taken, and {times(said)} mm by its pixdim. Check its volumes."
+        say_of(
+            name,
+            f"says in two ways how large its voxels are: {times(sizes)} mm by its sform, which is "
+            f"taken, and {times(said)} mm by its pixdim. Check its volumes.",
         )

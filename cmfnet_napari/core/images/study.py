@@ -28,6 +28,7 @@ from cmfnet_napari.core.images.modality import (
 )
 from cmfnet_napari.core.images.normalise import Limits, to_unit, usual_limits
 from cmfnet_napari.core.images.padding import has_data
+from cmfnet_napari.core.images.same_patient import check_pair
 from cmfnet_napari.core.images.volume import (
     Volume,
     check_values,
@@ -264,11 +265,16 @@ def open_study(
     Raises
     ------
     UserError
-        As `volume.read_image`, or when the second does not overlap the first.
+        As `volume.read_image` and `same_patient.check_pair`, or when the second does not overlap
+        the first.
     """
     one = read_image(first)
-    other = None if second is None else read_image(second)
-    return study_from_images(one, other, modalities=modalities)
+    if second is None:
+        return study_from_images(one, modalities=modalities)
+    other = read_image(second)
+    kinds = find_modalities(one, other, modalities)
+    check_pair(one, other, name_images(kinds))
+    return study_from_images(one, other, modalities=kinds)
 
 
 def study_from_images(

@@ -88,7 +88,7 @@ class Commissioning:
     scores : tuple of Score
         Of every patient, user and method.
     left_out : tuple of str
-        Who could not be taken, and why, in sentences.
+        Who could not be taken, in sentences without names.
     model_hash : str
         SHA-256 of the model's file.
     """

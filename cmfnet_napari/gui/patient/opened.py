@@ -147,7 +147,7 @@ def open_dicom(choice: Choice, found: Scan, progress: Progress) -> Opened:
             now = None if choice.second is None else case.registrations.current.array
             structures, more = place_structures(choice, found, case.study, now, progress)
             notes = notes + more
-            case.save_notes(notes)
+            case.save_notes(loaded.kept + more)
             if structures:
                 save_structures(case, structures)
         opened = prepare_case(case)

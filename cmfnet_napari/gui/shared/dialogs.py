@@ -62,7 +62,7 @@ def ask_target(parent: QWidget, title: str, name: str) -> str:
     return ask_save(parent, title, name, f"Images ({kinds})")
 
 
-def ask_sure(parent: QWidget, title: str, question: str) -> bool:
+def ask_sure(parent: QWidget | None, title: str, question: str) -> bool:
     """Ask whether something that cannot be undone is meant; *No* is where the keyboard is."""
     answers = QMessageBox.StandardButton
     answer = QMessageBox.question(

@@ -1,7 +1,8 @@
 """What the window keeps for its user on this computer: ways to work, folders, recent patients.
 
 No patient's name is kept: recent patients are names of case folders, which are digests. Folders
-that files were chosen in last are paths, as every program keeps them. `forget` clears both.
+that files were chosen in last are paths, as every program keeps them, napari too (its File menu).
+`forget` clears all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from napari.settings import get_settings
 from platformdirs import user_config_path
 
 from cmfnet_napari.core.errors import UserError
@@ -52,9 +54,14 @@ class Preferences:
         self.write()
 
     def forget(self) -> None:
-        """Forget recent patients and folders; cases stay where they are."""
+        """Forget recent patients and folders, also napari's own; cases stay where they are."""
         self.recent, self.folders = [], {}
         self.write()
+        napari = get_settings().application
+        try:
+            napari.open_history, napari.save_history = [], []
+        except OSError:
+            _log.warning("The preferences of napari could not be written.")
 
     def write(self) -> None:
         """Write them; a full disk or a folder that is not ours is no reason to stop anyone."""

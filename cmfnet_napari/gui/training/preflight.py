@@ -165,14 +165,14 @@ def examine(question: Question) -> Answer:
     journal = Journal(question.journal, read_only=True)
     try:
         scribbles, words = read_words(journal, study.grid.shape)
-        scribbles = taught(scribbles, words) if question.teach else scribbles
         findings = preflight(
             study,
-            scribbles,
+            taught(scribbles, words) if question.teach else scribbles,
             strokes=(stroke for _, stroke in journal.standing()),
             names=question.names,
             expected=None if question.training else expected,  # it has its memory already
             look=look,
+            drawn_alone=scribbles,
         )
     finally:
         journal.close()

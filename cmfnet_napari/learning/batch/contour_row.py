@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import nan, prod
 from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.contours.metrics import MEASURES, evaluate
-from cmfnet_napari.core.errors import UserError, hear
+from cmfnet_napari.core.errors import DataWarning, UserError, hear, say
 from cmfnet_napari.core.files import (
     JsonObject,
     hash_file,
@@ -31,6 +32,7 @@ from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study, load_values, open_study, save_labels
 from cmfnet_napari.core.report.figures import save_contours
 from cmfnet_napari.core.strokes.scribbles import check_classes, check_codes
+from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
 from cmfnet_napari.learning.cohort.cohort_file import Row
 from cmfnet_napari.learning.cohort.results import Result
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -105,7 +107,7 @@ def _contour(
     folder: Path,
     device: str,
     hooks: Hooks,
-    notes: list[str],
+    notes: Sequence[DataWarning],
 ) -> None:
     network, card = _loaded(model, digest, device)
     study = open_study(row.first, row.second, row.modalities)
@@ -117,7 +119,8 @@ def _contour(
     save_contours(study, labels, folder / PICTURE, reference)
     classes = [_scores(labels, reference, code, study) for code in range(1, card.classes)]
     outside = outside_card(read_full_card(model), study)
-    write_json(folder / _RESULT, {"classes": classes, "notes": [*outside, *notes]}, private=True)
+    said = [*outside, *(note.kept for note in notes)]
+    write_json(folder / _RESULT, {"classes": classes, "notes": said}, private=True)
 
 
 @lru_cache(maxsize=1)  # a process contours many; a worker outlives the batch, and the model
@@ -144,8 +147,11 @@ def _budget(network: CmFNet, card: Card, study: Study) -> float:
 def _strokes(row: Row, card: Card, study: Study) -> Codes | None:
     if not card.config.stroke_maps or row.scribbles is None:
         return None
-    strokes = load_values(row.scribbles, study.grid, study.names[0])
-    return check_codes(strokes, f"the scribbles {row.scribbles.name}")
+    values = load_values(row.scribbles, study.grid, study.names[0])
+    strokes = check_codes(values, f"the scribbles {row.scribbles.name}")
+    if whole := look_whole(strokes, study):
+        say(whole)
+    return strokes
 
 
 def _reference(path: Path, study: Study) -> Codes:

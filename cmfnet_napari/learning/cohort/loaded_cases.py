@@ -20,6 +20,7 @@ from cmfnet_napari.core.strokes.scribbles import (
     to_scribbles,
     to_targets,
 )
+from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
 from cmfnet_napari.learning.cohort.cohort_file import TEST, VAL, Row, raise_problems
 
 
@@ -122,9 +123,11 @@ def load_case(row: Row) -> LoadedCase:
             if reference is None:
                 raise UserError("it has neither scribbles nor a mask.")
             return LoadedCase(row, study, reference, reference, dense=True)
-        scribbles = load_values(row.scribbles, study.grid)
-        targets = to_targets(check_codes(scribbles, f"the scribbles {row.scribbles.name}"))
-        return LoadedCase(row, study, targets, reference, dense=False)
+        values = load_values(row.scribbles, study.grid)
+        scribbles = check_codes(values, f"the scribbles {row.scribbles.name}")
+        if whole := look_whole(scribbles, study):
+            say(f"{row.place}: {whole}")
+        return LoadedCase(row, study, to_targets(scribbles), reference, dense=False)
     except UserError as error:
         raise UserError(f"{row.place}: {error}") from error
 

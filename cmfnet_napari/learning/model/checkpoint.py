@@ -47,6 +47,8 @@ def load_model(run_or_model: str | Path, device: torch.device) -> tuple[CmFNet, 
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged(path) from error
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise damaged(path)  # it would answer "no tumour" everywhere
     # On no device first: a card may ask for more than there is memory.
     with torch.device("meta"):
         wanted = build(card.config, card.classes).state_dict()

@@ -3,8 +3,8 @@
 ::
 
     OUT/commission.json      what was begun: model, presets, users
-    OUT/patients.csv         number, folder and hash of every patient, and why one was left out:
-                             stays in the department
+    OUT/patients.csv         number, folder and hash of every patient, why one was left out, what
+                             of it was not used: stays in the department
     OUT/PATIENT/             a folder a patient: one file of scores and of labels for every user and
                              method; what is there is not done again
     OUT/results.csv          every score; OUT/commissioning.pdf the page that is signed
@@ -34,7 +34,12 @@ from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.material.user_styles import STYLES
 from cmfnet_napari.learning.study.commission_jobs import PatientJobs
 from cmfnet_napari.learning.study.commission_plan import PLAN, Plan, begin, methods_of
-from cmfnet_napari.learning.study.contoured import USUAL_NAME, find_patients, read_patient
+from cmfnet_napari.learning.study.contoured import (
+    USUAL_NAME,
+    ContouredPatient,
+    find_patients,
+    read_patient,
+)
 
 PAGE, PATIENTS, RESULTS = "commissioning.pdf", "patients.csv", "results.csv"
 _PICTURES = 6  # worst slices
@@ -49,7 +54,7 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
     Returns
     -------
     dict, or None when stopped
-        ``page`` and ``results`` (files), ``patients``, ``left_out`` (sentences).
+        ``page`` and ``results`` (files), ``patients``, ``left_out`` and ``notes`` (sentences).
 
     Raises
     ------
@@ -71,9 +76,13 @@ def commission(plan: Plan, hooks: Hooks | None = None) -> JsonObject | None:
 def _contour_all(
     plan: Plan, card: FullCard, methods: Mapping[str, Config], found: Sequence[Scan], hooks: Hooks
 ) -> JsonObject | None:
-    """Every patient in turn, then page and tables; one that fails is left out and named."""
+    """Every patient in turn, then page and tables; one that fails is left out and named.
+
+    Why, may name files, and so a patient: it stands in `PATIENTS`, and not on the page.
+    """
     done: list[_Done] = []
     left_out: dict[int, str] = {}  # by number
+    briefly: list[str] = []
     for number, one in enumerate(found, start=1):
 
         def show(share: float, what: str, number: int = number) -> None:
@@ -81,10 +90,15 @@ def _contour_all(
                 (number - 1 + share) / len(found), f"patient {number} of {len(found)}: {what}"
             )
 
+        step = "its images or its structure could not be used"
         try:
-            patient = _contour(plan, card, methods, one, number, replace(hooks, show=show))
+            contoured = read_patient(one, plan.structures, plan.register)
+            step = "it could not be contoured"
+            here = replace(hooks, show=show)
+            patient = _contour(plan, card, methods, one, contoured, number, here)
         except UserError as error:
             left_out[number] = str(error)
+            briefly.append(f"Patient {number} was left out: {step} (why: see {PATIENTS}).")
             continue
         if patient is None:
             return None
@@ -97,7 +111,7 @@ def _contour_all(
     structure = " or ".join(plan.structures or (USUAL_NAME,))
     facts = tuple(one.facts for one in done)
     everything = Commissioning(
-        card, structure, facts, tuple(scores), tuple(said), hash_file(model_path(plan.model))
+        card, structure, facts, tuple(scores), tuple(briefly), hash_file(model_path(plan.model))
     )
     _write_results(plan.out / RESULTS, scores)
     worst = sorted((one.worst for one in done), key=lambda one: one[0], reverse=True)
@@ -108,6 +122,7 @@ def _contour_all(
         "results": str(plan.out / RESULTS),
         "patients": len(done),
         "left_out": said,
+        "notes": [f"Patient {one.facts.number}: {note}" for one in done for note in one.notes],
     }
 
 
@@ -118,13 +133,19 @@ class _Done:
     facts: PatientFacts
     scores: list[Score]
     worst: tuple[float, Example]
+    notes: tuple[str, ...]
 
 
 def _contour(
-    plan: Plan, card: FullCard, methods: Mapping[str, Config], one: Scan, number: int, hooks: Hooks
+    plan: Plan,
+    card: FullCard,
+    methods: Mapping[str, Config],
+    one: Scan,
+    patient: ContouredPatient,
+    number: int,
+    hooks: Hooks,
 ) -> _Done | None:
     """Contour a patient with every user and method; None when it was stopped."""
-    patient = read_patient(one, plan.structures, plan.register)
     study = patient.study
     jobs = PatientJobs(plan, methods, study, patient.truth, number)
     scores: list[Score] = []
@@ -140,7 +161,7 @@ def _contour(
     )
     outside = tuple(outside_card(card, study))
     facts = PatientFacts(number, key, " and ".join(study.kinds), outside, known)
-    return _Done(facts, scores, jobs.worst(scores))
+    return _Done(facts, scores, jobs.worst(scores), patient.notes)
 
 
 def _write_patients(
@@ -148,11 +169,14 @@ def _write_patients(
 ) -> None:
     """Who is who: for the user alone."""
     keys = {one.facts.number: one.facts.key for one in done}
-    rows = [["patient", "hash", "folder", "left_out"]]
+    notes = {one.facts.number: " ".join(one.notes) for one in done}
+    rows = [["patient", "hash", "folder", "left_out", "notes"]]
     for number, one in enumerate(found, start=1):
         folder = str(one.images[0].stack.slices[0].path.parent)
         why = cell(left_out.get(number, ""))
-        rows.append([str(number), keys.get(number, ""), cell(folder), why])
+        rows.append(
+            [str(number), keys.get(number, ""), cell(folder), why, cell(notes.get(number, ""))]
+        )
     write_table(path, rows)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from cmfnet_napari.core.arrays import Mask
 from cmfnet_napari.core.dicom.importing.import_case import choose
 from cmfnet_napari.core.dicom.importing.patient import Choice, load
+from cmfnet_napari.core.dicom.importing.unused import not_used
 from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import DicomObject, Scan
@@ -30,11 +31,14 @@ class ContouredPatient:
         The structure.
     name : str
         What it is called.
+    notes : tuple of str
+        What was not used or is worth a look, in sentences, which may hold names of files.
     """
 
     study: Study
     truth: Mask
     name: str
+    notes: tuple[str, ...] = ()
 
 
 def find_patients(folder: Path) -> list[Scan]:
@@ -52,15 +56,20 @@ def find_patients(folder: Path) -> list[Scan]:
             f"{folder} holds no DICOM image that can be read. Give the folder that the patients "
             "were exported to, images and structure sets."
         )
-    return [
-        replace(
-            found,
-            images=tuple(i for i in found.images if i.origin.patient == patient),
-            objects=tuple(o for o in found.objects if o.origin.patient == patient),
-            left_out=(),
-        )
-        for patient in patients
-    ]
+    return [_own(found, patient) for patient in patients]
+
+
+def _own(found: Scan, patient: str) -> Scan:
+    """What is of one patient; what was left out counts where it lies beside the images."""
+    images = tuple(i for i in found.images if i.origin.patient == patient)
+    folders = {one.path.parent for image in images for one in image.stack.slices}
+    return replace(
+        found,
+        images=images,
+        objects=tuple(o for o in found.objects if o.origin.patient == patient),
+        left_out=tuple(e for e in found.left_out if e.path.parent in folders),
+        others={},  # whose they are is not known
+    )
 
 
 def read_patient(
@@ -91,7 +100,9 @@ def read_patient(
     if not loaded.structures or not loaded.structures[0].mask.any():
         why = " ".join(loaded.notes) or "It lies outside of the image."
         raise UserError(f"The structure {name} could not be placed on the image. {why}")
-    return ContouredPatient(loaded.study, loaded.structures[0].mask, name)
+    used = [image for image in (choice.first, choice.second) if image is not None]
+    notes = (*loaded.notes, *not_used([*used, entry], found))
+    return ContouredPatient(loaded.study, loaded.structures[0].mask, name, notes)
 
 
 def _structure(choice: Choice, wanted: Sequence[str]) -> _Structure:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+from scipy import ndimage
 
 from cmfnet_napari.core.fit import cost_estimate
 from cmfnet_napari.core.fit.config import make_config
@@ -16,11 +17,20 @@ from cmfnet_napari.core.fit.cost_estimate import Expected, expect, training_memo
 from cmfnet_napari.core.fit.events import Step, encode
 from cmfnet_napari.core.fit.preflight_checks import Finding, look_at, preflight
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.study import Study, study_from_images
-from cmfnet_napari.core.images.volume import Volume
+from cmfnet_napari.core.images.study import (
+    Study,
+    load_labels,
+    open_study,
+    study_from_images,
+    turn,
+)
+from cmfnet_napari.core.images.volume import Volume, from_image
 from cmfnet_napari.core.registration.likeness import doubts, likeness
 from cmfnet_napari.core.strokes.entries import Stroke
+from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
 from cmfnet_napari.core.strokes.journal import Journal
+from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
+from cmfnet_napari.learning.material.user_styles import STYLES, draw
 
 SHAPE, SPACING = (8, 40, 50), (4.0, 1.5, 2.0)
 GRID = Grid(SHAPE, SPACING)
@@ -287,3 +297,45 @@ def test_too_little_to_compare_raises_no_doubt(study):
     assert likeness(low) is None  # 16 × 60 × 100 mm
     assert likeness(Study(study.first, None, None, GRID)) is None
     assert doubts(None) == ""
+
+
+def whole(study, scribbles):
+    return [f.text for f in preflight(study, scribbles) if "whole contours" in f.text]
+
+
+def test_whole_contours_are_no_strokes(phantom, synthetic):
+    truth = from_image(turn(synthetic.truth)).array > 0
+    grown = ndimage.binary_dilation(truth, iterations=3)
+    halves = truth.astype(np.uint8)
+    halves[: np.nonzero(truth)[0].mean().astype(int)] *= 2
+    for mask in (np.where(truth, 2, grown), np.where(truth, 1, 2 * grown), halves):
+        assert len(whole(phantom, mask.astype(np.uint8))) == 1
+    small = np.zeros(truth.shape, np.uint8)
+    z, y, x = (round(15 / mm) for mm in phantom.grid.spacing)
+    small[4 : 4 + z, 20 : 20 + y, 20 : 20 + x] = 1
+    small[4 : 4 + z, 40 : 40 + y, 40 : 40 + x] = 2
+    assert len(whole(phantom, small)) == 1
+    strokes = from_image(turn(synthetic.scribbles)).array
+    drawn = [strokes, *(draw(truth, phantom, style) for style in STYLES.values())]
+    drawn += [draw(truth, phantom, replace(style, thick=2)) for style in STYLES.values()]
+    nothing = np.zeros_like(strokes)
+    around = propose_background(nothing, [truth], phantom, whole=True)
+    drawn.append(around + propose_foreground(nothing, truth, 2, phantom, whole=True))
+    filled = nothing.copy()  # with the lasso, on every third slice
+    filled[::3] = np.where(grown & ~truth, 1, 2 * truth)[::3]
+    for scribbles in (*drawn, filled):
+        assert whole(phantom, scribbles) == []
+    corrected = np.where(truth, 2, grown).astype(np.uint8)  # areas that were edited fill some
+    assert "whole contours" not in str(preflight(phantom, corrected, drawn_alone=strokes))
+
+
+def test_strokes_of_people_are_strokes(test_data):
+    """And their reference contours are none."""
+    patients = sorted((test_data / "acdc").glob("patient*"))
+    assert patients
+    for patient in patients:
+        study = open_study(patient / "ed_image.nii.gz", modalities=("MR", ""))
+        strokes = load_labels(patient / "ed_scribbles.nii.gz", study.grid).astype(np.uint8)
+        mask = load_labels(patient / "ed_mask.nii.gz", study.grid).astype(np.uint8)
+        assert look_whole(strokes, study) == ""
+        assert look_whole(mask, study) != ""

@@ -148,6 +148,26 @@ def test_what_is_no_slice_is_named(tmp_path, array, ct):
         read_image(folder)
 
 
+@pytest.mark.parametrize("name", ["MR.zip", "RS.dcm", "mr.nii.gz", "empty.dcm", "scans", "notes"])
+def test_what_was_named_and_is_no_dicom_is_refused(tmp_path, ct, name):
+    """It was left out without a word, or with one note among others."""
+    path = tmp_path / name
+    if name == "scans":  # a folder
+        path.mkdir()
+        (path / "mr.nii.gz").write_bytes(b"an image of another format")
+    else:
+        path.write_bytes(b"" if name == "empty.dcm" else b"no DICOM at all " * 20)
+    for paths in ([tmp_path / "in", path], [path, tmp_path / "in"]):
+        with pytest.raises(UserError, match=f"{name} holds no DICOM that can be read"):
+            read_patient(paths)
+
+
+def test_the_list_of_a_disc_may_be_named(tmp_path, array, ct):
+    (tmp_path / "DICOMDIR").write_bytes(b"a list of files")
+    loaded, _ = read_patient([tmp_path / "DICOMDIR", tmp_path / "in"])
+    np.testing.assert_array_equal(loaded.study.first.array, array)
+
+
 def test_a_pipe_by_its_name(tmp_path):
     os.mkfifo(tmp_path / "pipe.dcm")
     for what in (load, read_image):
@@ -209,7 +229,7 @@ def test_two_structure_sets_with_one_identifier(tmp_path, ct):
     ]
 
 
-def test_others_in_the_folder_are_named_here_and_in_the_case(tmp_path, array):
+def test_others_in_the_folder_are_named_here_and_counted_in_the_case(tmp_path, array):
     folder = write_patient(tmp_path / "in")
     small = array[:4, :9, :9]
     write_slices(folder / "T2", small, CT_GRID.crop((slice(0, 4), slice(0, 9), slice(0, 9))), "MR")
@@ -232,7 +252,11 @@ def test_others_in_the_folder_are_named_here_and_in_the_case(tmp_path, array):
     from cmfnet_napari.core.case.folder import open_case
 
     case = open_case(tmp_path / "case")
-    assert list(case.notes) == loaded.notes
+    assert list(case.notes) == [
+        "Not used: 2 MRs, 2 structure sets.",
+        "Not used, of another patient: 1 CT, 1 structure set.",
+        "Not used, of no use here: 1 RTDOSE.",
+    ]
     case.close()
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 from typer.testing import CliRunner
 
 from cmfnet_napari.cli.main import app
@@ -26,7 +27,7 @@ from cmfnet_napari.core.errors import CancelledError, UserError
 from cmfnet_napari.core.files import read_json, write_json
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import STRUCTURES
-from cmfnet_napari.core.images.study import save_labels
+from cmfnet_napari.core.images.study import open_study, save_labels
 from cmfnet_napari.core.registration.registrations import Registration
 from tests.conftest import rotation
 from tests.dicom_files import (
@@ -104,6 +105,109 @@ def test_a_pet_does_not_decide_which_ct_is_drawn_on(tmp_path):
     write_slices(tmp_path / "low", small, grid, "CT", series="low dose", frame="scanner")
     first, second = propose(scan([tmp_path / name for name in ("ct", "low", "pet")]))
     assert (first.origin.description, second) == ("planning CT", None)
+
+
+def of_type(*words):
+    return lambda _k, data: setattr(data, "ImageType", list(words))
+
+
+def in_units(kind):
+    return lambda _k, data: setattr(data, "RescaleType", kind)
+
+
+def studied(day):
+    def edit(_k, data):
+        data.StudyDate, data.StudyInstanceUID = day, uid("study", day)
+
+    return edit
+
+
+def values(grid, dtype=np.int16):
+    return np.random.default_rng(0).integers(1, 900, grid.shape).astype(dtype)
+
+
+def proposed(*paths):
+    return [image and image.origin.description for image in propose(scan(paths))]
+
+
+def refer_to(path, *series):
+    """The series that a structure set says it was drawn on."""
+
+    def name_them(data):
+        study = Dataset()
+        study.RTReferencedSeriesSequence = [Dataset() for _ in series]
+        for item, name in zip(study.RTReferencedSeriesSequence, series, strict=True):
+            item.SeriesInstanceUID = uid("series", name)
+        frame = Dataset()
+        frame.FrameOfReferenceUID = data.FrameOfReferenceUID
+        frame.RTReferencedStudySequence = [study]
+        data.ReferencedFrameOfReferenceSequence = [frame]
+
+    rewrite(path, name_them)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c", "d"])  # UIDs of series lie in another order
+def test_what_was_contoured_is_proposed(tmp_path, name):
+    write_slices(tmp_path / "plan", values(CT_GRID), CT_GRID, edit=of_type("DERIVED", "SECONDARY"))
+    write_slices(tmp_path / name, values(CT_GRID), CT_GRID)
+    refer_to(write_structures(tmp_path / "RS.dcm", []), "plan")
+    assert proposed(tmp_path) == ["plan", None]
+    write_slices(tmp_path / "mr", values(MR_GRID, np.uint16), MR_GRID, "MR")
+    assert proposed(tmp_path) == ["plan", "mr"]
+    assert proposed(tmp_path / "plan", tmp_path / name) == [name, None]  # nothing was contoured
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c", "d"])
+def test_what_was_computed_is_proposed_last(tmp_path, name):
+    made = of_type("DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP")
+    write_slices(tmp_path / "plan", values(CT_GRID), CT_GRID)
+    write_slices(tmp_path / name, values(CT_GRID), CT_GRID, edit=made)
+    assert proposed(tmp_path) == ["plan", None]
+    assert proposed(tmp_path / name) == [name, None]  # better than nothing
+    scout = CT_GRID.shape[0] // 6
+    grid = type(CT_GRID)((scout, *CT_GRID.shape[1:]), CT_GRID.spacing, CT_GRID.origin)
+    write_slices(tmp_path / "scout", values(grid), grid)
+    assert proposed(tmp_path / "scout", tmp_path / name) == [name, None]
+    write_slices(tmp_path / "far", values(MR_GRID, np.uint16), MR_GRID, "MR", frame="another")
+    write_slices(tmp_path / "near", values(MR_GRID, np.uint16), MR_GRID, "MR", edit=made)
+    assert proposed(tmp_path) == ["plan", "near"]  # resampled onto the CT: needs no registration
+
+
+def test_the_mr_of_the_nearer_date_is_proposed(tmp_path):
+    fewer = type(MR_GRID)((MR_GRID.shape[0] - 2, *MR_GRID.shape[1:]), MR_GRID.spacing)
+    write_slices(tmp_path / "ct", values(CT_GRID), CT_GRID, edit=studied("20240105"))
+    old, new = studied("20190106"), studied("20240106")
+    mr = values(MR_GRID, np.uint16)
+    write_slices(tmp_path / "old", mr, MR_GRID, "MR", old, frame="2")
+    write_slices(tmp_path / "new", mr[2:], fewer, "MR", new, frame="3")
+    write_slices(tmp_path / "some day", mr, MR_GRID, "MR", studied(""), frame="4")
+    assert proposed(tmp_path) == ["ct", "new"]
+
+
+def test_a_ct_in_other_units_is_not_taken_for_one_in_hu(tmp_path):
+    write_slices(tmp_path / "iodine", values(CT_GRID), CT_GRID, edit=in_units("MGML"))
+    with pytest.raises(UserError, match=r"its values are MGML \(Rescale Type\), not the HU"):
+        read_patient([tmp_path])
+    with pytest.raises(UserError, match="its values are MGML"):
+        open_study(tmp_path / "iodine")
+    for kind in ("HU", "US", ""):
+        write_slices(tmp_path / f"ct{kind}", values(CT_GRID), CT_GRID, edit=in_units(kind))
+        loaded, keys = read_patient([tmp_path / "iodine", tmp_path / f"ct{kind}"])
+        assert keys == [uid("series", f"ct{kind}")]
+        assert "CT iodine" in loaded.notes[0]
+    with pytest.raises(UserError, match="its values are MGML"):
+        read_patient([tmp_path], first=uid("series", "iodine"))
+    write_slices(tmp_path / "mr", values(MR_GRID, np.uint16), MR_GRID, "MR", in_units("normalized"))
+    assert proposed(tmp_path / "mr") == ["mr", None]  # of an MR it means nothing
+
+
+def test_of_two_mr_the_contoured_one_is_drawn_on(tmp_path):
+    fewer = type(MR_GRID)((MR_GRID.shape[0] - 2, *MR_GRID.shape[1:]), MR_GRID.spacing)
+    write_slices(tmp_path / "t1", values(fewer, np.uint16), fewer, "MR")
+    write_slices(tmp_path / "t2", values(MR_GRID, np.uint16), MR_GRID, "MR")
+    assert proposed(tmp_path) == ["t2", "t1"]
+    refer_to(write_structures(tmp_path / "RS.dcm", []), "t1")
+    assert proposed(tmp_path) == ["t1", "t2"]
 
 
 def test_structures_of_ct_and_mr_lie_on_the_ct(tmp_path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
+from napari.settings import get_settings
 
 from cmfnet_napari.gui.shared import dialogs
 from cmfnet_napari.gui.shared.preferences import _read, preferences, preferences_file
@@ -80,6 +82,17 @@ def test_recent_cases_are_the_newest_first_each_once_and_can_be_forgotten(file):
     preferences().forget()
     assert (again().recent, again().folders) == ([], {})
     assert "somewhere" not in file.read_text()
+
+
+def test_folders_that_napari_remembers_are_forgotten_too():
+    settings = get_settings()
+    settings.application.open_history = ["/data/DOE JOHN"]
+    settings.application.save_history = ["/data/DOE JANE"]
+    settings.save()
+    kept = Path(settings.config_path)
+    assert "DOE" in kept.read_text()
+    preferences().forget()
+    assert "DOE" not in kept.read_text()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"recent": 3, "folders": [], "room": 7}', '{"a": 1}'])

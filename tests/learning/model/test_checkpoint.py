@@ -36,6 +36,18 @@ def test_a_cut_file_is_named_damaged(saved):
         load_model(path, CPU)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_that_are_no_numbers_are_named_damaged(saved, tmp_path, value, half):
+    """Such a model finds nothing anywhere, which looks like an answer."""
+    model, card, _ = saved
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = value
+    path = save_model(model, card, tmp_path / "bad.safetensors", half=half)
+    with pytest.raises(UserError, match="damaged"):
+        load_model(path, CPU)
+
+
 def test_a_pickle_is_refused_without_being_run(tmp_path):
     class Bomb:
         def __reduce__(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -42,7 +43,7 @@ from cmfnet_napari.learning.study.commission import commission
 from cmfnet_napari.learning.study.commission_jobs import worst_slice
 from cmfnet_napari.learning.study.commission_plan import Plan
 from cmfnet_napari.learning.study.contoured import find_patients, read_patient
-from tests.dicom_files import rewrite, write_patient
+from tests.dicom_files import rewrite, uid, write_patient
 
 PATIENTS = 3
 
@@ -119,6 +120,49 @@ def test_who_is_taken(folder, tmp_path):
         read_patient(found[2])
     with pytest.raises(UserError, match="holds no DICOM image"):
         find_patients(tmp_path)
+
+
+def test_what_is_not_used_is_said(folder, tmp_path, fits):
+    one = tmp_path / "in"
+    shutil.copytree(next(path for path in folder.iterdir() if path.name.endswith("0")), one)
+    ct = one / "ct"
+    (ct / "cut off.dcm").write_bytes(next(iter(sorted(ct.iterdir()))).read_bytes()[:400])
+    for path in sorted((one / "mr").iterdir()):
+        copy = one / "mip" / path.name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(path, copy)
+
+        def other(data, name=path.name):
+            data.SeriesInstanceUID, data.SOPInstanceUID = uid("mip"), uid("mip", name)
+            data.SeriesDescription, data.ImageType = "a MIP", ["DERIVED", "SECONDARY", "MIP"]
+
+        rewrite(copy, other)
+    result = commission(plan(one, tmp_path / "out", users=("careful",)))
+    said = " ".join(result["notes"])
+    assert "Patient 1: Not used: MR a MIP" in said
+    assert "1 file was left out, since damaged: cut off.dcm." in said
+    assert "MR a MIP" in (tmp_path / "out" / "patients.csv").read_text()
+    page = (tmp_path / "out" / "results.csv").read_text() + str(result["left_out"])
+    assert "MIP" not in page
+
+
+def test_a_damaged_file_is_not_named_on_the_page(folder, tmp_path, fits, monkeypatch):
+    for path in folder.iterdir():
+        shutil.copytree(path, tmp_path / "in" / path.name)
+    cut_off = sorted((tmp_path / "in" / "Smith^0" / "ct").iterdir())[3]
+    cut_off.write_bytes(cut_off.read_bytes()[:-500])
+    cut_off.rename(cut_off.with_name("SMITH_JOHN_0.dcm"))
+    shown = []
+    monkeypatch.setattr(
+        commission_page, "text_pages", lambda lines: shown.extend(list(lines)) or []
+    )
+    monkeypatch.setattr(commission_page, "save_pages", lambda _, __, path, **___: path)
+    result = commission(plan(tmp_path / "in", tmp_path / "out", users=("careful",)))
+    assert "SMITH_JOHN_0.dcm is damaged" in result["left_out"][0]  # said
+    assert "SMITH_JOHN_0.dcm is damaged" in (tmp_path / "out" / "patients.csv").read_text()
+    page = " ".join(text for text, _ in shown)
+    assert "Patient 1 was left out" in page
+    assert "smith" not in page.lower()
 
 
 def test_killed_it_goes_on_and_names_nobody(folder, tmp_path, fits):
@@ -209,6 +253,11 @@ def test_a_patient_whose_fit_fails_is_left_out_and_named(folder, tmp_path, fits,
     result = commission(wanted)
     assert result["patients"] == 1
     assert result["left_out"][0] == "Patient 1 was left out. The fit has no memory."
+    assert shown[0].left_out == (
+        "Patient 1 was left out: it could not be contoured (why: see patients.csv).",
+        "Patient 3 was left out: its images or its structure could not be used "
+        "(why: see patients.csv).",
+    )
     assert shown[0].known == [2]  # P1, of which other voxels were taught, perhaps
     with open(result["results"], newline="") as file:
         assert {row["patient"] for row in csv.DictReader(file)} == {"2"}

@@ -12,10 +12,11 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.case.structures import save_structures
 from cmfnet_napari.core.dicom.importing.pair import propose
 from cmfnet_napari.core.dicom.importing.patient import Choice, Loaded, Progress, load
-from cmfnet_napari.core.dicom.importing.unused import not_used
+from cmfnet_napari.core.dicom.importing.unused import check_used, not_used
 from cmfnet_napari.core.errors import UserError, hear
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.images.modality import Modalities
+from cmfnet_napari.core.images.same_patient import check_pair
 from cmfnet_napari.core.images.series.scan import scan
 from cmfnet_napari.core.images.series.scan_result import (
     REGISTRATION,
@@ -23,7 +24,12 @@ from cmfnet_napari.core.images.series.scan_result import (
     ImageSeries,
     Scan,
 )
-from cmfnet_napari.core.images.study import check_offset, find_modalities, study_from_images
+from cmfnet_napari.core.images.study import (
+    check_offset,
+    find_modalities,
+    name_images,
+    study_from_images,
+)
 from cmfnet_napari.core.images.volume import is_image_file, read_image
 from cmfnet_napari.core.registration.register import register
 from cmfnet_napari.core.registration.registrations import Registration, judge
@@ -71,13 +77,17 @@ def read_patient(
     Raises
     ------
     UserError
-        See `patient.load`; also when there is no image.
+        See `patient.load`; also when there is no image, or a path holds no DICOM beside others
+        that do.
     """
     if all(is_image_file(path) for path in paths):
         with hear() as said:
             loaded = _from_files(paths, automatic, progress, modalities)
-        return replace(loaded, notes=[*loaded.notes, *said]), [path.name for path in paths]
+        loaded.notes.extend(map(str, said))
+        loaded.kept.extend(one.kept for one in said)
+        return loaded, [path.name for path in paths]
     found = scan(paths, lambda share: progress("Looking through the files", share))
+    check_used(found)
     choice = choose(found, first, second, structures, automatic, any_frame)
     images = [image for image in (choice.first, choice.second) if image is not None]
     loaded = load(choice, found, progress)
@@ -86,6 +96,7 @@ def read_patient(
     if len(frames) > 1 or any(frame not in frames for o in choice.objects for frame in o.frames):
         used += found.of_kind(REGISTRATION)
     loaded.notes.extend(not_used(used, found))
+    loaded.kept.extend(not_used(used, found, named=False))
     return loaded, [image.key for image in images]
 
 
@@ -109,10 +120,11 @@ def import_patient(loaded: Loaded, folder: Path, subtract: float = 0.0) -> JsonO
     loaded = replace(loaded, study=loaded.study.less(subtract))
     with hear() as said:
         check_offset(loaded.study)
-    loaded.notes.extend(said)
+    loaded.notes.extend(map(str, said))
+    loaded.kept.extend(one.kept for one in said)
     case = create_case(folder, loaded.study, loaded.registration)
     try:
-        case.save_notes(loaded.notes)
+        case.save_notes(loaded.kept)
         if loaded.structures:
             save_structures(case, loaded.structures)
     finally:
@@ -189,6 +201,7 @@ def _from_files(
         return Loaded(study_from_images(first, modalities=modalities), None)
     second = read_image(paths[1])
     kinds = find_modalities(first, second, modalities)
+    check_pair(first, second, name_images(kinds))
     if not automatic:
         return Loaded(study_from_images(first, second, modalities=kinds), None)
     what = f"Registering the {kinds[1]}"

@@ -81,13 +81,17 @@ class Loaded:
     structures : list of Structure
         On the Study's Grid.
     notes : list of str
-        What was left out or is worth a look, in sentences.
+        What was left out or is worth a look, in sentences to be shown.
+    kept : list of str
+        The same with counts in place of what files, series and structure sets are called, which
+        may be a patient: what is kept in the case.
     """
 
     study: Study
     registration: Registration | None
     structures: list[Structure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
 
 def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share: True) -> Loaded:
@@ -100,8 +104,9 @@ def load(choice: Choice, found: Scan, progress: Progress = lambda _what, _share:
     """
     loaded = load_images(choice, found, progress)
     matrix = None if loaded.registration is None else loaded.registration.array
-    structures, notes = place_structures(choice, found, loaded.study, matrix, progress)
-    return replace(loaded, structures=structures, notes=loaded.notes + notes)
+    structures, more = place_structures(choice, found, loaded.study, matrix, progress)
+    notes, kept = loaded.notes + more, loaded.kept + more
+    return replace(loaded, structures=structures, notes=notes, kept=kept)
 
 
 def load_images(
@@ -120,17 +125,27 @@ def load_images(
     check_objects(choice, found)
     images = [image for image in (choice.first, choice.second) if image is not None]
     check_readable(images, found)
-    notes = [f"{image.name}: {note}" for image in images for note in image.stack.notes]
-    notes += [note for image in images for note in missing_slices(image, found)]
-    notes += left_out_notes(found.left_out)
-    notes += _whose(images)
     first = _read(choice.first, progress)
     second, registration = None, None
     if choice.second is not None:
         second = _read(choice.second, progress)
         registration = place(choice, found, first, second, progress)
     matrix = None if registration is None else registration.array
-    return Loaded(study_from_images(first, second, matrix), registration, notes=notes)
+    notes, kept = (
+        [*_image_notes(images, found, named), *_whose(images)] for named in (True, False)
+    )
+    study = study_from_images(first, second, matrix)
+    return Loaded(study, registration, notes=notes, kept=kept)
+
+
+def _image_notes(images: Sequence[ImageSeries], found: Scan, named: bool) -> Iterator[str]:
+    """What was left out of images, and what of them is not there."""
+    for image in images:
+        name = image.name if named else f"The {image.origin.modality}"
+        yield from (f"{name}: {note}" for note in image.stack.notes)
+    for image in images:
+        yield from missing_slices(image, found, named)
+    yield from left_out_notes(found.left_out, named)
 
 
 def _whose(images: Sequence[ImageSeries]) -> Iterator[str]:
@@ -367,7 +382,7 @@ def _masks(
     for part in drawn:
         if choice.names and (entry.uid, part.name) not in choice.names:
             if part.name not in entry.names:  # the headers do not name it, so nobody could choose
-                notes.append(f"{part.name} of {entry.label or entry.path.name} was not loaded.")
+                notes.append(f"{part.name}, which the header does not name, was not loaded.")
             continue
         try:
             if isinstance(part, Contoured):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.series.scan_result import (
@@ -40,36 +41,61 @@ def check_readable(images: Iterable[ImageSeries], found: Scan) -> None:
             )
 
 
-def missing_slices(image: ImageSeries, found: Scan) -> Iterator[str]:
-    """What says that a series once had more slices, in sentences."""
+def check_used(found: Scan) -> None:
+    """Refuse what was named and holds no DICOM: the user counts on it.
+
+    Raises
+    ------
+    UserError
+        Names it.
+    """
+    for path in found.barren:
+        own = [e for e in found.left_out if e.path == path or path in e.path.parents]
+        why = " ".join(left_out_notes(own)) or "It is of another kind."
+        raise UserError(
+            f"{path.name} holds no DICOM that can be read, and would be left out. {why} Unpack it, "
+            "export it again or leave it out; images of other formats (NIfTI, NRRD, MHA) are "
+            "imported by themselves, one file or two, without DICOM."
+        )
+
+
+def missing_slices(image: ImageSeries, found: Scan, named: bool = True) -> Iterator[str]:
+    """What says that a series once had more slices, in sentences.
+
+    Where they are kept, nothing is called as its header does (`named`): that may be a patient.
+    """
+    name = image.name if named else f"The {image.origin.modality}"
     stacks = [other.stack for other in found.images if _same(other, image)]
     series = [one for stack in stacks for one in stack.slices]
     aside = [one for stack in stacks[:1] for one in stack.aside]  # the same of all its stacks
     have = {one.uid for one in (*series, *aside)}
     for entry in found.objects:
-        named = {uid for of, uid in entry.slices if of == image.origin.uid}
-        lost = named - have
-        if have & named and lost:
+        drawn = {uid for of, uid in entry.slices if of == image.origin.uid}
+        lost = drawn - have
+        if have & drawn and lost:
+            label = entry.label or entry.path.name if named else "a structure set"
             yield (
-                f"{image.name} may lack slices: {entry.label or entry.path.name} names "
-                f"{len(named)} of its slices, and {len(lost)} of them are not there."
+                f"{name} may lack slices: {label} names {len(drawn)} of its slices, and "
+                f"{len(lost)} of them are not there."
             )
     expected = max((one.of_how_many for one in series), default=0)
     counted = [one for one in aside if one.of_how_many == expected]  # a scout counts by itself
     there = len({(one.uid, one.frame) for one in (*series, *counted)})
     if there < expected:
-        yield f"{image.name} may lack slices: it says {expected}, and {there} are there."
+        yield f"{name} may lack slices: it says {expected}, and {there} are there."
     numbers = {one.number for one in series if one.number is not None}
     if len(numbers) == len(series) > 1:
         aside_numbers = {one.number for one in aside}  # a scout's may be far from the others
         expected_numbers = set(range(min(1, *numbers), max(numbers)))
         lost_numbers = sorted(expected_numbers - numbers - aside_numbers)
         if lost_numbers:
-            yield f"{image.name} may lack slices: {_listed(lost_numbers)}."
+            yield f"{name} may lack slices: {_listed(lost_numbers)}."
 
 
-def not_used(chosen: Iterable[ImageSeries | DicomObject], found: Scan) -> list[str]:
-    """What else lies in the folders, a sentence for each kind; no patient is named.
+def not_used(
+    chosen: Iterable[ImageSeries | DicomObject], found: Scan, named: bool = True
+) -> list[str]:
+    """What else lies in the folders, a sentence for each kind; no patient's own name.
 
     Parameters
     ----------
@@ -77,22 +103,24 @@ def not_used(chosen: Iterable[ImageSeries | DicomObject], found: Scan) -> list[s
         What is used; the first is drawn on, whose patient counts.
     found : Scan
         All that was found.
+    named : bool
+        Call each as its header or its file does; else they are counted, as where it is kept.
     """
-    used = list(chosen)
+    used, tell = list(chosen), _some if named else _counted
     own = used[0].origin.patient
     every: list[ImageSeries | DicomObject] = [*found.images, *found.objects]
     rest = [entry for entry in every if entry not in used]
-    here = [_named(entry) for entry in rest if entry.origin.patient == own]
-    elsewhere = [_named(entry) for entry in rest if entry.origin.patient != own]
+    here = [entry for entry in rest if entry.origin.patient == own]
+    elsewhere = [entry for entry in rest if entry.origin.patient != own]
     others = [f"{count} {modality}" for modality, count in sorted(found.others.items())]
     notes = []
     if here:
-        notes.append(f"Not used: {_some(here)}.")
+        notes.append(f"Not used: {tell(here)}.")
     if elsewhere:
         or_nobody = "" if used[0].origin.is_named else ", or of nobody named"
-        notes.append(f"Not used, of another patient{or_nobody}: {_some(elsewhere)}.")
+        notes.append(f"Not used, of another patient{or_nobody}: {tell(elsewhere)}.")
     if others:
-        notes.append(f"Not used, of no use here: {_some(others)}.")
+        notes.append(f"Not used, of no use here: {_first_of(others)}.")
     return notes
 
 
@@ -103,12 +131,26 @@ def _named(entry: ImageSeries | DicomObject) -> str:
         fault = f"; {entry.stack.problem.rstrip('.')}" if entry.stack.problem else ""
         count = len(entry.stack.slices)
         return f"{' '.join(filter(None, parts))} ({count} slice{'s' * (count != 1)}{fault})"
+    return f"{_kind(entry)} {entry.label or entry.path.name}"
+
+
+def _kind(entry: ImageSeries | DicomObject) -> str:
+    if isinstance(entry, ImageSeries):
+        return entry.origin.modality
     kinds = {STRUCTURES: "structure set", REGISTRATION: "registration"}
-    kind = kinds.get(origin.modality, "segmentation")
-    return f"{kind} {entry.label or entry.path.name}"
+    return kinds.get(entry.origin.modality, "segmentation")
 
 
-def _some(names: list[str]) -> str:
+def _counted(entries: Sequence[ImageSeries | DicomObject]) -> str:
+    counts = Counter(map(_kind, entries))
+    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
+
+
+def _some(entries: Sequence[ImageSeries | DicomObject]) -> str:
+    return _first_of([_named(entry) for entry in entries])
+
+
+def _first_of(names: Sequence[str]) -> str:
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + more
 

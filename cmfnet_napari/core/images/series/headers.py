@@ -47,6 +47,7 @@ _BINARY = (
     "TemporalPositionIndex",
     "FrameAcquisitionNumber",
 )
+_HU = ("", "HU", "US")  # Rescale Type: not said, Hounsfield units, unspecified
 # fmt: off
 _TAGS = [Tag(word) for word in (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID",
@@ -55,10 +56,11 @@ _TAGS = [Tag(word) for word in (
     "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence",
-    "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "InstanceNumber",
-    "ImageType", "EchoTime", "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber",
-    "AcquisitionTime", "Units", "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames",
-    "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
+    "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "InstanceNumber", "ImageType", "EchoTime", "DiffusionBValue", "TemporalPositionIdentifier",
+    "AcquisitionNumber", "AcquisitionTime", "Units", "SpacingBetweenSlices", "SliceThickness",
+    "NumberOfFrames", "ImagesInAcquisition", "PerFrameFunctionalGroupsSequence",
+    "SharedFunctionalGroupsSequence",
     "StructureSetLabel", "StructureSetROISequence", "SegmentSequence",
     "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "RegistrationSequence",
     "AcquisitionContrast", "ScanningSequence", "ScanOptions", "RepetitionTime", "InversionTime",
@@ -108,6 +110,8 @@ class Slice:
         Pixel Padding Value and Range Limit, stored values; None: there is none.
     distances : tuple of float
         What it says of the distance of slices: Spacing Between Slices, Slice Thickness, mm.
+    no_hu : str
+        What a CT's values are that are no Hounsfield units (Rescale Type), such as ``"MGML"``.
     """
 
     path: Path
@@ -131,6 +135,7 @@ class Slice:
     table: bool = False
     padding: tuple[int, int] | None = None
     distances: tuple[float, ...] = ()
+    no_hu: str = ""
 
 
 def read_header(path: Path) -> FileDataset | None:
@@ -224,7 +229,14 @@ def _one(header: FileDataset, path: Path, frame: int, places: tuple[Dataset, ...
         table=bool(header.get("ModalityLUTSequence")),
         padding=_padding(header),
         distances=_distances([*find("SpacingBetweenSlices"), *find("SliceThickness")]),
+        no_hu=_no_hu(find("RescaleType")) if header.get("Modality") == "CT" else "",
     )
+
+
+def _no_hu(said: list[str]) -> str:
+    """What values are, unless they are in Hounsfield units as far as is said (C.11.1.1.2)."""
+    kind = " ".join(said).upper()
+    return "" if kind in _HU else kind
 
 
 def _padding(header: Dataset) -> tuple[int, int] | None:

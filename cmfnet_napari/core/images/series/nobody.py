@@ -7,17 +7,24 @@ from collections.abc import Iterable, Iterator, Set
 
 from pydicom.dataset import Dataset
 
-# What takes the place of a name or a number when it is removed; letters alone count.
+# What takes the place of a name or a number when it is removed; letters and digits alone count.
 _PLACEHOLDERS = {
-    "anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified", "none", "noname",
-    "removed", "unknown",
+    "anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified", "na", "none",
+    "noname", "patient", "removed", "unknown",
 }  # fmt: skip
+_FILLED = re.compile("0+|x+")  # so does a field that was filled
 
 
 def says_who(text: str) -> str:
     """A number or name without blanks around it; empty when it names nobody."""
     bare = text.strip(" ^=")
-    return "" if re.sub(r"[\W_]", "", bare).casefold() in _PLACEHOLDERS else bare
+    words = re.split(r"[\W_]+", bare.casefold())
+    nobody = all(map(_is_placeholder, filter(None, words))) or _is_placeholder("".join(words))
+    return "" if nobody else bare
+
+
+def _is_placeholder(word: str) -> bool:
+    return word in _PLACEHOLDERS or _FILLED.fullmatch(word) is not None
 
 
 def ties(header: Dataset) -> frozenset[str]:

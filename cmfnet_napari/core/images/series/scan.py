@@ -9,7 +9,7 @@ import filecmp
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
     Parameters
     ----------
     paths : sequence of path
-        Folders or files. What is no DICOM is passed over; see `Scan.left_out` for what else is.
+        Folders or files. What is no DICOM is passed over; see `Scan.left_out` for what else is, and
+        `Scan.barren`.
     progress : callable, optional
         Asked every few files.
 
@@ -63,12 +64,19 @@ def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
         `progress` answered False.
     """
     finds = _Finds()
-    files = list(_files((Path(path) for path in paths), finds.left_out))
-    for number, path in enumerate(files):
-        if progress is not None and number % _ASK_EVERY == 0 and not progress(number / len(files)):
-            raise CancelledError
-        if why := _sort_in(path, finds):
-            finds.left_out.append(LeftOut(path, why))
+    files = {Path(path): list(_files(Path(path), finds.left_out)) for path in paths}
+    count = sum(map(len, files.values()))
+    barren, number = [], 0
+    for given, own in files.items():
+        before = finds.count
+        for path in own:
+            if progress is not None and number % _ASK_EVERY == 0 and not progress(number / count):
+                raise CancelledError
+            if why := _sort_in(path, finds):
+                finds.left_out.append(LeftOut(path, why))
+            number += 1
+        if finds.count == before and given.name != _INDEX:
+            barren.append(given)
     whose = tied(finds.ties)
     images = [
         image
@@ -83,7 +91,7 @@ def scan(paths: Sequence[str | Path], progress: Progress | None = None) -> Scan:
     objects = _told_apart(
         [replace(entry, origin=_told_by_ties(entry.origin, whose)) for entry in finds.objects]
     )
-    return Scan(tuple(images), objects, tuple(left_out), finds.others, len(files))
+    return Scan(tuple(images), objects, tuple(left_out), finds.others, count, tuple(barren))
 
 
 @dataclass
@@ -97,28 +105,33 @@ class _Finds:
     left_out: list[LeftOut] = field(default_factory=list)
     ties: set[frozenset[str]] = field(default_factory=set)  # of what says not whose it is
 
+    @property
+    def count(self) -> int:
+        """How many slices and objects were found."""
+        slices = sum(map(len, self.slices.values()))
+        return slices + len(self.objects) + self.others.total()
 
-def _files(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterator[Path]:
-    """Files that may be DICOM; folders that cannot be entered are left out."""
+
+def _files(path: Path, left_out: list[LeftOut]) -> Iterator[Path]:
+    """A file, or what may be DICOM in a folder; folders that cannot be entered are left out."""
 
     def closed(error: OSError) -> None:
         left_out.append(LeftOut(Path(error.filename), Why.CLOSED))
 
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path} does not exist. Check the name and the folder.")
-        if not path.is_dir():
-            yield path
-            continue
-        for folder, folders, names in os.walk(path, onerror=closed):
-            folders.sort()
-            links = [Path(folder, name) for name in folders if Path(folder, name).is_symlink()]
-            left_out += [LeftOut(link, Why.LINK) for link in links]
-            for name in sorted(names):
-                if name.lower().endswith(_PACKED) and not name.lower().endswith(".nii.gz"):
-                    left_out.append(LeftOut(Path(folder, name), Why.PACKED))
-                elif not name.lower().endswith(_NO_FILES) and name != _INDEX:
-                    yield Path(folder, name)
+    if not path.exists():
+        raise UserError(f"{path} does not exist. Check the name and the folder.")
+    if not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path, onerror=closed):
+        folders.sort()
+        links = [Path(folder, name) for name in folders if Path(folder, name).is_symlink()]
+        left_out += [LeftOut(link, Why.LINK) for link in links]
+        for name in sorted(names):
+            if name.lower().endswith(_PACKED) and not name.lower().endswith(".nii.gz"):
+                left_out.append(LeftOut(Path(folder, name), Why.PACKED))
+            elif not name.lower().endswith(_NO_FILES) and name != _INDEX:
+                yield Path(folder, name)
 
 
 def _sort_in(path: Path, finds: _Finds) -> Why | None:
@@ -147,7 +160,7 @@ def _sort_in(path: Path, finds: _Finds) -> Why | None:
 def _sort_header(header: FileDataset, path: Path, finds: _Finds) -> Why | None:
     names = "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Modality"
     key = tuple(" ".join(words(header, name)) for name in names)
-    origin = finds.origins.get(key) or finds.origins.setdefault(key, _origin(header))
+    origin = finds.origins.get(key) or finds.origins.setdefault(key, origin_of(header))
     if not origin.is_named:
         finds.ties.add(ties(header))
     if origin.modality in IMAGES:
@@ -156,7 +169,7 @@ def _sort_header(header: FileDataset, path: Path, finds: _Finds) -> Why | None:
             return Why.NOWHERE
         finds.slices.setdefault(origin, []).extend(found)
     elif origin.modality in (STRUCTURES, SEGMENTATION, REGISTRATION):
-        finds.objects.append(_object(header, path, _origin(header)))
+        finds.objects.append(_object(header, path, origin_of(header)))
     else:
         finds.others[origin.modality or "unnamed"] += 1
     return None
@@ -179,7 +192,7 @@ def _images(origin: Origin, slices: list[Slice]) -> list[ImageSeries]:
     return [ImageSeries(k, origin, stack) for k, stack in zip(keys, stacks, strict=True)]
 
 
-def _origin(header: Dataset) -> Origin:
+def origin_of(header: Dataset) -> Origin:
     """The header's words; what differs within a series, such as times, is not among them."""
     modality = str(header.get("Modality", ""))
     date = str(header.get("StudyDate") or header.get("SeriesDate") or "")

@@ -158,6 +158,8 @@ class Scan:
         How many objects of other kinds there are, by modality, such as RTDOSE.
     files : int
         How many files were looked at.
+    barren : tuple of Path
+        Of the files and folders that were given, those in which nothing was found.
     """
 
     images: tuple[ImageSeries, ...]
@@ -165,6 +167,7 @@ class Scan:
     left_out: tuple[LeftOut, ...] = ()
     others: Mapping[str, int] = field(default_factory=dict)
     files: int = 0
+    barren: tuple[Path, ...] = ()
 
     def of_kind(self, modality: str) -> list[DicomObject]:
         """Structure sets, segmentations or registrations."""
@@ -187,13 +190,14 @@ class Scan:
         raise UserError(f"No series {key} was found. There are: {known or 'no images'}.")
 
 
-def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
-    """What was left out, a sentence for every reason."""
+def left_out_notes(left_out: Sequence[LeftOut], named: bool = True) -> list[str]:
+    """What was left out, a sentence for every reason; without names of files where it is kept."""
     reasons = dict.fromkeys(entry.why for entry in left_out)
-    return [_note([e for e in left_out if e.why is why]) for why in reasons]
+    return [_note([e for e in left_out if e.why is why], named) for why in reasons]
 
 
-def _note(left_out: Sequence[LeftOut]) -> str:
+def _note(left_out: Sequence[LeftOut], named: bool) -> str:
     count = "1 file was" if len(left_out) == 1 else f"{len(left_out)} files were"
     names = list_names((entry.path.name for entry in left_out), _NAMED)
-    return f"{count} left out, since {left_out[0].why.value}: {names}."
+    which = f": {names}" if named else ""
+    return f"{count} left out, since {left_out[0].why.value}{which}."

@@ -210,6 +210,11 @@ def _faults(stack: Stack) -> Iterator[str]:
     first = slices[0]
     if first.samples != 1:
         yield "it is a colour image; a CT, MR or PET is needed. Choose another series."
+    if other := next(filter(None, (s.no_hu for s in slices)), ""):
+        yield (
+            f"its values are {other:.16} (Rescale Type), not the HU of a CT. Choose a series in "
+            "Hounsfield units."
+        )
     cosines = np.array([s.orientation for s in slices])
     axes = cosines[0].reshape(2, 3)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=_TURNED):
