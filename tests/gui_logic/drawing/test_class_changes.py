@@ -285,7 +285,8 @@ def test_a_model_of_other_classes_is_not_brought_up_to_date(shown, opened, monke
     monkeypatch.setattr("cmfnet_napari.gui.training.refinement.read_card", lambda _path: card)
     refinement = shown.refinement
     refinement._look_for_contour()
-    refinement._on_fit_goes_on()  # it has taken up all strokes
+    for _ in range(2):  # steps of a fit; it has taken up all strokes
+        refinement._on_fit_goes_on()
     heard.listen(refinement, "failed")
     assert refinement.state == "ready"
     shown.session.remove_class(NODE)
