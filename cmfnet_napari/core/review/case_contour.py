@@ -10,7 +10,7 @@ from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.case_classes import case_classes, run_table, translated
 from cmfnet_napari.core.case.folder import CARD_FILE, JOURNAL_FILE, Case, open_case, read_card
 from cmfnet_napari.core.case.view_state import marked_only
-from cmfnet_napari.core.contours.components import drop_unmarked
+from cmfnet_napari.core.contours.components import kept_of_model
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
@@ -23,12 +23,7 @@ from cmfnet_napari.core.review.log_entry import no_log
 from cmfnet_napari.core.review.record import digest
 from cmfnet_napari.core.review.signer import End
 from cmfnet_napari.core.review.standing import Standing, standing
-from cmfnet_napari.core.strokes.corrections import (
-    Words,
-    contour_of_record,
-    read_words,
-    taught,
-)
+from cmfnet_napari.core.strokes.corrections import contour_of_record, read_words
 from cmfnet_napari.core.strokes.journal import Journal
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
 
@@ -176,7 +171,7 @@ def corrected_model(
         model = translated(model, run_table(run, card, steps))
         names = [e.name for e in case_classes(card, steps) if e.code >= FIRST_CLASS]
         strokes, words = read_words(journal, grid.shape)
-        shown = _shown(folder, model, strokes, words)
+        shown = kept_of_model(model, strokes, words, marked_only(folder))
         record = contour_of_record(shown, words)
         work = hand_work(shown, record, grid, names, journal.correction_times())
         return Corrected(record, work, names)
@@ -206,7 +201,7 @@ def _contour(case: Case, event: Finished) -> CaseContour:
     strokes, words = read_words(case.journal, grid.shape)
     path = inside(case.folder, event.labels)
     labels = translated(load_labels(path, grid), case.run_table(path.parent))
-    model = _shown(case.folder, labels, strokes, words)
+    model = kept_of_model(labels, strokes, words, marked_only(case.folder))
     return CaseContour(
         labels=contour_of_record(model, words),
         study=case.study,
@@ -215,8 +210,3 @@ def _contour(case: Case, event: Finished) -> CaseContour:
         corrected=bool(words.voxels.size),
         by_itself=not words.voxels.size and not saw_strokes(case.folder, event),
     )
-
-
-def _shown(folder: Path, labels: Codes, strokes: Codes, words: Words) -> Codes:
-    """What the window shows of a model: all of it, or the parts in which something was drawn."""
-    return drop_unmarked(labels, taught(strokes, words)) if marked_only(folder) else labels
