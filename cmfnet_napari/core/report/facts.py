@@ -23,7 +23,8 @@ from cmfnet_napari.core.review.case_contour import is_case
 from cmfnet_napari.core.review.check_log import LogCheck
 from cmfnet_napari.core.review.places import Place, find_places
 from cmfnet_napari.core.review.record import Record, State, digest, slice_digests
-from cmfnet_napari.core.review.standing import standing
+from cmfnet_napari.core.review.standing import named_classes, standing
+from cmfnet_napari.core.strokes.scribbles import ScribbleClass
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def gather_facts(
     labels: Wholes,
     *,
     names: Sequence[str] | None = None,
+    classes: Sequence[ScribbleClass] = (),
     finished: Finished | None = None,
     run: Path | None = None,
     places: Sequence[Place] = (),
@@ -95,6 +97,8 @@ def gather_facts(
         The contour of record.
     names : sequence of str, optional
         Of the classes 1, 2, ….
+    classes : sequence of ScribbleClass
+        Those of the case, where there is one.
     finished : Finished, optional
         How the run ended.
     run : Path, optional
@@ -128,7 +132,7 @@ def gather_facts(
         slices=slices,
         places=dict(states),
         model=_model(run),
-        sign_off=_sign_off(log, digest(labels)),
+        sign_off=_sign_off(log, digest(labels), classes),
     )
 
 
@@ -147,11 +151,12 @@ def read_places(finished: Finished, root: Path, study: Study, labels: Wholes) ->
     return find_places(labels, probability, study.grid, apart)
 
 
-def _sign_off(log: LogCheck | None, contour: str) -> str:
+def _sign_off(log: LogCheck | None, contour: str, classes: Sequence[ScribbleClass]) -> str:
     """How far it is signed off, with what is wrong with the log that says so."""
     if log is None or log.nothing:
         return ""
-    return f"{standing(log.entries, contour).sentence} {log.fault}".strip()
+    found = standing(log.entries, contour, named_classes(classes))
+    return f"{found.sentence} {log.fault}".strip()
 
 
 def _effort(run: Path | None) -> Effort:

@@ -53,6 +53,7 @@ def report_run(
         study,
         labels,
         names=names,
+        classes=found.classes,
         finished=finished,
         run=run,
         places=read_places(finished, root, study, labels),

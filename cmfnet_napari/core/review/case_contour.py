@@ -22,10 +22,10 @@ from cmfnet_napari.core.review.check_log import LogCheck, check_log
 from cmfnet_napari.core.review.log_entry import no_log
 from cmfnet_napari.core.review.record import digest
 from cmfnet_napari.core.review.signer import End
-from cmfnet_napari.core.review.standing import Standing, standing
+from cmfnet_napari.core.review.standing import Standing, named_classes, standing
 from cmfnet_napari.core.strokes.corrections import contour_of_record, read_words
 from cmfnet_napari.core.strokes.journal import Journal
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +111,14 @@ def case_stage(folder: str | Path) -> tuple[Standing, LogCheck]:
 def stage_of(case: Case) -> tuple[Standing, LogCheck]:
     """The same of a case that is open; any thread may ask."""
     check = case_log(case.folder)
+    contour = contour_digest(case)
+    return standing(check.entries, contour, named_classes(case.classes)), check
+
+
+def contour_digest(case: Case) -> str:
+    """`record.digest` of the contour of record of a case that is open; empty without one."""
     event = newest_prediction(case.runs())
-    contour = "" if event is None else digest(_contour(case, event).labels)
-    return standing(check.entries, contour), check
+    return "" if event is None else digest(_contour(case, event).labels)
 
 
 def is_case(folder: str | Path) -> bool:
@@ -133,11 +138,14 @@ class Corrected:
         What corrections changed.
     names : list of str or None
         Of the classes 1, 2, …
+    classes : tuple of ScribbleClass
+        Those of the case, the background too; none where there is no case.
     """
 
     labels: Codes
     hand: HandWork
     names: list[str] | None
+    classes: tuple[ScribbleClass, ...] = ()
 
 
 def corrected_model(
@@ -169,12 +177,13 @@ def corrected_model(
     try:
         card, steps = read_card(folder), journal.class_steps
         model = translated(model, run_table(run, card, steps))
-        names = [e.name for e in case_classes(card, steps) if e.code >= FIRST_CLASS]
+        classes = case_classes(card, steps)
+        names = [entry.name for entry in classes if entry.code >= FIRST_CLASS]
         strokes, words = read_words(journal, grid.shape)
         shown = kept_of_model(model, strokes, words, marked_only(folder))
         record = contour_of_record(shown, words)
         work = hand_work(shown, record, grid, names, journal.correction_times())
-        return Corrected(record, work, names)
+        return Corrected(record, work, names, classes)
     finally:
         journal.close()
 
