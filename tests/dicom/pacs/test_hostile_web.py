@@ -162,6 +162,50 @@ def test_no_netrc_and_no_proxy_from_the_environment(node, server, other, tmp_pat
     assert len(other.asked) == 1
 
 
+def stored(*uids, failed=()):
+    """What a PACS says of files that it was sent (PS3.18 10.5.3)."""
+    said = pydicom.Dataset()
+    for keyword, named in (("ReferencedSOPSequence", uids), ("FailedSOPSequence", failed)):
+        if named:
+            setattr(said, keyword, [answer(ReferencedSOPInstanceUID=uid) for uid in named])
+    return said.to_json().encode()
+
+
+@pytest.mark.parametrize("parameters", ["", "; charset=utf-8", ";charset=UTF-8"])
+@pytest.mark.parametrize("kind", ["application/dicom+json", "application/json"])
+def test_a_file_has_arrived_if_the_answer_names_it(node, server, study, slices, kind, parameters):
+    headers = {"Content-Type": kind + parameters}
+    server.routes["/web/studies"] = 202, headers, stored(study[0], failed=study[1:])
+    with pytest.raises(UserError, match="took 1 of 3 files and refused the next"):
+        pacs.send(node, slices)
+    server.routes["/web/studies"] = 202, headers, stored(failed=study[:1])
+    with pytest.raises(UserError, match="took 0 of 1 files"):
+        pacs.send(node, slices[:1])
+    elsewhere = pydicom.Dataset()
+    elsewhere.OtherFailuresSequence = [answer(FailureReason=0xA700)]
+    server.routes["/web/studies"] = 202, headers, elsewhere.to_json().encode()
+    with pytest.raises(UserError, match="took 0 of 1 files"):
+        pacs.send(node, slices[:1])
+    server.routes["/web/studies"] = 200, headers, stored(*study)
+    assert pacs.send(node, slices) == 3
+    assert not any("/instances" in path for _, path, _ in server.asked)
+
+
+def test_of_an_answer_that_says_nothing_the_pacs_is_asked(node, server, study, slices):
+    login = 200, {"Content-Type": "text/html"}, b"<html>Please log in</html>"
+    empty = 200, {"Content-Type": "application/dicom+json"}, b"{}"
+    for said in (empty, (200, {}, b""), login):
+        server.routes["/web/studies"] = said
+        assert pacs.send(node, slices) == 3  # it lists them
+        server.routes["/instances"] = words([answer(SOPInstanceUID=study[0])])
+        with pytest.raises(UserError, match="took 1 of 3 files"):
+            pacs.send(node, slices)
+        server.routes["/instances"] = words([answer(SOPInstanceUID=one) for one in study])
+    server.routes["/instances"] = login
+    with pytest.raises(UserError, match="is no DICOMweb service"):
+        pacs.send(node, slices)
+
+
 @pytest.mark.parametrize(
     ("keyword", "value", "said"),
     [

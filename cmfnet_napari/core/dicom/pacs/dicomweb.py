@@ -33,6 +33,7 @@ _PAGE = 500  # answers asked for at a time
 _BATCH = 8  # files sent at a time
 _NEEDS_CODE = re.compile(r"[^A-Za-z0-9._~*?-]")  # what RFC 3986 has percent-encoded
 _NO_ENTRY = (401, 403)
+_TELLING = ("ReferencedSOPSequence", "FailedSOPSequence", "OtherFailuresSequence")
 
 
 class WebPacs:
@@ -117,15 +118,29 @@ class WebPacs:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
             with self._said(f" {done} of {len(files)} files had arrived."):
-                answer = self._client.store_instances([read_dicom(file) for file in batch])
-                refused = len(answer.get("FailedSOPSequence", []))
-            done += len(batch) - refused
-            if refused:
+                datasets = [read_dicom(file) for file in batch]
+                arrived = self._arrived(datasets, self._client.store_instances(datasets))
+            done += arrived
+            if arrived < len(batch):
                 raise UserError(
                     f"{self.node.name} took {done} of {len(files)} files and refused the next. Ask "
                     "those who look after it."
                 )
             sent(len(batch))
+
+    def _arrived(self, datasets: Sequence[Dataset], answer: Dataset) -> int:
+        """How many files a PACS has by its answer; where that says nothing, by what it has now.
+
+        Only files that the answer names are stored (PS3.18 10.5.3). Some services answer nothing,
+        and a page to log in is none either.
+        """
+        if any(keyword in answer for keyword in _TELLING):
+            stored = answer.get("ReferencedSOPSequence") or []
+            there = {str(item.get("ReferencedSOPInstanceUID")) for item in stored}
+        else:
+            series = {(str(d.StudyInstanceUID), str(d.SeriesInstanceUID)) for d in datasets}
+            there = set().union(*(self.instances(*uids) for uids in series))
+        return sum(str(dataset.SOPInstanceUID) in there for dataset in datasets)
 
     def _all(self, search: Callable[..., list[JsonObject]]) -> list[Dataset]:
         """Every page of the answers."""
