@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pydicom
 import pytest
@@ -248,6 +249,35 @@ def test_a_second_file_with_one_identifier_is_not_taken(node, server, study, sli
     assert pacs.fetch(node, STUDY, tmp_path / "out") == 3
     (kept,) = (tmp_path / "out").rglob(f"{study[0]}.dcm")
     assert not any(pydicom.dcmread(kept).PixelData)
+
+
+def paged(answers, most):
+    """No more than so many at a time, whatever is asked for (PS3.18 8.3.4.4)."""
+
+    def page(path):
+        start = int(parse_qs(urlsplit(path).query).get("offset", ["0"])[0])
+        return words(answers[start : start + most])
+
+    return page
+
+
+def test_a_service_that_gives_fewer_answers_than_are_asked_for(node, server, study, tmp_path):
+    server.routes["/instances"] = paged([answer(SOPInstanceUID=one) for one in study], 2)
+    assert pacs.fetch(node, STUDY, tmp_path / "out") == 3
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 3
+
+
+def test_a_list_that_is_a_part_is_not_taken_for_the_whole(node, server, study, tmp_path):
+    server.routes["/instances"] = words([answer(SOPInstanceUID=one) for one in study[:2]])
+    counted = answer(SeriesInstanceUID=SERIES, NumberOfSeriesRelatedInstances=3)
+    server.routes[f"{STUDY}/series"] = words([counted])
+    for series in ("", SERIES):
+        with pytest.raises(UserError, match="lists 2 of the 3 files of a series"):
+            pacs.fetch(node, STUDY, tmp_path / "out", series=series)
+    server.routes[f"{STUDY}/series"] = words([answer(SeriesInstanceUID=SERIES)])
+    with pytest.raises(UserError, match="a file that it had not listed"):  # it sends three
+        pacs.fetch(node, STUDY, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def endless(piece):

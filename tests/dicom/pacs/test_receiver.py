@@ -36,6 +36,7 @@ class Pacs:
     def __init__(self, files, our_port) -> None:
         self.files, self.our_port, self.title = files, our_port, "PACS"
         self.source = ("127.0.0.1", 0)
+        self.listed, self.counted = 3, None  # files it answers with, and says that there are
         self.statuses: list[int] = []
         self.refused = False
         entity = AE(ae_title="PACS")
@@ -47,12 +48,14 @@ class Pacs:
 
     def find(self, event):
         level = event.identifier.QueryRetrieveLevel
-        for path in self.files[:3] if level == "IMAGE" else self.files[:1]:
+        for path in self.files[: self.listed] if level == "IMAGE" else self.files[:1]:
             data = pydicom.dcmread(path)
             found = pydicom.Dataset()
             found.StudyInstanceUID, found.PatientID = STUDY, "P1"
             if level != "STUDY":
                 found.SeriesInstanceUID = SERIES
+            if level == "SERIES":
+                found.NumberOfSeriesRelatedInstances = self.counted
             if level == "IMAGE":
                 found.SOPInstanceUID = data.SOPInstanceUID
             yield 0xFF00, found
@@ -127,6 +130,18 @@ def node(there, monkeypatch):
 def fetch(there, node, folder):
     with receiving(there, node):
         return pacs.fetch(node, STUDY, folder)
+
+
+def test_a_list_that_is_a_part_is_not_taken_for_the_whole(there, node, tmp_path):
+    there.listed, there.counted = 2, 3
+    with pytest.raises(UserError, match="lists 2 of the 3 files of a series"):
+        fetch(there, node, tmp_path / "out")
+    there.counted = None  # it does not say
+    with pytest.raises(UserError, match="a file that it had not listed"):
+        fetch(there, node, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    there.listed, there.counted = 3, 3
+    assert fetch(there, node, tmp_path / "out") == 3
 
 
 def test_what_was_asked_for_comes_for_the_user_alone(there, node, tmp_path):

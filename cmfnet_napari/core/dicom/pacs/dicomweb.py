@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -143,19 +144,22 @@ class WebPacs:
         return sum(str(dataset.SOPInstanceUID) in there for dataset in datasets)
 
     def _all(self, search: Callable[..., list[JsonObject]]) -> list[Dataset]:
-        """Every page of the answers."""
-        answers: list[Dataset] = []
+        """Every page of the answers, up to one with nothing new.
+
+        A page may be shorter than was asked for, and more follow (PS3.18 8.3.4.4); a service that
+        knows no pages says all of it again.
+        """
+        answers: dict[str, Dataset] = {}
         with self._said(), disable_value_validation():
             while page := search(limit=_PAGE, offset=len(answers)):
                 if len(answers) > MOST_ANSWERS:
                     raise UserError(too_many(self.node.name))
-                new = [Dataset.from_json(answer) for answer in page]
-                if answers and new[0] == answers[0]:  # it knows no pages, and said all at once
+                new = {json.dumps(one, sort_keys=True): one for one in page}
+                new = {said: one for said, one in new.items() if said not in answers}
+                if not new:
                     break
-                answers += new
-                if len(page) < _PAGE:
-                    break
-        return answers
+                answers |= {said: Dataset.from_json(one) for said, one in new.items()}
+        return [*answers.values()]
 
     @contextmanager
     def _said(self, more: str = "") -> Iterator[None]:
