@@ -24,6 +24,7 @@ from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
 from cmfnet_napari.gui.export.roi_table import RoiTable, as_table, fit_height
 from cmfnet_napari.gui.shared.dialogs import ask_folder, ask_open, ask_save
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
     button,
@@ -67,6 +68,13 @@ class DicomExportPanel(QWidget):
             row(self.add_to, button("File…", self._ask_set, "Choose a set"), stretch=0)
         )
         self.kind.currentIndexChanged.connect(self._on_kind)
+        for edited in (
+            self.structures.changed,
+            self.kind.currentIndexChanged,
+            self.add_to.textChanged,
+            self.folder.textChanged,
+        ):
+            edited.connect(self._on_edited)
         self.export_button = large_button("Export…", self._ask_target, "Read back before it counts")
         self.said = text_label()
         self.receipt = as_table(QTableWidget(), [])
@@ -89,6 +97,7 @@ class DicomExportPanel(QWidget):
         dicom_export.refused.connect(self._on_refused)
         dicom_export.sent.connect(self._say)
         dicom_export.not_sent.connect(self._on_not_sent)
+        dicom_export.late.connect(lambda text: show_info(plain(text)))
         self.refresh()
 
     def refresh(self) -> None:
@@ -112,6 +121,12 @@ class DicomExportPanel(QWidget):
         if (code in empty) != (code in self._empty):
             checked = Qt.CheckState.Unchecked if code in empty else Qt.CheckState.Checked
             item.setCheckState(checked)
+
+    def _on_edited(self, *_value: object) -> None:
+        """What is chosen is not what the last file holds."""
+        self._dicom_export.outdate()
+        if self.export_button.isEnabled():  # else what is being written is told of
+            self.outdate()
 
     def outdate(self) -> None:
         """The file that was exported is not the contour of record any more: it is not sent."""

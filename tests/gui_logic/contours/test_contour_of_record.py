@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import hash_file
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.report import page
 from cmfnet_napari.core.review.case_contour import case_contour, case_stage, superseded
@@ -472,7 +473,10 @@ def test_the_command_line_has_the_contour_of_the_window(shown, opened):
 
 def test_a_file_that_is_no_longer_the_contour_is_not_sent(shown, tmp_path, monkeypatch, heard):
     sent = []
-    monkeypatch.setattr(dicom_export, "_export", lambda *_: SimpleNamespace())
+    file = tmp_path / "a.dcm"
+    file.write_bytes(b"")
+    written = SimpleNamespace(sha256=hash_file(file))
+    monkeypatch.setattr(dicom_export, "_export", lambda *_: written)
     monkeypatch.setattr(dicom_export.pacs, "send", lambda *arguments: sent.append(arguments))
 
     def contour():
@@ -482,7 +486,7 @@ def test_a_file_that_is_no_longer_the_contour_is_not_sent(shown, tmp_path, monke
     out = DicomExport(contour)
     said = heard.listen(out, "not_sent")
     roi = SimpleNamespace(code=1, name="GTV", type="GTV", color="#000000")
-    out.export(Choice((roi,), "folder", "seg", str(tmp_path / "a.dcm")))
+    out.export(Choice((roi,), "folder", "seg", str(file)))
     node = SimpleNamespace(name="here")
     out.send(node)
     assert len(sent) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.dicom.export.roi import Roi, check_rois
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.files import hash_file, write_safely
 
 
 def classes_in(labels: sitk.Image) -> list[int]:
@@ -91,8 +92,9 @@ def export(
                 f"{out.name} was not written, because it reads back differently "
                 f"({receipt.why_not()}). Please report it."
             )
+        written = hash_file(draft)
         write_safely(out, chosen.ending, lambda part: shutil.copyfile(draft, part))
-    return receipt
+    return replace(receipt, sha256=written)
 
 
 def _check_target(
