@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
@@ -210,7 +209,7 @@ class DicomExportPanel(QWidget):
         name = file_name(self.rois[0].name if self.rois else "contours", ending)
         path = ask_save(self, "Export", name, f"DICOM (*{ending})")
         if path:
-            self.export(path if Path(path).suffix else path + ending)
+            self.export(path)
 
     def _ask_pacs(self) -> None:
         dialog = PacsSendDialog(self._dicom_export, self)
