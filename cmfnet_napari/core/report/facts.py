@@ -16,6 +16,7 @@ from cmfnet_napari.core.contours.metrics import Evaluation
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, read_card, software_versions
+from cmfnet_napari.core.fit.runs import UNKNOWN, run_maker
 from cmfnet_napari.core.geometry.plane import View
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.privacy import inside
@@ -67,7 +68,7 @@ class ReportFacts:
     places: dict[State, int] = field(default_factory=dict)
     hand: HandWork = field(default_factory=HandWork)
     effort: Effort = field(default_factory=Effort)
-    model: str = "unknown"
+    model: str = UNKNOWN
     sign_off: str = ""
     software: dict[str, str] = field(default_factory=software_versions)
 
@@ -171,8 +172,11 @@ def _effort(run: Path | None) -> Effort:
 
 
 def _model(run: Path | None) -> str:
-    if run is None or not (run / MODEL_FILE).is_file():
-        return "unknown"
+    if run is None:
+        return UNKNOWN
+    if not (run / MODEL_FILE).is_file():
+        maker = run_maker(run)
+        return maker if maker == UNKNOWN else f"{run.name}, {maker}"
     try:
         return f"{run.name}, {_describe(read_card(run))}"
     except UserError:

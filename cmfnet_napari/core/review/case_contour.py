@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.case_classes import case_classes, run_table, translated
@@ -14,7 +14,7 @@ from cmfnet_napari.core.contours.components import kept_of_model
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
+from cmfnet_napari.core.fit.runs import maker_name, newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, load_labels
 from cmfnet_napari.core.privacy import inside
@@ -25,7 +25,7 @@ from cmfnet_napari.core.review.signer import End
 from cmfnet_napari.core.review.standing import Standing, named_classes, standing
 from cmfnet_napari.core.strokes.corrections import contour_of_record, read_words
 from cmfnet_napari.core.strokes.journal import Journal
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, label_colors
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,12 @@ class CaseContour:
         Where it lies.
     names : list of str
         Of the classes 1, 2, ….
+    colors : dict of int to str
+        By class, #rrggbb.
     run : str
         Name of the run's folder.
+    model : str
+        What made it, as `runs.maker_name`.
     corrected : bool
         Whether the user says something of any voxel.
     by_itself : bool
@@ -51,7 +55,9 @@ class CaseContour:
     labels: Codes
     study: Study
     names: list[str]
+    colors: dict[int, str]
     run: str
+    model: str
     corrected: bool
     by_itself: bool
 
@@ -215,7 +221,9 @@ def _contour(case: Case, event: Finished) -> CaseContour:
         labels=contour_of_record(model, words),
         study=case.study,
         names=case.class_names,
-        run=PurePosixPath(event.labels).parent.name,
+        colors=label_colors(case.classes),
+        run=path.parent.name,
+        model=maker_name(path.parent),
         corrected=bool(words.voxels.size),
         by_itself=not words.voxels.size and not saw_strokes(case.folder, event),
     )

@@ -16,7 +16,7 @@ from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
+from cmfnet_napari.core.fit.runs import maker_name, newest_prediction, saw_strokes
 from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.strokes.class_order import ClassOrder
@@ -194,8 +194,7 @@ class Result(QObject):
     @property
     def model_name(self) -> str:
         """What made the contour, for files that leave the case."""
-        preset = self.run.rpartition("-")[2]
-        return f"CmFNet {preset}".strip()
+        return maker_name(self._session.case.folder / self.run)
 
     @property
     def corrected(self) -> bool:
