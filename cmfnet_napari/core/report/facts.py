@@ -25,7 +25,7 @@ from cmfnet_napari.core.review.check_log import LogCheck
 from cmfnet_napari.core.review.places import Place, find_places
 from cmfnet_napari.core.review.record import Record, State, digest, slice_digests
 from cmfnet_napari.core.review.standing import named_classes, standing
-from cmfnet_napari.core.strokes.scribbles import ScribbleClass
+from cmfnet_napari.core.strokes.scribbles import ScribbleClass, label_colors
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class ReportFacts:
     case : str
         `Case.key`: digits of a hash, which name the case folder too where nobody named it.
     volumes_ml : dict
-        By class.
+        By class, in order of their codes.
+    colors : dict of int to str
+        Of the case's classes, #rrggbb by code; none where there is no case.
     strokes, held_out : float or None
         Agreement with the strokes; with strokes while they were held out. 0 … 1.
     evaluation : Evaluation or None
@@ -61,6 +63,7 @@ class ReportFacts:
 
     case: str
     volumes_ml: dict[str, float]
+    colors: dict[int, str] = field(default_factory=dict)
     strokes: float | None = None
     held_out: float | None = None
     evaluation: Evaluation | None = None
@@ -125,6 +128,7 @@ def gather_facts(
     return ReportFacts(
         case=case or study.content_hash[:16],
         volumes_ml=volumes_ml(labels, study.grid, names),
+        colors=label_colors(classes),
         strokes=None if finished is None else finished.agreement,
         held_out=None if finished is None else finished.held_out,
         evaluation=evaluation,
