@@ -17,6 +17,7 @@ from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import make_node
 from cmfnet_napari.core.dicom.pacs.query import Query
 from cmfnet_napari.core.errors import UserError
+from tests.dicom.orthanc import free_port
 from tests.dicom_files import CT_GRID, uid, write_slices
 
 STUDY, SERIES = uid("study", "P1"), uid("series", "CT")
@@ -205,6 +206,34 @@ def test_of_an_answer_that_says_nothing_the_pacs_is_asked(node, server, study, s
     server.routes["/instances"] = login
     with pytest.raises(UserError, match="is no DICOMweb service"):
         pacs.send(node, slices)
+
+
+def test_what_may_have_arrived_is_not_called_lost(node, server, study, slices):
+    over = threading.Event()
+
+    def silent(_path):
+        over.wait(5)
+        return 200, {}, b""
+
+    server.routes["/web/studies"] = silent
+    hasty = node.model_copy(update={"timeout_s": 0.3})
+    unsure = r"0 of 3 files had arrived. Whether the next did is not known"
+    with pytest.raises(UserError, match=f"did not answer within 0.3 s.*{unsure}"):
+        pacs.send(hasty, slices)
+    over.set()
+    server.routes["/web/studies"] = 504, {}, b""  # a gateway that waited no longer
+    with pytest.raises(UserError, match=f"error 504.*{unsure}"):
+        pacs.send(node, slices)
+    server.routes["/web/studies"] = 200, {}, b""
+    server.routes["/instances"] = 503, {}, b""  # nor can it be asked
+    with pytest.raises(UserError, match=f"error 503.*{unsure}"):
+        pacs.send(node, slices)
+    server.routes["/web/studies"] = 409, {}, b""
+    away = node.model_copy(update={"url": f"http://127.0.0.1:{free_port()}/web"})
+    for there in (node, away):  # refused, or never reached
+        with pytest.raises(UserError, match="0 of 3 files had arrived") as error:
+            pacs.send(there, slices)
+        assert "not known" not in str(error.value)
 
 
 @pytest.mark.parametrize(

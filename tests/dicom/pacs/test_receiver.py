@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -130,6 +132,67 @@ def node(there, monkeypatch):
 def fetch(there, node, folder):
     with receiving(there, node):
         return pacs.fetch(node, STUDY, folder)
+
+
+@contextmanager
+def storing(answer):
+    """A PACS that takes CTs; `answer` is told the event and how many came, and gives a status."""
+    came = []
+
+    def store(event):
+        came.append(event.request.AffectedSOPInstanceUID)
+        return answer(event, len(came))
+
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context("1.2.840.10008.5.1.4.1.1.2")
+    port = free_port()
+    server = entity.start_server(
+        ("127.0.0.1", port), False, evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
+    try:
+        yield make_node(name="PACS", host="127.0.0.1", port=port, title="PACS", timeout_s=1), came
+    finally:
+        server.shutdown()
+
+
+def test_a_line_that_breaks_between_two_files(slices):
+    broken = threading.Event()
+
+    def hang_up(event):
+        event.assoc.abort()
+        broken.set()
+
+    def answer(event, _count):
+        threading.Timer(0.2, hang_up, [event]).start()
+        return 0
+
+    def wait(_done, _of):
+        assert broken.wait(5)
+        time.sleep(0.3)  # until we have heard of it
+
+    with (
+        storing(answer) as (node, came),
+        pytest.raises(UserError, match=r"broke the line off.*1 of 3 files had arrived") as error,
+    ):
+        pacs.send(node, slices, wait)
+    assert "not known" not in str(error.value)
+    assert len(came) == 1
+
+
+def test_a_file_that_nobody_answered_for_may_have_arrived(slices):
+    over = threading.Event()
+
+    def answer(_event, count):
+        if count == 2:
+            over.wait(5)
+        return 0
+
+    said = "1 of 3 files had arrived. Whether the next did is not known"
+    with storing(answer) as (node, came):
+        with pytest.raises(UserError, match=said):
+            pacs.send(node, slices)
+        over.set()
+    assert len(came) == 2
 
 
 def test_a_list_that_is_a_part_is_not_taken_for_the_whole(there, node, tmp_path):

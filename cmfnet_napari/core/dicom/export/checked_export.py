@@ -77,13 +77,15 @@ def export(
     Raises
     ------
     UserError
-        Wrong use, another grid, or a receipt that is not right; then nothing was written.
+        Wrong use, another grid, a structure without a voxel, or a receipt that is not right; then
+        nothing was written.
     """
     out, add_to = Path(out), None if add_to is None else Path(add_to)
     check_rois(rois)
     _check_target(out, kind, reference, add_to, overwrite)
     chosen = FORMATS[kind]
     labels = reference.place(labels, "The segmentation")
+    _check_drawn(labels, rois)
     with TemporaryDirectory(prefix="cmfnet-") as folder:
         draft = Path(folder) / f"draft{chosen.ending}"
         receipt = chosen.write(Meant(labels, reference, rois, maker or Maker(), add_to), draft)
@@ -95,6 +97,14 @@ def export(
         written = hash_file(draft)
         write_safely(out, chosen.ending, lambda part: shutil.copyfile(draft, part))
     return replace(receipt, sha256=written)
+
+
+def _check_drawn(labels: sitk.Image, rois: Sequence[Roi]) -> None:
+    there = classes_in(labels)
+    if empty := [roi.name for roi in rois if roi.code not in there]:
+        raise UserError(
+            f"Without a voxel: {', '.join(empty)}. Leave it out of the export, or contour it first."
+        )
 
 
 def _check_target(

@@ -19,6 +19,7 @@ from pydicom.config import disable_value_validation
 from cmfnet_napari.core.dicom.pacs.nodes import Node, password_of
 from cmfnet_napari.core.dicom.pacs.query import (
     MOST_ANSWERS,
+    NOT_KNOWN,
     STUDY_FIELDS,
     Query,
     check_answers,
@@ -34,6 +35,7 @@ _PAGE = 500  # answers asked for at a time
 _BATCH = 8  # files sent at a time
 _NEEDS_CODE = re.compile(r"[^A-Za-z0-9._~*?-]")  # what RFC 3986 has percent-encoded
 _NO_ENTRY = (401, 403)
+_THEIR_FAULT = 500  # and above: a server, or a gateway before it, failed half way (RFC 9110 15.6)
 _TELLING = ("ReferencedSOPSequence", "FailedSOPSequence", "OtherFailuresSequence")
 
 
@@ -118,9 +120,14 @@ class WebPacs:
         done = 0
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
-            with self._said(f" {done} of {len(files)} files had arrived."):
+            so_far = f" {done} of {len(files)} files had arrived."
+            with self._said(so_far, f" {NOT_KNOWN}"):
                 datasets = [read_dicom(file) for file in batch]
-                arrived = self._arrived(datasets, self._client.store_instances(datasets))
+                answer = self._client.store_instances(datasets)
+            try:
+                arrived = self._arrived(datasets, answer)
+            except UserError as error:  # it was asked what it has
+                raise UserError(f"{error}{so_far} {NOT_KNOWN}") from error
             done += arrived
             if arrived < len(batch):
                 raise UserError(
@@ -162,8 +169,16 @@ class WebPacs:
         return [*answers.values()]
 
     @contextmanager
-    def _said(self, more: str = "") -> Iterator[None]:
-        """What goes wrong on the line, in one sentence."""
+    def _said(self, more: str = "", unsure: str = "") -> Iterator[None]:
+        """What goes wrong on the line, in one sentence.
+
+        Parameters
+        ----------
+        more : str
+            Said besides.
+        unsure : str
+            Said besides where what was sent may have arrived.
+        """
         name, address = self.node.name, self.node.address
         try:
             yield
@@ -173,10 +188,12 @@ class WebPacs:
                 f"for its certificate and name it as its CA file.{more}"
             ) from error
         except requests.Timeout as error:
-            raise self._too_slow(more) from error
+            raise self._too_slow(more + unsure * _may_have_arrived(error)) from error
         except requests.HTTPError as error:
+            more += unsure * _may_have_arrived(error)
             raise UserError(f"{name} ({address}) {_refusal(error)}{more}") from error
         except (requests.RequestException, OSError, ValueError) as error:
+            more += unsure * _may_have_arrived(error)
             if "Read timed out" in str(error):  # in the middle of an answer
                 raise self._too_slow(more) from error
             raise UserError(
@@ -197,6 +214,15 @@ class WebPacs:
             f"{node.name} ({node.address}) did not answer within {node.timeout_s:g} s. Try again "
             f"later.{more}"
         )
+
+
+def _may_have_arrived(error: Exception) -> bool:
+    """Whether a PACS may have taken what was sent although there was no good answer."""
+    if isinstance(error, requests.HTTPError):
+        return error.response is not None and error.response.status_code >= _THEIR_FAULT
+    reason = getattr(error.args[0], "reason", None) if error.args else None  # urllib3's
+    never_there = type(reason).__name__ == "NewConnectionError"
+    return not never_there and not isinstance(error, requests.ConnectTimeout)
 
 
 def _refusal(error: requests.HTTPError) -> str:
