@@ -40,8 +40,8 @@ from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 _Arrays = tuple[np.ndarray, tuple[int, ...], np.ndarray, np.ndarray | None, Copies]
 _SOON_MS = 150  # after an edit: figures follow once the hand has paused
 _FOLLOWS = (
-    "The contour still follows what was drawn last (Only parts with a stroke). Try again in a "
-    "moment, and look at it before."
+    "The contour still follows what was drawn last (Only parts with a stroke). Look at it in a "
+    "moment, then try again."
 )
 
 

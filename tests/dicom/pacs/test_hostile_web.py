@@ -206,6 +206,11 @@ def test_of_an_answer_that_says_nothing_the_pacs_is_asked(node, server, study, s
     server.routes["/instances"] = login
     with pytest.raises(UserError, match="is no DICOMweb service"):
         pacs.send(node, slices)
+    damaged = pydicom.dcmread(slices[0])
+    del damaged.StudyInstanceUID
+    damaged.save_as(slices[0])
+    with pytest.raises(UserError, match=r"0 of 1 files had arrived"):
+        pacs.send(node, slices[:1])
 
 
 def test_what_may_have_arrived_is_not_called_lost(node, server, study, slices):

@@ -146,9 +146,9 @@ class WebPacs:
             stored = answer.get("ReferencedSOPSequence") or []
             there = {str(item.get("ReferencedSOPInstanceUID")) for item in stored}
         else:
-            series = {(str(d.StudyInstanceUID), str(d.SeriesInstanceUID)) for d in datasets}
+            series = {(_uid(d, "StudyInstanceUID"), _uid(d, "SeriesInstanceUID")) for d in datasets}
             there = set().union(*(self.instances(*uids) for uids in series))
-        return sum(str(dataset.SOPInstanceUID) in there for dataset in datasets)
+        return sum(_uid(dataset, "SOPInstanceUID") in there for dataset in datasets)
 
     def _all(self, search: Callable[..., list[JsonObject]]) -> list[Dataset]:
         """Every page of the answers, up to one with nothing new.
@@ -214,6 +214,11 @@ class WebPacs:
             f"{node.name} ({node.address}) did not answer within {node.timeout_s:g} s. Try again "
             f"later.{more}"
         )
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """A UID of a file; empty where a damaged one has none."""
+    return str(dataset.get(keyword) or "")
 
 
 def _may_have_arrived(error: Exception) -> bool:
