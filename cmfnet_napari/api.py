@@ -533,7 +533,7 @@ def export_rtstruct(
     *,
     names: Sequence[str] = (),
     types: Sequence[str] = (),
-    model: str = "CmFNet",
+    model: str = "",
     add_to: str | Path | None = None,
     how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
@@ -558,7 +558,8 @@ def export_rtstruct(
         GTV, CTV, PTV, ORGAN, AVOIDANCE or EXTERNAL: one a class, or one for all; by default what
         TG-263 has for the name, such as ORGAN for ``Bladder``, else GTV.
     model : str
-        Name of the model that made it, written into the file.
+        Name of the model that made it, written into the file; by default what the case says,
+        else CmFNet.
     add_to : path, optional
         Structure set whose structures the new file takes over; that file stays as it is.
     how : str, optional
@@ -644,7 +645,7 @@ def export_as(
     *,
     names: Sequence[str] = (),
     types: Sequence[str] = (),
-    model: str = "CmFNet",
+    model: str = "",
     add_to: str | Path | None = None,
     how: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] | None = None,
     series: str = "",
@@ -654,17 +655,18 @@ def export_as(
     """As `export_rtstruct`; `kind` is ``rtstruct``, ``seg`` or ``nifti``."""
     from cmfnet_napari.core.contours.components import class_name
     from cmfnet_napari.core.dicom.export.checked_export import classes_in, export
-    from cmfnet_napari.core.dicom.export.provenance import Maker
+    from cmfnet_napari.core.dicom.export.provenance import CMFNET, Maker
     from cmfnet_napari.core.dicom.export.reference import read_reference
     from cmfnet_napari.core.dicom.export.roi import make_rois
     from cmfnet_napari.core.dicom.export.same_image import check_drawn_on
     from cmfnet_napari.core.images.study import label_image, to_source_image
     from cmfnet_napari.core.review.case_contour import case_contour, is_case
 
-    by_hand, itself = False, False
+    by_hand, itself, colors = False, False, {}
     if isinstance(labels, str | Path) and is_case(labels):
         found = case_contour(labels)
         by_hand, itself, study = found.corrected, found.by_itself, found.study
+        model, colors = model or found.model, found.colors
         image = to_source_image(found.labels, found.study)
         names = names or [class_name(code, found.names) for code in classes_in(image)]
     elif isinstance(labels, str | Path):
@@ -673,10 +675,10 @@ def export_as(
         raise TypeError("an array lies on its study's grid: give the study too")
     else:
         image = to_source_image(_labels(labels, study, "the contour"), study)
-    rois = make_rois(classes_in(image), names, types)
+    rois = make_rois(classes_in(image), names, types, colors)
     series_found = read_reference(Path(reference), series, image)
     check_drawn_on(series_found, study, drawn_on, labels)
-    maker = Maker(model, how or ("AUTOMATIC" if itself else "SEMIAUTOMATIC"), by_hand)
+    maker = Maker(model or CMFNET, how or ("AUTOMATIC" if itself else "SEMIAUTOMATIC"), by_hand)
     return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
 
 

@@ -146,7 +146,9 @@ def export(
         list[str] | None,
         typer.Option("--type", help="GTV, CTV, PTV, ORGAN, AVOIDANCE, EXTERNAL; else by its name"),
     ] = None,
-    model: Annotated[str, typer.Option(help="Name of the model that made it")] = "CmFNet",
+    model: Annotated[
+        str, typer.Option(help="Name of the model that made it; else what the case says, or CmFNet")
+    ] = "",
     automatic: Annotated[
         bool, typer.Option("--automatic", help="The model saw no stroke of this patient")
     ] = False,

@@ -10,6 +10,7 @@ from scipy import ndimage
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.geometry.boxes import bounding_box, box_around
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.strokes.corrections import Words, taught
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, count_codes, segmentation_code
 
 _CORNERS_TOUCH = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
@@ -45,6 +46,28 @@ def drop_unmarked(labels: Wholes, scribbles: Codes) -> Codes:
         marked[0] = False
         kept[box][marked[parts]] = segmentation_code(code)
     return kept
+
+
+def kept_of_model(labels: Codes, strokes: Codes, words: Words, marked_only: bool) -> Codes:
+    """What is kept of a model's labels, before the corrections are laid over it.
+
+    Parameters
+    ----------
+    labels : uint8 array (z, y, x)
+        Segmentation codes of a model.
+    strokes : uint8 array (z, y, x)
+        Scribble codes on the same grid.
+    words : Words
+        What the user says of the voxels that were corrected; it counts as drawn.
+    marked_only : bool
+        Whether only parts in which something was drawn are kept.
+
+    Returns
+    -------
+    uint8 array (z, y, x)
+        The labels themselves where all of them are kept.
+    """
+    return drop_unmarked(labels, taught(strokes, words)) if marked_only else labels
 
 
 def largest_part(mask: Mask) -> Mask:

@@ -33,6 +33,7 @@ from cmfnet_napari.core.strokes.scribbles import MAX_CODE
 
 FORMAT = "cmfnet-1"
 MODEL_FILE = "model.safetensors"
+ANOTHER_MODEL = "another model"  # one whose name nobody is told
 MODELS_VARIABLE = "CMFNET_MODELS"
 ENDING = ".safetensors"
 BUILT_IN = Path(__file__).parents[2] / "models"  # base models that come with the package
@@ -176,7 +177,7 @@ def known_name(run_or_model: str | Path) -> str:
     """A model's name where the package or the department gave it; a file's may be a patient's."""
     path = model_path(run_or_model)
     own = {BUILT_IN.resolve(), models_folder().resolve()}
-    return path.stem if path.resolve().parent in own else "another model"
+    return path.stem if path.resolve().parent in own else ANOTHER_MODEL
 
 
 def read_card(run_or_model: str | Path) -> Card:

@@ -10,9 +10,16 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import read_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.config import PRESETS
-from cmfnet_napari.core.fit.model_card import model_path, read_card
+from cmfnet_napari.core.fit.model_card import (
+    ANOTHER_MODEL,
+    MODEL_FILE,
+    known_name,
+    model_path,
+    read_card,
+)
 
 PREDICT_RUN = "predict"  # name of a run in which a model from elsewhere predicted
+UNKNOWN = "unknown"  # what made a run's contour
 CONFIG_FILE, EVENTS_FILE, STATE_FILE = "config.json", "events.jsonl", "state.pt"
 PREVIEW_FILE = "preview.npy"
 ELSEWHERE_FILE = "elsewhere.json"  # the run's state is on another computer, which this names
@@ -74,15 +81,33 @@ def read_run(folder: Path) -> RunRecord:
 
 def run_maker(folder: Path) -> str:
     """What made a run's contour, in words: the model it began with, or the preset alone."""
+    base, preset = _made_from(folder)
+    return base or (f"strokes alone, {preset}" if preset else UNKNOWN)
+
+
+def maker_name(folder: Path) -> str:
+    """The same as a model's name, for files that leave the case; CmFNet where nobody knows."""
+    base, preset = _made_from(folder)
+    return base or f"CmFNet {preset}".strip()
+
+
+def _made_from(folder: Path) -> tuple[str, str]:
+    """The model that a run began with, or that predicted, and else the preset; empty: unknown."""
+    if not (folder / CONFIG_FILE).is_file():
+        finished = read_run(folder).finished
+        if finished is None or Path(finished.model).name == MODEL_FILE:  # of a fit, and damaged
+            return "", ""
+        try:
+            return known_name(folder.resolve().parents[1] / finished.model), ""
+        except UserError:  # it is not there any more
+            return ANOTHER_MODEL, ""
     try:
         made_from = read_json(folder / CONFIG_FILE)
     except UserError:
-        return "unknown"
+        return "", ""
     base, config = made_from.get("base"), made_from.get("config")
-    if isinstance(base, str) and base:
-        return base
     preset = config.get("preset") if isinstance(config, dict) else None
-    return f"strokes alone, {preset}" if preset in PRESETS else "unknown"
+    return base if isinstance(base, str) else "", preset if preset in PRESETS else ""
 
 
 def begun_elsewhere(folder: Path) -> str:

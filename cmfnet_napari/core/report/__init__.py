@@ -1,1 +1,1 @@
-"""Reports: figures, curves, facts, and one page of PDF."""
+"""Reports: figures, curves, facts, and pages of PDF."""

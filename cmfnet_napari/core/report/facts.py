@@ -16,6 +16,7 @@ from cmfnet_napari.core.contours.metrics import Evaluation
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
 from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, read_card, software_versions
+from cmfnet_napari.core.fit.runs import UNKNOWN, run_maker
 from cmfnet_napari.core.geometry.plane import View
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.privacy import inside
@@ -23,7 +24,8 @@ from cmfnet_napari.core.review.case_contour import is_case
 from cmfnet_napari.core.review.check_log import LogCheck
 from cmfnet_napari.core.review.places import Place, find_places
 from cmfnet_napari.core.review.record import Record, State, digest, slice_digests
-from cmfnet_napari.core.review.standing import standing
+from cmfnet_napari.core.review.standing import named_classes, standing
+from cmfnet_napari.core.strokes.scribbles import ScribbleClass, label_colors
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class ReportFacts:
     case : str
         `Case.key`: digits of a hash, which name the case folder too where nobody named it.
     volumes_ml : dict
-        By class.
+        By class, in order of their codes.
+    colors : dict of int to str
+        Of the case's classes, #rrggbb by code; none where there is no case.
     strokes, held_out : float or None
         Agreement with the strokes; with strokes while they were held out. 0 … 1.
     evaluation : Evaluation or None
@@ -59,6 +63,7 @@ class ReportFacts:
 
     case: str
     volumes_ml: dict[str, float]
+    colors: dict[int, str] = field(default_factory=dict)
     strokes: float | None = None
     held_out: float | None = None
     evaluation: Evaluation | None = None
@@ -66,7 +71,7 @@ class ReportFacts:
     places: dict[State, int] = field(default_factory=dict)
     hand: HandWork = field(default_factory=HandWork)
     effort: Effort = field(default_factory=Effort)
-    model: str = "unknown"
+    model: str = UNKNOWN
     sign_off: str = ""
     software: dict[str, str] = field(default_factory=software_versions)
 
@@ -76,6 +81,7 @@ def gather_facts(
     labels: Wholes,
     *,
     names: Sequence[str] | None = None,
+    classes: Sequence[ScribbleClass] = (),
     finished: Finished | None = None,
     run: Path | None = None,
     places: Sequence[Place] = (),
@@ -95,6 +101,8 @@ def gather_facts(
         The contour of record.
     names : sequence of str, optional
         Of the classes 1, 2, ….
+    classes : sequence of ScribbleClass
+        Those of the case, where there is one.
     finished : Finished, optional
         How the run ended.
     run : Path, optional
@@ -120,6 +128,7 @@ def gather_facts(
     return ReportFacts(
         case=case or study.content_hash[:16],
         volumes_ml=volumes_ml(labels, study.grid, names),
+        colors=label_colors(classes),
         strokes=None if finished is None else finished.agreement,
         held_out=None if finished is None else finished.held_out,
         evaluation=evaluation,
@@ -128,7 +137,7 @@ def gather_facts(
         slices=slices,
         places=dict(states),
         model=_model(run),
-        sign_off=_sign_off(log, digest(labels)),
+        sign_off=_sign_off(log, digest(labels), classes),
     )
 
 
@@ -147,11 +156,12 @@ def read_places(finished: Finished, root: Path, study: Study, labels: Wholes) ->
     return find_places(labels, probability, study.grid, apart)
 
 
-def _sign_off(log: LogCheck | None, contour: str) -> str:
+def _sign_off(log: LogCheck | None, contour: str, classes: Sequence[ScribbleClass]) -> str:
     """How far it is signed off, with what is wrong with the log that says so."""
     if log is None or log.nothing:
         return ""
-    return f"{standing(log.entries, contour).sentence} {log.fault}".strip()
+    found = standing(log.entries, contour, named_classes(classes))
+    return f"{found.sentence} {log.fault}".strip()
 
 
 def _effort(run: Path | None) -> Effort:
@@ -166,8 +176,11 @@ def _effort(run: Path | None) -> Effort:
 
 
 def _model(run: Path | None) -> str:
-    if run is None or not (run / MODEL_FILE).is_file():
-        return "unknown"
+    if run is None:
+        return UNKNOWN
+    if not (run / MODEL_FILE).is_file():
+        maker = run_maker(run)
+        return maker if maker == UNKNOWN else f"{run.name}, {maker}"
     try:
         return f"{run.name}, {_describe(read_card(run))}"
     except UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,7 @@ _OUTLINE = [withStroke(linewidth=2.0, foreground="black")]  # white is lost on f
 _Line = Literal["solid", "dashed"]
 _CT_WINDOW = (-160.0, 240.0)  # HU, soft tissue
 _MR_PERCENTILES = (1.0, 99.0)
+_MOST_COLUMNS = 5  # of a legend
 
 
 @style_context("default")  # whatever a matplotlibrc in the current folder says
@@ -84,6 +86,8 @@ def draw_contours(
     reference: Labels | None = None,
     scribbles: Codes | None = None,
     margin_mm: float | None = None,
+    names: Sequence[str] = (),
+    colors: Mapping[int, str] | None = None,
 ) -> None:
     """Fill a black figure, or a part of one, with the picture of `save_contours`.
 
@@ -95,7 +99,12 @@ def draw_contours(
         As in `save_contours`.
     margin_mm : float, optional
         Show so much around the contour; the whole slices when it is not given.
+    names : sequence of str
+        Of the classes 1, 2, …, for the legend.
+    colors : mapping of int to str, optional
+        Of the classes, #rrggbb by code; of others as new classes have them.
     """
+    own = colors or {}
     shown = labels if labels.any() or reference is None else reference
     centre = _centre(shown)
     views = [Plane(a, centre[a], study.grid) for a in range(3)]
@@ -105,11 +114,11 @@ def draw_contours(
     for row, name, volume, window in zip(rows, study.names, volumes, windows, strict=True):
         for axes, view in zip(row, views, strict=True):
             _show(axes, view, volume.array, window, f"{name} {VIEWS[view.axis]}")
-            _draw_labels(axes, view, labels, reference, scribbles)
+            _draw_labels(axes, view, labels, reference, scribbles, own)
             if margin_mm is not None:
                 _zoom(axes, view, shown, margin_mm)
             _scale_bar(axes)
-    _legend(figure, labels, reference, scribbles)
+    _legend(figure, labels, reference, scribbles, names, own)
 
 
 def _centre(labels: Labels) -> tuple[int, int, int]:
@@ -173,20 +182,23 @@ def _draw_labels(
     labels: Labels,
     reference: Labels | None,
     scribbles: Codes | None,
+    colors: Mapping[int, str],
 ) -> None:
     if reference is not None:
-        _contours(axes, view, reference, "dashed")
-    _contours(axes, view, labels, "solid")
+        _contours(axes, view, reference, "dashed", colors)
+    _contours(axes, view, labels, "solid", colors)
     if scribbles is not None:
         _dots(axes, view, scribbles)
 
 
-def _contours(axes: Axes, view: Plane, labels: Labels, style: _Line) -> None:
+def _contours(
+    axes: Axes, view: Plane, labels: Labels, style: _Line, colors: Mapping[int, str]
+) -> None:
     plane = view.cut(labels)
     x, y = _voxel_centres(view)
     for code in np.unique(plane[plane > 0]):
         axes.contour(
-            x, y, plane == code, levels=[0.5], colors=[_contour_color(int(code), style)],
+            x, y, plane == code, levels=[0.5], colors=[_contour_color(int(code), style, colors)],
             linestyles=style, linewidths=1.4,
         )  # fmt: skip
 
@@ -207,9 +219,10 @@ def _voxel_centres(view: Plane) -> tuple[Floats, Floats]:
     return x, y
 
 
-def _contour_color(code: int, style: _Line) -> str:
+def _contour_color(code: int, style: _Line, colors: Mapping[int, str]) -> str:
     """The class's colour; the first class's reference gets one of its own."""
-    return REFERENCE_COLOR if style == "dashed" and code == 1 else class_color(code + 1)
+    own = colors.get(code) or class_color(code + 1)
+    return REFERENCE_COLOR if style == "dashed" and code == 1 else own
 
 
 def _legend(
@@ -217,10 +230,16 @@ def _legend(
     labels: Labels,
     reference: Labels | None,
     scribbles: Codes | None,
+    names: Sequence[str],
+    colors: Mapping[int, str],
 ) -> None:
     handles = []
-    if labels.any():
+    if labels.any() and not names:
         handles.append(Line2D([], [], color=class_color(2), label="prediction"))
+    present = [code for code in np.unique(labels) if 0 < code <= len(names)]
+    for code in present:
+        color = _contour_color(int(code), "solid", colors)
+        handles.append(Line2D([], [], color=color, label=_seen(names[code - 1])))
     if reference is not None:
         handles.append(Line2D([], [], color=REFERENCE_COLOR, linestyle="dashed", label="reference"))
     codes = [] if scribbles is None else [c for c in np.unique(scribbles) if c != UNLABELLED]
@@ -230,9 +249,14 @@ def _legend(
         handles.append(Line2D([], [], color=color, marker=".", linestyle="", label=name))
     if handles:
         figure.legend(
-            handles=handles, loc="outside lower center", ncols=len(handles), frameon=False,
-            labelcolor="white", fontsize=9,
+            handles=handles, loc="outside lower center", ncols=min(len(handles), _MOST_COLUMNS),
+            frameon=False, labelcolor="white", fontsize=9,
         )  # fmt: skip
+
+
+def _seen(name: str) -> str:
+    """A name that matplotlib does not leave out of a legend, as it does with one such as _Ring."""
+    return f"\u200b{name}" if name.startswith("_") else name
 
 
 def _dark_figure(width: float, height: float) -> Figure:

@@ -49,16 +49,19 @@ def report_run(
     found = corrected_model(root, run, model, study.grid, names)
     labels, names = found.labels, found.names
     other = None if reference is None else load_labels(reference, study.grid)
+    key = read_card(root).key if is_case(root) else ""
     facts = gather_facts(
         study,
         labels,
         names=names,
+        classes=found.classes,
         finished=finished,
         run=run,
         places=read_places(finished, root, study, labels),
         record=read_record(root),
         evaluation=None if other is None else evaluate(labels, other, study.grid, names),
         hand=found.hand,
-        log=check_log(root, read_card(root).key) if is_case(root) else None,
+        case=key,
+        log=check_log(root, key) if key else None,
     )
     return save_report(study, labels, facts, path, other)

@@ -17,7 +17,7 @@ from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject, read_json, write_json
 from cmfnet_napari.core.images.study import save_labels
 from cmfnet_napari.core.report.log_page import Readers, save_log_page
-from cmfnet_napari.core.review.case_contour import case_log, stage_of
+from cmfnet_napari.core.review.case_contour import case_log, contour_digest
 from cmfnet_napari.core.review.check_log import LogCheck, check_lines, whose
 from cmfnet_napari.core.review.log_entry import (
     NO_HASH,
@@ -30,20 +30,27 @@ from cmfnet_napari.core.review.log_entry import (
 )
 from cmfnet_napari.core.review.readings import load_reading, reader_difference
 from cmfnet_napari.core.review.signer import End, is_signed, known_ends, own_signer, short
-from cmfnet_napari.core.review.standing import standing, standing_marks
+from cmfnet_napari.core.review.standing import named_classes, standing, standing_marks
 from cmfnet_napari.core.strokes.class_order import ClassOrder
+from cmfnet_napari.core.strokes.scribbles import ScribbleClass
 
 FORMAT = "cmfnet review log 1"
 
 
-def save_log(case: Case, order: ClassOrder, contour: str, path: str | Path) -> Path:
+def save_log(
+    case: Case,
+    classes: tuple[ScribbleClass, ...],
+    order: ClassOrder,
+    contour: str,
+    path: str | Path,
+) -> Path:
     """Write the review log of a case as PDF or JSON, by the file's ending.
 
     Parameters
     ----------
     case : Case
         Open; any thread may ask.
-    order : ClassOrder
+    classes, order : tuple of ScribbleClass, ClassOrder
         Its classes.
     contour : str
         `record.digest` of its contour of record; empty where there is none.
@@ -62,10 +69,10 @@ def save_log(case: Case, order: ClassOrder, contour: str, path: str | Path) -> P
     if check.nothing:
         raise no_log(case.folder)
     if path.suffix.casefold() == ".json":
-        return write_json(path, _values(case, contour, lines, check))
+        return write_json(path, _values(case, named_classes(classes), contour, lines, check))
     if path.suffix.casefold() != ".pdf":
         raise UserError(f"{path.name} is neither .pdf nor .json. Choose one of the two.")
-    words = standing(check.entries, contour).sentence
+    words = standing(check.entries, contour, named_classes(classes)).sentence
     readers = two_readers(case, order, check.entries)
     return save_log_page(case.key, check.entries, words, check.sentences, readers, path)
 
@@ -74,9 +81,7 @@ def export_log(folder: Path, path: Path) -> Path:
     """Write the review log of a case folder, without a window; raises as `save_log`."""
     case = open_case(folder, read_only=True)
     try:
-        found, _ = stage_of(case)
-        contour = "" if found.mark is None else found.mark.contour
-        return save_log(case, case.order, contour, path)
+        return save_log(case, case.classes, case.order, contour_digest(case), path)
     finally:
         case.close()
 
@@ -145,7 +150,7 @@ def read_log(path: Path, against: Sequence[End] = ()) -> LogCheck:
     known = [one for one in known_ends(values["case"]) if one.log == end.log]
     known = [one for one in known if one.entries <= len(values["entries"])]  # it has gone on since
     check = check_lines(lines, values["case"], known, against)
-    found = standing(check.entries, values["contour"])
+    found = standing(check.entries, values["contour"], values.get("classes"))
     key = str(values.get("key"))
     notes = (
         f"State by its entries: {found.sentence}",
@@ -167,13 +172,20 @@ def export_end(path: Path) -> End:
     return _end(values)
 
 
-def _values(case: Case, contour: str, lines: Sequence[bytes], check: LogCheck) -> JsonObject:
+def _values(
+    case: Case,
+    classes: list[JsonObject],
+    contour: str,
+    lines: Sequence[bytes],
+    check: LogCheck,
+) -> JsonObject:
     signer, end = own_signer(), _end_of(check)
-    found = standing(check.entries, contour)
+    found = standing(check.entries, contour, classes)
     values: JsonObject = {
         "format": FORMAT,
         "case": case.key,
         "contour": contour,
+        "classes": classes,
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         "state": found.stage,
         "sentence": found.sentence,
@@ -252,6 +264,7 @@ class _Export(BaseModel):
     format: Literal["cmfnet review log 1"]
     case: str
     contour: str
+    classes: list[JsonObject] | None = None  # earlier versions wrote none
     state: str
     end: _End
     entries: list[JsonObject]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.case.case_classes import case_classes, run_table, translated
 from cmfnet_napari.core.case.folder import CARD_FILE, JOURNAL_FILE, Case, open_case, read_card
 from cmfnet_napari.core.case.view_state import marked_only
-from cmfnet_napari.core.contours.components import drop_unmarked
+from cmfnet_napari.core.contours.components import kept_of_model
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
+from cmfnet_napari.core.fit.runs import maker_name, newest_prediction, saw_strokes
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import Study, load_labels
 from cmfnet_napari.core.privacy import inside
@@ -22,15 +22,10 @@ from cmfnet_napari.core.review.check_log import LogCheck, check_log
 from cmfnet_napari.core.review.log_entry import no_log
 from cmfnet_napari.core.review.record import digest
 from cmfnet_napari.core.review.signer import End
-from cmfnet_napari.core.review.standing import Standing, standing
-from cmfnet_napari.core.strokes.corrections import (
-    Words,
-    contour_of_record,
-    read_words,
-    taught,
-)
+from cmfnet_napari.core.review.standing import Standing, named_classes, standing
+from cmfnet_napari.core.strokes.corrections import contour_of_record, read_words
 from cmfnet_napari.core.strokes.journal import Journal
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, label_colors
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +40,12 @@ class CaseContour:
         Where it lies.
     names : list of str
         Of the classes 1, 2, ….
+    colors : dict of int to str
+        By class, #rrggbb.
     run : str
         Name of the run's folder.
+    model : str
+        What made it, as `runs.maker_name`.
     corrected : bool
         Whether the user says something of any voxel.
     by_itself : bool
@@ -56,7 +55,9 @@ class CaseContour:
     labels: Codes
     study: Study
     names: list[str]
+    colors: dict[int, str]
     run: str
+    model: str
     corrected: bool
     by_itself: bool
 
@@ -116,9 +117,14 @@ def case_stage(folder: str | Path) -> tuple[Standing, LogCheck]:
 def stage_of(case: Case) -> tuple[Standing, LogCheck]:
     """The same of a case that is open; any thread may ask."""
     check = case_log(case.folder)
+    contour = contour_digest(case)
+    return standing(check.entries, contour, named_classes(case.classes)), check
+
+
+def contour_digest(case: Case) -> str:
+    """`record.digest` of the contour of record of a case that is open; empty without one."""
     event = newest_prediction(case.runs())
-    contour = "" if event is None else digest(_contour(case, event).labels)
-    return standing(check.entries, contour), check
+    return "" if event is None else digest(_contour(case, event).labels)
 
 
 def is_case(folder: str | Path) -> bool:
@@ -138,11 +144,14 @@ class Corrected:
         What corrections changed.
     names : list of str or None
         Of the classes 1, 2, …
+    classes : tuple of ScribbleClass
+        Those of the case, the background too; none where there is no case.
     """
 
     labels: Codes
     hand: HandWork
     names: list[str] | None
+    classes: tuple[ScribbleClass, ...] = ()
 
 
 def corrected_model(
@@ -174,12 +183,13 @@ def corrected_model(
     try:
         card, steps = read_card(folder), journal.class_steps
         model = translated(model, run_table(run, card, steps))
-        names = [e.name for e in case_classes(card, steps) if e.code >= FIRST_CLASS]
+        classes = case_classes(card, steps)
+        names = [entry.name for entry in classes if entry.code >= FIRST_CLASS]
         strokes, words = read_words(journal, grid.shape)
-        shown = _shown(folder, model, strokes, words)
+        shown = kept_of_model(model, strokes, words, marked_only(folder))
         record = contour_of_record(shown, words)
         work = hand_work(shown, record, grid, names, journal.correction_times())
-        return Corrected(record, work, names)
+        return Corrected(record, work, names, classes)
     finally:
         journal.close()
 
@@ -206,17 +216,14 @@ def _contour(case: Case, event: Finished) -> CaseContour:
     strokes, words = read_words(case.journal, grid.shape)
     path = inside(case.folder, event.labels)
     labels = translated(load_labels(path, grid), case.run_table(path.parent))
-    model = _shown(case.folder, labels, strokes, words)
+    model = kept_of_model(labels, strokes, words, marked_only(case.folder))
     return CaseContour(
         labels=contour_of_record(model, words),
         study=case.study,
         names=case.class_names,
-        run=PurePosixPath(event.labels).parent.name,
+        colors=label_colors(case.classes),
+        run=path.parent.name,
+        model=maker_name(path.parent),
         corrected=bool(words.voxels.size),
         by_itself=not words.voxels.size and not saw_strokes(case.folder, event),
     )
-
-
-def _shown(folder: Path, labels: Codes, strokes: Codes, words: Words) -> Codes:
-    """What the window shows of a model: all of it, or the parts in which something was drawn."""
-    return drop_unmarked(labels, taught(strokes, words)) if marked_only(folder) else labels

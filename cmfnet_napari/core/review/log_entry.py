@@ -25,9 +25,9 @@ What = Literal[
     "corrected",
     "dismissed",
     "opened",  # a place is open again
-    "reviewed",  # the contour: unseen, open, reading
+    "reviewed",  # the contour: unseen, open, reading, classes
     "peer-reviewed",  # besides: first (entry), difference
-    "changed",  # the contour, since it was signed off
+    "changed",  # the contour or its classes, since it was signed off
     "withdrawn",  # whoever signed it off takes that back
     "noticed",  # something about this log
 ]
@@ -54,6 +54,16 @@ class _Before(BaseModel):
     decisions: _Count = 0
 
 
+class _Class(BaseModel):
+    """A class of a contour that was signed off."""
+
+    model_config = ConfigDict(strict=True)
+
+    label: _Count
+    number: _Count
+    name: str
+
+
 class _Detail(BaseModel):
     """What may stand in a detail; a name means the same whatever happened."""
 
@@ -72,6 +82,7 @@ class _Detail(BaseModel):
     first: _Count = 0
     slices: _Count = 0
     difference: dict[str, _Difference] = Field(default_factory=dict)
+    classes: list[_Class] = Field(default_factory=list)
     since: _Count = 0
     fault: str = ""
 

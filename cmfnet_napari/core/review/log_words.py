@@ -73,7 +73,8 @@ def _words(run: Sequence[Entry]) -> str:
             words = f"marked the contour as peer-reviewed{_without(entry)}"
             return f"{words}, after entry {detail.get('first')}. {difference_sentence(detail)}"
         case "changed":
-            return f"the contour changed since entry {detail.get('since')}: a draft again"
+            since = detail.get("since")
+            return f"the contour or its classes changed since entry {since}: a draft again"
         case "withdrawn":
             return "took the review back: a draft again"
         case "noticed":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import JsonObject
 from cmfnet_napari.core.review.log_entry import Entry
+from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, segmentation_code
 
 Stage = Literal["draft", "reviewed", "peer-reviewed"]
 _MARKS = ("reviewed", "peer-reviewed")
@@ -33,7 +34,18 @@ class Standing:
     mark: Entry | None = None
 
 
-def standing(entries: Sequence[Entry], contour: str) -> Standing:
+def named_classes(classes: Iterable[ScribbleClass]) -> list[JsonObject]:
+    """What the labels of a contour stand for, as a mark says it: label, number and name."""
+    return [
+        {"label": segmentation_code(entry.code), "number": entry.number, "name": entry.name}
+        for entry in classes
+        if entry.code >= FIRST_CLASS
+    ]
+
+
+def standing(
+    entries: Sequence[Entry], contour: str, classes: Sequence[JsonObject] | None
+) -> Standing:
     """How far a contour is signed off.
 
     Parameters
@@ -42,9 +54,11 @@ def standing(entries: Sequence[Entry], contour: str) -> Standing:
         Of the log, as `check_log` found them written.
     contour : str
         `record.digest` of the contour as it is now.
+    classes : sequence of dict or None
+        What its labels stand for now, as `named_classes` says it; None: nobody knows.
     """
     marks = standing_marks(entries)
-    own = [mark for mark in marks if mark.contour == contour]
+    own = [mark for mark in marks if is_about(mark, contour, classes)]
     peer = next((mark for mark in reversed(own) if mark.what == "peer-reviewed"), None)
     if peer is not None:
         return Standing("peer-reviewed", _peer_sentence(peer, entries), peer)
@@ -53,16 +67,25 @@ def standing(entries: Sequence[Entry], contour: str) -> Standing:
     if marks:
         last = marks[-1]
         how = "peer-reviewed" if last.what == "peer-reviewed" else "reviewed"
+        named = last.contour == contour
+        what = "classes were renamed or merged" if named else "the contour has changed"
         return Standing(
-            "draft",
-            f"Draft again: the contour has changed since it was {how} by {last.who} on "
-            f"{last.moment}.",
+            "draft", f"Draft again: {what} since it was {how} by {last.who} on {last.moment}."
         )
     taken_back = next((e for e in reversed(entries) if e.what == "withdrawn"), None)
     if taken_back is not None:
         why = f"{taken_back.who} took the review back on {taken_back.moment}"
         return Standing("draft", f"Draft: {why}.")
     return Standing("draft", "Draft: nobody has signed it off.")
+
+
+def is_about(mark: Entry, contour: str, classes: Sequence[JsonObject] | None) -> bool:
+    """Whether a mark was given to this contour, its labels standing for the same classes.
+
+    Marks of earlier versions say nothing of classes. Parameters are as in `standing`.
+    """
+    same = classes is None or all(one in classes for one in mark.detail.get("classes", []))
+    return mark.contour == contour and same
 
 
 def standing_marks(entries: Sequence[Entry]) -> list[Entry]:

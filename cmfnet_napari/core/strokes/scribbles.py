@@ -6,6 +6,7 @@ Scribbles: 0 unlabelled, 1 background, 2, 3, … the classes. Segmentations: 0 b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,6 +84,11 @@ def segmentation_code(code: int) -> int:
     if code < BACKGROUND:
         raise ValueError("unlabelled voxels have no segmentation code")
     return code - 1
+
+
+def label_colors(classes: Iterable[ScribbleClass]) -> dict[int, str]:
+    """Colours of the classes of a segmentation, #rrggbb by code; without the background."""
+    return {segmentation_code(e.code): e.color for e in classes if e.code >= FIRST_CLASS}
 
 
 def count_codes(codes: Wholes, least: int = 1) -> Wholes:

@@ -11,12 +11,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from cmfnet_napari.core.case.case_classes import translated
 from cmfnet_napari.core.case.folder import Case
-from cmfnet_napari.core.contours.components import drop_unmarked, volumes_of
+from cmfnet_napari.core.contours.components import kept_of_model, volumes_of
 from cmfnet_napari.core.contours.doubt import from_percent
 from cmfnet_napari.core.contours.hand_work import HandWork, hand_work
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit.events import Finished
-from cmfnet_napari.core.fit.runs import newest_prediction, saw_strokes
+from cmfnet_napari.core.fit.runs import maker_name, newest_prediction, saw_strokes
 from cmfnet_napari.core.images.study import load_values, save_labels
 from cmfnet_napari.core.privacy import inside
 from cmfnet_napari.core.strokes.class_order import ClassOrder
@@ -39,6 +39,10 @@ from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 # Labels and their classes, maps, labels again.
 _Arrays = tuple[np.ndarray, tuple[int, ...], np.ndarray, np.ndarray | None, Copies]
 _SOON_MS = 150  # after an edit: figures follow once the hand has paused
+_FOLLOWS = (
+    "The contour still follows what was drawn last (Only parts with a stroke). Look at it in a "
+    "moment, then try again."
+)
 
 
 class Result(QObject):
@@ -80,10 +84,12 @@ class Result(QObject):
         self._whole: np.ndarray | None = None  # as predicted, nothing dropped
         self._numbers: tuple[int, ...] = ()  # of the classes that it speaks of
         self.marked_only = False
-        self._reading = self._measuring = 0  # count; what was asked for before is not shown
+        # Count; what was asked for before is not shown.
+        self._reading = self._measuring = self._dropping = 0
+        self._behind = False  # parts without a stroke may be others than are dropped
         self._recorder: ContourRecorder | None = None
         self._soon = QTimer(self, singleShot=True, interval=_SOON_MS)
-        self._soon.timeout.connect(self._measure)
+        self._soon.timeout.connect(self._catch_up)
         self.labels: np.ndarray | None = None
         self.order: ClassOrder | None = None
         self.counts: np.ndarray = np.zeros(1, np.int64)
@@ -98,6 +104,7 @@ class Result(QObject):
         self._preview: Labels | None = None
         self._previewed: np.ndarray | None = None  # by the model, without corrections
         session.corrected.connect(self._on_corrected)
+        session.strokes_changed.connect(self._on_strokes)
         session.opened.connect(self._bring_back)
         session.classes_changed.connect(self._recolor)
         session.recoded.connect(self._on_recoded)
@@ -187,8 +194,7 @@ class Result(QObject):
     @property
     def model_name(self) -> str:
         """What made the contour, for files that leave the case."""
-        preset = self.run.rpartition("-")[2]
-        return f"CmFNet {preset}".strip()
+        return maker_name(self._session.case.folder / self.run)
 
     @property
     def corrected(self) -> bool:
@@ -215,6 +221,8 @@ class Result(QObject):
         self._whole = self.labels = self.order = self.event = self._previewed = None
         self.prediction = self.probability = self.disagreement = None
         self.run, self.volumes, self.hand = "", {}, HandWork()
+        self._dropping += 1
+        self._behind = False
         self.own = self.marked_only = False  # how one contour was looked at is not the next one's
         self.changed.emit(None)
 
@@ -243,11 +251,17 @@ class Result(QObject):
         Raises
         ------
         UserError
-            There is none, or what was edited last could not be saved.
+            There is none, what was edited last could not be saved, or the parts that are left out
+            are still being found.
         """
         if not self.exists or self._recorder is None:
             raise UserError("There is no prediction yet. Train first.")
-        return self._recorder.contour()
+        if self.marked_only:
+            self._session.record()  # a stroke may bring a part back
+        contour = self._recorder.contour()
+        if self._behind:
+            raise UserError(_FOLLOWS)
+        return contour
 
     @property
     def model_labels(self) -> np.ndarray:
@@ -333,20 +347,42 @@ class Result(QObject):
 
     def _refresh(self) -> None:
         """The model says something else: show it under the corrections."""
-        whole, marked_only, case = self._whole, self.marked_only, self._session.case
-        labels = self._in_classes(whole)
-        if not marked_only:
+        self._dropping += 1
+        self._behind = self.marked_only
+        labels = self._in_classes(self._whole)
+        if not self.marked_only:
             self._use(labels)
             return
         self._session.recorder.snapshot()
-        drawn, order = self._session.corrections.lessons(always=True).copy(), case.order
+        number, patient = self._dropping, self._session.patient
+        strokes, words = self._session.corrections.scribbles.copy(), self._session.corrections.words
 
-        def show(labels: np.ndarray) -> None:
-            same = self._whole is whole and self._session.case.order == order
-            if same and self.marked_only == marked_only:
-                self._use(labels)
+        def show(kept: np.ndarray) -> None:
+            if self._dropping == number and self._session.patient is patient:
+                self._behind = False
+                self._use(kept)
 
-        run_in_background(drop_unmarked, labels, drawn, done=show, failed=show_failure)
+        run_in_background(
+            kept_of_model, labels, strokes, words, True, done=show, failed=show_failure
+        )
+
+    def _on_strokes(self) -> None:
+        """Parts in which something is drawn may be others now."""
+        if self.marked_only and self._recorder is not None:
+            self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        """The contour follows once the hand has paused."""
+        if self.marked_only:
+            self._dropping += 1  # what is being computed is too old
+            self._behind = True
+        self._soon.start()
+
+    def _catch_up(self) -> None:
+        if self._behind:
+            self._refresh()
+        else:
+            self._measure()
 
     def _previewable(self, labels: np.ndarray) -> np.ndarray:
         """Labels under the corrections; nobody writes into them, so without any they stay."""
@@ -365,12 +401,12 @@ class Result(QObject):
             self._preview.data = self._previewable(self._previewed)
         if self._recorder is not None:
             self.edited.emit()
-            self._soon.start()
+            self._fall_behind()
 
     def _measure(self) -> None:
         """Volumes of the contour of record, and what the hand has changed, off the GUI thread."""
         recorder = self._recorder
-        if recorder is None:
+        if recorder is None or self._behind:  # once it has caught up
             return
         self._soon.stop()
         self._measuring += 1

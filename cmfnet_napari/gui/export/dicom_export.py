@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -18,14 +20,17 @@ from cmfnet_napari.core.dicom.export.same_image import check_same_image
 from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import Node
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import hash_file
 from cmfnet_napari.core.images.study import Study, to_source_image
 from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, count_codes, segmentation_code
 from cmfnet_napari.gui.pacs.known_pacs import KnownPacs
 from cmfnet_napari.gui.patient.classes import Classes
 from cmfnet_napari.gui.shared.tasks import run_in_background, show_failure
 
-OUTDATED = "The contour has changed since this file was written. Export it again, then send it."
-
+OUTDATED = (
+    "The contour, or what is to be exported of it, has changed since this file was written. Export "
+    "it again, then send it."
+)
 
 Counted = tuple[Classes, np.ndarray]
 
@@ -67,6 +72,16 @@ class Choice:
     add_to: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """A file that was exported: which, its SHA-256, what is in it."""
+
+    file: Path
+    sha256: str
+    contour: Contour
+    names: str
+
+
 class DicomExport(QObject):
     """Exports what a callable returns, and sends what was exported.
 
@@ -86,6 +101,7 @@ class DicomExport(QObject):
     progress = Signal(int, int)  # files sent, of how many
     sent = Signal(str)  # what has happened, in a sentence
     not_sent = Signal(str)  # why
+    late = Signal(str)  # what became of a file that is not the last exported, or outdated since
 
     def __init__(
         self,
@@ -97,8 +113,9 @@ class DicomExport(QObject):
         self._contour, self._counted = contour, counted or self._count
         self.known = KnownPacs(self)
         self.file = ""  # the last one exported
-        self._written: Contour | None = None  # what is in it
+        self._written: _Written | None = None
         self._asked: Choice | None = None  # the answer to others is too late
+        self._outdated = False  # something else is to be exported than was asked for
 
     @property
     def offered(self) -> tuple[Classes, frozenset[int]]:
@@ -131,11 +148,13 @@ class DicomExport(QObject):
             raise UserError("Choose at least one structure to export.")
         check_rois(choice.rois)
         contour = self._contour()
-        self._asked = choice
+        self._asked, self._outdated = choice, False
 
         def done(receipt: Receipt) -> None:
             if self._asked is choice:
-                self.file, self._written = choice.out, contour
+                names = ", ".join(roi.name for roi in choice.rois)
+                self.file = choice.out
+                self._written = _Written(Path(choice.out), receipt.sha256, contour, names)
                 self.exported.emit(choice.out, receipt)
 
         def failed(error: Exception) -> None:
@@ -149,34 +168,74 @@ class DicomExport(QObject):
         """The patient is left: its file is not sent any more, nor is one that is being written."""
         self.file, self._asked, self._written = "", None, None
 
+    def outdate(self) -> None:
+        """Something else is to be exported than the last file holds."""
+        self._outdated = True
+
     @property
     def current(self) -> bool:
-        """Whether the last file exported holds the contour of record as it is now."""
-        if self._written is None:
+        """Whether the last file exported holds what would be exported now."""
+        if self._written is None or self._outdated:
             return False
         try:
-            return _same(self._written, self._contour())
+            return _same(self._written.contour, self._contour())
         except UserError:
             return False
 
     def send(self, node: Node) -> None:
-        """Send the last file exported to a PACS, unless the contour has changed since."""
-        if not self.current:
+        """Send the last file exported to a PACS, unless something has changed since."""
+        written = self._written
+        if written is None or not self.current:
             self.not_sent.emit(OUTDATED)
             return
 
-        def done(count: int) -> None:
-            self.sent.emit(f"{node.name} has it.")
+        def is_last() -> bool:
+            return self._written is written and self.current
 
-        paths = [self.file]
-        run_in_background(
-            pacs.send, node, paths, self.progress.emit, done=done, failed=self._on_not_sent
-        )
+        def told(done: int, total: int) -> None:
+            if self._written is written:
+                self.progress.emit(done, total)
 
-    def _on_not_sent(self, error: Exception) -> None:
-        self.not_sent.emit(str(error) if isinstance(error, UserError) else "Nothing was sent.")
-        if not isinstance(error, UserError):
-            show_failure(error)
+        def done(_count: int) -> None:
+            if is_last():
+                self.sent.emit(f"{node.name} has it.")
+            else:
+                self.late.emit(f"{node.name} has {_earlier(written)}.")
+
+        def failed(error: Exception) -> None:
+            why = str(error) if isinstance(error, UserError) else "Nothing was sent."
+            if is_last():
+                self.not_sent.emit(why)
+            else:
+                self.late.emit(f"Sending {_earlier(written)}: {why}")
+            if not isinstance(error, UserError):
+                show_failure(error)
+
+        run_in_background(_send, node, written, told, done=done, failed=failed)
+
+
+def _earlier(written: _Written) -> str:
+    """A file that is not the last exported any more, or was outdated meanwhile."""
+    return f"{written.names} ({written.file.name}), exported before the last change"
+
+
+def _send(node: Node, written: _Written, progress: pacs.Progress) -> int:
+    """Send a file as it was written: a copy of its own, which nobody else can replace."""
+    with TemporaryDirectory(prefix="cmfnet-") as folder:
+        copy = Path(folder) / written.file.name
+        try:
+            shutil.copyfile(written.file, copy)
+            same = hash_file(copy) == written.sha256
+        except OSError as error:
+            raise UserError(
+                f"{written.file.name} cannot be read any more. Export it again, then send it."
+            ) from error
+        if not same:
+            raise UserError(
+                f"{written.file.name} is not the file that was exported: it was changed or "
+                "replaced since. Nothing was sent. Export it again, then send it."
+            )
+        return pacs.send(node, [copy], progress)
 
 
 def _same(one: Contour, other: Contour) -> bool:

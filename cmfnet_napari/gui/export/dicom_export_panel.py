@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
@@ -24,6 +23,7 @@ from cmfnet_napari.gui.export.pacs_send_dialog import PacsSendDialog
 from cmfnet_napari.gui.export.roi_table import RoiTable, as_table, fit_height
 from cmfnet_napari.gui.shared.dialogs import ask_folder, ask_open, ask_save
 from cmfnet_napari.gui.shared.markup import plain
+from cmfnet_napari.gui.shared.messages import show_info
 from cmfnet_napari.gui.shared.widgets import (
     NOTICE_STYLE,
     button,
@@ -67,6 +67,13 @@ class DicomExportPanel(QWidget):
             row(self.add_to, button("File…", self._ask_set, "Choose a set"), stretch=0)
         )
         self.kind.currentIndexChanged.connect(self._on_kind)
+        for edited in (
+            self.structures.changed,
+            self.kind.currentIndexChanged,
+            self.add_to.textChanged,
+            self.folder.textChanged,
+        ):
+            edited.connect(self._on_edited)
         self.export_button = large_button("Export…", self._ask_target, "Read back before it counts")
         self.said = text_label()
         self.receipt = as_table(QTableWidget(), [])
@@ -89,6 +96,7 @@ class DicomExportPanel(QWidget):
         dicom_export.refused.connect(self._on_refused)
         dicom_export.sent.connect(self._say)
         dicom_export.not_sent.connect(self._on_not_sent)
+        dicom_export.late.connect(lambda text: show_info(plain(text)))
         self.refresh()
 
     def refresh(self) -> None:
@@ -112,6 +120,12 @@ class DicomExportPanel(QWidget):
         if (code in empty) != (code in self._empty):
             checked = Qt.CheckState.Unchecked if code in empty else Qt.CheckState.Checked
             item.setCheckState(checked)
+
+    def _on_edited(self, *_value: object) -> None:
+        """What is chosen is not what the last file holds."""
+        self._dicom_export.outdate()
+        if self.export_button.isEnabled():  # else what is being written is told of
+            self.outdate()
 
     def outdate(self) -> None:
         """The file that was exported is not the contour of record any more: it is not sent."""
@@ -195,7 +209,7 @@ class DicomExportPanel(QWidget):
         name = file_name(self.rois[0].name if self.rois else "contours", ending)
         path = ask_save(self, "Export", name, f"DICOM (*{ending})")
         if path:
-            self.export(path if Path(path).suffix else path + ending)
+            self.export(path)
 
     def _ask_pacs(self) -> None:
         dialog = PacsSendDialog(self._dicom_export, self)

@@ -104,12 +104,12 @@ class ExportPanel(QWidget):
             self._result.save(path)
 
     def _ask_report(self) -> None:
-        path = _ask(self, "Save the report", "report.pdf", "PDF (*.pdf)")
+        path = ask_save(self, "Save the report", "report.pdf", "PDF (*.pdf)")
         if path:
             self._report_export.save_report(path)
 
     def _ask_table(self) -> None:
-        path = _ask(self, "Save the table", "contour.csv", "Table (*.csv)")
+        path = ask_save(self, "Save the table", "contour.csv", "Table (*.csv)")
         if path:
             self._report_export.save_table(path)
 
@@ -126,10 +126,3 @@ def missing_words(slices: int, places: int) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _ask(parent: QWidget, title: str, name: str, kind: str) -> str:
-    """Ask where to write a file; empty when the user thinks better of it."""
-    path = ask_save(parent, title, name, kind)
-    ending = Path(name).suffix
-    return path if not path or path.endswith(ending) else path + ending

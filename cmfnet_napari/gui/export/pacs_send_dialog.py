@@ -29,7 +29,7 @@ class PacsSendDialog(QDialog):
         self.send_button = large_button("Send", self._send)
         dicom_export.progress.connect(self._on_progress)
         self.chooser = PacsChooser(dicom_export.known)
-        for answer in (dicom_export.sent, dicom_export.known.answered):
+        for answer in (dicom_export.sent, dicom_export.late, dicom_export.known.answered):
             answer.connect(self._on_said)
         for failure in (dicom_export.not_sent, dicom_export.known.failed, self.chooser.failed):
             failure.connect(self._on_failed)

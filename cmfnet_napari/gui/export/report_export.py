@@ -52,6 +52,7 @@ class ReportExport(QObject):
         known = {
             "case": case.key,
             "names": names,
+            "classes": case.classes,
             "finished": result.event,
             "run": case.folder / result.run if result.run else None,
             "places": tuple(self._review.places),

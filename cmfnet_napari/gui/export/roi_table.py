@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
 
@@ -21,6 +21,8 @@ _WIDTHS = {_TYPE: 106, _CHECK: 114}  # pixels; names have the rest
 
 class RoiTable(QTableWidget):
     """A row a class. Any name is allowed; the last column says what TG-263 would have."""
+
+    changed = Signal()  # another name, type or tick: something else would be exported
 
     def __init__(self) -> None:
         super().__init__(0, 3)
@@ -98,6 +100,11 @@ class RoiTable(QTableWidget):
     def _on_changed(self, item: QTableWidgetItem) -> None:
         if item.column() == _NAME:
             self.judge_all()
+            self.changed.emit()
+
+    def _on_type(self, _kind: str) -> None:
+        self.judge_all()
+        self.changed.emit()
 
     def _show(self, index: int, entry: ScribbleClass) -> None:
         item = QTableWidgetItem(entry.name)
@@ -110,7 +117,7 @@ class RoiTable(QTableWidget):
         kinds = QComboBox()
         kinds.addItems(ROI_TYPES)
         kinds.setCurrentText(types_for([entry.name])[0])
-        kinds.currentTextChanged.connect(lambda _kind: self.judge_all())
+        kinds.currentTextChanged.connect(self._on_type)
         self.setCellWidget(index, _TYPE, kinds)
         self.setCellWidget(index, _CHECK, NameCheck(partial(self._take_name, index)))
 

@@ -17,7 +17,7 @@ from cmfnet_napari.core.strokes.scribbles import (
     REFERENCE_COLOR,
     ScribbleClass,
     class_color,
-    segmentation_code,
+    label_colors,
 )
 
 Classes = tuple[ScribbleClass, ...]
@@ -70,14 +70,12 @@ def scribble_colors(classes: Classes) -> DirectLabelColormap:
 
 def segmentation_colors(classes: Classes) -> DirectLabelColormap:
     """Colours of a segmentation layer: each class as its strokes, background clear."""
-    return _colormap({segmentation_code(e.code): e.color for e in classes if e.code >= FIRST_CLASS})
+    return _colormap(label_colors(classes))
 
 
 def provisional_colors(classes: Classes) -> DirectLabelColormap:
     """Colours of what is not the contour yet, a preview or provisional: paler than its class's."""
-    return _colormap(
-        {segmentation_code(e.code): _paled(e.color) for e in classes if e.code >= FIRST_CLASS}
-    )
+    return _colormap({code: _paled(color) for code, color in label_colors(classes).items()})
 
 
 def reference_colors() -> DirectLabelColormap:

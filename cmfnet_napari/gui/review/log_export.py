@@ -22,8 +22,8 @@ class LogExport(QObject):
         from cmfnet_napari.core.report.log_file import save_log  # the window starts without it
 
         case, contour = self._session.case, self._review.contour
-        order = case.order
+        classes, order = case.classes, case.order
         run_in_background(
-            save_log, case, order, contour, path,
+            save_log, case, classes, order, contour, path,
             done=self._result.tell_saved, failed=show_failure,
         )  # fmt: skip

@@ -21,7 +21,14 @@ from cmfnet_napari.core.review.readings import (
 )
 from cmfnet_napari.core.review.record import Record, digest, slice_digests
 from cmfnet_napari.core.review.review_log import ReviewLog, reader_name
-from cmfnet_napari.core.review.standing import Standing, first_review, standing, standing_marks
+from cmfnet_napari.core.review.standing import (
+    Standing,
+    first_review,
+    is_about,
+    named_classes,
+    standing,
+    standing_marks,
+)
 from cmfnet_napari.gui.contours.comparison import Comparison
 from cmfnet_napari.gui.contours.result import Result
 from cmfnet_napari.gui.patient.classes import class_names
@@ -65,6 +72,7 @@ class SignOff(QObject):
         review.looked_at.connect(self._on_looked_at)
         review.decided.connect(self._on_decided)
         review.changed.connect(self._follow)
+        session.classes_changed.connect(self._follow)
 
     @property
     def account(self) -> str:
@@ -95,7 +103,12 @@ class SignOff(QObject):
     @property
     def standing(self) -> Standing:
         """How far the contour of record is signed off."""
-        return standing(self.entries, self._review.contour)
+        return standing(self.entries, self._review.contour, self._classes)
+
+    @property
+    def _classes(self) -> list[JsonObject]:
+        """What the labels of the contour stand for now."""
+        return [] if self._session.patient is None else named_classes(self._session.case.classes)
 
     @property
     def marked(self) -> bool:
@@ -116,12 +129,14 @@ class SignOff(QObject):
         log, case, reader = self._writing(), self._session.case, reader_name(self.reader)
         first = first_review(self.entries, reader) if what == "peer-reviewed" else None
         labels, order, names = self._result.shown(), case.order, class_names(case.classes)
+        classes = self._classes
         seen, left = self._seen[reader], self._review.open_places
 
         def compute() -> tuple[str, JsonObject]:
             axial = slice_digests(labels)["axial"]
             unseen = sum(("axial", index, name) not in seen for index, name in axial.items())
-            detail: JsonObject = {"unseen": unseen, "open": left}
+            signed = [one for one in classes if (labels == one["label"]).any()]
+            detail: JsonObject = {"unseen": unseen, "open": left, "classes": signed}
             if first is not None:
                 before = load_reading(case, first, order)
                 differs = reader_difference(before, labels, case.study.grid, names)
@@ -258,13 +273,16 @@ class SignOff(QObject):
         self._write(state, where, contour)
 
     def _follow(self) -> None:
-        """A contour that was signed off and is another one now is a draft again; that is logged."""
-        contour = self._review.contour
+        """A contour that was signed off and is another one now is a draft again; that is logged.
+
+        So is one whose classes were renamed or merged.
+        """
+        contour, classes = self._review.contour, self._classes
         marks = standing_marks(self.entries)
         if self._result.exists and contour and marks:
-            known = {mark.contour for mark in marks}
+            known = any(is_about(mark, contour, classes) for mark in marks)
             told = any(e.what == "changed" and e.n > marks[-1].n for e in self.entries)
-            if contour not in known and not told:
+            if not known and not told:
                 self._write("changed", {"since": marks[-1].n}, contour)
         self.changed.emit()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtpy.QtWidgets import QGroupBox, QLabel, QLineEdit
 
 from cmfnet_napari.core.review.review_log import LONGEST_NAME
@@ -82,4 +80,4 @@ class SignOffPanel(QGroupBox):
         kinds = "PDF (*.pdf);;JSON (*.json)"
         path = ask_save(self, "Save the log of the review", "review.pdf", kinds)
         if path:
-            self._log_export.save(path if Path(path).suffix else f"{path}.pdf")
+            self._log_export.save(path)

@@ -5,11 +5,13 @@ Every question for a file begins where its kind was answered last.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from cmfnet_napari.core.images.volume import IMAGE_ENDINGS, WRITE_ENDINGS
+from cmfnet_napari.gui.shared.markup import plain
 from cmfnet_napari.gui.shared.preferences import preferences
 
 
@@ -32,11 +34,19 @@ def ask_open(parent: QWidget, title: str, kinds: str = "", what: str = "images")
 
 
 def ask_save(parent: QWidget, title: str, name: str, kinds: str, what: str = "results") -> str:
-    """Ask where to write a file, with a name proposed; as `ask_open`."""
+    """Ask where to write a file, with a name proposed; as `ask_open`.
+
+    What is typed without an ending gets one: that of the kind that was chosen. The system's dialog
+    has asked about the name as it was typed; if another one is there now, that is asked about here.
+    """
     folder = _last(what)
     proposed = str(Path(folder) / name) if folder else name
-    path = QFileDialog.getSaveFileName(parent, title, proposed, kinds)[0]
-    return _remember(what, path, Path(path).parent)
+    path, chosen = QFileDialog.getSaveFileName(parent, title, proposed, kinds)
+    whole = _with_ending(path, name, chosen or kinds, kinds)
+    if whole != path and Path(whole).exists():
+        question = f"{Path(whole).name} is there already. Replace it?"
+        whole = whole if ask_sure(parent, title, plain(question)) else ""
+    return _remember(what, whole, Path(whole).parent)
 
 
 def ask_folder(parent: QWidget, title: str, what: str = "dicom") -> str:
@@ -69,6 +79,20 @@ def ask_sure(parent: QWidget | None, title: str, question: str) -> bool:
         parent, title, question, answers.Yes | answers.No, defaultButton=answers.No
     )
     return bool(answer == answers.Yes)
+
+
+def _with_ending(path: str, name: str, chosen: str, kinds: str) -> str:
+    """A path that ends as one of its kinds does; the proposed name's ending if that may be."""
+    if not path or path.casefold().endswith(tuple(_endings(kinds))):
+        return path
+    endings = _endings(chosen)
+    own = [ending for ending in endings if name.endswith(ending)]
+    return path + max(own or endings[:1], key=len)
+
+
+def _endings(kinds: str) -> list[str]:
+    """Endings in kinds of files as Qt writes them, such as ``PDF (*.pdf)``."""
+    return re.findall(r"\*(\.[\w.]+)", kinds)
 
 
 def _last(what: str) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.contours.doubt import to_percent
+from cmfnet_napari.core.contours.hand_work import hand_work
+from cmfnet_napari.core.contours.metrics import evaluate
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.runs import EVENTS_FILE
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import save_labels, study_from_images
+from cmfnet_napari.core.report import page
 from cmfnet_napari.core.report.facts import gather_facts
 from cmfnet_napari.core.report.from_run import report_run
 from cmfnet_napari.core.report.page import contour_words, save_report
@@ -23,6 +29,7 @@ from cmfnet_napari.core.review.log_entry import LOG_FILE
 from cmfnet_napari.core.review.places import find_places
 from cmfnet_napari.core.review.record import Record, digest, slice_digests, write_record
 from cmfnet_napari.core.review.review_log import ReviewLog
+from cmfnet_napari.core.strokes.scribbles import ScribbleClass
 
 GRID = Grid((10, 30, 24), (4.0, 1.0, 1.5), (-20.0, 5.0, 60.0))
 DOUBTFUL = np.s_[4:7, 8:16, 8:13]
@@ -149,7 +156,68 @@ def test_an_empty_contour_many_classes_and_no_mr(study, tmp_path):
     empty = np.zeros(GRID.shape, np.uint8)
     names = [f"An organ with a long name {n} $x_1$" for n in range(12)]
     path = save_report(alone, empty, gather_facts(alone, empty, names=names), tmp_path / "r.pdf")
-    assert pages(path) == 1
+    assert pages(path) == 2
+
+
+TEAL, RED = "#009e73", "#d55e00"
+ORGANS = [
+    "GTVp", "GTVn", "Bladder", "Rectum", "Bowel", "Femur_Head_L", "Femur_Head_R", "Kidney_L",
+    "Kidney_R", "SpinalCord", "Liver", "_Ring",
+]  # fmt: skip
+
+
+def words_of(figure):
+    """Every text of a page with its lower and upper edge, in parts of the page's height."""
+    figure.savefig(io.BytesIO(), dpi=80)
+    found, height = [], figure.bbox.height
+    for text in figure.findobj(Text):
+        if text.get_text().strip() and text.get_visible():
+            box = text.get_window_extent()
+            found.append((text.get_text(), box.y0 / height, box.y1 / height))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 12])
+def test_all_classes_are_on_the_page_or_on_a_further_one(study, tmp_path, monkeypatch, count):
+    made = []
+    monkeypatch.setattr(page, "save_pages", lambda figures, *_, **__: made.extend(figures))
+    labels = np.zeros(GRID.shape, np.uint8)
+    for code in range(1, count + 1):
+        labels[3:8, 2 * code : 2 * code + 2, 2 : 2 + code] = code  # 10 × code voxels of 6 mm³
+    names = ORGANS[:count]
+    moved = np.roll(labels, 1, axis=2)
+    classes = [ScribbleClass(code + 1, name, TEAL) for code, name in enumerate(names, start=1)]
+    facts = gather_facts(
+        study,
+        labels,
+        names=names,
+        classes=[replace(classes[0], color=RED), *classes[1:]],
+        evaluation=evaluate(labels, moved, study.grid, names),
+        hand=hand_work(moved, labels, study.grid, names),
+    )
+    facts = replace(facts, sign_off="Reviewed by Anna on 2026-11-30.")
+    save_report(study, labels, facts, tmp_path / "r.pdf", moved)
+    assert len(made) == (1 if count <= 3 else 2)
+    first = words_of(made[0])
+    (words,) = (entry for entry in first if entry[0].startswith("Sign-off"))
+    assert words[0].splitlines()[1] == "  Reviewed by Anna on 2026-11-30."
+    for figure in made:
+        assert all(low > 0 and high < 1.001 for _, low, high in words_of(figure))
+    foot = min(low for text, low, _ in first if not text.startswith("Research"))
+    assert foot > 0.04  # the disclaimer's
+    (legend,) = made[0].findobj(Legend)
+    shown = [text.get_text().strip("\u200b") for text in legend.get_texts()]
+    assert shown == [*names, "reference"]
+    colors = [line.get_color() for line in legend.get_lines()[:count]]
+    assert colors == [RED, *[TEAL] * (count - 1)]
+    if count > 3:
+        lines = [text for text, *_ in words_of(made[1])]
+        for code, name in enumerate(names, start=1):
+            (row,) = (line for line in lines if line.startswith(f"{name} ") and "ml" not in line)
+            # Of code voxels in a row all but one are the same: Dice (code − 1) / code.
+            assert row.split()[1] == f"{(code - 1) / code:.3f}"
+            assert f"  {name}: {10 * code * 6 / 1000:.1f} ml" in lines
+        assert any(line.startswith("Mean ") for line in lines)
 
 
 def test_errors_in_words(case, study, tmp_path):

@@ -177,7 +177,7 @@ def test_a_forged_line_counts_for_nothing_and_what_follows_tells_of_it(log, line
     forged |= {"what": "peer-reviewed", "contour": "ff", "hash": "0" * 64}
     path.write_bytes(path.read_bytes() + json.dumps(forged, sort_keys=True).encode() + b"\n")
     again = ReviewLog(tmp_path, CASE)
-    assert standing(again.entries, "ff").stage == "draft"
+    assert standing(again.entries, "ff", None).stage == "draft"
     assert again.check.fault == (
         f"The review log was changed at line 7: entry 7 is not what was written on "
         f"{again.entries[-1].moment}."

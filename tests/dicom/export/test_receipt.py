@@ -55,6 +55,15 @@ def test_untouched_is_right(judged, labels) -> None:
     assert line.written_ml == pytest.approx(line.volume_ml, rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["rtstruct", "seg", "nifti"])
+def test_a_structure_without_a_voxel_is_named(reference, label_map, tmp_path, kind) -> None:
+    out = tmp_path / f"out{formats.FORMATS[kind].ending}"
+    rois = make_rois([1, 3, 4], ["GTV", "Empty", "Void"])
+    with pytest.raises(UserError, match=r"Without a voxel: Empty, Void. Leave it out"):
+        export(label_map, reference, rois, kind, out)
+    assert not out.exists()
+
+
 def test_a_lost_contour(judged) -> None:
     receipt = judged(lambda contours: contours.pop())
     assert not receipt.ok

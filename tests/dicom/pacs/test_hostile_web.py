@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pydicom
 import pytest
@@ -16,6 +17,7 @@ from cmfnet_napari.core.dicom.pacs import transfer as pacs
 from cmfnet_napari.core.dicom.pacs.nodes import make_node
 from cmfnet_napari.core.dicom.pacs.query import Query
 from cmfnet_napari.core.errors import UserError
+from tests.dicom.orthanc import free_port
 from tests.dicom_files import CT_GRID, uid, write_slices
 
 STUDY, SERIES = uid("study", "P1"), uid("series", "CT")
@@ -162,6 +164,83 @@ def test_no_netrc_and_no_proxy_from_the_environment(node, server, other, tmp_pat
     assert len(other.asked) == 1
 
 
+def stored(*uids, failed=()):
+    """What a PACS says of files that it was sent (PS3.18 10.5.3)."""
+    said = pydicom.Dataset()
+    for keyword, named in (("ReferencedSOPSequence", uids), ("FailedSOPSequence", failed)):
+        if named:
+            setattr(said, keyword, [answer(ReferencedSOPInstanceUID=uid) for uid in named])
+    return said.to_json().encode()
+
+
+@pytest.mark.parametrize("parameters", ["", "; charset=utf-8", ";charset=UTF-8"])
+@pytest.mark.parametrize("kind", ["application/dicom+json", "application/json"])
+def test_a_file_has_arrived_if_the_answer_names_it(node, server, study, slices, kind, parameters):
+    headers = {"Content-Type": kind + parameters}
+    server.routes["/web/studies"] = 202, headers, stored(study[0], failed=study[1:])
+    with pytest.raises(UserError, match="took 1 of 3 files and refused the next"):
+        pacs.send(node, slices)
+    server.routes["/web/studies"] = 202, headers, stored(failed=study[:1])
+    with pytest.raises(UserError, match="took 0 of 1 files"):
+        pacs.send(node, slices[:1])
+    elsewhere = pydicom.Dataset()
+    elsewhere.OtherFailuresSequence = [answer(FailureReason=0xA700)]
+    server.routes["/web/studies"] = 202, headers, elsewhere.to_json().encode()
+    with pytest.raises(UserError, match="took 0 of 1 files"):
+        pacs.send(node, slices[:1])
+    server.routes["/web/studies"] = 200, headers, stored(*study)
+    assert pacs.send(node, slices) == 3
+    assert not any("/instances" in path for _, path, _ in server.asked)
+
+
+def test_of_an_answer_that_says_nothing_the_pacs_is_asked(node, server, study, slices):
+    login = 200, {"Content-Type": "text/html"}, b"<html>Please log in</html>"
+    empty = 200, {"Content-Type": "application/dicom+json"}, b"{}"
+    for said in (empty, (200, {}, b""), login):
+        server.routes["/web/studies"] = said
+        assert pacs.send(node, slices) == 3  # it lists them
+        server.routes["/instances"] = words([answer(SOPInstanceUID=study[0])])
+        with pytest.raises(UserError, match="took 1 of 3 files"):
+            pacs.send(node, slices)
+        server.routes["/instances"] = words([answer(SOPInstanceUID=one) for one in study])
+    server.routes["/instances"] = login
+    with pytest.raises(UserError, match="is no DICOMweb service"):
+        pacs.send(node, slices)
+    damaged = pydicom.dcmread(slices[0])
+    del damaged.StudyInstanceUID
+    damaged.save_as(slices[0])
+    with pytest.raises(UserError, match=r"0 of 1 files had arrived"):
+        pacs.send(node, slices[:1])
+
+
+def test_what_may_have_arrived_is_not_called_lost(node, server, study, slices):
+    over = threading.Event()
+
+    def silent(_path):
+        over.wait(5)
+        return 200, {}, b""
+
+    server.routes["/web/studies"] = silent
+    hasty = node.model_copy(update={"timeout_s": 0.3})
+    unsure = r"0 of 3 files had arrived. Whether the next did is not known"
+    with pytest.raises(UserError, match=f"did not answer within 0.3 s.*{unsure}"):
+        pacs.send(hasty, slices)
+    over.set()
+    server.routes["/web/studies"] = 504, {}, b""  # a gateway that waited no longer
+    with pytest.raises(UserError, match=f"error 504.*{unsure}"):
+        pacs.send(node, slices)
+    server.routes["/web/studies"] = 200, {}, b""
+    server.routes["/instances"] = 503, {}, b""  # nor can it be asked
+    with pytest.raises(UserError, match=f"error 503.*{unsure}"):
+        pacs.send(node, slices)
+    server.routes["/web/studies"] = 409, {}, b""
+    away = node.model_copy(update={"url": f"http://127.0.0.1:{free_port()}/web"})
+    for there in (node, away):  # refused, or never reached
+        with pytest.raises(UserError, match="0 of 3 files had arrived") as error:
+            pacs.send(there, slices)
+        assert "not known" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("keyword", "value", "said"),
     [
@@ -204,6 +283,35 @@ def test_a_second_file_with_one_identifier_is_not_taken(node, server, study, sli
     assert pacs.fetch(node, STUDY, tmp_path / "out") == 3
     (kept,) = (tmp_path / "out").rglob(f"{study[0]}.dcm")
     assert not any(pydicom.dcmread(kept).PixelData)
+
+
+def paged(answers, most):
+    """No more than so many at a time, whatever is asked for (PS3.18 8.3.4.4)."""
+
+    def page(path):
+        start = int(parse_qs(urlsplit(path).query).get("offset", ["0"])[0])
+        return words(answers[start : start + most])
+
+    return page
+
+
+def test_a_service_that_gives_fewer_answers_than_are_asked_for(node, server, study, tmp_path):
+    server.routes["/instances"] = paged([answer(SOPInstanceUID=one) for one in study], 2)
+    assert pacs.fetch(node, STUDY, tmp_path / "out") == 3
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 3
+
+
+def test_a_list_that_is_a_part_is_not_taken_for_the_whole(node, server, study, tmp_path):
+    server.routes["/instances"] = words([answer(SOPInstanceUID=one) for one in study[:2]])
+    counted = answer(SeriesInstanceUID=SERIES, NumberOfSeriesRelatedInstances=3)
+    server.routes[f"{STUDY}/series"] = words([counted])
+    for series in ("", SERIES):
+        with pytest.raises(UserError, match="lists 2 of the 3 files of a series"):
+            pacs.fetch(node, STUDY, tmp_path / "out", series=series)
+    server.routes[f"{STUDY}/series"] = words([answer(SeriesInstanceUID=SERIES)])
+    with pytest.raises(UserError, match="a file that it had not listed"):  # it sends three
+        pacs.fetch(node, STUDY, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def endless(piece):

@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,6 +38,7 @@ class Pacs:
     def __init__(self, files, our_port) -> None:
         self.files, self.our_port, self.title = files, our_port, "PACS"
         self.source = ("127.0.0.1", 0)
+        self.listed, self.counted = 3, None  # files it answers with, and says that there are
         self.statuses: list[int] = []
         self.refused = False
         entity = AE(ae_title="PACS")
@@ -47,12 +50,14 @@ class Pacs:
 
     def find(self, event):
         level = event.identifier.QueryRetrieveLevel
-        for path in self.files[:3] if level == "IMAGE" else self.files[:1]:
+        for path in self.files[: self.listed] if level == "IMAGE" else self.files[:1]:
             data = pydicom.dcmread(path)
             found = pydicom.Dataset()
             found.StudyInstanceUID, found.PatientID = STUDY, "P1"
             if level != "STUDY":
                 found.SeriesInstanceUID = SERIES
+            if level == "SERIES":
+                found.NumberOfSeriesRelatedInstances = self.counted
             if level == "IMAGE":
                 found.SOPInstanceUID = data.SOPInstanceUID
             yield 0xFF00, found
@@ -127,6 +132,79 @@ def node(there, monkeypatch):
 def fetch(there, node, folder):
     with receiving(there, node):
         return pacs.fetch(node, STUDY, folder)
+
+
+@contextmanager
+def storing(answer):
+    """A PACS that takes CTs; `answer` is told the event and how many came, and gives a status."""
+    came = []
+
+    def store(event):
+        came.append(event.request.AffectedSOPInstanceUID)
+        return answer(event, len(came))
+
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context("1.2.840.10008.5.1.4.1.1.2")
+    port = free_port()
+    server = entity.start_server(
+        ("127.0.0.1", port), False, evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
+    try:
+        yield make_node(name="PACS", host="127.0.0.1", port=port, title="PACS", timeout_s=1), came
+    finally:
+        server.shutdown()
+
+
+def test_a_line_that_breaks_between_two_files(slices):
+    broken = threading.Event()
+
+    def hang_up(event):
+        event.assoc.abort()
+        broken.set()
+
+    def answer(event, _count):
+        threading.Timer(0.2, hang_up, [event]).start()
+        return 0
+
+    def wait(_done, _of):
+        assert broken.wait(5)
+        time.sleep(0.3)  # until we have heard of it
+
+    with (
+        storing(answer) as (node, came),
+        pytest.raises(UserError, match=r"broke the line off.*1 of 3 files had arrived") as error,
+    ):
+        pacs.send(node, slices, wait)
+    assert "not known" not in str(error.value)
+    assert len(came) == 1
+
+
+def test_a_file_that_nobody_answered_for_may_have_arrived(slices):
+    over = threading.Event()
+
+    def answer(_event, count):
+        if count == 2:
+            over.wait(5)
+        return 0
+
+    said = "1 of 3 files had arrived. Whether the next did is not known"
+    with storing(answer) as (node, came):
+        with pytest.raises(UserError, match=said):
+            pacs.send(node, slices)
+        over.set()
+    assert len(came) == 2
+
+
+def test_a_list_that_is_a_part_is_not_taken_for_the_whole(there, node, tmp_path):
+    there.listed, there.counted = 2, 3
+    with pytest.raises(UserError, match="lists 2 of the 3 files of a series"):
+        fetch(there, node, tmp_path / "out")
+    there.counted = None  # it does not say
+    with pytest.raises(UserError, match="a file that it had not listed"):
+        fetch(there, node, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    there.listed, there.counted = 3, 3
+    assert fetch(there, node, tmp_path / "out") == 3
 
 
 def test_what_was_asked_for_comes_for_the_user_alone(there, node, tmp_path):

@@ -89,7 +89,8 @@ def contour_and_probability(predicted):
 
 
 def corrected_prediction_is_what_is_saved(predicted, tmp_path, qtbot):
-    predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
+    with qtbot.waitSignal(predicted.workbench.result.changed, timeout=5000):  # parts are left out
+        predicted.workbench.result.prediction.data_setitem((np.array([0]),) * 3, 1)
     with qtbot.waitSignal(predicted.workbench.result.saved, timeout=5000):
         predicted.workbench.result.save(str(tmp_path / "p.nrrd"))
     saved = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "p.nrrd")), "LPS")

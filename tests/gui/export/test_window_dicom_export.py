@@ -139,6 +139,25 @@ def test_another_contour_keeps_what_was_chosen(panel, press_export, tmp_path):
     assert not panel.pacs_button.isEnabled()
 
 
+@pytest.mark.parametrize("what", ["name", "type", "tick", "format", "set", "folder"])
+def test_a_file_that_is_not_what_is_chosen_now_is_not_sent(panel, press_export, tmp_path, what):
+    press_export(tmp_path / "out.dcm")
+    assert panel.pacs_button.isEnabled()
+    if what == "name":
+        panel.structures.item(0, 0).setText("CTV_High")
+    elif what == "type":
+        panel.structures.cellWidget(0, 1).setCurrentText("CTV")
+    elif what == "tick":
+        panel.structures.item(0, 0).setCheckState(Qt.CheckState.Unchecked)
+    elif what == "format":
+        panel.kind.setCurrentIndex(1)
+    else:
+        (panel.add_to if what == "set" else panel.folder).setText("elsewhere")
+    assert not panel.pacs_button.isEnabled()
+    assert not panel._dicom_export.current
+    assert not panel.receipt.isVisible()
+
+
 def test_what_was_exported_is_forgotten_with_its_patient(
     panel, press_export, tmp_path, qtbot, monkeypatch
 ):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import hash_file
 from cmfnet_napari.core.images.study import load_labels
 from cmfnet_napari.core.report import page
-from cmfnet_napari.core.review.case_contour import case_contour, superseded
+from cmfnet_napari.core.review.case_contour import case_contour, case_stage, superseded
 from cmfnet_napari.core.strokes.entries import Correction
 from cmfnet_napari.gui.export import dicom_export, report_export
 from cmfnet_napari.gui.export.dicom_export import OUTDATED, Choice, Contour, DicomExport
@@ -324,6 +325,77 @@ def test_how_a_contour_was_looked_at_stays_with_its_patient(shown, opened):
     assert (result.marked_only, result.own, corrections.teach) == (True, False, False)
 
 
+TWO_PARTS = np.s_[1:3, 1:3, 1:3], np.s_[1:4, 5:7, 4:7]
+
+
+@pytest.fixture
+def marked(bench):
+    """A contour of two parts; a stroke lies in each, and only parts with a stroke are shown."""
+    strokes = np.zeros(CT_SHAPE, np.uint8)
+    strokes[2, 1, 1] = strokes[2, 5, 5] = 2
+    one = patient(strokes=strokes, spacing=SPACING)
+    write_run(one.case, box(TWO_PARTS[0]) | box(TWO_PARTS[1]))
+    come(bench.session, lambda: one)
+    bench.result.keep_marked_only(True)
+    return bench
+
+
+def rub_out(bench):
+    """The stroke of the second part."""
+    bench.session.scribbles.data_setitem(np.nonzero(box(np.s_[2, 5, 5])), 0)
+    bench.session.record()
+
+
+def signed_everywhere(bench, labels):
+    """What is signed is what is exported, here and by the command line, now and opened again."""
+    for index in range(CT_SHAPE[0]):
+        bench.seen_slices.looked_at.emit("axial", index)
+    bench.sign_off.sign("reviewed")
+    bench.last_view.keep()
+    one, folder = bench.session.patient, bench.session.case.folder
+    for again in (False, True):
+        if again:
+            come(bench.session, lambda: patient(value=99))
+            come(bench.session, lambda: reopen(one))
+        np.testing.assert_array_equal(bench.result.shown(), labels)
+        np.testing.assert_array_equal(bench.result.prediction.data, labels)
+        np.testing.assert_array_equal(case_contour(folder).labels, labels)
+        assert bench.sign_off.standing.stage == case_stage(folder)[0].stage == "reviewed"
+
+
+def test_a_part_whose_stroke_is_rubbed_out_goes_at_once(marked):
+    first = box(TWO_PARTS[0])
+    rub_out(marked)
+    marked.result._soon.fire()
+    signed_everywhere(marked, first)
+
+
+def test_a_part_that_is_corrected_by_hand_comes_back_at_once(marked):
+    rub_out(marked)
+    marked.result._soon.fire()
+    edit(marked, np.s_[2, 5, 5], 1)
+    signed_everywhere(marked, box(TWO_PARTS[0]) | box(TWO_PARTS[1]))
+
+
+def test_a_contour_whose_parts_are_still_being_found_is_not_given(marked, background, said):
+    before, result = marked.result.shown(), marked.result
+    background.held = True
+    rub_out(marked)
+    with pytest.raises(UserError, match="still follows"):
+        result.shown()
+    result._soon.fire()
+    with pytest.raises(UserError, match="still follows"):
+        marked.sign_off.sign("reviewed")
+    marked.session.undo()  # what is being computed is too old now
+    background.catch_up()
+    with pytest.raises(UserError, match="still follows"):
+        result.shown()
+    result._soon.fire()
+    background.catch_up()
+    background.catch_up()
+    np.testing.assert_array_equal(result.shown(), before)
+
+
 def test_corrections_are_taken_back_one_by_one_by_place_and_as_a_whole(shown):
     corrections, result = shown.session.corrections, shown.result
     edit(shown, np.s_[1, 2, 2:5], 0)
@@ -401,7 +473,10 @@ def test_the_command_line_has_the_contour_of_the_window(shown, opened):
 
 def test_a_file_that_is_no_longer_the_contour_is_not_sent(shown, tmp_path, monkeypatch, heard):
     sent = []
-    monkeypatch.setattr(dicom_export, "_export", lambda *_: SimpleNamespace())
+    file = tmp_path / "a.dcm"
+    file.write_bytes(b"")
+    written = SimpleNamespace(sha256=hash_file(file))
+    monkeypatch.setattr(dicom_export, "_export", lambda *_: written)
     monkeypatch.setattr(dicom_export.pacs, "send", lambda *arguments: sent.append(arguments))
 
     def contour():
@@ -411,7 +486,7 @@ def test_a_file_that_is_no_longer_the_contour_is_not_sent(shown, tmp_path, monke
     out = DicomExport(contour)
     said = heard.listen(out, "not_sent")
     roi = SimpleNamespace(code=1, name="GTV", type="GTV", color="#000000")
-    out.export(Choice((roi,), "folder", "seg", str(tmp_path / "a.dcm")))
+    out.export(Choice((roi,), "folder", "seg", str(file)))
     node = SimpleNamespace(name="here")
     out.send(node)
     assert len(sent) == 1

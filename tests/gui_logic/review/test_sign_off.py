@@ -12,6 +12,7 @@ import pytest
 
 from cmfnet_napari.core.case.folder import open_case
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.report.facts import gather_facts
 from cmfnet_napari.core.report.log_file import (
     compare_readers,
     export_end,
@@ -20,8 +21,9 @@ from cmfnet_napari.core.report.log_file import (
 )
 from cmfnet_napari.core.review.case_contour import case_log, case_stage
 from cmfnet_napari.core.review.log_entry import LOG_FILE, entry_hash
-from cmfnet_napari.core.review.record import REVIEW_FILE
+from cmfnet_napari.core.review.record import REVIEW_FILE, digest
 from cmfnet_napari.core.review.signer import own_signer
+from cmfnet_napari.gui.patient.classes import add_class
 from cmfnet_napari.gui.patient.opened import prepare_case, reopen
 from tests.case_runs import write_run
 from tests.gui_logic.stand_ins import CT_SHAPE, come, patient
@@ -130,6 +132,88 @@ def test_reviewed_changed_and_brought_back(shown, sign_off, opened):
     sign_off.read_by("Bert")
     with pytest.raises(UserError, match="Nobody has reviewed"):
         sign_off.sign("peer-reviewed")
+
+
+def renamed(session, **names):
+    """Other names for classes by what they are called."""
+    session.set_classes(
+        tuple(
+            replace(entry, name=names.get(entry.name, entry.name)) for entry in session.case.classes
+        )
+    )
+
+
+def stages(bench, tmp_path):
+    """How far it is signed off by the window, the command line, the report and an export."""
+    case = bench.session.case
+    found, log = case_stage(case.folder)
+    facts = gather_facts(case.study, bench.result.shown(), classes=case.classes, log=log)
+    export_log(case.folder, tmp_path / "log.json")
+    assert read_log(tmp_path / "log.json").ok
+    said = {bench.sign_off.standing.sentence, found.sentence, facts.sign_off}
+    assert len(said) == 1
+    exported = json.loads((tmp_path / "log.json").read_text())
+    assert exported["sentence"] in said
+    assert found.stage == bench.sign_off.standing.stage == exported["state"]
+    return found
+
+
+@pytest.fixture
+def two_classes(bench):
+    """A contour of two classes, and a third class without a voxel, signed off."""
+    one = patient(spacing=SPACING)
+    come(bench.session, lambda: one)
+    bench.session.set_classes(add_class(add_class(one.case.classes, "Node"), "Oedema"))
+    labels = box()
+    labels[4, 7, 6] = 2
+    bench.result.read(write_run(one.case, labels))
+    bench.sign_off.sign("reviewed")
+    return bench
+
+
+def test_a_signature_names_its_classes_and_counts_while_they_are_the_same(two_classes, tmp_path):
+    sign_off, session = two_classes.sign_off, two_classes.session
+    assert sign_off.standing.mark.detail["classes"] == [
+        {"label": 1, "number": 2, "name": "Tumour"},
+        {"label": 2, "number": 3, "name": "Node"},
+    ]
+    renamed(session, Oedema="Bladder")  # it has no voxel
+    session.remove_class(4)
+    assert stages(two_classes, tmp_path).stage == "reviewed"
+    renamed(session, Tumour="Node", Node="Tumour")
+    found = stages(two_classes, tmp_path)
+    assert found.sentence.startswith("Draft again: classes were renamed or merged since it was rev")
+    assert told(sign_off)[-1] == "changed"
+    renamed(session, Tumour="Node", Node="Tumour")
+    assert stages(two_classes, tmp_path).stage == "reviewed"
+    assert told(sign_off).count("changed") == 1
+    renamed(session, Tumour="GTVp")
+    assert stages(two_classes, tmp_path).stage == "draft"
+    sign_off.sign("reviewed")
+    assert stages(two_classes, tmp_path).stage == "reviewed"
+
+
+def test_a_signature_does_not_pass_to_the_class_that_another_is_merged_into(
+    two_classes, opened, tmp_path
+):
+    session = two_classes.session
+    come(session, lambda: opened)  # of one class
+    session.set_classes(add_class(session.case.classes, "Bladder"))
+    two_classes.sign_off.sign("reviewed")
+    session.remove_class(2, into=3)
+    two_classes.result._soon.fire()
+    np.testing.assert_array_equal(two_classes.result.shown(), box())  # voxel by voxel the same
+    assert stages(two_classes, tmp_path).stage == "draft"
+    session.undo()
+    two_classes.result._soon.fire()
+    assert stages(two_classes, tmp_path).stage == "reviewed"
+
+
+def test_a_signature_of_an_earlier_version_names_no_classes(shown, sign_off, tmp_path):
+    log = sign_off._writing()
+    log.append("reviewed", {"unseen": 0, "open": 0}, digest(shown.result.shown()), "anna")
+    renamed(shown.session, Tumour="GTVp")
+    assert stages(shown, tmp_path).stage == "reviewed"
 
 
 def test_a_second_reader_and_how_the_two_differ(shown, sign_off, opened, tmp_path, monkeypatch):

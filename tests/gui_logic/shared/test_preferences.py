@@ -26,6 +26,49 @@ def again():
     return preferences()
 
 
+@pytest.mark.parametrize(
+    ("typed", "chosen", "whole"),
+    [
+        ("a", "", "a.pdf"),
+        ("a", "JSON (*.json)", "a.json"),
+        ("a 1.5", "", "a 1.5.pdf"),
+        ("a.JSON", "", "a.JSON"),
+        ("a.pdf", "", "a.pdf"),
+    ],
+)
+def test_a_file_that_is_there_is_asked_about_once(tmp_path, monkeypatch, typed, chosen, whole):
+    """By the system's dialog as it was typed; here once an ending was put behind that."""
+    kinds, asked, sure = "PDF (*.pdf);;JSON (*.json)", [], [False]
+
+    def question(_parent, _title, text, *_answers, **_default):
+        asked.append(text)
+        answers = dialogs.QMessageBox.StandardButton
+        return answers.Yes if sure[0] else answers.No
+
+    typed, whole = tmp_path / typed, tmp_path / whole
+    monkeypatch.setattr(dialogs.QFileDialog, "getSaveFileName", lambda *_: (str(typed), chosen))
+    monkeypatch.setattr(dialogs.QMessageBox, "question", question)
+
+    def ask():
+        return dialogs.ask_save(None, "Save", "review.pdf", kinds)
+
+    assert ask() == str(whole)
+    whole.write_text("another patient's")
+    assert ask() == ("" if typed != whole else str(whole))
+    sure[0] = True
+    assert ask() == str(whole)
+    assert len(asked) == (2 if typed != whole else 0)
+    assert all(f"{whole.name} is there already" in text for text in asked)
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"), [("a", "a.nii.gz"), ("a.nii", "a.nii"), ("a.mha", "a.mha"), ("", "")]
+)
+def test_an_image_ends_as_it_is_proposed(monkeypatch, typed, whole):
+    monkeypatch.setattr(dialogs.QFileDialog, "getSaveFileName", lambda *_: (typed, ""))
+    assert dialogs.ask_target(None, "Save", "prediction.nii.gz") == whole
+
+
 def test_a_question_begins_where_its_kind_was_answered_last(tmp_path, monkeypatch):
     asked = []
     models, images = tmp_path / "models", tmp_path / "images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.dicom.export.roi import Roi, check_rois
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import write_safely
+from cmfnet_napari.core.files import hash_file, write_safely
 
 
 def classes_in(labels: sitk.Image) -> list[int]:
@@ -76,13 +77,15 @@ def export(
     Raises
     ------
     UserError
-        Wrong use, another grid, or a receipt that is not right; then nothing was written.
+        Wrong use, another grid, a structure without a voxel, or a receipt that is not right; then
+        nothing was written.
     """
     out, add_to = Path(out), None if add_to is None else Path(add_to)
     check_rois(rois)
     _check_target(out, kind, reference, add_to, overwrite)
     chosen = FORMATS[kind]
     labels = reference.place(labels, "The segmentation")
+    _check_drawn(labels, rois)
     with TemporaryDirectory(prefix="cmfnet-") as folder:
         draft = Path(folder) / f"draft{chosen.ending}"
         receipt = chosen.write(Meant(labels, reference, rois, maker or Maker(), add_to), draft)
@@ -91,8 +94,17 @@ def export(
                 f"{out.name} was not written, because it reads back differently "
                 f"({receipt.why_not()}). Please report it."
             )
+        written = hash_file(draft)
         write_safely(out, chosen.ending, lambda part: shutil.copyfile(draft, part))
-    return receipt
+    return replace(receipt, sha256=written)
+
+
+def _check_drawn(labels: sitk.Image, rois: Sequence[Roi]) -> None:
+    there = classes_in(labels)
+    if empty := [roi.name for roi in rois if roi.code not in there]:
+        raise UserError(
+            f"Without a voxel: {', '.join(empty)}. Leave it out of the export, or contour it first."
+        )
 
 
 def _check_target(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Generation = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
 
 SOFTWARE = "cmfnet-napari"
+CMFNET = "CmFNet"  # the model where nobody knows more
 UNICODE = "ISO_IR 192"
 # Patient, General Study and Patient Study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2): empty where
 # the series does not say them, since they must be there.
@@ -59,7 +60,7 @@ class Maker:
     Attributes
     ----------
     model : str
-        Name of the model, as in `model_card.model_name`.
+        Name of the model, as in `runs.maker_name`.
     how : str
         ``SEMIAUTOMATIC`` where the contour rests on strokes or corrections of its patient,
         ``AUTOMATIC`` where the model saw neither, ``MANUAL`` where there was no model (ROI
@@ -68,7 +69,7 @@ class Maker:
         Whether the contour was corrected after the model had made it.
     """
 
-    model: str = "CmFNet"
+    model: str = CMFNET
     how: Generation = "SEMIAUTOMATIC"
     by_hand: bool = False
 
@@ -83,7 +84,8 @@ class Maker:
     @property
     def sentence(self) -> str:
         """Model and software, and that nobody has approved it yet."""
-        model = self.model if self.model == "CmFNet" else f"CmFNet model {self.model}"
+        own = self.model.startswith(CMFNET)
+        model = self.model if own else f"CmFNet model {self.model}"
         by_hand = ", corrected by hand" if self.by_hand else ""
         return f"{model}{by_hand}, {SOFTWARE} {self.version}. Not approved: check every contour."
 

@@ -90,11 +90,14 @@ class Receipt:
         Rules of DICOM that are broken, and contours that lie nowhere.
     dicom : str
         What became of the check of the DICOM rules, for people.
+    sha256 : str
+        Of the file's bytes, once it is in place.
     """
 
     lines: tuple[Line, ...]
     errors: tuple[str, ...] = ()
     dicom: str = NO_ERRORS
+    sha256: str = ""
 
     @property
     def ok(self) -> bool:

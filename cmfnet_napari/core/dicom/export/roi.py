@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cmfnet_napari.core.errors import UserError
@@ -46,7 +46,10 @@ class Roi:
 
 
 def make_rois(
-    codes: Sequence[int], names: Sequence[str] = (), types: Sequence[str] = ()
+    codes: Sequence[int],
+    names: Sequence[str] = (),
+    types: Sequence[str] = (),
+    colors: Mapping[int, str] | None = None,
 ) -> list[Roi]:
     """Structures of a segmentation's classes, in the order of their codes.
 
@@ -58,6 +61,8 @@ def make_rois(
         One a class; none: GTV, or GTV1, GTV2, … (TG-263)
     types : sequence of str
         One a class, or one for all; none: as `types_for` has it.
+    colors : mapping of int to str, optional
+        By class, #rrggbb; of those that are not in it, as new classes have them.
 
     Raises
     ------
@@ -72,8 +77,9 @@ def make_rois(
                 f"The segmentation has {len(codes)} classes, but {len(values)} {what} were given. "
                 "Give one for each class."
             )
+    own = colors or {}
     rois = [
-        Roi(code, name.strip(), kind, class_color(code + FIRST_CLASS - 1))
+        Roi(code, name.strip(), kind, own.get(code) or class_color(code + FIRST_CLASS - 1))
         for code, name, kind in zip(codes, names, types, strict=True)
     ]
     check_rois(rois)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pydicom.config import disable_value_validation
 from cmfnet_napari.core.dicom.pacs.nodes import Node, password_of
 from cmfnet_napari.core.dicom.pacs.query import (
     MOST_ANSWERS,
+    NOT_KNOWN,
     STUDY_FIELDS,
     Query,
     check_answers,
@@ -33,6 +35,8 @@ _PAGE = 500  # answers asked for at a time
 _BATCH = 8  # files sent at a time
 _NEEDS_CODE = re.compile(r"[^A-Za-z0-9._~*?-]")  # what RFC 3986 has percent-encoded
 _NO_ENTRY = (401, 403)
+_THEIR_FAULT = 500  # and above: a server, or a gateway before it, failed half way (RFC 9110 15.6)
+_TELLING = ("ReferencedSOPSequence", "FailedSOPSequence", "OtherFailuresSequence")
 
 
 class WebPacs:
@@ -116,35 +120,65 @@ class WebPacs:
         done = 0
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
-            with self._said(f" {done} of {len(files)} files had arrived."):
-                answer = self._client.store_instances([read_dicom(file) for file in batch])
-                refused = len(answer.get("FailedSOPSequence", []))
-            done += len(batch) - refused
-            if refused:
+            so_far = f" {done} of {len(files)} files had arrived."
+            with self._said(so_far, f" {NOT_KNOWN}"):
+                datasets = [read_dicom(file) for file in batch]
+                answer = self._client.store_instances(datasets)
+            try:
+                arrived = self._arrived(datasets, answer)
+            except UserError as error:  # it was asked what it has
+                raise UserError(f"{error}{so_far} {NOT_KNOWN}") from error
+            done += arrived
+            if arrived < len(batch):
                 raise UserError(
                     f"{self.node.name} took {done} of {len(files)} files and refused the next. Ask "
                     "those who look after it."
                 )
             sent(len(batch))
 
+    def _arrived(self, datasets: Sequence[Dataset], answer: Dataset) -> int:
+        """How many files a PACS has by its answer; where that says nothing, by what it has now.
+
+        Only files that the answer names are stored (PS3.18 10.5.3). Some services answer nothing,
+        and a page to log in is none either.
+        """
+        if any(keyword in answer for keyword in _TELLING):
+            stored = answer.get("ReferencedSOPSequence") or []
+            there = {str(item.get("ReferencedSOPInstanceUID")) for item in stored}
+        else:
+            series = {(_uid(d, "StudyInstanceUID"), _uid(d, "SeriesInstanceUID")) for d in datasets}
+            there = set().union(*(self.instances(*uids) for uids in series))
+        return sum(_uid(dataset, "SOPInstanceUID") in there for dataset in datasets)
+
     def _all(self, search: Callable[..., list[JsonObject]]) -> list[Dataset]:
-        """Every page of the answers."""
-        answers: list[Dataset] = []
+        """Every page of the answers, up to one with nothing new.
+
+        A page may be shorter than was asked for, and more follow (PS3.18 8.3.4.4); a service that
+        knows no pages says all of it again.
+        """
+        answers: dict[str, Dataset] = {}
         with self._said(), disable_value_validation():
             while page := search(limit=_PAGE, offset=len(answers)):
                 if len(answers) > MOST_ANSWERS:
                     raise UserError(too_many(self.node.name))
-                new = [Dataset.from_json(answer) for answer in page]
-                if answers and new[0] == answers[0]:  # it knows no pages, and said all at once
+                new = {json.dumps(one, sort_keys=True): one for one in page}
+                new = {said: one for said, one in new.items() if said not in answers}
+                if not new:
                     break
-                answers += new
-                if len(page) < _PAGE:
-                    break
-        return answers
+                answers |= {said: Dataset.from_json(one) for said, one in new.items()}
+        return [*answers.values()]
 
     @contextmanager
-    def _said(self, more: str = "") -> Iterator[None]:
-        """What goes wrong on the line, in one sentence."""
+    def _said(self, more: str = "", unsure: str = "") -> Iterator[None]:
+        """What goes wrong on the line, in one sentence.
+
+        Parameters
+        ----------
+        more : str
+            Said besides.
+        unsure : str
+            Said besides where what was sent may have arrived.
+        """
         name, address = self.node.name, self.node.address
         try:
             yield
@@ -154,10 +188,12 @@ class WebPacs:
                 f"for its certificate and name it as its CA file.{more}"
             ) from error
         except requests.Timeout as error:
-            raise self._too_slow(more) from error
+            raise self._too_slow(more + unsure * _may_have_arrived(error)) from error
         except requests.HTTPError as error:
+            more += unsure * _may_have_arrived(error)
             raise UserError(f"{name} ({address}) {_refusal(error)}{more}") from error
         except (requests.RequestException, OSError, ValueError) as error:
+            more += unsure * _may_have_arrived(error)
             if "Read timed out" in str(error):  # in the middle of an answer
                 raise self._too_slow(more) from error
             raise UserError(
@@ -178,6 +214,20 @@ class WebPacs:
             f"{node.name} ({node.address}) did not answer within {node.timeout_s:g} s. Try again "
             f"later.{more}"
         )
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """A UID of a file; empty where a damaged one has none."""
+    return str(dataset.get(keyword) or "")
+
+
+def _may_have_arrived(error: Exception) -> bool:
+    """Whether a PACS may have taken what was sent although there was no good answer."""
+    if isinstance(error, requests.HTTPError):
+        return error.response is not None and error.response.status_code >= _THEIR_FAULT
+    reason = getattr(error.args[0], "reason", None) if error.args else None  # urllib3's
+    never_there = type(reason).__name__ == "NewConnectionError"
+    return not never_there and not isinstance(error, requests.ConnectTimeout)
 
 
 def _refusal(error: requests.HTTPError) -> str:

@@ -20,6 +20,7 @@ from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from cmfnet_napari.core.dicom.pacs.nodes import Node, password_of
 from cmfnet_napari.core.dicom.pacs.query import (
     MOST_ANSWERS,
+    NOT_KNOWN,
     SERIES_FIELDS,
     STUDY_FIELDS,
     Query,
@@ -92,14 +93,21 @@ class DimsePacs:
         kinds = {_kind(file) for file in files}
         with self._associated(sorted(kinds)) as association:
             for done, file in enumerate(files):
-                arrived = f"; {done} of {len(files)} files had arrived"
+                arrived = f"{done} of {len(files)} files had arrived"
                 try:
                     status = association.send_c_store(file)
                 except ValueError as error:  # no presentation context was accepted
                     raise UserError(
-                        f"{self.node.name} does not take files of this kind{arrived}."
+                        f"{self.node.name} does not take files of this kind; {arrived}."
                     ) from error
-                self._check(status, f"did not take the next file{arrived}")
+                except RuntimeError as error:  # the association ended after the file before
+                    raise UserError(f"{self._broken} {arrived}, the rest was not sent.") from error
+                if "Status" not in status:
+                    raise UserError(
+                        f"{self.node.name} ({self.node.address}) did not say whether it took the "
+                        f"next file: {self._silent}. {arrived}. {NOT_KNOWN}"
+                    )
+                self._check(status, f"did not take the next file; {arrived}")
                 sent(1)
 
     def _find(self, level: str, keys: dict[str, str]) -> list[Dataset]:
@@ -136,6 +144,8 @@ class DimsePacs:
             raise UserError(_why_not(node, bool(connected), time.monotonic() - begin))
         try:
             yield association
+        except RuntimeError as error:  # pynetdicom's: the association has ended meanwhile
+            raise UserError(self._broken) from error
         finally:
             if association.is_established:
                 association.release()
@@ -195,14 +205,19 @@ class DimsePacs:
             if server is not None:
                 server.shutdown()
 
+    @property
+    def _silent(self) -> str:
+        return f"the line broke, or there was no answer within {self.node.timeout_s:g} s"
+
+    @property
+    def _broken(self) -> str:
+        return f"{self.node.name} ({self.node.address}) broke the line off. Try again later."
+
     def _check(self, status: Dataset, words: str) -> None:
         """Raise UserError unless a status says success, or a warning (PS3.7 C)."""
         code = status.get("Status")
         if code is None:
-            raise UserError(
-                f"{self.node.name} ({self.node.address}) {words}: the line broke, or there was no "
-                f"answer within {self.node.timeout_s:g} s."
-            )
+            raise UserError(f"{self.node.name} ({self.node.address}) {words}: {self._silent}.")
         if code != 0 and not 0xB000 <= code <= 0xBFFF:
             comment = f" ({status.ErrorComment})" if status.get("ErrorComment") else ""
             raise UserError(

@@ -96,6 +96,7 @@ def too_many(name: str) -> str:
 
 
 MOST_ANSWERS = 20_000
+NOT_KNOWN = "Whether the next did is not known: look there before you send it again."
 STUDY_FIELDS = ("StudyInstanceUID", "StudyDescription", "NumberOfStudyRelatedInstances")
 SERIES_FIELDS = (
     "SeriesInstanceUID",

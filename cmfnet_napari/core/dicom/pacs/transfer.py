@@ -110,15 +110,14 @@ def fetch(
     """
     folder, pacs = new_folder(Path(folder), private=True), connect(node)
     asked = Asked(study, _patient_of(pacs, study))
-    wanted = [series] if series else _series_of(pacs, study)
-    expected = {uid: pacs.instances(study, uid) for uid in wanted}
+    expected = _files_of(pacs, study, series)
     total = sum(len(uids) for uids in expected.values())
     if not total:
         raise UserError(f"{node.name} has no such study or series. Look for it again.")
     with TemporaryDirectory(prefix=".cmfnet-", dir=folder.parent) as part:
         basket = Basket(Path(part), asked, expected, progress)
         with disable_value_validation():  # files are kept as they are, with all their faults
-            for uid in wanted:
+            for uid in expected:
                 pacs.retrieve(study, uid, basket.keep)
         if len(basket.came) < total:
             raise UserError(
@@ -147,9 +146,27 @@ def _patient_of(pacs: Pacs, study: str) -> str:
     return next(iter(patients), "")
 
 
-def _series_of(pacs: Pacs, study: str) -> list[str]:
+def _files_of(pacs: Pacs, study: str, series: str) -> dict[str, set[str]]:
+    """SOP Instance UIDs of each series of a study, or of the one that is asked for.
+
+    Raises
+    ------
+    UserError
+        It lists fewer than it says that a series has.
+    """
+    name = pacs.node.name
     found = pacs.find_series(study)
-    return [identifier(answer, "SeriesInstanceUID", pacs.node.name) for answer in found]
+    counts = {identifier(one, "SeriesInstanceUID", name): series_of(one).instances for one in found}
+    expected = {uid: pacs.instances(study, uid) for uid in ([series] if series else counts)}
+    for uid, uids in expected.items():
+        count = counts.get(uid) or 0
+        if len(uids) < count:
+            raise UserError(
+                f"{name} lists {len(uids)} of the {count} files of a series. Nothing was fetched, "
+                "since a part could be taken for the whole. Ask those who look after it how many "
+                "answers it gives at once."
+            )
+    return expected
 
 
 @dataclass(frozen=True)
@@ -163,8 +180,9 @@ class Asked:
 class Basket:
     """Keeps the files that were asked for, each once.
 
-    Raises UserError for a file of another patient, study or series; a second file with an
-    identifier that is there already is refused and not taken.
+    Raises UserError for a file of another patient, study or series, and for one that the PACS had
+    not listed: who lists a part has more that could be missed. A second file with an identifier
+    that is there already is refused and not taken.
     """
 
     def __init__(
@@ -186,10 +204,16 @@ class Basket:
         """Write a file; whether it was taken."""
         self._check(dataset)
         series, uid = str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID)
-        if uid in self.came or uid not in self._expected[series]:
+        if uid not in self._expected[series]:
+            raise UserError(
+                "The PACS sends a file that it had not listed, so that its list is not the whole. "
+                "Nothing was kept. Fetch it again; if that does not help, ask those who look after "
+                "it."
+            )
+        if uid in self.came:
             self._refused += 1
             if self._refused > max(_PATIENCE, self._total):
-                raise UserError("The PACS does not stop sending files that were not asked for.")
+                raise UserError("The PACS does not stop sending files that it has sent already.")
             return False
         file = self._folder / series / f"{uid}.dcm"
         try:

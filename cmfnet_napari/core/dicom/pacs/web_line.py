@@ -16,6 +16,7 @@ from cmfnet_napari.core.errors import UserError
 MOST_WORDS = 64 << 20  # bytes of an answer that is no file, unpacked
 MOST_FILE = 1 << 29  # bytes of one DICOM file
 _CHUNK = 1 << 20
+_WORDS = ("application/dicom+json", "application/json", "application/dicom+xml", "application/xml")
 
 
 class Line(HTTPAdapter):
@@ -24,7 +25,8 @@ class Line(HTTPAdapter):
     The PACS' own CA file counts, also where the variable REQUESTS_CA_BUNDLE names another one,
     which requests would prefer. * and ? of a query stay as they are, which RFC 3986 allows:
     Orthanc takes %2A literally. A redirect is followed on the same host only, and never to http:
-    what is sent is a patient's. An answer has a budget, whatever it is packed with.
+    what is sent is a patient's. An answer has a budget, whatever it is packed with. The type of one
+    in words has no parameters, such as a charset: dicomweb-client passes over what has some.
     """
 
     def __init__(self, name: str, ca_file: str) -> None:
@@ -43,6 +45,9 @@ class Line(HTTPAdapter):
         response = super().send(request, *more, **options)
         if response.is_redirect:
             self._check_redirect(request.url or "", response.headers["location"])
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().casefold()
+        if kind in _WORDS:
+            response.headers["Content-Type"] = kind
         if not options.get("stream"):
             response.raw = _Counted(response.raw, self._name)
         return response
