@@ -27,9 +27,9 @@ from cmfnet_napari.core.review.record import State
 from cmfnet_napari.core.words import DISCLAIMER, drawn
 
 _MARGIN_MM = 40.0  # around the contour in the pictures
-_MOST_LINES = 28  # of words that fit the first page
+_MOST_LINES = 27  # of words that fit the first page
 _MOST_LETTERS = 40  # of the columns of its table, all as wide as the widest
-_NARROW, _WIDE = 52, 100  # letters of a line there, and on a further page
+_NARROW, _WIDE = 52, 92  # letters of a line there, and on a further page
 _NAME, _VALUE = 19, 11  # letters of a column of the table on a further page
 _AHEAD = "All of it is on the next page."
 _STATES: tuple[State, ...] = ("open", "accepted", "corrected", "dismissed")
