@@ -55,8 +55,8 @@ _FROM_STROKES = "the contour is mostly what the strokes tell by themselves"
 _FROM_BASE = "the contour is mostly what the model says that training began with"
 _FROM_NOTHING = "the network has learnt little, and the contour may be wrong anywhere"
 _IN_VAIN = (
-    "Training ended after {steps} steps: with strokes that were held out it agreed no better than "
-    "the contour that it began with, which is kept. More strokes help more than more time."
+    "After {steps} steps the network agreed no better with strokes that were held out than the "
+    "contour that it began with, which is kept. More strokes help more than more time."
 )
 FRESH_STEPS = 5  # whose patches lie mostly around strokes that have just come
 
@@ -156,8 +156,6 @@ class FitLoop:
                 with self.interrupter.listening("stop", "quit"):
                     if self.rounds.over(progress):
                         self._judge(progress)
-                        if self.rounds.in_vain:
-                            return ""
                     if self.material.hold_out(self.rounds.group):
                         self.sampler.use(self.material.volumes(self.classes))
                     losses = self._step(progress)
@@ -185,6 +183,8 @@ class FitLoop:
         if self.rounds.over(progress := self.pace.progress(self.trainer.steps)):
             self._judge(progress)
         held_out, better = self.rounds.agreement, self.rounds.better
+        if stopped and self.rounds.in_vain:
+            better = None  # who stops likes what is on the screen
         if better is not None:
             held_out = better[0]
             self.trainer.averaged.load_state_dict(better[1])

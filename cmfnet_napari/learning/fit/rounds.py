@@ -6,9 +6,9 @@ itself nor through guide and maps, and at its end the prediction is compared wit
 When every group had its turn, the mean of the latest of each is an agreement with all strokes,
 each judged while it was not learnt from. The weights of the best round are kept.
 
-A network that knows something before it learns is judged by every group at first. What training
-makes of it counts only where it agrees better; when it does not after every group had its turn,
-nothing is learnt that could be seen, and training ends.
+A network that knows something before it learns is judged by every group at first, and what
+training makes of it counts only where it agrees better. Not before the end: half way, with steps
+still large, it often agrees worse than at last.
 """
 
 from __future__ import annotations

@@ -69,11 +69,11 @@ def test_a_fit_finds_the_ball_and_leaves_a_whole_run(ball, tmp_path, monkeypatch
     assert frozen["study"] == ball.study.content_hash
 
 
-@pytest.mark.parametrize(("trained", "steps"), [(0.9, 50), (0.95, 60)])
+@pytest.mark.parametrize("trained", [0.9, 0.95])
 def test_training_counts_only_where_held_out_strokes_agree_better(
-    ball, tmp_path, monkeypatch, trained, steps
+    ball, tmp_path, monkeypatch, trained
 ):
-    """Five groups before training, then six rounds of ten steps; after five it may be over."""
+    """Five groups before training, then six rounds of ten steps."""
     told = iter([0.9] * 5 + [trained] * 6)
     monkeypatch.setattr(fit_loop.FitLoop, "_agreement_with", lambda _self, _group: next(told))
     monkeypatch.setattr(fit_loop.Pace, "preview_due", lambda _pace: False)
@@ -86,12 +86,32 @@ def test_training_counts_only_where_held_out_strokes_agree_better(
 
     config = ball.config.model_copy(update=changes)
     finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=Hooks(hear))
-    assert (finished.steps, finished.held_out) == (steps, pytest.approx(trained))
+    assert (finished.steps, finished.held_out) == (60, pytest.approx(trained))
     labels = load_labels(tmp_path / finished.labels, ball.study.grid)
-    in_vain = steps == 50
+    in_vain = trained == 0.9
     assert np.array_equal(labels, began[0]) == in_vain
-    said = "Training ended after 50 steps: with strokes that were held out it agreed no better"
+    said = "After 60 steps the network agreed no better with strokes that were held out"
     assert finished.warning.startswith(said) == in_vain
+
+
+def test_who_stops_a_training_has_the_contour_that_was_seen(ball, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_loop.FitLoop, "_agreement_with", lambda _self, _group: 0.9)
+    monkeypatch.setattr(fit_loop.Pace, "preview_due", lambda _pace: False)
+    changes = {"stroke_maps": True, "keep_marked": False, "learning_rate": 3e-2}
+    began, asked = [], [""]
+
+    def hear(event):
+        if isinstance(event, events.Preview):
+            began.append(np.load(tmp_path / event.labels))
+        if isinstance(event, events.Step) and event.step == 55:
+            asked[0] = "stop"
+
+    config = ball.config.model_copy(update=changes)
+    finished = fit(ball.study, ball.scribbles, tmp_path, config,
+                   hooks=Hooks(hear, request=lambda: asked[0]))  # fmt: skip
+    assert (finished.stopped, finished.warning) == (True, "")
+    labels = load_labels(tmp_path / finished.labels, ball.study.grid)
+    assert not np.array_equal(labels, began[0])
 
 
 @pytest.fixture(scope="module")
