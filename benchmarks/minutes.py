@@ -7,9 +7,9 @@ Fits of `quick`, one thread, each with so many minutes of the processor and with
 steps; its previews are compared with the true contour. OUT/curve.csv takes a row a preview: the
 fit's minutes, steps, minutes spent (previews and strokes held out included), DSC, the DSC with the
 preview before (what has settled is 1), and the agreement with strokes held out. The last row of a
-fit is its contour. --settings changes the preset. For a processor without bfloat16
-and AVX-512, set ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2. Data: CMFNET_TEST_DATA, or
-../shared/data.
+fit is its contour, a dot in OUT/curve.png. --settings changes the preset. For a processor without
+bfloat16 and AVX-512, set ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2. Data:
+CMFNET_TEST_DATA, or ../shared/data.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from matplotlib.figure import Figure
 
 from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.core.fit import events
@@ -60,6 +61,7 @@ def main(
         truth = load_labels(folder / "gtv.nii.gz", study.grid) > 0
         for style, of in itertools.product(styles.split(","), minutes.split(",")):
             _follow(out, case, style, study, truth, {"minutes": of, **changes})
+            draw_curves(out)
 
 
 def _follow(
@@ -92,6 +94,27 @@ def _follow(
 
     fit(study, draw(truth, study, STYLES[style]), run, make_config("quick", **changes),
         hooks=Hooks(emit=judge))  # fmt: skip
+
+
+def draw_curves(out: Path) -> None:
+    """DSC by minutes of the processor: a panel a patient and style, a line a fit."""
+    with open(out / "curve.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    panels = list(dict.fromkeys((row["case"], row["style"]) for row in rows))
+    figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (case, style) in zip(every, panels, strict=True):
+        own = [row for row in rows if (row["case"], row["style"]) == (case, style)]
+        for of in dict.fromkeys(row["of"] for row in own):
+            fit_rows = [row for row in own if row["of"] == of]
+            spent, dsc = ([float(row[name]) for row in fit_rows] for name in ("minutes", "dsc"))
+            (line,) = axes.plot(spent, dsc, label=f"{of} min")
+            axes.plot(spent[-1], dsc[-1], "o", color=line.get_color())
+        axes.set(title=f"{case}, {style}", xlabel="minutes of the processor")
+        axes.grid(alpha=0.3)
+    every[0].set_ylabel("DSC")
+    every[0].legend()
+    figure.savefig(out / "curve.png", dpi=100)
 
 
 def _append(out: Path, row: tuple[object, ...]) -> None:
