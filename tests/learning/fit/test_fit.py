@@ -95,20 +95,24 @@ def test_training_counts_only_where_held_out_strokes_agree_better(
 
 
 def test_who_stops_a_training_has_the_contour_that_was_seen(ball, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_loop.FitLoop, "_agreement_with", lambda _self, _group: 0.9)
-    monkeypatch.setattr(fit_loop.Pace, "preview_due", lambda _pace: False)
-    changes = {"stroke_maps": True, "keep_marked": False, "learning_rate": 3e-2}
-    began, asked = [], [""]
+    """Stopped when five rounds are over, none of which agreed better than before training."""
+    judged, began = [], []
+
+    def judge(_fit, group):
+        judged.append(group)
+        return 0.9
 
     def hear(event):
         if isinstance(event, events.Preview):
             began.append(np.load(tmp_path / event.labels))
-        if isinstance(event, events.Step) and event.step == 55:
-            asked[0] = "stop"
 
+    monkeypatch.setattr(fit_loop.FitLoop, "_agreement_with", judge)
+    monkeypatch.setattr(fit_loop.Pace, "preview_due", lambda _pace: False)
+    changes = {"stroke_maps": True, "keep_marked": False, "learning_rate": 3e-2}
     config = ball.config.model_copy(update=changes)
-    finished = fit(ball.study, ball.scribbles, tmp_path, config,
-                   hooks=Hooks(hear, request=lambda: asked[0]))  # fmt: skip
+    hooks = Hooks(hear, request=lambda: "stop" if len(judged) == 10 else "")
+    finished = fit(ball.study, ball.scribbles, tmp_path, config, hooks=hooks)
+    assert judged == [1, 2, 3, 4, 5] * 2
     assert (finished.stopped, finished.warning) == (True, "")
     labels = load_labels(tmp_path / finished.labels, ball.study.grid)
     assert not np.array_equal(labels, began[0])
