@@ -394,9 +394,11 @@ def predict(
         No such model, a damaged one, the device is not there, the model needs strokes that are
         not given, or memory does not suffice.
     """
+    from cmfnet_napari.core.strokes.taken_for_strokes import say_whole
+
     if scribbles is not None:
         scribbles = _strokes(scribbles, study)
-        _say_whole(scribbles, study)
+        say_whole(scribbles, study)
     if on is not None:
         if disagreement or memory_gib is not None:
             raise UserError(
@@ -693,15 +695,6 @@ def _say_outside_card(model: str | Path, study: Study) -> None:
     except UserError as error:  # of the card alone: whether the model can be used is asked next
         sentences = [str(error)]
     for sentence in sentences:
-        say(sentence)
-
-
-def _say_whole(scribbles: np.ndarray, study: Study) -> None:
-    """Warn where scribbles look like whole contours; before a fit, the command says so."""
-    from cmfnet_napari.core.errors import say
-    from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
-
-    if sentence := look_whole(scribbles, study):
         say(sentence)
 
 

@@ -216,6 +216,7 @@ class StandInResult(QObject):
         self.preview = self.labels = self.probability = self.apart = self.prediction = None
         self.order = ORDER
         self.told, self.followed, self.run, self.updating = [], [], "", False
+        self.own = False
 
     @property
     def exists(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
+from cmfnet_napari.core.errors import say
 from cmfnet_napari.core.images.study import Study
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
 
@@ -45,6 +46,12 @@ def look_whole(scribbles: Codes, study: Study) -> str:
         "first structure, which would be taken for background. Make strokes of a contour with "
         "'cmfnet scribble'."
     )
+
+
+def say_whole(scribbles: Codes, study: Study, where: str = "") -> None:
+    """Warn where scribbles look like whole contours (`look_whole`), of which row, if there are."""
+    if sentence := look_whole(scribbles, study):
+        say(f"{where}: {sentence}" if where else sentence)
 
 
 def _sides(scribbles: Codes, where: Wholes, study: Study) -> Mask:

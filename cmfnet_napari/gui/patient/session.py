@@ -146,6 +146,11 @@ class Session(QObject):
         return (None if active is None else self.recorder_of(active)) or self.recorder
 
     @property
+    def _recorders(self) -> tuple[LayerRecorder, ...]:
+        """Of the strokes, then of every contour; raises as `case` does."""
+        return (self.recorder, *self._contours.values())
+
+    @property
     def second_layer(self) -> Layer | None:
         """The layer of the second image of the open case, if it has one."""
         return None if len(self.image_names) < 2 else self.image_layer(self.image_names[1])
@@ -235,15 +240,14 @@ class Session(QObject):
 
     def record(self) -> None:
         """Journal what was changed on any layer; UserError when it could not be written."""
-        self.recorder.record()
-        for recorder in list(self._contours.values()):
+        for recorder in self._recorders:
             recorder.record()
 
     def unsaved(self) -> str:
         """Why something that was drawn is not saved yet, in words; empty: all of it is."""
         if not self.writable:
             return ""
-        for recorder in (self.recorder, *self._contours.values()):
+        for recorder in self._recorders:
             try:
                 recorder.record()
             except LayerReshapedError:

@@ -23,6 +23,7 @@ from cmfnet_napari.core.review.record import (
 )
 from cmfnet_napari.core.strokes.entries import Correction, Stroke
 from cmfnet_napari.gui.contours.result import Result
+from cmfnet_napari.gui.patient.contour_recorder import OWN_SHOWN
 from cmfnet_napari.gui.patient.session import Session
 from cmfnet_napari.gui.review.seen_slices import SeenSlices
 from cmfnet_napari.gui.shared.messages import show_info
@@ -111,8 +112,11 @@ class Review(QObject):
         Raises
         ------
         UserError
-            There is no current place, or the case is open for looking only.
+            There is no current place, the case is open for looking only, or the model's own
+            contour is on the screen, which is not the one that is decided about.
         """
+        if self._result.own:
+            raise UserError(OWN_SHOWN)
         place = self._chosen()
         if self.state(place) == state:
             self._use(self._record.without_decision(place, self._grid))

@@ -45,7 +45,7 @@ def ask_save(parent: QWidget, title: str, name: str, kinds: str, what: str = "re
     whole = _with_ending(path, name, chosen or kinds, kinds)
     if whole != path and Path(whole).exists():
         question = f"{Path(whole).name} is there already. Replace it?"
-        whole = whole if ask_sure(parent, title, plain(question)) else ""
+        whole = whole if ask_sure(parent, title, question) else ""
     return _remember(what, whole, Path(whole).parent)
 
 
@@ -73,10 +73,13 @@ def ask_target(parent: QWidget, title: str, name: str) -> str:
 
 
 def ask_sure(parent: QWidget | None, title: str, question: str) -> bool:
-    """Ask whether something that cannot be undone is meant; *No* is where the keyboard is."""
+    """Ask whether something that cannot be undone is meant; *No* is where the keyboard is.
+
+    The question may hold words of files.
+    """
     answers = QMessageBox.StandardButton
     answer = QMessageBox.question(
-        parent, title, question, answers.Yes | answers.No, defaultButton=answers.No
+        parent, title, plain(question), answers.Yes | answers.No, defaultButton=answers.No
     )
     return bool(answer == answers.Yes)
 

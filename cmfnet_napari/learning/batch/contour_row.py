@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cmfnet_napari.core.arrays import Codes
 from cmfnet_napari.core.contours.metrics import MEASURES, evaluate
-from cmfnet_napari.core.errors import DataWarning, UserError, hear, say
+from cmfnet_napari.core.errors import DataWarning, UserError, hear
 from cmfnet_napari.core.files import (
     JsonObject,
     hash_file,
@@ -32,7 +32,7 @@ from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.images.study import Study, load_values, open_study, save_labels
 from cmfnet_napari.core.report.figures import save_contours
 from cmfnet_napari.core.strokes.scribbles import check_classes, check_codes
-from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
+from cmfnet_napari.core.strokes.taken_for_strokes import say_whole
 from cmfnet_napari.learning.cohort.cohort_file import Row
 from cmfnet_napari.learning.cohort.results import Result
 from cmfnet_napari.learning.cohort.split import Hooks
@@ -149,8 +149,7 @@ def _strokes(row: Row, card: Card, study: Study) -> Codes | None:
         return None
     values = load_values(row.scribbles, study.grid, study.names[0])
     strokes = check_codes(values, f"the scribbles {row.scribbles.name}")
-    if whole := look_whole(strokes, study):
-        say(whole)
+    say_whole(strokes, study)
     return strokes
 
 

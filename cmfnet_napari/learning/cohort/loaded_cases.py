@@ -20,7 +20,7 @@ from cmfnet_napari.core.strokes.scribbles import (
     to_scribbles,
     to_targets,
 )
-from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
+from cmfnet_napari.core.strokes.taken_for_strokes import say_whole
 from cmfnet_napari.learning.cohort.cohort_file import TEST, VAL, Row, raise_problems
 
 
@@ -125,8 +125,7 @@ def load_case(row: Row) -> LoadedCase:
             return LoadedCase(row, study, reference, reference, dense=True)
         values = load_values(row.scribbles, study.grid)
         scribbles = check_codes(values, f"the scribbles {row.scribbles.name}")
-        if whole := look_whole(scribbles, study):
-            say(f"{row.place}: {whole}")
+        say_whole(scribbles, study, row.place)
         return LoadedCase(row, study, to_targets(scribbles), reference, dense=False)
     except UserError as error:
         raise UserError(f"{row.place}: {error}") from error

@@ -222,7 +222,7 @@ class FitLoop:
 
     def _judge_beginning(self) -> None:
         """Compare what the network says before it learns with each group while it is held out."""
-        if not self.rounds.on or not self.pace.spares(GROUPS):
+        if not self.rounds.comparable or not self.pace.spares(GROUPS):
             return
         agreed = [self._agreement_with(group) for group in range(1, GROUPS + 1)]
         self.rounds.begin(agreed, self.trainer.averaged.state_dict())

@@ -42,7 +42,7 @@ class Rounds:
     """
 
     def __init__(self, config: Config) -> None:
-        self.on = config.hold_out and config.steps > 0
+        self._on = config.hold_out and config.steps > 0
         self._count = min(_ROUNDS, max(1, config.steps // _LEAST_STEPS))
         self._done, self._end = 0, 1 / self._count
         self._agreed: list[float] = []
@@ -52,11 +52,16 @@ class Rounds:
     @property
     def group(self) -> int:
         """Group that is held out now; 0: none is."""
-        return 1 + self._done % GROUPS if self.on else 0
+        return 1 + self._done % GROUPS if self._on else 0
+
+    @property
+    def comparable(self) -> bool:
+        """Whether every group has its turn in a whole fit, to be compared with the beginning."""
+        return self._on and self._count >= GROUPS
 
     def over(self, progress: float) -> bool:
         """Whether a round is over, and not yet recorded, at a share of the fit (0 … 1)."""
-        return self.on and progress >= self._end - _ROUNDING
+        return self._on and progress >= self._end - _ROUNDING
 
     def begin(self, agreed: Sequence[float], weights: dict[str, Tensor]) -> None:
         """Take what the network agrees to before it learns, with each group while it is held out.

@@ -112,6 +112,14 @@ def test_the_same_decision_again_opens_the_place(doubtful):
     assert doubtful.state(NEAR) == "open"
 
 
+def test_nothing_is_decided_about_a_contour_that_is_not_on_the_screen(doubtful):
+    doubtful.go_to(NEAR)
+    doubtful._result.own = True
+    with pytest.raises(UserError, match="The model's own contour is shown"):
+        doubtful.decide("accepted")
+    assert doubtful.state(NEAR) == "open"
+
+
 def test_a_case_for_looking_takes_no_decision(doubtful, session):
     session.case.read_only = True
     doubtful.go_to(NEAR)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from napari.settings import get_settings
+from qtpy.QtCore import Qt
 
 from cmfnet_napari.gui.shared import dialogs
 from cmfnet_napari.gui.shared.preferences import _read, preferences, preferences_file
@@ -156,3 +157,16 @@ def test_a_choice_counts_after_a_restart_and_no_folder_is_no_harm(file, monkeypa
     monkeypatch.setenv("CMFNET_PREFERENCES", str(tmp_path / "file" / "window.json"))
     preferences().opened("a")  # it cannot be written
     assert preferences_file().parent.name == "file"
+
+
+def test_words_of_a_file_are_no_markup_in_a_question(monkeypatch):
+    asked = []
+
+    def answer(_parent, _title, text, _buttons, defaultButton):  # noqa: N803 (Qt's name)
+        asked.append(text)
+        return defaultButton
+
+    monkeypatch.setattr(dialogs.QMessageBox, "question", answer)
+    assert not dialogs.ask_sure(None, "Placed?", "<img src='file:///x'> lies elsewhere.")
+    assert not Qt.mightBeRichText(asked[0])
+    assert asked[0].endswith("lies elsewhere.")

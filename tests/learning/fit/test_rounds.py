@@ -58,6 +58,8 @@ def test_a_round_that_took_long_is_one():
 
 
 def test_a_short_fit_has_fewer_rounds():
+    assert Rounds(make_config("quick", steps=50)).comparable
+    assert not Rounds(make_config("quick", steps=49)).comparable
     groups = follow(Rounds(make_config("quick", steps=30)), steps=30)
     assert groups == [1] * 10 + [2] * 10 + [3] * 10
 
