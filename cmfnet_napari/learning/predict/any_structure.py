@@ -123,6 +123,18 @@ def read_strokes(
     return Contoured(labels, 1 - outside, apart if branches else None, kept)
 
 
+def drawn_on(scale: Scale, pair: Pair, own: Mask, others: Mask, newest: Mask) -> Strokes:
+    """What the network is asked: strokes of a class, and of all others, on working voxels."""
+    seen = scale.coarsen(pair.seen)
+    known = seen >= 0.5
+    first = scale.coarsen(pair.first)
+    second = np.where(known, scale.coarsen(pair.second) / np.maximum(seen, 0.5), 0)
+    codes = np.full(scale.size, IGNORE, dtype=np.uint8)
+    codes[scale.touched(others)] = 0
+    codes[scale.touched(own)] = 1
+    return Strokes.on(first, second, known, codes, scale.touched(newest))
+
+
 @dataclass(frozen=True, eq=False)
 class _Reader:
     """Strokes of a study, and who reads them."""
@@ -206,25 +218,20 @@ class _Reader:
 
     def _ask(self, own: Mask, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
         """Chance of a class, and how far the branches are apart, float16 in the scale's region."""
-        seen = scale.coarsen(self.pair.seen)
-        known = seen >= 0.5
-        first = scale.coarsen(self.pair.first)
-        second = np.where(known, scale.coarsen(self.pair.second) / np.maximum(seen, 0.5), 0)
-        codes = np.full(scale.size, IGNORE, dtype=np.uint8)
-        codes[scale.touched(self._others(own))] = 0
-        codes[scale.touched(own)] = 1
-        drawn = Strokes.on(first, second, known, codes, scale.touched(self.newest))
-        chances = self._chances(first, second, drawn)
+        drawn = drawn_on(scale, self.pair, own, self._others(own), self.newest)
+        chances = self._chances(drawn)
         every = torch.cat(chances, dim=1)
         apart = every.amax(1, True) - every.amin(1, True)
         chance, away = (scale.refine(part).astype(np.float16) for part in (chances[-1], apart))
         return chance, away
 
-    def _chances(self, first: Reals, second: Reals, drawn: Strokes) -> list[Tensor]:
+    def _chances(self, drawn: Strokes) -> list[Tensor]:
         """Chance of the class (1, 1, z', y', x') by y_mm, after that by the branches if asked."""
         model, device = self.model, next(self.model.parameters()).device
         precision = pick_precision(self.config.precision, device)
-        images = (torch.from_numpy(i.astype(np.float32))[None, None] for i in (first, second))
+        images = (
+            torch.from_numpy(i.astype(np.float32))[None, None] for i in (drawn.first, drawn.second)
+        )
         inputs = [part.to(device) for part in (*images, torch.from_numpy(drawn.maps())[None])]
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             outputs = tuple(model(*inputs)) if self.branches else (model.fused(*inputs),)
