@@ -19,7 +19,7 @@ from cmfnet_napari.learning.model.vnet import DOWNSAMPLINGS, Decoder, VNet, stag
 T = TypeVar("T")
 
 FUSED_STAGES = 3
-MULTIPLE = 2**DOWNSAMPLINGS  # the sides of every input are padded to multiples of this
+MULTIPLE = 2**DOWNSAMPLINGS  # the sides of every input are padded to a divisor of this, or to it
 
 
 class Outputs(NamedTuple):
@@ -127,6 +127,7 @@ class CmFNet(Network):
         super().__init__()
         self.checkpointing = checkpointing
         self.classes, self.maps = classes, maps
+        self._multiple = 2 ** min(max(ct_stages, mr_stages, FUSED_STAGES), DOWNSAMPLINGS)
         parts = (width, normalisation, dropout, dropout_at)
         self.ct = VNet(1 + maps, classes, ct_stages, *parts)
         self.mr = VNet(1 + maps, classes, mr_stages, *parts)
@@ -148,8 +149,8 @@ class CmFNet(Network):
         """
         size, first = ct.shape[2:], self._first(maps)
         ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
-        ct_features, ct_lead = self._run(self.ct.encoder, _pad(ct))
-        mr_features, mr_lead = self._run(self.mr.encoder, _pad(mr))
+        ct_features, ct_lead = self._run(self.ct.encoder, self._pad(ct))
+        mr_features, mr_lead = self._run(self.mr.encoder, self._pad(mr))
         y_ct = self._run(self.ct.decode, ct_features, ct_lead)
         y_mr = self._run(self.mr.decode, mr_features, mr_lead)
         y_mm = (
@@ -166,9 +167,16 @@ class CmFNet(Network):
             return outputs.mm
         size, first = ct.shape[2:], self._first(maps)
         ct, mr = _with_maps(ct, maps), _with_maps(mr, maps)
-        ct_features = self.ct.encoder.features(_pad(ct), FUSED_STAGES)
-        mr_features = self.mr.encoder.features(_pad(mr), FUSED_STAGES)
+        ct_features = self.ct.encoder.features(self._pad(ct), FUSED_STAGES)
+        mr_features = self.mr.encoder.features(self._pad(mr), FUSED_STAGES)
         return crop_to(self.mm(ct_features, mr_features), size) + first
+
+    def _pad(self, x: Tensor) -> Tensor:
+        """To as many voxels as the coarsest stage makes one, x to twice as many.
+
+        One voxel alone at the bottom of a branch would have no variance to normalise by.
+        """
+        return pad_to(x, self._multiple, 2 * self._multiple)
 
     def _first(self, maps: Tensor | None) -> Tensor | float:
         """What all scores begin with."""
@@ -221,11 +229,3 @@ def _maps(config: Config, classes: int) -> int:
 
 def _with_maps(image: Tensor, maps: Tensor | None) -> Tensor:
     return image if maps is None or not maps.shape[1] else torch.cat([image, maps], dim=1)
-
-
-def _pad(x: Tensor) -> Tensor:
-    """To a multiple of `MULTIPLE`, x to two of them.
-
-    One voxel alone at the bottom of the MR branch would have no variance to normalise by.
-    """
-    return pad_to(x, MULTIPLE, 2 * MULTIPLE)

@@ -31,7 +31,7 @@ from cmfnet_napari.core.strokes.scribbles import (
 from cmfnet_napari.learning.engine.device import pick_precision
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.nearness import Strokes
-from cmfnet_napari.learning.predict.last_contour import Contoured, Found, Last, blended
+from cmfnet_napari.learning.predict.last_contour import Contoured, Drawn, Found, Last, blended
 from cmfnet_napari.learning.predict.scale import Scale, ends_within, scale_around, voxel_for
 
 _AGAIN = 1.3  # a contour so many times larger or smaller than expected is found anew, at its size
@@ -176,11 +176,10 @@ class _Reader:
         found = np.zeros_like(own)
         found[before.region] = before.chance > 0.5
         now = self._anew(own, _marked(found, own), before.voxel)
-        erased = self.scribbles == UNLABELLED
-        more, less = (
-            now.scale.touched(self.newest & (own | erased)),
-            now.scale.touched(self.newest & ~own),
-        )
+        erased, touched = self.scribbles == UNLABELLED, now.scale.touched
+        kept = ~erased & ~self.newest
+        more = Drawn(touched(self.newest & (own | erased)), touched(kept & own))
+        less = Drawn(touched(self.newest & ~own), touched(kept))
         return blended(now, before, more, less)
 
     def _anew(self, own: Mask, contour: Mask, voxel: float | None = None) -> Found:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,6 +18,8 @@ from cmfnet_napari.core.images.grid import Grid
 _MARGIN = 11  # working voxels around what was drawn and first found
 _MOST_VOXELS = 1_000_000  # about; a spinal cord of 40 cm has fewer
 _FINEST_MM, _COARSEST_MM = 0.3, 12.0
+_ACROSS = 5  # working voxels through a wall, or along the radius of a ball
+_FINER = 0.55  # for which they are made so much smaller at most
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,25 @@ class Scale:
 
 
 def voxel_for(contour: Mask, grid: Grid, along: float) -> float:
-    """Side (mm) of the working voxels of which so many are to lie along a contour."""
-    sides = [s.stop - s.start for s in box_around(contour)]
-    mm = np.prod([n * s for n, s in zip(sides, grid.spacing, strict=True)]) ** (1 / 3)
-    return float(np.clip(mm / along, _FINEST_MM, _COARSEST_MM))
+    """Side (mm) of the working voxels for a contour.
+
+    So many are to lie along it, or, where it is thin, `_ACROSS` across its thickness.
+    """
+    box = box_around(contour)
+    sides = [(s.stop - s.start) * mm for s, mm in zip(box, grid.spacing, strict=True)]
+    side = float(np.prod(sides)) ** (1 / 3) / along
+    across = _thickness(contour, box, sides, side) / _ACROSS
+    return float(np.clip(max(_FINER * side, min(side, across)), _FINEST_MM, _COARSEST_MM))
+
+
+def _thickness(contour: Mask, box: Box, sides: Sequence[float], side: float) -> float:
+    """Of a contour in a box, mm: of a slab its thickness, of a ball its radius."""
+    half = Scale(box, three(max(1, round(2 * mm / side)) for mm in sides))
+    inside = np.pad(half.coarsen(contour) > 0.5, 1)
+    if not inside.any():
+        return 0.0
+    deep = ndimage.distance_transform_edt(inside)[inside].mean() - 0.5
+    return float(4 * deep * side / 2)
 
 
 def scale_around(contour: Mask, others: Mask, grid: Grid, voxel: float) -> Scale:

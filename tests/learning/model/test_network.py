@@ -156,3 +156,14 @@ def test_bfloat16_weight_gradients_are_right_on_thin_levels(size, stride):
         y = layer(x)
     y.float().square().sum().backward()
     assert (layer.weight.grad - exact).abs().max() < 0.03 * exact.abs().max()
+
+
+@pytest.mark.parametrize(("mr_stages", "seen"), [(3, (24, 8, 16)), (4, (32, 16, 32))])
+def test_no_more_is_filled_up_than_the_stages_halve(mr_stages, seen):
+    model = CmFNet(width=2, ct_stages=3, mr_stages=mr_stages).eval()
+    sizes = []
+    model.ct.encoder.stages[0].register_forward_hook(lambda _, x, __: sizes.append(x[0].shape[2:]))
+    image = torch.rand(1, 1, 24, 8, 16)
+    assert all(scores.shape[2:] == image.shape[2:] for scores in model(image, image))
+    assert model.fused(image, image).shape[2:] == image.shape[2:]
+    assert sizes == [seen, seen]

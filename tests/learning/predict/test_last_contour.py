@@ -14,7 +14,7 @@ from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.predict.any_structure import _Reader, read_strokes
-from cmfnet_napari.learning.predict.last_contour import Found, Last, blended
+from cmfnet_napari.learning.predict.last_contour import Drawn, Found, Last, blended
 from cmfnet_napari.learning.predict.scale import Scale
 from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
 
@@ -50,7 +50,9 @@ def answering(chance):
     return ask
 
 
-def test_what_is_near_counts_as_it_is_now_and_what_is_far_as_it_was():
+@pytest.mark.parametrize("before_it", [{}, {"more": (1, 25, 2), "less": (9, 3, 9)}])
+def test_what_is_near_counts_as_it_is_now_and_what_is_far_as_it_was(before_it):
+    """Nearer than what was drawn before it, a stroke reaches further."""
     rng = np.random.default_rng(0)
     here = (slice(2, 12), slice(0, 30), slice(3, 23))
     there = (slice(0, 9), slice(4, 40), slice(5, 15))
@@ -60,15 +62,18 @@ def test_what_is_near_counts_as_it_is_now_and_what_is_far_as_it_was():
         for box, size in zip((here, there), sizes, strict=True)
     )
     drawn = {"more": (5, 10, 4), "less": (6, 20, 15)}
-    more, less = np.zeros((2, *sizes[0]), dtype=bool)
-    more[drawn["more"]] = less[drawn["less"]] = True
-    found = blended(now, before, more, less)
+    masks = {name: Drawn(*np.zeros((2, *sizes[0]), dtype=bool)) for name in drawn}
+    for name, at in drawn.items():
+        masks[name].new[at] = True
+        if before_it:
+            masks[name].old[before_it[name]] = True
+    found = blended(now, before, **masks)
     grew = set()
     for at in np.ndindex(sizes[0]):
-        away = {
-            side: sum((a - b) ** 2 for a, b in zip(at, drawn[side], strict=True)) for side in drawn
-        }
-        near = {side: np.exp(-square / 8.0**2) for side, square in away.items()}
+        away = {side: np.linalg.norm(np.subtract(at, drawn[side])) for side in drawn}
+        for side, old in before_it.items():
+            away[side] *= min(1, away[side] / max(np.linalg.norm(np.subtract(at, old)), 1))
+        near = {side: np.exp(-((d / 8.0) ** 2)) for side, d in away.items()}
         past = tuple(a + s.start - o.start for a, s, o in zip(at, here, there, strict=True))
         inside = all(0 <= n < size for n, size in zip(past, sizes[1], strict=True))
         new, old = now.chance[at], before.chance[past] if inside else 0.0
