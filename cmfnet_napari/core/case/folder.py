@@ -13,7 +13,8 @@
     review.json          slices looked at, decisions about places
     review-log.jsonl     who looked at what and signed it off; readings/ the contours signed off
     runs/0001-quick/     classes.json, config.json, events.jsonl, model.safetensors, preview.npy,
-                         prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz
+                         prediction.nii.gz, probabilities.nii.gz, disagreement.nii.gz,
+                         scribbles.nii.gz, chances.npz
 
 No patient name, birth date or path is kept.
 """

@@ -21,11 +21,10 @@ from cmfnet_napari.learning.engine.device import pick_device, pick_precision
 from cmfnet_napari.learning.fit.callbacks import Hooks, InterruptedFitError, Interrupter, Request
 from cmfnet_napari.learning.fit.loop import agreement
 from cmfnet_napari.learning.fit.output import Report
-from cmfnet_napari.learning.fit.run_folder import RunFolder, run_scribbles
+from cmfnet_napari.learning.fit.run_folder import CHANCES_FILE, RunFolder, run_scribbles
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.predict.any_structure import Pair, read_strokes
-from cmfnet_napari.learning.predict.last_contour import Contoured, Last
-from cmfnet_napari.learning.predict.prediction import Prediction
+from cmfnet_napari.learning.predict.last_contour import Contoured, Last, load_last, save_last
 
 
 class Reading:
@@ -58,7 +57,9 @@ class Reading:
         self._model, card = load_model(model, self._device)
         known = run_scribbles(run.folder, card, study) if card.study else None
         before = None if known is None else load_labels(known, study.grid)
-        self._last = None if before is None or not before.any() else Last(before, {})
+        self._last: Last | None = None
+        if before is not None and before.any():
+            self._last = load_last(run.folder / CHANCES_FILE, before)
         self._card = card
         self._pair = Pair.of(study, card.config)
         self._request: Callable[[], Request] = _nothing
@@ -137,7 +138,7 @@ class Reading:
 
     def _write(
         self,
-        prediction: Prediction,
+        prediction: Contoured,
         scribbles: Codes,
         agreed: float,
         seconds: float,
@@ -151,6 +152,8 @@ class Reading:
         }
         self._card = self._card.model_copy(update=facts)
         report.write(lambda: self.run.save_model(self._model, self._card))
+        if last := prediction.last:  # before the strokes: those that it lacks are read as new
+            report.write(lambda: save_last(last, self.run.folder / CHANCES_FILE))
         written = report.write(
             lambda: self.run.save_prediction(prediction, scribbles, self._study, self.names)
         )

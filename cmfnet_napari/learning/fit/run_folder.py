@@ -37,6 +37,7 @@ from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.predict.prediction import Prediction
 
 SCRIBBLES_FILE, DISAGREEMENT_FILE = "scribbles.nii.gz", "disagreement.nii.gz"
+CHANCES_FILE = "chances.npz"  # what new strokes go on from, of a model that reads strokes
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class RunFolder:
     folder : Path
         Takes config.json, events.jsonl, model.safetensors, preview.npy, prediction.nii.gz,
         probabilities.nii.gz, disagreement.nii.gz (when the branches were compared),
-        scribbles.nii.gz, previews/, and state.pt until the run is complete.
+        scribbles.nii.gz, chances.npz (of a model that reads strokes), previews/, and state.pt
+        until the run is complete.
     root : Path
         Folder that paths in events are relative to: the run itself, or its case.
     classes : ClassOrder or None

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from cmfnet_napari.core.arrays import Codes, Mask, Reals
+from cmfnet_napari.core.arrays import Codes, Mask, Reals, three
+from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.geometry.boxes import Box
 from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.scale import Scale
 
 # Working voxels at which what is read anew counts 1/e: how far a stroke tells about a border.
 _REACH = 8.0
+_STROKES = "strokes"  # their digest, beside what is known of the classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +55,55 @@ class Last:
 
     scribbles: Codes
     classes: Mapping[int, Found]
+
+
+def save_last(last: Last, file: Path) -> None:
+    """Write each class of a contour, in place of those of the one before."""
+    arrays: dict[str, Any] = {_STROKES: _digest(last.scribbles)} | {
+        f"{code} {name}": value
+        for code, found in last.classes.items()
+        for name, value in {
+            "region": [(side.start, side.stop) for side in found.region],
+            "size": found.scale.size,
+            "voxel": found.voxel,
+            "chance": found.chance,
+            "apart": found.apart,
+        }.items()
+    }
+    write_safely(file, ".npz", lambda part: np.savez(part, **arrays))
+
+
+def load_last(file: Path, scribbles: Codes) -> Last:
+    """What `save_last` wrote of a contour of these strokes.
+
+    Without any class where it cannot be read, or was written of other strokes: then all is read
+    anew, as for the first contour.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            if str(arrays[_STROKES]) != _digest(scribbles):
+                return Last(scribbles, {})
+            codes = {int(name.split()[0]) for name in arrays.files if name != _STROKES}
+            found = {code: _found(code, arrays, scribbles.shape) for code in sorted(codes)}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        found = {}
+    return Last(scribbles, found)
+
+
+def _digest(scribbles: Codes) -> str:
+    return hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest()
+
+
+def _found(code: int, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Found:
+    """A class as it was written; ValueError where it does not fit into the study."""
+    z, y, x = (slice(int(start), int(stop)) for start, stop in arrays[f"{code} region"])
+    size = three(int(n) for n in arrays[f"{code} size"])
+    chance, apart = (arrays[f"{code} {name}"].astype(np.float16) for name in ("chance", "apart"))
+    sides = tuple(side.stop - side.start for side in (z, y, x))
+    inside = all(0 <= s.start < s.stop <= n for s, n in zip((z, y, x), shape, strict=True))
+    if not inside or not chance.shape == apart.shape == sides:
+        raise ValueError(f"class {code} does not lie in the study")
+    return Found(Scale((z, y, x), size), float(arrays[f"{code} voxel"]), chance, apart)
 
 
 @dataclass(frozen=True)

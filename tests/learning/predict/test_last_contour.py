@@ -9,12 +9,19 @@ from cmfnet_napari.core.fit.model_card import Card
 from cmfnet_napari.core.images.study import study_from_images
 from cmfnet_napari.learning.fit.callbacks import Hooks
 from cmfnet_napari.learning.fit.reading import Reading
-from cmfnet_napari.learning.fit.run_folder import RunFolder
+from cmfnet_napari.learning.fit.run_folder import CHANCES_FILE, RunFolder
 from cmfnet_napari.learning.fit.start import fit
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import build
 from cmfnet_napari.learning.predict.any_structure import _Reader, read_strokes
-from cmfnet_napari.learning.predict.last_contour import Drawn, Found, Last, blended
+from cmfnet_napari.learning.predict.last_contour import (
+    Drawn,
+    Found,
+    Last,
+    blended,
+    load_last,
+    save_last,
+)
 from cmfnet_napari.learning.predict.scale import Scale
 from cmfnet_napari.learning.pretrain.pretraining import pretrain_config
 
@@ -200,3 +207,39 @@ def test_who_asked_for_the_first_contour_may_keep_what_read_it(model, long_objec
     fit(study, scribbles, tmp_path / "run", config, base=base, device="cpu", hooks=hooks)
     assert kept[0].run.folder == tmp_path / "run"
     assert np.array_equal(kept[0]._last.scribbles, scribbles)
+
+
+def test_what_is_read_after_a_restart_is_what_would_have_been_read(model, long_object, tmp_path):
+    study, scribbles, _ = long_object
+    first = reading_of(model, tmp_path, study)
+    first.read(scribbles, Hooks())
+    run, more = first.run, scribbles.copy()
+    more[10, 17, 70:74] = 1
+    begun = load_last(run.folder / CHANCES_FILE, scribbles)
+    assert begun.classes[1].scale == first._last.classes[1].scale
+    again = Reading(study, run, run.folder, "cpu")
+    found = [reading._contour(more) for reading in (first, again)]
+    assert np.array_equal(found[0].probability, found[1].probability)
+    assert np.array_equal(found[0].labels, found[1].labels)
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone", "other strokes", "outside"])
+def test_what_cannot_be_gone_on_from_is_read_anew(long_object, tmp_path, fault):
+    _, scribbles, truth = long_object
+    file, chance = tmp_path / CHANCES_FILE, truth.astype(np.float16)
+    whole = tuple(slice(0, n) for n in SHAPE)
+    save_last(Last(scribbles, {1: Found(Scale(whole, SHAPE), 1.0, chance, chance)}), file)
+    assert np.array_equal(load_last(file, scribbles).classes[1].chance, chance)
+    asked = scribbles.copy()
+    if fault == "cut":
+        file.write_bytes(file.read_bytes()[:-200])
+    elif fault == "gone":
+        file.unlink()
+    elif fault == "other strokes":
+        asked[10, 17, 16:20] = 2
+    else:
+        beyond = tuple(slice(5, n + 5) for n in SHAPE)
+        save_last(Last(scribbles, {1: Found(Scale(beyond, SHAPE), 1.0, chance, chance)}), file)
+    found = load_last(file, asked)
+    assert not found.classes
+    assert np.array_equal(found.scribbles, asked)
