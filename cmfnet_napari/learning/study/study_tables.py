@@ -28,6 +28,7 @@ from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile
 
 SPEED_TITLE = "Steps a second, judging left out:"
 _PICTURES = "png", "pdf"
+_SAME = 9  # decimals; means that differ less are equal
 _TITLES = TITLES | {VOLUME_RATIO: "Volume ÷ reference"}
 
 
@@ -163,8 +164,8 @@ def _table(
 ) -> list[str]:
     """One row a method: mean ± SD over patients, the best bold, the second underlined.
 
-    A method that learns from contours among others that learn from strokes is their bound, and
-    takes no place.
+    Equal means share a place, and the next one is the second. A method that learns from contours
+    among others that learn from strokes is their bound, and takes no place.
     """
     judged, bounds = {job.method for job, _ in scored}, _bounds(scored)
     columns = [
@@ -194,7 +195,7 @@ def _column(
 ) -> dict[str, str]:
     """Cells by method; none is best where the means are not of the same scores."""
     means = {name: _mean(of) for name, of in scores.items() if of}
-    ranked = sorted(means.keys() - bounds, key=lambda name: _badness(metric, means[name]))
+    ranked = sorted({_badness(metric, mean) for name, mean in means.items() if name not in bounds})
     defined = {name: {k for k, v in of.items() if np.isfinite(v)} for name, of in values.items()}
     alike = len({frozenset(keys) for keys in defined.values()}) == 1 and not metric.endswith("_ml")
     missing = {name: _missing(len(values[name]) - len(keys)) for name, keys in defined.items()}
@@ -203,17 +204,18 @@ def _column(
         of = list(scores[name].values())
         spread = f" ± {np.std(of, ddof=1):.3f}" if len(of) > 1 else ""
         text = f"{mean:.3f}{spread}"
-        place = ranked.index(name) if alike and name in ranked else len(ranked)
+        judged = alike and name not in bounds
+        place = ranked.index(_badness(metric, mean)) if judged else None
         text = f"**{text}**" if place == 0 else f"<u>{text}</u>" if place == 1 else text
         shown[name] = text + missing[name]
     return shown
 
 
 def _badness(metric: str, mean: float) -> float:
-    """Smaller is better."""
+    """Smaller is better; what sums alone make of equal means is rounded off."""
     if metric == VOLUME_RATIO:
-        return abs(mean - 1)
-    return mean if metric in LOWER_IS_BETTER else -mean
+        return round(abs(mean - 1), _SAME)
+    return round(mean if metric in LOWER_IS_BETTER else -mean, _SAME)
 
 
 def _missing(count: int) -> str:

@@ -512,6 +512,33 @@ def test_undefined_scores_of_others_mark_no_best_and_a_bound_takes_no_place(name
     assert "| pce | **0.900" in write_tables(study, full, names).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("metric", "scores"),
+    [("dsc", (0.7, 0.5, 0.7, 0.3)), ("volume_ratio", (1.1, 1.3, 0.9, 1.6))],
+)
+def test_equal_means_share_a_place_and_the_next_is_the_second(names, metric, scores):
+    """The first three learn from strokes, the last is their bound and takes no place."""
+    text = TINY.replace("[dsc, asd_mm]", f"[{metric}]").replace("[0, 0.2]", "[0, 0.2, 0.4]")
+    study = read_study(written(names, text)).study
+    titles = ("lambda 0", "lambda 0.2", "lambda 0.4", "pce")
+    make = volumes if metric == "volume_ratio" else patients
+    known = [make(name, *[(value, 1.0)] * 2) for name, value in zip(titles, scores, strict=True)]
+    known[3] = known[3]._replace(job=known[3].job._replace(config=method_config("masks")))
+    first, second, same, bound = (f"{value:.3f} ± 0.000" for value in scores)
+
+    def check(found, *cells):
+        said = write_tables(study, found, names).read_text(encoding="utf-8")
+        for name, cell in zip(titles, cells, strict=True):
+            assert f"| {name} | {cell} |" in said
+
+    check(known, f"**{first}**", f"<u>{second}</u>", f"**{same}**", bound)
+    check([known[0], known[2], known[3]], f"**{first}**", "–", f"**{same}**", bound)
+
+
+def patients(method, *pairs):
+    return scored(method, 0, {(f"P{n}", 1): value for n, (value, _) in enumerate(pairs)})
+
+
 def test_a_job_that_fails_takes_the_table_from_no_other(tmp_path, monkeypatch):
     scribbled(tmp_path, monkeypatch)
     train = running.train
