@@ -14,7 +14,7 @@ from cmfnet_napari.core.contours.metrics import LOWER_IS_BETTER, TITLES
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import Curve, save_sweep, save_training
 from cmfnet_napari.core.tables import write_table
-from cmfnet_napari.core.words import cell, file_name
+from cmfnet_napari.core.words import cell, clean
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import (
     RESULT_COLUMNS,
@@ -24,7 +24,13 @@ from cmfnet_napari.learning.cohort.results import (
 )
 from cmfnet_napari.learning.cohort.split import read_speed
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
-from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
+from cmfnet_napari.learning.study.study_file import (
+    VOLUME_RATIO,
+    Job,
+    StudyFile,
+    picture_name,
+    swept,
+)
 
 SPEED_TITLE = "Steps a second, judging left out:"
 _PICTURES = "png", "pdf"
@@ -81,7 +87,7 @@ def write_tables(
                 for metric, by_name in scores.items()
             }
             for ending in _PICTURES:
-                picture = folder / f"sweep-{file_name(entry.title)}.{ending}"
+                picture = folder / f"{picture_name(entry.title)}.{ending}"
                 save_sweep(entry.title, entry.sweep.values, means, picture)
     return table
 
@@ -177,7 +183,8 @@ def _table(
     lines = ["| method | " + " | ".join(_TITLES[metric] for metric in study.metrics) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
     for name, _ in study.variants():
-        lines.append(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+        shown = clean(name).replace("|", r"\|")  # else a border of the table
+        lines.append(f"| {shown} | " + " | ".join(column[name] for column in columns) + " |")
     return lines
 
 

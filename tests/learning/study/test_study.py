@@ -116,8 +116,14 @@ def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
         ("steps: 2", "steps: 2\nminutes: 1", "give either steps or minutes"),
         ("steps: 2", "steps: 0", "steps: .*greater than or equal to 1"),
         ("metrics: [dsc, asd_mm]", "metrics: [dice]", "no metric dice; choose dsc"),
+        ("metrics: [dsc, asd_mm]", "metrics: []", "study.yaml, metrics: .*at least 1 item"),
         ("[pce, lambda 0]", "[pce, lambda]", "study.yaml, compare: no method is called lambda"),
         ("lambda_mr], values: [0, 0.2]", "lambda_mr], values: [0, 0]", "two methods are called"),
+        (
+            "method: pce",
+            "method: cmfnet, name: Lambda!, sweep: {settings: [width], values: [2, 4]}",
+            "the sweeps Lambda! and lambda would both be called sweep-lambda; give one another",
+        ),
         ("cohort: cohort.csv", "cohort: other.csv", "other.csv cannot be read"),
         ("cohort: cohort.csv", "", "names no cohort file; give one with --cohort"),
         ("folds: 2", "folds: 3", "2 patients cannot be split into 3 folds"),
@@ -533,6 +539,14 @@ def test_equal_means_share_a_place_and_the_next_is_the_second(names, metric, sco
 
     check(known, f"**{first}**", f"<u>{second}</u>", f"**{same}**", bound)
     check([known[0], known[2], known[3]], f"**{first}**", "–", f"**{same}**", bound)
+
+
+def test_a_methods_name_may_have_the_borders_of_a_table_in_it(names):
+    text = TINY.replace("method: pce", "method: pce, name: a | b").replace("[pce,", "[a | b,")
+    study = read_study(written(names, text)).study
+    known = [scored("a | b", 0, {("P1", 1): 0.5, ("P2", 1): 0.3})]
+    said = write_tables(study, known, names).read_text(encoding="utf-8")
+    assert r"| a \| b | **0.400 ± 0.141** | – (2 undefined) |" in said
 
 
 def patients(method, *pairs):
