@@ -90,7 +90,8 @@ def run_study(
     number : int, optional
         Only this job, from 1 on, as an array of jobs wants it.
     device : str
-        As in `train`. Without a GPU the study's part for one is left out, and said to be.
+        As in `train`. Without a GPU what is not complete of the study's part for one is left out,
+        and said to be.
     hooks : Hooks, optional
         Progress, and the wish to stop.
     workers : Workers, optional
@@ -109,31 +110,30 @@ def run_study(
         study, or is at work; what was wrong with which jobs. Tables of all others are written.
     """
     study, rows, jobs = read_study(path, cohort)
-    gpu = _has_gpu(device)
-    able = [job for job in jobs if gpu or not job.gpu]
-    chosen = able if number is None else [_numbered(path, jobs, number, gpu)]
-    for job in chosen:
-        check_installed(job.config)
     out, rows = out.resolve(), rows.resolve()
+    able = _able(jobs, out, device)
+    chosen = able if number is None else [_numbered(path, jobs, number, able)]
+    left = [job for job in _trained(chosen, jobs) if not _is_complete(out, job)]
+    for job in left:
+        check_installed(job.config)
     _begin(out, study, jobs, rows)
     with alone(out) if number is None else nullcontext():
         tasks = [
             Task(f"{job.method}, seed {job.seed}", partial(do_job, rows, out, job, study, device))
-            for job in _trained(chosen, jobs)
-            if not _is_complete(out, job)
+            for job in left
         ]
-        where = replace(workers or Workers(at_once=1), memory=_memory(chosen), folder=out)
+        where = replace(workers or Workers(at_once=1), memory=_memory(left), folder=out)
         hooks = hooks or Hooks()
-        if tasks and number is None and not _prepare(rows, out, chosen, hooks):
+        if tasks and number is None and not _prepare(rows, out, left, hooks):
             return None
         try:
             if not run_tasks(tasks, where, hooks):
                 return None
         except UserError:
             if number is None:  # the others of an array may be at work
-                _write_all(study, rows, able, out)
+                _write_all(study, rows, jobs, out)
             raise
-        return _found(study, rows, able, len(jobs) - len(able), out)
+        return _found(study, rows, jobs, able, out)
 
 
 def _prepare(rows: Path, out: Path, jobs: Sequence[Job], hooks: Hooks) -> bool:
@@ -161,16 +161,22 @@ def _is_complete(out: Path, job: Job) -> bool:
     return (out / job.folder / RESULTS_FILE).exists()
 
 
+def _able(jobs: Sequence[Job], out: Path, device: str) -> list[Job]:
+    """Those that can be done here, or have been done anywhere."""
+    gpu = _has_gpu(device)
+    return [job for job in jobs if gpu or not job.gpu or _is_complete(out, job)]
+
+
 def _has_gpu(device: str) -> bool:
     """Whether jobs run on a GPU; one that was asked for by name may be a worker's."""
     return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
 
 
-def _numbered(path: Path, jobs: Sequence[Job], number: int, gpu: bool) -> Job:
+def _numbered(path: Path, jobs: Sequence[Job], number: int, able: Sequence[Job]) -> Job:
     if not 1 <= number <= len(jobs):
         raise UserError(f"{path.name} has jobs 1 to {len(jobs)}, no job {number}.")
     job = jobs[number - 1]
-    if job.gpu and not gpu:
+    if job not in able:
         raise UserError(f"Job {number} of {path.name} needs a CUDA GPU, and there is none here.")
     return job
 
@@ -186,17 +192,17 @@ def _memory(jobs: Sequence[Job]) -> float:
 
 
 def _found(
-    study: StudyFile, rows: Path, jobs: Sequence[Job], left_out: int, out: Path
+    study: StudyFile, rows: Path, jobs: Sequence[Job], able: Sequence[Job], out: Path
 ) -> JsonObject:
-    """What is complete, with tables and figures once all is."""
-    complete = [job for job in jobs if _is_complete(out, job)]
-    result: JsonObject = {"complete": len(complete), "jobs": len(jobs)}
-    if left_out:
-        result["gpu"] = f"{left_out} jobs of the part for a GPU were left out: there is none here"
-    if len(complete) < len(jobs):
-        return result
-    result.update(_write_all(study, rows, jobs, out))
-    shutil.rmtree(out / _PREPARED, ignore_errors=True)  # copies of patients' images
+    """What is complete, with tables and figures once all is that can be done here."""
+    complete = [job for job in able if _is_complete(out, job)]
+    result: JsonObject = {"complete": len(complete), "jobs": len(able)}
+    if len(complete) == len(able):
+        result.update(_write_all(study, rows, jobs, out))
+        shutil.rmtree(out / _PREPARED, ignore_errors=True)  # copies of patients' images
+    if left_out := len(jobs) - len(able):
+        said = f"{left_out} jobs of the part for a GPU were left out: there is none here"
+        result["gpu"] = f"{result['gpu']}; {said}" if "gpu" in result else said
     return result
 
 

@@ -18,7 +18,7 @@ from cmfnet_napari.core.report.method_pictures import make_example
 from cmfnet_napari.learning.cohort import data_hashes, prepared_cases
 from cmfnet_napari.learning.cohort import train as training
 from cmfnet_napari.learning.cohort.patients import METRICS
-from cmfnet_napari.learning.cohort.results import Result
+from cmfnet_napari.learning.cohort.results import Result, write_results
 from cmfnet_napari.learning.cohort.split import Hooks, Speed
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 from cmfnet_napari.learning.study import run_study as running
@@ -333,6 +333,48 @@ def test_the_part_for_a_gpu_is_left_out_in_words_where_there_is_none(names, monk
         run_study(written(names, GPU.replace("steps: 7, ", "")), names / "other")
     with pytest.raises(UserError, match=r"Method pce, wide: .*not permitted"):
         run_study(written(names, GPU.replace("batch: 3", "wide: 3")), names / "other")
+
+
+def test_what_a_gpu_has_done_is_in_the_tables_where_there_is_none(names, monkeypatch):
+    """And what it has not done is said there, too."""
+    monkeypatch.setattr(running, "draw_examples", lambda *_: None)
+    trained = []
+
+    def train(cohort, folder, config, **_):
+        trained.append(folder.name)
+        complete(folder, config)
+        return {}
+
+    monkeypatch.setattr(running, "train", train)
+    path, out = written(names, GPU), names / "out"
+    jobs = read_study(path).jobs
+    monkeypatch.setattr(running.torch.cuda, "is_available", lambda: True)
+    run_study(path, out, number=4)
+    monkeypatch.setattr(running.torch.cuda, "is_available", lambda: False)
+    assert run_study(path, out) == {
+        "complete": 4,
+        "jobs": 4,
+        "table": str(out / "table.md"),
+        "gpu": f"{out / 'gpu' / 'table.md'}; 2 jobs of the part for a GPU were left out: there is "
+        "none here",
+    }
+    assert trained == [job.folder.split("/")[-1] for job in (jobs[3], *jobs[:3])]
+    said = (out / "gpu" / "table.md").read_text(encoding="utf-8")
+    assert "| pce | **0.400 ± 0.141** |" in said
+    assert "Not complete, and left out: lambda 0 with seed 0, lambda 0.2 with seed 0." in said
+    for job in jobs[4:]:
+        complete(out / job.folder, job.config)
+    found = run_study(path, out)
+    assert (found["complete"], found["gpu"]) == (6, str(out / "gpu" / "table.md"))
+
+
+def complete(folder, config):
+    """A job's folder as `train` leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = {"config": config.model_dump(mode="json"), "folds": 2, "data": []}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    known = scored("", 0, {("P1", 1): 0.5, ("P2", 1): 0.3}).results
+    write_results(folder / "results.csv", known)
 
 
 def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, monkeypatch):
