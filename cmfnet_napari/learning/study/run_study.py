@@ -2,7 +2,8 @@
 
 ::
 
-    OUT/study.json            the study, its jobs and hashes of its data, as it was begun
+    OUT/study.json            the study, its jobs and hashes of its data, as it was begun; written
+                              anew as long as no job has begun
     OUT/hashes.json           hashes of files by their size and time, so that each is read once
     OUT/prepared/             patients on their working grids, until all jobs are complete
     OUT/JOB/                  one training each, as `cmfnet train` leaves it
@@ -15,8 +16,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -60,11 +61,11 @@ def list_jobs(path: Path, out: Path, cohort: Path | None = None) -> list[Progres
     Raises
     ------
     UserError
-        As `read_study`; the folder holds another study.
+        As `read_study`; the folder holds jobs of another study.
     """
     study, _, jobs = read_study(path, cohort)
-    if (out / _STUDY).exists():
-        _check_same(read_json(out / _STUDY), _plan(study, jobs), jobs, out.name)
+    if (out / _STUDY).exists() and _any_begun(out, before := read_json(out / _STUDY)):
+        _check_same(before, _plan(study, jobs), jobs, out.name)
     return [Progress(job, _is_complete(out, job)) for job in jobs]
 
 
@@ -151,10 +152,29 @@ def do_job(rows: Path, out: Path, job: Job, study: StudyFile, device: str, hooks
     folder, kept = out / job.folder, out / _PREPARED
     if _is_complete(out, job):
         return True
-    found = train(
-        rows, folder, job.config, folds=study.folds, device=device, hooks=hooks, prepared=kept
-    )
+    with _marked(folder):
+        found = train(
+            rows, folder, job.config, folds=study.folds, device=device, hooks=hooks, prepared=kept
+        )
     return found is not None
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[None]:
+    """The folder of a job that is at work, also while it reads; gone where nothing came of it."""
+    with suppress(OSError):  # `train` says why it cannot be made
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
+
+
+def _any_begun(out: Path, before: JsonObject) -> bool:
+    """Whether a job of what was begun is at work, or has left anything."""
+    jobs = before.get("jobs")
+    return not isinstance(jobs, dict) or any((out / folder).exists() for folder in jobs)
 
 
 def _is_complete(out: Path, job: Job) -> bool:
@@ -228,7 +248,7 @@ def _report(study: StudyFile, rows: Path, jobs: Sequence[Job], out: Path, folder
 
 
 def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None:
-    """Write what is begun, or check that it is what was begun there."""
+    """Write what is begun, or check that it is what jobs there were begun with."""
     known, table = read_hashes(out), read_cohort(rows)
     count, hashes = len(known), hash_rows(table, known)
     # Contours are kept by the line: with another one a patient would be shown those of another.
@@ -240,14 +260,23 @@ def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None
         except UserError:
             if not (out / _STUDY).exists():  # else another job of the same array was first
                 raise
+    if _is_new(out, plan):
         with alone(out, _PATIENCE_S):
-            if not (out / _STUDY).exists():
+            if _is_new(out, plan):
                 write_json(out / _STUDY, plan)
     _check_same(read_json(out / _STUDY), plan, jobs, out.name)
     for job in jobs:
         check_begun(out / job.folder, job.config, study.folds)
     if len(known) > count:
         write_json(out / HASHES_FILE, known)
+
+
+def _is_new(out: Path, plan: JsonObject) -> bool:
+    """Whether a plan is to be written: nothing is begun yet of another one."""
+    if not (out / _STUDY).exists():
+        return True
+    before = read_json(out / _STUDY)
+    return before != plan and not _any_begun(out, before)
 
 
 def _plan(study: StudyFile, jobs: Sequence[Job]) -> JsonObject:

@@ -197,7 +197,7 @@ def test_the_command_lists_the_jobs(names, monkeypatch, capsys):
 
 
 def test_a_folder_of_another_study_is_refused(names, monkeypatch):
-    monkeypatch.setattr(running, "train", lambda *_, **__: None)  # stopped at once
+    monkeypatch.setattr(running, "train", begin)
     out = names / "out"
     assert run_study(written(names), out) is None
     assert run_study(written(names), out) is None
@@ -228,7 +228,7 @@ def test_a_study_from_before_a_setting_goes_on(names, monkeypatch):
 
 def test_other_data_is_refused_before_anything_runs(names, monkeypatch):
     """Also where all jobs are complete: their results are of the data as it was."""
-    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    monkeypatch.setattr(running, "train", begin)
     out, path, cohort = names / "out", written(names), names / "cohort.csv"
     run_study(path, out)
     (names / "mask2.nii.gz").write_bytes(b"corrected")
@@ -288,8 +288,53 @@ def test_a_missing_file_of_a_case_is_named_before_anything_runs(names):
     assert not (names / "out").exists()
 
 
+def test_what_is_wrong_may_be_corrected_until_a_job_has_begun(names, monkeypatch):
+    """Patients are read first, and the first start finds what is wrong with one."""
+    out, path = names / "out", written(names)
+
+    def refuse(*_, **__):
+        raise UserError("P2 (line 3): the mask is of another grid. Correct it and start again.")
+
+    monkeypatch.setattr(running, "prepared_cases", refuse)
+    with pytest.raises(UserError, match="another grid"):
+        run_study(path, out)
+    (names / "mask2.nii.gz").write_bytes(b"corrected")
+    monkeypatch.setattr(running, "prepared_cases", lambda *_: ())
+    monkeypatch.setattr(running, "train", begin)
+    path = written(names, TINY.replace("steps: 2", "steps: 3"))
+    assert [one.complete for one in list_jobs(path, out)] == [False] * 3
+    assert run_study(path, out) is None
+    (names / "mask2.nii.gz").write_bytes(b"too late")
+    with pytest.raises(UserError, match="another study: mask of P2 differ"):
+        run_study(path, out)
+
+
+def test_a_job_of_an_array_has_begun_when_it_reads(names, monkeypatch):
+    out, path, tried = names / "out", written(names), []
+
+    def read(*_, **__):
+        (names / "mask2.nii.gz").write_bytes(b"corrected")
+        monkeypatch.setattr(running, "train", begin)
+        with pytest.raises(UserError, match="another study: mask of P2 differ"):
+            run_study(path, out, number=2)
+        tried.append(2)
+        raise UserError("the mask of P2 is of another grid.")
+
+    monkeypatch.setattr(running, "train", read)
+    with pytest.raises(UserError, match="another grid"):
+        run_study(path, out, number=1)
+    assert tried
+    assert run_study(path, out, number=2) is None  # nothing came of the first
+
+
+def begin(cohort, folder, config, **_):
+    """As `train`, when it is stopped at once."""
+    plan = {"config": config.model_dump(mode="json"), "folds": 2, "data": []}
+    (folder / "plan.json").write_text(json.dumps(plan))
+
+
 def test_files_are_hashed_once_for_all_jobs(names, monkeypatch):
-    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    monkeypatch.setattr(running, "train", begin)
     read, out, path = [], names / "out", written(names)
     hashed = data_hashes.hash_file
 
@@ -371,8 +416,7 @@ def test_what_a_gpu_has_done_is_in_the_tables_where_there_is_none(names, monkeyp
 def complete(folder, config):
     """A job's folder as `train` leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
-    plan = {"config": config.model_dump(mode="json"), "folds": 2, "data": []}
-    (folder / "plan.json").write_text(json.dumps(plan))
+    begin(None, folder, config)
     known = scored("", 0, {("P1", 1): 0.5, ("P2", 1): 0.3}).results
     write_results(folder / "results.csv", known)
 
