@@ -380,6 +380,16 @@ def test_nnunet_that_is_not_installed_is_named_before_anything_is_read(tmp_path,
         train(tmp_path / "none.csv", tmp_path / "out", method_config("nnunet"))
 
 
+@pytest.mark.parametrize("several", [{"devices": 2}, {"nodes": 2}])
+def test_nnunet_on_several_devices_is_refused_before_they_are_started(
+    tmp_path, monkeypatch, several
+):
+    """Each would train a model of its own, all in one folder."""
+    monkeypatch.setattr(monai_nets, "find_spec", lambda name: name)
+    with pytest.raises(UserError, match=r"nnunet trains on one device, not on 2 .*--devices and"):
+        train(tmp_path / "none.csv", tmp_path / "out", method_config("nnunet"), **several)
+
+
 def test_unetr_is_trained_and_judged_on_windows_of_its_patch(cohort, tmp_path):
     """It knows patches of one size alone, also where a patient is larger and where it is not."""
     config = method_config("unetr", width=2, patch=(16, 16, 16), batch=2, steps=1, micro_batch=1)
