@@ -22,6 +22,7 @@ from cmfnet_napari.learning.cohort.results import Result, write_results
 from cmfnet_napari.learning.cohort.split import Hooks, Speed
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 from cmfnet_napari.learning.study import run_study as running
+from cmfnet_napari.learning.study import study_tables
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
 from cmfnet_napari.learning.study.study_tables import (
@@ -64,6 +65,14 @@ def names(tmp_path, monkeypatch):
         rows.append(",".join([f"P{number}", *files]))
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures take longer than tables, and are not looked at."""
+    monkeypatch.setattr(running, "draw_examples", lambda *_: None)
+    for draw in ("save_training", "save_sweep"):
+        monkeypatch.setattr(study_tables, draw, lambda *_: None)
 
 
 def count_calls(function):
@@ -380,9 +389,9 @@ def test_the_part_for_a_gpu_is_left_out_in_words_where_there_is_none(names, monk
         run_study(written(names, GPU.replace("batch: 3", "wide: 3")), names / "other")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_a_gpu_has_done_is_in_the_tables_where_there_is_none(names, monkeypatch):
     """And what it has not done is said there, too."""
-    monkeypatch.setattr(running, "draw_examples", lambda *_: None)
     trained = []
 
     def train(cohort, folder, config, **_):
@@ -604,6 +613,7 @@ def test_undefined_scores_of_others_mark_no_best_and_a_bound_takes_no_place(name
     assert "| pce | **0.900" in write_tables(study, full, names).read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("metric", "scores"),
     [("dsc", (0.7, 0.5, 0.7, 0.3)), ("volume_ratio", (1.1, 1.3, 0.9, 1.6))],
@@ -627,6 +637,7 @@ def test_equal_means_share_a_place_and_the_next_is_the_second(names, metric, sco
     check([known[0], known[2], known[3]], f"**{first}**", "–", f"**{same}**", bound)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_methods_name_may_have_the_borders_of_a_table_in_it(names):
     text = TINY.replace("method: pce", "method: pce, name: a | b").replace("[pce,", "[a | b,")
     study = read_study(written(names, text)).study
