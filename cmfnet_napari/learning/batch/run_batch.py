@@ -2,16 +2,16 @@
 
 ::
 
-    OUT/batch.json            hashes of model and data, as it was begun
+    OUT/batch.json            hashes of model and data, as they were contoured or last begun
     OUT/NUMBER-CASE/          one row each, counted from 1, see `contour_row`
     OUT/results.csv           volumes of every patient and class, scores where there is a mask
     OUT/notes.csv             what to check
-    OUT/table.md              mean ± SD over patients
+    OUT/table.md              mean ± SD over patients, and who is left out
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.contours.metrics import MEASURES, TITLES
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.files import (
     JsonObject,
     hash_file,
+    read_json,
     write_json,
     write_safely,
 )
@@ -30,7 +31,7 @@ from cmfnet_napari.core.fit.cost_estimate import PATIENT, idle_memory
 from cmfnet_napari.core.fit.model_card import Card, model_path, read_card
 from cmfnet_napari.core.folder_lock import begun, changed_since
 from cmfnet_napari.core.tables import write_table
-from cmfnet_napari.core.words import cell, file_name
+from cmfnet_napari.core.words import cell, clean, file_name
 from cmfnet_napari.learning.batch.contour_row import contour_row, is_complete, read_row
 from cmfnet_napari.learning.cohort.cohort_file import Row, raise_problems, read_cohort
 from cmfnet_napari.learning.cohort.data_hashes import HASHES_FILE, hash_rows, read_hashes
@@ -78,7 +79,8 @@ def run_batch(
     ------
     UserError
         Anything wrong with model or cohort file, before anything runs; the folder holds another
-        batch, or is at work; what was wrong with which patients, once all others are done.
+        batch, or is at work; what was wrong with which patients, once all others are done. Their
+        tables are written.
     """
     path = model_path(model).resolve()
     card = read_card(path)
@@ -92,7 +94,7 @@ def run_batch(
     known = read_hashes(out)
     plan: JsonObject = {"model": hash_file(path), "data": hash_rows(rows, known)}
     with begun(out, _BATCH, private=True):
-        _begin(out, plan, cohort.name)
+        _begin(out, plan, rows, cohort.name)
         write_json(out / HASHES_FILE, known)
         folders = _folders(out, rows)
         tasks = [
@@ -101,8 +103,13 @@ def run_batch(
             if not is_complete(folder)
         ]
         where = replace(workers or Workers(at_once=1), memory=_memory(card), folder=out)
-        if not run_tasks(tasks, where, hooks or Hooks()):
-            return None
+        try:
+            if not run_tasks(tasks, where, hooks or Hooks()):
+                return None
+        except UserError:
+            if any(map(is_complete, folders)):
+                _found(rows, folders, out)
+            raise
         return _found(rows, folders, out)
 
 
@@ -113,30 +120,63 @@ def _memory(card: Card) -> float:
 
 def _folders(out: Path, rows: Sequence[Row]) -> list[Path]:
     """Of each row: by its place among all, as the plan knows them, since lines may be empty."""
-    return [out / f"{number}-{file_name(row.case)}" for number, row in enumerate(rows, start=1)]
+    return [_folder(out, number, row.case) for number, row in enumerate(rows, start=1)]
 
 
-def _begin(out: Path, plan: JsonObject, cohort: str) -> None:
-    """Write what is begun, or check that it is what was begun."""
-    if changed := changed_since(out / _BATCH, plan):
-        what = {"model": "the model is another", "data": f"patients or files of {cohort} are"}
+def _folder(out: Path, number: int, case: str) -> Path:
+    return out / f"{number}-{file_name(case)}"
+
+
+def _begin(out: Path, plan: JsonObject, rows: Sequence[Row], cohort: str) -> None:
+    """Write what is begun, or check that it is what was begun: of rows that are contoured."""
+    changed = changed_since(out / _BATCH, plan)
+    other = _other_rows(out, plan["data"], rows) if "data" in changed else []
+    wrong = ["the model is another than it was"] if "model" in changed else []
+    if other:
+        what = f"patients or files of {cohort} are others than when they were contoured"
+        wrong.append(f"{what} ({list_names(other)})")
+    if wrong:
         raise UserError(
-            f"{out.name} holds another batch: {' and '.join(what[name] for name in changed)} "
-            "others than they were. Choose a new folder."
+            f"{out.name} holds another batch: {' and '.join(wrong)}. Choose a new folder."
         )
+    if changed:
+        write_json(out / _BATCH, plan)
+
+
+def _other_rows(out: Path, data: Sequence[Mapping[str, str]], rows: Sequence[Row]) -> list[str]:
+    """Which rows were contoured when they were others than now; the number of rows stays."""
+    before = read_json(out / _BATCH)["data"]
+    if len(before) != len(data):
+        return [f"{len(data)} rows instead of {len(before)}"]
+    return [
+        row.place
+        for number, (row, old, new) in enumerate(zip(rows, before, data, strict=True), start=1)
+        if old != new and any(is_complete(_folder(out, number, of["case"])) for of in (old, new))
+    ]
 
 
 def _found(rows: Sequence[Row], folders: Sequence[Path], out: Path) -> JsonObject:
-    read = {row: read_row(row, folder) for row, folder in zip(rows, folders, strict=True)}
-    results = [result for found, _ in read.values() for result in found]
+    """Write the tables of what is contoured."""
+    found = [
+        (row, folder) for row, folder in zip(rows, folders, strict=True) if is_complete(folder)
+    ]
+    read = {row: read_row(row, folder) for row, folder in found}
+    absent = [row.place for row in rows if row not in read]
+    results = [result for each, _ in read.values() for result in each]
     write_results(out / RESULTS_FILE, results)
     notes = [(row, note) for row, (_, said) in read.items() for note in said]
     said = ([cell(row.case), row.line, cell(note)] for row, note in notes)
     write_table(out / "notes.csv", [["case", "line", "note"], *said])
     table = out / "table.md"
-    text = "\n".join(_table(results)) + "\n"
+    text = "\n".join([*_absent(absent), *_table(results)]) + "\n"
     write_safely(table, ".md", lambda part: part.write_text(text, encoding="utf-8"))
     return {"patients": len(rows), "table": str(table), "notes": len(notes)}
+
+
+def _absent(places: Sequence[str]) -> list[str]:
+    return (
+        [f"**Not complete, and left out: {', '.join(map(clean, places))}.**", ""] if places else []
+    )
 
 
 def _table(results: Sequence[Result]) -> list[str]:

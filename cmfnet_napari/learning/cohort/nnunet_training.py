@@ -1,17 +1,20 @@
 """nnU-Net, trained by its own code on the same patients, folds and budget as the other methods.
 
-Its own planning chooses voxels, patch and network. With scribbles the loss is on labelled voxels
-only: all others have its ignore label. It is imported only when it is asked for.
+Its own planning chooses voxels, patch and network, for each split from its training patients alone:
+what it measures on patients held out would be known to their model. With scribbles the loss is on
+labelled voxels only: all others have its ignore label. It is imported only when it is asked for.
 
 ::
 
-    OUT/nnunet/raw, preprocessed, results     what nnU-Net reads and writes
+    OUT/nnunet/raw, preprocessed, results     what nnU-Net reads and writes, a data set a split
+    OUT/nnunet/ready-N.json                   data set N is written, planned and prepared
     OUT/nnunet/log.txt                        what it prints
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -23,6 +26,7 @@ import numpy as np
 import torch
 
 from cmfnet_napari.core.arrays import Codes
+from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.files import private_folder, write_json
 from cmfnet_napari.core.fit.runs import STATE_FILE
 from cmfnet_napari.core.images.volume import write_image
@@ -44,9 +48,8 @@ from cmfnet_napari.learning.engine.device import device_name
 from cmfnet_napari.learning.engine.state import load_state, save_seconds, save_state
 from cmfnet_napari.learning.rivals.settings import MethodConfig
 
-_NUMBER, _NAME = 1, "Dataset001_Study"
 _CONFIGURATION = "3d_fullres"
-_READY = "ready.json"
+_PLANNED_ONCE = "ready.json"  # an earlier version planned from all patients
 _PROCESSES = "nnUNet_n_proc_DA"
 _CPU_GB = 1.0  # what a plan for a processor may need; for a GPU it is nnU-Net's own
 _EPOCHS = 1000  # of its schedule, over the budget
@@ -76,26 +79,36 @@ def train_nnunet(
         Where it trains.
     hooks : Hooks
         Progress, and the wish to stop.
+
+    Raises
+    ------
+    UserError
+        It was begun by a version that planned from the patients held out, too.
     """
     work = private_folder(out / "nnunet")
+    if (work / _PLANNED_ONCE).exists():
+        raise UserError(
+            f"{out.name} holds a training of nnU-Net that an earlier version planned from all "
+            "patients, those held out too. Choose a new folder."
+        )
     known = {case.row: case for case in cases}
     classes = 1 + max(case.labels.highest for case in cases)
     results: list[Result] = []
     log = work / "log.txt"
     with _environment(_own(work)), open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
-        if not (work / _READY).exists():
-            hooks.show(0.0, "planning")
-            _write_data(splits, known, work, config, classes)
-            with _environment({_PROCESSES: "1"}):  # it plans with as many threads
-                _plan(device)
-            write_json(work / _READY, {"classes": classes})
         for number, split in enumerate(splits):
             folder = out / split.name
             folder.mkdir(exist_ok=True)
             if (folder / RESULTS_FILE).exists():
                 results += read_results(folder / RESULTS_FILE)
                 continue
-            training = _Training(work, folder, number, config, device)
+            ready = work / f"ready-{number + 1}.json"
+            if not ready.exists():
+                hooks.show(number / len(splits), f"{folder.name}: planning")
+                _write_data(split, known, work / "raw" / _data_set(number), config, classes)
+                _plan(work, number, device)
+                write_json(ready, {"classes": classes})
+            training = _Training(work, folder, number, split.train, config, device)
             if not training.run(hooks, number, len(splits)):
                 return None
             held = [known[row] for row in split.held if known[row].reference is not None]
@@ -127,19 +140,23 @@ def _identifier(row: Row) -> str:
     return f"line{row.line:05}"
 
 
+def _data_set(number: int) -> str:
+    """nnU-Net's name for the data of a split; it counts from 1."""
+    return f"Dataset{number + 1:03}_Study"
+
+
 def _write_data(
-    splits: Sequence[Split],
+    split: Split,
     known: dict[Row, WorkingCase],
-    work: Path,
+    raw: Path,
     config: MethodConfig,
     classes: int,
 ) -> None:
-    """The patients that are learnt from, as nnU-Net wants them; it never sees others."""
-    raw = work / "raw" / _NAME
+    """The patients that a model learns from, as nnU-Net wants them; it never sees others."""
+    shutil.rmtree(raw, ignore_errors=True)  # of a start that was broken off
     for name in ("imagesTr", "labelsTr"):
         private_folder(raw / name)
-    learnt = list(dict.fromkeys(row for split in splits for row in split.train))
-    for row in learnt:
+    for row in split.train:
         case = load_case(row)
         for channel, volume in enumerate((case.study.first, case.study.second)):
             if volume is not None:
@@ -151,48 +168,53 @@ def _write_data(
         labels = np.where(targets == IGNORE, classes, targets).astype(np.uint8)
         path = raw / "labelsTr" / f"{_identifier(row)}.nii.gz"
         write_image(case.study.grid.to_image(labels), path)
-    kinds = known[learnt[0]].kinds
+    kinds = known[split.train[0]].kinds
     names = {"background": 0} | {f"class {code}": code for code in range(1, classes)}
     if config.labels == "scribbles":
         names["ignore"] = classes
     about = {
         "channel_names": {str(n): "CT" if kind == "CT" else "MRI" for n, kind in enumerate(kinds)},
         "labels": names,
-        "numTraining": len(learnt),
+        "numTraining": len(split.train),
         "file_ending": ".nii.gz",
     }
     write_json(raw / "dataset.json", about)
-    folds = [[_identifier(row) for row in split.train] for split in splits]
-    private_folder(work / "preprocessed" / _NAME)
-    text = [{"train": fold, "val": fold[:1]} for fold in folds]  # nnU-Net wants one to look at
-    write_json(work / "splits.json", {"splits": text})
 
 
-def _plan(device: torch.device) -> None:
-    """Let nnU-Net look at the data, choose its network and prepare its patches."""
+def _plan(work: Path, number: int, device: torch.device) -> None:
+    """Let nnU-Net look at a split's data, choose its network and prepare its patches."""
+    private_folder(work / "preprocessed" / _data_set(number))
     api = import_module("nnunetv2.experiment_planning.plan_and_preprocess_api")
-    api.extract_fingerprints([_NUMBER], num_processes=1, show_progress_bar=False)
-    memory = _CPU_GB if device.type == "cpu" else None
-    plans = api.plan_experiments([_NUMBER], gpu_memory_target_in_gb=memory)
-    api.preprocess([_NUMBER], plans, (_CONFIGURATION,), [1], show_progress_bar=False)
+    memory, data_sets = _CPU_GB if device.type == "cpu" else None, [number + 1]
+    with _environment({_PROCESSES: "1"}):  # it plans with as many threads
+        api.extract_fingerprints(data_sets, num_processes=1, show_progress_bar=False)
+        plans = api.plan_experiments(data_sets, gpu_memory_target_in_gb=memory)
+        api.preprocess(data_sets, plans, (_CONFIGURATION,), [1], show_progress_bar=False)
 
 
 class _Training:
     """One model of nnU-Net; `run` goes on where the folder's state says, but not to the bit."""
 
     def __init__(
-        self, work: Path, folder: Path, number: int, config: MethodConfig, device: torch.device
+        self,
+        work: Path,
+        folder: Path,
+        number: int,
+        learnt: Sequence[Row],
+        config: MethodConfig,
+        device: torch.device,
     ) -> None:
         files = import_module("batchgenerators.utilities.file_and_folder_operations")
         trainer = import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer").nnUNetTrainer
-        prepared = work / "preprocessed" / _NAME
-        splits = files.load_json(str(work / "splits.json"))["splits"]
-        files.save_json(splits, str(prepared / "splits_final.json"))
+        name, names = _data_set(number), [_identifier(row) for row in learnt]
+        prepared = work / "preprocessed" / name
+        fold = {"train": names, "val": names[:1]}  # nnU-Net wants one to look at
+        files.save_json([fold], str(prepared / "splits_final.json"))
         torch.manual_seed(config.seed + number)
         np.random.seed(config.seed + number)  # noqa: NPY002  nnU-Net draws from it
         plans = files.load_json(str(prepared / "nnUNetPlans.json")) | {"continue_training": False}
-        about = files.load_json(str(work / "raw" / _NAME / "dataset.json"))
-        self._trainer: Any = trainer(plans, _CONFIGURATION, number, about, device)
+        about = files.load_json(str(work / "raw" / name / "dataset.json"))
+        self._trainer: Any = trainer(plans, _CONFIGURATION, 0, about, device)
         self._trainer.num_epochs = _EPOCHS
         self._trainer.initialize()
         self._folder, self._config = folder, config

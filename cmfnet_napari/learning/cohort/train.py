@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -94,8 +95,8 @@ def train(
     Raises
     ------
     UserError
-        Anything wrong with the cohort, before training starts; the folder holds another
-        training, or one that runs; the training diverged.
+        Anything wrong with the cohort, before training starts; a method cannot share its work
+        among devices; the folder holds another training, or one that runs; the training diverged.
     """
     if (out / WORKING).exists():
         raise UserError(
@@ -103,6 +104,7 @@ def train(
             "go on with it, or choose a new folder."
         )
     check_steps(config)
+    _check_devices(config, devices, nodes)
     if isinstance(config, MethodConfig):
         check_installed(config)
     rows = read_cohort(cohort)
@@ -126,7 +128,7 @@ def train(
         cases = tuple(case.contoured() for case in cases)
     with _frozen(out, config, folds, cases) if fabric.is_global_zero else nullcontext():
         fabric.barrier()
-        if isinstance(config, MethodConfig) and config.architecture == "nnunet":
+        if _is_nnunet(config):
             results = train_nnunet(splits, cases, out, config, fabric.device, hooks)
         else:
             results = _train_splits(splits, cases, out, config, fabric, hooks)
@@ -172,6 +174,19 @@ def check_steps(config: Config) -> None:
     """Raise UserError for a training without a step."""
     if not config.steps:
         raise UserError("Training setting steps: a base model needs 1 or more (got 0).")
+
+
+def _is_nnunet(config: Config) -> TypeGuard[MethodConfig]:
+    return isinstance(config, MethodConfig) and config.architecture == "nnunet"
+
+
+def _check_devices(config: Config, devices: int, nodes: int) -> None:
+    """Refuse nnU-Net on several devices: each would train a model of its own in one folder."""
+    if _is_nnunet(config) and devices * nodes > 1:
+        raise UserError(
+            f"The method nnunet trains on one device, not on {devices * nodes} ({devices} of each "
+            f"of {nodes} nodes). Leave --devices and --nodes out."
+        )
 
 
 def check_strokes(without: Sequence[Row], config: Config) -> None:

@@ -2,7 +2,8 @@
 
 ::
 
-    OUT/study.json            the study, its jobs and hashes of its data, as it was begun
+    OUT/study.json            the study, its jobs and hashes of its data, as it was begun; written
+                              anew as long as no job has begun
     OUT/hashes.json           hashes of files by their size and time, so that each is read once
     OUT/prepared/             patients on their working grids, until all jobs are complete
     OUT/JOB/                  one training each, as `cmfnet train` leaves it
@@ -15,8 +16,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -60,11 +61,11 @@ def list_jobs(path: Path, out: Path, cohort: Path | None = None) -> list[Progres
     Raises
     ------
     UserError
-        As `read_study`; the folder holds another study.
+        As `read_study`; the folder holds jobs of another study.
     """
     study, _, jobs = read_study(path, cohort)
-    if (out / _STUDY).exists():
-        _check_same(read_json(out / _STUDY), _plan(study, jobs), jobs, out.name)
+    if (out / _STUDY).exists() and _any_begun(out, before := read_json(out / _STUDY)):
+        _check_same(before, _plan(study, jobs), jobs, out.name)
     return [Progress(job, _is_complete(out, job)) for job in jobs]
 
 
@@ -90,7 +91,8 @@ def run_study(
     number : int, optional
         Only this job, from 1 on, as an array of jobs wants it.
     device : str
-        As in `train`. Without a GPU the study's part for one is left out, and said to be.
+        As in `train`. Without a GPU what is not complete of the study's part for one is left out,
+        and said to be.
     hooks : Hooks, optional
         Progress, and the wish to stop.
     workers : Workers, optional
@@ -109,31 +111,30 @@ def run_study(
         study, or is at work; what was wrong with which jobs. Tables of all others are written.
     """
     study, rows, jobs = read_study(path, cohort)
-    gpu = _has_gpu(device)
-    able = [job for job in jobs if gpu or not job.gpu]
-    chosen = able if number is None else [_numbered(path, jobs, number, gpu)]
-    for job in chosen:
-        check_installed(job.config)
     out, rows = out.resolve(), rows.resolve()
+    able = _able(jobs, out, device)
+    chosen = able if number is None else [_numbered(path, jobs, number, able)]
+    left = [job for job in _trained(chosen, jobs) if not _is_complete(out, job)]
+    for job in left:
+        check_installed(job.config)
     _begin(out, study, jobs, rows)
     with alone(out) if number is None else nullcontext():
         tasks = [
             Task(f"{job.method}, seed {job.seed}", partial(do_job, rows, out, job, study, device))
-            for job in _trained(chosen, jobs)
-            if not _is_complete(out, job)
+            for job in left
         ]
-        where = replace(workers or Workers(at_once=1), memory=_memory(chosen), folder=out)
+        where = replace(workers or Workers(at_once=1), memory=_memory(left), folder=out)
         hooks = hooks or Hooks()
-        if tasks and number is None and not _prepare(rows, out, chosen, hooks):
+        if tasks and number is None and not _prepare(rows, out, left, hooks):
             return None
         try:
             if not run_tasks(tasks, where, hooks):
                 return None
         except UserError:
             if number is None:  # the others of an array may be at work
-                _write_all(study, rows, able, out)
+                _write_all(study, rows, jobs, out)
             raise
-        return _found(study, rows, able, len(jobs) - len(able), out)
+        return _found(study, rows, jobs, able, out)
 
 
 def _prepare(rows: Path, out: Path, jobs: Sequence[Job], hooks: Hooks) -> bool:
@@ -151,14 +152,39 @@ def do_job(rows: Path, out: Path, job: Job, study: StudyFile, device: str, hooks
     folder, kept = out / job.folder, out / _PREPARED
     if _is_complete(out, job):
         return True
-    found = train(
-        rows, folder, job.config, folds=study.folds, device=device, hooks=hooks, prepared=kept
-    )
+    with _marked(folder):
+        found = train(
+            rows, folder, job.config, folds=study.folds, device=device, hooks=hooks, prepared=kept
+        )
     return found is not None
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[None]:
+    """The folder of a job that is at work, also while it reads; gone where nothing came of it."""
+    with suppress(OSError):  # `train` says why it cannot be made
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
+
+
+def _any_begun(out: Path, before: JsonObject) -> bool:
+    """Whether a job of what was begun is at work, or has left anything."""
+    jobs = before.get("jobs")
+    return not isinstance(jobs, dict) or any((out / folder).exists() for folder in jobs)
 
 
 def _is_complete(out: Path, job: Job) -> bool:
     return (out / job.folder / RESULTS_FILE).exists()
+
+
+def _able(jobs: Sequence[Job], out: Path, device: str) -> list[Job]:
+    """Those that can be done here, or have been done anywhere."""
+    gpu = _has_gpu(device)
+    return [job for job in jobs if gpu or not job.gpu or _is_complete(out, job)]
 
 
 def _has_gpu(device: str) -> bool:
@@ -166,11 +192,11 @@ def _has_gpu(device: str) -> bool:
     return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
 
 
-def _numbered(path: Path, jobs: Sequence[Job], number: int, gpu: bool) -> Job:
+def _numbered(path: Path, jobs: Sequence[Job], number: int, able: Sequence[Job]) -> Job:
     if not 1 <= number <= len(jobs):
         raise UserError(f"{path.name} has jobs 1 to {len(jobs)}, no job {number}.")
     job = jobs[number - 1]
-    if job.gpu and not gpu:
+    if job not in able:
         raise UserError(f"Job {number} of {path.name} needs a CUDA GPU, and there is none here.")
     return job
 
@@ -186,17 +212,17 @@ def _memory(jobs: Sequence[Job]) -> float:
 
 
 def _found(
-    study: StudyFile, rows: Path, jobs: Sequence[Job], left_out: int, out: Path
+    study: StudyFile, rows: Path, jobs: Sequence[Job], able: Sequence[Job], out: Path
 ) -> JsonObject:
-    """What is complete, with tables and figures once all is."""
-    complete = [job for job in jobs if _is_complete(out, job)]
-    result: JsonObject = {"complete": len(complete), "jobs": len(jobs)}
-    if left_out:
-        result["gpu"] = f"{left_out} jobs of the part for a GPU were left out: there is none here"
-    if len(complete) < len(jobs):
-        return result
-    result.update(_write_all(study, rows, jobs, out))
-    shutil.rmtree(out / _PREPARED, ignore_errors=True)  # copies of patients' images
+    """What is complete, with tables and figures once all is that can be done here."""
+    complete = [job for job in able if _is_complete(out, job)]
+    result: JsonObject = {"complete": len(complete), "jobs": len(able)}
+    if len(complete) == len(able):
+        result.update(_write_all(study, rows, jobs, out))
+        shutil.rmtree(out / _PREPARED, ignore_errors=True)  # copies of patients' images
+    if left_out := len(jobs) - len(able):
+        said = f"{left_out} jobs of the part for a GPU were left out: there is none here"
+        result["gpu"] = f"{result['gpu']}; {said}" if "gpu" in result else said
     return result
 
 
@@ -222,7 +248,7 @@ def _report(study: StudyFile, rows: Path, jobs: Sequence[Job], out: Path, folder
 
 
 def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None:
-    """Write what is begun, or check that it is what was begun there."""
+    """Write what is begun, or check that it is what jobs there were begun with."""
     known, table = read_hashes(out), read_cohort(rows)
     count, hashes = len(known), hash_rows(table, known)
     # Contours are kept by the line: with another one a patient would be shown those of another.
@@ -234,14 +260,23 @@ def _begin(out: Path, study: StudyFile, jobs: Sequence[Job], rows: Path) -> None
         except UserError:
             if not (out / _STUDY).exists():  # else another job of the same array was first
                 raise
+    if _is_new(out, plan):
         with alone(out, _PATIENCE_S):
-            if not (out / _STUDY).exists():
+            if _is_new(out, plan):
                 write_json(out / _STUDY, plan)
     _check_same(read_json(out / _STUDY), plan, jobs, out.name)
     for job in jobs:
         check_begun(out / job.folder, job.config, study.folds)
     if len(known) > count:
         write_json(out / HASHES_FILE, known)
+
+
+def _is_new(out: Path, plan: JsonObject) -> bool:
+    """Whether a plan is to be written: nothing is begun yet of another one."""
+    if not (out / _STUDY).exists():
+        return True
+    before = read_json(out / _STUDY)
+    return before != plan and not _any_begun(out, before)
 
 
 def _plan(study: StudyFile, jobs: Sequence[Job]) -> JsonObject:

@@ -126,7 +126,7 @@ class StudyFile(_Part):
     minutes: float | None = Field(None, gt=0)
     settings: dict[str, Any] = {}
     methods: tuple[Entry, ...] = Field(min_length=1)
-    metrics: tuple[str, ...] = ("dsc", "asd_mm", "hd95_mm")
+    metrics: tuple[str, ...] = Field(("dsc", "asd_mm", "hd95_mm"), min_length=1)
     compare: tuple[tuple[str, str], ...] = ()
     gpu: GpuPart | None = None
 
@@ -145,6 +145,7 @@ class StudyFile(_Part):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"two methods are called {twice[0]}; give one another name")
+        _check_pictures([entry.title for entry in self.methods if entry.sweep is not None])
         for pair in self.compare:
             for name in pair:
                 if name not in names:
@@ -168,6 +169,24 @@ class StudyFile(_Part):
                 own = dict.fromkeys(entry.sweep.settings, value)
                 changes = {"settings": entry.settings | own, "sweep": None}
                 yield swept(entry.title, value), entry.model_copy(update=changes)
+
+
+def picture_name(title: str) -> str:
+    """Of a sweep, without an ending."""
+    return f"sweep-{file_name(title)}"
+
+
+def _check_pictures(titles: Sequence[str]) -> None:
+    """Raise ValueError for two sweeps of which one's picture would be written over the other's."""
+    first: dict[str, str] = {}
+    for title in titles:
+        name = picture_name(title)
+        if name in first:
+            raise ValueError(
+                f"the pictures of the sweeps {first[name]} and {title} would both be called "
+                f"{name}; give one another name"
+            )
+        first[name] = title
 
 
 def swept(title: str, value: float) -> str:

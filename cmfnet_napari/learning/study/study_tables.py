@@ -14,7 +14,7 @@ from cmfnet_napari.core.contours.metrics import LOWER_IS_BETTER, TITLES
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.report.curves import Curve, save_sweep, save_training
 from cmfnet_napari.core.tables import write_table
-from cmfnet_napari.core.words import cell, file_name
+from cmfnet_napari.core.words import cell, clean
 from cmfnet_napari.learning.cohort.patients import METRICS
 from cmfnet_napari.learning.cohort.results import (
     RESULT_COLUMNS,
@@ -24,10 +24,17 @@ from cmfnet_napari.learning.cohort.results import (
 )
 from cmfnet_napari.learning.cohort.split import read_speed
 from cmfnet_napari.learning.engine.logs import LOSSES_FILE, SCORES_FILE, read_curve
-from cmfnet_napari.learning.study.study_file import VOLUME_RATIO, Job, StudyFile, swept
+from cmfnet_napari.learning.study.study_file import (
+    VOLUME_RATIO,
+    Job,
+    StudyFile,
+    picture_name,
+    swept,
+)
 
 SPEED_TITLE = "Steps a second, judging left out:"
 _PICTURES = "png", "pdf"
+_SAME = 9  # decimals; means that differ less are equal
 _TITLES = TITLES | {VOLUME_RATIO: "Volume ÷ reference"}
 
 
@@ -80,7 +87,7 @@ def write_tables(
                 for metric, by_name in scores.items()
             }
             for ending in _PICTURES:
-                picture = folder / f"sweep-{file_name(entry.title)}.{ending}"
+                picture = folder / f"{picture_name(entry.title)}.{ending}"
                 save_sweep(entry.title, entry.sweep.values, means, picture)
     return table
 
@@ -163,8 +170,8 @@ def _table(
 ) -> list[str]:
     """One row a method: mean ± SD over patients, the best bold, the second underlined.
 
-    A method that learns from contours among others that learn from strokes is their bound, and
-    takes no place.
+    Equal means share a place, and the next one is the second. A method that learns from contours
+    among others that learn from strokes is their bound, and takes no place.
     """
     judged, bounds = {job.method for job, _ in scored}, _bounds(scored)
     columns = [
@@ -176,7 +183,8 @@ def _table(
     lines = ["| method | " + " | ".join(_TITLES[metric] for metric in study.metrics) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
     for name, _ in study.variants():
-        lines.append(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+        shown = clean(name).replace("|", r"\|")  # else a border of the table
+        lines.append(f"| {shown} | " + " | ".join(column[name] for column in columns) + " |")
     return lines
 
 
@@ -194,7 +202,7 @@ def _column(
 ) -> dict[str, str]:
     """Cells by method; none is best where the means are not of the same scores."""
     means = {name: _mean(of) for name, of in scores.items() if of}
-    ranked = sorted(means.keys() - bounds, key=lambda name: _badness(metric, means[name]))
+    ranked = sorted({_badness(metric, mean) for name, mean in means.items() if name not in bounds})
     defined = {name: {k for k, v in of.items() if np.isfinite(v)} for name, of in values.items()}
     alike = len({frozenset(keys) for keys in defined.values()}) == 1 and not metric.endswith("_ml")
     missing = {name: _missing(len(values[name]) - len(keys)) for name, keys in defined.items()}
@@ -203,17 +211,18 @@ def _column(
         of = list(scores[name].values())
         spread = f" ± {np.std(of, ddof=1):.3f}" if len(of) > 1 else ""
         text = f"{mean:.3f}{spread}"
-        place = ranked.index(name) if alike and name in ranked else len(ranked)
+        judged = alike and name not in bounds
+        place = ranked.index(_badness(metric, mean)) if judged else None
         text = f"**{text}**" if place == 0 else f"<u>{text}</u>" if place == 1 else text
         shown[name] = text + missing[name]
     return shown
 
 
 def _badness(metric: str, mean: float) -> float:
-    """Smaller is better."""
+    """Smaller is better; what sums alone make of equal means is rounded off."""
     if metric == VOLUME_RATIO:
-        return abs(mean - 1)
-    return mean if metric in LOWER_IS_BETTER else -mean
+        return round(abs(mean - 1), _SAME)
+    return round(mean if metric in LOWER_IS_BETTER else -mean, _SAME)
 
 
 def _missing(count: int) -> str:

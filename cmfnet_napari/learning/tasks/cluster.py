@@ -39,9 +39,15 @@ _AT_ONCE = 2  # jobs, unless told otherwise
 _LEFT_FREE = 2**30  # bytes, for everything else on the machine
 _PATIENCE_S = 10  # for a scheduler to answer
 _EARLY_S = 300  # that a worker ends before SLURM ends it
-# No pages about tasks and workers. A job whose worker is lost, as by SLURM when its time is up, is
-# given up by `run_tasks`, where it gets no further; dask counts only those that never begin.
+# dask closes for good what looks after a worker that is not back after 15 s, as where the machine
+# is busy; no other takes its place.
+_NEVER_CLOSED = {"distributed.deploy.lost-worker-timeout": "1000 days"}
+# No pages about tasks and workers.
 _DASK: dict[str, Any] = {
+    # A job whose worker is lost, as by SLURM when its time is up, is given up by `run_tasks`, where
+    # it gets no further. dask would after the fourth, however far the job got, and counts those too
+    # that only waited on the worker.
+    "distributed.scheduler.allowed-failures": 10**6,
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.daemon": False,  # nnU-Net starts processes of its own
@@ -124,7 +130,8 @@ def open_client(workers: Workers, jobs: int) -> Iterator[Client]:
 
     with dask.config.set(_DASK):
         if workers.scheduler == LOCAL:
-            with _scratch(), _local(workers.here(jobs)) as client:
+            kept, count = dask.config.set(_NEVER_CLOSED), workers.here(jobs)
+            with kept, _scratch(), _local(count) as client:
                 yield client
         elif workers.scheduler == SLURM:
             with _slurm(workers, jobs) as client:

@@ -1,19 +1,21 @@
-"""What runs in a worker process: a task, on one core, that tells how far it is."""
+"""What runs in a worker process: a task, on one core, that tells how far it is.
+
+What takes long or may end the process, as torch on a processor it was not built for, is imported
+only once it is told that the task begins: the tries of one that never gets further are counted.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from distributed import Event, Worker, WorkerPlugin, get_worker
+from distributed.protocol.pickle import loads
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import InUseError
-from cmfnet_napari.learning.cohort.split import Hooks
-from cmfnet_napari.learning.engine.device import one_core
 
 _TOLD_EVERY_S = 0.5
 _ASKED_EVERY_S = 1.0
@@ -26,7 +28,7 @@ class Outcome(NamedTuple):
     problem: str = ""
 
 
-def work(do: Callable[[Hooks], bool], number: int, run: str) -> Outcome:
+def work(do: bytes, number: int, run: str) -> Outcome:
     """Do a task of a run, in a worker.
 
     One that another process is at is waited for: a worker that the scheduler has lost may be
@@ -34,8 +36,8 @@ def work(do: Callable[[Hooks], bool], number: int, run: str) -> Outcome:
 
     Parameters
     ----------
-    do : callable
-        A task's.
+    do : bytes
+        A task's, pickled.
     number : int
         Its place among all, for progress.
     run : str
@@ -43,10 +45,20 @@ def work(do: Callable[[Hooks], bool], number: int, run: str) -> Outcome:
     """
     line = _Line(get_worker(), number, run)
     line.begin()
+    if line.stop():  # an answer: that it begins has arrived, too
+        return Outcome(False)
+    return _done(do, line)
+
+
+def _done(do: bytes, line: _Line) -> Outcome:
+    from cmfnet_napari.learning.cohort.split import Hooks
+    from cmfnet_napari.learning.engine.device import one_core
+
+    task = loads(do)
     with one_core():
         while not line.stop():
             try:
-                return Outcome(do(Hooks(line.tell, line.stop)))
+                return Outcome(task(Hooks(line.tell, line.stop)))
             except InUseError:
                 line.tell(0.0, "another process is at it")
                 time.sleep(_ASKED_EVERY_S)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmfnet_napari.core.errors import UserError
@@ -138,21 +139,18 @@ class _Run:
     notes: dict[int, str] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)  # since a task got further than before
     furthest: dict[int, float] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)  # by dask's count, since a task last began
+    submitted: Iterator[int] = field(default_factory=count)
 
     def wait(self) -> tuple[bool, _Problems]:
         """Until all are complete, or have stopped after the wish to."""
         from distributed import Event
 
-        from cmfnet_napari.learning.tasks.in_worker import work
-
         stop = Event(self.name, client=self.client)
         self.client.subscribe_topic(self.name, self._hear)
-        futures = [
-            self.client.submit(work, task.do, number, self.name, key=f"{self.name}-{number}")
-            for number, task in enumerate(self.tasks)
-        ]
+        futures = [self._submit(number) for number in range(len(self.tasks))]
         stopping, given_up = False, set[int]()
-        while not all(future.done() for future in futures):
+        while self._any_left(futures, stopping):
             if not stopping and self.hooks.stop():
                 stopping = True
                 _ask(stop.set)  # those that run save their state
@@ -171,6 +169,34 @@ class _Run:
         problems = [(self.tasks[n].name, said) for n, (_, said) in sorted(ended.items()) if said]
         return complete, problems
 
+    def _submit(self, number: int) -> Future[Any]:
+        from distributed.protocol.pickle import dumps
+
+        from cmfnet_napari.learning.tasks.in_worker import work
+
+        do, key = dumps(self.tasks[number].do), f"{self.name}-{next(self.submitted)}"
+        return self.client.submit(work, do, number, self.name, key=key)
+
+    def _any_left(self, futures: list[Future[Any]], stopping: bool) -> bool:
+        """Whether any is not done; those that only dask has given up are submitted once more."""
+        done = [future.done() for future in futures]
+        for number, future in enumerate(futures):
+            if done[number] and not stopping and self._goes_on(number, future):
+                futures[number], done[number] = self._submit(number), False
+        return not all(done)
+
+    def _goes_on(self, number: int, future: Future[Any]) -> bool:
+        """Whether a task was given up by dask's count alone, which is not of its tries.
+
+        A scheduler that is not ours counts lost workers however far the task got, and those that it
+        only waited on while another task ended them. Those are not more than the others have tries.
+        """
+        if not _is_killed(future):
+            return False
+        self.lost[number] = self.lost.get(number, 0) + 1
+        most = _TRIES * len(self.tasks)
+        return self.tries.get(number, 0) <= _TRIES and self.lost[number] <= most
+
     def _idle(self, futures: Futures) -> list[Future[Any]]:
         """Those that no worker has, those that were begun and lost their worker too."""
         had = {key for keys in _ask(self.client.processing).values() for key in keys}
@@ -180,7 +206,7 @@ class _Run:
         _, message = event
         number, share = message["number"], float(message["share"])
         if message["begins"]:
-            self.tries[number] = self.tries.get(number, 0) + 1
+            self.tries[number], self.lost[number] = self.tries.get(number, 0) + 1, 0
         elif share > self.furthest.get(number, 0.0):
             self.tries[number], self.furthest[number] = 1, share
         self.shares[number], self.notes[number] = share, str(message["note"])
@@ -208,16 +234,21 @@ def _unreachable() -> UserError:
     )
 
 
-def _outcome(future: Future[Any]) -> tuple[bool, str]:
-    """Complete or not, and what is wrong in words."""
+def _is_killed(future: Future[Any]) -> bool:
+    """Whether dask has given it up, by its own count of lost workers."""
     from distributed.scheduler import KilledWorker
 
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
+
+
+def _outcome(future: Future[Any]) -> tuple[bool, str]:
+    """Complete or not, and what is wrong in words."""
     if future.status == "finished":
         outcome = future.result()
         return outcome.complete, outcome.problem
-    error = future.exception()
-    if isinstance(error, KilledWorker):
+    if _is_killed(future):
         return False, _LOST
+    error = future.exception()
     if isinstance(error, ImportError):
         return False, f"its worker has another version of cmfnet-napari, or none ({error})."
     return False, _unexpected(error)

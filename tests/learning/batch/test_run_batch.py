@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save
 
 from cmfnet_napari import api
 from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.files import write_json
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.batch import contour_row as rows
 from cmfnet_napari.learning.batch import run_batch as running
@@ -53,6 +54,27 @@ def contoured(trained, tmp_path_factory):
 def no_pictures(monkeypatch):
     """Most of the time of a small patient goes into its picture."""
     monkeypatch.setattr(rows, "save_contours", lambda *_: None)
+
+
+@pytest.fixture
+def contours(tmp_path, monkeypatch):
+    """Three rows whose images are never read; a start that contours the patients it is given."""
+    rows = [{"case": f"P{n}", "ct": f"ct{n}", "scribbles": f"s{n}"} for n in (1, 2, 3)]
+    for name in (row[column] for row in rows for column in ("ct", "scribbles")):
+        (tmp_path / name).write_text(name)
+    cohort, out = write_cohort(tmp_path / "names.csv", rows), tmp_path / "out"
+
+    def begin(contoured):
+        def contour(model, digest, row, folder, *_):
+            if row.case in contoured:
+                folder.mkdir()
+                write_json(folder / "result.json", {"classes": [{"volume_ml": 1.0}], "notes": []})
+            return row.case in contoured
+
+        monkeypatch.setattr(running, "contour_row", contour)
+        return run_batch("limb-sarcoma", cohort, out, "cpu")
+
+    return cohort, out, begin
 
 
 def labels_of(path):
@@ -108,10 +130,35 @@ def test_one_bad_patient_stops_no_other_and_the_same_command_goes_on(trained, tm
         run_batch(model, cohort, out, device="cpu")
     again = {path for path in done if path.stat().st_mtime_ns != done[path]}
     assert again == {out / "1-p1" / "contour.nii.gz"}
-    os.utime(broken, ns=(1, 1))
+    found = table(out / "results.csv")
+    assert [row["case"] for row in found] == ["P1", "P3", "P4"]
+    assert "left out: P2 (line 3).**" in (out / "table.md").read_text(encoding="utf-8")
     broken.write_bytes((folder / "ct2.nii.gz").read_bytes())
-    with pytest.raises(UserError, match=r"another batch: patients or files of batch\.csv are"):
+    assert run_batch(model, cohort, out, device="cpu")["patients"] == 4
+    assert [row["case"] for row in table(out / "results.csv")] == ["P1", "P2", "P3", "P4"]
+    assert "left out" not in (out / "table.md").read_text(encoding="utf-8")
+    broken.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"files of batch\.csv are others .* \(P2 \(line 3\)\)"):
         run_batch(model, cohort, out, device="cpu")
+
+
+def test_only_rows_without_a_result_may_be_others_than_they_were(contours):
+    """Also where they got another name, and with it another folder."""
+    cohort, out, begin = contours
+    begin({"P1", "P2"})
+    rows = table(cohort)
+    rows[2]["case"] = "P9"
+    write_cohort(cohort, rows)
+    begin({"P9"})
+    assert sorted(path.parent.name for path in out.rglob("result.json")) == ["1-p1", "2-p2", "3-p9"]
+    for changed, words in (
+        (rows[:2], r"\(2 rows instead of 3\)"),
+        ([rows[0] | {"case": "P7"}, *rows[1:]], r"\(P7 \(line 2\)\)"),
+        ([rows[1], rows[0], rows[2]], r"\(P2 \(line 2\), P1 \(line 3\)\)"),
+    ):
+        write_cohort(cohort, changed)
+        with pytest.raises(UserError, match=f"others than when they were contoured {words}"):
+            begin(set())
 
 
 def test_what_is_wrong_is_named_before_anything_runs(trained, tmp_path):

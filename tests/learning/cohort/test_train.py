@@ -1,6 +1,7 @@
 """Cohort training on four patients small enough to train on in seconds."""
 
 import csv
+import json
 import os
 import sys
 import time
@@ -20,7 +21,7 @@ from cmfnet_napari.core.fit.config import cohort_config
 from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.strokes.scribbles import IGNORE
-from cmfnet_napari.learning.cohort import patients
+from cmfnet_napari.learning.cohort import nnunet_training, patients
 from cmfnet_napari.learning.cohort import train as training
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
@@ -372,12 +373,70 @@ def test_nnunet_learns_from_scribbles_by_its_own_code_and_goes_on(cohort, tmp_pa
     rows = table(out / "results.csv")
     assert sorted(row["case"] for row in rows) == ["P1", "P2", "P3", "P4"]
     assert np.mean([float(row["dsc"]) for row in rows]) > 0.5
+    raw, prepared = out / "nnunet" / "raw", out / "nnunet" / "preprocessed"
+    for number in (1, 2):
+        held = {row["case"] for row in rows if row["split"] == f"fold-{number}"}
+        name = f"Dataset00{number}_Study"
+        fingerprint = json.loads((prepared / name / "dataset_fingerprint.json").read_text())
+        assert len(fingerprint["spacings"]) == len({"P1", "P2", "P3", "P4"} - held) == 2
+        assert learnt_by_nnunet(raw / name) == {"P1", "P2", "P3", "P4"} - held
+
+
+def learnt_by_nnunet(folder):
+    """Patients of a data set of nnU-Net; the first stands in line 2."""
+    lines = {int(path.name[len("line") :][:5]) for path in folder.glob("*Tr/*")}
+    return {f"P{line - 1}" for line in lines}
+
+
+def test_nnunet_plans_a_model_from_those_it_learns_from_alone(cohort, tmp_path, monkeypatch):
+    """By stand-ins for what is nnU-Net's own."""
+    planned, trained = {}, []
+
+    class Training:
+        def __init__(self, work, folder, number, learnt, *_):
+            trained.append((folder.name, {row.case for row in learnt}))
+
+        def run(self, hooks, *_):
+            return not hooks.stop()
+
+        def judge(self, held, classes, name):
+            planned[name] = planned.pop("now"), {case.row.case for case in held}
+            return []
+
+    def plan(work, number, device):
+        raw = work / "raw" / f"Dataset00{number + 1}_Study"
+        assert json.loads((raw / "dataset.json").read_text())["numTraining"] == 2
+        planned["now"] = learnt_by_nnunet(raw)
+
+    monkeypatch.setattr(monai_nets, "find_spec", lambda name: name)
+    monkeypatch.setattr(nnunet_training, "_Training", Training)
+    monkeypatch.setattr(nnunet_training, "_plan", plan)
+    config, stop = method_config("nnunet", steps=1), Hooks(stop=lambda: True)
+    assert train(cohort, tmp_path / "out", config, folds=2, device="cpu", hooks=stop) is None
+    train(cohort, tmp_path / "out", config, folds=2, device="cpu")  # the first is planned already
+    assert list(planned) == ["fold-1", "fold-2"]
+    for learnt, held in planned.values():
+        assert learnt == {"P1", "P2", "P3", "P4"} - held
+    assert trained == [(name, planned[name][0]) for name in ("fold-1", "fold-1", "fold-2")]
+    (tmp_path / "out" / "nnunet" / "ready.json").touch()
+    with pytest.raises(UserError, match="out holds a training of nnU-Net that an earlier version"):
+        train(cohort, tmp_path / "out", config, folds=2, device="cpu")
 
 
 def test_nnunet_that_is_not_installed_is_named_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(monai_nets, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install \"cmfnet-napari\[nnunet\]\""):
         train(tmp_path / "none.csv", tmp_path / "out", method_config("nnunet"))
+
+
+@pytest.mark.parametrize("several", [{"devices": 2}, {"nodes": 2}])
+def test_nnunet_on_several_devices_is_refused_before_they_are_started(
+    tmp_path, monkeypatch, several
+):
+    """Each would train a model of its own, all in one folder."""
+    monkeypatch.setattr(monai_nets, "find_spec", lambda name: name)
+    with pytest.raises(UserError, match=r"nnunet trains on one device, not on 2 .*--devices and"):
+        train(tmp_path / "none.csv", tmp_path / "out", method_config("nnunet"), **several)
 
 
 def test_unetr_is_trained_and_judged_on_windows_of_its_patch(cohort, tmp_path):

@@ -18,10 +18,11 @@ from cmfnet_napari.core.report.method_pictures import make_example
 from cmfnet_napari.learning.cohort import data_hashes, prepared_cases
 from cmfnet_napari.learning.cohort import train as training
 from cmfnet_napari.learning.cohort.patients import METRICS
-from cmfnet_napari.learning.cohort.results import Result
+from cmfnet_napari.learning.cohort.results import Result, write_results
 from cmfnet_napari.learning.cohort.split import Hooks, Speed
 from cmfnet_napari.learning.rivals.settings import METHODS, method_config
 from cmfnet_napari.learning.study import run_study as running
+from cmfnet_napari.learning.study import study_tables
 from cmfnet_napari.learning.study.run_study import list_jobs, run_study
 from cmfnet_napari.learning.study.study_file import Job, read_study
 from cmfnet_napari.learning.study.study_tables import (
@@ -64,6 +65,14 @@ def names(tmp_path, monkeypatch):
         rows.append(",".join([f"P{number}", *files]))
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures take longer than tables, and are not looked at."""
+    monkeypatch.setattr(running, "draw_examples", lambda *_: None)
+    for draw in ("save_training", "save_sweep"):
+        monkeypatch.setattr(study_tables, draw, lambda *_: None)
 
 
 def count_calls(function):
@@ -116,8 +125,14 @@ def test_jobs_are_methods_by_seeds_and_sweeps_are_spread(names):
         ("steps: 2", "steps: 2\nminutes: 1", "give either steps or minutes"),
         ("steps: 2", "steps: 0", "steps: .*greater than or equal to 1"),
         ("metrics: [dsc, asd_mm]", "metrics: [dice]", "no metric dice; choose dsc"),
+        ("metrics: [dsc, asd_mm]", "metrics: []", "study.yaml, metrics: .*at least 1 item"),
         ("[pce, lambda 0]", "[pce, lambda]", "study.yaml, compare: no method is called lambda"),
         ("lambda_mr], values: [0, 0.2]", "lambda_mr], values: [0, 0]", "two methods are called"),
+        (
+            "method: pce",
+            "method: cmfnet, name: Lambda!, sweep: {settings: [width], values: [2, 4]}",
+            "the sweeps Lambda! and lambda would both be called sweep-lambda; give one another",
+        ),
         ("cohort: cohort.csv", "cohort: other.csv", "other.csv cannot be read"),
         ("cohort: cohort.csv", "", "names no cohort file; give one with --cohort"),
         ("folds: 2", "folds: 3", "2 patients cannot be split into 3 folds"),
@@ -191,7 +206,7 @@ def test_the_command_lists_the_jobs(names, monkeypatch, capsys):
 
 
 def test_a_folder_of_another_study_is_refused(names, monkeypatch):
-    monkeypatch.setattr(running, "train", lambda *_, **__: None)  # stopped at once
+    monkeypatch.setattr(running, "train", begin)
     out = names / "out"
     assert run_study(written(names), out) is None
     assert run_study(written(names), out) is None
@@ -222,7 +237,7 @@ def test_a_study_from_before_a_setting_goes_on(names, monkeypatch):
 
 def test_other_data_is_refused_before_anything_runs(names, monkeypatch):
     """Also where all jobs are complete: their results are of the data as it was."""
-    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    monkeypatch.setattr(running, "train", begin)
     out, path, cohort = names / "out", written(names), names / "cohort.csv"
     run_study(path, out)
     (names / "mask2.nii.gz").write_bytes(b"corrected")
@@ -282,8 +297,53 @@ def test_a_missing_file_of_a_case_is_named_before_anything_runs(names):
     assert not (names / "out").exists()
 
 
+def test_what_is_wrong_may_be_corrected_until_a_job_has_begun(names, monkeypatch):
+    """Patients are read first, and the first start finds what is wrong with one."""
+    out, path = names / "out", written(names)
+
+    def refuse(*_, **__):
+        raise UserError("P2 (line 3): the mask is of another grid. Correct it and start again.")
+
+    monkeypatch.setattr(running, "prepared_cases", refuse)
+    with pytest.raises(UserError, match="another grid"):
+        run_study(path, out)
+    (names / "mask2.nii.gz").write_bytes(b"corrected")
+    monkeypatch.setattr(running, "prepared_cases", lambda *_: ())
+    monkeypatch.setattr(running, "train", begin)
+    path = written(names, TINY.replace("steps: 2", "steps: 3"))
+    assert [one.complete for one in list_jobs(path, out)] == [False] * 3
+    assert run_study(path, out) is None
+    (names / "mask2.nii.gz").write_bytes(b"too late")
+    with pytest.raises(UserError, match="another study: mask of P2 differ"):
+        run_study(path, out)
+
+
+def test_a_job_of_an_array_has_begun_when_it_reads(names, monkeypatch):
+    out, path, tried = names / "out", written(names), []
+
+    def read(*_, **__):
+        (names / "mask2.nii.gz").write_bytes(b"corrected")
+        monkeypatch.setattr(running, "train", begin)
+        with pytest.raises(UserError, match="another study: mask of P2 differ"):
+            run_study(path, out, number=2)
+        tried.append(2)
+        raise UserError("the mask of P2 is of another grid.")
+
+    monkeypatch.setattr(running, "train", read)
+    with pytest.raises(UserError, match="another grid"):
+        run_study(path, out, number=1)
+    assert tried
+    assert run_study(path, out, number=2) is None  # nothing came of the first
+
+
+def begin(cohort, folder, config, **_):
+    """As `train`, when it is stopped at once."""
+    plan = {"config": config.model_dump(mode="json"), "folds": 2, "data": []}
+    (folder / "plan.json").write_text(json.dumps(plan))
+
+
 def test_files_are_hashed_once_for_all_jobs(names, monkeypatch):
-    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    monkeypatch.setattr(running, "train", begin)
     read, out, path = [], names / "out", written(names)
     hashed = data_hashes.hash_file
 
@@ -327,6 +387,47 @@ def test_the_part_for_a_gpu_is_left_out_in_words_where_there_is_none(names, monk
         run_study(written(names, GPU.replace("steps: 7, ", "")), names / "other")
     with pytest.raises(UserError, match=r"Method pce, wide: .*not permitted"):
         run_study(written(names, GPU.replace("batch: 3", "wide: 3")), names / "other")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_a_gpu_has_done_is_in_the_tables_where_there_is_none(names, monkeypatch):
+    """And what it has not done is said there, too."""
+    trained = []
+
+    def train(cohort, folder, config, **_):
+        trained.append(folder.name)
+        complete(folder, config)
+        return {}
+
+    monkeypatch.setattr(running, "train", train)
+    path, out = written(names, GPU), names / "out"
+    jobs = read_study(path).jobs
+    monkeypatch.setattr(running.torch.cuda, "is_available", lambda: True)
+    run_study(path, out, number=4)
+    monkeypatch.setattr(running.torch.cuda, "is_available", lambda: False)
+    assert run_study(path, out) == {
+        "complete": 4,
+        "jobs": 4,
+        "table": str(out / "table.md"),
+        "gpu": f"{out / 'gpu' / 'table.md'}; 2 jobs of the part for a GPU were left out: there is "
+        "none here",
+    }
+    assert trained == [job.folder.split("/")[-1] for job in (jobs[3], *jobs[:3])]
+    said = (out / "gpu" / "table.md").read_text(encoding="utf-8")
+    assert "| pce | **0.400 ± 0.141** |" in said
+    assert "Not complete, and left out: lambda 0 with seed 0, lambda 0.2 with seed 0." in said
+    for job in jobs[4:]:
+        complete(out / job.folder, job.config)
+    found = run_study(path, out)
+    assert (found["complete"], found["gpu"]) == (6, str(out / "gpu" / "table.md"))
+
+
+def complete(folder, config):
+    """A job's folder as `train` leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begin(None, folder, config)
+    known = scored("", 0, {("P1", 1): 0.5, ("P2", 1): 0.3}).results
+    write_results(folder / "results.csv", known)
 
 
 def test_a_study_goes_on_where_it_was_stopped_and_writes_its_tables(tmp_path, monkeypatch):
@@ -510,6 +611,43 @@ def test_undefined_scores_of_others_mark_no_best_and_a_bound_takes_no_place(name
     assert "of the chance of training they know nothing" in text
     full = [bound, *(one._replace(job=one.job._replace(config=bound.job.config)) for one in weak)]
     assert "| pce | **0.900" in write_tables(study, full, names).read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("metric", "scores"),
+    [("dsc", (0.7, 0.5, 0.7, 0.3)), ("volume_ratio", (1.1, 1.3, 0.9, 1.6))],
+)
+def test_equal_means_share_a_place_and_the_next_is_the_second(names, metric, scores):
+    """The first three learn from strokes, the last is their bound and takes no place."""
+    text = TINY.replace("[dsc, asd_mm]", f"[{metric}]").replace("[0, 0.2]", "[0, 0.2, 0.4]")
+    study = read_study(written(names, text)).study
+    titles = ("lambda 0", "lambda 0.2", "lambda 0.4", "pce")
+    make = volumes if metric == "volume_ratio" else patients
+    known = [make(name, *[(value, 1.0)] * 2) for name, value in zip(titles, scores, strict=True)]
+    known[3] = known[3]._replace(job=known[3].job._replace(config=method_config("masks")))
+    first, second, same, bound = (f"{value:.3f} ± 0.000" for value in scores)
+
+    def check(found, *cells):
+        said = write_tables(study, found, names).read_text(encoding="utf-8")
+        for name, cell in zip(titles, cells, strict=True):
+            assert f"| {name} | {cell} |" in said
+
+    check(known, f"**{first}**", f"<u>{second}</u>", f"**{same}**", bound)
+    check([known[0], known[2], known[3]], f"**{first}**", "–", f"**{same}**", bound)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_methods_name_may_have_the_borders_of_a_table_in_it(names):
+    text = TINY.replace("method: pce", "method: pce, name: a | b").replace("[pce,", "[a | b,")
+    study = read_study(written(names, text)).study
+    known = [scored("a | b", 0, {("P1", 1): 0.5, ("P2", 1): 0.3})]
+    said = write_tables(study, known, names).read_text(encoding="utf-8")
+    assert r"| a \| b | **0.400 ± 0.141** | – (2 undefined) |" in said
+
+
+def patients(method, *pairs):
+    return scored(method, 0, {(f"P{n}", 1): value for n, (value, _) in enumerate(pairs)})
 
 
 def test_a_job_that_fails_takes_the_table_from_no_other(tmp_path, monkeypatch):

@@ -2,27 +2,32 @@
 
 import json
 import os
+import pickle
 import re
 import shlex
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
+import dask
 import distributed
 import psutil
 import pytest
+from distributed.scheduler import KilledWorker
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.core.isolation import python_command
 from cmfnet_napari.learning.cohort.split import Hooks
-from cmfnet_napari.learning.tasks import cluster
+from cmfnet_napari.learning.tasks import cluster, in_worker
 from cmfnet_napari.learning.tasks import run_tasks as running
 from cmfnet_napari.learning.tasks.cluster import Workers
 from cmfnet_napari.learning.tasks.in_worker import Outcome
@@ -282,6 +287,12 @@ class Scheduler:
         self.futures[number].result = lambda: Outcome(True)
         self.futures[number].status = "finished"
 
+    def kill(self, number):
+        """As a scheduler of others does after the fourth worker that is lost."""
+        killed = KilledWorker(self.futures[number].key, None, 3)
+        self.futures[number].exception = lambda: killed
+        self.futures[number].status = "error"
+
     def drop(self):
         """The connection."""
         self.lost = True
@@ -346,6 +357,67 @@ def test_a_task_is_given_up_where_lost_workers_got_it_no_further(scheduled):
     complete, problems = run(lose_many, lambda: None, partial(scheduler.complete, 0))
     assert not complete
     assert problems == [("b", "its process was lost several times, as when memory runs out.")]
+
+
+def test_what_only_dask_has_given_up_is_submitted_again_as_long_as_it_gets_further(scheduled):
+    scheduler, run = scheduled
+    keys = set()
+
+    def lose(*shares):
+        for share in shares:
+            scheduler.tell(0, 0.0, begins=True)
+            scheduler.tell(0, share)
+        keys.update(future.key for future in scheduler.futures.values())
+        for number, future in scheduler.futures.items():
+            if not future.done():
+                scheduler.kill(number)  # the second, which only waited on the same worker, too
+
+    further = [partial(lose, 0.2, 0.2, 0.2, 0.3), partial(lose, 0.3, 0.3, 0.4, 0.4)]
+    found = run(*further, partial(scheduler.complete, 1), partial(lose, 0.4, 0.4, 0.4))
+    assert found == (
+        False,
+        [("a", "its process was lost several times, as when memory runs out.")],
+    )
+    assert len(keys) == 6
+
+
+def test_what_never_begins_is_given_up(scheduled):
+    scheduler, run = scheduled
+    kills = [partial(scheduler.kill, number) for _ in range(20) for number in (0, 1)]
+    complete, problems = run(*kills)
+    assert not complete
+    assert [name for name, _ in problems] == ["a", "b"]
+
+
+def test_a_task_is_told_to_begin_before_it_is_unpacked(monkeypatch):
+    """Its modules may end the process: tries of one that nobody knows of would have no end."""
+    told = []
+    worker = SimpleNamespace(log_event=lambda run, message: told.append(message["begins"]))
+    event = SimpleNamespace(is_set=lambda: False)
+    monkeypatch.setattr(in_worker, "get_worker", lambda: worker)
+    monkeypatch.setattr(in_worker, "Event", lambda run: event)
+    with pytest.raises(pickle.UnpicklingError):
+        in_worker.work(b"no task", 0, "run")
+    assert told == [True]
+    code = "import sys, cmfnet_napari.learning.tasks.in_worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.call(python_command("-c", code)) == 0
+
+
+def test_dask_gives_up_neither_our_tasks_nor_what_looks_after_workers_here(monkeypatch):
+    asked = {"scheduler.allowed-failures": [], "deploy.lost-worker-timeout": []}
+
+    def note(*_, **__):
+        for name, values in asked.items():
+            values.append(dask.config.get(f"distributed.{name}"))
+        return MagicMock()
+
+    monkeypatch.setattr(distributed, "LocalCluster", note)
+    monkeypatch.setattr(distributed, "Client", note)
+    for where in (Workers(at_once=1), Workers("tcp://127.0.0.1:1")):
+        with cluster.open_client(where, 1):
+            note()
+    assert min(asked["scheduler.allowed-failures"]) > 1000
+    assert asked["deploy.lost-worker-timeout"] == ["1000 days"] * 3 + ["15s"] * 2
 
 
 def test_two_run_at_once_where_cores_and_memory_allow(monkeypatch):
