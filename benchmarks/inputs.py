@@ -3,10 +3,10 @@
     python benchmarks/inputs.py MODEL MATERIAL [--lessons 60] [--seed 0]
 
 First strokes of lessons from the material (`cmfnet material`) of patients whom the model does not
-know are contoured with all inputs, and with each one covered: an image by the other, a map by what
-it says where nothing is drawn. The model is not taught again without it, so this says what it
-relies on, not what could be learnt without. 95 % intervals of the mean change, bootstrapped over
-lessons.
+know are contoured with all inputs, and with each one covered: an image by the other, both by grey,
+a map by what it says where nothing is drawn. The model is not taught again without it, so this says
+what it relies on, not what could be learnt without. 95 % intervals of the mean change, bootstrapped
+over lessons.
 """
 
 from __future__ import annotations
@@ -53,10 +53,16 @@ def _without_second(batch: Batch) -> Batch:
     return replace(batch, mr=batch.ct, maps=maps)
 
 
+def _without_images(batch: Batch) -> Batch:
+    grey = torch.full_like(batch.ct, _HALF)
+    return replace(batch, ct=grey, mr=grey)
+
+
 COVERED: dict[str, Callable[[Batch], Batch]] = {
     "all": lambda batch: batch,
     "no first image": _without_first,
     "no second image": _without_second,
+    "no image": _without_images,
     "no strokes": _maps(1, 5, 0.0),
     "no cost along the images": _maps(5, 7, 0.0),
     "no straight distance": _maps(7, 9, 0.0),
