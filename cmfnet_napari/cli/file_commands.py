@@ -21,7 +21,7 @@ from cmfnet_napari.cli.options import (
     print_result,
     warn,
 )
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, check_outputs
 from cmfnet_napari.core.privacy import printable
 
 
@@ -58,6 +58,7 @@ def report(
     """One page of PDF: pictures, volumes, agreement, what was looked at."""
     from cmfnet_napari.core.report.from_run import report_run
 
+    check_outputs([(out, (".pdf",))], [image, second, mr, reference])
     written = report_run(run, open_images(image, second, mr, modality, subtract), out, reference)
     print_result({"report": str(written)}, as_json)
 
@@ -80,8 +81,10 @@ def scribble(
     as_json: Json = False,
 ) -> None:
     """Erode masks into automatic background (and optional class) scribbles."""
+    from cmfnet_napari.core.images.volume import WRITE_ENDINGS
     from cmfnet_napari.core.strokes.from_masks import Erosion, scribble_masks
 
+    check_outputs([(out, WRITE_ENDINGS)], [mask, image])
     background = Erosion(margin_mm, coverage / 100, whole, seed)
     foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
     print_result(

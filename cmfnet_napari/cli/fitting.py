@@ -27,7 +27,7 @@ from cmfnet_napari.cli.options import (
     warn,
 )
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, check_outputs
 
 if TYPE_CHECKING:
     from cmfnet_napari.core.arrays import Codes
@@ -121,6 +121,7 @@ def _write_card(model: Path | None, kind: str, out: Path | None) -> None:
 
     if model is None or kind not in ("md", "json", "pdf"):
         raise typer.BadParameter("give a model and --card md, json or pdf")
+    check_outputs([(out, (f".{kind}",))], [model, model.with_suffix(".card.json")])
     full = read_full_card(model)
     if full.gap:
         warn(full.gap)
@@ -163,8 +164,13 @@ def predict(
     from cmfnet_napari.cli.progress import line_progress
     from cmfnet_napari.core.contours.components import volumes_ml
     from cmfnet_napari.core.contours.doubt import to_percent
+    from cmfnet_napari.core.images.volume import WRITE_ENDINGS
 
     check_via(on, via)
+    check_outputs(
+        [(path, WRITE_ENDINGS) for path in (out, probabilities, disagreement)],
+        [model, image, second, mr, scribbles],
+    )
     study = open_images(image, second, mr, modality, subtract)
     with line_progress(on) as show:
         prediction = api.predict(
