@@ -134,6 +134,11 @@ class Study:
         """
         return self._as_read[0]
 
+    @cached_property
+    def first_hash(self) -> str:
+        """The same of the first image alone."""
+        return replace(self, second=None, seen=None, second_source=None).voxel_hash
+
     @property
     def second_grid(self) -> Grid | None:
         """Where the second image lay as it was read, axes turned to the patient's."""
