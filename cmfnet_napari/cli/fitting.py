@@ -220,14 +220,23 @@ def train_worker(folder: Path) -> None:
 
 
 def _warn_before(study: Study, scribbles: Codes, config: Config, device: str) -> None:
-    """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
+    """Print what speaks against a fit that can begin; if it cannot, it says so itself.
+
+    Raises
+    ------
+    UserError
+        It cannot, because a whole contour was given as scribbles.
+    """
     from cmfnet_napari.core.fit.cost_estimate import expect
     from cmfnet_napari.core.fit.preflight_checks import preflight
+    from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
     from cmfnet_napari.learning.engine.device import pick_device
 
     on_processor = pick_device(device).type == "cpu"
     expected = expect(config, study.grid) if on_processor else None
     findings = preflight(study, scribbles, expected=expected)
-    if all(finding.severity == "warning" for finding in findings):
-        for finding in findings:
-            warn(finding.text)
+    errors = [finding.text for finding in findings if finding.severity != "warning"]
+    if errors and (cause := look_whole(scribbles, study)):
+        raise UserError(f"{errors[0]} {cause}")
+    for finding in findings if not errors else ():
+        warn(finding.text)
