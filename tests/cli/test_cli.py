@@ -334,6 +334,37 @@ def test_names_that_are_not_utf_8(files, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("import {ct} --mr {mr} --case {new}", 1, "--second (--mr): for DICOM alone"),
+        ("import {ct} --structures --case {new}", 1, "--structures: for DICOM alone"),
+        ("evaluate {truth} {truth} --tolerance 3", 2, "--tolerance-mm is for all"),
+        ("export {truth} --reference {ct} --out {new} --automatic --manual", 2, "not both"),
+        ("scribble {truth} --out {new}.nii --seed -1", 2, "greater than or equal to 0"),
+        ("scribble {truth} --image {ct} --out {new}.nii --modality XY", 2, "no modality"),
+        ("fit {ct} --scribbles {whole} --out {new}", 1, "look like whole contours"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(files, tmp_path, capsys, words, status, said):
+    whole = sitk.ReadImage(str(files["truth"]))
+    size = [slice(0, extent // 2) for extent in whole.GetSize()]
+    whole[size[0], size[1], size[2]] = 1
+    sitk.WriteImage(whole, str(tmp_path / "whole.nii.gz"))
+    names = {**files, "new": tmp_path / "new", "whole": tmp_path / "whole.nii.gz"}
+    found, _, error = run(capsys, *(word.format(**names) for word in words.split()))
+    assert (found, said in error) == (status, True), error
+    assert not (tmp_path / "new" / "model.safetensors").exists()
+
+
+def test_an_audit_that_counts_nothing_says_so(tmp_path, capsys):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "case.json").write_text("{")
+    words = ("audit", "--cases", tmp_path, "--out", tmp_path / "audit")
+    status, _, error = run(capsys, *words)
+    assert (status, "None of 1 cases could be read" in error) == (1, True)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ("predict limb-sarcoma {ct} --out {ct}", "is read"),
