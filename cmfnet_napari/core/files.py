@@ -223,12 +223,13 @@ def hash_file(path: Path) -> str:
 
 def read_json(path: Path) -> JsonObject:
     """Read a JSON object; UserError when it is missing or broken."""
+    folder = path.absolute().parent.name  # of a relative path, too
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} in {path.parent.name} is missing or damaged.") from error
+        raise UserError(f"{path.name} in {folder} is missing or damaged.") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path.name} in {path.parent.name} is damaged.")
+        raise UserError(f"{path.name} in {folder} is damaged.")
     return value
 
 
