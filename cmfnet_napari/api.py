@@ -109,8 +109,8 @@ def open_study(
         is said, DICOM headers tell; else the values, which tell a CT from the others alone: a
         warning says what was guessed.
     subtract : float
-        Taken from the first image's values: 1024 where those of a CT lack the offset of Hounsfield
-        units, which is said in a warning.
+        Taken from the first image's values, if it is a CT: 1024 where they lack the offset of
+        Hounsfield units, which is said in a warning. 10,000 at most.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def open_study(
     UserError
         A file is missing, damaged, or no 3D image; slices are missing or uneven; values are not
         finite; the second image does not meet the first, is of another patient by its header, or
-        is the first once more; there is no such modality.
+        is the first once more; there is no such modality, or `subtract` is no offset of a CT.
     TypeError
         Both `second` and `mr` are given.
     """

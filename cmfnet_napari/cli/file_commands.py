@@ -86,11 +86,11 @@ def scribble(
     from cmfnet_napari.core.images.volume import WRITE_ENDINGS
     from cmfnet_napari.core.strokes.from_masks import Erosion, scribble_masks
 
+    wanted, kind = _numbers(classes), parse_modalities(modality.split(","))[0]
     check_outputs([(out, WRITE_ENDINGS)], [mask, image])
     background = Erosion(margin_mm, coverage / 100, whole, seed)
     foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
-    kind = parse_modalities(modality.split(","))[0]
-    result = scribble_masks(mask, out, image, _numbers(classes), background, foreground, kind)
+    result = scribble_masks(mask, out, image, wanted, background, foreground, kind)
     print_result(result, as_json)
 
 
