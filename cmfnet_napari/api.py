@@ -109,8 +109,8 @@ def open_study(
         is said, DICOM headers tell; else the values, which tell a CT from the others alone: a
         warning says what was guessed.
     subtract : float
-        Taken from the first image's values: 1024 where those of a CT lack the offset of Hounsfield
-        units, which is said in a warning.
+        Taken from the first image's values, if it is a CT: 1024 where they lack the offset of
+        Hounsfield units, which is said in a warning. 10,000 at most.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def open_study(
     UserError
         A file is missing, damaged, or no 3D image; slices are missing or uneven; values are not
         finite; the second image does not meet the first, is of another patient by its header, or
-        is the first once more; there is no such modality.
+        is the first once more; there is no such modality, or `subtract` is no offset of a CT.
     TypeError
         Both `second` and `mr` are given.
     """
@@ -599,7 +599,8 @@ def sample_patient(folder: str | Path) -> dict[str, Path]:
     Parameters
     ----------
     folder : path
-        Takes the four files; made if it is not there.
+        Takes the four files; made if it is not there. It holds nothing else, or the same patient
+        as it was written before.
 
     Returns
     -------
@@ -609,16 +610,11 @@ def sample_patient(folder: str | Path) -> dict[str, Path]:
     Raises
     ------
     UserError
-        The folder or a file cannot be written.
+        The folder holds other files; it or a file cannot be written.
     """
-    from cmfnet_napari.core.samples.phantom import write_phantom
+    from cmfnet_napari.core.samples.phantom import sample_folder, write_phantom
 
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be made ({error.strerror}).") from error
-    return write_phantom(folder)
+    return write_phantom(sample_folder(Path(folder)))
 
 
 # What the command line needs besides; no part of the public face.
@@ -681,7 +677,20 @@ def export_as(
     series_found = read_reference(Path(reference), series, image)
     check_drawn_on(series_found, study, drawn_on, labels)
     maker = Maker(model or CMFNET, how or ("AUTOMATIC" if itself else "SEMIAUTOMATIC"), by_hand)
-    return export(image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite)
+    return export(
+        image, series_found, rois, kind, out, maker, add_to=add_to, overwrite=overwrite,
+        sources=_read_by_export(labels, drawn_on),
+    )  # fmt: skip
+
+
+def _read_by_export(labels: np.ndarray | str | Path, drawn_on: str | Path | None) -> list[Path]:
+    """Files and folders that an export reads, and that it must not write into.
+
+    Of a case these are its images and runs: beside them an earlier export may lie.
+    """
+    given = [Path(one) for one in (labels, drawn_on) if isinstance(one, str | Path)]
+    files = [path for path in given if path.is_file()]
+    return files + [path / name for path in given if path.is_dir() for name in ("study", "runs")]
 
 
 def _say_outside_card(model: str | Path, study: Study) -> None:

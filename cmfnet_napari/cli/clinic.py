@@ -34,8 +34,12 @@ def audit(
         )
     for sentence in left_out:
         warn(sentence)
-    written = [str(path) for path in write_audit(found, out)] if found else []
-    rows = medians(found) if found else []
+    if not found:
+        raise UserError(
+            f"None of {len(left_out)} cases could be read, and nothing was written. Give another "
+            "folder with --cases."
+        )
+    written, rows = [str(path) for path in write_audit(found, out)], medians(found)
     if as_json:
         said = [
             {

@@ -44,7 +44,7 @@ def run_demo(out: Path, progress: FitProgress) -> JsonObject:
     ----------
     out : Path
         Takes the patient's files, the case, prediction.nii.gz, metrics.json, contours.png and
-        losses.png.
+        losses.png; new, or of an earlier demo.
     progress : FitProgress
         Shows the fit.
 
@@ -58,7 +58,7 @@ def run_demo(out: Path, progress: FitProgress) -> JsonObject:
     Raises
     ------
     UserError
-        The folder cannot be made, or the demo was ended.
+        The folder holds other files or cannot be made, or the demo was ended.
     """
     began = time.monotonic()
     files = sample_patient(out)

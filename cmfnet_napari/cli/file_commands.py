@@ -21,7 +21,7 @@ from cmfnet_napari.cli.options import (
     print_result,
     warn,
 )
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, check_outputs
 from cmfnet_napari.core.privacy import printable
 
 
@@ -58,6 +58,7 @@ def report(
     """One page of PDF: pictures, volumes, agreement, what was looked at."""
     from cmfnet_napari.core.report.from_run import report_run
 
+    check_outputs([(out, (".pdf",))], [image, second, mr, reference])
     written = report_run(run, open_images(image, second, mr, modality, subtract), out, reference)
     print_result({"report": str(written)}, as_json)
 
@@ -76,17 +77,21 @@ def scribble(
     class_margin_mm: Annotated[float, typer.Option(help="Kept free inside the masks")] = 2.0,
     class_coverage: Annotated[float, typer.Option(help="A class, percent of all voxels")] = 0.04,
     whole: Annotated[bool, typer.Option(help="The whole eroded region, not strokes")] = False,
-    seed: Annotated[int, typer.Option(help="Same seed, same strokes")] = 0,
+    modality: Modality = "",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same strokes")] = 0,
     as_json: Json = False,
 ) -> None:
     """Erode masks into automatic background (and optional class) scribbles."""
+    from cmfnet_napari.core.images.modality import parse_modalities
+    from cmfnet_napari.core.images.volume import WRITE_ENDINGS
     from cmfnet_napari.core.strokes.from_masks import Erosion, scribble_masks
 
+    wanted, kind = _numbers(classes), parse_modalities(modality.split(","))[0]
+    check_outputs([(out, WRITE_ENDINGS)], [mask, image])
     background = Erosion(margin_mm, coverage / 100, whole, seed)
     foreground = Erosion(class_margin_mm, class_coverage / 100, whole, seed)
-    print_result(
-        scribble_masks(mask, out, image, _numbers(classes), background, foreground), as_json
-    )
+    result = scribble_masks(mask, out, image, wanted, background, foreground, kind)
+    print_result(result, as_json)
 
 
 def import_(
@@ -169,6 +174,8 @@ def export(
     from cmfnet_napari.core.nomenclature.propose import remark
     from cmfnet_napari.core.review.case_contour import superseded
 
+    if automatic and manual:
+        raise typer.BadParameter("a contour is --automatic or --manual, not both: give one")
     if superseded(segmentation):
         warn(
             "this is the model's own contour, which was corrected by hand since, or lost a class. "
@@ -211,6 +218,8 @@ def _tolerances(texts: Sequence[str]) -> dict[str, float]:
     found = {}
     for text in texts:
         name, _, mm = text.rpartition("=")
+        if not name.strip():
+            raise typer.BadParameter(f"{text!r} is not CLASS=MM; --tolerance-mm is for all classes")
         try:
             found[name.strip()] = float(mm)
         except ValueError:

@@ -27,7 +27,7 @@ from cmfnet_napari.cli.options import (
     warn,
 )
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import JsonObject
+from cmfnet_napari.core.files import JsonObject, check_outputs
 
 if TYPE_CHECKING:
     from cmfnet_napari.core.arrays import Codes
@@ -121,6 +121,7 @@ def _write_card(model: Path | None, kind: str, out: Path | None) -> None:
 
     if model is None or kind not in ("md", "json", "pdf"):
         raise typer.BadParameter("give a model and --card md, json or pdf")
+    check_outputs([(out, (f".{kind}",))], [model, model.with_suffix(".card.json")])
     full = read_full_card(model)
     if full.gap:
         warn(full.gap)
@@ -163,8 +164,13 @@ def predict(
     from cmfnet_napari.cli.progress import line_progress
     from cmfnet_napari.core.contours.components import volumes_ml
     from cmfnet_napari.core.contours.doubt import to_percent
+    from cmfnet_napari.core.images.volume import WRITE_ENDINGS
 
     check_via(on, via)
+    check_outputs(
+        [(path, WRITE_ENDINGS) for path in (out, probabilities, disagreement)],
+        [model, image, second, mr, scribbles],
+    )
     study = open_images(image, second, mr, modality, subtract)
     with line_progress(on) as show:
         prediction = api.predict(
@@ -214,14 +220,23 @@ def train_worker(folder: Path) -> None:
 
 
 def _warn_before(study: Study, scribbles: Codes, config: Config, device: str) -> None:
-    """Print what speaks against a fit that can begin; if it cannot, it says so itself."""
+    """Print what speaks against a fit that can begin; if it cannot, it says so itself.
+
+    Raises
+    ------
+    UserError
+        It cannot, because a whole contour was given as scribbles.
+    """
     from cmfnet_napari.core.fit.cost_estimate import expect
     from cmfnet_napari.core.fit.preflight_checks import preflight
+    from cmfnet_napari.core.strokes.taken_for_strokes import look_whole
     from cmfnet_napari.learning.engine.device import pick_device
 
     on_processor = pick_device(device).type == "cpu"
     expected = expect(config, study.grid) if on_processor else None
     findings = preflight(study, scribbles, expected=expected)
-    if all(finding.severity == "warning" for finding in findings):
-        for finding in findings:
-            warn(finding.text)
+    errors = [finding.text for finding in findings if finding.severity != "warning"]
+    if errors and (cause := look_whole(scribbles, study)):
+        raise UserError(f"{errors[0]} {cause}")
+    for finding in findings if not errors else ():
+        warn(finding.text)

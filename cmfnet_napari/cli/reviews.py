@@ -65,8 +65,11 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """How the contours of the two readers differ: Dice, ml added and removed, slices."""
+    from cmfnet_napari.core.files import check_outputs
+    from cmfnet_napari.core.images.volume import WRITE_ENDINGS
     from cmfnet_napari.core.report.log_file import compare_readers
 
+    check_outputs([(out, WRITE_ENDINGS)], [case])
     print_result(compare_readers(case, out), as_json)
 
 
@@ -77,6 +80,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """The log as one file to archive, apart from all images."""
+    from cmfnet_napari.core.files import check_outputs
     from cmfnet_napari.core.report.log_file import export_log
 
+    check_outputs([(out, (".pdf", ".json"))], [case])
     print_result({"written": str(export_log(case, out))}, as_json)

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,55 @@ def _is_cut(path: Path) -> bool:
         return file.read(1) != b"\n"
 
 
+def check_outputs(
+    outputs: Iterable[tuple[Path | None, Sequence[str]]], inputs: Iterable[Path | None]
+) -> None:
+    """Refuse outputs that cannot be written or would replace what is read, before any work.
+
+    Parameters
+    ----------
+    outputs : iterable of (Path or None, sequence of str)
+        Files that will be written, each with the endings it may have; None: it was not asked for.
+    inputs : iterable of Path or None
+        Files that are read, and folders.
+
+    Raises
+    ------
+    UserError
+        Another ending, no such folder, one of the inputs, two outputs of one name; as `check_name`.
+    """
+    inputs, before = list(inputs), set()
+    for out, endings in outputs:
+        if out is None:
+            continue
+        check_name(out)
+        if not out.name.lower().endswith(tuple(endings)):
+            raise UserError(f"{out.name} must end in {' or '.join(endings)}. Name it so.")
+        if not out.parent.is_dir():
+            raise UserError(f"{out.name} could not be written: {_why_not(out, OSError())}")
+        if source := replaced_by(out, inputs):
+            raise UserError(
+                f"{out} is read, as {source}, and would be overwritten. Choose another name for "
+                "what is written."
+            )
+        if out.resolve() in before:
+            raise UserError(f"{out} was named for two outputs. Choose a name for each.")
+        before.add(out.resolve())
+
+
+def replaced_by(out: Path, inputs: Iterable[Path | None]) -> Path | None:
+    """Which input a file at `out` would replace, or lies in as one of its files; None: none."""
+    if not out.exists():
+        return None
+    for source in inputs:
+        if source is None or not source.exists():
+            continue
+        inside = source.is_dir() and out.resolve().is_relative_to(source.resolve())
+        if inside or out.samefile(source):
+            return source
+    return None
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes; OSError where it cannot be read."""
     with open(path, "rb") as file:
@@ -174,12 +223,13 @@ def hash_file(path: Path) -> str:
 
 def read_json(path: Path) -> JsonObject:
     """Read a JSON object; UserError when it is missing or broken."""
+    folder = path.absolute().parent.name  # of a relative path, too
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} in {path.parent.name} is missing or damaged.") from error
+        raise UserError(f"{path.name} in {folder} is missing or damaged.") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path.name} in {path.parent.name} is damaged.")
+        raise UserError(f"{path.name} in {folder} is damaged.")
     return value
 
 

@@ -333,6 +333,67 @@ def test_names_that_are_not_utf_8(files, tmp_path, capsys):
         assert "is not written in UTF-8" in error
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("import {ct} --mr {mr} --case {new}", 1, "--second (--mr): for DICOM alone"),
+        ("import {ct} --structures --case {new}", 1, "--structures: for DICOM alone"),
+        ("evaluate {truth} {truth} --tolerance 3", 2, "--tolerance-mm is for all"),
+        ("export {truth} --reference {ct} --out {new} --automatic --manual", 2, "not both"),
+        ("scribble {truth} --out {new}.nii --seed -1", 2, "greater than or equal to 0"),
+        ("scribble {truth} --image {ct} --out {new}.nii --modality XY", 2, "no modality"),
+        ("fit {ct} --scribbles {whole} --out {new}", 1, "look like whole contours"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(files, tmp_path, capsys, words, status, said):
+    whole = sitk.ReadImage(str(files["truth"]))
+    size = [slice(0, extent // 2) for extent in whole.GetSize()]
+    whole[size[0], size[1], size[2]] = 1
+    sitk.WriteImage(whole, str(tmp_path / "whole.nii.gz"))
+    names = {**files, "new": tmp_path / "new", "whole": tmp_path / "whole.nii.gz"}
+    found, _, error = run(capsys, *(word.format(**names) for word in words.split()))
+    assert (found, said in error) == (status, True), error
+    assert not (tmp_path / "new" / "model.safetensors").exists()
+
+
+def test_an_audit_that_counts_nothing_says_so(tmp_path, capsys):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "case.json").write_text("{")
+    words = ("audit", "--cases", tmp_path, "--out", tmp_path / "audit")
+    status, _, error = run(capsys, *words)
+    assert (status, "None of 1 cases could be read" in error) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("predict limb-sarcoma {ct} --out {ct}", "is read"),
+        ("predict limb-sarcoma {ct} --mr {mr} --out {mr}", "is read"),
+        ("predict limb-sarcoma {ct} --scribbles {scribbles} --out {scribbles}", "is read"),
+        ("predict limb-sarcoma {ct} --out {new} --probabilities {new}", "two outputs"),
+        ("predict limb-sarcoma {ct} --out {new} --disagreement {new}", "two outputs"),
+        ("predict limb-sarcoma {ct} --out {new} --probabilities {new}.png", "must end in .nii or"),
+        ("predict limb-sarcoma {ct} --out {folder}/no/x.nii", "no does not exist"),
+        ("predict limb-sarcoma {folder} --out {truth}", "is read"),  # a file of the series
+        ("scribble {truth} --out {truth}", "is read"),
+        ("scribble {truth} --image {ct} --out {ct}", "is read"),
+        ("report {folder} {ct} --out {ct}", "must end in .pdf"),
+        ("describe limb-sarcoma --card md --out {ct}", "must end in .md"),
+        ("review export {folder} --out {ct}", "must end in .pdf or .json"),
+        ("review compare {folder} --out {truth}", "is read"),
+        ("demo --headless --out {folder}", "already holds something"),
+    ],
+)
+def test_what_is_read_is_never_overwritten_and_outputs_are_checked_first(
+    files, tmp_path, capsys, words, said
+):
+    names = {**files, "new": tmp_path / "new.nii.gz", "folder": tmp_path}
+    before = {path: path.read_bytes() for path in files.values()}
+    status, _, error = run(capsys, *(word.format(**names) for word in words.split()))
+    assert (status, said in error, len(error.splitlines())) == (1, True, 1), error
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_second_image_and_what_both_are_however_it_is_said():
     first, second = Path("first.nii"), Path("second.nii")
     assert second_image(None, None, "PT") == (None, "PT")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,9 @@ def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "events.jsonl could not be written" in done.stderr
     assert path.read_bytes() == b"first\n"
+
+
+def test_the_folder_of_a_relative_path_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"no.json in {tmp_path.name} is missing"):
+        files.read_json(Path("no.json"))

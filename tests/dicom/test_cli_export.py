@@ -86,3 +86,14 @@ def test_wrong_use_is_one_line(files, tmp_path, capsys) -> None:
         "cmfnet: The segmentation has 2 classes, but 1 names were given. Give one for each class."
     ]
     assert not (tmp_path / "a.dcm").exists()
+
+
+def test_what_is_exported_is_never_overwritten(files, ct_folder, tmp_path, capsys) -> None:
+    ct = tmp_path / "ct.nii.gz"
+    sitk.WriteImage(open_study(ct_folder).first.image(), str(ct))
+    for target in (ct, files[1]):
+        before = target.read_bytes()
+        options = ["--format", "nifti", "--overwrite", "--image", ct]
+        status, _, err = run(capsys, *files, target, *options)
+        assert (status, "never overwritten" in err) == (1, True)
+        assert target.read_bytes() == before

@@ -74,15 +74,17 @@ def read_series(folder: Path) -> sitk.Image:
     images = found.images
     if lost := [entry for entry in found.left_out if entry.why in MAY_BE_SLICES]:
         raise UserError(
-            f"{folder.name} may lack slices. {' '.join(left_out_notes(lost))} Export or copy them "
-            "again, or take them out of the folder."
+            f"{folder.resolve().name} may lack slices. {' '.join(left_out_notes(lost))} Export or "
+            "copy them again, or take them out of the folder."
         )
     if not images:
-        raise UserError(f"{folder.name} holds no DICOM image series. Choose the folder itself.")
+        raise UserError(
+            f"{folder.resolve().name} holds no DICOM image series. Choose the folder itself."
+        )
     if len(images) > 1:
         counts = list_names(str(len(image.stack.slices)) for image in images)
         raise UserError(
-            f"{folder.name} holds {len(images)} DICOM image series ({counts} files). "
+            f"{folder.resolve().name} holds {len(images)} DICOM image series ({counts} files). "
             "Choose one in the window with 'DICOM folder…', or with 'cmfnet import'."
         )
     left_out = (left_out_notes(found.left_out, named) for named in (True, False))

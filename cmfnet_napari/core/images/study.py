@@ -12,10 +12,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from cmfnet_napari.core.arrays import Codes, Doubles, Mask, Reals
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import UserError, say
 from cmfnet_napari.core.images.body import AIR_HU, body_mask
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.hounsfield import say_offset, subtract
+from cmfnet_napari.core.images.hounsfield import (
+    OFFSET,
+    lacks_offset,
+    say_offset,
+    subtract,
+)
 from cmfnet_napari.core.images.label_map import to_labels
 from cmfnet_napari.core.images.modality import (
     USUAL,
@@ -39,6 +44,7 @@ from cmfnet_napari.core.images.volume import (
 
 ORIENTATION = "LPS"  # array axes z, y, x run to the head, the back and the patient's left
 _MIN_OVERLAP = 0.001  # of the first image's voxels
+_MOST_OFFSET = 10_000.0
 _NO_LENGTH = 1e-9  # mm, or a cosine
 
 
@@ -128,6 +134,11 @@ class Study:
         """
         return self._as_read[0]
 
+    @cached_property
+    def first_hash(self) -> str:
+        """The same of the first image alone."""
+        return replace(self, second=None, seen=None, second_source=None).voxel_hash
+
     @property
     def second_grid(self) -> Grid | None:
         """Where the second image lay as it was read, axes turned to the patient's."""
@@ -148,9 +159,26 @@ class Study:
         return digest.hexdigest(), None if second is None else second.grid
 
     def less(self, offset: float) -> Study:
-        """The same study with a number subtracted from the values of its first image."""
+        """The same study with a number subtracted from the values of its first image, a CT.
+
+        Raises
+        ------
+        UserError
+            The number is no offset of a CT, or the first image is none.
+        """
         if not offset:
             return self
+        if not abs(offset) <= _MOST_OFFSET:  # NaN is no number of that range either
+            raise UserError(
+                f"{offset:g} cannot be subtracted: the values of a CT are off by "
+                f"{_MOST_OFFSET:g} at most, most often by {OFFSET}. Subtract that."
+            )
+        if self.first.modality != "CT":
+            raise UserError(
+                f"A number is subtracted from a CT alone, and the first image is "
+                f"{self.first.modality}. Leave --subtract out, or say that it is a CT with "
+                "--modality CT."
+            )
         return replace(self, first=replace(self.first, array=subtract(self.first.array, offset)))
 
     @property
@@ -255,6 +283,13 @@ def limits_of(study: Study, ct_window: Limits, mr_percentiles: Limits) -> tuple[
 def check_offset(study: Study) -> bool:
     """Warn of a CT that is drawn on and has no Hounsfield units; whether there is one."""
     return study.first.modality == "CT" and say_offset(study.first.array)
+
+
+def say_no_units(study: Study, where: str = "") -> None:
+    """The same of a file that is read among many, with no option to subtract; `where` names it."""
+    if study.first.modality == "CT" and lacks_offset(study.first.array):
+        words = f"CT has no Hounsfield units; subtract {OFFSET} and save it again."
+        say(f"{where}: the {words}" if where else f"The {words}")
 
 
 def open_study(

@@ -15,6 +15,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from cmfnet_napari.core.arrays import Codes, Doubles, Floats, Mask, Reals, Shorts, three
+from cmfnet_napari.core.files import new_folder, write_safely
 from cmfnet_napari.core.geometry.distance import distance_to
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.volume import write_image
@@ -22,6 +23,8 @@ from cmfnet_napari.core.samples.anatomy import Anatomy, Noise, describe
 from cmfnet_napari.core.strokes.imitated import draw_strokes
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, UNLABELLED
 
+MARK_FILE = "made-up-patient.txt"  # tells the patient's folder from that of a real one
+_MARK = "The patient in this folder is made up. cmfnet writes over the files.\n"
 _PLACE = np.array([-92.0, 18.5, -614.0])  # of the thigh's centre in the scanner, LPS, mm
 _BLUR = 0.7  # mm over which one tissue becomes the other
 _CT_NOISE, _MR_NOISE = 13.0, 30.0  # HU, signal
@@ -65,6 +68,21 @@ def make_phantom(seed: int = 0) -> Phantom:
         ct_grid.to_image(truth),
         ct_grid.to_image(_scribble(truth, anatomy.skin < -1.0, ct_grid, rng)),
     )
+
+
+def sample_folder(path: Path) -> Path:
+    """Make a folder for the patient; one that it was written into before does as well.
+
+    Raises
+    ------
+    UserError
+        It holds other files, which may be a patient's of the same names, or cannot be made.
+    """
+    mark = path / MARK_FILE
+    if not mark.is_file():
+        new_folder(path)
+        write_safely(mark, mark.suffix, lambda part: part.write_text(_MARK, encoding="utf-8"))
+    return path
 
 
 def write_phantom(folder: str | Path, seed: int = 0) -> dict[str, Path]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cmfnet_napari.core.errors import UserError
 from cmfnet_napari.core.images.grid import Grid
+from cmfnet_napari.core.images.modality import Modality
 from cmfnet_napari.core.images.study import Study, load_values, save_labels, study_from_images, turn
 from cmfnet_napari.core.images.volume import Volume, read_image
 from cmfnet_napari.core.strokes.erode import propose_background, propose_foreground
@@ -40,6 +41,7 @@ def scribble_masks(
     classes: list[int] | None,
     background: Erosion,
     foreground: Erosion,
+    kind: Modality = "",
 ) -> ScribbledFile:
     """Erode a mask file into a scribble file on the same grid.
 
@@ -55,6 +57,8 @@ def scribble_masks(
         Segmentation codes that get strokes too; None for all that occur.
     background, foreground : Erosion
         How to erode.
+    kind : str
+        What `image` is; where it is empty, its header or its values tell.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def scribble_masks(
     UserError
         An unreadable file, grids that differ, a class that does not occur, or nothing left.
     """
-    study = _study(mask, image)
+    study = _study(mask, image, kind)
     labels = load_values(mask, study.grid)
     scribbles = scribble_labels(labels, study, classes, background, foreground, mask.name)
     save_labels(scribbles, study, out)
@@ -121,9 +125,9 @@ def scribble_labels(
     return scribbles
 
 
-def _study(mask: Path, file: Path | None) -> Study:
+def _study(mask: Path, file: Path | None, kind: Modality) -> Study:
     if file is not None:
-        return study_from_images(read_image(file))
+        return study_from_images(read_image(file), modalities=(kind, ""))
     image = read_image(mask)
     grid = Grid.from_image(turn(image))
     # Water everywhere: without an image every voxel counts as body.

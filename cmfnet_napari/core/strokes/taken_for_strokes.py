@@ -7,7 +7,7 @@ import numpy as np
 from cmfnet_napari.core.arrays import Codes, Mask, Wholes
 from cmfnet_napari.core.errors import say
 from cmfnet_napari.core.images.study import Study
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND
 
 _DEEP_MM = 3.0  # a voxel with as much of its code on every side lies within an area, not a line
 _SMALL = 4  # of what is drawn of a code, so much or less on every side of small structures
@@ -30,7 +30,7 @@ def look_whole(scribbles: Codes, study: Study) -> str:
     """
     drawn = np.flatnonzero(scribbles)
     codes = scribbles.reshape(-1)[drawn]
-    if not (codes == BACKGROUND).any() or codes.max() < FIRST_CLASS:
+    if not (codes == BACKGROUND).any():
         return ""
     sides = {c: _sides(scribbles, drawn[codes == c], study) for c in np.unique(codes)}
     deep = sum(int(within.all(axis=0).sum()) for within in sides.values()) / len(drawn)

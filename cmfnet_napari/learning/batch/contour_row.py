@@ -29,7 +29,13 @@ from cmfnet_napari.core.fit.card_sections import read_full_card
 from cmfnet_napari.core.fit.cost_estimate import PATIENT
 from cmfnet_napari.core.fit.model_card import Card
 from cmfnet_napari.core.folder_lock import alone
-from cmfnet_napari.core.images.study import Study, load_values, open_study, save_labels
+from cmfnet_napari.core.images.study import (
+    Study,
+    load_values,
+    open_study,
+    save_labels,
+    say_no_units,
+)
 from cmfnet_napari.core.report.figures import save_contours
 from cmfnet_napari.core.strokes.scribbles import check_classes, check_codes
 from cmfnet_napari.core.strokes.taken_for_strokes import say_whole
@@ -111,6 +117,7 @@ def _contour(
 ) -> None:
     network, card = _loaded(model, digest, device)
     study = open_study(row.first, row.second, row.modalities)
+    say_no_units(study)
     reference = None if row.mask is None else _reference(row.mask, study)
     hooks.show(0.2, "contouring")
     strokes, budget = _strokes(row, card, study), _budget(network, card, study)

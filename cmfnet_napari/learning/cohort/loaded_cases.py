@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from cmfnet_napari.core.arrays import Codes, Wholes
-from cmfnet_napari.core.errors import UserError, list_names, say
+from cmfnet_napari.core.errors import UserError, list_names
 from cmfnet_napari.core.images.grid import Grid
-from cmfnet_napari.core.images.hounsfield import OFFSET, lacks_offset
-from cmfnet_napari.core.images.study import Study, load_values, open_study
+from cmfnet_napari.core.images.study import Study, load_values, open_study, say_no_units
 from cmfnet_napari.core.strokes.scribbles import (
     IGNORE,
     check_classes,
@@ -114,10 +113,7 @@ def load_case(row: Row) -> LoadedCase:
     """
     try:
         study = open_study(row.first, row.second, row.modalities)
-        if study.first.modality == "CT" and lacks_offset(study.first.array):
-            say(
-                f"{row.place}: the CT has no Hounsfield units; subtract {OFFSET} and save it again."
-            )
+        say_no_units(study, row.place)
         reference = None if row.mask is None else _read_mask(row.mask, study.grid)
         if row.scribbles is None:
             if reference is None:

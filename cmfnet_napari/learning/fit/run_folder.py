@@ -181,5 +181,6 @@ def _ingredients(config: Config, study: Study, scribbles: Codes) -> JsonObject:
     return {
         "config": config.model_dump(mode="json"),
         "study": study.content_hash,
+        "first": study.first_hash,
         "scribbles": hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest(),
     }

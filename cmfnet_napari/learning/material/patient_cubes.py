@@ -16,7 +16,13 @@ from cmfnet_napari.core.arrays import Doubles, Mask, Reals, Wholes
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.modality import Modalities
-from cmfnet_napari.core.images.study import Study, load_labels, open_study, unit_pair
+from cmfnet_napari.core.images.study import (
+    Study,
+    load_labels,
+    open_study,
+    say_no_units,
+    unit_pair,
+)
 from cmfnet_napari.learning.material.sample import ACROSS, SIDE, Sample
 
 _ANY_SIZE = (0.65, 1.5)  # of a contour in its cube, as a share of `ACROSS`
@@ -117,6 +123,7 @@ def open_source(
 ) -> Source:
     """Read a patient; see `open_study` and `load_labels` for what may be wrong."""
     study = open_study(first, second, modalities)
+    say_no_units(study)
     contour = None if mask is None else load_labels(mask, study.grid) > 0
     return Source.of(study, contour)
 

@@ -8,10 +8,11 @@ import pytest
 
 from cmfnet_napari import api
 from cmfnet_napari.cli import main as cli
-from cmfnet_napari.core.errors import DataWarning
+from cmfnet_napari.core.errors import DataWarning, UserError
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.hounsfield import lacks_offset, subtract
 from cmfnet_napari.core.images.volume import read_image, write_image
+from cmfnet_napari.learning.material.patient_cubes import open_source
 
 BODY = np.full((12, 40, 48), -1000, np.int16)  # air, soft tissue, fat, bone: Hounsfield units
 BODY[:, 4:-4, 5:-5] = 40
@@ -62,3 +63,25 @@ def test_said_and_subtracted(tmp_path, capsys, monkeypatch):
         captured = capsys.readouterr()
         assert len(json.loads(captured.out)["notes"]) == captured.err.count("Hounsfield") == notes
     assert read_image(tmp_path / "case0" / "study" / "ct.nrrd")[0, 0, 0] < 0
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -np.inf, 1e30, 10_001])
+def test_what_is_no_offset_is_refused(tmp_path, offset):
+    grid = Grid(STORED.shape, (3.0, 1.0, 1.0))
+    write_image(grid.to_image(STORED.astype(np.uint16)), tmp_path / "ct.nii.gz")
+    with pytest.raises(UserError, match="cannot be subtracted"):
+        api.open_study(tmp_path / "ct.nii.gz", subtract=offset)
+
+
+def test_nothing_is_subtracted_from_what_is_no_ct(tmp_path):
+    grid = Grid(STORED.shape, (3.0, 1.0, 1.0))
+    write_image(grid.to_image(STORED.astype(np.uint16)), tmp_path / "t1.nii.gz")
+    with pytest.raises(UserError, match="from a CT alone, and the first image is MR"):
+        api.open_study(tmp_path / "t1.nii.gz", subtract=1024, modalities=["MR"])
+
+
+def test_a_ct_without_units_is_said_where_many_are_read(tmp_path):
+    grid = Grid(STORED.shape, (3.0, 1.0, 1.0))
+    write_image(grid.to_image(STORED.astype(np.uint16)), tmp_path / "ct.nii.gz")
+    with pytest.warns(DataWarning, match="The CT has no Hounsfield units; subtract 1024"):
+        open_source(tmp_path / "ct.nii.gz", None, None, ("CT", ""))

@@ -16,7 +16,8 @@ from cmfnet_napari.core.case.folder import create_case
 from cmfnet_napari.core.contours.doubt import to_percent
 from cmfnet_napari.core.contours.hand_work import hand_work
 from cmfnet_napari.core.contours.metrics import evaluate
-from cmfnet_napari.core.errors import UserError
+from cmfnet_napari.core.errors import DataWarning, UserError
+from cmfnet_napari.core.files import write_json
 from cmfnet_napari.core.fit import events
 from cmfnet_napari.core.fit.runs import EVENTS_FILE
 from cmfnet_napari.core.images.grid import Grid
@@ -218,6 +219,19 @@ def test_all_classes_are_on_the_page_or_on_a_further_one(study, tmp_path, monkey
             assert row.split()[1] == f"{(code - 1) / code:.3f}"
             assert f"  {name}: {10 * code * 6 / 1000:.1f} ml" in lines
         assert any(line.startswith("Mean ") for line in lines)
+
+
+def test_another_patients_images_are_refused(case, study, tmp_path):
+    run = case.runs()[0]
+    write_json(run / "config.json", {"study": "", "first": study.first_hash})
+    alone = replace(study, second=None, seen=None)
+    assert report_run(run, alone, tmp_path / "r.pdf").is_file()
+    other = replace(study, first=replace(study.first, array=study.first.array + 1))
+    with pytest.raises(UserError, match="its voxels are others"):
+        report_run(run, other, tmp_path / "other.pdf")
+    (run / "config.json").unlink()
+    with pytest.warns(DataWarning, match="only the grid was compared"):
+        report_run(run, other, tmp_path / "other.pdf")
 
 
 def test_errors_in_words(case, study, tmp_path):

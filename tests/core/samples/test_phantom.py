@@ -11,7 +11,7 @@ from cmfnet_napari.core.images.body import body_mask
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import load_labels, open_study, study_from_images
 from cmfnet_napari.core.samples import phantom as module
-from cmfnet_napari.core.samples.phantom import make_phantom, write_phantom
+from cmfnet_napari.core.samples.phantom import make_phantom, sample_folder, write_phantom
 from cmfnet_napari.core.strokes.scribbles import check_trainable, coverage
 
 
@@ -115,3 +115,11 @@ def test_the_same_every_time_and_written_for_the_demo(tmp_path, patients, monkey
     monkeypatch.setattr(module, "make_phantom", patients.get)
     with pytest.raises(UserError, match="does not exist"):
         write_phantom(tmp_path / "nowhere")
+
+
+def test_the_patient_is_written_over_itself_but_over_no_other(tmp_path):
+    assert sample_folder(tmp_path / "demo") == tmp_path / "demo"
+    (tmp_path / "demo" / "ct.nii.gz").write_text("made up")
+    assert sample_folder(tmp_path / "demo") == tmp_path / "demo"
+    with pytest.raises(UserError, match="already holds something"):
+        sample_folder(tmp_path)

@@ -210,6 +210,13 @@ def test_of_two_mr_the_contoured_one_is_drawn_on(tmp_path):
     assert proposed(tmp_path) == ["t1", "t2"]
 
 
+def test_modalities_that_dicom_says_otherwise_are_refused(tmp_path):
+    folder = write_patient(tmp_path)
+    with pytest.raises(UserError, match="--modality says MR, and DICOM that the image is CT"):
+        read_patient([folder], modalities=("MR", ""))
+    assert read_patient([folder], modalities=("CT", "MR"))[0].study.kinds == ("CT", "MR")
+
+
 def test_structures_of_ct_and_mr_lie_on_the_ct(tmp_path):
     loaded, series = read_patient([write_patient(tmp_path)], structures=True)
     assert series == [uid("series", "planning CT"), uid("series", "T1")]

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -20,6 +21,7 @@ from cmfnet_napari.core.folder_lock import alone
 from cmfnet_napari.learning.batch import contour_row as rows
 from cmfnet_napari.learning.batch import run_batch as running
 from cmfnet_napari.learning.batch.run_batch import run_batch
+from cmfnet_napari.learning.cohort.cohort_file import Row
 from cmfnet_napari.learning.cohort.split import Hooks
 from cmfnet_napari.learning.cohort.train import train
 from cmfnet_napari.learning.predict import predictor
@@ -263,3 +265,24 @@ def test_the_command_contours_two_at_once_as_one_after_another(trained, contoure
     assert (one / "results.csv").read_bytes() == (two / "results.csv").read_bytes()
     with open(two / "notes.csv", newline="", encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == []
+
+
+def test_a_ct_without_units_is_noted(tmp_path, monkeypatch):
+    body = np.full((4, 20, 20), 1064, np.int16)  # soft tissue, and 1024 added
+    body[:, 4:8, 4:8] = 900
+    sitk.WriteImage(sitk.GetImageFromArray(body), str(tmp_path / "ct.nii.gz"))
+    labels = np.zeros(body.shape, np.uint8)
+    card = SimpleNamespace(classes=2, config=SimpleNamespace(stroke_maps=False))
+    for name, value in {
+        "_loaded": (None, card),
+        "_budget": 0.0,
+        "predict_study": SimpleNamespace(labels=labels),
+        "save_contours": None,
+        "read_full_card": None,
+        "outside_card": [],
+    }.items():
+        monkeypatch.setattr(rows, name, lambda *_, value=value: value)
+    row = Row("P1", tmp_path / "ct.nii.gz", None, None, None, "test", 2, ("CT", ""))
+    assert rows.contour_row(tmp_path / "model", "", row, tmp_path / "out", "cpu", Hooks())
+    (note,) = rows.read_row(row, tmp_path / "out")[1]
+    assert note == "The CT has no Hounsfield units; subtract 1024 and save it again."

@@ -17,7 +17,7 @@ from cmfnet_napari.core.dicom.export.receipt import Receipt
 from cmfnet_napari.core.dicom.export.reference import Reference
 from cmfnet_napari.core.dicom.export.roi import Roi, check_rois
 from cmfnet_napari.core.errors import UserError
-from cmfnet_napari.core.files import hash_file, write_safely
+from cmfnet_napari.core.files import hash_file, replaced_by, write_safely
 
 
 def classes_in(labels: sitk.Image) -> list[int]:
@@ -47,6 +47,7 @@ def export(
     maker: Maker | None = None,
     add_to: str | Path | None = None,
     overwrite: bool = False,
+    sources: Sequence[Path] = (),
 ) -> Receipt:
     """Write a segmentation for a DICOM series, unless what was written reads back differently.
 
@@ -68,6 +69,8 @@ def export(
         A structure set whose structures the new file takes over; it stays as it is.
     overwrite : bool
         Whether `out` may be there already.
+    sources : sequence of Path
+        Files and folders beside the series that were read: what lies there is never replaced.
 
     Returns
     -------
@@ -82,7 +85,8 @@ def export(
     """
     out, add_to = Path(out), None if add_to is None else Path(add_to)
     check_rois(rois)
-    _check_target(out, kind, reference, add_to, overwrite)
+    added = () if add_to is None else (add_to,)
+    _check_target(out, kind, (*reference.files, *added, *sources), add_to, overwrite)
     chosen = FORMATS[kind]
     labels = reference.place(labels, "The segmentation")
     _check_drawn(labels, rois)
@@ -108,7 +112,7 @@ def _check_drawn(labels: sitk.Image, rois: Sequence[Roi]) -> None:
 
 
 def _check_target(
-    out: Path, kind: str, reference: Reference, add_to: Path | None, overwrite: bool
+    out: Path, kind: str, sources: Sequence[Path], add_to: Path | None, overwrite: bool
 ) -> None:
     if kind not in FORMATS:
         raise UserError(f"{kind} is no format: {', '.join(FORMATS)}.")
@@ -118,8 +122,7 @@ def _check_target(
     if add_to is not None and not FORMATS[kind].adds:
         adding = ", ".join(name for name, row in FORMATS.items() if row.adds)
         raise UserError(f"Only structures ({adding}) can be added to a structure set.")
-    sources = [*reference.files, *([] if add_to is None else [add_to])]
-    if out.exists() and any(out.samefile(source) for source in sources if source.exists()):
+    if replaced_by(out, sources):
         raise UserError(f"{out.name} is what is exported from, which is never overwritten.")
     if out.exists() and not overwrite:
         raise UserError(f"{out.name} is there already. Choose another name, or say overwrite.")

@@ -147,7 +147,7 @@ def read_reference(
         None, several, or a series that contours cannot be exported for: attributes missing, a
         fault that it is not read with either (`stacks.split`), a tilted gantry.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder. Choose the folder with the DICOM series.")
     found = [slices for uid, slices in _series_in(folder).items() if series in ("", uid)]

@@ -66,7 +66,7 @@ def read_patient(
     any_frame : bool
         Take contours of another frame of reference as they are written.
     modalities : tuple of str
-        What files are; where it is empty, their values tell.
+        What files are; where it is empty, their values tell. DICOM says it itself.
 
     Returns
     -------
@@ -78,9 +78,10 @@ def read_patient(
     ------
     UserError
         See `patient.load`; also when there is no image, or a path holds no DICOM beside others
-        that do.
+        that do; what is for DICOM is asked of files, or modalities are not what DICOM says.
     """
     if all(is_image_file(path) for path in paths):
+        _check_for_files(first, second, structures, any_frame)
         with hear() as said:
             loaded = _from_files(paths, automatic, progress, modalities)
         loaded.notes.extend(map(str, said))
@@ -91,6 +92,7 @@ def read_patient(
     choice = choose(found, first, second, structures, automatic, any_frame)
     images = [image for image in (choice.first, choice.second) if image is not None]
     loaded = load(choice, found, progress)
+    _check_said(modalities, loaded.study.kinds)
     used: list[ImageSeries | DicomObject] = [*images, *choice.objects]
     frames = {image.origin.frame_uid for image in images}
     if len(frames) > 1 or any(frame not in frames for o in choice.objects for frame in o.frames):
@@ -189,6 +191,33 @@ def choose(
 def _why_none(found: Scan) -> str:
     faults = [f"{i.name}: {i.stack.problem}" for i in found.images if i.stack.problem]
     return faults[0] if faults else "Choose the folder that the images were exported to."
+
+
+def _check_for_files(
+    first: str | None, second: str | None, structures: bool, any_frame: bool
+) -> None:
+    """Refuse what only DICOM has, where files were given: it would be left out."""
+    asked = {
+        "--first": first,
+        "--second (--mr)": second,
+        "--structures": structures,
+        "--any-frame": any_frame,
+    }
+    if given := [option for option, value in asked.items() if value]:
+        raise UserError(
+            f"{', '.join(given)}: for DICOM alone, and image files were given. Leave it out; name "
+            "a second image behind the first: cmfnet import ct.nii.gz mr.nii.gz."
+        )
+
+
+def _check_said(said: Modalities, kinds: Sequence[str]) -> None:
+    """Refuse modalities that DICOM says otherwise."""
+    for name, kind in zip(said, kinds, strict=False):
+        if name and name != kind:
+            raise UserError(
+                f"--modality says {name}, and DICOM that the image is {kind}. Leave --modality out "
+                "for DICOM, or choose another series with --first or --second."
+            )
 
 
 def _from_files(
