@@ -23,10 +23,10 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
 
+from cmfnet_napari.core.arrays import Codes, Mask, three
 from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
@@ -91,29 +92,31 @@ def main(
         folder
         for folder in sorted((DATA / "sts" / "cases").glob("STS_*"))
         if (not cases or folder.name in cases.split(","))
-        and _images(folder, "").content_hash not in taught
+        and images(folder).content_hash not in taught
     ]
     if not folders:
         raise SystemExit(f"no patients in {DATA} whom the model does not know (CMFNET_TEST_DATA)")
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    rows = []
+    rows: list[Row] = []
     for folder in folders:
-        study, truth = _open(folder, without)
+        study, truth = open_patient(folder, without)
         with weights_of_others(folder.name, blind):
             for user in users.split(","):
                 for size in map(float, sizes.split(",")):
                     rows += _judge(model, folder.name, user, size, study, truth, corrections)
-        _write(out / "rows.csv", rows)
+        write_rows(out / "rows.csv", rows)
     _show(rows)
 
 
-def _open(folder: Path, without: str) -> tuple[Study, np.ndarray]:
-    study = _images(folder, without)
+def open_patient(folder: Path, without: str = "") -> tuple[Study, np.ndarray]:
+    """A patient and the true contour, bool on the Study's Grid."""
+    study = images(folder, without)
     return study, load_labels(folder / "gtv.nii.gz", study.grid) > 0
 
 
-def _images(folder: Path, without: str) -> Study:
+def images(folder: Path, without: str = "") -> Study:
+    """Both images of a patient, or one."""
     kept = [name for name in ("ct", "mr") if name != _LEFT_OUT[without]]
     return open_study(*(folder / f"{name}.nii.gz" for name in kept))
 
@@ -136,7 +139,6 @@ def _judge(
     first = race(study, scribbles), marked(told > 0, scribbles), begin.labels > 0
     known = [dice(mask, truth) for mask in first]
     rng, last = np.random.default_rng(0), None
-    brushes = tuple(side / _BRUSH_MM for side in study.grid.spacing)
     for strokes in range(corrections + 1):
         began = time.process_time()
         found = read_strokes(model, card.config, larger, scribbles, last)
@@ -149,10 +151,16 @@ def _judge(
         both = marked(2 * found.probability - 1 + told > 0, scribbles)
         scores = dice(inside, truth), *known, dice(both, truth)
         yield Row(case, user, size, strokes, *scores, obeyed, apart, seconds)
-        codes = to_targets(scribbles)
-        stroke, code = correction(inside ^ truth, truth, codes, rng, spacing=brushes, mistaken=0.0)
-        scribbles = np.where(stroke, FIRST_CLASS if code else BACKGROUND, scribbles)
-        scribbles = scribbles.astype(np.uint8)
+        scribbles = corrected(scribbles, inside, truth, study, rng)
+
+
+def corrected(
+    scribbles: Codes, inside: Mask, truth: Mask, study: Study, rng: np.random.Generator
+) -> Codes:
+    """Scribbles with one right stroke more, into one of the largest errors of a contour."""
+    brushes, codes = three(side / _BRUSH_MM for side in study.grid.spacing), to_targets(scribbles)
+    stroke, code = correction(inside ^ truth, truth, codes, rng, spacing=brushes, mistaken=0.0)
+    return np.where(stroke, FIRST_CLASS if code else BACKGROUND, scribbles).astype(np.uint8)
 
 
 def _resized(study: Study, size: float) -> Study:
@@ -171,7 +179,8 @@ def _calibration(chances: np.ndarray, truth: np.ndarray) -> float:
     return float((np.abs(expected - seen) * np.bincount(bins, minlength=_BINS)).sum() / some.sum())
 
 
-def _write(path: Path, rows: list[Row]) -> None:
+def write_rows(path: Path, rows: Sequence[Any]) -> None:
+    """Write rows of one dataclass as a table."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(vars(rows[0])))
         table.writeheader()
@@ -193,7 +202,7 @@ def _show(rows: list[Row]) -> None:
             f"{mean['dsc']:.3f}",
             f"{min(r.dsc for r in here):.3f}",
             *(f"{mean[name]:.3f}" for name in _OTHERS),
-            _interval(np.array([r.dsc - r.clues for r in here])),
+            interval(np.array([r.dsc - r.clues for r in here])),
             f"{100 * np.mean([r.obeyed for r in here]):.1f} %",
             f"{np.mean([r.calibration for r in here]):.3f}",
             f"{np.mean([r.seconds for r in here]):.1f}",
@@ -201,7 +210,8 @@ def _show(rows: list[Row]) -> None:
     Console(width=140).print(shown)
 
 
-def _interval(apart: np.ndarray) -> str:
+def interval(apart: np.ndarray) -> str:
+    """Mean of differences and its bootstrapped 95 % interval, where there is one."""
     if len(apart) < 3 or not apart.any():
         return ""
     found = bootstrap((apart,), np.mean, rng=np.random.default_rng(0)).confidence_interval

@@ -19,9 +19,9 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from first_contour import interval
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import bootstrap
 
 from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.learning.material.material_file import Material
@@ -96,13 +96,7 @@ def main(
 def _show(scores: np.ndarray) -> None:
     shown = Table("inputs", "DSC", "change (95 %)")
     for name, column in zip(COVERED, scores.T, strict=True):
-        change, words = column - scores[:, 0], ""
-        if change.any():
-            low, high = bootstrap(
-                (change,), np.mean, rng=np.random.default_rng(0)
-            ).confidence_interval
-            words = f"{change.mean():+.3f} ({low:+.3f} to {high:+.3f})"
-        shown.add_row(name, f"{column.mean():.3f}", words)
+        shown.add_row(name, f"{column.mean():.3f}", interval(column - scores[:, 0]))
     Console(width=100).print(shown)
 
 

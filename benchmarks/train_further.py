@@ -15,7 +15,6 @@ CMFNET_TEST_DATA, or ../shared/data.
 from __future__ import annotations
 
 import copy
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +23,19 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from first_contour import DATA, USERS
+from first_contour import DATA, USERS, corrected, open_patient, write_rows
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
-from cmfnet_napari.core.arrays import three
 from cmfnet_napari.core.contours.metrics import dice
 from cmfnet_napari.core.fit.config import Config
 from cmfnet_napari.core.fit.model_card import read_card
-from cmfnet_napari.core.images.study import Study, load_labels, open_study
-from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, IGNORE, to_targets
+from cmfnet_napari.core.images.study import Study
+from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, IGNORE
 from cmfnet_napari.learning.engine.device import make_fabric, pick_precision
 from cmfnet_napari.learning.engine.trainer import Trainer
 from cmfnet_napari.learning.material.user_styles import draw
-from cmfnet_napari.learning.material.users import correction
 from cmfnet_napari.learning.model.checkpoint import load_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.model.losses import Batch
@@ -46,7 +43,6 @@ from cmfnet_napari.learning.predict.any_structure import Pair, drawn_on, read_st
 from cmfnet_napari.learning.predict.last_contour import Contoured
 from cmfnet_napari.learning.predict.scale import Scale
 
-_BRUSH_MM = 2.0  # the thinnest
 _SHOWN = 0.5  # of the strokes, a step
 Stroke = tuple[np.ndarray, int]  # mask on the Study's Grid; 1 the class, 0 background
 
@@ -78,15 +74,13 @@ def main(
     taught = read_card(model).data
     rows: list[Row] = []
     for case in cases.split(","):
-        folder = DATA / "sts" / "cases" / case
-        study = open_study(folder / "ct.nii.gz", folder / "mr.nii.gz")
+        study, truth = open_patient(DATA / "sts" / "cases" / case)
         if study.content_hash in taught:
             raise SystemExit(f"{case}: the model was taught on it")
-        truth = load_labels(folder / "gtv.nii.gz", study.grid) > 0
         for user in users.split(","):
             counts = sorted(map(int, strokes.split(",")))
             rows += _judge(model, case, user, study, truth, counts, steps, rate)
-            _write(out, rows)
+            write_rows(out, rows)
     _show(rows)
 
 
@@ -105,7 +99,6 @@ def _judge(
         update={"dice_weight": 0.0, "average": 0.0, "learning_rate": rate, "steps": steps}
     )
     scribbles, rng, last = draw(truth, study, USERS[user]), np.random.default_rng(0), None
-    brushes = three(side / _BRUSH_MM for side in study.grid.spacing)
     for count in range(max(counts) + 1):
         found = read_strokes(model, config, study, scribbles, last)
         last = found.last
@@ -117,11 +110,7 @@ def _judge(
             said = np.mean([patient.held_out(model, *halves) for halves in _halves(every)], axis=0)
             scores = (dice(each.labels > 0, truth) for each in (found, again))
             yield Row(case, user, count, *scores, *map(float, said))
-        wrong = (found.labels > 0) ^ truth
-        codes = to_targets(scribbles)
-        stroke, code = correction(wrong, truth, codes, rng, spacing=brushes, mistaken=0.0)
-        scribbles = np.where(stroke, FIRST_CLASS if code else BACKGROUND, scribbles)
-        scribbles = scribbles.astype(np.uint8)
+        scribbles = corrected(scribbles, found.labels > 0, truth, study, rng)
 
 
 @dataclass(frozen=True)
@@ -212,13 +201,6 @@ def _turned(batch: Batch, rng: np.random.Generator) -> Batch:
         return part.permute(*range(kept), *(kept + axis for axis in turn)).flip(flips).contiguous()
 
     return Batch(*map(each, batch))
-
-
-def _write(path: Path, rows: list[Row]) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, list(vars(rows[0])))
-        table.writeheader()
-        table.writerows(vars(row) for row in rows)
 
 
 def _show(rows: list[Row]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import shutil
 import tempfile
@@ -24,7 +23,12 @@ from cmfnet_napari.core.fit.model_card import model_path, read_card
 from cmfnet_napari.core.fit.runs import begun_elsewhere
 from cmfnet_napari.core.images.study import Study, load_values
 from cmfnet_napari.core.strokes.entries import difference
-from cmfnet_napari.core.strokes.scribbles import FIRST_CLASS, ScribbleClass, class_color
+from cmfnet_napari.core.strokes.scribbles import (
+    FIRST_CLASS,
+    ScribbleClass,
+    class_color,
+    scribbles_hash,
+)
 from cmfnet_napari.remote.errand import Errand
 from cmfnet_napari.remote.hosts import Host
 from cmfnet_napari.remote.relay import Relay
@@ -142,7 +146,7 @@ def fit_elsewhere(
     asked: JsonObject = {
         "config": config.model_dump(mode="json"),
         "study": study.content_hash,
-        "scribbles": hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest(),
+        "scribbles": scribbles_hash(scribbles),
         "base": "" if base is None else hash_file(model_path(base)),
     }
     if folder.exists():

@@ -6,6 +6,7 @@ Scribbles: 0 unlabelled, 1 background, 2, 3, … the classes. Segmentations: 0 b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -56,6 +57,11 @@ DEFAULT_CLASSES = (
 def class_color(code: int) -> str:
     """Colour of a scribble code, #rrggbb; repeats after the palette's end."""
     return PALETTE[(code - 1) % len(PALETTE)]
+
+
+def scribbles_hash(scribbles: Codes) -> str:
+    """SHA-256 of scribbles (uint8 codes), by which others are told from them."""
+    return hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest()
 
 
 def to_targets(scribbles: Codes) -> Codes:

@@ -152,7 +152,7 @@ class Reading:
         }
         self._card = self._card.model_copy(update=facts)
         report.write(lambda: self.run.save_model(self._model, self._card))
-        if last := prediction.last:  # before the strokes: those that it lacks are read as new
+        if last := prediction.last:
             report.write(lambda: save_last(last, self.run.folder / CHANCES_FILE))
         written = report.write(
             lambda: self.run.save_prediction(prediction, scribbles, self._study, self.names)

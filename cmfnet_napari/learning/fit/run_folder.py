@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from cmfnet_napari.core.fit.model_card import MODEL_FILE, Card, model_path
 from cmfnet_napari.core.fit.runs import CONFIG_FILE, EVENTS_FILE, PREVIEW_FILE
 from cmfnet_napari.core.images.study import Study, save_labels
 from cmfnet_napari.core.strokes.class_order import ClassOrder
+from cmfnet_napari.core.strokes.scribbles import scribbles_hash
 from cmfnet_napari.learning.model.checkpoint import save_model
 from cmfnet_napari.learning.model.cmfnet import CmFNet
 from cmfnet_napari.learning.predict.prediction import Prediction
@@ -182,5 +182,5 @@ def _ingredients(config: Config, study: Study, scribbles: Codes) -> JsonObject:
         "config": config.model_dump(mode="json"),
         "study": study.content_hash,
         "first": study.first_hash,
-        "scribbles": hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest(),
+        "scribbles": scribbles_hash(scribbles),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,13 @@ from scipy import ndimage
 from cmfnet_napari.core.arrays import Codes, Mask, Reals, three
 from cmfnet_napari.core.files import write_safely
 from cmfnet_napari.core.geometry.boxes import Box
+from cmfnet_napari.core.strokes.scribbles import scribbles_hash
 from cmfnet_napari.learning.predict.prediction import Prediction
 from cmfnet_napari.learning.predict.scale import Scale
 
 # Working voxels at which what is read anew counts 1/e: how far a stroke tells about a border.
 _REACH = 8.0
-_STROKES = "strokes"  # their digest, beside what is known of the classes
+_HASH = "strokes"  # beside what is known of the classes: which strokes that was read from
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Last:
 
 def save_last(last: Last, file: Path) -> None:
     """Write each class of a contour, in place of those of the one before."""
-    arrays: dict[str, Any] = {_STROKES: _digest(last.scribbles)} | {
+    arrays: dict[str, Any] = {_HASH: scribbles_hash(last.scribbles)} | {
         f"{code} {name}": value
         for code, found in last.classes.items()
         for name, value in {
@@ -81,17 +81,13 @@ def load_last(file: Path, scribbles: Codes) -> Last:
     """
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            if str(arrays[_STROKES]) != _digest(scribbles):
+            if str(arrays[_HASH]) != scribbles_hash(scribbles):
                 return Last(scribbles, {})
-            codes = {int(name.split()[0]) for name in arrays.files if name != _STROKES}
+            codes = {int(name.split()[0]) for name in arrays.files if name != _HASH}
             found = {code: _found(code, arrays, scribbles.shape) for code in sorted(codes)}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         found = {}
     return Last(scribbles, found)
-
-
-def _digest(scribbles: Codes) -> str:
-    return hashlib.sha256(np.ascontiguousarray(scribbles).data).hexdigest()
 
 
 def _found(code: int, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Found:
