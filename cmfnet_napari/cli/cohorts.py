@@ -33,7 +33,7 @@ def train(
         typer.Option(help="In place of a preset: a method to compare CmFNet with, or cmfnet"),
     ] = None,
     folds: Annotated[int, typer.Option(min=0, help="Cross-validation by patient")] = 0,
-    seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same result")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each model")] = None,
     minutes: Annotated[float | None, typer.Option(help="Each model this long at most")] = None,
     settings: Settings = None,

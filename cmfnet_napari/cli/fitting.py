@@ -46,7 +46,7 @@ def fit(
     preset: Annotated[str, typer.Option(help="quick, standard or paper")] = "quick",
     base: Annotated[Path | None, typer.Option(help="Model to start from")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long at most")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same result")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same result")] = 0,
     settings: Settings = None,
     device: Device = "auto",
     on: On = None,

@@ -22,7 +22,7 @@ def material(
     contours: Share = 0.35,
     found: Share = 0.2,
     made_up: Share = 0.45,
-    seed: Annotated[int, typer.Option(help="Same seed, same samples")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same samples")] = 0,
     as_json: Json = False,
 ) -> None:
     """Make samples for pretrain: around contours, objects found without labels, made-up anatomy."""
@@ -51,7 +51,7 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for the model; the same one to go on")],
     held: Annotated[Path | None, typer.Option(help="Material of others, to judge by")] = None,
     steps: Annotated[int, typer.Option(min=1)] = 6000,
-    seed: Annotated[int, typer.Option(help="Same seed, same lessons")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same lessons")] = 0,
     device: Device = "auto",
     compiled: Annotated[
         bool, typer.Option("--compile", help="Faster steps; needs a C++ compiler")
