@@ -7,12 +7,12 @@
 Development patients whom the model's card does not name (all of them, or some) are contoured from
 simulated strokes (`user_styles.py`, other users than those the model was taught by) by the race, by
 the clues, by the network before any training (begin), by the model, and by the mean of the model's
-chances and the clues': DSC, seconds of the model on one thread, and how well its chances are
-calibrated. --sizes 0.5,1,2 calls the same voxels so many times as large: a model that follows what
-is drawn contours all alike. --corrections draws so many right strokes, one after another, into the
-largest errors of the model's contour, with a brush of 2, 4 or 8 mm. --without shows one image
-alone. With --blind (a file of `clues.py --blind`) the weights of the clues are from other patients;
-those in the package know all of them.
+chances and the clues': DSC, added path length as a share of the true contour's, seconds of the
+model on one thread, and how well its chances are calibrated. --sizes 0.5,1,2 calls the same voxels
+so many times as large: a model that follows what is drawn contours all alike. --corrections draws
+so many right strokes, one after another, into the largest errors of the model's contour, with a
+brush of 2, 4 or 8 mm. --without shows one image alone. With --blind (a file of `clues.py --blind`)
+the weights of the clues are from other patients; those in the package know all of them.
 
 OUT/rows.csv takes one row a patient, user, size and number of strokes. Data: CMFNET_TEST_DATA, or
 ../shared/data.
@@ -38,7 +38,7 @@ from rich.table import Table
 from scipy.stats import bootstrap
 
 from cmfnet_napari.core.arrays import Codes, Mask, three
-from cmfnet_napari.core.contours.metrics import dice
+from cmfnet_napari.core.contours.metrics import dice, evaluate
 from cmfnet_napari.core.fit.model_card import read_card
 from cmfnet_napari.core.images.study import Study, load_labels, open_study
 from cmfnet_napari.core.strokes.scribbles import BACKGROUND, FIRST_CLASS, to_targets
@@ -65,6 +65,7 @@ class Row:
     size: float
     strokes: int
     dsc: float
+    path: float
     race: float
     clues: float
     begin: float
@@ -149,7 +150,8 @@ def _judge(
         apart = _calibration(found.probability, truth)
         told = clue_score(study, scribbles) if strokes else told
         both = marked(2 * found.probability - 1 + told > 0, scribbles)
-        scores = dice(inside, truth), *known, dice(both, truth)
+        judged = evaluate(inside, truth, study.grid).mean
+        scores = judged.dsc, judged.path_share or 0.0, *known, dice(both, truth)
         yield Row(case, user, size, strokes, *scores, obeyed, apart, seconds)
         scribbles = corrected(scribbles, inside, truth, study, rng)
 
@@ -188,7 +190,7 @@ def write_rows(path: Path, rows: Sequence[Any]) -> None:
 
 
 def _show(rows: list[Row]) -> None:
-    shown = Table("user", "size", "strokes", "patients", "DSC", "least", *_OTHERS)
+    shown = Table("user", "size", "strokes", "patients", "DSC", "least", "path", *_OTHERS)
     for title in ("to clues (95 %)", "obeyed", "ECE", "s"):
         shown.add_column(title)
     for user, size, strokes in dict.fromkeys((r.user, r.size, r.strokes) for r in rows):
@@ -201,13 +203,14 @@ def _show(rows: list[Row]) -> None:
             str(len(here)),
             f"{mean['dsc']:.3f}",
             f"{min(r.dsc for r in here):.3f}",
+            f"{np.mean([r.path for r in here]):.2f}",
             *(f"{mean[name]:.3f}" for name in _OTHERS),
             interval(np.array([r.dsc - r.clues for r in here])),
             f"{100 * np.mean([r.obeyed for r in here]):.1f} %",
             f"{np.mean([r.calibration for r in here]):.3f}",
             f"{np.mean([r.seconds for r in here]):.1f}",
         )
-    Console(width=140).print(shown)
+    Console(width=160).print(shown)
 
 
 def interval(apart: np.ndarray) -> str:

@@ -30,14 +30,17 @@ from cmfnet_napari.learning.model.losses import Batch
 from cmfnet_napari.learning.pretrain.lesson import Lesson
 
 _HALF = 0.5
+_COSTS, _LOOK, _CHANCE = (5, 6), 9, 10  # among the maps (nearness.py)
+_SAYS_NOTHING = (1.0,) + 8 * (0.0,) + 2 * (_HALF,)  # each, far from all strokes
 
 
-def _maps(first: int, stop: int, value: float) -> Callable[[Batch], Batch]:
-    """Some maps say the same everywhere."""
+def _maps(*numbers: int) -> Callable[[Batch], Batch]:
+    """Some maps say nothing."""
 
     def covered(batch: Batch) -> Batch:
         maps = batch.maps.clone()
-        maps[:, first:stop] = value
+        for number in numbers:
+            maps[:, number] = _SAYS_NOTHING[number]
         return replace(batch, maps=maps)
 
     return covered
@@ -63,11 +66,14 @@ COVERED: dict[str, Callable[[Batch], Batch]] = {
     "no first image": _without_first,
     "no second image": _without_second,
     "no image": _without_images,
-    "no strokes": _maps(1, 5, 0.0),
-    "no cost along the images": _maps(5, 7, 0.0),
-    "no straight distance": _maps(7, 9, 0.0),
-    "no look": _maps(9, 10, _HALF),
-    "no beginning": _maps(10, 11, _HALF),
+    "no strokes": _maps(1, 2, 3, 4),
+    "no cost along the images": _maps(*_COSTS),
+    "no straight distance": _maps(7, 8),
+    "no look": _maps(_LOOK),
+    "no beginning": _maps(_CHANCE),
+    "no look, no beginning": _maps(_LOOK, _CHANCE),
+    "nor cost": _maps(*_COSTS, _LOOK, _CHANCE),
+    "nor image": lambda batch: _without_images(_maps(*_COSTS, _LOOK, _CHANCE)(batch)),
 }
 
 
