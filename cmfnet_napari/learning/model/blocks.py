@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cmfnet_napari.core.fit.config import Normalisation
 from cmfnet_napari.learning.model import channels_last
+from cmfnet_napari.learning.model.prelu import prelu
 
 
 class Convolution(nn.Conv3d):
@@ -82,9 +83,9 @@ class PReLU(nn.PReLU):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, z, y, x) → the same size."""
-        return (
-            channels_last.prelu(x, self.weight) if channels_last.applies(x) else super().forward(x)
-        )
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(x)
+        return (channels_last.prelu if channels_last.applies(x) else prelu)(x, self.weight)
 
 
 class Conv(nn.Sequential):

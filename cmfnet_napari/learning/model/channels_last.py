@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from cmfnet_napari.learning.model.prelu import prelu as without_choice
+
 _LAYOUT = torch.channels_last_3d
 _AT_ONCE = 1024  # numbers of one pass of a PReLU
 
@@ -69,7 +71,7 @@ def prelu(x: Tensor, slopes: Tensor) -> Tensor:
     last = x.movedim(1, -1)
     together = math.gcd(x.numel() // len(slopes), max(1, _AT_ONCE // len(slopes)))
     rows = last.reshape(-1, together * len(slopes))  # of many voxels, all their channels
-    found: Tensor = _PReLU.apply(rows, slopes.repeat(together))
+    found = without_choice(rows, slopes.repeat(together))
     return found.view(last.shape).movedim(-1, 1)
 
 
@@ -168,20 +170,3 @@ def _gradients(
         wanted,
     )
     return found
-
-
-class _PReLU(torch.autograd.Function):
-    """Of rows (n, m), one slope a column. PyTorch's gradient waits at every change of sign."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, slopes: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, slopes)
-        return functional.prelu(rows, slopes)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
-        rows, slopes = ctx.saved_tensors
-        above = torch.ops.aten.threshold_backward(upstream, rows, 0)
-        below = upstream - above
-        return torch.addcmul(above, below, slopes), below.mul_(rows).sum(dim=0)
