@@ -17,7 +17,8 @@ def learn(layer: nn.PReLU, values: Tensor, upstream: Tensor) -> list[Tensor]:
     with torch.autocast("cpu", torch.bfloat16):
         found = layer(x)
     found.backward(upstream.to(found.dtype))
-    assert x.grad is not None and layer.weight.grad is not None
+    assert x.grad is not None
+    assert layer.weight.grad is not None
     return [found.detach(), x.grad, layer.weight.grad]
 
 
