@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cmfnet_napari.core.fit.config import Normalisation
 from cmfnet_napari.learning.model import channels_last
-from cmfnet_napari.learning.model.prelu import prelu
+from cmfnet_napari.learning.model.prelu import branchless_prelu
 
 
 class Convolution(nn.Conv3d):
@@ -85,7 +85,9 @@ class PReLU(nn.PReLU):
         """(B, C, z, y, x) → the same size."""
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
-        return (channels_last.prelu if channels_last.applies(x) else prelu)(x, self.weight)
+        return (channels_last.prelu if channels_last.applies(x) else branchless_prelu)(
+            x, self.weight
+        )
 
 
 class Conv(nn.Sequential):

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from cmfnet_napari.learning.model.prelu import prelu as without_choice
+from cmfnet_napari.learning.model.prelu import branchless_prelu
 
 _LAYOUT = torch.channels_last_3d
 _AT_ONCE = 1024  # numbers of one pass of a PReLU
@@ -71,7 +71,7 @@ def prelu(x: Tensor, slopes: Tensor) -> Tensor:
     last = x.movedim(1, -1)
     together = math.gcd(x.numel() // len(slopes), max(1, _AT_ONCE // len(slopes)))
     rows = last.reshape(-1, together * len(slopes))  # of many voxels, all their channels
-    found = without_choice(rows, slopes.repeat(together))
+    found = branchless_prelu(rows, slopes.repeat(together))
     return found.view(last.shape).movedim(-1, 1)
 
 

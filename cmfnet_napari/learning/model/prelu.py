@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
-def prelu(x: Tensor, slopes: Tensor) -> Tensor:
+def branchless_prelu(x: Tensor, slopes: Tensor) -> Tensor:
     """PReLU of features (B, C, ...) with one slope a channel (C,), cast as autocast does."""
     if torch.is_autocast_enabled("cpu"):
         x = x.to(torch.get_autocast_dtype("cpu"))
