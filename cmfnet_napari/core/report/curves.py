@@ -70,9 +70,10 @@ def save_training(curves: Mapping[str, tuple[Curve, Curve]], path: str | Path) -
     UserError
         The file cannot be written.
     """
-    figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
+    high = max(3.6, 0.22 * len(curves) + 0.2)  # inches: a line of the legend each
+    figure = Figure(figsize=(9, high), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     for i, (name, (losses, scores)) in enumerate(curves.items()):
         label = drawn(name) or "model"
         color, style = PALETTE[i % len(PALETTE)], _STYLES[i // len(PALETTE) % len(_STYLES)]

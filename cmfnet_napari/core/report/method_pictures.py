@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from cmfnet_napari.core.strokes.scribbles import REFERENCE_COLOR, class_color
 from cmfnet_napari.core.words import drawn
 
 _AROUND = (0, 16, 16)  # voxels of image around the contours
+_ACROSS = 11  # methods beside each other at most; more are no longer seen on a page
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def make_example(
 def save_method_pictures(examples: Sequence[Example], path: Path) -> Path:
     """Write slices with contours, a row an example, a column a method; the reference is dashed.
 
+    More than 11 methods stand in several such blocks, one below the other.
+
     Parameters
     ----------
     examples : sequence of Example
@@ -84,8 +88,9 @@ def save_method_pictures(examples: Sequence[Example], path: Path) -> Path:
     UserError
         The file cannot be written.
     """
-    names = list(examples[0].found)
-    figure = Figure(figsize=(2.2 * len(names), 2.4 * len(examples)), dpi=150, layout="constrained")
+    blocks, across = _blocks(len(examples[0].found))
+    size = 2.2 * across, 2.4 * len(examples) * blocks
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     fill_with_examples(figure, examples)
     kind = path.suffix.removeprefix(".")
@@ -95,13 +100,25 @@ def save_method_pictures(examples: Sequence[Example], path: Path) -> Path:
 def fill_with_examples(figure: Figure | SubFigure, examples: Sequence[Example]) -> None:
     """Fill a figure, or a part of one, with the pictures of `save_method_pictures`."""
     names = list(examples[0].found)
-    grid = figure.subplots(len(examples), len(names), squeeze=False)
-    for row, (panels, example) in enumerate(zip(grid, examples, strict=True)):
-        for axes, name in zip(panels, names, strict=True):
-            _show(axes, example, example.found[name])
-            if not row:
-                axes.set_title(drawn(name), fontsize=9)
-        panels[0].set_ylabel(drawn(example.title), fontsize=9)
+    blocks, across = _blocks(len(names))
+    grid = figure.subplots(blocks * len(examples), across, squeeze=False)
+    for block in range(blocks):
+        methods = names[block * across :][:across]
+        rows = grid[block * len(examples) :]
+        for axes, name in zip(rows[0], methods, strict=False):
+            axes.set_title(drawn(name), fontsize=9)
+        for panels, example in zip(rows, examples, strict=False):
+            panels[0].set_ylabel(drawn(example.title), fontsize=9)
+            for axes, name in zip(panels, methods, strict=False):
+                _show(axes, example, example.found[name])
+            for axes in panels[len(methods) :]:
+                axes.set_axis_off()
+
+
+def _blocks(methods: int) -> tuple[int, int]:
+    """How many blocks, and how many methods each has beside each other."""
+    blocks = math.ceil(methods / _ACROSS)
+    return blocks, math.ceil(methods / blocks)
 
 
 def _show(axes: Axes, example: Example, labels: Codes) -> None:

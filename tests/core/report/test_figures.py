@@ -6,6 +6,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from cmfnet_napari.core.errors import UserError
@@ -13,8 +14,10 @@ from cmfnet_napari.core.fit.events import Step
 from cmfnet_napari.core.geometry.plane import Plane
 from cmfnet_napari.core.images.grid import Grid
 from cmfnet_napari.core.images.study import study_from_images
-from cmfnet_napari.core.report.curves import save_losses
+from cmfnet_napari.core.report import curves
+from cmfnet_napari.core.report.curves import save_losses, save_training
 from cmfnet_napari.core.report.figures import contour_figure, save_contours
+from cmfnet_napari.core.report.method_pictures import Example, fill_with_examples
 
 SHAPE, SPACING = (10, 30, 24), (4.0, 1.0, 1.5)
 
@@ -137,6 +140,45 @@ def test_loss_curve(tmp_path):
               for i in range(9)]  # fmt: skip
     assert imread(save_losses(events, tmp_path / "l.png")).shape[0] > 300
     assert save_losses([], tmp_path / "none.png").exists()
+
+
+def test_the_legend_of_nineteen_methods_is_not_cut(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "_save", lambda figure, _: drawn.append(figure))
+    columns = {"step": [1.0, 2.0], "total": [1.0, 0.5]}, {"step": [2.0], "dsc": [0.5]}
+    save_training({f"method {i}": columns for i in range(19)}, tmp_path / "c.png")
+    (figure,) = drawn
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"method {i}" for i in range(19)]
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.y0 <= box.y0 < box.y1 <= page.y1
+    assert box.x1 <= page.x1
+
+
+@pytest.mark.parametrize(("methods", "size"), [(11, (2, 11)), (19, (4, 10)), (23, (6, 8))])
+def test_many_methods_stand_in_blocks_below_each_other(methods, size):
+    """Every method in one panel an example, below its name, with what it found there."""
+    image, empty = np.zeros((25, 25)), np.zeros((25, 25), np.uint8)
+    found = {}
+    for number in range(methods):
+        found[f"m{number}"] = empty.copy()
+        found[f"m{number}"][1 + number, 2:9] = 1
+    examples = [Example(name, image, (1.0, 1.0), empty, found) for name in ("P1", "P2")]
+    figure = Figure()
+    fill_with_examples(figure, examples)
+    panels = np.array(figure.axes).reshape(size)
+    blocks, across = size[0] // 2, size[1]
+    for number in range(blocks * across):
+        block, column = divmod(number, across)
+        first, second = panels[2 * block : 2 * block + 2, column]
+        assert first.axison == second.axison == (number < methods)
+        assert first.get_title() == (f"m{number}" if number < methods else "")
+        for panel in (first, second) if number < methods else ():
+            (line,) = panel.collections
+            middle = line.get_paths()[0].get_extents()
+            assert (middle.y0 + middle.y1) / 2 == 1 + number
+    assert [row[0].get_ylabel() for row in panels] == ["P1", "P2"] * blocks
 
 
 def test_no_global_state():
