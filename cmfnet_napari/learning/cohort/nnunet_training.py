@@ -152,22 +152,29 @@ def _write_data(
     config: MethodConfig,
     classes: int,
 ) -> None:
-    """The patients that a model learns from, as nnU-Net wants them; it never sees others."""
+    """The patients that a model learns from, as nnU-Net wants them; it never sees others.
+
+    Files are named one by one: where it has to look for them, it forks a dozen processes that
+    inherit how this one takes SIGTERM, so that it waits for ever for them to end by it.
+    """
     shutil.rmtree(raw, ignore_errors=True)  # of a start that was broken off
     for name in ("imagesTr", "labelsTr"):
         private_folder(raw / name)
+    files: dict[str, Any] = {}
     for row in split.train:
         case = load_case(row)
-        for channel, volume in enumerate((case.study.first, case.study.second)):
-            if volume is not None:
-                path = raw / "imagesTr" / f"{_identifier(row)}_{channel:04}.nii.gz"
-                write_image(case.study.grid.to_image(volume.array.astype(np.float32)), path)
         targets = case.targets if config.labels == "scribbles" else case.reference
         if targets is None:
             raise ValueError(f"{row.place} has nothing to learn from")
         labels = np.where(targets == IGNORE, classes, targets).astype(np.uint8)
-        path = raw / "labelsTr" / f"{_identifier(row)}.nii.gz"
-        write_image(case.study.grid.to_image(labels), path)
+        volumes = [volume for volume in (case.study.first, case.study.second) if volume is not None]
+        name = _identifier(row)
+        images = [f"imagesTr/{name}_{channel:04}.nii.gz" for channel in range(len(volumes))]
+        label = f"labelsTr/{name}.nii.gz"
+        for path, array in zip(images, (volume.array for volume in volumes), strict=True):
+            write_image(case.study.grid.to_image(array.astype(np.float32)), raw / path)
+        write_image(case.study.grid.to_image(labels), raw / label)
+        files[name] = {"images": images, "label": label}
     kinds = known[split.train[0]].kinds
     names = {"background": 0} | {f"class {code}": code for code in range(1, classes)}
     if config.labels == "scribbles":
@@ -177,6 +184,7 @@ def _write_data(
         "labels": names,
         "numTraining": len(split.train),
         "file_ending": ".nii.gz",
+        "dataset": files,
     }
     write_json(raw / "dataset.json", about)
 

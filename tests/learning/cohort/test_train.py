@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -364,8 +365,10 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
 
 
 @pytest.mark.slow
-def test_nnunet_learns_from_scribbles_by_its_own_code_and_goes_on(cohort, tmp_path):
+def test_nnunet_learns_from_scribbles_by_its_own_code_and_goes_on(cohort, tmp_path, monkeypatch):
     pytest.importorskip("nnunetv2", reason="the extra nnunet is not installed")
+    # Processes that it forks take SIGTERM as the command does that waits for them to end by it.
+    monkeypatch.setattr("nnunetv2.utilities.utils.Pool", None)
     config, out, calls = method_config("nnunet", steps=60), tmp_path / "out", []
     stop = Hooks(show=lambda share, note: calls.append(note), stop=lambda: "step 5" in str(calls))
     assert train(cohort, out, config, folds=2, device="cpu", hooks=stop) is None
@@ -405,7 +408,18 @@ def test_nnunet_plans_a_model_from_those_it_learns_from_alone(cohort, tmp_path, 
 
     def plan(work, number, device):
         raw = work / "raw" / f"Dataset00{number + 1}_Study"
-        assert json.loads((raw / "dataset.json").read_text())["numTraining"] == 2
+        about = json.loads((raw / "dataset.json").read_text())
+        assert about["numTraining"] == len(about["dataset"]) == 2
+        assert list(about["channel_names"].values()) == ["CT", "MRI"]
+        named = []
+        for name, files in about["dataset"].items():
+            images = [sitk.ReadImage(raw / image) for image in files["images"]]
+            ct, mr = (sitk.GetArrayFromImage(image) for image in images)
+            assert ct.max() < 200 < mr.min()
+            assert sitk.ReadImage(raw / files["label"]).GetSize() == images[0].GetSize()
+            named += [*files["images"], files["label"]]
+            assert all(Path(file).name.startswith(name) for file in named[-3:])
+        assert sorted(named) == sorted(str(p.relative_to(raw)) for p in raw.glob("*Tr/*"))
         planned["now"] = learnt_by_nnunet(raw)
 
     monkeypatch.setattr(monai_nets, "find_spec", lambda name: name)
