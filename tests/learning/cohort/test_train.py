@@ -419,7 +419,7 @@ def test_nnunet_plans_a_model_from_those_it_learns_from_alone(cohort, tmp_path, 
             assert sitk.ReadImage(raw / files["label"]).GetSize() == images[0].GetSize()
             named += [*files["images"], files["label"]]
             assert all(Path(file).name.startswith(name) for file in named[-3:])
-        assert sorted(named) == sorted(str(p.relative_to(raw)) for p in raw.glob("*Tr/*"))
+        assert sorted(named) == sorted(p.relative_to(raw).as_posix() for p in raw.glob("*Tr/*"))
         planned["now"] = learnt_by_nnunet(raw)
 
     monkeypatch.setattr(monai_nets, "find_spec", lambda name: name)
