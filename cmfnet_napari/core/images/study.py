@@ -82,6 +82,11 @@ class Study:
         return self.first.grid
 
     @property
+    def volumes(self) -> tuple[Volume, ...]:
+        """The images there are: one or two."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+    @property
     def modalities(self) -> Modalities:
         """What kinds of images they are; the second is empty when there is none."""
         return self.first.modality, "" if self.second is None else self.second.modality
@@ -119,9 +124,8 @@ class Study:
         # A file gives a cosine back with another last bit; float32 does not see it.
         numbers[np.abs(numbers) < _NO_LENGTH] = 0.0
         digest = hashlib.sha256(numbers.astype("<f4").tobytes())
-        for volume in (self.first, self.second):
-            if volume is not None:
-                digest.update(np.ascontiguousarray(volume.array).data)
+        for volume in self.volumes:
+            digest.update(np.ascontiguousarray(volume.array).data)
         if self.kinds not in (USUAL, USUAL[:1]):  # another kind is shown otherwise
             digest.update(" ".join(self.modalities).encode())
         return digest.hexdigest()

@@ -108,10 +108,9 @@ def draw_contours(
     shown = labels if labels.any() or reference is None else reference
     centre = _centre(shown)
     views = [Plane(a, centre[a], study.grid) for a in range(3)]
-    volumes = [volume for volume in (study.first, study.second) if volume is not None]
     windows = limits_of(study, _CT_WINDOW, _MR_PERCENTILES)
-    rows = figure.subplots(len(volumes), len(views), squeeze=False)
-    for row, name, volume, window in zip(rows, study.names, volumes, windows, strict=True):
+    rows = figure.subplots(len(study.volumes), len(views), squeeze=False)
+    for row, name, volume, window in zip(rows, study.names, study.volumes, windows, strict=True):
         for axes, view in zip(row, views, strict=True):
             _show(axes, view, volume.array, window, f"{name} {VIEWS[view.axis]}")
             _draw_labels(axes, view, labels, reference, scribbles, own)

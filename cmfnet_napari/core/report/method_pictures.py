@@ -102,17 +102,17 @@ def fill_with_examples(figure: Figure | SubFigure, examples: Sequence[Example]) 
     names = list(examples[0].found)
     blocks, across = _blocks(len(names))
     grid = figure.subplots(blocks * len(examples), across, squeeze=False)
-    for block in range(blocks):
-        methods = names[block * across :][:across]
-        rows = grid[block * len(examples) :]
-        for axes, name in zip(rows[0], methods, strict=False):
-            axes.set_title(drawn(name), fontsize=9)
-        for panels, example in zip(rows, examples, strict=False):
-            panels[0].set_ylabel(drawn(example.title), fontsize=9)
-            for axes, name in zip(panels, methods, strict=False):
-                _show(axes, example, example.found[name])
-            for axes in panels[len(methods) :]:
-                axes.set_axis_off()
+    for axes in grid.flat:
+        axes.set_axis_off()  # until something is shown
+    for number, name in enumerate(names):
+        block, column = divmod(number, across)
+        panels = grid[block * len(examples) :, column]
+        panels[0].set_title(drawn(name), fontsize=9)
+        for axes, example in zip(panels, examples, strict=False):
+            axes.set_axis_on()
+            _show(axes, example, example.found[name])
+            if not column:
+                axes.set_ylabel(drawn(example.title), fontsize=9)
 
 
 def _blocks(methods: int) -> tuple[int, int]:

@@ -167,12 +167,11 @@ def _write_data(
         if targets is None:
             raise ValueError(f"{row.place} has nothing to learn from")
         labels = np.where(targets == IGNORE, classes, targets).astype(np.uint8)
-        volumes = [volume for volume in (case.study.first, case.study.second) if volume is not None]
         name = _identifier(row)
-        images = [f"imagesTr/{name}_{channel:04}.nii.gz" for channel in range(len(volumes))]
-        label = f"labelsTr/{name}.nii.gz"
-        for path, array in zip(images, (volume.array for volume in volumes), strict=True):
-            write_image(case.study.grid.to_image(array.astype(np.float32)), raw / path)
+        images, label = [], f"labelsTr/{name}.nii.gz"
+        for channel, volume in enumerate(case.study.volumes):
+            images.append(f"imagesTr/{name}_{channel:04}.nii.gz")
+            write_image(case.study.grid.to_image(volume.array.astype(np.float32)), raw / images[-1])
         write_image(case.study.grid.to_image(labels), raw / label)
         files[name] = {"images": images, "label": label}
     kinds = known[split.train[0]].kinds
@@ -311,8 +310,7 @@ class _Training:
 def _ask(predictor: Any, row: Row) -> Codes:
     """Labels of one patient, uint8 (z, y, x) on the Study's Grid."""
     study = load_case(row).study
-    volumes = [volume for volume in (study.first, study.second) if volume is not None]
-    images = np.stack([volume.array.astype(np.float32) for volume in volumes])
+    images = np.stack([volume.array.astype(np.float32) for volume in study.volumes])
     spacing = list(study.grid.spacing)  # mm along (z, y, x), as nnU-Net's reader says it
     found = predictor.predict_single_npy_array(images, {"spacing": spacing})
     labels: Codes = np.asarray(found, dtype=np.uint8)

@@ -85,9 +85,8 @@ class PReLU(nn.PReLU):
         """(B, C, z, y, x) → the same size."""
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
-        return (channels_last.prelu if channels_last.applies(x) else branchless_prelu)(
-            x, self.weight
-        )
+        prelu = channels_last.prelu if channels_last.applies(x) else branchless_prelu
+        return prelu(x, self.weight)
 
 
 class Conv(nn.Sequential):

@@ -367,8 +367,8 @@ def test_a_rival_that_makes_labels_goes_on_to_the_same_end(cohort, tmp_path, met
 @pytest.mark.slow
 def test_nnunet_learns_from_scribbles_by_its_own_code_and_goes_on(cohort, tmp_path, monkeypatch):
     pytest.importorskip("nnunetv2", reason="the extra nnunet is not installed")
-    # Processes that it forks take SIGTERM as the command does that waits for them to end by it.
-    monkeypatch.setattr("nnunetv2.utilities.utils.Pool", None)
+    # Forked processes take SIGTERM as the command does, which waits for them to end by it.
+    monkeypatch.setattr(os, "fork", None)
     config, out, calls = method_config("nnunet", steps=60), tmp_path / "out", []
     stop = Hooks(show=lambda share, note: calls.append(note), stop=lambda: "step 5" in str(calls))
     assert train(cohort, out, config, folds=2, device="cpu", hooks=stop) is None
